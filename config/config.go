@@ -1,0 +1,195 @@
+// Package config is the operator's file: its shape, its defaults, and the finding of every mistake in it
+// with line, column and remedy.
+//
+// It builds nothing and opens nothing but the files that the configuration names. What the words of a
+// rule mean is package policy's matter; this package only remembers where they stand.
+package config
+
+import (
+	"time"
+)
+
+// Config is one configuration, complete: every key that the file and the environment left out has its
+// default.
+type Config struct {
+	Listen          Listen    `yaml:"listen"`
+	Admin           Admin     `yaml:"admin"`
+	Upstream        Upstream  `yaml:"upstream"`
+	Redis           Redis     `yaml:"redis"`
+	Window          Window    `yaml:"window"`
+	Accounts        []Account `yaml:"accounts"`
+	UnknownToken    string    `yaml:"unknown_token"`
+	UnlistedAccount string    `yaml:"unlisted_account"`
+	Policy          Policy    `yaml:"policy"`
+	Limits          Limits    `yaml:"limits"`
+	Log             Log       `yaml:"log"`
+	Shutdown        Shutdown  `yaml:"shutdown"`
+
+	where map[string]Position
+}
+
+// Listen are the addresses that the gateway listens on, host:port.
+type Listen struct {
+	API   string `yaml:"api"`
+	Admin string `yaml:"admin"`
+	TLS   TLS    `yaml:"tls"`
+}
+
+// TLS is the certificate of the api listener; both or none.
+type TLS struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// Admin are the keys of the admin listener, sent as "Authorization: Bearer KEY". An empty key asks for
+// nothing, which only a loopback address may.
+type Admin struct {
+	ReadKey    Secret `yaml:"read_key"`
+	ChangeKey  Secret `yaml:"change_key"`
+	MetricsKey Secret `yaml:"metrics_key"`
+}
+
+// Upstream is WeCom.
+type Upstream struct {
+	URL     string        `yaml:"url"` // scheme://host[:port]
+	Timeout time.Duration `yaml:"timeout"`
+	CAFile  string        `yaml:"ca_file"`
+}
+
+// Redis modes.
+const (
+	RedisEmbedded = "embedded"
+	RedisSingle   = "single"
+	RedisSentinel = "sentinel"
+	RedisCluster  = "cluster"
+)
+
+// Redis is where windows and tokens are kept.
+type Redis struct {
+	Mode       string        `yaml:"mode"`
+	Addrs      []string      `yaml:"addrs"`
+	MasterName string        `yaml:"master_name"`
+	Username   string        `yaml:"username"`
+	Password   Secret        `yaml:"password"`
+	TLS        bool          `yaml:"tls"`
+	CAFile     string        `yaml:"ca_file"`
+	DB         int           `yaml:"db"`
+	Timeout    time.Duration `yaml:"timeout"` // for one command
+	Listen     string        `yaml:"listen"`
+	Snapshot   string        `yaml:"snapshot"`
+	Prefix     string        `yaml:"prefix"`
+}
+
+// Window is the reply window.
+type Window struct {
+	Length  time.Duration `yaml:"length"`
+	Replies int           `yaml:"replies"` // per customer message; 0: not counted
+}
+
+// Account is one company on WeCom.
+type Account struct {
+	CorpID       string        `yaml:"corp_id"`
+	Name         string        `yaml:"name"`
+	Entity       string        `yaml:"entity"`
+	Subscription *Subscription `yaml:"subscription"` // nil: never lapses
+	Contacts     *Contacts     `yaml:"contacts"`
+	At           Position      `yaml:"-"`
+}
+
+// Subscription is how long the account is paid for.
+type Subscription struct {
+	ExpiresAt time.Time     `yaml:"expires_at"`
+	Grace     time.Duration `yaml:"grace"`
+}
+
+// Contacts are the account's external contacts as WeCom counts them.
+type Contacts struct {
+	Free  int  `yaml:"free"`  // the allowance: 2,000 for a verified company
+	Total *int `yaml:"total"` // nil: unknown
+}
+
+// What unknown_token, unlisted_account, policy.on_unsure and policy.cold_start may say.
+const (
+	Reauthenticate = "reauthenticate"
+	Refuse         = "refuse"
+	Pass           = "pass"
+	Busy           = "busy"
+)
+
+// Policy is what a lapsed account may do.
+type Policy struct {
+	Ruleset   string `yaml:"ruleset"`
+	OnUnsure  string `yaml:"on_unsure"`
+	ColdStart string `yaml:"cold_start"`
+	Rules     []Rule `yaml:"rules"`
+}
+
+// Rule is one rule as it stands in a file; package policy gives its words their meaning.
+type Rule struct {
+	Name    Word      `yaml:"name"`
+	Match   Match     `yaml:"match"`
+	From    time.Time `yaml:"from"`
+	Until   time.Time `yaml:"until"`
+	Action  Word      `yaml:"action"`
+	Refusal *Refusal  `yaml:"refusal"`
+	At      Position  `yaml:"-"`
+}
+
+// Match says which calls a rule is about. An absent list means any.
+type Match struct {
+	Accounts     []Word `yaml:"accounts"`
+	Entities     []Word `yaml:"entities"`
+	Standings    []Word `yaml:"standings"`
+	Capabilities []Word `yaml:"capabilities"`
+	Endpoints    []Word `yaml:"endpoints"`
+	MsgTypes     []Word `yaml:"msgtypes"`
+}
+
+// Refusal is a rule's own answer.
+type Refusal struct {
+	Errcode int      `yaml:"errcode"`
+	Errmsg  string   `yaml:"errmsg"`
+	At      Position `yaml:"-"`
+}
+
+// Limits bound what is read, in bytes.
+type Limits struct {
+	JudgedBody   Size `yaml:"judged_body"`
+	StreamedBody Size `yaml:"streamed_body"`
+	ReadAnswer   Size `yaml:"read_answer"`
+}
+
+// Log is the gateway's own log and its decision records.
+type Log struct {
+	Level     string `yaml:"level"`
+	Format    string `yaml:"format"`
+	Decisions string `yaml:"decisions"` // stdout, or a file
+}
+
+// Shutdown is how the gateway stops.
+type Shutdown struct {
+	LameDuck time.Duration `yaml:"lame_duck"`
+	Grace    time.Duration `yaml:"grace"`
+}
+
+// Default is the configuration of an empty file. It lacks an account, so it is not valid by itself.
+func Default() Config {
+	return Config{
+		Listen:          Listen{API: "127.0.0.1:8080", Admin: "127.0.0.1:9090"},
+		Upstream:        Upstream{URL: "https://qyapi.weixin.qq.com", Timeout: 30 * time.Second},
+		Redis:           Redis{Mode: RedisEmbedded, Addrs: []string{"127.0.0.1:6379"}, Timeout: 300 * time.Millisecond, Snapshot: "replygate.snapshot", Prefix: "rg:"},
+		Window:          Window{Length: 48 * time.Hour, Replies: 5},
+		UnknownToken:    Reauthenticate,
+		UnlistedAccount: Refuse,
+		Policy:          Policy{Ruleset: "reply-only-2024", OnUnsure: Busy, ColdStart: Pass},
+		Limits:          Limits{JudgedBody: 1 << 20, StreamedBody: 128 << 20, ReadAnswer: 64 << 20},
+		Log:             Log{Level: "info", Format: "json", Decisions: "stdout"},
+		Shutdown:        Shutdown{LameDuck: 2 * time.Second, Grace: 8 * time.Second},
+	}
+}
+
+// defaultContactsFree is the free scale of a verified company (S10).
+const defaultContactsFree = 2000
+
+// Where returns where a key stands, like "policy.ruleset"; the zero Position if the file lacks it.
+func (c *Config) Where(key string) Position { return c.where[key] }

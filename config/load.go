@@ -1,0 +1,377 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
+)
+
+// maxFile bounds the file, and maxNodes what its aliases may unfold to.
+const (
+	maxFile  = 64 << 20
+	maxNodes = 5_000_000
+)
+
+// Load reads the file at path, lays the environment over it and checks the whole. The error, if any,
+// holds every Mistake found.
+func Load(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("config: %s is larger than %s", path, Size(maxFile))
+	}
+	return Parse(path, data)
+}
+
+// Parse reads a configuration from data; file is its name in mistakes.
+func Parse(file string, data []byte) (*Config, error) {
+	c := Default()
+	d := &decoder{file: file, scalars: map[string]Word{}, where: map[string]Position{}}
+	root, ok := d.document(data)
+	if !ok {
+		return nil, d.mistakes.Err()
+	}
+	d.walk(root, reflect.ValueOf(&c).Elem(), "")
+	d.layer(&c)
+	validate(&c, d)
+	c.where = d.where
+	if err := d.mistakes.Err(); err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// ParseRules reads a rule set: a YAML file with the one key rules.
+func ParseRules(file string, data []byte) ([]Rule, error) {
+	var set struct {
+		Rules []Rule `yaml:"rules"`
+	}
+	d := &decoder{file: file, scalars: map[string]Word{}, where: map[string]Position{}}
+	if root, ok := d.document(data); ok {
+		d.walk(root, reflect.ValueOf(&set).Elem(), "")
+	}
+	return set.Rules, d.mistakes.Err()
+}
+
+// decoder turns YAML nodes into a configuration and collects what is wrong with them.
+type decoder struct {
+	file     string
+	mistakes Mistakes
+	scalars  map[string]Word     // the file's scalars outside lists, by dotted key
+	where    map[string]Position // where each key stands
+	nodes    int
+}
+
+func (d *decoder) wrong(at Position, what, remedy string) {
+	d.mistakes.Add(d.file, at, what, remedy)
+}
+
+var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
+
+// document parses the one YAML document of the file.
+func (d *decoder) document(data []byte) (*yaml.Node, bool) {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, second yaml.Node
+	err := dec.Decode(&doc)
+	if errors.Is(err, io.EOF) {
+		return &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}, true
+	}
+	if err != nil {
+		msg, at := err.Error(), Position{Line: 1, Col: 1}
+		if m := yamlLine.FindStringSubmatch(msg); m != nil {
+			at.Line, _ = strconv.Atoi(m[1])
+			msg = strings.TrimPrefix(msg, m[0])
+		}
+		d.wrong(at, "this is not YAML: "+strings.TrimPrefix(msg, "yaml: "), "check quotes, colons and indentation around this line")
+		return nil, false
+	}
+	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
+		d.wrong(position(&second), "a second document", "keep one; remove the line ---")
+	}
+	return doc.Content[0], true
+}
+
+func position(n *yaml.Node) Position { return Position{Line: n.Line, Col: n.Column} }
+
+// walk decodes node into v. Scalars outside lists are only noted: the environment may overrule them.
+func (d *decoder) walk(node *yaml.Node, v reflect.Value, path string) {
+	if d.nodes++; d.nodes > maxNodes {
+		return
+	}
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	at := position(node)
+	switch {
+	case v.Type() == reflect.TypeFor[Word](), isScalar(v.Type()):
+		text, ok := d.text(node, path)
+		switch {
+		case !ok:
+		case v.Type() == reflect.TypeFor[Word]():
+			v.Set(reflect.ValueOf(Word{Text: text, At: at}))
+		case strings.Contains(path, "["):
+			d.set(v, Word{Text: text, At: at})
+		default:
+			d.scalars[path] = Word{Text: text, At: at}
+		}
+	case v.Kind() == reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.walk(node, v.Elem(), path)
+	case v.Kind() == reflect.Slice:
+		d.list(node, v, path)
+	case v.Kind() == reflect.Struct:
+		d.mapping(node, v, path)
+	default:
+		panic("BUG: config cannot hold a " + v.Type().String())
+	}
+}
+
+func isScalar(t reflect.Type) bool {
+	switch t {
+	case reflect.TypeFor[time.Time](), reflect.TypeFor[*int]():
+		return true
+	}
+	switch t.Kind() {
+	case reflect.String, reflect.Bool, reflect.Int, reflect.Int64:
+		return true
+	}
+	return false
+}
+
+func (d *decoder) list(node *yaml.Node, v reflect.Value, path string) {
+	at := position(node)
+	if node.Kind != yaml.SequenceNode {
+		d.wrong(at, path+" must be a list", "write [a, b], or one a line behind a dash")
+		return
+	}
+	if len(node.Content) == 0 {
+		d.wrong(at, path+" is an empty list", "leave the key out for its default; in a match an absent list means any")
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(node.Content), len(node.Content)))
+	for i, item := range node.Content {
+		itemPath := fmt.Sprintf("%s[%d]", path, i)
+		d.where[itemPath] = position(item)
+		d.walk(item, v.Index(i), itemPath)
+	}
+}
+
+func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
+	at := position(node)
+	if node.Kind == yaml.ScalarNode && node.Tag == "!!null" {
+		return // "key:" with nothing behind it: all defaults
+	}
+	if node.Kind != yaml.MappingNode {
+		d.wrong(at, orTop(path)+" must be a mapping", "write its keys below it, indented, each as key: value")
+		return
+	}
+	fields := keys(v.Type())
+	if i, ok := fields["-at"]; ok {
+		v.Field(i).Set(reflect.ValueOf(at))
+	}
+	seen := map[string]Position{}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		name, at := key.Value, position(key)
+		if first, twice := seen[name]; twice {
+			d.wrong(at, fmt.Sprintf("%s stands twice", join(path, name)), fmt.Sprintf("it is already in line %d; keep one", first.Line))
+			continue
+		}
+		seen[name] = at
+		if index, ok := fields[name]; ok {
+			d.where[join(path, name)] = position(value)
+			d.walk(value, v.Field(index), join(path, name))
+			continue
+		}
+		if index, ok := fields[strings.TrimSuffix(name, "_file")]; ok && v.Field(index).Type() == reflect.TypeFor[Secret]() {
+			d.secretFile(value, v.Field(index), join(path, strings.TrimSuffix(name, "_file")))
+			continue
+		}
+		d.wrong(at, "unknown key "+join(path, name), DidYouMean(name, names(fields)))
+	}
+}
+
+// secretFile reads a secret from the file that a …_file key names.
+func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
+	name, ok := d.text(node, path+"_file")
+	if !ok {
+		return
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		d.wrong(position(node), fmt.Sprintf("%s_file: %v", path, err), "name a file that the gateway can read")
+		return
+	}
+	secret := Word{Text: strings.TrimRight(string(data), "\r\n"), At: position(node)}
+	d.where[path] = secret.At
+	if strings.Contains(path, "[") {
+		d.set(v, secret)
+		return
+	}
+	d.scalars[path] = secret
+}
+
+var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
+
+// text returns the scalar of a node with ${NAME} replaced from the environment.
+func (d *decoder) text(node *yaml.Node, path string) (string, bool) {
+	if node.Kind != yaml.ScalarNode {
+		d.wrong(position(node), path+" must be a single value", "write it behind the colon")
+		return "", false
+	}
+	if node.Tag == "!!null" {
+		d.wrong(position(node), path+" has no value", "write one behind the colon, or leave the key out for its default")
+		return "", false
+	}
+	whole := true
+	text := variable.ReplaceAllStringFunc(node.Value, func(ref string) string {
+		name := ref[2 : len(ref)-1]
+		value, set := os.LookupEnv(name)
+		if !set {
+			d.wrong(position(node), "the environment has no "+name, "set it where the gateway is started")
+			whole = false
+		}
+		return value
+	})
+	return text, whole
+}
+
+// layer fills the scalars outside lists: defaults, over them the file, over both the environment
+// (REPLYGATE_LISTEN_API for listen.api). viper does the layering; the keys are all ours and in lower
+// case, so its folding of keys cannot hurt.
+func (d *decoder) layer(c *Config) {
+	v := viper.New()
+	v.SetEnvPrefix("REPLYGATE")
+	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
+	v.AutomaticEnv()
+	for path, word := range d.scalars {
+		v.SetDefault(path, word.Text)
+	}
+	eachScalar(reflect.ValueOf(c).Elem(), "", func(path string, field reflect.Value) {
+		env := "REPLYGATE_" + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
+		word, inFile := d.scalars[path]
+		if text, set := os.LookupEnv(env); set && text != "" {
+			word = Word{At: Position{Env: env}}
+			d.where[path] = word.At
+		} else if !inFile {
+			return // the default stands in the struct already
+		}
+		word.Text = v.GetString(path)
+		d.set(field, word)
+	})
+}
+
+// eachScalar visits the scalars of the configuration that do not stand in lists.
+func eachScalar(v reflect.Value, path string, visit func(path string, field reflect.Value)) {
+	for i := range v.NumField() {
+		name, field := v.Type().Field(i).Tag.Get("yaml"), v.Field(i)
+		switch {
+		case name == "" || name == "-" || field.Kind() == reflect.Slice || field.Kind() == reflect.Pointer:
+		case isScalar(field.Type()):
+			visit(join(path, name), field)
+		default:
+			eachScalar(field, join(path, name), visit)
+		}
+	}
+}
+
+// set parses the word into v.
+func (d *decoder) set(v reflect.Value, w Word) {
+	value, err := parse(v.Type(), w.Text)
+	if err != nil {
+		what, remedy, _ := strings.Cut(err.Error(), ": ")
+		d.wrong(w.At, what, remedy)
+		return
+	}
+	v.Set(reflect.ValueOf(value).Convert(v.Type()))
+}
+
+// parse reads text as a value of type t.
+func parse(t reflect.Type, text string) (any, error) {
+	switch t {
+	case reflect.TypeFor[time.Duration]():
+		return parseDuration(text)
+	case reflect.TypeFor[Size]():
+		return parseSize(text)
+	case reflect.TypeFor[time.Time]():
+		return parseTime(text)
+	case reflect.TypeFor[*int]():
+		n, err := parseInt(text)
+		return &n, err
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return text, nil
+	case reflect.Bool:
+		if text != "true" && text != "false" {
+			return nil, fmt.Errorf("%q is neither true nor false: write one of the two", text)
+		}
+		return text == "true", nil
+	}
+	return parseInt(text)
+}
+
+func parseInt(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || text != strconv.Itoa(n) {
+		return 0, fmt.Errorf("%q is not a whole number: write digits alone", text)
+	}
+	return n, nil
+}
+
+// keys maps the yaml names of a struct's fields to their index; "-at" is the field of the Position.
+func keys(t reflect.Type) map[string]int {
+	m := map[string]int{}
+	for i := range t.NumField() {
+		switch name := t.Field(i).Tag.Get("yaml"); {
+		case name != "" && name != "-":
+			m[name] = i
+		case t.Field(i).Type == reflect.TypeFor[Position]():
+			m["-at"] = i
+		}
+	}
+	return m
+}
+
+func names(fields map[string]int) []string {
+	var all []string
+	for name := range fields {
+		if name != "-at" {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+func orTop(path string) string {
+	if path == "" {
+		return "the configuration"
+	}
+	return path
+}

@@ -1,0 +1,102 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Position is where something stands in the file. The zero Position stands for the file as a whole.
+type Position struct {
+	Line, Col int
+	Env       string // the environment variable that said it instead
+}
+
+// Mistake is one thing wrong in a configuration.
+type Mistake struct {
+	File   string
+	At     Position
+	What   string // what is wrong
+	Remedy string // what to write instead
+}
+
+// Error reads FILE:LINE:COL: what is wrong: the remedy.
+func (m Mistake) Error() string {
+	where := fmt.Sprintf("%s:%d:%d", m.File, max(m.At.Line, 1), max(m.At.Col, 1))
+	if m.At.Env != "" {
+		where = "environment " + m.At.Env
+	}
+	if m.Remedy == "" {
+		return where + ": " + m.What
+	}
+	return where + ": " + m.What + ": " + m.Remedy
+}
+
+// Mistakes are all that is wrong in a configuration, in the order of the file.
+type Mistakes []Mistake
+
+// Error has one mistake a line.
+func (ms Mistakes) Error() string {
+	lines := make([]string, len(ms))
+	for i, m := range ms {
+		lines[i] = m.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Add notes a mistake.
+func (ms *Mistakes) Add(file string, at Position, what, remedy string) {
+	*ms = append(*ms, Mistake{File: file, At: at, What: what, Remedy: remedy})
+}
+
+// Err returns the mistakes sorted, or nil if there are none.
+func (ms Mistakes) Err() error {
+	if len(ms) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(ms, func(a, b Mistake) int {
+		return cmp.Or(cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Col, b.At.Col), cmp.Compare(a.At.Env, b.At.Env))
+	})
+	return ms
+}
+
+// Nearest returns the word of known that word was probably meant to be, "" if none is near.
+func Nearest(word string, known []string) string {
+	best, bestDistance := "", max(2, len(word)/4)+1
+	for _, k := range known {
+		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < bestDistance {
+			best, bestDistance = k, d
+		}
+	}
+	return best
+}
+
+// DidYouMean is the remedy for an unknown word: the nearest known one, else all of them.
+func DidYouMean(word string, known []string) string {
+	if near := Nearest(word, known); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return "known are " + strings.Join(known, ", ")
+}
+
+// distance is the number of single letters to add, drop or change between a and b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,214 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// validate finds what is wrong with values that are well formed by themselves.
+func validate(c *Config, d *decoder) {
+	if d.nodes > maxNodes {
+		d.wrong(Position{}, "the file unfolds to too many values", "use fewer aliases")
+		return
+	}
+	v := validator{d}
+	v.listen(c)
+	v.upstream(c)
+	v.redis(c)
+	v.window(c)
+	v.accounts(c)
+	v.oneOf("unlisted_account", c.UnlistedAccount, Refuse, Pass)
+	v.oneOf("policy.on_unsure", c.Policy.OnUnsure, Busy, Pass)
+	v.oneOf("policy.cold_start", c.Policy.ColdStart, Pass, Refuse)
+	v.unknownToken(c)
+	v.limits(c)
+	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	v.oneOf("log.format", c.Log.Format, "json", "console")
+	if c.Log.Decisions == "" {
+		v.wrong("log.decisions", "log.decisions is empty", "write stdout, or the name of a file")
+	}
+}
+
+type validator struct{ d *decoder }
+
+func (v validator) wrong(path, what, remedy string) {
+	v.d.wrong(v.d.where[path], what, remedy)
+}
+
+func (v validator) oneOf(path, value string, known ...string) {
+	if !slices.Contains(known, value) {
+		v.wrong(path, fmt.Sprintf("%s cannot be %q", path, value), DidYouMean(value, known))
+	}
+}
+
+func (v validator) listen(c *Config) {
+	v.address("listen.api", c.Listen.API)
+	v.address("listen.admin", c.Listen.Admin)
+	if c.Listen.API == c.Listen.Admin && !strings.HasSuffix(c.Listen.API, ":0") {
+		v.wrong("listen.admin", "listen.admin is the same address as listen.api", "give it a port of its own")
+	}
+	if (c.Listen.TLS.CertFile == "") != (c.Listen.TLS.KeyFile == "") {
+		v.wrong("listen.tls", "listen.tls has only one of cert_file and key_file", "give both, or none for plain HTTP")
+	}
+	keys := c.Admin.ReadKey != "" && c.Admin.ChangeKey != "" && c.Admin.MetricsKey != ""
+	if !Loopback(c.Listen.Admin) && !keys {
+		v.wrong("listen.admin", "listen.admin is reachable from elsewhere without keys",
+			"use a loopback address, or set admin.read_key, admin.change_key and admin.metrics_key")
+	}
+}
+
+func (v validator) address(path, value string) {
+	host, port, err := net.SplitHostPort(value)
+	n, portErr := strconv.Atoi(port)
+	if err != nil || portErr != nil || n < 0 || n > 65535 || strings.ContainsAny(host, "/ ") {
+		v.wrong(path, fmt.Sprintf("%s: %q is not an address", path, value), "write host:port, like 127.0.0.1:8080")
+	}
+}
+
+// Loopback tells whether only this machine can reach the address.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (v validator) upstream(c *Config) {
+	u, err := url.Parse(c.Upstream.URL)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		v.wrong("upstream.url", fmt.Sprintf("upstream.url: %q is not a URL", c.Upstream.URL), "write http:// or https:// and a host, like https://qyapi.weixin.qq.com")
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil || u.Fragment != "":
+		v.wrong("upstream.url", "upstream.url has more than a host", "leave out path, query and user: the paths of the API stand at its root")
+	}
+	v.atLeast("upstream.timeout", c.Upstream.Timeout, 100*time.Millisecond)
+}
+
+func (v validator) atLeast(path string, value, least time.Duration) {
+	if value < least {
+		v.wrong(path, fmt.Sprintf("%s cannot be %s", path, value), "it must be at least "+least.String())
+	}
+}
+
+var prefixPattern = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,32}$`)
+
+func (v validator) redis(c *Config) {
+	r := c.Redis
+	v.oneOf("redis.mode", r.Mode, RedisEmbedded, RedisSingle, RedisSentinel, RedisCluster)
+	v.atLeast("redis.timeout", r.Timeout, 10*time.Millisecond)
+	if !prefixPattern.MatchString(r.Prefix) {
+		v.wrong("redis.prefix", fmt.Sprintf("redis.prefix cannot be %q", r.Prefix), "use 1 to 32 letters, digits and _ . : -")
+	}
+	if r.Mode == RedisEmbedded {
+		if r.Snapshot == "" {
+			v.wrong("redis.snapshot", "redis.snapshot is empty", "name a file: embedded windows would not outlive a restart")
+		}
+		if r.Listen != "" && !Loopback(r.Listen) {
+			v.wrong("redis.listen", "redis.listen must be a loopback address", "the embedded Redis asks for no password; write 127.0.0.1:6379")
+		}
+		return
+	}
+	for i, a := range r.Addrs {
+		path := fmt.Sprintf("redis.addrs[%d]", i)
+		v.address(path, a)
+	}
+	if r.Mode == RedisSingle && len(r.Addrs) != 1 {
+		v.wrong("redis.addrs", "redis.mode single takes one address", "for several write mode: sentinel or cluster")
+	}
+	if r.Mode == RedisSentinel && r.MasterName == "" {
+		v.wrong("redis.mode", "redis.master_name is missing", "name the master as in sentinel.conf, often mymaster")
+	}
+	if r.Mode == RedisCluster && r.DB != 0 {
+		v.wrong("redis.db", "a Cluster has no databases", "leave redis.db out")
+	}
+}
+
+func (v validator) window(c *Config) {
+	v.atLeast("window.length", c.Window.Length, time.Second)
+	if c.Window.Replies < 0 || c.Window.Replies > 1000 {
+		v.wrong("window.replies", fmt.Sprintf("window.replies cannot be %d", c.Window.Replies), "write 0 (not counted) to 1000; WeCom's own limit is 5")
+	}
+}
+
+var corpPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+func (v validator) accounts(c *Config) {
+	if len(c.Accounts) == 0 {
+		if _, there := v.d.where["accounts"]; !there {
+			v.d.wrong(Position{}, "accounts is missing", "list your companies: accounts: [{corp_id: ww…}]")
+		}
+		return
+	}
+	first := map[string]Position{}
+	for i := range c.Accounts {
+		a := &c.Accounts[i]
+		path := fmt.Sprintf("accounts[%d]", i)
+		if a.CorpID == "" {
+			v.d.wrong(a.At, path+" has no corp_id", "add the id that WeCom shows under My Company, ww…")
+			continue
+		}
+		if !corpPattern.MatchString(a.CorpID) {
+			v.wrong(path+".corp_id", fmt.Sprintf("%q is not a corp id", a.CorpID), "it is letters and digits, ww… or wx…")
+		}
+		if at, twice := first[a.CorpID]; twice {
+			v.wrong(path+".corp_id", fmt.Sprintf("corp_id %s stands twice", a.CorpID), fmt.Sprintf("it is already in line %d; keep one", at.Line))
+		}
+		first[a.CorpID] = v.d.where[path+".corp_id"]
+		v.account(a, path)
+	}
+}
+
+func (v validator) account(a *Account, path string) {
+	if a.Subscription != nil && a.Subscription.ExpiresAt.IsZero() {
+		if _, there := v.d.where[path+".subscription.expires_at"]; !there {
+			v.wrong(path+".subscription", "subscription has no expires_at", "say when it ends, like expires_at: 2026-10-01T00:00:00+08:00")
+		}
+	}
+	if a.Contacts == nil {
+		return
+	}
+	if _, there := v.d.where[path+".contacts.free"]; !there {
+		a.Contacts.Free = defaultContactsFree
+	}
+	if a.Contacts.Free < 0 || a.Contacts.Total != nil && *a.Contacts.Total < 0 {
+		v.wrong(path+".contacts", "a number of contacts is negative", "write 0 or more")
+	}
+}
+
+func (v validator) unknownToken(c *Config) {
+	known := []string{Reauthenticate, Refuse, Pass}
+	if slices.Contains(known, c.UnknownToken) {
+		return
+	}
+	for _, a := range c.Accounts {
+		if a.CorpID == c.UnknownToken {
+			return
+		}
+		known = append(known, a.CorpID)
+	}
+	v.wrong("unknown_token", fmt.Sprintf("unknown_token cannot be %q", c.UnknownToken), DidYouMean(c.UnknownToken, known))
+}
+
+func (v validator) limits(c *Config) {
+	for _, l := range []struct {
+		path        string
+		value       Size
+		least, most Size
+	}{
+		{"limits.judged_body", c.Limits.JudgedBody, 1 << 10, 64 << 20},
+		{"limits.streamed_body", c.Limits.StreamedBody, 1 << 10, 16 << 30},
+		{"limits.read_answer", c.Limits.ReadAnswer, 64 << 10, 1 << 30},
+	} {
+		if l.value < l.least || l.value > l.most {
+			v.wrong(l.path, fmt.Sprintf("%s cannot be %s", l.path, l.value), fmt.Sprintf("write %s to %s", l.least, l.most))
+		}
+	}
+}

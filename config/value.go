@@ -1,0 +1,98 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Secret is a string that prints as *** in every form. Reveal gives it away.
+type Secret string
+
+// Reveal returns the secret itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// Format prints *** whatever the verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+
+// String returns ***, or nothing for an empty secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "***"
+}
+
+// MarshalText returns ***, for JSON and YAML.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Word is a string that remembers where it stands in the file.
+type Word struct {
+	Text string
+	At   Position
+}
+
+// Size is a number of bytes.
+type Size int64
+
+// parseDuration reads a duration with its unit.
+func parseDuration(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	switch {
+	case err == nil && s == "0":
+		return 0, nil
+	case err == nil && d < 0:
+		return 0, errors.New("a duration cannot be negative")
+	case err == nil:
+		return d, nil
+	}
+	if _, err := strconv.ParseFloat(s, 64); err == nil {
+		return 0, fmt.Errorf("a duration needs a unit: write %ss, %sm or %sh", s, s, s)
+	}
+	return 0, fmt.Errorf("%q is not a duration: write one like 500ms, 30s or 48h", s)
+}
+
+// parseSize reads a number of bytes with its unit; KB, MB and GB are powers of 1,024.
+func parseSize(s string) (Size, error) {
+	units := []struct {
+		suffix string
+		bytes  int64
+	}{{"KB", 1 << 10}, {"MB", 1 << 20}, {"GB", 1 << 30}, {"B", 1}}
+	for _, u := range units {
+		number, found := strings.CutSuffix(s, u.suffix)
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		if err != nil || n < 0 || n > math.MaxInt64/u.bytes {
+			break
+		}
+		return Size(n * u.bytes), nil
+	}
+	return 0, fmt.Errorf("%q is not a size: write one like 64KB, 1MB or 2GB", s)
+}
+
+// String writes the size with the largest unit that divides it.
+func (s Size) String() string {
+	switch {
+	case s > 0 && s%(1<<30) == 0:
+		return fmt.Sprintf("%dGB", s>>30)
+	case s > 0 && s%(1<<20) == 0:
+		return fmt.Sprintf("%dMB", s>>20)
+	case s > 0 && s%(1<<10) == 0:
+		return fmt.Sprintf("%dKB", s>>10)
+	}
+	return fmt.Sprintf("%dB", int64(s))
+}
+
+// parseTime reads an instant with its zone.
+func parseTime(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%q is not an instant: write one with its zone, like 2026-10-01T00:00:00+08:00", s)
+	}
+	return t, nil
+}
