@@ -1,0 +1,203 @@
+package wecom
+
+import (
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Capability is what an API call can do to a customer: the class of its endpoint.
+type Capability string
+
+// The capabilities that the code itself needs to name; the others stand in the catalogue alone.
+const (
+	KfReply      Capability = "kf_reply"       // a message to one customer, inside the reply window
+	KfEventReply Capability = "kf_event_reply" // a message that answers an event by its one-time code
+
+	// Uncatalogued is a path that the catalogue lacks, outside the customer interfaces.
+	Uncatalogued Capability = "uncatalogued"
+	// UncataloguedCustomer is a path that the catalogue lacks, below a prefix that WeCom keeps for
+	// customers: externalcontact/, crm/ and kf/. WeCom adds paths there often.
+	UncataloguedCustomer Capability = "uncatalogued_customer"
+)
+
+// Paths whose answers the gateway reads.
+const (
+	PathGetToken = "/cgi-bin/gettoken"
+	PathSyncMsg  = "/cgi-bin/kf/sync_msg"
+)
+
+// Endpoint is one path of the WeCom server API.
+type Endpoint struct {
+	Path       string // canonical, as in the catalogue; a prefix with "*" for the uncatalogued
+	Capability Capability
+	Meaning    string // a few words for people
+	fields     fields
+}
+
+// Role is what a field of a call says about whom the call reaches.
+type Role string
+
+// The roles of recipients.tsv.
+const (
+	roleCustomer Role = "customer" // external_userid of the customer reached
+	roleChannel  Role = "channel"  // open_kfid through which it is reached
+	roleGroup    Role = "group"    // chat_id of a customer group
+	roleMember   Role = "member"   // someone else who implies customers
+	roleEveryone Role = "everyone" // non-zero: everybody
+	roleCode     Role = "code"     // a one-time code or task id that stands for the recipient
+	roleMsgType  Role = "msgtype"  // the kind of message
+	roleAlso     Role = "also"     // a second capability that the call has if the field says so
+	roleImplicit Role = "implicit" // without any recipient the call chooses them by itself
+)
+
+// field says where in a call something stands.
+type field struct {
+	role  Role
+	query bool     // in the query string, else in the JSON body
+	path  []string // member names from the top of the body, at most two
+	list  bool     // an array of strings, else a string (or number for everyone)
+	equal string   // also: the value that counts; "" means any non-empty one
+	value Capability
+}
+
+// fields are the fields of one endpoint that the gateway reads.
+type fields struct {
+	body, query []field
+	implicit    bool
+}
+
+//go:embed endpoints.tsv
+var endpointsTSV string
+
+//go:embed recipients.tsv
+var recipientsTSV string
+
+var catalogue = mustCatalogue()
+
+// Lookup returns the endpoint of a canonical path. A path that the catalogue lacks gets
+// UncataloguedCustomer or Uncatalogued. It never matches on a last segment: kf/add_contact_way and
+// externalcontact/add_contact_way are different things.
+func Lookup(path string) *Endpoint {
+	if e, ok := catalogue[path]; ok {
+		return e
+	}
+	return uncatalogued(path)
+}
+
+var (
+	unknownElsewhere = &Endpoint{Path: "*", Capability: Uncatalogued, Meaning: "a path that the catalogue lacks"}
+	unknownCustomer  = map[string]*Endpoint{
+		"/cgi-bin/externalcontact/": customerPrefix("/cgi-bin/externalcontact/"),
+		"/cgi-bin/crm/":             customerPrefix("/cgi-bin/crm/"),
+		"/cgi-bin/kf/":              customerPrefix("/cgi-bin/kf/"),
+	}
+)
+
+func customerPrefix(p string) *Endpoint {
+	return &Endpoint{Path: p + "*", Capability: UncataloguedCustomer, Meaning: "a customer interface that the catalogue lacks"}
+}
+
+func uncatalogued(path string) *Endpoint {
+	for prefix, e := range unknownCustomer {
+		if strings.HasPrefix(path, prefix) {
+			return e
+		}
+	}
+	return unknownElsewhere
+}
+
+// Endpoints returns the whole catalogue in the order of its paths.
+func Endpoints() []*Endpoint {
+	all := make([]*Endpoint, 0, len(catalogue))
+	for _, e := range catalogue {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b *Endpoint) int { return strings.Compare(a.Path, b.Path) })
+	return all
+}
+
+// Capabilities returns every capability there is, sorted.
+func Capabilities() []Capability {
+	seen := map[Capability]bool{Uncatalogued: true, UncataloguedCustomer: true}
+	for _, e := range catalogue {
+		seen[e.Capability] = true
+	}
+	all := make([]Capability, 0, len(seen))
+	for c := range seen {
+		all = append(all, c)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Also returns the capabilities that a call of e may have besides its own, depending on its body.
+func (e *Endpoint) Also() []Capability {
+	var all []Capability
+	for _, f := range e.fields.body {
+		if f.role == roleAlso && !slices.Contains(all, f.value) {
+			all = append(all, f.value)
+		}
+	}
+	return all
+}
+
+// NamesRecipients tells whether the gateway knows where a call of e names customers, so that a rule
+// can ask for their windows.
+func (e *Endpoint) NamesRecipients() bool {
+	names := func(f field) bool { return f.role == roleCustomer || f.role == roleCode }
+	return slices.ContainsFunc(e.fields.body, names) || slices.ContainsFunc(e.fields.query, names)
+}
+
+func mustCatalogue() map[string]*Endpoint {
+	c := make(map[string]*Endpoint, 1024)
+	for _, row := range rows(endpointsTSV, 3) {
+		c[row[0]] = &Endpoint{Path: row[0], Capability: Capability(row[1]), Meaning: row[2]}
+	}
+	for _, row := range rows(recipientsTSV, 4) {
+		e, ok := c[row[0]]
+		if !ok {
+			panic("BUG: recipients.tsv names a path that endpoints.tsv lacks: " + row[0])
+		}
+		e.fields.add(Role(row[1]), row[2], row[3])
+	}
+	return c
+}
+
+// rows splits an embedded table into its rows, without the head line.
+func rows(tsv string, columns int) [][]string {
+	var out [][]string
+	for i, line := range strings.Split(strings.TrimSuffix(tsv, "\n"), "\n") {
+		row := strings.Split(line, "\t")
+		if len(row) != columns {
+			panic(fmt.Sprintf("BUG: table row %d has %d columns, not %d", i+1, len(row), columns))
+		}
+		if i > 0 {
+			out = append(out, row)
+		}
+	}
+	return out
+}
+
+// add takes one row of recipients.tsv: "?name" stands in the query, "a.b" below a, "a[]" is a list,
+// "a=v" counts where it has that value.
+func (fs *fields) add(role Role, spec, value string) {
+	if role == roleImplicit {
+		fs.implicit = true
+		return
+	}
+	f := field{role: role, value: Capability(value)}
+	spec, f.query = strings.CutPrefix(spec, "?")
+	spec, f.equal, _ = strings.Cut(spec, "=")
+	spec, f.list = strings.CutSuffix(spec, "[]")
+	f.path = strings.Split(spec, ".")
+	if len(f.path) > 2 || spec == "" {
+		panic("BUG: recipients.tsv: field " + spec)
+	}
+	if f.query {
+		fs.query = append(fs.query, f)
+		return
+	}
+	fs.body = append(fs.body, f)
+}
