@@ -1,0 +1,169 @@
+package wecomtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"slices"
+	"strconv"
+)
+
+func ok(more map[string]any) map[string]any {
+	out := map[string]any{"errcode": 0, "errmsg": "ok"}
+	for k, v := range more {
+		out[k] = v
+	}
+	return out
+}
+
+// decode reads a JSON body; on failure it answers with WeCom's code for it.
+func (p *Platform) decode(call *Call, body []byte, into any) (any, bool) {
+	if len(body) == 0 {
+		return p.fail(call, 44002), false
+	}
+	if json.Unmarshal(body, into) != nil {
+		return p.fail(call, 47001), false
+	}
+	return nil, true
+}
+
+func (p *Platform) accountList(_ *Call, c *corp, _ *http.Request, _ []byte) any {
+	list := []map[string]any{}
+	for _, id := range c.accounts {
+		list = append(list, map[string]any{"open_kfid": id, "name": "service " + id, "avatar": "https://example.com/a.png"})
+	}
+	return ok(map[string]any{"account_list": list})
+}
+
+// syncMsg pages through the last three days of a corp's messages; a call without a cursor begins anew.
+func (p *Platform) syncMsg(call *Call, c *corp, _ *http.Request, body []byte) any {
+	var in struct {
+		Cursor  string `json:"cursor"`
+		Limit   int    `json:"limit"`
+		Channel string `json:"open_kfid"`
+	}
+	if failed, ok := p.decode(call, body, &in); !ok {
+		return failed
+	}
+	if in.Channel != "" && !slices.Contains(c.accounts, in.Channel) {
+		return p.fail(call, 95000)
+	}
+	from, _ := strconv.Atoi(in.Cursor)
+	limit := in.Limit
+	if limit <= 0 || limit > maxPage {
+		limit = maxPage
+	}
+	page, next := []item{}, from
+	oldest := p.now().Add(-history).Unix()
+	for ; next < len(c.log) && len(page) < limit; next++ {
+		it := c.log[next]
+		channel, _ := it["open_kfid"].(string)
+		if event, isEvent := it["event"].(map[string]any); isEvent {
+			channel, _ = event["open_kfid"].(string)
+		}
+		if it["send_time"].(int64) >= oldest && (in.Channel == "" || channel == in.Channel) {
+			page = append(page, it)
+		}
+	}
+	more := 0
+	if next < len(c.log) {
+		more = 1
+	}
+	return ok(map[string]any{"next_cursor": strconv.Itoa(next), "has_more": more, "msg_list": page})
+}
+
+// sendMsg takes a reply under the platform's own rule: 48 h, five messages, session state 0 or 1.
+func (p *Platform) sendMsg(call *Call, c *corp, _ *http.Request, body []byte) any {
+	var in struct {
+		ToUser  string `json:"touser"`
+		Channel string `json:"open_kfid"`
+		MsgID   string `json:"msgid"`
+		MsgType string `json:"msgtype"`
+	}
+	if failed, ok := p.decode(call, body, &in); !ok {
+		return failed
+	}
+	switch {
+	case !slices.Contains(c.accounts, in.Channel):
+		return p.fail(call, 95000)
+	case in.ToUser == "":
+		return p.fail(call, 40096)
+	case in.MsgType == "":
+		return p.fail(call, 40058)
+	}
+	ch := c.chat(in.Channel, in.ToUser)
+	switch {
+	case ch.wrote.IsZero() || p.now().Sub(ch.wrote) >= replyWindow:
+		return p.fail(call, 95002)
+	case ch.state > 1:
+		return p.fail(call, 95018)
+	case ch.sent >= replyLimit:
+		return p.fail(call, 95001)
+	}
+	ch.sent++
+	id := in.MsgID
+	if id == "" {
+		id = p.newID("out")
+	}
+	return ok(map[string]any{"msgid": id})
+}
+
+type session struct {
+	Channel  string `json:"open_kfid"`
+	Customer string `json:"external_userid"`
+	State    int    `json:"service_state"`
+}
+
+func (p *Platform) stateGet(call *Call, c *corp, _ *http.Request, body []byte) any {
+	var in session
+	if failed, ok := p.decode(call, body, &in); !ok {
+		return failed
+	}
+	return ok(map[string]any{"service_state": c.chat(in.Channel, in.Customer).state, "servicer_userid": ""})
+}
+
+func (p *Platform) stateTrans(call *Call, c *corp, _ *http.Request, body []byte) any {
+	var in session
+	if failed, ok := p.decode(call, body, &in); !ok {
+		return failed
+	}
+	c.chat(in.Channel, in.Customer).state = in.State
+	if in.State < 2 {
+		return ok(nil)
+	}
+	return ok(map[string]any{"msg_code": p.newID("CODE")})
+}
+
+// mediaUpload keeps the one file of a form (the first megabyte of it).
+func (p *Platform) mediaUpload(call *Call, _ *corp, r *http.Request, body []byte) any {
+	_, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || params["boundary"] == "" {
+		return p.fail(call, 40058)
+	}
+	part, err := multipart.NewReader(bytes.NewReader(body), params["boundary"]).NextPart()
+	if err != nil {
+		return p.fail(call, 40058)
+	}
+	data, _ := io.ReadAll(part)
+	id := p.newID("MEDIA")
+	p.media[id] = data
+	return ok(map[string]any{"type": r.URL.Query().Get("type"), "media_id": id, "created_at": strconv.FormatInt(p.now().Unix(), 10)})
+}
+
+func (p *Platform) mediaGet(call *Call, _ *corp, r *http.Request, _ []byte) any {
+	data, found := p.media[r.URL.Query().Get("media_id")]
+	if !found {
+		return p.fail(call, 40058)
+	}
+	return file(data)
+}
+
+// AddMedia puts a file there to be downloaded.
+func (p *Platform) AddMedia(id string, data []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.media[id] = data
+}

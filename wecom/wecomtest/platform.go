@@ -1,0 +1,217 @@
+// Package wecomtest is a simulated WeCom: a real HTTP server that behaves as the platform does where
+// bots meet it, its errors included, with a clock that can be moved and a count of what reached it.
+//
+// It knows nothing of the gateway, of lapsed subscriptions or of rules: like the real platform for an
+// account in good standing it takes whatever is well formed, so that a call the gateway lets slip shows.
+package wecomtest
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"time"
+)
+
+// The platform's own limits (DOC 96427, 94670; gettoken DOC 91039).
+const (
+	tokenLife   = 7200 * time.Second
+	replyWindow = 48 * time.Hour
+	replyLimit  = 5
+	history     = 72 * time.Hour // that kf/sync_msg reaches back
+	maxPage     = 1000
+)
+
+// Platform is the simulated WeCom. Its methods may be called at any time.
+type Platform struct {
+	mu     sync.Mutex
+	now    func() time.Time
+	corps  map[string]*corp
+	tokens map[string]*token
+	media  map[string][]byte
+	calls  []Call
+	faults map[string][]int // errcodes to answer next, by path
+	answer map[string]http.HandlerFunc
+	lastID int
+}
+
+type corp struct {
+	id, secret string
+	token      *token
+	accounts   []string // open_kfids
+	log        []item
+	chats      map[chatKey]*chat
+}
+
+type token struct {
+	value   string
+	corp    *corp
+	expires time.Time
+}
+
+type chatKey struct{ channel, customer string }
+
+// chat is a customer's session with a kf account.
+type chat struct {
+	wrote time.Time
+	sent  int // replies since
+	state int // 0 new, 1 assistant, 2 queued, 3 human, 4 ended
+}
+
+// Call is one request that reached the platform.
+type Call struct {
+	Method string
+	Path   string // as it came, undecoded
+	Query  string
+	Header http.Header
+	Body   []byte // the first megabyte
+	Size   int64  // of the whole body
+	Code   int    // the errcode it was answered with
+	Corp   string // whose token it carried, "" if none or a bad one
+}
+
+// New makes a platform that reads the time from now.
+func New(now func() time.Time) *Platform {
+	return &Platform{
+		now: now, corps: map[string]*corp{}, tokens: map[string]*token{}, media: map[string][]byte{},
+		faults: map[string][]int{}, answer: map[string]http.HandlerFunc{},
+	}
+}
+
+// Start serves the platform on a free loopback port until the server is closed.
+func (p *Platform) Start() *httptest.Server { return httptest.NewServer(p) }
+
+// AddCorp adds a company with one app secret and its kf accounts.
+func (p *Platform) AddCorp(id, secret string, channels ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.corps[id] = &corp{id: id, secret: secret, accounts: channels, chats: map[chatKey]*chat{}}
+}
+
+// Issue hands out a token past the gateway, as another process of the company would fetch it.
+func (p *Platform) Issue(corpID string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.issue(p.corps[corpID]).value
+}
+
+// Revoke ends a corp's token, so that the next gettoken hands out another one.
+func (p *Platform) Revoke(corpID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.corps[corpID]; c.token != nil {
+		c.token.expires = p.now()
+	}
+}
+
+// issue returns the corp's token; repeated within its life it is the same one.
+func (p *Platform) issue(c *corp) *token {
+	if c.token == nil || !p.now().Before(c.token.expires) {
+		b := make([]byte, 107) // WeCom's tokens have 214 characters
+		_, _ = rand.Read(b)
+		c.token = &token{value: hex.EncodeToString(b), corp: c, expires: p.now().Add(tokenLife)}
+		p.tokens[c.token.value] = c.token
+	}
+	return c.token
+}
+
+// CustomerWrites is a customer's message to a kf account, now by the platform's clock. It returns the
+// msgid.
+func (p *Platform) CustomerWrites(corpID, channel, customer, text string) string {
+	return p.CustomerWroteAt(corpID, channel, customer, text, p.now())
+}
+
+// CustomerWroteAt is a customer's message that the platform dates at the time given.
+func (p *Platform) CustomerWroteAt(corpID, channel, customer, text string, at time.Time) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.corps[corpID]
+	ch := c.chat(channel, customer)
+	if at.After(ch.wrote) {
+		ch.wrote, ch.sent = at, 0
+	}
+	if ch.state == 4 {
+		ch.state = 0
+	}
+	id := p.newID("msg")
+	c.log = append(c.log, item{
+		"msgid": id, "open_kfid": channel, "external_userid": customer, "send_time": at.Unix(),
+		"origin": 3, "msgtype": "text", "text": map[string]any{"content": text},
+	})
+	return id
+}
+
+// CustomerEnters is a customer who opens the chat without writing: an event, no message.
+func (p *Platform) CustomerEnters(corpID, channel, customer string) (welcomeCode string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	code := p.newID("WELCOME")
+	c := p.corps[corpID]
+	c.log = append(c.log, item{
+		"msgid": p.newID("msg"), "send_time": p.now().Unix(), "origin": 4, "msgtype": "event",
+		"event": map[string]any{"event_type": "enter_session", "open_kfid": channel, "external_userid": customer, "scene": "1", "welcome_code": code},
+	})
+	return code
+}
+
+// SetState puts a customer's session into a state, 0 to 4.
+func (p *Platform) SetState(corpID, channel, customer string, state int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.corps[corpID].chat(channel, customer).state = state
+}
+
+// FailNext makes the next calls of path answer with these errcodes, one each.
+func (p *Platform) FailNext(path string, codes ...int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.faults[path] = append(p.faults[path], codes...)
+}
+
+// Answer replaces what path answers, after the call was counted. nil puts the usual answer back.
+func (p *Platform) Answer(path string, h http.HandlerFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answer[path] = h
+}
+
+// Calls returns all that reached the platform, in order.
+func (p *Platform) Calls() []Call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.calls)
+}
+
+// Count returns how many calls of a path reached the platform.
+func (p *Platform) Count(path string) int {
+	n := 0
+	for _, c := range p.Calls() {
+		if c.Path == path {
+			n++
+		}
+	}
+	return n
+}
+
+// Forget drops the calls counted so far.
+func (p *Platform) Forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls = nil
+}
+
+func (c *corp) chat(channel, customer string) *chat {
+	k := chatKey{channel, customer}
+	if c.chats[k] == nil {
+		c.chats[k] = &chat{}
+	}
+	return c.chats[k]
+}
+
+func (p *Platform) newID(kind string) string {
+	p.lastID++
+	return fmt.Sprintf("%s%08d", kind, p.lastID)
+}

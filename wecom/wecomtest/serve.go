@@ -1,0 +1,188 @@
+package wecomtest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// item is one entry of msg_list.
+type item map[string]any
+
+// samples are answers as the documentation and the SDKs' fixtures show them, a file for each path;
+// samples/SOURCES.md says where each is from.
+//
+//go:embed samples
+var samples embed.FS
+
+// problem is an errcode with the words that go before WeCom's usual tail.
+type problem struct {
+	code int
+	text string
+}
+
+var words = map[int]string{
+	-1: "system busy", 40001: "invalid credential", 40013: "invalid corpid", 40014: "invalid access_token",
+	40058: "invalid request parameter", 40096: "invalid external userid", 41001: "access_token missing",
+	42001: "access_token expired", 44002: "empty post data", 47001: "data format error", 48002: "api forbidden",
+	84061: "not external contact", 95000: "invalid open_kfid", 95001: "send msg count limit", 95002: "send msg time limit",
+	95018: "send msg session status invalid",
+}
+
+// ServeHTTP answers one call as WeCom does: always HTTP 200, errcode in the body and in a header.
+func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	head, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	var size int64
+	if err == nil && !bytesWhole(head) {
+		size, err = io.Copy(io.Discard, r.Body)
+	}
+	if err != nil {
+		return // the call broke off: the platform has not taken it
+	}
+	path, query, _ := strings.Cut(r.RequestURI, "?")
+	p.mu.Lock()
+	call := Call{Method: r.Method, Path: path, Query: query, Header: r.Header.Clone(), Body: head, Size: int64(len(head)) + size}
+	custom := p.answer[path]
+	var out any
+	if custom == nil {
+		out = p.route(&call, r, path, head)
+	}
+	p.calls = append(p.calls, call)
+	p.mu.Unlock()
+	if custom != nil {
+		r.Body = io.NopCloser(bytes.NewReader(head))
+		custom(w, r)
+		return
+	}
+	write(w, r, out, call.Code)
+}
+
+func bytesWhole(head []byte) bool { return len(head) < 1<<20 }
+
+// route finds the answer: an object, or the bytes of a file.
+func (p *Platform) route(call *Call, r *http.Request, path string, body []byte) any {
+	if codes := p.faults[path]; len(codes) > 0 {
+		p.faults[path] = codes[1:]
+		return p.fail(call, codes[0])
+	}
+	if path == "/cgi-bin/gettoken" {
+		return p.getToken(call, r)
+	}
+	c, code := p.authorise(r, path)
+	if code != 0 {
+		return p.fail(call, code)
+	}
+	if c != nil {
+		call.Corp = c.id
+	}
+	if h, ok := handlers[path]; ok && c != nil {
+		return h(p, call, c, r, body)
+	}
+	return sample(path)
+}
+
+var handlers = map[string]func(*Platform, *Call, *corp, *http.Request, []byte) any{
+	"/cgi-bin/kf/account/list":        (*Platform).accountList,
+	"/cgi-bin/kf/sync_msg":            (*Platform).syncMsg,
+	"/cgi-bin/kf/send_msg":            (*Platform).sendMsg,
+	"/cgi-bin/kf/service_state/get":   (*Platform).stateGet,
+	"/cgi-bin/kf/service_state/trans": (*Platform).stateTrans,
+	"/cgi-bin/media/upload":           (*Platform).mediaUpload,
+	"/cgi-bin/media/get":              (*Platform).mediaGet,
+}
+
+// authorise checks the credential of a call. Calls with a suite's, a provider's or no token of a corp
+// have none to check.
+func (p *Platform) authorise(r *http.Request, path string) (*corp, int) {
+	q := r.URL.Query()
+	switch {
+	case strings.HasPrefix(path, "/cgi-bin/service/"), path == "/cgi-bin/webhook/send", path == "/cgi-bin/aibot/response",
+		strings.HasPrefix(path, "/cgi-bin/webhook/"), strings.HasPrefix(path, "/cgi-bin/wedoc/smartsheet/webhook"):
+		return nil, 0
+	case q.Get("access_token") == "":
+		return nil, 41001
+	}
+	t := p.tokens[q.Get("access_token")]
+	switch {
+	case t == nil:
+		return nil, 40014
+	case !p.now().Before(t.expires):
+		return nil, 42001
+	}
+	return t.corp, 0
+}
+
+func (p *Platform) getToken(call *Call, r *http.Request) any {
+	q := r.URL.Query()
+	c := p.corps[q.Get("corpid")]
+	switch {
+	case c == nil:
+		return p.fail(call, 40013)
+	case c.secret != q.Get("corpsecret"):
+		return p.fail(call, 40001)
+	}
+	t := p.issue(c)
+	call.Corp = c.id
+	left := int(t.expires.Sub(p.now()).Seconds())
+	return map[string]any{"errcode": 0, "errmsg": "ok", "access_token": t.value, "expires_in": left}
+}
+
+func (p *Platform) fail(call *Call, code int) any {
+	call.Code = code
+	text := words[code]
+	if text == "" {
+		text = "error"
+	}
+	return map[string]any{"errcode": code, "errmsg": fmt.Sprintf(
+		"%s, hint: [1763800000000000000000000], from ip: 127.0.0.1, more info at https://open.work.weixin.qq.com/devtool/query?e=%d", text, code)}
+}
+
+// sample is the answer of a path without behaviour of its own: its file, or a bare success.
+func sample(path string) any {
+	name := strings.ReplaceAll(strings.TrimPrefix(path, "/cgi-bin/"), "/", ".")
+	data, err := samples.ReadFile("samples/" + name + ".json")
+	if err != nil {
+		return map[string]any{"errcode": 0, "errmsg": "ok"}
+	}
+	return json.RawMessage(data)
+}
+
+// file is an answer that is no JSON.
+type file []byte
+
+func write(w http.ResponseWriter, r *http.Request, out any, code int) {
+	h := w.Header()
+	if f, ok := out.(file); ok {
+		h.Set("Content-Type", "application/octet-stream")
+		h.Set("Content-Disposition", `attachment; filename="media.bin"`)
+		h.Set("Content-Length", strconv.Itoa(len(f)))
+		_, _ = w.Write(f)
+		return
+	}
+	body, err := json.Marshal(out)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	h.Set("Content-Type", "application/json; charset=UTF-8")
+	h.Set("Error-Code", strconv.Itoa(code))
+	h.Set("Error-Msg", "ok")
+	if code != 0 {
+		h.Set("Error-Msg", words[code])
+	}
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		var z bytes.Buffer
+		zw := gzip.NewWriter(&z)
+		_, _ = zw.Write(body)
+		_ = zw.Close()
+		h.Set("Content-Encoding", "gzip")
+		body = z.Bytes()
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body)
+}
