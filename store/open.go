@@ -1,0 +1,223 @@
+// Package store is Redis itself: opening it in each of its modes, the embedded one included, and
+// finding out at the start what would fail later.
+//
+// It knows no windows, tokens or accounts; what the keys mean is said in packages window and account.
+package store
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+	"go.uber.org/zap"
+
+	"replygate/config"
+)
+
+// Layout is the version of the key layout that this build writes (docs/redis.md).
+const Layout = 1
+
+// Store is an opened Redis.
+type Store struct {
+	redis.UniversalClient
+	Embedded *Embedded // nil for a real Redis
+	Prefix   string
+	Timeout  time.Duration // for one command; longer for the embedded one, which is never away, only busy
+	up       atomic.Bool
+	log      *zap.Logger
+	stop     context.CancelFunc
+	done     chan struct{}
+}
+
+// ErrUnfit says that Redis answers but cannot serve: wrong credentials, missing rights, a newer layout,
+// or a memory policy that throws windows away. A start must end with it; an outage is no ErrUnfit.
+var ErrUnfit = errors.New("this Redis cannot serve")
+
+// Open connects to Redis and checks it. An unreachable Redis is no error: the gateway starts as in an
+// outage. Close must be called.
+func Open(ctx context.Context, c config.Redis, now func() time.Time, log *zap.Logger) (*Store, error) {
+	s := &Store{Prefix: c.Prefix, Timeout: c.Timeout, log: log, done: make(chan struct{})}
+	redis.SetLogger(silent{})
+	if c.Mode == config.RedisEmbedded {
+		e, err := openEmbedded(c, now)
+		if err != nil {
+			return nil, err
+		}
+		s.Embedded, s.Timeout = e, 5*time.Second
+	}
+	options, err := s.options(c)
+	if err != nil {
+		return nil, err
+	}
+	s.UniversalClient = redis.NewUniversalClient(options)
+	if err := s.check(ctx); errors.Is(err, ErrUnfit) {
+		s.release()
+		return nil, err
+	} else if err != nil {
+		log.Warn("redis is away; starting without it", zap.Error(err))
+	} else {
+		s.up.Store(true)
+	}
+	watch, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	go s.watch(watch)
+	return s, nil
+}
+
+// options are those that a proxy's budget asks for: one attempt, deadlines from the context, no
+// commands that Redis 7.0 lacks.
+func (s *Store) options(c config.Redis) (*redis.UniversalOptions, error) {
+	o := &redis.UniversalOptions{
+		Addrs:                 c.Addrs,
+		MasterName:            c.MasterName,
+		IsClusterMode:         c.Mode == config.RedisCluster,
+		Username:              c.Username,
+		Password:              c.Password.Reveal(),
+		DB:                    c.DB,
+		MaxRetries:            -1,
+		DialerRetries:         1,
+		DialTimeout:           s.Timeout,
+		ReadTimeout:           s.Timeout,
+		WriteTimeout:          s.Timeout,
+		PoolTimeout:           s.Timeout,
+		ContextTimeoutEnabled: true,
+		PoolSize:              64,
+		DisableIdentity:       true,
+		MaintNotificationsConfig: &maintnotifications.Config{
+			Mode: maintnotifications.ModeDisabled,
+		},
+	}
+	if c.Mode != config.RedisSentinel {
+		o.MasterName = ""
+	}
+	if s.Embedded != nil {
+		o.Addrs = []string{"embedded"}
+		o.Dialer = func(context.Context, string, string) (net.Conn, error) { return s.Embedded.mini.Dial() }
+	}
+	if c.TLS {
+		t, err := tlsConfig(c.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		o.TLSConfig = t
+	}
+	return o, nil
+}
+
+func tlsConfig(caFile string) (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if caFile == "" {
+		return t, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("redis.ca_file: %w", err)
+	}
+	t.RootCAs = x509.NewCertPool()
+	if !t.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("redis.ca_file: %s holds no PEM certificate", caFile)
+	}
+	return t, nil
+}
+
+// Up tells whether Redis answered when last asked.
+func (s *Store) Up() bool { return s.up.Load() }
+
+// Close writes the embedded snapshot and closes the connections.
+func (s *Store) Close() error {
+	s.stop()
+	<-s.done
+	return s.release()
+}
+
+func (s *Store) release() error {
+	var saved error
+	if s.Embedded != nil {
+		saved = s.Embedded.Close()
+	}
+	return errors.Join(s.UniversalClient.Close(), saved)
+}
+
+// watch asks Redis every second and says each change of its state once.
+func (s *Store) watch(ctx context.Context) {
+	defer close(s.done)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		probe, cancel := context.WithTimeout(ctx, 2*time.Second)
+		var err error
+		if s.up.Load() {
+			err = s.Ping(probe).Err()
+		} else {
+			err = s.check(probe)
+		}
+		cancel()
+		if was := s.up.Swap(err == nil); was && err != nil {
+			s.log.Error("redis is away", zap.Error(err))
+		} else if !was && err == nil {
+			s.log.Info("redis is back")
+		}
+	}
+}
+
+// check asks for all that the gateway needs of Redis. An error that is not ErrUnfit is an outage.
+func (s *Store) check(ctx context.Context) error {
+	if err := s.Ping(ctx).Err(); err != nil {
+		return refused(err, "redis.username and redis.password")
+	}
+	key := s.Prefix + "layout"
+	if err := s.SetNX(ctx, key, Layout, 0).Err(); err != nil {
+		return refused(err, "the rights of redis.username on keys "+s.Prefix+"*")
+	}
+	text, err := s.Get(ctx, key).Result()
+	if err != nil {
+		return refused(err, "the rights of redis.username on keys "+s.Prefix+"*")
+	}
+	if v, err := strconv.Atoi(text); err != nil || v > Layout {
+		return fmt.Errorf("%w: %s is %q, newer than the layout %d of this build: upgrade the gateway, or set another redis.prefix", ErrUnfit, key, text, Layout)
+	}
+	return s.checkEviction(ctx)
+}
+
+// checkEviction refuses a memory policy that drops keys. Where CONFIG is not allowed nothing is known,
+// and nothing said.
+func (s *Store) checkEviction(ctx context.Context) error {
+	settings, err := s.ConfigGet(ctx, "maxmemory-policy").Result()
+	if err != nil {
+		return nil
+	}
+	if policy := settings["maxmemory-policy"]; policy != "" && policy != "noeviction" {
+		return fmt.Errorf("%w: its maxmemory-policy is %s, which drops windows when memory is short: set it to noeviction", ErrUnfit, policy)
+	}
+	return nil
+}
+
+// refused tells a refusal of Redis from an outage.
+func refused(err error, setting string) error {
+	for _, word := range []string{"WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR invalid password"} {
+		if strings.Contains(err.Error(), word) {
+			return fmt.Errorf("%w: it says %s: check %s", ErrUnfit, word, setting)
+		}
+	}
+	return err
+}
+
+// silent keeps go-redis from writing to standard error by itself: its errors come back to us anyway.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
