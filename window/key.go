@@ -1,0 +1,88 @@
+package window
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Key names one window. Ids are case-sensitive.
+type Key struct {
+	Corp     string
+	Channel  string // open_kfid, "" where there is none
+	Customer string // external_userid
+}
+
+// spell is the window's key in Redis. All of it stands in the hash tag, so that the keys of one customer
+// share a slot of a Cluster.
+func (k Key) spell(prefix string) string {
+	b := make([]byte, 0, len(prefix)+len(k.Corp)+len(k.Channel)+len(k.Customer)+16)
+	b = append(b, prefix...)
+	b = append(b, "window:{"...)
+	b = appendID(b, k.Corp)
+	b = append(b, ':')
+	b = appendID(b, k.Channel)
+	b = append(b, ':')
+	b = appendID(b, k.Customer)
+	return string(append(b, '}'))
+}
+
+// parseKey reads a key back; ok is false for anything that spell does not write.
+func parseKey(prefix, s string) (k Key, ok bool) {
+	s, ok = strings.CutPrefix(s, prefix+"window:{")
+	if !ok {
+		return Key{}, false
+	}
+	s, ok = strings.CutSuffix(s, "}")
+	parts := strings.Split(s, ":")
+	if !ok || len(parts) != 3 {
+		return Key{}, false
+	}
+	ids := [3]string{}
+	for i, p := range parts {
+		if ids[i], ok = unescapeID(p); !ok {
+			return Key{}, false
+		}
+	}
+	return Key{Corp: ids[0], Channel: ids[1], Customer: ids[2]}, true
+}
+
+func safe(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+		c == '_' || c == '@' || c == '.' || c == '-'
+}
+
+// appendID appends an id with every byte outside [A-Za-z0-9_@.-] percent-escaped.
+func appendID(dst []byte, id string) []byte {
+	const digits = "0123456789ABCDEF"
+	for i := range len(id) {
+		if c := id[i]; safe(c) {
+			dst = append(dst, c)
+		} else {
+			dst = append(dst, '%', digits[c>>4], digits[c&15])
+		}
+	}
+	return dst
+}
+
+func unescapeID(s string) (string, bool) {
+	if !strings.Contains(s, "%") {
+		return s, true
+	}
+	var out []byte
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			out = append(out, s[i])
+			continue
+		}
+		var c byte
+		if i+2 >= len(s) {
+			return "", false
+		}
+		if _, err := fmt.Sscanf(s[i+1:i+3], "%02X", &c); err != nil {
+			return "", false
+		}
+		out = append(out, c)
+		i += 2
+	}
+	return string(out), true
+}

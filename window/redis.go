@@ -1,0 +1,366 @@
+package window
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ahead is how far the platform's clock may be ahead of ours before a fact is not believed.
+const ahead = 5 * time.Minute
+
+// Settings are what the reply window is.
+type Settings struct {
+	Prefix  string
+	Length  time.Duration
+	Replies int // per customer message; 0: not counted
+	Timeout time.Duration
+	Now     func() time.Time
+}
+
+// Store keeps windows in Redis, in the layout of docs/redis.md.
+type Store struct {
+	rdb redis.UniversalClient
+	Settings
+	memory *memory
+	gap    atomic.Bool // facts were lost and rg:since does not say so yet
+}
+
+// NewStore keeps windows in rdb.
+func NewStore(rdb redis.UniversalClient, s Settings) *Store {
+	return &Store{rdb: rdb, Settings: s, memory: newMemory()}
+}
+
+// Fact is that a customer wrote.
+type Fact struct {
+	Key Key
+	At  time.Time // by the platform's clock
+}
+
+// Tally is what became of facts.
+type Tally struct {
+	Recorded int // in Redis now, whether or not they moved a window
+	Expired  int // too old to open one
+	Ahead    int // too far ahead of our clock to be believed
+}
+
+// Answer is what a window says about one reply.
+type Answer struct {
+	State State
+	Last  time.Time // of the customer's last message; zero if unknown
+	Left  int       // replies left after this one; -1 if unknown or not counted
+	stamp int64     // of the reservation, 0: none
+}
+
+// Closes is when the window closes by itself; zero if there is none on record.
+func (a Answer) Closes(length time.Duration) time.Time {
+	if a.Last.IsZero() {
+		return time.Time{}
+	}
+	return a.Last.Add(length)
+}
+
+// Reserved tells whether a reply is counted that Settle must confirm or take back.
+func (a Answer) Reserved() bool { return a.stamp != 0 }
+
+// The scripts do what the functions of window.go do. KEYS[1] is the window's key.
+//
+// count leaves in n how many replies count from the time `from` on, and in kept those, in order.
+const luaCount = `
+local function count(sent, from)
+  local kept, n = {}, 0
+  for t in string.gmatch(sent or '', '%d+') do
+    if tonumber(t) >= from then n = n + 1; kept[n] = t end
+  end
+  return kept, n
+end
+local function has(kept, stamp)
+  for _, t in ipairs(kept) do if t == stamp then return true end end
+  return false
+end
+local function write(kept)
+  if #kept == 0 then redis.call('HDEL', KEYS[1], 'sent') return end
+  table.sort(kept)
+  redis.call('HSET', KEYS[1], 'sent', table.concat(kept, ','))
+end
+local function text(n) return string.format('%.0f', n) end
+local h = redis.call('HMGET', KEYS[1], 'last', 'sent', 'shut')
+local last, sent, shut = tonumber(h[1] or nil), h[2] or '', tonumber(h[3] or nil)
+local from = last and (last - last % 1000 + 1000)
+`
+
+var (
+	// record: ARGV at, at + length.
+	recordScript = redis.NewScript(luaCount + `
+local at = tonumber(ARGV[1])
+if last and last >= at then return 0 end
+redis.call('HSET', KEYS[1], 'last', ARGV[1])
+if sent ~= '' then write((count(sent, at - at % 1000 + 1000))) end
+redis.call('PEXPIREAT', KEYS[1], ARGV[2])
+return 1`)
+
+	// reserve: ARGV now, length, replies. Returns state, last, stamp, left.
+	reserveScript = redis.NewScript(luaCount + `
+local now, replies = tonumber(ARGV[1]), tonumber(ARGV[3])
+if not last then return {-1, 0, 0, 0} end
+if now - last >= tonumber(ARGV[2]) then return {0, last, 0, 0} end
+if shut and shut >= last then return {1, last, 0, 0} end
+if replies == 0 then return {3, last, 0, -1} end
+local kept, n = count(sent, from)
+if n >= replies then return {2, last, 0, 0} end
+local stamp = math.max(now, from)
+while has(kept, text(stamp)) do stamp = stamp + 1 end
+kept[n + 1] = text(stamp)
+write(kept)
+return {3, last, stamp, replies - n - 1}`)
+
+	// release: ARGV stamp.
+	releaseScript = redis.NewScript(luaCount + `
+if not last then return 0 end
+local kept, out = count(sent, 0), {}
+for _, t in ipairs(kept) do if t ~= ARGV[1] then out[#out + 1] = t end end
+write(out)
+return 1`)
+
+	// use up: ARGV last, stamp, replies.
+	useUpScript = redis.NewScript(luaCount + `
+if last ~= tonumber(ARGV[1]) then return 0 end
+local kept, n = count(sent, from)
+local stamp = math.max(tonumber(ARGV[2]), from)
+while n < tonumber(ARGV[3]) do
+  while has(kept, text(stamp)) do stamp = stamp + 1 end
+  n = n + 1
+  kept[n] = text(stamp)
+end
+write(kept)
+return 1`)
+
+	// close: ARGV last.
+	closeScript = redis.NewScript(luaCount + `
+if not last or (shut and shut >= tonumber(ARGV[1])) then return 0 end
+redis.call('HSET', KEYS[1], 'shut', ARGV[1])
+return 1`)
+)
+
+// Record notes that customers wrote, in any order and any number of times. If it fails some facts may be
+// recorded and some not; recording all of them again is right.
+func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
+	var t Tally
+	now := s.Now()
+	latest := make(map[Key]int64, len(facts))
+	for _, f := range facts {
+		switch at := f.At.UnixMilli(); {
+		case f.At.After(now.Add(ahead)):
+			t.Ahead++
+		case !now.Before(f.At.Add(s.Length)):
+			t.Expired++
+		default:
+			t.Recorded++
+			latest[f.Key] = max(latest[f.Key], at)
+		}
+	}
+	if len(latest) == 0 {
+		return t, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(latest))*time.Millisecond)
+	defer cancel()
+	if err := s.record(ctx, latest); err != nil {
+		return Tally{}, fmt.Errorf("window: record: %w", err)
+	}
+	return t, nil
+}
+
+// record sends the facts in one pipeline, and once more if Redis did not know the script yet.
+func (s *Store) record(ctx context.Context, latest map[Key]int64) error {
+	send := func(run func(p redis.Pipeliner, key, at, expires string)) error {
+		p := s.rdb.Pipeline()
+		for k, at := range latest {
+			run(p, k.spell(s.Prefix), strconv.FormatInt(at, 10), strconv.FormatInt(at+s.Length.Milliseconds(), 10))
+		}
+		_, err := p.Exec(ctx)
+		return err
+	}
+	err := send(func(p redis.Pipeliner, key, at, expires string) {
+		recordScript.EvalSha(ctx, p, []string{key}, at, expires)
+	})
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		err = send(func(p redis.Pipeliner, key, at, expires string) {
+			recordScript.Eval(ctx, p, []string{key}, at, expires)
+		})
+	}
+	return err
+}
+
+// Reserve asks for the window and counts one reply in it, in one step. It never fails: an answer that
+// Redis does not give is a State. A reservation must be given to Settle.
+func (s *Store) Reserve(ctx context.Context, k Key) Answer {
+	now := s.Now().UnixMilli()
+	key := k.spell(s.Prefix)
+	if s.Replies == 0 {
+		if last, fresh := s.memory.open(key, now, s.Length); fresh {
+			return Answer{State: Open, Last: time.UnixMilli(last), Left: -1}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	r, err := reserveScript.Run(ctx, s.rdb, []string{key}, now, s.Length.Milliseconds(), s.Replies).Int64Slice()
+	if err != nil || len(r) != 4 {
+		return s.remembered(key, now)
+	}
+	if r[0] < 0 {
+		s.memory.forget(key)
+		return s.nothing(ctx, now)
+	}
+	a := Answer{State: State(r[0]), Last: time.UnixMilli(r[1]), Left: int(r[3]), stamp: r[2]}
+	s.note(key, a, now)
+	return a
+}
+
+// Peek asks for the window without counting a reply.
+func (s *Store) Peek(ctx context.Context, k Key) Answer {
+	now := s.Now().UnixMilli()
+	key := k.spell(s.Prefix)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	w, err := s.read(ctx, key)
+	if err != nil {
+		return s.remembered(key, now)
+	}
+	if w.Last == 0 {
+		s.memory.forget(key)
+		return s.nothing(ctx, now)
+	}
+	a := Answer{State: w.Judge(now, s.Length, s.Replies), Last: time.UnixMilli(w.Last), Left: w.Left(s.Replies)}
+	s.note(key, a, now)
+	return a
+}
+
+// read returns the window on record, the zero Window if there is none.
+func (s *Store) read(ctx context.Context, key string) (Window, error) {
+	h, err := s.rdb.HMGet(ctx, key, "last", "sent", "shut").Result()
+	if err != nil {
+		return Window{}, fmt.Errorf("window: read: %w", err)
+	}
+	return parseWindow(h), nil
+}
+
+func parseWindow(h []any) Window {
+	var texts [3]string
+	for i := range min(len(h), 3) {
+		texts[i], _ = h[i].(string)
+	}
+	var w Window
+	w.Last, _ = strconv.ParseInt(texts[0], 10, 64)
+	w.Shut, _ = strconv.ParseInt(texts[2], 10, 64)
+	for t := range strings.SplitSeq(texts[1], ",") {
+		if n, err := strconv.ParseInt(t, 10, 64); err == nil && n >= counts(w.Last) {
+			w.Sent = append(w.Sent, n)
+		}
+	}
+	return w
+}
+
+// note remembers an open window, and forgets one that is not.
+func (s *Store) note(key string, a Answer, now int64) {
+	if a.State == Open || a.State == Full {
+		s.memory.put(key, a.Last.UnixMilli(), now)
+		return
+	}
+	s.memory.forget(key)
+}
+
+// remembered is the answer while Redis is away.
+func (s *Store) remembered(key string, now int64) Answer {
+	if last, found := s.memory.find(key, now, s.Length); found {
+		return Answer{State: Remembered, Last: time.UnixMilli(last), Left: -1}
+	}
+	return Answer{State: Unavailable, Left: -1}
+}
+
+// nothing is the answer for a customer without a record: closed if records reach back far enough.
+func (s *Store) nothing(ctx context.Context, now int64) Answer {
+	since, err := s.Since(ctx)
+	switch {
+	case err != nil:
+		return Answer{State: Unavailable, Left: -1}
+	case now < since.Add(s.Length).UnixMilli():
+		return Answer{State: Incomplete, Left: -1}
+	}
+	return Answer{State: Closed}
+}
+
+// Outcome is what WeCom said of a reply.
+type Outcome uint8
+
+// The outcomes of a reply.
+const (
+	Sent     Outcome = iota // taken, or perhaps taken: the reply counts
+	NotTaken                // certainly not taken: the reservation is given back
+	UsedUp                  // 95001: the reply counts, and so do all others
+	Closing                 // 95002: not taken, and the window is shut
+)
+
+// Settle does what WeCom's answer says to a reserved reply of k.
+func (s *Store) Settle(ctx context.Context, k Key, a Answer, o Outcome) error {
+	key := k.spell(s.Prefix)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	last, stamp := a.Last.UnixMilli(), a.stamp
+	var err error
+	if stamp != 0 && (o == NotTaken || o == Closing) {
+		err = releaseScript.Run(ctx, s.rdb, []string{key}, stamp).Err()
+	}
+	if stamp != 0 && o == UsedUp {
+		err = useUpScript.Run(ctx, s.rdb, []string{key}, last, stamp, s.Replies).Err()
+	}
+	if o == Closing && !a.Last.IsZero() {
+		s.memory.forget(key)
+		err = errors.Join(err, closeScript.Run(ctx, s.rdb, []string{key}, last).Err())
+	}
+	if err != nil {
+		return fmt.Errorf("window: settle: %w", err)
+	}
+	return nil
+}
+
+// Since is when the recording of messages began, without a gap up to now. If Redis has none it begins
+// now: it is new, or has lost its state.
+func (s *Store) Since(ctx context.Context) (time.Time, error) {
+	now := s.Now()
+	if s.gap.Load() {
+		if err := s.MarkGap(ctx); err != nil {
+			return time.Time{}, err
+		}
+	}
+	key := s.Prefix + "since"
+	text, err := s.rdb.Get(ctx, key).Result()
+	if errors.Is(err, redis.Nil) {
+		err = s.rdb.SetNX(ctx, key, now.UnixMilli(), 0).Err()
+		text = strconv.FormatInt(now.UnixMilli(), 10)
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("window: since: %w", err)
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return now, nil // not a time: it proves nothing
+	}
+	return time.UnixMilli(ms), nil
+}
+
+// MarkGap notes that messages were missed: from now on a missing window proves nothing for a while. If
+// Redis does not take the note now, Since tries again before it answers.
+func (s *Store) MarkGap(ctx context.Context) error {
+	s.gap.Store(true)
+	if err := s.rdb.Set(ctx, s.Prefix+"since", s.Now().UnixMilli(), 0).Err(); err != nil {
+		return fmt.Errorf("window: mark gap: %w", err)
+	}
+	s.gap.Store(false)
+	return nil
+}
