@@ -1,0 +1,52 @@
+package policy
+
+// Verdict is what a decision says. The zero Verdict refuses.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Refuse Verdict = iota // the call must not go on
+	Pass                  // the call may go on
+	Unsure                // there is no telling: policy.on_unsure or policy.cold_start say what to do
+)
+
+// String returns refuse, pass or unsure.
+func (v Verdict) String() string {
+	switch v {
+	case Pass:
+		return "pass"
+	case Unsure:
+		return "unsure"
+	}
+	return "refuse"
+}
+
+// Reason is the stable word that goes with a verdict.
+type Reason string
+
+// The reasons.
+const (
+	RulePass   Reason = "rule_pass"   // a rule says pass
+	RuleRefuse Reason = "rule_refuse" // a rule says refuse
+	NoRule     Reason = "no_rule"     // no rule matches, which a complete rule set rules out
+
+	WindowOpen        Reason = "window_open"        // every recipient's window is open
+	WindowRemembered  Reason = "window_remembered"  // Redis is away, this gateway saw the window open
+	WindowClosed      Reason = "window_closed"      // no message of the customer within the window's length
+	WindowShut        Reason = "window_shut"        // WeCom said that the window is shut
+	RepliesUsedUp     Reason = "replies_used_up"    // as many replies as WeCom allows for one message
+	HistoryIncomplete Reason = "history_incomplete" // nothing on record, and records do not reach back far enough
+	StoreUnavailable  Reason = "store_unavailable"  // Redis is away
+
+	RecipientsImplicit Reason = "recipients_implicit" // the call reaches customers that it does not name
+	RecipientsMissing  Reason = "recipients_missing"  // the call names nobody
+	CodeUnknown        Reason = "code_unknown"        // a one-time code that the gateway never saw
+
+	UnknownToken    Reason = "unknown_token"    // whose the token is was never learnt
+	MissingToken    Reason = "missing_token"    // a judged call without a token
+	UnlistedAccount Reason = "unlisted_account" // the token's corp is not in accounts
+
+	AmbiguousPath       Reason = "ambiguous_path"       // the path has more than one reading
+	AmbiguousBody       Reason = "ambiguous_body"       // the body has more than one reading, or none
+	AmbiguousCredential Reason = "ambiguous_credential" // the query has more than one token
+)

@@ -1,0 +1,220 @@
+// Package policy is the judgement: which rule a call meets, and what the rule makes of it.
+//
+// It knows no HTTP and no Redis: what it needs to know comes in as values, windows included, and what
+// it decides goes out as one. It never waits and it cannot fail.
+package policy
+
+import (
+	"embed"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"replygate/account"
+	"replygate/config"
+	"replygate/wecom"
+)
+
+// Action is what a rule does with a call. The zero Action refuses.
+type Action uint8
+
+// The actions.
+const (
+	ActionRefuse Action = iota // never
+	ActionReply                // if every recipient has an open window
+	ActionPass                 // always
+)
+
+var actions = map[string]Action{"refuse": ActionRefuse, "reply": ActionReply, "pass": ActionPass}
+
+// Rule is one rule, compiled. An empty set matches anything.
+type Rule struct {
+	Name      string
+	Action    Action
+	Errcode   int    // of the rule's own refusal; 0: the usual one
+	Errmsg    string // of the rule's own refusal
+	accounts  set[string]
+	entities  set[string]
+	standings set[account.Standing]
+	endpoints set[string]
+	msgtypes  set[string]
+	abilities set[wecom.Capability]
+	from      time.Time
+	until     time.Time
+}
+
+type set[T comparable] map[T]struct{}
+
+func (s set[T]) allows(v T) bool {
+	if len(s) == 0 {
+		return true
+	}
+	_, in := s[v]
+	return in
+}
+
+// Subject is who calls.
+type Subject struct {
+	CorpID   string
+	Entity   string
+	Standing account.Standing
+}
+
+// matches tells whether the rule is about a call of capability c, leaving its message type aside.
+func (r *Rule) matches(who Subject, e *wecom.Endpoint, c wecom.Capability, now time.Time) bool {
+	return r.abilities.allows(c) &&
+		r.standings.allows(who.Standing) &&
+		r.accounts.allows(who.CorpID) &&
+		r.entities.allows(who.Entity) &&
+		r.endpoints.allows(e.Path) &&
+		!now.Before(r.from) && (r.until.IsZero() || now.Before(r.until))
+}
+
+//go:embed rulesets/*.yaml
+var ruleSets embed.FS
+
+// RuleSets names the rule sets that ship with the gateway.
+func RuleSets() []string {
+	entries, err := ruleSets.ReadDir("rulesets")
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(e.Name(), ".yaml"))
+	}
+	return names
+}
+
+// RuleSet returns the YAML of a rule set that ships with the gateway.
+func RuleSet(name string) ([]byte, error) {
+	data, err := ruleSets.ReadFile("rulesets/" + name + ".yaml")
+	if err != nil {
+		return nil, fmt.Errorf("there is no rule set %q: %s", name, config.DidYouMean(name, RuleSets()))
+	}
+	return data, nil
+}
+
+// compiler turns the rules of a file into Rules and collects what is wrong with their words.
+type compiler struct {
+	file     string
+	accounts *account.Book // nil: any account may be named
+	mistakes config.Mistakes
+}
+
+func (c *compiler) rules(rules []config.Rule) []*Rule {
+	var out []*Rule
+	names := map[string]config.Position{}
+	for _, r := range rules {
+		if r.Name.Text == "" {
+			c.wrong(r.At, "a rule has no name", "name it: refusals and records quote the name")
+		} else if at, twice := names[r.Name.Text]; twice {
+			c.wrong(r.Name.At, "two rules are called "+r.Name.Text, fmt.Sprintf("the other is in line %d; rename one", at.Line))
+		}
+		names[r.Name.Text] = r.Name.At
+		out = append(out, c.rule(r))
+	}
+	return out
+}
+
+func (c *compiler) rule(r config.Rule) *Rule {
+	out := &Rule{Name: r.Name.Text, from: r.From, until: r.Until}
+	if !r.Until.IsZero() && !r.From.Before(r.Until) {
+		c.wrong(r.At, "the rule ends before it begins", "until must be later than from")
+	}
+	out.abilities = words[wecom.Capability](c, "capability", r.Match.Capabilities, texts(wecom.Capabilities()))
+	out.standings = words[account.Standing](c, "standing", r.Match.Standings, texts(account.Standings()))
+	out.endpoints = words[string](c, "endpoint", r.Match.Endpoints, paths())
+	out.msgtypes = words[string](c, "", r.Match.MsgTypes, nil)
+	out.accounts, out.entities = c.who(r.Match)
+	c.action(r, out)
+	return out
+}
+
+func (c *compiler) who(m config.Match) (corps, entities set[string]) {
+	if c.accounts == nil {
+		return words[string](c, "", m.Accounts, nil), words[string](c, "", m.Entities, nil)
+	}
+	var knownCorps, knownEntities []string
+	for _, a := range c.accounts.All() {
+		knownCorps = append(knownCorps, a.CorpID)
+		knownEntities = append(knownEntities, a.Entity)
+	}
+	return words[string](c, "account", m.Accounts, knownCorps), words[string](c, "entity", m.Entities, knownEntities)
+}
+
+func (c *compiler) action(r config.Rule, out *Rule) {
+	known := []string{"pass", "refuse", "reply"}
+	action, ok := actions[r.Action.Text]
+	switch {
+	case r.Action.Text == "":
+		c.wrong(r.At, "rule "+r.Name.Text+" has no action", "write action: "+strings.Join(known, ", or action: "))
+	case !ok:
+		c.wrong(r.Action.At, fmt.Sprintf("action cannot be %q", r.Action.Text), config.DidYouMean(r.Action.Text, known))
+	}
+	out.Action = action
+	if r.Refusal == nil {
+		return
+	}
+	out.Errcode, out.Errmsg = r.Refusal.Errcode, r.Refusal.Errmsg
+	switch {
+	case action == ActionPass && ok:
+		c.wrong(r.Refusal.At, "a rule that passes has a refusal", "take it out, or write action: refuse")
+	case slices.Contains(forbiddenCodes, out.Errcode):
+		c.wrong(r.Refusal.At, fmt.Sprintf("refusal.errcode cannot be %d", out.Errcode),
+			"SDKs fetch new tokens or send again on that code; the usual one is 48002")
+	case out.Errcode == wecom.CodeOK:
+		c.wrong(r.Refusal.At, "refusal.errcode is missing", "write one that callers take for a refusal; the usual one is 48002")
+	}
+}
+
+// forbiddenCodes start token refreshes, are sent again, or are read as a session's state or a rate
+// limit (wecom's error codes, "Never use").
+var forbiddenCodes = []int{-1, 40001, 40014, 42001, 42007, 42009, 45009, 45033, 95018}
+
+func (c *compiler) wrong(at config.Position, what, remedy string) {
+	c.mistakes.Add(c.file, at, what, remedy)
+}
+
+// words compiles a list of a match; with known words any other is a mistake.
+func words[T ~string](c *compiler, kind string, list []config.Word, known []string) set[T] {
+	if len(list) == 0 {
+		return nil
+	}
+	out := set[T]{}
+	for _, w := range list {
+		if kind != "" && !slices.Contains(known, w.Text) {
+			c.wrong(w.At, fmt.Sprintf("there is no %s %q", kind, w.Text), nearest(kind, w.Text, known))
+		}
+		out[T(w.Text)] = struct{}{}
+	}
+	return out
+}
+
+func nearest(kind, word string, known []string) string {
+	if near := config.Nearest(word, known); near != "" {
+		return "did you mean " + near + "?"
+	}
+	if len(known) > 50 || kind == "endpoint" {
+		return "write one as the catalogue has it, like /cgi-bin/kf/send_msg"
+	}
+	return "known are " + strings.Join(known, ", ")
+}
+
+func texts[T ~string](words []T) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = string(w)
+	}
+	return out
+}
+
+func paths() []string {
+	all := wecom.Endpoints()
+	out := make([]string, len(all))
+	for i, e := range all {
+		out[i] = e.Path
+	}
+	return out
+}
