@@ -1,0 +1,313 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"replygate/wecom"
+	"replygate/window"
+)
+
+// hopByHop are the headers that belong to one connection (RFC 9110, 7.6.1), and those by which proxies
+// talk about each other: none of them goes on, in either direction.
+var hopByHop = []string{
+	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect",
+}
+
+var proxyTalk = []string{
+	"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port",
+	"X-Forwarded-Server", "X-Forwarded-Prefix", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip",
+}
+
+// stream forwards a call that is not judged, as it came: unread, unparsed, of any size.
+func (x *exchange) stream() {
+	length := x.rc.Request.Header.ContentLength()
+	limit := x.Config.Limits.StreamedBody
+	if length > int(limit) {
+		x.tooLarge(limit)
+		return
+	}
+	req := x.request(x.path)
+	defer fasthttp.ReleaseRequest(req)
+	var body *clientBody
+	if s := x.rc.RequestBodyStream(); s != nil && length != 0 {
+		body = &clientBody{stream: s, conn: x.rc.Conn(), timeout: x.Config.Upstream.Timeout, left: int64(limit)}
+		req.SetBodyStream(body, length)
+	}
+	reads := x.readerOf()
+	if reads != nil {
+		req.Header.Del("Accept-Encoding")
+	}
+	a, err := x.send(req)
+	if err != nil {
+		x.streamFailed(body, err)
+		return
+	}
+	if reads == nil {
+		x.pass(a)
+		return
+	}
+	x.passRead(a, reads)
+}
+
+// streamFailed answers a call that could not be streamed: it is the client's fault if its body broke.
+func (x *exchange) streamFailed(body *clientBody, err error) {
+	x.rc.SetConnectionClose() // the client may still be sending
+	switch {
+	case body != nil && errors.Is(body.err, errStreamTooLarge):
+		x.tooLarge(x.Config.Limits.StreamedBody)
+	case body != nil && body.err != nil:
+		x.fault = "the body broke off"
+		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the body did not arrive whole")
+	default:
+		x.unreachable(err)
+	}
+}
+
+// reply forwards a judged call in its canonical form, and settles what was reserved for it.
+func (x *exchange) reply(body []byte, a asked) {
+	req := x.request([]byte(x.route.Path))
+	defer fasthttp.ReleaseRequest(req)
+	req.SetBodyRaw(body)
+	req.Header.Del("Accept-Encoding") // its answer is read
+	got, err := x.send(req)
+	if err != nil {
+		if errors.Is(err, errNotSent) {
+			a.settle(window.NotTaken)
+		}
+		x.unreachable(err)
+		return
+	}
+	x.passRead(got, func(answer []byte) { a.settle(outcome(x.rc.Response.StatusCode(), answer)) })
+	x.mark()
+}
+
+// request builds what goes upstream: the head as it came, without what belongs to this connection.
+func (x *exchange) request(path []byte) *fasthttp.Request {
+	req := fasthttp.AcquireRequest()
+	x.rc.Request.Header.CopyTo(&req.Header)
+	h := &req.Header
+	for name := range strings.SplitSeq(string(h.Peek("Connection")), ",") {
+		if name = strings.TrimSpace(name); name != "" && !strings.EqualFold(name, "close") {
+			h.Del(name)
+		}
+	}
+	for _, name := range hopByHop {
+		h.Del(name)
+	}
+	for _, name := range proxyTalk {
+		h.Del(name)
+	}
+	h.ResetConnectionClose()
+	h.SetProtocol("HTTP/1.1")
+	h.SetNoDefaultContentType(true)
+	h.SetHost(x.Upstream.host)
+	target := path
+	if len(x.query) > 0 || bytes.HasSuffix(x.rc.Request.Header.RequestURI(), []byte{'?'}) {
+		target = append(append(append(make([]byte, 0, len(path)+1+len(x.query)), path...), '?'), x.query...)
+	}
+	h.SetRequestURIBytes(target)
+	return req
+}
+
+// send sends the request and times it.
+func (x *exchange) send(req *fasthttp.Request) (answer, error) {
+	began := time.Now()
+	resp := fasthttp.AcquireResponse()
+	a, err := x.Upstream.Do(req, resp)
+	if err != nil {
+		fasthttp.ReleaseResponse(resp)
+		x.Metrics.upstream("error", time.Since(began))
+		return answer{}, err
+	}
+	x.Metrics.upstream("answered", time.Since(began))
+	return a, nil
+}
+
+// unreachable answers for an upstream that gave no whole answer.
+func (x *exchange) unreachable(err error) {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, errNotSent):
+		x.fault = "upstream unreachable"
+		x.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "WeCom cannot be reached from the gateway; nothing was sent")
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, fasthttp.ErrTimeout):
+		x.fault = "upstream timeout"
+		x.fail(fasthttp.StatusGatewayTimeout, wecom.CodeNoAnswer, "WeCom did not answer in time; the outcome is unknown, it may have taken the call")
+	default:
+		x.fault = "upstream broke off"
+		x.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "WeCom's answer broke off; the outcome is unknown, it may have taken the call")
+	}
+}
+
+// pass hands the answer on: a small one whole, so that a broken one becomes a clean 502, others as a
+// stream.
+func (x *exchange) pass(a answer) {
+	if a.body == nil {
+		x.passHead(a.resp)
+		x.rc.Response.SkipBody = a.resp.SkipBody
+		if x.rc.IsHead() {
+			x.rc.Response.Header.SetContentLength(max(a.resp.Header.ContentLength(), 0))
+		}
+		fasthttp.ReleaseResponse(a.resp)
+		return
+	}
+	if n := a.body.length; n >= 0 && n <= smallAnswer {
+		body := make([]byte, n)
+		if _, err := io.ReadFull(a.body, body); err != nil {
+			a.close()
+			x.unreachable(err)
+			return
+		}
+		a.body.whole = true
+		x.passHead(a.resp)
+		x.rc.Response.SetBodyRaw(body)
+		a.close()
+		return
+	}
+	x.passStream(a, nil)
+}
+
+// passStream hands an answer on as it comes, behind the bytes of it that were read already.
+func (x *exchange) passStream(a answer, head []byte) {
+	x.passHead(a.resp)
+	length := a.body.length
+	if length < 0 {
+		length = -1
+	}
+	x.rc.Response.SetBodyStream(&streamedAnswer{Reader: io.MultiReader(bytes.NewReader(head), a.body), answer: a}, length)
+}
+
+// passRead hands the answer on whole and lets read see it first, without its Content-Encoding. An answer
+// over limits.read_answer goes on as a stream, and read sees nil.
+func (x *exchange) passRead(a answer, read func(answer []byte)) {
+	if a.body == nil {
+		x.pass(a)
+		read(nil)
+		return
+	}
+	limit := int64(x.Config.Limits.ReadAnswer)
+	body, err := io.ReadAll(io.LimitReader(a.body, limit+1))
+	if err != nil {
+		a.close()
+		x.unreachable(err)
+		return
+	}
+	if int64(len(body)) > limit {
+		x.rc.Response.SetStatusCode(a.resp.StatusCode())
+		read(nil)
+		x.passStream(a, body)
+		return
+	}
+	x.passHead(a.resp)
+	a.close()
+	read(decoded(body, string(x.rc.Response.Header.ContentEncoding()), limit))
+	x.rc.Response.SetBodyRaw(body)
+}
+
+// passHead copies status and headers of the answer.
+func (x *exchange) passHead(from *fasthttp.Response) {
+	to := &x.rc.Response
+	from.Header.CopyTo(&to.Header)
+	h := &to.Header
+	for name := range strings.SplitSeq(string(h.Peek("Connection")), ",") {
+		if name = strings.TrimSpace(name); name != "" && !strings.EqualFold(name, "close") {
+			h.Del(name)
+		}
+	}
+	for _, name := range hopByHop {
+		h.Del(name)
+	}
+	h.ResetConnectionClose()
+	h.SetProtocol([]byte("HTTP/1.1"))
+	h.SetNoDefaultContentType(true)
+}
+
+// decoded undoes a Content-Encoding that the upstream used unasked. nil means that it cannot be read.
+func decoded(body []byte, encoding string, limit int64) []byte {
+	var out bytes.Buffer
+	w := &limited{w: &out, left: limit}
+	var err error
+	switch strings.ToLower(encoding) {
+	case "", "identity":
+		return body
+	case "gzip":
+		_, err = fasthttp.WriteGunzip(w, body)
+	case "deflate":
+		_, err = fasthttp.WriteInflate(w, body)
+	case "br":
+		_, err = fasthttp.WriteUnbrotli(w, body)
+	default:
+		return nil
+	}
+	if err != nil {
+		return nil
+	}
+	return out.Bytes()
+}
+
+var errTooMuch = errors.New("more than the limit")
+
+// limited fails once more than left bytes were written.
+type limited struct {
+	w    io.Writer
+	left int64
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.left -= int64(len(p)); l.left < 0 {
+		return 0, errTooMuch
+	}
+	return l.w.Write(p)
+}
+
+// close gives the connection back and frees the response.
+func (a answer) close() {
+	_ = a.resp.CloseBodyStream()
+	_ = a.body.Close()
+	fasthttp.ReleaseResponse(a.resp)
+}
+
+// streamedAnswer is an answer that streams after the handler is done.
+type streamedAnswer struct {
+	io.Reader
+	answer answer
+}
+
+func (s *streamedAnswer) Close() error {
+	s.answer.close()
+	return nil
+}
+
+var errStreamTooLarge = errors.New("the body is larger than limits.streamed_body")
+
+// clientBody streams a client's body: every read has a deadline, and the whole a bound.
+type clientBody struct {
+	stream  io.Reader
+	conn    net.Conn
+	timeout time.Duration
+	left    int64
+	err     error // what broke it, io.EOF aside
+}
+
+func (b *clientBody) Read(p []byte) (int, error) {
+	if err := b.conn.SetReadDeadline(time.Now().Add(b.timeout)); err != nil {
+		return 0, err
+	}
+	n, err := b.stream.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		err = errStreamTooLarge
+	}
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}

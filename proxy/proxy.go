@@ -1,0 +1,139 @@
+// Package proxy is the HTTP face that bots call: it reads a call, has it judged, and forwards it to
+// WeCom or answers it.
+//
+// It does not judge (package policy), does not know what a path means (package wecom), and keeps no
+// state of its own (packages window and account).
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"replygate/account"
+	"replygate/config"
+	"replygate/policy"
+	"replygate/wecom"
+	"replygate/window"
+)
+
+const (
+	headTimeout  = 15 * time.Second // for a request's head
+	bodyTimeout  = 30 * time.Second // for a judged body, whole
+	idleTimeout  = 75 * time.Second
+	writeTimeout = 30 * time.Second // for one write to the client
+	smallAnswer  = 64 << 10         // an answer up to this size is read whole before it goes on
+)
+
+// Gateway serves the api listener.
+type Gateway struct {
+	Config    *config.Config
+	Accounts  *account.Book
+	Tokens    *account.Tokens
+	Windows   *window.Store
+	Engine    *policy.Engine
+	Upstream  *Upstream
+	Metrics   *Metrics
+	Access    *zap.Logger // one record a request
+	Decisions *zap.Logger // one record a judged call
+	Log       *zap.Logger
+	Now       func() time.Time
+	Draining  func() bool // the gateway stops: connections end behind their answers
+}
+
+// Server returns a server for ServeAPI with bounds on everything that a client sends.
+func (g *Gateway) Server() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:                      g.ServeAPI,
+		ErrorHandler:                 g.serveLibraryError,
+		ReadTimeout:                  headTimeout,
+		IdleTimeout:                  idleTimeout,
+		ReadBufferSize:               headBytes,
+		MaxRequestBodySize:           int(g.Config.Limits.StreamedBody),
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		NoDefaultDate:                true,
+		SecureErrorLogMessage:        true,
+		CloseOnShutdown:              true,
+		Concurrency:                  16 << 10,
+		Logger:                       discard{},
+	}
+}
+
+// Listen opens the api listener, with TLS if the configuration has a certificate.
+func Listen(c config.Listen) (net.Listener, error) {
+	ln, err := net.Listen("tcp", c.API)
+	if err != nil {
+		return nil, fmt.Errorf("listen.api: %w", err)
+	}
+	ln = &listener{Listener: ln}
+	if c.TLS.CertFile == "" {
+		return ln, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+	if err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("listen.tls: %w", err)
+	}
+	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
+}
+
+// listener outlives a shortage of descriptors, and gives every write a deadline.
+type listener struct{ net.Listener }
+
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err == nil {
+			return rollingWriter{c, writeTimeout}, nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return nil, err
+		}
+		time.Sleep(50 * time.Millisecond) // out of descriptors, or the like: it passes
+	}
+}
+
+// discard takes fasthttp's own log lines, which quote requests; the access record says what matters.
+type discard struct{}
+
+func (discard) Printf(string, ...any) {}
+
+// ServeAPI carries one call of a bot.
+func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
+	x := g.begin(rc)
+	defer x.finish()
+	defer func() {
+		if p := recover(); p != nil {
+			g.Log.Error("BUG: a request panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			x.fail(fasthttp.StatusInternalServerError, wecom.CodeServerFault, "the gateway failed on this call; whether it was sent is unknown")
+		}
+	}()
+	x.serve()
+}
+
+// serveLibraryError answers, in WeCom's shape, what the server library itself refuses.
+func (g *Gateway) serveLibraryError(rc *fasthttp.RequestCtx, err error) {
+	x := g.begin(rc)
+	x.fault = "unreadable request"
+	var small *fasthttp.ErrSmallBuffer
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.As(err, &small):
+		x.fail(fasthttp.StatusRequestHeaderFieldsTooLarge, wecom.CodeHeadTooLarge, fmt.Sprintf("the head of the request is larger than %d KiB", headBytes>>10))
+	case errors.As(err, &timeout) && timeout.Timeout():
+		x.fail(fasthttp.StatusRequestTimeout, wecom.CodeClientTimeout, "the request did not arrive in time")
+	default:
+		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the request is not well-formed HTTP; nothing was sent")
+	}
+	rc.SetConnectionClose()
+	x.finish()
+}

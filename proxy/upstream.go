@@ -1,0 +1,233 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"replygate/config"
+)
+
+// Upstream is WeCom as the gateway reaches it: one host, a pool of connections, one attempt a call.
+type Upstream struct {
+	client  *fasthttp.HostClient
+	host    string // for the Host header
+	timeout time.Duration
+}
+
+// headBytes bounds the head of a request or an answer.
+const headBytes = 32 << 10
+
+// errNotSent says that not one byte of the call went upstream.
+var errNotSent = errors.New("upstream unreachable, nothing was sent")
+
+// NewUpstream prepares for the host of the configuration; it does not connect yet.
+func NewUpstream(c config.Upstream) (*Upstream, error) {
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("upstream.url: %w", err)
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	dialer := &net.Dialer{Timeout: min(c.Timeout, 10*time.Second), KeepAlive: 30 * time.Second}
+	client := &fasthttp.HostClient{
+		Addr:                net.JoinHostPort(u.Hostname(), port),
+		IsTLS:               u.Scheme == "https",
+		MaxConns:            4096,
+		MaxIdleConnDuration: 30 * time.Second,
+		ReadBufferSize:      headBytes,
+		WriteBufferSize:     8 << 10,
+		DialTimeout: func(addr string, timeout time.Duration) (net.Conn, error) {
+			c, err := dialer.DialContext(context.Background(), "tcp", addr)
+			if err != nil {
+				return nil, err
+			}
+			return &countingConn{Conn: c}, nil
+		},
+	}
+	if client.IsTLS {
+		client.TLSConfig, err = upstreamTLS(u.Hostname(), c.CAFile)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return &Upstream{client: client, host: u.Host, timeout: c.Timeout}, nil
+}
+
+func upstreamTLS(name, caFile string) (*tls.Config, error) {
+	t := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}
+	if caFile == "" {
+		return t, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("upstream.ca_file: %w", err)
+	}
+	t.RootCAs = x509.NewCertPool()
+	if !t.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("upstream.ca_file: %s holds no PEM certificate", caFile)
+	}
+	return t, nil
+}
+
+// Close drops the idle connections.
+func (u *Upstream) Close() { u.client.CloseIdleConnections() }
+
+// answer is what came back: the head is read, the body may still stream.
+type answer struct {
+	resp *fasthttp.Response
+	body *answerBody // nil: there is none
+}
+
+// Do sends one call and reads the head of its answer. It goes out at most once: an idle connection that
+// the upstream has closed is found out before the first byte is written, and only a call of which not
+// one byte was written is tried again. An error that is not errNotSent leaves the outcome open.
+func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response) (answer, error) {
+	for range 2 {
+		a, err := u.attempt(req, resp)
+		if !errors.Is(err, errNotSent) || errors.Is(err, errDial) || req.IsBodyStream() {
+			return a, err
+		}
+	}
+	return u.attempt(req, resp)
+}
+
+var errDial = errors.New("cannot connect")
+
+func (u *Upstream) attempt(req *fasthttp.Request, resp *fasthttp.Response) (answer, error) {
+	cc, err := u.client.AcquireConn(u.timeout, false)
+	for err == nil && isStale(cc.Conn(), cc.LastUseTime()) {
+		u.client.CloseConn(cc)
+		cc, err = u.client.AcquireConn(u.timeout, false)
+	}
+	if err != nil {
+		return answer{}, fmt.Errorf("%w: %w: %w", errNotSent, errDial, err)
+	}
+	conn := cc.Conn()
+	counter := counterOf(conn)
+	counter.written = 0
+	drop := func(err error) (answer, error) {
+		u.client.CloseConn(cc)
+		if counter.written == 0 {
+			return answer{}, fmt.Errorf("%w: %w", errNotSent, err)
+		}
+		return answer{}, err
+	}
+	if err := u.send(conn, req); err != nil {
+		return drop(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(u.timeout)); err != nil {
+		return drop(err)
+	}
+	br := u.client.AcquireReader(conn)
+	resp.StreamBody = true
+	resp.SkipBody = req.Header.IsHead()
+	if err := resp.ReadLimitBody(br, 0); err != nil {
+		u.client.ReleaseReader(br)
+		return drop(fmt.Errorf("reading the answer: %w", err))
+	}
+	done := func(clean bool) {
+		clean = clean && !resp.ConnectionClose() && br.Buffered() == 0
+		u.client.ReleaseReader(br)
+		if clean {
+			u.client.ReleaseConn(cc)
+		} else {
+			u.client.CloseConn(cc)
+		}
+	}
+	if resp.StatusCode() == fasthttp.StatusSwitchingProtocols {
+		done(false)
+		return answer{}, errors.New("the upstream switched protocols, which nobody asked for")
+	}
+	stream := resp.BodyStream()
+	if stream == nil {
+		done(true)
+		return answer{resp: resp}, nil
+	}
+	body := &answerBody{stream: stream, conn: conn, timeout: u.timeout, done: done, length: resp.Header.ContentLength()}
+	return answer{resp: resp, body: body}, nil
+}
+
+// send writes the request; every write has a deadline of its own, so that a long upload may take long
+// while it moves.
+func (u *Upstream) send(conn net.Conn, req *fasthttp.Request) error {
+	bw := u.client.AcquireWriter(rollingWriter{conn, u.timeout})
+	defer u.client.ReleaseWriter(bw)
+	return errors.Join(req.Write(bw), flush(bw))
+}
+
+func flush(bw *bufio.Writer) error { return bw.Flush() }
+
+// answerBody streams the body of an answer and gives the connection back at its end.
+type answerBody struct {
+	stream  io.Reader
+	conn    net.Conn
+	timeout time.Duration
+	length  int // as fasthttp has it: -1 chunked, -2 until the connection ends
+	whole   bool
+	done    func(clean bool)
+}
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	if err := b.conn.SetReadDeadline(time.Now().Add(b.timeout)); err != nil {
+		return 0, err
+	}
+	n, err := b.stream.Read(p)
+	if err == io.EOF {
+		b.whole = true
+	}
+	return n, err
+}
+
+// Close gives the connection back: to the pool if the body was read whole.
+func (b *answerBody) Close() error {
+	if b.done != nil {
+		b.done(b.whole && b.length != -2)
+		b.done = nil
+	}
+	return nil
+}
+
+// rollingWriter is a connection of which every write has a deadline.
+type rollingWriter struct {
+	net.Conn
+	timeout time.Duration
+}
+
+func (w rollingWriter) Write(p []byte) (int, error) {
+	if err := w.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
+		return 0, err
+	}
+	return w.Conn.Write(p)
+}
+
+// countingConn counts what was written, so that a failed call is known to have gone out or not.
+type countingConn struct {
+	net.Conn
+	written int64
+}
+
+func (c *countingConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.written += int64(n)
+	return n, err
+}
+
+func counterOf(conn net.Conn) *countingConn {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	return conn.(*countingConn)
+}
