@@ -1,0 +1,361 @@
+// Package admin is the HTTP face that operators and their tools call: health, metrics, windows and
+// accounts, and messages reported from sources that do not pass through the gateway.
+//
+// It takes part in no call of a bot, and it cannot be reached by one: it listens apart.
+package admin
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"replygate/account"
+	"replygate/config"
+	"replygate/wecom"
+	"replygate/window"
+)
+
+// Admin serves the admin listener.
+type Admin struct {
+	Keys     config.Admin
+	Loopback bool // the listener is one: only names of this machine are good Hosts
+	Accounts *account.Book
+	Windows  *window.Store
+	Store    interface{ Up() bool }
+	Reported func(window.Tally) // counts what POST /v1/inbound took
+	Gatherer prometheus.Gatherer
+	Draining func() bool
+	Audit    *zap.Logger
+	Now      func() time.Time
+}
+
+const (
+	maxBody    = 1 << 20
+	maxReports = 1000
+	maxList    = 1000
+)
+
+// Server returns a server with a bound on every wait.
+func (a *Admin) Server() *http.Server {
+	return &http.Server{
+		Handler:           a.Handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+	}
+}
+
+// Handler routes the admin API. Health needs no key: it says nothing that is worth one.
+func (a *Admin) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", a.health)
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.Handle("GET /metrics", a.keyed(a.Keys.MetricsKey, promhttp.HandlerFor(a.Gatherer, promhttp.HandlerOpts{}).ServeHTTP))
+	mux.Handle("GET /v1/windows", a.keyed(a.Keys.ReadKey, a.windows))
+	mux.Handle("GET /v1/accounts", a.keyed(a.Keys.ReadKey, a.accounts))
+	mux.Handle("POST /v1/inbound", a.keyed(a.Keys.ChangeKey, a.inbound))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fail(w, http.StatusNotFound, "not_found", "there is no "+r.Method+" of this path")
+	})
+	return a.guarded(mux)
+}
+
+// guarded keeps web pages in the operator's browser away: they can neither name this host as another
+// one, nor speak for another origin.
+func (a *Admin) guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.Loopback && !localHost(r.Host) {
+			fail(w, http.StatusForbidden, "bad_host", "call the admin API by a loopback address or localhost")
+			return
+		}
+		if origin := r.Header.Get("Origin"); origin != "" && !sameOrigin(origin, r.Host) {
+			fail(w, http.StatusForbidden, "bad_origin", "the admin API is not for other sites' pages")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func localHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func sameOrigin(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Host == host
+}
+
+// keyed asks for a key, if there is one.
+func (a *Admin) keyed(key config.Secret, next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if key != "" && subtle.ConstantTimeCompare([]byte(given), []byte(key.Reveal())) != 1 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			fail(w, http.StatusUnauthorized, "unauthorized", "send the right key as Authorization: Bearer KEY")
+			return
+		}
+		next(w, r)
+	})
+}
+
+func (a *Admin) health(w http.ResponseWriter, _ *http.Request) {
+	reply(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// readiness is what /readyz says, part by part.
+type readiness struct {
+	Ready   bool   `json:"ready"`
+	Redis   string `json:"redis"`   // up, or down: the gateway serves on, see docs/redis.md
+	History string `json:"history"` // complete, incomplete or unknown
+	Since   string `json:"since,omitempty"`
+	Stop    bool   `json:"stopping"`
+}
+
+// ready says no only while the gateway stops: without Redis it still serves most calls, and a balancer
+// that took it away would make an outage of Redis one of everything.
+func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
+	s := readiness{Ready: !a.Draining(), Stop: a.Draining(), Redis: "down", History: "unknown"}
+	if a.Store.Up() {
+		s.Redis = "up"
+		if since, err := a.Windows.Since(r.Context()); err == nil {
+			s.Since, s.History = stamp(since), "complete"
+			if a.Now().Before(since.Add(a.Windows.Length)) {
+				s.History = "incomplete"
+			}
+		}
+	}
+	status := http.StatusOK
+	if !s.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	reply(w, status, s)
+}
+
+// Window is a window as the API shows it.
+type Window struct {
+	CorpID   string   `json:"corp_id"`
+	Channel  string   `json:"channel"`
+	Customer string   `json:"customer"`
+	State    string   `json:"state"` // open, full, shut or closed
+	Last     string   `json:"last"`
+	Closes   string   `json:"closes"`
+	Left     *int     `json:"replies_left"` // null: not counted
+	Sent     []string `json:"sent"`
+}
+
+// WindowList is the answer of GET /v1/windows.
+type WindowList struct {
+	Windows []Window `json:"windows"`
+	More    bool     `json:"more"`
+}
+
+var states = map[window.State]string{
+	window.Open: "open", window.Full: "full", window.Shut: "shut", window.Closed: "closed",
+}
+
+func show(e window.Entry) Window {
+	w := Window{
+		CorpID: e.Key.Corp, Channel: e.Key.Channel, Customer: e.Key.Customer, State: states[e.State],
+		Last: stamp(time.UnixMilli(e.Window.Last)), Closes: stamp(e.Closes), Sent: []string{},
+	}
+	if e.Left >= 0 {
+		w.Left = &e.Left
+	}
+	for _, t := range e.Window.Sent {
+		w.Sent = append(w.Sent, stamp(time.UnixMilli(t)))
+	}
+	return w
+}
+
+// windows lists windows, of one corp if corp_id is given, or shows the one of corp_id, channel and
+// customer.
+func (a *Admin) windows(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	if q.Get("customer") != "" {
+		a.window(w, r, window.Key{Corp: q.Get("corp_id"), Channel: q.Get("channel"), Customer: q.Get("customer")})
+		return
+	}
+	limit := maxList
+	if text := q.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxList {
+			fail(w, http.StatusBadRequest, "bad_limit", fmt.Sprintf("limit must be 1 to %d", maxList))
+			return
+		}
+		limit = n
+	}
+	entries, more, err := a.Windows.List(r.Context(), q.Get("corp_id"), limit)
+	if err != nil {
+		fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis does not answer; try again")
+		return
+	}
+	list := WindowList{Windows: []Window{}, More: more}
+	for _, e := range entries {
+		list.Windows = append(list.Windows, show(e))
+	}
+	reply(w, http.StatusOK, list)
+}
+
+func (a *Admin) window(w http.ResponseWriter, r *http.Request, k window.Key) {
+	e, found, err := a.Windows.Show(r.Context(), k)
+	switch {
+	case err != nil:
+		fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis does not answer; try again")
+	case !found:
+		fail(w, http.StatusNotFound, "no_window", "no message of this customer on this channel is on record within the window's length")
+	default:
+		reply(w, http.StatusOK, WindowList{Windows: []Window{show(e)}})
+	}
+}
+
+// Account is an account as the API shows it.
+type Account struct {
+	CorpID   string `json:"corp_id"`
+	Name     string `json:"name"`
+	Entity   string `json:"entity"`
+	Standing string `json:"standing"`
+	Expires  string `json:"expires_at,omitempty"`
+	Lapses   string `json:"lapses_at,omitempty"` // the end of grace
+	Free     *int   `json:"contacts_free,omitempty"`
+	Total    *int   `json:"contacts_total,omitempty"`
+}
+
+// AccountList is the answer of GET /v1/accounts.
+type AccountList struct {
+	Accounts []Account `json:"accounts"`
+}
+
+func (a *Admin) accounts(w http.ResponseWriter, r *http.Request) {
+	corp := r.URL.Query().Get("corp_id")
+	list := AccountList{Accounts: []Account{}}
+	for _, acc := range a.Accounts.All() {
+		if corp != "" && corp != acc.CorpID {
+			continue
+		}
+		out := Account{CorpID: acc.CorpID, Name: acc.Name, Entity: acc.Entity, Standing: string(acc.Standing(a.Now()))}
+		if at := acc.ExpiresAt(); !at.IsZero() {
+			out.Expires, out.Lapses = stamp(at), stamp(acc.LapsesAt())
+		}
+		if free, total, known := acc.Contacts(); known {
+			out.Free, out.Total = &free, &total
+		}
+		list.Accounts = append(list.Accounts, out)
+	}
+	if corp != "" && len(list.Accounts) == 0 {
+		fail(w, http.StatusNotFound, "no_account", "the configuration has no account with this corp_id")
+		return
+	}
+	reply(w, http.StatusOK, list)
+}
+
+// report is the body of POST /v1/inbound.
+type report struct {
+	Inbound []struct {
+		CorpID   string    `json:"corp_id"`
+		Channel  string    `json:"channel"`
+		Customer string    `json:"customer"`
+		At       time.Time `json:"at"`
+	} `json:"inbound"`
+}
+
+// inbound takes messages from sources without a sync_msg: the session archive, another gateway, an
+// operator. It answers once they are in Redis.
+func (a *Admin) inbound(w http.ResponseWriter, r *http.Request) {
+	var in report
+	if !read(w, r, &in) {
+		return
+	}
+	facts := make([]window.Fact, 0, len(in.Inbound))
+	for i, m := range in.Inbound {
+		switch {
+		case a.Accounts.Find(m.CorpID) == nil:
+			fail(w, http.StatusBadRequest, "unknown_corp", fmt.Sprintf("inbound[%d]: corp_id is not in accounts; nothing was recorded", i))
+			return
+		case m.Customer == "" || len(m.Customer) > wecom.MaxID || len(m.Channel) > wecom.MaxID:
+			fail(w, http.StatusBadRequest, "bad_id", fmt.Sprintf("inbound[%d]: customer must have 1 to %d bytes, channel at most as many; nothing was recorded", i, wecom.MaxID))
+			return
+		case m.At.IsZero():
+			fail(w, http.StatusBadRequest, "bad_time", fmt.Sprintf("inbound[%d]: at is missing; write an instant with its zone; nothing was recorded", i))
+			return
+		}
+		facts = append(facts, window.Fact{Key: window.Key{Corp: m.CorpID, Channel: m.Channel, Customer: m.Customer}, At: m.At})
+	}
+	tally, err := a.Windows.Record(r.Context(), facts)
+	if err != nil {
+		fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis did not take the messages; send them again")
+		return
+	}
+	a.Reported(tally)
+	a.Audit.Info("inbound reported", zap.Int("recorded", tally.Recorded), zap.Int("expired", tally.Expired), zap.Int("ahead", tally.Ahead), zap.String("from", r.RemoteAddr))
+	reply(w, http.StatusOK, map[string]int{"recorded": tally.Recorded, "expired": tally.Expired, "ahead": tally.Ahead})
+}
+
+// read takes a JSON body strictly; it answers by itself if it cannot.
+func read(w http.ResponseWriter, r *http.Request, into *report) bool {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		fail(w, http.StatusUnsupportedMediaType, "not_json", "send Content-Type: application/json")
+		return false
+	}
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(into)
+	if err == nil {
+		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("something follows the JSON object")
+		}
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge), err == nil && len(into.Inbound) > maxReports:
+		fail(w, http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("send at most %d messages and %d bytes", maxReports, maxBody))
+	case err != nil:
+		fail(w, http.StatusBadRequest, "bad_json", "the body cannot be read: "+err.Error())
+	case len(into.Inbound) == 0:
+		fail(w, http.StatusBadRequest, "empty", `send {"inbound":[…]} with at least one message`)
+	default:
+		return true
+	}
+	return false
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client is gone: nobody to tell
+}
+
+// Failure is the body of every error.
+type Failure struct {
+	Error struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+func fail(w http.ResponseWriter, status int, code, message string) {
+	var f Failure
+	f.Error.Code, f.Error.Message = code, message
+	reply(w, status, f)
+}
