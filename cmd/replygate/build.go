@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"replygate/account"
+	"replygate/admin"
+	"replygate/config"
+	"replygate/policy"
+	"replygate/proxy"
+	"replygate/store"
+	"replygate/window"
+)
+
+// settings is a configuration with all that is compiled from it.
+type settings struct {
+	config *config.Config
+	book   *account.Book
+	engine *policy.Engine
+}
+
+// load reads and compiles the configuration at path.
+func load(path string) (settings, error) {
+	c, err := config.Load(path)
+	if err != nil {
+		return settings{}, err
+	}
+	return compile(path, c)
+}
+
+func compile(path string, c *config.Config) (settings, error) {
+	book := account.NewBook(c.Accounts)
+	engine, err := policy.New(path, c, book)
+	if err != nil {
+		return settings{}, err
+	}
+	return settings{config: c, book: book, engine: engine}, nil
+}
+
+// gateway is a built gateway, listening.
+type gateway struct {
+	settings
+	store    *store.Store
+	windows  *window.Store
+	upstream *proxy.Upstream
+	server   *fasthttp.Server
+	admin    *http.Server
+	api      net.Listener
+	control  net.Listener
+	log      *zap.Logger
+	draining atomic.Bool
+	closers  []io.Closer
+	done     sync.WaitGroup
+}
+
+// build wires a gateway and opens its listeners. It is the one place that knows every package.
+func build(ctx context.Context, s settings, now func() time.Time, std streams) (_ *gateway, err error) {
+	g := &gateway{settings: s}
+	defer func() {
+		if err != nil {
+			g.release()
+		}
+	}()
+	c := s.config
+	logs, err := openLogs(c.Log, std)
+	if err != nil {
+		return nil, err
+	}
+	g.log, g.closers = logs.own, logs.closers
+	if g.store, err = store.Open(ctx, c.Redis, now, g.log); err != nil {
+		return nil, err
+	}
+	if g.upstream, err = proxy.NewUpstream(c.Upstream); err != nil {
+		return nil, err
+	}
+	g.windows = window.NewStore(g.store.UniversalClient, window.Settings{
+		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now,
+	})
+	if _, err := g.windows.Since(ctx); err != nil {
+		g.log.Warn("records begin once redis is back", zap.Error(err))
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics := proxy.NewMetrics(registry)
+	registerGauges(registry, g, now)
+	handler := &proxy.Gateway{
+		Config: c, Accounts: s.book, Engine: s.engine, Windows: g.windows, Upstream: g.upstream, Metrics: metrics,
+		Tokens: account.NewTokens(g.store.UniversalClient, c.Redis.Prefix, g.store.Timeout, now),
+		Access: logs.access, Decisions: logs.decisions, Log: g.log, Now: now, Draining: g.draining.Load,
+	}
+	g.server = handler.Server()
+	g.admin = (&admin.Admin{
+		Keys: c.Admin, Loopback: config.Loopback(c.Listen.Admin), Accounts: s.book, Windows: g.windows, Store: g.store,
+		Reported: metrics.Reported, Gatherer: registry, Draining: g.draining.Load, Audit: g.log, Now: now,
+	}).Server()
+	if g.api, err = proxy.Listen(c.Listen); err != nil {
+		return nil, err
+	}
+	if g.control, err = net.Listen("tcp", c.Listen.Admin); err != nil {
+		return nil, fmt.Errorf("listen.admin: %w", err)
+	}
+	return g, nil
+}
+
+// registerGauges adds what is read when asked.
+func registerGauges(r *prometheus.Registry, g *gateway, now func() time.Time) {
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "replygate_redis_up", Help: "1 if Redis answered when last asked.",
+	}, func() float64 {
+		if g.store.Up() {
+			return 1
+		}
+		return 0
+	}))
+	for _, standing := range account.Standings() {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "replygate_accounts", Help: "Accounts by standing.", ConstLabels: prometheus.Labels{"standing": string(standing)},
+		}, func() (n float64) {
+			for _, a := range g.book.All() {
+				if a.Standing(now()) == standing {
+					n++
+				}
+			}
+			return n
+		}))
+	}
+}
+
+// serve answers until ctx ends, then stops in order: it says so in readiness and closes connections
+// behind their answers for lame_duck, lets running calls end for grace, and writes its state.
+func (g *gateway) serve(ctx context.Context) error {
+	failed := make(chan error, 2)
+	g.done.Go(func() { failed <- g.server.Serve(g.api) })
+	g.done.Go(func() { failed <- g.admin.Serve(g.control) })
+	g.log.Info("serving", zap.String("api", g.api.Addr().String()), zap.String("admin", g.control.Addr().String()),
+		zap.String("upstream", g.config.Upstream.URL), zap.Int("accounts", len(g.book.All())))
+	var err error
+	select {
+	case <-ctx.Done():
+		g.draining.Store(true)
+		g.log.Info("stopping")
+		time.Sleep(g.config.Shutdown.LameDuck)
+	case err = <-failed:
+	}
+	grace, cancel := context.WithTimeout(context.Background(), g.config.Shutdown.Grace)
+	defer cancel()
+	if stopped := g.server.ShutdownWithContext(grace); stopped != nil {
+		g.log.Warn("calls were still running when the grace ended", zap.Error(stopped))
+	}
+	_ = g.admin.Shutdown(grace)
+	g.done.Wait()
+	return errors.Join(err, g.release())
+}
+
+// release closes what build opened.
+func (g *gateway) release() error {
+	var all []error
+	if g.api != nil {
+		_ = g.api.Close() // closed already after a serve
+	}
+	if g.control != nil {
+		_ = g.control.Close()
+	}
+	if g.upstream != nil {
+		g.upstream.Close()
+	}
+	if g.store != nil {
+		all = append(all, g.store.Close())
+	}
+	for _, c := range g.closers {
+		all = append(all, c.Close())
+	}
+	return errors.Join(all...)
+}
+
+// logs are the gateway's three streams of records.
+type logs struct {
+	own       *zap.Logger // what happens to the gateway, to standard error
+	access    *zap.Logger // one record a request, to standard output
+	decisions *zap.Logger // one record a judged call
+	closers   []io.Closer
+}
+
+func openLogs(c config.Log, std streams) (logs, error) {
+	level, err := zapcore.ParseLevel(c.Level)
+	if err != nil {
+		return logs{}, fmt.Errorf("log.level: %w", err)
+	}
+	e := zap.NewProductionEncoderConfig()
+	e.TimeKey, e.EncodeTime = "time", zapcore.ISO8601TimeEncoder
+	encoder := zapcore.NewJSONEncoder(e)
+	if c.Format == "console" {
+		encoder = zapcore.NewConsoleEncoder(e)
+	}
+	out := zapcore.Lock(zapcore.AddSync(std.out))
+	own := zapcore.NewSamplerWithOptions(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(std.err)), level), time.Second, 20, 1000)
+	l := logs{own: zap.New(own), access: zap.New(zapcore.NewCore(encoder, out, level))}
+	if c.Decisions == "stdout" {
+		l.decisions = zap.New(zapcore.NewCore(encoder, out, zapcore.InfoLevel))
+		return l, nil
+	}
+	f, err := os.OpenFile(c.Decisions, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return logs{}, fmt.Errorf("log.decisions: %w", err)
+	}
+	l.closers = append(l.closers, f)
+	l.decisions = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(e), zapcore.Lock(f), zapcore.InfoLevel))
+	return l, nil
+}

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"context"
+	"time"
+)
+
+// serve runs the gateway until it is told to stop.
+func serve(ctx context.Context, args []string, s streams) error {
+	f := flags("serve", s)
+	file := f.String("c", "replygate.yaml", "the configuration `FILE`")
+	if _, err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	set, err := load(*file)
+	if err != nil {
+		return err
+	}
+	g, err := build(ctx, set, time.Now, s)
+	if err != nil {
+		return err
+	}
+	return g.serve(ctx)
+}

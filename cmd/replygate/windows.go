@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"replygate/admin"
+)
+
+// windows shows reply windows of a running gateway.
+func windows(ctx context.Context, args []string, s streams) error {
+	verb, args := verbOf(args)
+	f := flags("windows "+verb, s)
+	connect := clientFlags(f)
+	asJSON := f.Bool("json", false, "print JSON")
+	limit := f.Int("limit", 100, "list: at most this many")
+	query := url.Values{}
+	switch verb {
+	case "list": // windows list [CORP]
+		words, err := parse(f, args, 0, 1)
+		if err != nil {
+			return err
+		}
+		query.Set("limit", strconv.Itoa(*limit))
+		query.Set("corp_id", strings.Join(words, ""))
+	case "show": // windows show CORP CHANNEL CUSTOMER
+		words, err := parse(f, args, 3, 3)
+		if err != nil {
+			return fmt.Errorf("%w (write: replygate windows show CORP CHANNEL CUSTOMER)", err)
+		}
+		query = url.Values{"corp_id": {words[0]}, "channel": {words[1]}, "customer": {words[2]}}
+	default:
+		return fmt.Errorf("%w: write list or show behind windows", errUsage)
+	}
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	var list admin.WindowList
+	if err := c.get(ctx, "/v1/windows", query, &list); err != nil {
+		return err
+	}
+	if *asJSON {
+		return printJSON(s.out, list)
+	}
+	return printWindows(s, list)
+}
+
+// verbOf splits the verb from the words behind it.
+func verbOf(args []string) (string, []string) {
+	if len(args) == 0 {
+		return "", nil
+	}
+	return args[0], args[1:]
+}
+
+func printWindows(s streams, list admin.WindowList) error {
+	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "CORP\tCHANNEL\tCUSTOMER\tSTATE\tLAST MESSAGE\tCLOSES\tREPLIES LEFT")
+	for _, w := range list.Windows {
+		left := "not counted"
+		if w.Left != nil {
+			left = strconv.Itoa(*w.Left)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", w.CorpID, orDash(w.Channel), w.Customer, w.State, local(w.Last), local(w.Closes), left)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if list.More {
+		fmt.Fprintln(s.err, "there are more: use --limit, or name a corp")
+	}
+	return nil
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// local writes an instant of the API in the zone of whoever reads it.
+func local(rfc3339 string) string {
+	t, err := time.Parse(time.RFC3339Nano, rfc3339)
+	if err != nil {
+		return orDash(rfc3339)
+	}
+	return t.Local().Format("2006-01-02 15:04:05 -0700")
+}
