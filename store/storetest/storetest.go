@@ -1,0 +1,136 @@
+// Package storetest opens stores for tests: an embedded one, and a real redis-server that the test
+// starts on a free loopback port and ends.
+//
+// It knows nothing of what is kept in them.
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"replygate/config"
+	"replygate/store"
+)
+
+// Each runs body over every kind of store: embedded, and a real redis-server.
+func Each(t *testing.T, now func() time.Time, body func(t *testing.T, c config.Redis, s *store.Store)) {
+	t.Run("embedded", func(t *testing.T) {
+		c := Embedded(t)
+		body(t, c, Open(t, c, now))
+	})
+	t.Run("redis-server", func(t *testing.T) {
+		c := Start(t).Config()
+		body(t, c, Open(t, c, now))
+	})
+}
+
+// Embedded is the configuration of an embedded store with a snapshot of the test's own.
+func Embedded(t testing.TB) config.Redis {
+	c := config.Default().Redis
+	c.Snapshot = filepath.Join(t.TempDir(), "snapshot")
+	return c
+}
+
+// Open opens a store and closes it with the test.
+func Open(t testing.TB, c config.Redis, now func() time.Time) *store.Store {
+	t.Helper()
+	s, err := store.Open(context.Background(), c, now, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// Need skips the test if a program is missing; with CI=true it fails instead.
+func Need(t testing.TB, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	switch {
+	case err == nil:
+		return path
+	case os.Getenv("CI") == "true":
+		t.Fatalf("%s is missing, and CI=true asks for it", program)
+	default:
+		t.Skipf("%s is missing: install it to run this test", program)
+	}
+	return ""
+}
+
+// Server is a redis-server of the test's own.
+type Server struct {
+	t    testing.TB
+	addr string
+	args []string
+	cmd  *exec.Cmd
+}
+
+// Start starts a redis-server without persistence; further arguments are its own. It ends with the test.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, addr: freeAddr(t), args: args}
+	s.Up()
+	t.Cleanup(s.Down)
+	return s
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() string { return s.addr }
+
+// Config is the configuration that reaches the server.
+func (s *Server) Config() config.Redis {
+	c := config.Default().Redis
+	c.Mode, c.Addrs, c.Timeout = config.RedisSingle, []string{s.addr}, 5*time.Second
+	return c
+}
+
+// Up starts the server, empty, and waits until it listens.
+func (s *Server) Up() {
+	s.t.Helper()
+	host, port, _ := net.SplitHostPort(s.addr)
+	args := append([]string{"--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--dir", s.t.TempDir()}, s.args...)
+	s.cmd = exec.Command(Need(s.t, "redis-server"), args...)
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	for range 500 {
+		if c, err := net.DialTimeout("tcp", s.addr, time.Second); err == nil {
+			c.Close()
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.t.Fatalf("redis-server does not listen at %s", s.addr)
+}
+
+// Down kills the server, as a crash would.
+func (s *Server) Down() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	s.cmd = nil
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return fmt.Sprint(ln.Addr())
+}

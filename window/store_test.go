@@ -1,0 +1,421 @@
+package window_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"replygate/config"
+	"replygate/store"
+	"replygate/store/storetest"
+	"replygate/wecom/wecomtest"
+	"replygate/window"
+)
+
+// bench is a store under test with a clock that the test moves.
+type bench struct {
+	*testing.T
+	clock *wecomtest.Clock
+	rdb   redis.UniversalClient
+	*window.Store
+}
+
+const length = 48 * time.Hour
+
+func each(t *testing.T, replies int, body func(b *bench)) {
+	clock := wecomtest.NewClock()
+	clock.Set(time.Now().Truncate(time.Second))
+	storetest.Each(t, clock.Now, func(t *testing.T, c config.Redis, s *store.Store) {
+		clock.Set(time.Now().Truncate(time.Second))
+		settings := window.Settings{Prefix: "rg:", Length: length, Replies: replies, Timeout: 5 * time.Second, Now: clock.Now}
+		b := &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: window.NewStore(s.UniversalClient, settings)}
+		b.since(-2 * length)
+		body(b)
+	})
+}
+
+// since says that records reach back to now + d.
+func (b *bench) since(d time.Duration) {
+	b.Helper()
+	if err := b.rdb.Set(b.Context(), "rg:since", b.clock.Now().Add(d).UnixMilli(), 0).Err(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bench) wrote(k window.Key, at ...time.Time) {
+	b.Helper()
+	for _, t := range at {
+		if _, err := b.Record(b.Context(), []window.Fact{{Key: k, At: t}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func (b *bench) wants(k window.Key, want window.State, left int) window.Answer {
+	b.Helper()
+	a := b.Reserve(b.Context(), k)
+	if a.State != want || a.Left != left {
+		b.Fatalf("Reserve = state %d, left %d; want state %d, left %d", a.State, a.Left, want, left)
+	}
+	return a
+}
+
+func (b *bench) settles(k window.Key, a window.Answer, o window.Outcome) {
+	b.Helper()
+	if err := b.Settle(b.Context(), k, a, o); err != nil {
+		b.Fatal(err)
+	}
+}
+
+var li = window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmLi"}
+
+func TestWindowEdges(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		at := b.clock.Now()
+		b.wrote(li, at)
+		b.clock.Set(at.Add(length - time.Millisecond))
+		b.wants(li, window.Open, 4)
+		b.clock.Set(at.Add(length))
+		b.wants(li, window.Closed, 0)
+		b.wrote(li, at.Add(length))
+		b.wants(li, window.Open, 4)
+	})
+}
+
+func TestSixthReply(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		b.wrote(li, b.clock.Now()) // the replies are within the message's own second
+		for left := 4; left >= 0; left-- {
+			b.wants(li, window.Open, left)
+		}
+		b.wants(li, window.Full, 0)
+		b.clock.Advance(time.Minute)
+		b.wants(li, window.Full, 0)
+		b.wrote(li, b.clock.Now())
+		b.wants(li, window.Open, 4)
+	})
+}
+
+func TestLateMessageRenewsNothing(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		at := b.clock.Now()
+		b.wrote(li, at)
+		b.clock.Advance(time.Hour)
+		for left := 4; left >= 0; left-- {
+			b.wants(li, window.Open, left)
+		}
+		b.wrote(li, at.Add(30*time.Minute)) // known late, written before the replies
+		b.wants(li, window.Full, 0)
+		b.wrote(li, at) // replayed
+		b.wants(li, window.Full, 0)
+	})
+}
+
+func TestReleaseGivesBackOne(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		b.wrote(li, b.clock.Now())
+		a := b.wants(li, window.Open, 4)
+		c := b.wants(li, window.Open, 3)
+		b.settles(li, a, window.NotTaken)
+		b.wants(li, window.Open, 3)
+		b.settles(li, c, window.Sent)
+		b.wants(li, window.Open, 2)
+	})
+}
+
+func TestWeComsWordCorrectsUs(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		at := b.clock.Now()
+		b.wrote(li, at)
+		b.settles(li, b.wants(li, window.Open, 4), window.UsedUp)
+		b.wants(li, window.Full, 0)
+		b.clock.Advance(time.Minute)
+		b.wrote(li, at.Add(time.Minute))
+		b.settles(li, b.wants(li, window.Open, 4), window.Closing)
+		b.wants(li, window.Shut, 0)
+		b.wrote(li, at, at.Add(time.Minute)) // a replay opens nothing
+		b.wants(li, window.Shut, 0)
+		b.wrote(li, at.Add(2*time.Minute))
+		b.wants(li, window.Open, 4)
+	})
+}
+
+func TestTimesThatAreNotBelieved(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		now := b.clock.Now()
+		tally, err := b.Record(b.Context(), []window.Fact{
+			{Key: li, At: now.Add(5*time.Minute + time.Second)},
+			{Key: li, At: now.Add(-length)},
+		})
+		if err != nil || tally.Ahead != 1 || tally.Expired != 1 || tally.Recorded != 0 {
+			b.Fatalf("Record = %+v, %v", tally, err)
+		}
+		b.wants(li, window.Closed, 0)
+		b.wrote(li, now.Add(5*time.Minute)) // as far ahead as clocks may differ
+		b.wants(li, window.Open, 4)
+	})
+}
+
+func TestColdStart(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		b.since(-length + time.Second)
+		b.wants(li, window.Incomplete, -1)
+		b.clock.Advance(time.Second)
+		b.wants(li, window.Closed, 0)
+		if err := b.MarkGap(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.wants(li, window.Incomplete, -1)
+		if err := b.rdb.Del(b.Context(), "rg:since").Err(); err != nil { // state was lost
+			b.Fatal(err)
+		}
+		b.wants(li, window.Incomplete, -1)
+		if n := b.rdb.Exists(b.Context(), "rg:since").Val(); n != 1 {
+			b.Fatal("records do not begin anew after a loss of state")
+		}
+	})
+}
+
+func TestUncountedReplies(t *testing.T) {
+	each(t, 0, func(b *bench) {
+		b.wrote(li, b.clock.Now())
+		for range 20 {
+			b.wants(li, window.Open, -1)
+		}
+	})
+}
+
+// Fifty replies at once through two gateways: exactly the five that are left go.
+func TestReservationsAreAtomic(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		b.wrote(li, b.clock.Now())
+		other := window.NewStore(b.rdb, b.Settings)
+		var open, full sync.Map
+		var all sync.WaitGroup
+		for i := range 50 {
+			gateway := []*window.Store{b.Store, other}[i%2]
+			all.Go(func() {
+				switch a := gateway.Reserve(context.Background(), li); a.State {
+				case window.Open:
+					open.Store(i, a)
+				case window.Full:
+					full.Store(i, a)
+				default:
+					b.Errorf("Reserve = state %d", a.State)
+				}
+			})
+		}
+		all.Wait()
+		if n, m := size(&open), size(&full); n != 5 || m != 45 {
+			b.Fatalf("%d replies went and %d were refused; want 5 and 45", n, m)
+		}
+	})
+}
+
+func size(m *sync.Map) (n int) {
+	m.Range(func(any, any) bool { n++; return true })
+	return n
+}
+
+func TestLayout(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		at := b.clock.Now()
+		k := window.Key{Corp: "ww1", Channel: "wk:1", Customer: "wm}Ü*"}
+		b.wrote(k, at)
+		b.clock.Advance(90 * time.Second)
+		b.wants(k, window.Open, 4)
+		key := "rg:window:{ww1:wk%3A1:wm%7D%C3%9C%2A}"
+		h, err := b.rdb.HGetAll(b.Context(), key).Result()
+		if err != nil || len(h) != 2 || h["last"] != fmt.Sprint(at.UnixMilli()) || h["sent"] != fmt.Sprint(b.clock.Now().UnixMilli()) {
+			b.Fatalf("hash = %v, %v", h, err)
+		}
+		if ttl := b.rdb.PTTL(b.Context(), key).Val(); ttl > length || ttl < length-time.Minute {
+			b.Fatalf("PTTL = %s, want about %s", ttl, length)
+		}
+		e, found, err := b.Show(b.Context(), k)
+		if err != nil || !found || e.Key != k || e.State != window.Open || e.Left != 4 || !e.Closes.Equal(at.Add(length)) {
+			b.Fatalf("Show = %+v, %v, %v", e, found, err)
+		}
+	})
+}
+
+func TestList(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		for i := range 30 {
+			b.wrote(window.Key{Corp: fmt.Sprintf("ww%d", i%3), Customer: fmt.Sprintf("wm%d", i)}, b.clock.Now())
+		}
+		all, more, err := b.List(b.Context(), "", 100)
+		if err != nil || more || len(all) != 30 {
+			b.Fatalf("List = %d windows, more %v, %v", len(all), more, err)
+		}
+		some, more, err := b.List(b.Context(), "ww1", 4)
+		if err != nil || !more || len(some) != 4 || some[0].Key.Corp != "ww1" {
+			b.Fatalf("List = %d windows, more %v, %v", len(some), more, err)
+		}
+	})
+}
+
+// The store does what the functions of window.go say, whatever the history.
+func TestStoreFollowsTheModel(t *testing.T) {
+	each(t, 3, func(b *bench) {
+		for history := range 60 {
+			b.follow(window.Key{Corp: "ww1", Channel: "wk1", Customer: fmt.Sprintf("wm%d", history)}, rand.New(rand.NewPCG(1, uint64(history))))
+		}
+	})
+}
+
+func (b *bench) follow(k window.Key, random *rand.Rand) {
+	b.Helper()
+	var model window.Window
+	type reservation struct {
+		answer window.Answer
+		last   int64
+		stamp  int64
+	}
+	var reserved []reservation
+	for range 40 {
+		now := b.clock.Now()
+		switch random.IntN(6) {
+		case 0, 1: // a message, perhaps late
+			at := now.Add(-time.Duration(random.IntN(5000)) * time.Millisecond)
+			b.wrote(k, at)
+			model = model.Record(at.UnixMilli())
+		case 2, 3:
+			a := b.Reserve(b.Context(), k)
+			want := model.Judge(now.UnixMilli(), length, 3)
+			if a.State != want {
+				b.Fatalf("state %d, the model says %d: %+v", a.State, want, model)
+			}
+			if want == window.Open {
+				var stamp int64
+				model, stamp = model.Reserve(now.UnixMilli())
+				reserved = append(reserved, reservation{a, model.Last, stamp})
+				if a.Left != model.Left(3) {
+					b.Fatalf("left %d, the model says %d: %+v", a.Left, model.Left(3), model)
+				}
+			}
+		case 4:
+			if len(reserved) == 0 {
+				continue
+			}
+			r := reserved[0]
+			reserved = reserved[1:]
+			o := window.Outcome(random.IntN(4))
+			b.settles(k, r.answer, o)
+			switch o {
+			case window.NotTaken:
+				model = model.Release(r.stamp)
+			case window.UsedUp:
+				model = model.UseUp(r.last, r.stamp, 3)
+			case window.Closing:
+				model = model.Release(r.stamp).Close(r.last)
+			}
+		case 5:
+			b.clock.Advance(time.Duration(random.IntN(3000)) * time.Millisecond)
+		}
+		e, found, err := b.Show(b.Context(), k)
+		if err != nil || found != (model.Last != 0) {
+			b.Fatalf("Show: found %v, %v; the model: %+v", found, err, model)
+		}
+		if found && fmt.Sprint(e.Window) != fmt.Sprint(model) {
+			b.Fatalf("store %+v, model %+v", e.Window, model)
+		}
+	}
+}
+
+// Facts commute: messages and replies of one history, known in any order, leave the same state.
+func TestFactsCommute(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		start := b.clock.Now()
+		for n := range 40 {
+			random := rand.New(rand.NewPCG(2, uint64(n)))
+			var facts []window.Fact
+			for range 8 {
+				at := start.Add(-time.Duration(random.IntN(20_000)) * time.Millisecond)
+				facts = append(facts, window.Fact{At: at})
+			}
+			var states []string
+			for order := range 4 {
+				k := window.Key{Corp: "ww1", Customer: fmt.Sprintf("wm%d-%d", n, order)}
+				// A window with replies at fixed times, from when only the first message was known.
+				b.wrote(k, start.Add(-time.Minute))
+				for i := range 3 {
+					b.clock.Set(start.Add(-time.Duration(15-5*i) * time.Second))
+					b.wants(k, window.Open, 4-i)
+				}
+				b.clock.Set(start)
+				random.Shuffle(len(facts), func(i, j int) { facts[i], facts[j] = facts[j], facts[i] })
+				for i := range facts {
+					facts[i].Key = k
+				}
+				if _, err := b.Record(b.Context(), facts); err != nil { // in one page
+					b.Fatal(err)
+				}
+				for _, f := range facts { // and once more, one by one
+					b.wrote(k, f.At)
+				}
+				e, _, err := b.Show(b.Context(), k)
+				if err != nil {
+					b.Fatal(err)
+				}
+				states = append(states, fmt.Sprint(e.Window))
+			}
+			for _, s := range states {
+				if s != states[0] {
+					b.Fatalf("the order of facts matters: %q", states)
+				}
+			}
+		}
+	})
+}
+
+func TestKeysDiffer(t *testing.T) {
+	clock := wecomtest.NewClock()
+	s := storetest.Open(t, storetest.Embedded(t), clock.Now)
+	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: time.Second, Now: clock.Now})
+	ids := []string{"", "a", "A", "a:b", "b", "{a}", "a%3Ab", "%", "a b", "\x00", "ü"}
+	n := 0
+	for _, corp := range ids[1:] {
+		for _, channel := range ids {
+			for _, customer := range ids[1:] {
+				if _, err := w.Record(t.Context(), []window.Fact{{Key: window.Key{Corp: corp, Channel: channel, Customer: customer}, At: clock.Now()}}); err != nil {
+					t.Fatal(err)
+				}
+				n++
+			}
+		}
+	}
+	all, _, err := w.List(t.Context(), "", 10_000)
+	if err != nil || len(all) != n {
+		t.Fatalf("%d identities left %d windows (%v)", n, len(all), err)
+	}
+}
+
+func TestRedisAway(t *testing.T) {
+	clock := wecomtest.NewClock()
+	server := storetest.Start(t)
+	c := server.Config()
+	c.Timeout = 300 * time.Millisecond
+	s := storetest.Open(t, c, clock.Now)
+	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: clock.Now})
+	b := &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: w}
+	b.since(-2 * length)
+	b.wrote(li, clock.Now())
+	b.wants(li, window.Open, 4)
+	server.Down()
+	b.wants(li, window.Remembered, -1)
+	b.wants(window.Key{Corp: "ww1", Customer: "wmOther"}, window.Unavailable, -1)
+	if err := w.MarkGap(t.Context()); err == nil {
+		t.Fatal("MarkGap took effect without Redis")
+	}
+	server.Up() // empty: it has lost its state
+	b.wants(window.Key{Corp: "ww1", Customer: "wmOther"}, window.Incomplete, -1)
+	clock.Advance(length) // what is remembered ends with its window
+	server.Down()
+	b.wants(li, window.Unavailable, -1)
+}
