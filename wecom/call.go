@@ -23,15 +23,15 @@ func (r Route) Odd() bool { return r.Endpoint == nil }
 
 // ReadPath reads the path of a request target as it was sent, without the query.
 //
-// A path is plain if it is made of lower-case letters, digits, '_', '-' and single or doubled slashes,
-// and does not end in one, as every path of the catalogue is. Whether WeCom itself takes other letter
+// A path is plain if it stands in the catalogue, or is made of lower-case letters, digits, '_', '-' and
+// single or doubled slashes and does not end in one. Whether WeCom itself takes other letter
 // case, dots, escapes or a trailing slash is unconfirmed, so all of those are odd.
 func ReadPath(raw []byte) Route {
-	if !plain(raw) {
-		return Route{Path: string(raw), Readings: readings(raw)}
-	}
 	if e, ok := catalogue[string(raw)]; ok { // no allocation: the common case
 		return Route{Path: e.Path, Endpoint: e}
+	}
+	if !plain(raw) {
+		return Route{Path: string(raw), Readings: readings(raw)}
 	}
 	path := canonical(string(raw))
 	return Route{Path: path, Endpoint: Lookup(path)}

@@ -1,0 +1,214 @@
+package wecom_test
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"replygate/wecom"
+)
+
+// cases reads a table of testdata: lines of tab-separated columns, # begins a remark.
+func cases(t testing.TB, name string, columns int) [][]string {
+	t.Helper()
+	data, err := os.ReadFile("../testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all [][]string
+	for i, line := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		row := strings.Split(line, "\t")
+		if len(row) != columns {
+			t.Fatalf("%s:%d: %d columns, want %d", name, i+1, len(row), columns)
+		}
+		all = append(all, row)
+	}
+	return all
+}
+
+func TestCatalogue(t *testing.T) {
+	if n := len(wecom.Endpoints()); n != 953 {
+		t.Errorf("%d endpoints, want 953", n)
+	}
+	for _, e := range wecom.Endpoints() {
+		if r := wecom.ReadPath([]byte(e.Path)); r.Endpoint != e || r.Path != e.Path {
+			t.Errorf("%s is read as %+v", e.Path, r)
+		}
+	}
+	if n := len(wecom.Capabilities()); n != 43+1 {
+		t.Errorf("%d capabilities", n)
+	}
+}
+
+func TestReadPath(t *testing.T) {
+	for _, c := range cases(t, "wecom/paths.tsv", 2) {
+		path, want := c[0], c[1]
+		r := wecom.ReadPath([]byte(path))
+		lenient, odd := strings.CutPrefix(want, "odd:")
+		if r.Odd() != odd {
+			t.Errorf("%s: odd is %v", path, r.Odd())
+			continue
+		}
+		if !odd {
+			if string(r.Endpoint.Capability) != want {
+				t.Errorf("%s: %s, want %s", path, r.Endpoint.Capability, want)
+			}
+			continue
+		}
+		if r.Path != path {
+			t.Errorf("%s: an odd path changed to %s", path, r.Path)
+		}
+		if !slices.ContainsFunc(r.Readings, func(e *wecom.Endpoint) bool { return string(e.Capability) == lenient }) {
+			t.Errorf("%s: no reading is %s", path, lenient)
+		}
+	}
+}
+
+func TestReadToken(t *testing.T) {
+	for _, c := range cases(t, "wecom/tokens.tsv", 2) {
+		token, err := wecom.ReadToken([]byte(c[0]))
+		if ambiguous := c[1] == "!"; ambiguous != (err != nil) || !ambiguous && token != c[1] {
+			t.Errorf("%s: %q, %v; want %s", c[0], token, err, c[1])
+		}
+	}
+}
+
+// read writes facts as the tables have them.
+func read(f wecom.Facts) string {
+	var parts []string
+	add := func(name string, value any, there bool) {
+		if there {
+			parts = append(parts, fmt.Sprintf("%s=%v", name, value))
+		}
+	}
+	add("channel", f.Channel, f.Channel != "")
+	add("customers", f.Customers, f.Customers != nil)
+	add("groups", f.Groups, f.Groups != nil)
+	add("code", f.Code, f.Code != "")
+	add("msgtype", f.MsgType, f.MsgType != "")
+	add("also", f.Also, f.Also != "")
+	if f.Implicit {
+		parts = append(parts, "implicit")
+	}
+	return strings.Join(parts, " ")
+}
+
+func TestReadFacts(t *testing.T) {
+	for _, c := range cases(t, "wecom/bodies.tsv", 3) {
+		f, err := wecom.Lookup(c[0]).ReadFacts(nil, []byte(c[1]))
+		if want, bad := strings.CutPrefix(c[2], "!"); bad {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s %s: %v, want an error with %q", c[0], c[1], err, want)
+			}
+			continue
+		}
+		if err != nil || read(f) != c[2] {
+			t.Errorf("%s %s: %q, %v; want %q", c[0], c[1], read(f), err, c[2])
+		}
+	}
+}
+
+// Bodies that a table of text cannot hold.
+func TestReadFactsBytes(t *testing.T) {
+	send := wecom.Lookup("/cgi-bin/kf/send_msg")
+	for name, body := range map[string]string{
+		"byte order mark": "\xef\xbb\xbf{\"touser\":\"wmA\"}",
+		"UTF-16":          "{\x00\"\x00t\x00o\x00u\x00s\x00e\x00r\x00",
+		"invalid UTF-8":   "{\"touser\":\"wm\xff\"}",
+		"a control byte":  "{\"touser\":\"wm\x01\"}",
+		"a NUL behind":    "{\"touser\":\"wmA\"}\x00",
+		"too deep":        `{"touser":"wmA","x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`,
+		"a long id":       `{"touser":"` + strings.Repeat("w", 129) + `"}`,
+		"Kelvin sign":     "{\"touser\":\"wmA\",\"open_\u212afid\":\"wkB\"}",
+	} {
+		if f, err := send.ReadFacts(nil, []byte(body)); err == nil {
+			t.Errorf("%s: read as %q", name, read(f))
+		} else if strings.Contains(err.Error(), "wmA") {
+			t.Errorf("%s: the error quotes the call: %v", name, err)
+		}
+	}
+}
+
+func TestReadFactsOfAQuery(t *testing.T) {
+	get := wecom.Lookup("/cgi-bin/externalcontact/get")
+	f, err := get.ReadFacts([]byte("access_token=T&external_userid=wm%41"), nil)
+	if err != nil || read(f) != "customers=[wmA]" {
+		t.Errorf("%q, %v", read(f), err)
+	}
+	if _, err := get.ReadFacts([]byte("external_userid=a&external_userid=b"), nil); err == nil {
+		t.Error("two customers in one query are read as one")
+	}
+}
+
+func TestReadPage(t *testing.T) {
+	const message = `{"msgid":"m","open_kfid":"wk","external_userid":"wm","send_time":1700000000,"origin":3,"msgtype":"text","text":{"content":"hi"}}`
+	for name, test := range map[string]struct {
+		body              string
+		messages, skipped int
+		bad               bool
+	}{
+		"a message":                 {`{"errcode":0,"next_cursor":"c","has_more":0,"msg_list":[` + message + `]}`, 1, 0, false},
+		"a tapped menu item":        {`{"msg_list":[{"open_kfid":"wk","external_userid":"wm","send_time":1700000000,"origin":3,"msgtype":"text","text":{"content":"hi","menu_id":"1"}}]}`, 1, 0, false},
+		"a kind of tomorrow":        {`{"msg_list":[{"open_kfid":"wk","external_userid":"wm","send_time":1700000000,"origin":3,"msgtype":"hologram"}]}`, 1, 0, false},
+		"numbers in quotes":         {`{"msg_list":[{"open_kfid":"wk","external_userid":"wm","send_time":"1700000000","origin":"3"}]}`, 1, 0, false},
+		"more to come, but empty":   {`{"errcode":0,"has_more":1,"msg_list":[]}`, 0, 0, false},
+		"no list":                   {`{"errcode":0,"has_more":0}`, 0, 0, false},
+		"a null list":               {`{"errcode":0,"msg_list":null}`, 0, 0, false},
+		"an error":                  {`{"errcode":95007,"errmsg":"invalid msg token"}`, 0, 0, false},
+		"an event":                  {`{"msg_list":[{"send_time":1700000000,"origin":4,"msgtype":"event","event":{"event_type":"enter_session","open_kfid":"wk","external_userid":"wm"}}]}`, 0, 0, false},
+		"a servicer's message":      {`{"msg_list":[{"open_kfid":"wk","external_userid":"wm","send_time":1700000000,"origin":5,"servicer_userid":"z"}]}`, 0, 0, false},
+		"no origin":                 {`{"msg_list":[{"open_kfid":"wk","external_userid":"wm","send_time":1700000000}]}`, 0, 0, false},
+		"no customer":               {`{"msg_list":[{"open_kfid":"wk","send_time":1700000000,"origin":3},` + message + `]}`, 1, 1, false},
+		"no time":                   {`{"msg_list":[{"open_kfid":"wk","external_userid":"wm","origin":3}]}`, 0, 1, false},
+		"odd items":                 {`{"msg_list":[null,1,"x",[],{},` + message + `]}`, 1, 0, false},
+		"bad UTF-8 in a text":       {"{\"msg_list\":[{\"text\":{\"content\":\"\xff\"},\"open_kfid\":\"wk\",\"external_userid\":\"wm\",\"send_time\":1700000000,\"origin\":3}]}", 1, 0, false},
+		"a name twice":              {`{"msg_list":[{"x":1,"x":2,"open_kfid":"wk","external_userid":"wm","send_time":1700000000,"origin":3}]}`, 1, 0, false},
+		"cut short":                 {`{"errcode":0,"msg_list":[` + message, 0, 0, true},
+		"no JSON":                   {`<html>`, 0, 0, true},
+		"nothing":                   {``, 0, 0, true},
+		"a list that is none":       {`{"msg_list":{"a":1}}`, 0, 0, true},
+		"something behind the page": {`{"msg_list":[` + message + `]}x`, 0, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := wecom.ReadPage([]byte(test.body))
+			if (err != nil) != test.bad || len(p.Messages) != test.messages || p.Skipped != test.skipped {
+				t.Fatalf("%d messages, %d skipped, %v", len(p.Messages), p.Skipped, err)
+			}
+			for _, m := range p.Messages {
+				if m != (wecom.Message{Channel: "wk", Customer: "wm", At: time.Unix(1700000000, 0)}) {
+					t.Errorf("message = %+v", m)
+				}
+			}
+		})
+	}
+}
+
+func TestReadTokenAnswer(t *testing.T) {
+	for body, want := range map[string]wecom.Token{
+		`{"errcode":0,"errmsg":"ok","access_token":"T","expires_in":7200}`: {Value: "T", Life: 2 * time.Hour},
+		`{"access_token":"T","expires_in":7200}`:                           {Value: "T", Life: 2 * time.Hour},
+		`{"errcode":40001,"access_token":"T","expires_in":7200}`:           {},
+		`{"errcode":0,"access_token":"","expires_in":7200}`:                {},
+		`{"errcode":0,"access_token":"T","expires_in":0}`:                  {},
+		`{"errcode":0,"access_token":1}`:                                   {},
+		`<html>`:                                                           {},
+	} {
+		if got, found := wecom.ReadTokenAnswer([]byte(body)); found != (want.Value != "") || found && got != want {
+			t.Errorf("%s: %+v, %v", body, got, found)
+		}
+	}
+}
+
+func TestRefusalIsJSON(t *testing.T) {
+	got := string(wecom.Refusal{Errcode: 95002, Errmsg: "a \"quoted\" text\n\xff", Verdict: "refuse", Rule: "r", Reason: "window_closed", DecisionID: "id"}.AppendJSON(nil))
+	want := `{"errcode":95002,"errmsg":"a \"quoted\" text\n�","replygate":{"verdict":"refuse","rule":"r","reason":"window_closed","decision_id":"id"}}`
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
