@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -54,6 +55,15 @@ func openEmbedded(c config.Redis, now func() time.Time) (*Embedded, error) {
 	}
 	go e.drive()
 	return e, nil
+}
+
+// dial connects to the store without a listener.
+func (e *Embedded) dial() (net.Conn, error) {
+	c, err := e.mini.Dial()
+	if err != nil {
+		return nil, err
+	}
+	return newPipe(c), nil
 }
 
 // Addr is where redis-cli reaches the embedded Redis; "" if nothing listens.

@@ -102,7 +102,7 @@ func (s *Store) options(c config.Redis) (*redis.UniversalOptions, error) {
 	}
 	if s.Embedded != nil {
 		o.Addrs = []string{"embedded"}
-		o.Dialer = func(context.Context, string, string) (net.Conn, error) { return s.Embedded.mini.Dial() }
+		o.Dialer = func(context.Context, string, string) (net.Conn, error) { return s.Embedded.dial() }
 	}
 	if c.TLS {
 		t, err := tlsConfig(c.CAFile)
