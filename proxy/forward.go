@@ -96,9 +96,7 @@ func (x *exchange) request(path []byte) *fasthttp.Request {
 	x.rc.Request.Header.CopyTo(&req.Header)
 	h := &req.Header
 	for name := range strings.SplitSeq(string(h.Peek("Connection")), ",") {
-		if name = strings.TrimSpace(name); name != "" && !strings.EqualFold(name, "close") {
-			h.Del(name)
-		}
+		h.Del(strings.TrimSpace(name))
 	}
 	for _, name := range hopByHop {
 		h.Del(name)
@@ -122,6 +120,7 @@ func (x *exchange) request(path []byte) *fasthttp.Request {
 func (x *exchange) send(req *fasthttp.Request) (answer, error) {
 	began := time.Now()
 	resp := fasthttp.AcquireResponse()
+	x.rc.Response.Header.CopyTo(&resp.Header) // the server's settings: no Date and no Content-Type of its own
 	a, err := x.Upstream.Do(req, resp)
 	if err != nil {
 		fasthttp.ReleaseResponse(resp)
@@ -215,20 +214,16 @@ func (x *exchange) passRead(a answer, read func(answer []byte)) {
 
 // passHead copies status and headers of the answer.
 func (x *exchange) passHead(from *fasthttp.Response) {
-	to := &x.rc.Response
-	from.Header.CopyTo(&to.Header)
-	h := &to.Header
+	h := &x.rc.Response.Header
+	from.Header.CopyTo(h)
 	for name := range strings.SplitSeq(string(h.Peek("Connection")), ",") {
-		if name = strings.TrimSpace(name); name != "" && !strings.EqualFold(name, "close") {
-			h.Del(name)
-		}
+		h.Del(strings.TrimSpace(name))
 	}
 	for _, name := range hopByHop {
 		h.Del(name)
 	}
 	h.ResetConnectionClose()
 	h.SetProtocol([]byte("HTTP/1.1"))
-	h.SetNoDefaultContentType(true)
 }
 
 // decoded undoes a Content-Encoding that the upstream used unasked. nil means that it cannot be read.

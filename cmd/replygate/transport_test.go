@@ -1,0 +1,387 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"hash"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"replygate/config"
+	"replygate/store/storetest"
+	"replygate/wecom/wecomtest"
+)
+
+const big20 = 20 << 20
+
+// hashing is a big body that is hashed as it is read.
+type hashing struct {
+	left int
+	sum  hash.Hash
+}
+
+func (h *hashing) Read(p []byte) (int, error) {
+	if h.left == 0 {
+		return 0, io.EOF
+	}
+	n := min(len(p), h.left)
+	for i := range n {
+		p[i] = byte(h.left - i)
+	}
+	h.left -= n
+	h.sum.Write(p[:n])
+	return n, nil
+}
+
+// A 20 MB upload and a 20 MB download pass byte for byte, and in flat memory.
+func TestLargeBodiesStream(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	r.call("GET", "/cgi-bin/user/get?userid=z", "") // a token, and warm pools
+	sums := make(chan [32]byte, 2)
+	r.platform.Answer("/cgi-bin/media/get", func(w http.ResponseWriter, _ *http.Request) {
+		src := &hashing{left: big20, sum: sha256.New()}
+		w.Header().Set("Content-Length", fmt.Sprint(big20))
+		_, _ = io.CopyBuffer(w, src, make([]byte, 32<<10))
+		sums <- [32]byte(src.sum.Sum(nil))
+	})
+	base := "http://" + r.gateway.api.Addr().String()
+	for _, chunked := range []bool{false, true} {
+		src := &hashing{left: big20, sum: sha256.New()}
+		req, _ := http.NewRequest("POST", base+"/cgi-bin/media/upload?type=file&access_token="+r.token, io.NopCloser(src))
+		if !chunked {
+			req.ContentLength = big20
+		}
+		allocated := allocatedBy(func() {
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		})
+		calls := r.platform.Calls()
+		if last := calls[len(calls)-1]; last.Size != big20 {
+			t.Errorf("%d bytes arrived, want %d", last.Size, big20)
+		}
+		if allocated > big20/2 { // the platform itself keeps the first megabyte
+			t.Errorf("an upload of %d bytes (chunked %v) allocated %d", big20, chunked, allocated)
+		}
+	}
+	allocated := allocatedBy(func() {
+		resp, err := http.Get(base + "/cgi-bin/media/get?media_id=M&access_token=" + r.token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		sum := sha256.New()
+		n, err := io.Copy(sum, resp.Body)
+		if err != nil || n != big20 || [32]byte(sum.Sum(nil)) != <-sums {
+			t.Errorf("%d bytes came, %v, or other ones", n, err)
+		}
+	})
+	if allocated > big20/2 {
+		t.Errorf("a download of %d bytes allocated %d", big20, allocated)
+	}
+}
+
+// allocatedBy is what the whole process allocated during f: client, gateway and platform.
+func allocatedBy(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+func TestTooLargeToStream(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { c.Limits.StreamedBody = 1 << 20 })
+	if a := r.call("POST", "/cgi-bin/media/upload", "", "Content-Length: 2000000"); a.StatusCode != 400 {
+		t.Errorf("two lengths: HTTP %d", a.StatusCode)
+	}
+	target := "/cgi-bin/media/upload?access_token=" + r.token
+	a := raw(t, r.gateway.api.Addr().String(), "POST "+target+" HTTP/1.1\r\nHost: g\r\nContent-Length: 2000000\r\n\r\n"+strings.Repeat("x", 100_000))
+	if a.StatusCode != 413 || a.Errcode != 990413 {
+		t.Errorf("HTTP %d %s", a.StatusCode, a.body)
+	}
+	if n := r.platform.Count("/cgi-bin/media/upload"); n != 0 {
+		t.Errorf("%d uploads reached WeCom", n)
+	}
+}
+
+// A download that breaks off upstream is a visible cut for the client, not a short success.
+func TestTruncatedStreamIsACut(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	r.call("GET", "/cgi-bin/user/get?userid=z", "")
+	for _, length := range []string{"Content-Length: 10000000\r\n", "Transfer-Encoding: chunked\r\n"} {
+		r.platform.Answer("/cgi-bin/media/get", func(w http.ResponseWriter, _ *http.Request) {
+			conn, buf, _ := w.(http.Hijacker).Hijack()
+			defer conn.Close()
+			fmt.Fprintf(buf, "HTTP/1.1 200 OK\r\n%s\r\n", length)
+			if strings.HasPrefix(length, "T") {
+				fmt.Fprintf(buf, "%x\r\n", 500_000)
+			}
+			_, _ = buf.Write(bytes.Repeat([]byte("x"), 400_000))
+			buf.Flush()
+		})
+		resp, err := http.Get("http://" + r.gateway.api.Addr().String() + "/cgi-bin/media/get?media_id=M&access_token=" + r.token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if err == nil {
+			t.Errorf("%s%d bytes look like a whole answer", length, n)
+		}
+	}
+}
+
+// Hop-by-hop headers and what proxies say of each other stay on their side; the rest goes on.
+func TestHeaders(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	r.platform.Answer("/cgi-bin/user/get", func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h.Set("X-Secret-Hop", "1")
+		h.Set("Connection", "X-Secret-Hop")
+		h.Set("Set-Cookie", "a=b")
+		h.Set("Server", "nginx")
+		h.Set("Date", "Mon, 02 Jan 2006 15:04:05 GMT")
+		w.WriteHeader(http.StatusTeapot)
+		fmt.Fprint(w, "{}")
+	})
+	a := r.call("GET", "/cgi-bin/user/get?userid=z", "", "Connection: keep-alive, X-Hop", "X-Hop: 1", "Te: trailers", "X-Forwarded-For: 1.2.3.4",
+		"Forwarded: for=1.2.3.4", "Via: 1.1 x", "X-Real-IP: 1.2.3.4", "Cookie: c=d", "Accept-Encoding: gzip", "X-Twice: 1", "X-Twice: 2")
+	calls := r.platform.Calls()
+	got := calls[len(calls)-1].Header
+	for _, name := range []string{"Connection", "X-Hop", "Te", "X-Forwarded-For", "Forwarded", "Via", "X-Real-Ip"} {
+		if got.Get(name) != "" {
+			t.Errorf("%s reached WeCom", name)
+		}
+	}
+	if got.Get("Cookie") != "c=d" || got.Get("Accept-Encoding") != "gzip" || fmt.Sprint(got["X-Twice"]) != "[1 2]" || got.Get("Content-Type") != "" {
+		t.Errorf("headers arrived as %v", got)
+	}
+	if a.StatusCode != http.StatusTeapot || a.Header.Get("Set-Cookie") != "a=b" || a.Header.Get("Server") != "nginx" ||
+		a.Header.Get("Date") != "Mon, 02 Jan 2006 15:04:05 GMT" || a.Header.Get("X-Secret-Hop") != "" {
+		t.Errorf("the answer came as HTTP %d %v", a.StatusCode, a.Header)
+	}
+}
+
+func TestHostIsTheUpstreams(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	var host string
+	r.platform.Answer("/cgi-bin/user/get", func(_ http.ResponseWriter, req *http.Request) { host = req.Host })
+	r.call("GET", "/cgi-bin/user/get?userid=z", "")
+	if "http://"+host != r.upstream.URL {
+		t.Errorf("Host: %s, want that of %s", host, r.upstream.URL)
+	}
+	a := raw(t, r.gateway.api.Addr().String(), "GET http://evil.example/cgi-bin/user/get HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+	if a.StatusCode != 400 {
+		t.Errorf("absolute form: HTTP %d", a.StatusCode)
+	}
+}
+
+// Every method and every kind of answer passes.
+func TestMethodsAndStatuses(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"} {
+		r.platform.Forget()
+		if a := r.call(method, "/cgi-bin/user/get?userid=z", ""); a.StatusCode != 200 || r.platform.Calls()[len(r.platform.Calls())-1].Method != method {
+			t.Errorf("%s: HTTP %d", method, a.StatusCode)
+		}
+	}
+	for _, status := range []int{204, 301, 304, 404, 500} {
+		r.platform.Answer("/cgi-bin/user/get", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://elsewhere.example/")
+			w.WriteHeader(status)
+		})
+		if a := r.call("GET", "/cgi-bin/user/get?userid=z", ""); a.StatusCode != status || a.Header.Get("Location") != "https://elsewhere.example/" {
+			t.Errorf("HTTP %d came as %d", status, a.StatusCode)
+		}
+	}
+}
+
+// What the server library refuses has WeCom's shape too.
+func TestBrokenRequests(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	for name, test := range map[string]struct {
+		request string
+		status  int
+	}{
+		"no HTTP":          {"hello\r\n\r\n", 400},
+		"two lengths":      {"POST / HTTP/1.1\r\nHost: g\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400},
+		"a head too large": {"GET / HTTP/1.1\r\nHost: g\r\nX: " + strings.Repeat("x", 40<<10) + "\r\n\r\n", 431},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := raw(t, r.gateway.api.Addr().String(), test.request)
+			if a.StatusCode != test.status || a.Errcode == 0 || a.Errmsg == "" {
+				t.Errorf("HTTP %d %s", a.StatusCode, a.body)
+			}
+		})
+	}
+	if n := len(r.platform.Calls()); n != 0 {
+		t.Errorf("%d calls reached WeCom", n)
+	}
+}
+
+func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	r.call("GET", "/cgi-bin/user/get?userid=z", "")
+	conn, err := net.Dial("tcp", r.gateway.api.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	token := "access_token=" + r.token
+	fmt.Fprint(conn, request("GET", "/cgi-bin/user/get?userid=z&"+token, ""),
+		request("POST", "/cgi-bin/externalcontact/add_msg_template?"+token, "{}"),
+		request("GET", "/cgi-bin/department/list?"+token, ""))
+	br := bufio.NewReader(conn)
+	for i, want := range []string{`"userid":"zhangsan"`, `"errcode":48002`, `"department"`} {
+		if a := readAnswer(t, br, "GET"); !strings.Contains(string(a.body), want) {
+			t.Errorf("answer %d: %s, want %s", i, a.body, want)
+		}
+	}
+}
+
+// certificate makes a CA of its own and a certificate for 127.0.0.1, as PEM files.
+func certificate(t *testing.T) (caFile, certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for name, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "EC PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, certFile, keyFile
+}
+
+// TLS on both sides: a client that trusts the gateway's certificate, an upstream with a CA of its own.
+func TestTLS(t *testing.T) {
+	ca, cert, key := certificate(t)
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock := wecomtest.NewClock()
+	platform := wecomtest.New(clock.Now)
+	platform.AddCorp(corpID, secret, channel)
+	upstream := httptest.NewUnstartedServer(platform)
+	upstream.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	upstream.StartTLS()
+	t.Cleanup(upstream.Close)
+	r := &rig{T: t, clock: clock, platform: platform, upstream: upstream}
+	r.gateway = r.start(storetest.Embedded(t), func(c *config.Config) {
+		c.Upstream.CAFile = ca
+		c.Listen.TLS = config.TLS{CertFile: cert, KeyFile: key}
+	})
+	pool := x509.NewCertPool()
+	data, _ := os.ReadFile(ca)
+	pool.AppendCertsFromPEM(data)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	target := "https://" + r.gateway.api.Addr().String() + "/cgi-bin/gettoken?corpid=" + corpID + "&corpsecret=" + secret
+	for range 3 { // also over pooled connections
+		resp, err := client.Get(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if !strings.Contains(string(body), "access_token") {
+			t.Fatalf("%s", body)
+		}
+		upstream.CloseClientConnections()
+	}
+	stranger := r.start(storetest.Embedded(t), nil) // does not trust the upstream
+	if a := raw(t, stranger.api.Addr().String(), request("GET", "/cgi-bin/user/get", "")); a.StatusCode != 502 || a.Errcode != 990502 {
+		t.Errorf("an upstream with a strange certificate: HTTP %d %s", a.StatusCode, a.body)
+	}
+}
+
+// A stop lets a running call end and answers no new one.
+func TestStopLetsCallsEnd(t *testing.T) {
+	clock := wecomtest.NewClock()
+	platform := wecomtest.New(clock.Now)
+	platform.AddCorp(corpID, secret, channel)
+	upstream := platform.Start()
+	t.Cleanup(upstream.Close)
+	file := filepath.Join(t.TempDir(), "replygate.yaml")
+	text := fmt.Sprintf("listen: { api: 127.0.0.1:0, admin: 127.0.0.1:0 }\nupstream: { url: %s }\nredis: { snapshot: %s }\naccounts: [{ corp_id: %s }]\nshutdown: { lame_duck: 0s, grace: 5s }\n",
+		upstream.URL, filepath.Join(t.TempDir(), "snapshot"), corpID)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set, err := load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &output{}
+	g, err := build(t.Context(), set, clock.Now, streams{out: out, err: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- g.serve(ctx) }()
+	arrived, leave := make(chan struct{}), make(chan struct{})
+	platform.Answer("/cgi-bin/user/get", func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-leave
+		fmt.Fprint(w, "{}")
+	})
+	done := make(chan answer, 1)
+	go func() {
+		done <- raw(t, g.api.Addr().String(), request("GET", "/cgi-bin/user/get?access_token=T", ""))
+	}()
+	<-arrived
+	stop()
+	for g.draining.Load() == false {
+		time.Sleep(time.Millisecond)
+	}
+	close(leave)
+	if a := <-done; a.StatusCode != 200 || !a.Close {
+		t.Errorf("the running call: HTTP %d %v", a.StatusCode, a.Header)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if _, err := net.Dial("tcp", g.api.Addr().String()); err == nil {
+		t.Error("the stopped gateway takes calls")
+	}
+}
