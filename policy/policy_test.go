@@ -1,0 +1,357 @@
+package policy_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"replygate/account"
+	"replygate/config"
+	"replygate/policy"
+	"replygate/wecom"
+	"replygate/window"
+)
+
+// engine compiles a configuration for the corps ww1 and ww2; rules is the YAML behind policy.rules.
+func engine(t *testing.T, more, rules string) (*policy.Engine, error) {
+	t.Helper()
+	text := "accounts: [{ corp_id: ww1, entity: acme }, { corp_id: ww2, entity: other }]\npolicy:\n  cold_start: pass\n"
+	if more != "" {
+		text += "  " + more + "\n"
+	}
+	if rules != "" {
+		text += "  rules:\n" + rules
+	}
+	c, err := config.Parse("test.yaml", []byte(text))
+	if err != nil {
+		return nil, err
+	}
+	return policy.New("test.yaml", c, account.NewBook(c.Accounts))
+}
+
+func must(t *testing.T, more, rules string) *policy.Engine {
+	t.Helper()
+	e, err := engine(t, more, rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+var (
+	now    = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	lapsed = policy.Subject{CorpID: "ww1", Entity: "acme", Standing: account.Lapsed}
+)
+
+// Every capability stands in exactly one rule of reply-only-2024 behind the one for good standing.
+func TestRuleSetNamesEveryCapabilityOnce(t *testing.T) {
+	data, err := policy.RuleSet("reply-only-2024")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := config.ParseRules("reply-only-2024.yaml", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]int{}
+	for _, r := range rules[1:] {
+		if len(r.Match.Capabilities) == 0 || len(r.Match.Standings) != 0 {
+			t.Errorf("rule %s is not about capabilities alone", r.Name.Text)
+		}
+		for _, c := range r.Match.Capabilities {
+			named[c.Text]++
+		}
+	}
+	for _, c := range wecom.Capabilities() {
+		if named[string(c)] != 1 {
+			t.Errorf("%s stands in %d rules", c, named[string(c)])
+		}
+	}
+}
+
+func TestEveryRuleSetCompiles(t *testing.T) {
+	for _, name := range policy.RuleSets() {
+		must(t, "ruleset: "+name, "")
+	}
+	_, err := engine(t, "ruleset: reply-only-2042", "")
+	if err == nil || !strings.Contains(err.Error(), "test.yaml:4:12") || !strings.Contains(err.Error(), "did you mean reply-only-2024?") {
+		t.Errorf("an unknown rule set: %v", err)
+	}
+}
+
+func TestOffPassesEverything(t *testing.T) {
+	e := must(t, "ruleset: off", "")
+	for _, ep := range wecom.Endpoints() {
+		if !e.Free(ep) || e.Need(lapsed, ep, now) != policy.NeedNothing {
+			t.Errorf("%s is judged", ep.Path)
+		}
+	}
+}
+
+func TestNeed(t *testing.T) {
+	e := must(t, "", "")
+	active := policy.Subject{CorpID: "ww1", Standing: account.Active}
+	for path, want := range map[string]policy.Need{
+		"/cgi-bin/externalcontact/get":          policy.NeedPath,
+		"/cgi-bin/kf/send_msg":                  policy.NeedBody,
+		"/cgi-bin/kf/send_msg_on_event":         policy.NeedBody,
+		"/cgi-bin/message/send":                 policy.NeedNothing,
+		"/cgi-bin/kf/sync_msg":                  policy.NeedNothing,
+		"/cgi-bin/externalcontact/made_up":      policy.NeedPath,
+		"/cgi-bin/externalcontact/transfer":     policy.NeedPath,
+		"/cgi-bin/externalcontact/message/send": policy.NeedNothing,
+	} {
+		ep := wecom.Lookup(path)
+		if got := e.Need(lapsed, ep, now); got != want {
+			t.Errorf("%s lapsed: need %d, want %d", path, got, want)
+		}
+		if got := e.Need(active, ep, now); got != policy.NeedNothing {
+			t.Errorf("%s active: need %d", path, got)
+		}
+		if free := e.Free(ep); free != (want == policy.NeedNothing) {
+			t.Errorf("%s: free is %v", path, free)
+		}
+	}
+}
+
+func call(path string, f wecom.Facts) policy.Call {
+	return policy.Call{Who: lapsed, Endpoint: wecom.Lookup(path), Facts: f, At: now}
+}
+
+func decide(e *policy.Engine, c policy.Call, answers ...window.Answer) policy.Decision {
+	rule, capability := e.Match(c)
+	return e.Decide(c, rule, capability, answers)
+}
+
+func TestReplyByWindow(t *testing.T) {
+	wrote := now.Add(-47 * time.Hour)
+	one := wecom.Facts{Channel: "wk", Customers: []string{"wm"}, MsgType: "text"}
+	for _, test := range []struct {
+		state   window.State
+		more    string
+		verdict policy.Verdict
+		reason  policy.Reason
+		goes    bool
+		errcode int
+	}{
+		{window.Open, "", policy.Pass, policy.WindowOpen, true, 0},
+		{window.Remembered, "", policy.Pass, policy.WindowRemembered, true, 0},
+		{window.Closed, "", policy.Refuse, policy.WindowClosed, false, 95002},
+		{window.Shut, "", policy.Refuse, policy.WindowShut, false, 95002},
+		{window.Full, "", policy.Refuse, policy.RepliesUsedUp, false, 95001},
+		{window.Unavailable, "", policy.Unsure, policy.StoreUnavailable, false, -1},
+		{window.Unavailable, "on_unsure: pass", policy.Unsure, policy.StoreUnavailable, true, -1},
+		{window.Incomplete, "", policy.Unsure, policy.HistoryIncomplete, true, 0},
+	} {
+		d := decide(must(t, test.more, ""), call("/cgi-bin/kf/send_msg", one), window.Answer{State: test.state, Last: wrote, Left: 3})
+		if d.Verdict != test.verdict || d.Reason != test.reason || d.Go != test.goes || d.Errcode != test.errcode {
+			t.Errorf("state %d %s: %+v", test.state, test.more, d)
+		}
+		if d.Rule != "reply-inside-the-window" || d.Capability != wecom.KfReply || !d.Closes.Equal(wrote.Add(48*time.Hour)) {
+			t.Errorf("state %d: %+v", test.state, d)
+		}
+	}
+}
+
+// A window opens nothing but replies.
+func TestAnOpenWindowIsNoPassForAdding(t *testing.T) {
+	e := must(t, "", "")
+	card := wecom.Facts{Channel: "wk", Customers: []string{"wm"}, MsgType: "business_card", Also: "add_customer"}
+	d := decide(e, call("/cgi-bin/kf/send_msg", card), window.Answer{State: window.Open, Last: now})
+	if d.Verdict != policy.Refuse || d.Rule != "no-adding-customers" || d.Capability != "add_customer" || d.Errcode != 48002 {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestReplyActionElsewhere(t *testing.T) {
+	e := must(t, "", "    - { name: mass-to-open-windows, match: { capabilities: [mass_message, group_management] }, action: reply }\n")
+	path := "/cgi-bin/externalcontact/add_msg_template"
+	open := window.Answer{State: window.Open, Last: now, Left: -1}
+	for name, test := range map[string]struct {
+		c       policy.Call
+		answers []window.Answer
+		reason  policy.Reason
+	}{
+		"all open":         {call(path, wecom.Facts{Customers: []string{"a", "b"}}), []window.Answer{open, open}, policy.WindowOpen},
+		"one closed":       {call(path, wecom.Facts{Customers: []string{"a", "b"}}), []window.Answer{open, {State: window.Closed}}, policy.WindowClosed},
+		"one unknown":      {call(path, wecom.Facts{Customers: []string{"a", "b"}}), []window.Answer{{State: window.Unavailable}, open}, policy.StoreUnavailable},
+		"closed > unknown": {call(path, wecom.Facts{Customers: []string{"a", "b"}}), []window.Answer{{State: window.Unavailable}, {State: window.Closed}}, policy.WindowClosed},
+		"cold start":       {call(path, wecom.Facts{Customers: []string{"a"}}), []window.Answer{{State: window.Incomplete}}, policy.HistoryIncomplete},
+		"all customers":    {call(path, wecom.Facts{Implicit: true}), nil, policy.RecipientsImplicit},
+		"a group":          {call("/cgi-bin/externalcontact/groupchat/get", wecom.Facts{Groups: []string{"wr"}}), nil, policy.RecipientsImplicit},
+		"nobody":           {call(path, wecom.Facts{}), nil, policy.RecipientsMissing},
+	} {
+		d := decide(e, test.c, test.answers...)
+		if d.Reason != test.reason || d.Go != (test.reason == policy.WindowOpen) {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
+func TestOwnRulesComeFirst(t *testing.T) {
+	rules := `
+    - name: moments-for-acme
+      match: { capabilities: [customer_moments], standings: [lapsed], entities: [acme] }
+      from: 2026-11-01T00:00:00+08:00
+      until: 2026-12-01T00:00:00+08:00
+      action: pass
+    - name: no-video
+      match: { endpoints: [/cgi-bin/kf/send_msg], msgtypes: [video] }
+      action: refuse
+      refusal: { errcode: 48006, errmsg: no videos please }
+`
+	e := must(t, "", rules)
+	moments := call("/cgi-bin/externalcontact/add_moment_task", wecom.Facts{Implicit: true})
+	if d := decide(e, moments); d.Rule != "moments-for-acme" || !d.Go {
+		t.Errorf("inside its dates: %+v", d)
+	}
+	for name, change := range map[string]func(*policy.Call){
+		"before": func(c *policy.Call) { c.At = time.Date(2026, 10, 31, 15, 59, 59, 0, time.UTC) },
+		"until":  func(c *policy.Call) { c.At = time.Date(2026, 11, 30, 16, 0, 0, 0, time.UTC) },
+		"entity": func(c *policy.Call) { c.Who.Entity = "other" },
+	} {
+		c := moments
+		change(&c)
+		if d := decide(e, c); d.Rule != "no-moments" || d.Go {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+	video := call("/cgi-bin/kf/send_msg", wecom.Facts{Customers: []string{"a"}, MsgType: "video"})
+	if d := decide(e, video); d.Errcode != 48006 || d.Errmsg != "no videos please" || d.Rule != "no-video" {
+		t.Errorf("a refusal of its own: %+v", d)
+	}
+	if need := e.Need(policy.Subject{CorpID: "ww1", Standing: account.Active}, wecom.Lookup("/cgi-bin/kf/send_msg"), now); need != policy.NeedBody {
+		t.Errorf("a rule by message type needs the body: %d", need)
+	}
+}
+
+func TestMistakesInRules(t *testing.T) {
+	for rule, want := range map[string]string{
+		`{ name: a, match: { capabilities: [mass_mesage] }, action: pass }`:                  `test.yaml:5:42: there is no capability "mass_mesage": did you mean mass_message?`,
+		`{ name: a, match: { standings: [lapsd] }, action: pass }`:                           `did you mean lapsed?`,
+		`{ name: a, match: { accounts: [WW1] }, action: pass }`:                              `there is no account "WW1"`,
+		`{ name: a, match: { entities: [acne] }, action: pass }`:                             `did you mean acme?`,
+		`{ name: a, match: { endpoints: [/cgi-bin/kf/send_mesg] }, action: pass }`:           `did you mean /cgi-bin/kf/send_msg?`,
+		`{ name: a, action: allow }`:                                                         `action cannot be "allow"`,
+		`{ name: a }`:                                                                        `rule a has no action`,
+		`{ action: pass }`:                                                                   `a rule has no name`,
+		`{ name: a, action: pass, refusal: { errcode: 48002 } }`:                             `a rule that passes has a refusal`,
+		`{ name: a, action: refuse, refusal: { errcode: 42001 } }`:                           `refusal.errcode cannot be 42001`,
+		`{ name: a, action: refuse, refusal: { errmsg: no } }`:                               `refusal.errcode is missing`,
+		`{ name: a, action: pass, from: 2026-01-02T00:00:00Z, until: 2026-01-01T00:00:00Z }`: `the rule ends before it begins`,
+		"{ name: a, action: pass }\n    - { name: a, action: pass }":                         `two rules are called a: the other is in line 5`,
+	} {
+		if _, err := engine(t, "", "    - "+rule+"\n"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", rule, err, want)
+		}
+	}
+}
+
+// The first rule that matches decides, whatever the rules: checked against a plain search.
+func TestFirstMatchDecides(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	capabilities := wecom.Capabilities()
+	for range 200 {
+		type plain struct {
+			name, action string
+			caps, corps  []string
+			standings    []string
+		}
+		var rules []plain
+		var text strings.Builder
+		some := func(all []string) (out []string) {
+			for _, w := range all {
+				if random.IntN(2) == 0 {
+					out = append(out, w)
+				}
+			}
+			return out
+		}
+		for i := range 1 + random.IntN(6) {
+			var caps []string
+			for range random.IntN(4) {
+				caps = append(caps, string(capabilities[random.IntN(len(capabilities))]))
+			}
+			p := plain{name: string(rune('a' + i)), action: []string{"pass", "refuse"}[random.IntN(2)], caps: caps, corps: some([]string{"ww1", "ww2"}), standings: some([]string{"active", "grace", "lapsed", "free"})}
+			rules = append(rules, p)
+			var match []string
+			for name, list := range map[string][]string{"capabilities": p.caps, "accounts": p.corps, "standings": p.standings} {
+				if len(list) > 0 {
+					match = append(match, name+": ["+strings.Join(list, ", ")+"]")
+				}
+			}
+			text.WriteString("    - { name: " + p.name + ", match: { " + strings.Join(match, ", ") + " }, action: " + p.action + " }\n")
+		}
+		e := must(t, "ruleset: off", text.String())
+		for range 50 {
+			ep := wecom.Endpoints()[random.IntN(953)]
+			who := policy.Subject{CorpID: []string{"ww1", "ww2", "ww3"}[random.IntN(3)], Standing: account.Standings()[random.IntN(4)]}
+			want := "everything-passes"
+			for _, p := range rules {
+				in := func(list []string, w string) bool { return len(list) == 0 || slices.Contains(list, w) }
+				if in(p.caps, string(ep.Capability)) && in(p.corps, who.CorpID) && in(p.standings, string(who.Standing)) {
+					want = p.name
+					break
+				}
+			}
+			c := policy.Call{Who: who, Endpoint: ep, At: now}
+			if rule, _ := e.Match(c); rule == nil || rule.Name != want {
+				t.Fatalf("%s %+v: rule %v, want %s of\n%s", ep.Path, who, rule, want, text.String())
+			}
+		}
+	}
+}
+
+func TestZeroValuesRefuse(t *testing.T) {
+	var d policy.Decision
+	if d.Verdict.String() != "refuse" || d.Go {
+		t.Error("the zero Decision lets a call go")
+	}
+	if d := must(t, "", "").Decide(call("/cgi-bin/kf/send_msg", wecom.Facts{}), nil, "", nil); d.Go || d.Reason != policy.NoRule {
+		t.Errorf("without a rule: %+v", d)
+	}
+	var w window.Window
+	if w.Judge(0, time.Hour, 5) == window.Open {
+		t.Error("the zero Window is open")
+	}
+}
+
+func BenchmarkDecide(b *testing.B) {
+	c, err := config.Parse("bench", []byte("accounts: [{ corp_id: ww1, entity: acme }]"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	e, err := policy.New("bench", c, account.NewBook(c.Accounts))
+	if err != nil {
+		b.Fatal(err)
+	}
+	active := policy.Subject{CorpID: "ww1", Standing: account.Active}
+	send, get := wecom.Lookup("/cgi-bin/kf/send_msg"), wecom.Lookup("/cgi-bin/externalcontact/get")
+	reply := policy.Call{Who: lapsed, Endpoint: send, Facts: wecom.Facts{Customers: []string{"wm"}}, At: now}
+	answers := []window.Answer{{State: window.Open, Last: now, Left: 4}}
+	b.Run("passing", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			e.Need(active, send, now)
+		}
+	})
+	b.Run("replying", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			e.Need(lapsed, send, now)
+			rule, capability := e.Match(reply)
+			e.Decide(reply, rule, capability, answers)
+		}
+	})
+	b.Run("refusing", func(b *testing.B) {
+		b.ReportAllocs()
+		c := policy.Call{Who: lapsed, Endpoint: get, At: now}
+		for b.Loop() {
+			e.Need(lapsed, get, now)
+			rule, capability := e.Match(c)
+			e.Decide(c, rule, capability, nil)
+		}
+	})
+}
