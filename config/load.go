@@ -163,7 +163,7 @@ func (d *decoder) list(node *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	if len(node.Content) == 0 {
-		d.wrong(at, path+" is an empty list", "leave the key out for its default; in a match an absent list means any")
+		d.wrong(at, path+" is an empty list", "write something into it, or leave the key out; in a match an absent list means any")
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(node.Content), len(node.Content)))

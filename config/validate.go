@@ -37,8 +37,14 @@ func validate(c *Config, d *decoder) {
 
 type validator struct{ d *decoder }
 
+// wrong notes a mistake at a key, or where the file lacks it at the one above it.
 func (v validator) wrong(path, what, remedy string) {
-	v.d.wrong(v.d.where[path], what, remedy)
+	at, there := v.d.where[path]
+	for !there && strings.Contains(path, ".") {
+		path = path[:strings.LastIndexByte(path, '.')]
+		at, there = v.d.where[path]
+	}
+	v.d.wrong(at, what, remedy)
 }
 
 func (v validator) oneOf(path, value string, known ...string) {
@@ -124,7 +130,7 @@ func (v validator) redis(c *Config) {
 		v.wrong("redis.addrs", "redis.mode single takes one address", "for several write mode: sentinel or cluster")
 	}
 	if r.Mode == RedisSentinel && r.MasterName == "" {
-		v.wrong("redis.mode", "redis.master_name is missing", "name the master as in sentinel.conf, often mymaster")
+		v.wrong("redis.master_name", "redis.master_name is missing", "name the master as in sentinel.conf, often mymaster")
 	}
 	if r.Mode == RedisCluster && r.DB != 0 {
 		v.wrong("redis.db", "a Cluster has no databases", "leave redis.db out")
