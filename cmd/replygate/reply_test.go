@@ -272,7 +272,9 @@ func TestReportedInbound(t *testing.T) {
 			r.adminCall("POST", "/v1/inbound", `{"inbound":[]}`),
 			r.adminCall("POST", "/v1/inbound", `{"inbuond":[]}`),
 		} {
-			var f struct{ Error struct{ Code, Message string } }
+			var f struct {
+				Error struct{ Code, Message string }
+			}
 			if err := json.Unmarshal(bad.body, &f); err != nil || bad.StatusCode != 400 || f.Error.Code == "" || f.Error.Message == "" {
 				r.Errorf("HTTP %d %s", bad.StatusCode, bad.body)
 			}
@@ -447,4 +449,3 @@ func TestJudgedBodies(t *testing.T) {
 		t.Errorf("%d replies reached WeCom, want 2", n)
 	}
 }
-

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"replygate/admin"
+	"replygate/config"
+	"replygate/store/storetest"
+)
+
+// cli runs one command line.
+func cli(t *testing.T, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	code = run(t.Context(), args, streams{out: &o, err: &e})
+	return code, o.String(), e.String()
+}
+
+func TestDemoOnce(t *testing.T) {
+	code, out, errs := cli(t, "demo", "--once")
+	if code != exitGood {
+		t.Fatalf("exit %d\n%s%s", code, out, errs)
+	}
+	for _, call := range six {
+		for _, verdict := range []string{"passed", "refuse"} {
+			if !strings.Contains(out, fmt.Sprintf("  %-28s %-6s", call.name, verdict)) {
+				t.Errorf("%s is not %s:\n%s", call.name, verdict, out)
+			}
+		}
+	}
+	for _, line := range []string{"47:59:59.999 after", "window open for 0:00:00.001, 3 replies left", "48:00:00.000 after", "window_closed"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("%q is missing:\n%s", line, out)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		code int
+	}{
+		{nil, exitUsage},
+		{[]string{"help"}, exitGood},
+		{[]string{"sevre"}, exitUsage},
+		{[]string{"check", "-h"}, exitGood},
+		{[]string{"check", "--no-such-flag"}, exitUsage},
+		{[]string{"check", "too", "many"}, exitUsage},
+		{[]string{"check", "-c", "/does/not/exist"}, exitBad},
+		{[]string{"serve", "-c", "/does/not/exist"}, exitBad},
+		{[]string{"windows"}, exitUsage},
+		{[]string{"windows", "show", "ww1"}, exitUsage},
+		{[]string{"accounts", "remove"}, exitUsage},
+		{[]string{"windows", "list", "--admin", "http://127.0.0.1:1"}, exitBad},
+	} {
+		if code, out, errs := cli(t, test.args...); code != test.code || out+errs == "" {
+			t.Errorf("%q: exit %d, want %d\n%s%s", test.args, code, test.code, out, errs)
+		}
+	}
+}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "replygate.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestCheck(t *testing.T) {
+	code, out, errs := cli(t, "check", "-c", write(t, "accounts: [{ corp_id: ww1 }]\n"))
+	if code != exitGood || !strings.Contains(out, "good: 1 accounts, rule set reply-only-2024") {
+		t.Errorf("exit %d %s%s", code, out, errs)
+	}
+	bad := write(t, "accounts: [{ corp_id: ww1 }]\npolicy:\n  rules:\n    - { name: r, match: { standings: [lapsd] }, action: pass }\n")
+	code, out, errs = cli(t, "check", "-c", bad)
+	if want := bad + ":4:39: there is no standing \"lapsd\": did you mean lapsed?\n"; code != exitBad || errs != want || out != "" {
+		t.Errorf("exit %d %s%s", code, out, errs)
+	}
+	code, out, _ = cli(t, "check", "--json", "-c", bad)
+	var r checkResult
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitBad || r.OK || len(r.Mistakes) != 1 || r.Mistakes[0].Line != 4 || r.Mistakes[0].Remedy != "did you mean lapsed?" {
+		t.Errorf("exit %d %s %v", code, out, err)
+	}
+}
+
+// A start that cannot work fails at once and says why.
+func TestServeFailsAtOnce(t *testing.T) {
+	taken := newRig(t, storetest.Embedded(t), nil).gateway.api.Addr().String()
+	base := fmt.Sprintf("accounts: [{ corp_id: ww1 }]\nredis: { snapshot: %s }\n", filepath.Join(t.TempDir(), "s"))
+	for text, want := range map[string]string{
+		"accounts: [{ corp_id: ww1 }]\nbad: 1\n":                                                 "unknown key bad",
+		base + "listen: { api: \"" + taken + "\", admin: 127.0.0.1:0 }\n":                        "listen.api: listen tcp " + taken,
+		base + "upstream: { ca_file: /does/not/exist }\n":                                        "upstream.ca_file",
+		base + "listen: { api: 127.0.0.1:0, tls: { cert_file: /no/cert, key_file: /no/key } }\n": "listen.tls",
+		base + "log: { decisions: /does/not/exist/log }\n":                                       "log.decisions",
+		"accounts: [{ corp_id: ww1 }]\nredis: { snapshot: /does/not/exist/s }\n":                 "redis.snapshot",
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		var out bytes.Buffer
+		code := run(ctx, []string{"serve", "-c", write(t, text)}, streams{out: &out, err: &out})
+		if cancel(); code != exitBad || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: exit %d %s, want %q", text, code, out.String(), want)
+		}
+	}
+}
+
+func TestWindowsAndAccounts(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
+		total := 5321
+		c.Accounts[0].Contacts = &config.Contacts{Free: 2000, Total: &total}
+	})
+	r.writes(wrote)
+	r.reply(wrote, "pass", "window_open")
+	at := "http://" + r.gateway.control.Addr().String()
+	code, out, errs := cli(t, "windows", "list", "--admin", at)
+	if code != exitGood || !strings.Contains(out, wrote) || !strings.Contains(out, "open") {
+		t.Errorf("exit %d %s%s", code, out, errs)
+	}
+	code, out, _ = cli(t, "windows", "show", corpID, channel, wrote, "--json", "--admin", at)
+	var list admin.WindowList
+	if err := json.Unmarshal([]byte(out), &list); err != nil || code != exitGood || len(list.Windows) != 1 || *list.Windows[0].Left != 4 || list.Windows[0].State != "open" {
+		t.Errorf("exit %d %s %v", code, out, err)
+	}
+	if code, _, errs = cli(t, "windows", "show", corpID, channel, "wmNobody", "--admin", at); code != exitBad || !strings.Contains(errs, "no_window") {
+		t.Errorf("exit %d %s", code, errs)
+	}
+	if code, out, _ = cli(t, "accounts", "list", "--admin", at); code != exitGood || !strings.Contains(out, "lapsed") || !strings.Contains(out, "5321 of 2000 free") {
+		t.Errorf("exit %d %s", code, out)
+	}
+	if code, out, _ = cli(t, "accounts", "show", corpID, "--json", "--admin", at); code != exitGood || !strings.Contains(out, `"standing": "lapsed"`) {
+		t.Errorf("exit %d %s", code, out)
+	}
+	if code, _, _ = cli(t, "accounts", "show", "wwNobody", "--admin", at); code != exitBad {
+		t.Errorf("exit %d", code)
+	}
+}
+
+func TestHealthReadinessMetrics(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	r.writes(wrote)
+	r.reply(wrote, "pass", "window_open")
+	r.reply("wmOther", "refuse", "window_closed")
+	if a := r.adminCall("GET", "/healthz", ""); a.StatusCode != 200 {
+		t.Errorf("healthz: HTTP %d", a.StatusCode)
+	}
+	ready := string(r.adminCall("GET", "/readyz", "").body)
+	if !strings.Contains(ready, `"ready":true`) || !strings.Contains(ready, `"redis":"up"`) || !strings.Contains(ready, `"history":"complete"`) {
+		t.Errorf("readyz: %s", ready)
+	}
+	r.since(-time.Hour)
+	if ready := string(r.adminCall("GET", "/readyz", "").body); !strings.Contains(ready, `"history":"incomplete"`) {
+		t.Errorf("readyz: %s", ready)
+	}
+	metrics := string(r.adminCall("GET", "/metrics", "").body)
+	for _, line := range []string{
+		`replygate_decisions_total{capability="kf_reply",forwarded="true",reason="window_open",verdict="pass"} 1`,
+		`replygate_decisions_total{capability="kf_reply",forwarded="false",reason="window_closed",verdict="refuse"} 1`,
+		`replygate_inbound_total{result="recorded",source="sync_msg"} 1`,
+		`replygate_requests_total{capability="kf_sync",status="200"} 1`,
+		`replygate_accounts{standing="lapsed"} 1`,
+		`replygate_redis_up 1`,
+	} {
+		if !strings.Contains(metrics, line+"\n") {
+			t.Errorf("missing in /metrics: %s", line)
+		}
+	}
+	for _, id := range []string{wrote, corpID, channel} {
+		if strings.Contains(metrics, id) {
+			t.Errorf("/metrics names %s", id)
+		}
+	}
+}
+
+func TestAdminKeepsStrangersOut(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
+		c.Admin = config.Admin{ReadKey: "read", ChangeKey: "change", MetricsKey: "metrics"}
+	})
+	for _, test := range []struct {
+		method, path, body, header string
+		want                       int
+	}{
+		{"GET", "/v1/windows", "", "X: y", 401},
+		{"GET", "/v1/windows", "", "Authorization: Bearer change", 401},
+		{"GET", "/v1/windows", "", "Authorization: Bearer read", 200},
+		{"GET", "/v1/accounts", "", "Authorization: Bearer read", 200},
+		{"GET", "/metrics", "", "Authorization: Bearer read", 401},
+		{"GET", "/metrics", "", "Authorization: Bearer metrics", 200},
+		{"POST", "/v1/inbound", "{}", "Authorization: Bearer read", 401},
+		{"POST", "/v1/inbound", "{}", "Authorization: Bearer change", 400},
+		{"GET", "/healthz", "", "X: y", 200},
+		{"GET", "/healthz", "", "Origin: https://evil.example", 403},
+		{"GET", "/nothing", "", "X: y", 404},
+	} {
+		if a := r.adminCall(test.method, test.path, test.body, test.header); a.StatusCode != test.want {
+			t.Errorf("%s %s with %s: HTTP %d, want %d", test.method, test.path, test.header, a.StatusCode, test.want)
+		}
+	}
+	if a := raw(t, r.gateway.control.Addr().String(), request("GET", "/healthz", "")); a.StatusCode != 403 { // Host: gateway
+		t.Errorf("another Host: HTTP %d", a.StatusCode)
+	}
+	a := raw(t, r.gateway.control.Addr().String(), strings.Replace(request("POST", "/v1/inbound", "{}", "Content-Type: text/plain", "Authorization: Bearer change"), "Host: gateway", "Host: localhost", 1))
+	if a.StatusCode != http.StatusUnsupportedMediaType {
+		t.Errorf("a form's content type: HTTP %d", a.StatusCode)
+	}
+}
+
+// One access record a request, one decision record a judged call; no token, secret or text in either.
+func TestRecords(t *testing.T) {
+	decisions := filepath.Join(t.TempDir(), "decisions.log")
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { c.Log.Decisions = decisions })
+	r.platform.CustomerWrites(corpID, channel, wrote, "a private question")
+	r.sync()
+	r.call("POST", "/cgi-bin/kf/send_msg", strings.Replace(replyTo(wrote), "hello", "a private answer", 1))
+	refused := r.reply("wmOther", "refuse", "window_closed")
+	r.call("POST", "/cgi-bin/webhook/send?key=robot-key-12345", "{}")
+	r.call("GET", "/odd/"+r.token+"/%41", "")
+	data, err := os.ReadFile(decisions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := strings.Split(strings.TrimSpace(string(data)), "\n")
+	if len(records) != 2 {
+		t.Fatalf("%d decision records, want 2:\n%s", len(records), data)
+	}
+	var record struct {
+		ID, Verdict, Reason, Rule, Standing, Capability, Endpoint, Corp_ID, Account, Channel string
+		Customers                                                                            []string
+		Errcode                                                                              int
+		Forwarded                                                                            bool
+	}
+	if err := json.Unmarshal([]byte(records[1]), &record); err != nil {
+		t.Fatal(err)
+	}
+	if record.ID != refused.Gate.DecisionID || record.Verdict != "refuse" || record.Reason != "window_closed" || record.Rule != "reply-inside-the-window" ||
+		record.Standing != "lapsed" || record.Corp_ID != corpID || record.Customers[0] != "wmOther" || record.Errcode != 95002 || record.Forwarded {
+		t.Errorf("%s", records[1])
+	}
+	access := r.output.String()
+	if n := strings.Count(access, `"msg":"request"`); n != 6 { // gettoken too
+		t.Errorf("%d access records, want 6:\n%s", n, access)
+	}
+	for _, hidden := range []string{r.token, secret, "private", "robot-key-12345"} {
+		if strings.Contains(access, hidden) || strings.Contains(string(data), hidden) {
+			t.Errorf("the logs hold %.20s…", hidden)
+		}
+	}
+}
