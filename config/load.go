@@ -375,3 +375,11 @@ func orTop(path string) string {
 	}
 	return path
 }
+
+// Keys lists the dotted keys of all single values outside lists.
+func Keys() []string {
+	var all []string
+	c := Default()
+	eachScalar(reflect.ValueOf(&c).Elem(), "", func(path string, _ reflect.Value) { all = append(all, path) })
+	return all
+}

@@ -260,7 +260,7 @@ func (x *exchange) readFacts(body []byte) (wecom.Facts, error) {
 	switch strings.TrimSpace(kind) {
 	case "application/x-www-form-urlencoded", "multipart/form-data":
 		if len(body) > 0 {
-			return wecom.Facts{}, errors.New("the body is declared as a form; send it as JSON")
+			return wecom.Facts{}, errors.New("the body is declared as a form; send JSON with Content-Type: application/json")
 		}
 	}
 	return x.route.Endpoint.ReadFacts(x.query, body)

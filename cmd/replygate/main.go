@@ -1,6 +1,6 @@
 // Command replygate runs the gateway and its tools; see README.md.
 //
-// It parses arguments and wires packages together; what the gateway does is in those.
+// It parses arguments and wires packages together, and does not judge: what the gateway does is in those.
 package main
 
 import (
