@@ -3,7 +3,9 @@ package wecom
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
+	"unicode"
 )
 
 // Route is what the path of a call can mean.
@@ -61,28 +63,35 @@ func canonical(path string) string {
 }
 
 // readings lists the endpoints that some lenient server could take an odd path for: with escapes
-// decoded until none is left, any letter case, backslashes as slashes, path parameters cut in either of
-// two ways, dots resolved or dropped, and the text behind '#', '?' or NUL kept or cut.
+// decoded until none is left, any letter case, backslashes as slashes, path parameters kept or cut in
+// either of two ways, dots kept, dropped or resolved, blanks at the end kept or trimmed, and the text
+// behind '#', '?' or NUL kept or cut.
 func readings(raw []byte) []*Endpoint {
 	var all []*Endpoint
-	seen := map[*Endpoint]bool{}
-	for _, cutEnd := range []bool{false, true} {
-		for _, params := range []func(string) string{keepParams, cutSegmentParams, cutAtFirstParam} {
-			for _, dots := range []func(string) string{keepDots, dropDots, resolveDots} {
-				path := strings.ToLower(decodeFully(string(raw)))
-				if cutEnd {
-					path, _, _ = cutAny(path, "#?\x00")
-				}
-				path = strings.ReplaceAll(path, `\`, "/")
-				path = "/" + strings.Trim(canonical("/"+dots(params(path))), "/ \t\r\n")
-				if e := Lookup(canonical(path)); !seen[e] {
-					seen[e] = true
-					all = append(all, e)
+	decoded := strings.ReplaceAll(strings.ToLower(decodeFully(string(raw))), `\`, "/")
+	for _, end := range []func(string) string{keep, cutEnd} {
+		for _, params := range []func(string) string{keep, cutSegmentParams, cutAtFirstParam} {
+			for _, dots := range []func(string) string{keep, dropDots, resolveDots} {
+				for _, blanks := range []func(string) string{keep, strings.TrimSpace} {
+					path := blanks(dots(params(end(decoded))))
+					path = canonical("/" + strings.Trim(canonical(path), "/"))
+					if e := Lookup(path); !slices.Contains(all, e) {
+						all = append(all, e)
+					}
 				}
 			}
 		}
 	}
 	return all
+}
+
+func keep(path string) string { return path }
+
+func cutEnd(path string) string {
+	if i := strings.IndexAny(path, "#?\x00"); i >= 0 {
+		return path[:i]
+	}
+	return path
 }
 
 // decodeFully undoes percent escapes until none is left.
@@ -129,15 +138,6 @@ func hex(c byte) int {
 	return -1
 }
 
-func cutAny(s, chars string) (before, after string, found bool) {
-	if i := strings.IndexAny(s, chars); i >= 0 {
-		return s[:i], s[i+1:], true
-	}
-	return s, "", false
-}
-
-func keepParams(p string) string { return p }
-
 func cutAtFirstParam(p string) string {
 	p, _, _ = strings.Cut(p, ";")
 	return p
@@ -150,8 +150,6 @@ func cutSegmentParams(p string) string {
 	}
 	return strings.Join(segments, "/")
 }
-
-func keepDots(p string) string { return p }
 
 func dropDots(p string) string {
 	var kept []string
@@ -237,7 +235,7 @@ func sameName(key []byte, name string) bool {
 	if len(key) < len(name) {
 		return false
 	}
-	k := strings.Trim(decodeFully(unescape(string(key), true)), " \t\r\n\x00")
+	k := strings.TrimFunc(decodeFully(unescape(string(key), true)), func(r rune) bool { return r <= ' ' || unicode.IsSpace(r) })
 	k, _, _ = strings.Cut(k, "[")
 	k, _, _ = strings.Cut(k, "\x00")
 	return strings.EqualFold(k, name)

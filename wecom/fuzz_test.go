@@ -1,0 +1,148 @@
+package wecom_test
+
+import (
+	"encoding/json"
+	"net/url"
+	"strings"
+	"testing"
+
+	"replygate/wecom"
+)
+
+// FuzzReadPath holds the reading of paths against a deliberately lenient one: a plain path has exactly
+// one meaning, and whatever a lenient server could take an odd one for is among its readings.
+func FuzzReadPath(f *testing.F) {
+	for _, c := range cases(f, "wecom/paths.tsv", 2) {
+		f.Add([]byte(c[0]))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		r := wecom.ReadPath(raw)
+		lenient := lenientPath(string(raw))
+		e := wecom.Lookup(lenient)
+		if !r.Odd() {
+			if r.Endpoint != e {
+				t.Fatalf("%q is %s, a lenient server sees %s", raw, r.Endpoint.Path, e.Path)
+			}
+			if again := wecom.ReadPath([]byte(r.Path)); again.Path != r.Path || again.Endpoint != r.Endpoint {
+				t.Fatalf("%q: its canonical form %q is read as %q", raw, r.Path, again.Path)
+			}
+			return
+		}
+		for _, reading := range r.Readings {
+			if reading == e {
+				return
+			}
+		}
+		if e.Capability != wecom.Uncatalogued {
+			t.Fatalf("%q: a lenient server sees %s, no reading does", raw, e.Path)
+		}
+	})
+}
+
+// lenientPath reads a path as a server would that forgives everything.
+func lenientPath(p string) string {
+	for range 8 {
+		d, err := url.PathUnescape(p)
+		if err != nil || d == p {
+			break
+		}
+		p = d
+	}
+	p = strings.ToLower(strings.ReplaceAll(p, `\`, "/"))
+	var kept []string
+	for segment := range strings.SplitSeq(p, "/") {
+		segment, _, _ = strings.Cut(segment, ";")
+		switch segment {
+		case "", ".":
+		case "..":
+			if len(kept) > 0 {
+				kept = kept[:len(kept)-1]
+			}
+		default:
+			kept = append(kept, segment)
+		}
+	}
+	for len(kept) > 2 && kept[0] == "cgi-bin" && kept[1] == "cgi-bin" {
+		kept = kept[1:]
+	}
+	return "/" + strings.Join(kept, "/")
+}
+
+// FuzzReadToken holds the reading of credentials against a lenient one: if a token is read, nobody can
+// read another one.
+func FuzzReadToken(f *testing.F) {
+	for _, c := range cases(f, "wecom/tokens.tsv", 2) {
+		f.Add([]byte(c[0]))
+	}
+	f.Fuzz(func(t *testing.T, query []byte) {
+		token, err := wecom.ReadToken(query)
+		if err != nil {
+			return
+		}
+		for pair := range strings.FieldsFuncSeq(string(query), func(r rune) bool { return r == '&' || r == ';' }) {
+			name, value, _ := strings.Cut(pair, "=")
+			plain, err := url.QueryUnescape(name)
+			if err != nil || !strings.EqualFold(strings.TrimSpace(plain), "access_token") {
+				continue
+			}
+			value, _, _ = strings.Cut(value, ";")
+			if v, err := url.QueryUnescape(value); err == nil && v != token {
+				if whole, _, _ := strings.Cut(token, ";"); whole != v {
+					t.Fatalf("%q is read as %q, a lenient server sees %q", query, token, v)
+				}
+			}
+		}
+	})
+}
+
+// FuzzReadFacts holds the reading of bodies against encoding/json, which takes the last of two names and
+// any letter case: what is accepted has that same reading.
+func FuzzReadFacts(f *testing.F) {
+	for _, c := range cases(f, "wecom/bodies.tsv", 3) {
+		if strings.HasPrefix(c[0], "/cgi-bin/kf/send_msg") {
+			f.Add([]byte(c[1]))
+		}
+	}
+	send := wecom.Lookup("/cgi-bin/kf/send_msg")
+	f.Fuzz(func(t *testing.T, body []byte) {
+		facts, err := send.ReadFacts(nil, body)
+		if err != nil {
+			return
+		}
+		var lenient struct {
+			ToUser   *string `json:"touser"`
+			OpenKfID *string `json:"open_kfid"`
+			MsgType  *string `json:"msgtype"`
+		}
+		if err := json.Unmarshal(body, &lenient); err != nil {
+			t.Fatalf("%q is accepted, encoding/json says %v", body, err)
+		}
+		text := func(s *string) string {
+			if s == nil {
+				return ""
+			}
+			return *s
+		}
+		if strings.Join(facts.Customers, ",") != text(lenient.ToUser) || facts.Channel != text(lenient.OpenKfID) || facts.MsgType != text(lenient.MsgType) {
+			t.Fatalf("%q is read as %+v, encoding/json reads %q %q %q", body, facts, text(lenient.ToUser), text(lenient.OpenKfID), text(lenient.MsgType))
+		}
+	})
+}
+
+// FuzzReadPage: whatever a page holds, reading ends, and every message has what a window needs.
+func FuzzReadPage(f *testing.F) {
+	f.Add([]byte(`{"errcode":0,"msg_list":[{"open_kfid":"wk","external_userid":"wm","send_time":1700000000,"origin":3}]}`))
+	f.Add([]byte(`{"msg_list":[{"origin":"3","send_time":"1","external_userid":"\u0041"}],"msg_list":[]}`))
+	f.Add([]byte(`{"msg_list":null}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		page, err := wecom.ReadPage(body)
+		if err != nil && len(page.Messages) > 0 {
+			t.Fatal("an unreadable page has messages")
+		}
+		for _, m := range page.Messages {
+			if m.Customer == "" || len(m.Customer) > wecom.MaxID || m.At.Unix() <= 0 {
+				t.Fatalf("message %+v", m)
+			}
+		}
+	})
+}
