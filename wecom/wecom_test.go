@@ -212,3 +212,18 @@ func TestRefusalIsJSON(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+func BenchmarkReadFacts(b *testing.B) {
+	send := wecom.Lookup("/cgi-bin/kf/send_msg")
+	for name, size := range map[string]int{"400B": 300, "64KiB": 64 << 10} {
+		body := []byte(`{"touser":"wmHdKzDAAA","open_kfid":"wkAJ2GCAAA","msgtype":"text","text":{"content":"` + strings.Repeat("x", size) + `"}}`)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := send.ReadFacts(nil, body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,95 @@
+package proxy_test
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"replygate/account"
+	"replygate/config"
+	"replygate/policy"
+	"replygate/proxy"
+	"replygate/store/storetest"
+	"replygate/window"
+)
+
+// benchGateway is a gateway in front of a stub that answers at once, without its listener.
+func benchGateway(b *testing.B, replies int) *proxy.Gateway {
+	b.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	stub := &fasthttp.Server{Handler: func(rc *fasthttp.RequestCtx) {
+		rc.SetContentType("application/json")
+		rc.SetBodyString(`{"errcode":0,"errmsg":"ok"}`)
+	}}
+	go func() { _ = stub.Serve(ln) }()
+	b.Cleanup(func() { _ = stub.Shutdown() })
+	c, err := config.Parse("bench", []byte("accounts:\n  - { corp_id: wwActive }\n  - { corp_id: wwLapsed, subscription: { expires_at: 2020-01-01T00:00:00Z } }\n"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	c.Upstream.URL, c.Window.Replies = "http://"+ln.Addr().String(), replies
+	book := account.NewBook(c.Accounts)
+	engine, err := policy.New("bench", c, book)
+	if err != nil {
+		b.Fatal(err)
+	}
+	upstream, err := proxy.NewUpstream(c.Upstream)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := storetest.Open(b, storetest.Embedded(b), time.Now)
+	g := &proxy.Gateway{
+		Config: c, Accounts: book, Engine: engine, Upstream: upstream,
+		Tokens:  account.NewTokens(s.UniversalClient, "rg:", s.Timeout, time.Now),
+		Windows: window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: c.Window.Length, Replies: replies, Timeout: s.Timeout, Now: time.Now}),
+		Metrics: proxy.NewMetrics(prometheus.NewRegistry()),
+		Access:  zap.NewNop(), Decisions: zap.NewNop(), Log: zap.NewNop(),
+		Now: time.Now, Draining: func() bool { return false },
+	}
+	for _, corp := range []string{"wwActive", "wwLapsed"} {
+		if err := g.Tokens.Learn(b.Context(), "token-of-"+corp, corp, time.Hour); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if _, err := g.Windows.Record(b.Context(), []window.Fact{{Key: window.Key{Corp: "wwLapsed", Channel: "wk", Customer: "wm"}, At: time.Now()}}); err != nil {
+		b.Fatal(err)
+	}
+	return g
+}
+
+// BenchmarkServeAPI is one call through the gateway, with the stub's part of the allocations.
+func BenchmarkServeAPI(b *testing.B) {
+	const send, mass = "/cgi-bin/kf/send_msg", "/cgi-bin/externalcontact/add_msg_template"
+	for _, bench := range []struct {
+		name, corp, path string
+		want             string
+	}{
+		{"passing", "wwActive", send, ""},
+		{"replying", "wwLapsed", send, "pass"},
+		{"refusing", "wwLapsed", mass, "refuse"},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			g := benchGateway(b, 0)
+			var req fasthttp.Request
+			req.Header.SetMethod("POST")
+			req.SetRequestURI(bench.path + "?access_token=token-of-" + bench.corp)
+			req.SetBodyString(`{"touser":"wm","open_kfid":"wk","msgtype":"text","text":{"content":"hello"}}`)
+			var rc fasthttp.RequestCtx
+			b.ReportAllocs()
+			for b.Loop() {
+				rc.Init(&req, nil, nil)
+				g.ServeAPI(&rc)
+				if got := string(rc.Response.Header.Peek("Replygate-Verdict")); got != bench.want {
+					b.Fatalf("verdict %q, want %q: %s", got, bench.want, rc.Response.Body())
+				}
+			}
+		})
+	}
+}
