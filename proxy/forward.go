@@ -188,9 +188,8 @@ func (x *exchange) passStream(a answer, head []byte) {
 // passRead hands the answer on whole and lets read see it first, without its Content-Encoding. An answer
 // over limits.read_answer goes on as a stream, and read sees nil.
 func (x *exchange) passRead(a answer, read func(answer []byte)) {
-	if a.body == nil {
+	if a.body == nil { // HEAD, 204, 304: there is nothing to see
 		x.pass(a)
-		read(nil)
 		return
 	}
 	limit := int64(x.Config.Limits.ReadAnswer)

@@ -84,21 +84,22 @@ func (x *exchange) readHead() bool {
 	return true
 }
 
-// identify finds out who calls, as far as it matters: a call that no rule could refuse needs nobody. It
-// answers the call itself, and returns false, if the caller stays unknown and must not.
+// identify finds out who calls, as far as it matters: a call that no rule could refuse anybody needs
+// nobody. It answers the call itself, and returns false, if the caller stays unknown.
 func (x *exchange) identify() (policy.Subject, bool) {
-	stranger := policy.Subject{Standing: account.Lapsed}
 	if x.free() {
-		return stranger, true
+		return policy.Subject{}, true
 	}
 	if x.token == "" {
-		return stranger, x.allow(stranger, policy.MissingToken, wecom.CodeNoToken, "the call has no access_token; put it in the query")
+		x.turnAway(policy.MissingToken, wecom.CodeNoToken, "the call has no access_token; put it in the query")
+		return policy.Subject{}, false
 	}
 	corp, owner := x.Tokens.Owner(x.ctx, x.token)
 	if owner != account.Known {
 		switch x.Config.UnknownToken {
 		case config.Reauthenticate, config.Refuse:
-			return stranger, x.allowStranger(stranger, owner)
+			x.turnAwayStranger(owner)
+			return policy.Subject{}, false
 		case config.Pass:
 			return policy.Subject{Standing: account.Active}, true
 		}
@@ -107,18 +108,28 @@ func (x *exchange) identify() (policy.Subject, bool) {
 	x.corp = corp
 	a := x.Accounts.Find(corp)
 	if a == nil {
-		stranger.CorpID = corp
-		if x.Config.UnlistedAccount == config.Pass {
-			return policy.Subject{CorpID: corp, Standing: account.Active}, true
-		}
-		return stranger, x.allow(stranger, policy.UnlistedAccount, wecom.CodeNoPermission,
-			"the gateway does not know this account; add corp "+corp+" to accounts")
+		return x.unlisted(corp)
 	}
 	x.name = a.Name
 	return policy.Subject{CorpID: corp, Entity: a.Entity, Standing: a.Standing(x.at)}, true
 }
 
-// free tells whether no rule could ever refuse the call, whoever makes it.
+// unlisted is identify for a corp that the configuration does not know. As a lapsed one it may make the
+// calls that are not judged, or all of them if the configuration says so.
+func (x *exchange) unlisted(corp string) (policy.Subject, bool) {
+	if x.Config.UnlistedAccount == config.Pass {
+		return policy.Subject{CorpID: corp, Standing: account.Active}, true
+	}
+	who := policy.Subject{CorpID: corp, Standing: account.Lapsed}
+	if x.need(who) == policy.NeedNothing {
+		return who, true
+	}
+	x.turnAway(policy.UnlistedAccount, wecom.CodeNoPermission, "the gateway does not know this account; add corp "+corp+" to accounts")
+	return policy.Subject{}, false
+}
+
+// free tells whether no rule could ever refuse the call, whoever makes it. Then whose it is does not
+// matter, and neither a token nor Redis is looked at.
 func (x *exchange) free() bool {
 	if !x.route.Odd() {
 		return x.Engine.Free(x.route.Endpoint)
@@ -131,34 +142,26 @@ func (x *exchange) free() bool {
 	return true
 }
 
-// allow lets a caller of whom something is missing make calls that are not judged, and answers others.
-func (x *exchange) allow(who policy.Subject, why policy.Reason, errcode int, errmsg string) bool {
-	if x.need(who) == policy.NeedNothing {
-		return true
-	}
-	x.standing = who.Standing
+// turnAway refuses a call that a rule could refuse, of a caller of whom something is missing.
+func (x *exchange) turnAway(why policy.Reason, errcode int, errmsg string) {
 	x.refuse(policy.Decision{Reason: why, Capability: x.capability(), Errcode: errcode, Errmsg: errmsg, Left: -1})
-	return false
 }
 
-// allowStranger is allow for a token that nobody learnt. For a few seconds it is answered as an expired
-// one, so that the bot fetches its next one through the gateway, which then knows whose it is.
-func (x *exchange) allowStranger(who policy.Subject, o account.Owner) bool {
-	if x.need(who) == policy.NeedNothing {
-		return true
-	}
+// turnAwayStranger is turnAway for a token that nobody learnt. For a few seconds it is answered as an
+// expired one, so that the bot fetches its next one through the gateway, which then knows whose it is.
+func (x *exchange) turnAwayStranger(o account.Owner) {
 	again := x.Tokens.Reauthenticate(x.token)
-	if x.Config.UnknownToken == config.Reauthenticate && again {
-		return x.allow(who, policy.UnknownToken, wecom.CodeTokenExpired,
+	switch {
+	case again && x.Config.UnknownToken == config.Reauthenticate:
+		x.turnAway(policy.UnknownToken, wecom.CodeTokenExpired,
 			"the gateway does not know whose this access_token is; fetch a new one through the gateway")
-	}
-	if o == account.Unreachable {
+	case o == account.Unreachable:
 		x.refuse(policy.Decision{Verdict: policy.Unsure, Reason: policy.StoreUnavailable, Capability: x.capability(), Left: -1,
 			Errcode: wecom.CodeBusy, Errmsg: "the gateway cannot find out whose this access_token is just now; nothing was sent, try again"})
-		return false
+	default:
+		x.turnAway(policy.UnknownToken, wecom.CodeNoPermission,
+			"the gateway does not know whose this access_token is; let the bot call gettoken through the gateway too")
 	}
-	return x.allow(who, policy.UnknownToken, wecom.CodeNoPermission,
-		"the gateway does not know whose this access_token is; let the bot call gettoken through the gateway too")
 }
 
 // need tells how much of the call must be read. An odd path needs as much as its strictest reading.

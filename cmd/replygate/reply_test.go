@@ -241,6 +241,45 @@ func TestMissedPages(t *testing.T) {
 	}
 }
 
+// Messages in a page whose token nobody learnt may be anybody's: records are incomplete from then on.
+func TestUnattributedMessages(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	known := r.fetchToken(r.gateway)
+	r.platform.Revoke(corpID)
+	r.platform.CustomerWrites(corpID, channel, wrote, "hello?")
+	r.token = r.platform.Issue(corpID)
+	if a := r.sync(); a.Errcode != 0 || !strings.Contains(string(a.body), wrote) {
+		t.Fatalf("the page: %s", a.body)
+	}
+	r.token = known
+	r.reply(wrote, "unsure", "history_incomplete")
+	if m := r.adminCall("GET", "/metrics", ""); !strings.Contains(string(m.body), `replygate_inbound_total{result="unattributed",source="sync_msg"} 1`) {
+		t.Error("unattributed messages are not counted")
+	}
+}
+
+// A rule about one account makes whose a token is matter, also for calls that are otherwise free.
+func TestStrangersMeetRulesAboutOthers(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
+		word := func(s string) []config.Word { return []config.Word{{Text: s}} }
+		c.Policy.Rules = []config.Rule{{
+			Name: config.Word{Text: "no-media"}, Action: config.Word{Text: "refuse"},
+			Match: config.Match{Capabilities: word("media"), Accounts: word(corpID)},
+		}}
+	})
+	if a := r.call("GET", "/cgi-bin/media/get?media_id=M", ""); a.Gate.Rule != "no-media" {
+		t.Errorf("a known token: %s", a.body)
+	}
+	r.platform.Revoke(corpID)
+	r.token = r.platform.Issue(corpID)
+	if a := r.call("GET", "/cgi-bin/media/get?media_id=M", ""); a.Errcode != 42001 || r.platform.Count("/cgi-bin/media/get") != 0 {
+		t.Errorf("a strange token: %s", a.body)
+	}
+	if a := r.call("GET", "/cgi-bin/user/get?userid=z", ""); a.Errcode != 0 {
+		t.Errorf("a call that no rule names: %s", a.body)
+	}
+}
+
 func TestColdStartMayRefuse(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { c.Policy.ColdStart = config.Refuse })
 	r.since(-time.Hour)
