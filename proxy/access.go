@@ -92,7 +92,7 @@ func (r DecisionRecord) MarshalLogObject(e zapcore.ObjectEncoder) error {
 
 // finish leaves the records of an exchange and counts it.
 func (x *exchange) finish() {
-	if x.Draining() {
+	if x.hangUp || x.Draining() {
 		x.rc.SetConnectionClose()
 	}
 	r := AccessRecord{

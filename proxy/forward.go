@@ -39,7 +39,7 @@ func (x *exchange) stream() {
 	defer fasthttp.ReleaseRequest(req)
 	var body *clientBody
 	if s := x.rc.RequestBodyStream(); s != nil && length != 0 {
-		body = &clientBody{stream: s, conn: x.rc.Conn(), timeout: x.Config.Upstream.Timeout, left: int64(limit)}
+		body = &clientBody{stream: s, conn: x.rc.Conn(), began: time.Now(), left: int64(limit)}
 		req.SetBodyStream(body, length)
 	}
 	reads := x.readerOf()
@@ -60,7 +60,7 @@ func (x *exchange) stream() {
 
 // streamFailed answers a call that could not be streamed: it is the client's fault if its body broke.
 func (x *exchange) streamFailed(body *clientBody, err error) {
-	x.rc.SetConnectionClose() // the client may still be sending
+	x.hangUp = true // the client may still be sending
 	switch {
 	case body != nil && errors.Is(body.err, errStreamTooLarge):
 		x.tooLarge(x.Config.Limits.StreamedBody)
@@ -283,20 +283,27 @@ func (s *streamedAnswer) Close() error {
 
 var errStreamTooLarge = errors.New("the body is larger than limits.streamed_body")
 
-// clientBody streams a client's body: every read has a deadline, and the whole a bound.
+// clientBody streams a client's body within a bound, and no slower than minRate.
 type clientBody struct {
-	stream  io.Reader
-	conn    net.Conn
-	timeout time.Duration
-	left    int64
-	err     error // what broke it, io.EOF aside
+	stream io.Reader
+	conn   net.Conn
+	began  time.Time
+	read   int64
+	left   int64
+	err    error // what broke it, io.EOF aside
 }
 
+// minRate is how many bytes a second a streamed body must bring on the whole, behind its first
+// bodyTimeout.
+const minRate = 4 << 10
+
 func (b *clientBody) Read(p []byte) (int, error) {
-	if err := b.conn.SetReadDeadline(time.Now().Add(b.timeout)); err != nil {
+	due := b.began.Add(bodyTimeout + time.Duration(b.read)*time.Second/minRate)
+	if err := b.conn.SetReadDeadline(due); err != nil {
 		return 0, err
 	}
 	n, err := b.stream.Read(p)
+	b.read += int64(n)
 	if b.left -= int64(n); b.left < 0 {
 		err = errStreamTooLarge
 	}

@@ -39,6 +39,7 @@ type exchange struct {
 	facts    wecom.Facts      // of a judged call whose body was read
 	standing account.Standing // of a judged call
 	fault    string           // why the gateway answered by itself without a decision
+	hangUp   bool             // the connection ends behind the answer: what follows on it cannot be trusted
 }
 
 func (g *Gateway) begin(rc *fasthttp.RequestCtx) *exchange {
@@ -67,9 +68,16 @@ func (x *exchange) serve() {
 // readHead reads path and credential. What can be read in two ways is refused for everybody.
 func (x *exchange) readHead() bool {
 	target := x.rc.Request.Header.RequestURI()
-	if len(target) == 0 || target[0] != '/' {
-		x.fault = "not an origin-form target"
-		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the request target must begin with a slash")
+	if len(target) > maxTarget {
+		x.fault = "target too long"
+		x.hangUp = true
+		x.fail(fasthttp.StatusRequestURITooLong, wecom.CodeTargetTooLong, fmt.Sprintf("the URL is longer than %d KiB", maxTarget>>10))
+		return false
+	}
+	if err := checkHead(&x.rc.Request.Header); err != nil {
+		x.fault = "malformed head"
+		x.hangUp = true // where this request ends, and the next begins, nobody can tell
+		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, err.Error()+"; nothing was sent")
 		return false
 	}
 	x.path, x.query, _ = bytes.Cut(target, []byte{'?'})
@@ -224,16 +232,14 @@ func (x *exchange) judgeBody(who policy.Subject) {
 	x.reply(body, asked)
 }
 
-// readBody reads the body of a judged call whole, within its bounds of size and time.
+// readBody reads the body of a judged call whole, within its bound of size; that of time began with the
+// end of the head.
 func (x *exchange) readBody() ([]byte, bool) {
 	stream := x.rc.RequestBodyStream()
 	if stream == nil {
 		return x.rc.Request.Body(), true
 	}
 	limit := int64(x.Config.Limits.JudgedBody)
-	if err := x.rc.Conn().SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
-		return nil, false
-	}
 	body, err := io.ReadAll(io.LimitReader(stream, limit+1))
 	switch {
 	case int64(len(body)) > limit:
@@ -241,7 +247,7 @@ func (x *exchange) readBody() ([]byte, bool) {
 		return nil, false
 	case err != nil:
 		x.fault = "the body broke off"
-		x.rc.SetConnectionClose()
+		x.hangUp = true
 		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the body did not arrive whole; nothing was sent")
 		return nil, false
 	}
@@ -250,7 +256,7 @@ func (x *exchange) readBody() ([]byte, bool) {
 
 func (x *exchange) tooLarge(limit config.Size) {
 	x.fault = "the body is too large"
-	x.rc.SetConnectionClose()
+	x.hangUp = true
 	x.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the "+limit.String()+" that the gateway takes for this call; nothing was sent")
 }
 

@@ -50,8 +50,11 @@ type Gateway struct {
 // Server returns a server for ServeAPI with bounds on everything that a client sends.
 func (g *Gateway) Server() *fasthttp.Server {
 	return &fasthttp.Server{
-		Handler:                      g.ServeAPI,
-		ErrorHandler:                 g.serveLibraryError,
+		Handler:      g.ServeAPI,
+		ErrorHandler: g.serveLibraryError,
+		HeaderReceived: func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+			return fasthttp.RequestConfig{ReadTimeout: bodyTimeout}
+		},
 		ReadTimeout:                  headTimeout,
 		IdleTimeout:                  idleTimeout,
 		ReadBufferSize:               headBytes,
@@ -123,7 +126,7 @@ func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
 // serveLibraryError answers, in WeCom's shape, what the server library itself refuses.
 func (g *Gateway) serveLibraryError(rc *fasthttp.RequestCtx, err error) {
 	x := g.begin(rc)
-	x.fault = "unreadable request"
+	x.fault, x.hangUp = "unreadable request", true
 	var small *fasthttp.ErrSmallBuffer
 	var timeout interface{ Timeout() bool }
 	switch {
@@ -134,6 +137,5 @@ func (g *Gateway) serveLibraryError(rc *fasthttp.RequestCtx, err error) {
 	default:
 		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the request is not well-formed HTTP; nothing was sent")
 	}
-	rc.SetConnectionClose()
 	x.finish()
 }

@@ -134,6 +134,10 @@ func (u *Upstream) attempt(req *fasthttp.Request, resp *fasthttp.Response) (answ
 	br := u.client.AcquireReader(conn)
 	resp.StreamBody = true
 	resp.SkipBody = req.Header.IsHead()
+	if err := checkAnswer(br); err != nil {
+		u.client.ReleaseReader(br)
+		return drop(fmt.Errorf("reading the answer: %w", err))
+	}
 	if err := resp.ReadLimitBody(br, 0); err != nil {
 		u.client.ReleaseReader(br)
 		return drop(fmt.Errorf("reading the answer: %w", err))
@@ -146,10 +150,6 @@ func (u *Upstream) attempt(req *fasthttp.Request, resp *fasthttp.Response) (answ
 		} else {
 			u.client.CloseConn(cc)
 		}
-	}
-	if resp.StatusCode() == fasthttp.StatusSwitchingProtocols {
-		done(false)
-		return answer{}, errors.New("the upstream switched protocols, which nobody asked for")
 	}
 	stream := resp.BodyStream()
 	if stream == nil {

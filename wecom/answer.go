@@ -23,6 +23,7 @@ const (
 	CodeReplyWindow   = 95002  // more than 48 h since the customer's own message
 	CodeAmbiguous     = 990400 // the gateway's own, with HTTP 400
 	CodeTooLarge      = 990413 // the gateway's own, with HTTP 413
+	CodeTargetTooLong = 990414 // the gateway's own, with HTTP 414
 	CodeServerFault   = 990500 // the gateway's own, with HTTP 500
 	CodeUnreachable   = 990502 // the gateway's own, with HTTP 502
 	CodeNoAnswer      = 990504 // the gateway's own, with HTTP 504

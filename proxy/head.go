@@ -1,0 +1,224 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// maxTarget bounds the request target.
+const maxTarget = 16 << 10
+
+// framing is what the header lines of a message say about where it ends.
+type framing struct {
+	hosts   int
+	lengths int
+	codings int
+	trailer bool
+	length  int64 // of Content-Length
+}
+
+var errFraming = errors.New("the end of the message can be read in more than one way")
+
+// readFraming reads a block of header lines, each ended by CRLF, as strictly as RFC 9112 puts it: names
+// are tokens with nothing before the colon, values hold no control bytes, and nothing is folded.
+func readFraming(block []byte) (framing, error) {
+	var f framing
+	for len(block) > 0 {
+		line, rest, _ := bytes.Cut(block, []byte{'\n'})
+		block = rest
+		line, ended := bytes.CutSuffix(line, []byte{'\r'})
+		if !ended {
+			return f, errors.New("a header line does not end in CR LF")
+		}
+		if len(line) == 0 {
+			break
+		}
+		name, value, found := bytes.Cut(line, []byte{':'})
+		if !found || !isToken(name) {
+			return f, errors.New("a header name is not a token")
+		}
+		if hasControl(value) {
+			return f, errors.New("a header value holds control bytes")
+		}
+		if err := f.note(name, bytes.Trim(value, " \t")); err != nil {
+			return f, err
+		}
+	}
+	if f.lengths > 0 && f.codings > 0 {
+		return f, errFraming
+	}
+	return f, nil
+}
+
+// note takes in one header.
+func (f *framing) note(name, value []byte) error {
+	switch {
+	case sameHeader(name, "Content-Length"):
+		f.lengths++
+		n, err := strconv.ParseUint(string(value), 10, 63)
+		if err != nil || f.lengths > 1 || bytes.ContainsAny(name, "_") || value[0] == '+' {
+			return errFraming
+		}
+		f.length = int64(n)
+	case sameHeader(name, "Transfer-Encoding"):
+		f.codings++
+		if f.codings > 1 || bytes.ContainsAny(name, "_") || !strings.EqualFold(string(value), "chunked") {
+			return errFraming
+		}
+	case sameHeader(name, "Host"):
+		f.hosts++
+		if len(value) == 0 || bytes.ContainsAny(value, " \t/@?#\\,") {
+			return errors.New("the Host is not one host")
+		}
+	case sameHeader(name, "Trailer"):
+		f.trailer = true
+	}
+	return nil
+}
+
+// sameHeader tells whether some server could take name for header: in any letter case, and with '_' for
+// '-'.
+func sameHeader(name []byte, header string) bool {
+	if len(name) != len(header) {
+		return false
+	}
+	for i, c := range name {
+		if c == '_' {
+			c = '-'
+		}
+		if c|0x20 != header[i]|0x20 {
+			return false
+		}
+	}
+	return true
+}
+
+// tokenBytes are the bytes of a header name (RFC 9110, 5.6.2).
+var tokenBytes = func() (t [256]bool) {
+	for _, c := range "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {
+		t[c] = true
+	}
+	return t
+}()
+
+func isToken(name []byte) bool {
+	for _, c := range name {
+		if !tokenBytes[c] {
+			return false
+		}
+	}
+	return len(name) > 0
+}
+
+func hasControl(value []byte) bool {
+	for _, c := range value {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+// checkHead refuses a request whose head has more than one reading. What it lets through is one request,
+// for the gateway and for whatever stands behind it.
+func checkHead(h *fasthttp.RequestHeader) error {
+	method := h.Method()
+	for _, c := range method {
+		if c < 'A' || c > 'Z' {
+			return errors.New("the method is not one of HTTP's")
+		}
+	}
+	switch string(method) {
+	case "CONNECT", "TRACE":
+		return fmt.Errorf("%s is not for a reverse proxy", method)
+	}
+	old := string(h.Protocol()) == "HTTP/1.0"
+	if !old && string(h.Protocol()) != "HTTP/1.1" {
+		return errors.New("the version is neither HTTP/1.1 nor HTTP/1.0")
+	}
+	if target := h.RequestURI(); len(target) == 0 || target[0] != '/' {
+		return errors.New("the request target must begin with a slash")
+	}
+	f, err := readFraming(h.RawHeaders())
+	switch {
+	case err != nil:
+		return err
+	case f.hosts > 1 || f.hosts == 0 && !old:
+		return errors.New("the request needs one Host")
+	case f.trailer:
+		return errors.New("a Trailer is not passed on")
+	case f.codings > 0 && old:
+		return errFraming
+	}
+	return nil
+}
+
+// maxInterim bounds the interim answers (100, 102, 103) before the real one.
+const maxInterim = 8
+
+// checkAnswer waits for the head of an answer and refuses one that is broken, without taking it from br.
+// Interim answers before it are dropped.
+func checkAnswer(br *bufio.Reader) error {
+	for range maxInterim {
+		head, err := peekHead(br)
+		if err != nil {
+			return err
+		}
+		line, block, _ := bytes.Cut(head, []byte("\r\n"))
+		status, err := statusOf(line)
+		if err != nil {
+			return err
+		}
+		f, err := readFraming(block)
+		switch {
+		case err != nil:
+			return err
+		case status == fasthttp.StatusSwitchingProtocols:
+			return errors.New("it switches protocols, which nobody asked for")
+		case status < 200 && (f.length > 0 || f.codings > 0), status == fasthttp.StatusNoContent && (f.length > 0 || f.codings > 0):
+			return errFraming
+		case status >= 200:
+			return nil
+		}
+		if _, err := br.Discard(len(head)); err != nil {
+			return err
+		}
+	}
+	return errors.New("too many interim answers")
+}
+
+// peekHead waits until a whole head is in the buffer and returns it, with the empty line at its end.
+func peekHead(br *bufio.Reader) ([]byte, error) {
+	if _, err := br.Peek(1); err != nil {
+		return nil, err
+	}
+	for {
+		b, _ := br.Peek(br.Buffered())
+		if end := bytes.Index(b, []byte("\r\n\r\n")); end >= 0 {
+			return b[:end+4], nil
+		}
+		if len(b) >= br.Size() {
+			return nil, errors.New("its head is too large")
+		}
+		if _, err := br.Peek(len(b) + 1); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// statusOf reads a status line: HTTP/1.1 200 OK.
+func statusOf(line []byte) (int, error) {
+	version, rest, _ := strings.Cut(string(line), " ")
+	digits, reason, _ := strings.Cut(rest, " ")
+	status, err := strconv.Atoi(digits)
+	if version != "HTTP/1.1" && version != "HTTP/1.0" || err != nil || len(digits) != 3 || status < 100 || hasControl([]byte(reason)) {
+		return 0, errors.New("its status line is not one of HTTP's")
+	}
+	return status, nil
+}
