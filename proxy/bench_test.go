@@ -1,7 +1,11 @@
 package proxy_test
 
 import (
+	"bufio"
+	"fmt"
+	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,14 +81,18 @@ func BenchmarkServeAPI(b *testing.B) {
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			g := benchGateway(b, 0)
-			var req fasthttp.Request
-			req.Header.SetMethod("POST")
-			req.SetRequestURI(bench.path + "?access_token=token-of-" + bench.corp)
-			req.SetBodyString(`{"touser":"wm","open_kfid":"wk","msgtype":"text","text":{"content":"hello"}}`)
+			body := `{"touser":"wm","open_kfid":"wk","msgtype":"text","text":{"content":"hello"}}`
+			request := strings.NewReader(fmt.Sprintf("POST %s?access_token=token-of-%s HTTP/1.1\r\nHost: gateway\r\nContent-Length: %d\r\n\r\n%s", bench.path, bench.corp, len(body), body))
+			br := bufio.NewReader(request)
 			var rc fasthttp.RequestCtx
 			b.ReportAllocs()
 			for b.Loop() {
-				rc.Init(&req, nil, nil)
+				_, _ = request.Seek(0, io.SeekStart)
+				br.Reset(request)
+				rc.Response.Reset()
+				if err := rc.Request.Read(br); err != nil {
+					b.Fatal(err)
+				}
 				g.ServeAPI(&rc)
 				if got := string(rc.Response.Header.Peek("Replygate-Verdict")); got != bench.want {
 					b.Fatalf("verdict %q, want %q: %s", got, bench.want, rc.Response.Body())

@@ -39,7 +39,7 @@ func (x *exchange) stream() {
 	defer fasthttp.ReleaseRequest(req)
 	var body *clientBody
 	if s := x.rc.RequestBodyStream(); s != nil && length != 0 {
-		body = &clientBody{stream: s, conn: x.rc.Conn(), began: time.Now(), left: int64(limit)}
+		body = &clientBody{stream: s, conn: x.rc.Conn().(*clientConn), began: time.Now(), left: int64(limit)}
 		req.SetBodyStream(body, length)
 	}
 	reads := x.readerOf()
@@ -60,7 +60,7 @@ func (x *exchange) stream() {
 
 // streamFailed answers a call that could not be streamed: it is the client's fault if its body broke.
 func (x *exchange) streamFailed(body *clientBody, err error) {
-	x.hangUp = true // the client may still be sending
+	x.hangUp = body != nil && !body.ended // the client may still be sending
 	switch {
 	case body != nil && errors.Is(body.err, errStreamTooLarge):
 		x.tooLarge(x.Config.Limits.StreamedBody)
@@ -159,20 +159,19 @@ func (x *exchange) pass(a answer) {
 		fasthttp.ReleaseResponse(a.resp)
 		return
 	}
-	if n := a.body.length; n >= 0 && n <= smallAnswer {
-		body := make([]byte, n)
-		if _, err := io.ReadFull(a.body, body); err != nil {
-			a.close()
-			x.unreachable(err)
-			return
-		}
-		a.body.whole = true
+	head := make([]byte, min(uint(a.body.length), smallAnswer)+1) // one more than it should need: to see its end
+	n, err := io.ReadFull(a.body, head)
+	switch {
+	case err == io.EOF, err == io.ErrUnexpectedEOF && a.body.whole:
 		x.passHead(a.resp)
-		x.rc.Response.SetBodyRaw(body)
+		x.rc.Response.SetBodyRaw(head[:n])
 		a.close()
-		return
+	case err != nil:
+		a.close()
+		x.unreachable(err)
+	default:
+		x.passStream(a, head)
 	}
-	x.passStream(a, nil)
 }
 
 // passStream hands an answer on as it comes, behind the bytes of it that were read already.
@@ -265,7 +264,6 @@ func (l *limited) Write(p []byte) (int, error) {
 
 // close gives the connection back and frees the response.
 func (a answer) close() {
-	_ = a.resp.CloseBodyStream()
 	_ = a.body.Close()
 	fasthttp.ReleaseResponse(a.resp)
 }
@@ -286,10 +284,11 @@ var errStreamTooLarge = errors.New("the body is larger than limits.streamed_body
 // clientBody streams a client's body within a bound, and no slower than minRate.
 type clientBody struct {
 	stream io.Reader
-	conn   net.Conn
+	conn   *clientConn
 	began  time.Time
 	read   int64
 	left   int64
+	ended  bool  // read to its end
 	err    error // what broke it, io.EOF aside
 }
 
@@ -307,7 +306,12 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	if b.left -= int64(n); b.left < 0 {
 		err = errStreamTooLarge
 	}
-	if err != nil && err != io.EOF {
+	if err == io.EOF && b.conn.sawEOF {
+		err = io.ErrUnexpectedEOF // fasthttp takes the end of the connection for the end of a chunked body
+	}
+	if err == io.EOF {
+		b.ended = true
+	} else if err != nil {
 		b.err = err
 	}
 	return n, err

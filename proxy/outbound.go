@@ -245,7 +245,7 @@ func (x *exchange) readBody() ([]byte, bool) {
 	case int64(len(body)) > limit:
 		x.tooLarge(x.Config.Limits.JudgedBody)
 		return nil, false
-	case err != nil:
+	case err != nil, x.rc.Conn().(*clientConn).sawEOF && x.rc.Request.Header.ContentLength() < 0:
 		x.fault = "the body broke off"
 		x.hangUp = true
 		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the body did not arrive whole; nothing was sent")

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"runtime/debug"
 	"time"
@@ -77,32 +78,56 @@ func Listen(c config.Listen) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen.api: %w", err)
 	}
-	ln = &listener{Listener: ln}
-	if c.TLS.CertFile == "" {
-		return ln, nil
+	ln = patient{ln}
+	if c.TLS.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+		if err != nil {
+			ln.Close()
+			return nil, fmt.Errorf("listen.tls: %w", err)
+		}
+		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
 	}
-	cert, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
-	if err != nil {
-		ln.Close()
-		return nil, fmt.Errorf("listen.tls: %w", err)
-	}
-	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
+	return listener{ln}, nil
 }
 
-// listener outlives a shortage of descriptors, and gives every write a deadline.
-type listener struct{ net.Listener }
+// patient is a listener that outlives a shortage of descriptors.
+type patient struct{ net.Listener }
 
-func (l *listener) Accept() (net.Conn, error) {
+func (l patient) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
-		if err == nil {
-			return rollingWriter{c, writeTimeout}, nil
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			return c, err
 		}
-		if errors.Is(err, net.ErrClosed) {
-			return nil, err
-		}
-		time.Sleep(50 * time.Millisecond) // out of descriptors, or the like: it passes
+		time.Sleep(50 * time.Millisecond) // it passes
 	}
+}
+
+// listener hands out connections as the gateway needs them.
+type listener struct{ net.Listener }
+
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &clientConn{Conn: c}, nil
+}
+
+// clientConn is a client's connection: every write has a deadline, and the end of what it sends is noted.
+type clientConn struct {
+	net.Conn
+	sawEOF bool
+}
+
+func (c *clientConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.sawEOF = c.sawEOF || err == io.EOF
+	return n, err
+}
+
+func (c *clientConn) Write(p []byte) (int, error) {
+	return rollingWriter{c.Conn, writeTimeout}.Write(p)
 }
 
 // discard takes fasthttp's own log lines, which quote requests; the access record says what matters.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"time"
@@ -132,13 +134,7 @@ func (u *Upstream) attempt(req *fasthttp.Request, resp *fasthttp.Response) (answ
 		return drop(err)
 	}
 	br := u.client.AcquireReader(conn)
-	resp.StreamBody = true
-	resp.SkipBody = req.Header.IsHead()
-	if err := checkAnswer(br); err != nil {
-		u.client.ReleaseReader(br)
-		return drop(fmt.Errorf("reading the answer: %w", err))
-	}
-	if err := resp.ReadLimitBody(br, 0); err != nil {
+	if err := readHead(br, resp); err != nil {
 		u.client.ReleaseReader(br)
 		return drop(fmt.Errorf("reading the answer: %w", err))
 	}
@@ -151,13 +147,88 @@ func (u *Upstream) attempt(req *fasthttp.Request, resp *fasthttp.Response) (answ
 			u.client.CloseConn(cc)
 		}
 	}
-	stream := resp.BodyStream()
-	if stream == nil {
+	if resp.SkipBody = req.Header.IsHead() || !mayHaveBody(resp.StatusCode()); resp.SkipBody {
 		done(true)
 		return answer{resp: resp}, nil
 	}
-	body := &answerBody{stream: stream, conn: conn, timeout: u.timeout, done: done, length: resp.Header.ContentLength()}
+	length := resp.Header.ContentLength()
+	body := &answerBody{stream: newBody(br, length), conn: conn, timeout: u.timeout, done: done, length: length}
 	return answer{resp: resp, body: body}, nil
+}
+
+// readHead reads the head of an answer, once it is known to have one reading alone.
+func readHead(br *bufio.Reader, resp *fasthttp.Response) error {
+	if err := checkAnswer(br); err != nil {
+		return err
+	}
+	return resp.Header.Read(br)
+}
+
+func mayHaveBody(status int) bool {
+	return status != fasthttp.StatusNoContent && status != fasthttp.StatusNotModified
+}
+
+// newBody reads a body from br to its end, which length tells as fasthttp has it. A body that ends early
+// is io.ErrUnexpectedEOF.
+func newBody(br *bufio.Reader, length int) io.Reader {
+	switch {
+	case length >= 0:
+		return &exactly{br: br, left: length}
+	case length == -1:
+		return &chunks{br: br, data: httputil.NewChunkedReader(br)}
+	}
+	return br
+}
+
+// exactly reads a body of known length.
+type exactly struct {
+	br   *bufio.Reader
+	left int
+}
+
+func (e *exactly) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := e.br.Read(p[:min(len(p), e.left)])
+	e.left -= n
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// chunks reads a chunked body with the trailer behind it, which is dropped.
+type chunks struct {
+	br   *bufio.Reader
+	data io.Reader
+	end  error
+}
+
+func (c *chunks) Read(p []byte) (int, error) {
+	if c.end != nil {
+		return 0, c.end
+	}
+	n, err := c.data.Read(p)
+	if err == io.EOF {
+		err = c.skipTrailer()
+	}
+	c.end = err
+	return n, err
+}
+
+// skipTrailer reads up to the empty line behind the last chunk.
+func (c *chunks) skipTrailer() error {
+	for range 64 {
+		line, err := c.br.ReadSlice('\n')
+		if err != nil {
+			return io.ErrUnexpectedEOF
+		}
+		if len(bytes.TrimRight(line, "\r\n")) == 0 {
+			return io.EOF
+		}
+	}
+	return errors.New("the trailer has no end")
 }
 
 // send writes the request; every write has a deadline of its own, so that a long upload may take long

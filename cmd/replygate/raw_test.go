@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"replygate/config"
 	"replygate/store/storetest"
 )
 
@@ -78,6 +79,225 @@ func TestFraming(t *testing.T) {
 			}
 			if a.StatusCode == http.StatusBadRequest && !a.Close {
 				t.Error("the connection stays open behind a request that nobody can tell the end of")
+			}
+		})
+	}
+}
+
+// rawUpstream answers every request with the same bytes, and counts requests and connections.
+type rawUpstream struct {
+	net.Listener
+	answer   string
+	keep     bool
+	requests chan string // the head and body of each request
+}
+
+func startRawUpstream(t *testing.T) *rawUpstream {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &rawUpstream{Listener: ln, requests: make(chan string, 1000)}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go u.serve(conn)
+		}
+	}()
+	return u
+}
+
+func (u *rawUpstream) serve(conn net.Conn) {
+	defer conn.Close()
+	br := bufio.NewReader(conn)
+	for {
+		req, err := http.ReadRequest(br)
+		if err != nil {
+			return
+		}
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return
+		}
+		u.requests <- req.Method + " " + req.RequestURI + " " + string(body)
+		if _, err := io.WriteString(conn, u.answer); err != nil || !u.keep {
+			return
+		}
+	}
+}
+
+// seen takes what reached the upstream since the last look.
+func (u *rawUpstream) seen() (all []string) {
+	for {
+		select {
+		case s := <-u.requests:
+			all = append(all, s)
+		default:
+			return all
+		}
+	}
+}
+
+// behind starts a gateway in front of a raw upstream.
+func behind(t *testing.T, u *rawUpstream, change func(*config.Config)) *rig {
+	return newRig(t, storetest.Embedded(t), func(c *config.Config) {
+		c.Upstream.URL, c.Upstream.Timeout = "http://"+u.Addr().String(), 5*time.Second
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
+// A broken answer becomes a clean 502, or a visible cut where it was already going on; the next call on
+// the same client connection gets its own answer.
+func TestBrokenAnswers(t *testing.T) {
+	u := startRawUpstream(t)
+	r := behind(t, u, nil)
+	cases := lines(t, "proxy/answers.tsv", 5)
+	if len(cases) < 25 {
+		t.Errorf("only %d cases", len(cases))
+	}
+	for _, c := range cases {
+		for _, path := range []string{"/cgi-bin/user/get", "/cgi-bin/gettoken"} { // streamed, and read
+			t.Run(c[0]+path[8:], func(t *testing.T) {
+				u.answer, u.keep = strings.ReplaceAll(unescape(t, c[4]), "{40K}", strings.Repeat("x", 40<<10)), c[1] == "keep"
+				conn, err := net.Dial("tcp", r.gateway.api.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+				br := bufio.NewReader(conn)
+				fmt.Fprint(conn, request("POST", path+"?access_token=T", "{}"))
+				resp, err := http.ReadResponse(br, nil)
+				if err != nil {
+					t.Fatalf("no answer: %v", err)
+				}
+				body, cut := io.ReadAll(resp.Body)
+				if n := len(u.seen()); n != 1 {
+					t.Errorf("upstream saw %d requests", n)
+				}
+				if c[2] == "0" {
+					if cut == nil && resp.StatusCode != http.StatusBadGateway {
+						t.Errorf("HTTP %d %q looks whole", resp.StatusCode, body)
+					}
+					return
+				}
+				if fmt.Sprint(resp.StatusCode) != c[2] || !strings.Contains(string(body), c[3]) || cut != nil {
+					t.Fatalf("HTTP %d %q %v", resp.StatusCode, body, cut)
+				}
+				if strings.Contains(string(body), "evil") {
+					t.Fatal("bytes behind the answer reached the client")
+				}
+				u.answer, u.keep = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext", true
+				fmt.Fprint(conn, request("POST", "/cgi-bin/department/list?access_token=T", "{}"))
+				if a := readAnswer(t, br, "POST"); string(a.body) != "next" {
+					t.Errorf("the next call got %q", a.body)
+				}
+				u.seen()
+			})
+		}
+	}
+}
+
+// Every path of the table over the real listener: a judged one arrives in canonical form or not at all,
+// any other as it came.
+func TestPathsOverTheListener(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	r.golden()
+	refused := map[string]bool{"kf_reply": true, "customer_details": true, "add_customer": true, "uncatalogued_customer": true}
+	for _, c := range lines(t, "wecom/paths.tsv", 2) {
+		if c[0] == "*" {
+			continue // no target of a POST
+		}
+		t.Run(c[0], func(t *testing.T) {
+			r.platform.Forget()
+			a := r.call("POST", c[0], replyTo("wmNobody"))
+			lenient, _ := strings.CutPrefix(c[1], "odd:")
+			calls := r.platform.Calls()
+			if refused[lenient] {
+				if len(calls) != 0 || a.Errcode == 0 {
+					t.Errorf("LEAK: %d calls, %s", len(calls), a.body)
+				}
+				return
+			}
+			want, _, _ := strings.Cut(c[0], "#")
+			if len(calls) != 1 || !strings.HasPrefix(calls[0].Path, want) {
+				t.Errorf("%d calls: %+v, %s", len(calls), calls, a.body)
+			}
+		})
+	}
+}
+
+// Every query of the table over the real listener: one with two readings is refused for everybody.
+func TestTokensOverTheListener(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	for _, path := range []string{"/cgi-bin/user/get", "/cgi-bin/externalcontact/get"} {
+		for _, c := range lines(t, "wecom/tokens.tsv", 2) {
+			t.Run(path+"?"+c[0], func(t *testing.T) {
+				r.platform.Forget()
+				a, ok := exchangeRaw(t, r.gateway.api.Addr().String(), request("GET", path+"?"+c[0], ""))
+				calls := r.platform.Calls()
+				switch {
+				case !ok:
+					t.Fatal("no answer")
+				case c[1] == "!":
+					if a.StatusCode != 400 || !strings.Contains(string(a.body), "990400") || len(calls) != 0 {
+						t.Errorf("HTTP %d %s, %d calls", a.StatusCode, a.body, len(calls))
+					}
+				case path == "/cgi-bin/user/get":
+					if len(calls) != 1 || calls[0].Query != c[0] {
+						t.Errorf("HTTP %d %s, calls %+v", a.StatusCode, a.body, calls)
+					}
+				case len(calls) != 0:
+					t.Errorf("LEAK: %+v", calls)
+				}
+			})
+		}
+	}
+}
+
+// Every body of the table over the real listener: what can be read in two ways does not go on, and what
+// goes on are the bytes that were judged.
+func TestBodiesOverTheListener(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
+		rules := []config.Rule{{Name: config.Word{Text: "windows-decide"}, Action: config.Word{Text: "reply"}}}
+		for _, capability := range []string{"mass_message", "customer_moments", "succession", "school_notice", "add_customer"} {
+			rules[0].Match.Capabilities = append(rules[0].Match.Capabilities, config.Word{Text: capability})
+		}
+		c.Policy.Rules = rules
+	})
+	now := r.clock.Now()
+	for _, ch := range []string{"", "wkA"} {
+		for _, customer := range []string{"wmA", "a", "b"} {
+			r.adminCall("POST", "/v1/inbound", fmt.Sprintf(`{"inbound":[{"corp_id":%q,"channel":%q,"customer":%q,"at":%q}]}`, corpID, ch, customer, now.Format(time.RFC3339)))
+		}
+	}
+	cases := lines(t, "wecom/bodies.tsv", 3)
+	if len(cases) < 40 {
+		t.Errorf("only %d cases", len(cases))
+	}
+	for _, c := range cases {
+		t.Run(c[1], func(t *testing.T) {
+			r.clock.Advance(2 * time.Second)
+			r.token = r.fetchToken(r.gateway)
+			r.platform.Forget()
+			a := r.call("POST", c[0], c[1]) // whatever WeCom says to it
+			calls := r.platform.Calls()
+			plain := !strings.HasPrefix(c[2], "!")
+			named := strings.Contains(c[2], "customers=") && !strings.Contains(c[2], "implicit")
+			switch {
+			case !plain && (a.Errcode != 40058 || a.Gate.Reason != "ambiguous_body" || len(calls) != 0):
+				t.Errorf("%s, %d calls", a.body, len(calls))
+			case plain && !named && len(calls) != 0:
+				t.Errorf("LEAK: %s", a.body)
+			case plain && named && a.Gate.Reason != "replies_used_up" && (len(calls) != 1 || string(calls[0].Body) != c[1]):
+				t.Errorf("%s, calls %+v", a.body, calls)
 			}
 		})
 	}
