@@ -86,7 +86,7 @@ func (x *exchange) reply(body []byte, a asked) {
 		x.unreachable(err)
 		return
 	}
-	x.passRead(got, func(answer []byte) { a.settle(outcome(x.rc.Response.StatusCode(), answer)) })
+	x.passRead(got, func(answer io.Reader, err error) { a.settle(outcome(x.rc.Response.StatusCode(), answer, err)) })
 	x.mark()
 }
 
@@ -159,55 +159,54 @@ func (x *exchange) pass(a answer) {
 		fasthttp.ReleaseResponse(a.resp)
 		return
 	}
-	head := make([]byte, min(uint(a.body.length), smallAnswer)+1) // one more than it should need: to see its end
-	n, err := io.ReadFull(a.body, head)
+	s, err := fill(a.body, min(a.body.length, smallAnswer), smallAnswer)
 	switch {
-	case err == io.EOF, err == io.ErrUnexpectedEOF && a.body.whole:
-		x.passHead(a.resp)
-		x.rc.Response.SetBodyRaw(head[:n])
-		a.close()
 	case err != nil:
 		a.close()
 		x.unreachable(err)
+	case s.whole && len(s.pieces) == 1:
+		x.passHead(a.resp)
+		x.rc.Response.SetBodyRaw(s.pieces[0])
+		a.close()
 	default:
-		x.passStream(a, head)
+		x.passHead(a.resp)
+		x.rc.Response.SetBodyStream(&streamedAnswer{Reader: io.MultiReader(s.Reader(), a.body), answer: a}, max(a.body.length, -1))
 	}
 }
 
-// passStream hands an answer on as it comes, behind the bytes of it that were read already.
-func (x *exchange) passStream(a answer, head []byte) {
-	x.passHead(a.resp)
-	length := a.body.length
-	if length < 0 {
-		length = -1
-	}
-	x.rc.Response.SetBodyStream(&streamedAnswer{Reader: io.MultiReader(bytes.NewReader(head), a.body), answer: a}, length)
-}
+// reader takes what it needs from an answer before it goes on. It gets an error instead where the
+// answer cannot be read.
+type reader func(answer io.Reader, err error)
 
-// passRead hands the answer on whole and lets read see it first, without its Content-Encoding. An answer
-// over limits.read_answer goes on as a stream, and read sees nil.
-func (x *exchange) passRead(a answer, read func(answer []byte)) {
+var errTooLong = errors.New("the answer is longer than limits.read_answer")
+
+// passRead hands the answer on, and lets read see it first, without its Content-Encoding. One over
+// limits.read_answer goes on unread.
+func (x *exchange) passRead(a answer, read reader) {
 	if a.body == nil { // HEAD, 204, 304: there is nothing to see
 		x.pass(a)
 		return
 	}
-	limit := int64(x.Config.Limits.ReadAnswer)
-	body, err := io.ReadAll(io.LimitReader(a.body, limit+1))
+	s, err := fill(a.body, a.body.length, int(x.Config.Limits.ReadAnswer))
 	if err != nil {
 		a.close()
 		x.unreachable(err)
 		return
 	}
-	if int64(len(body)) > limit {
-		x.rc.Response.SetStatusCode(a.resp.StatusCode())
-		read(nil)
-		x.passStream(a, body)
+	x.passHead(a.resp)
+	resp := &x.rc.Response
+	if !s.whole {
+		read(nil, errTooLong)
+		resp.SetBodyStream(&streamedAnswer{Reader: io.MultiReader(s.Reader(), a.body), answer: a}, max(a.body.length, -1))
 		return
 	}
-	x.passHead(a.resp)
 	a.close()
-	read(decoded(body, string(x.rc.Response.Header.ContentEncoding()), limit))
-	x.rc.Response.SetBodyRaw(body)
+	read(inflated(s.Reader(), string(resp.Header.ContentEncoding())))
+	if len(s.pieces) == 1 {
+		resp.SetBodyRaw(s.pieces[0])
+		return
+	}
+	resp.SetBodyStream(s.Reader(), s.size)
 }
 
 // passHead copies status and headers of the answer.
@@ -222,44 +221,6 @@ func (x *exchange) passHead(from *fasthttp.Response) {
 	}
 	h.ResetConnectionClose()
 	h.SetProtocol([]byte("HTTP/1.1"))
-}
-
-// decoded undoes a Content-Encoding that the upstream used unasked. nil means that it cannot be read.
-func decoded(body []byte, encoding string, limit int64) []byte {
-	var out bytes.Buffer
-	w := &limited{w: &out, left: limit}
-	var err error
-	switch strings.ToLower(encoding) {
-	case "", "identity":
-		return body
-	case "gzip":
-		_, err = fasthttp.WriteGunzip(w, body)
-	case "deflate":
-		_, err = fasthttp.WriteInflate(w, body)
-	case "br":
-		_, err = fasthttp.WriteUnbrotli(w, body)
-	default:
-		return nil
-	}
-	if err != nil {
-		return nil
-	}
-	return out.Bytes()
-}
-
-var errTooMuch = errors.New("more than the limit")
-
-// limited fails once more than left bytes were written.
-type limited struct {
-	w    io.Writer
-	left int64
-}
-
-func (l *limited) Write(p []byte) (int, error) {
-	if l.left -= int64(len(p)); l.left < 0 {
-		return 0, errTooMuch
-	}
-	return l.w.Write(p)
 }
 
 // close gives the connection back and frees the response.

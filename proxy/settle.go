@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"io"
+
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
@@ -10,7 +12,7 @@ import (
 )
 
 // readerOf returns what reads the answer of a call that is not judged, nil for most.
-func (x *exchange) readerOf() func(answer []byte) {
+func (x *exchange) readerOf() reader {
 	if x.route.Odd() {
 		return nil
 	}
@@ -24,9 +26,9 @@ func (x *exchange) readerOf() func(answer []byte) {
 }
 
 // learnToken notes whose the token is that gettoken hands out.
-func (x *exchange) learnToken(answer []byte) {
+func (x *exchange) learnToken(answer io.Reader, err error) {
 	corp := wecom.ReadCorpID(x.query)
-	t, found := wecom.ReadTokenAnswer(answer)
+	t, found := wecom.ReadTokenAnswer(small(answer, err))
 	if !found || corp == "" || x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
@@ -38,11 +40,14 @@ func (x *exchange) learnToken(answer []byte) {
 
 // recordPage notes the customers' messages of a page of kf/sync_msg. Where one may have been missed,
 // records are incomplete from now on: a missing window then proves nothing.
-func (x *exchange) recordPage(answer []byte) {
+func (x *exchange) recordPage(answer io.Reader, err error) {
 	if x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
-	page, err := wecom.ReadPage(answer)
+	var page wecom.Page
+	if err == nil {
+		page, err = wecom.ReadPage(answer)
+	}
 	if err != nil {
 		x.missed("unreadable", 1, err)
 		return
@@ -84,8 +89,8 @@ func (x *exchange) missed(how string, n int, err error) {
 }
 
 // outcome is what WeCom's answer says of a reply. Only a readable refusal gives a reservation back.
-func outcome(status int, answer []byte) window.Outcome {
-	code, err := wecom.ReadErrcode(answer)
+func outcome(status int, answer io.Reader, err error) window.Outcome {
+	code, err := wecom.ReadErrcode(small(answer, err))
 	switch {
 	case status != fasthttp.StatusOK || err != nil || code == wecom.CodeOK:
 		return window.Sent
@@ -95,6 +100,18 @@ func outcome(status int, answer []byte) window.Outcome {
 		return window.Closing
 	}
 	return window.NotTaken
+}
+
+// small reads an answer that is a few hundred bytes long as a rule; of a longer one the beginning.
+func small(answer io.Reader, err error) []byte {
+	if err != nil {
+		return nil
+	}
+	body, err := io.ReadAll(io.LimitReader(answer, smallAnswer))
+	if err != nil {
+		return nil
+	}
+	return body
 }
 
 // settle does to every reserved reply what became of the call.

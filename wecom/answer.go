@@ -1,7 +1,6 @@
 package wecom
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"strconv"
@@ -101,8 +100,10 @@ const originCustomer = 3
 // ReadPage reads an answer of kf/sync_msg (DOC 94670). Events, servicers' messages and items of unknown
 // shape are normal and give nothing; an empty page with has_more is too. A page that is no JSON, or
 // whose msg_list is no array, is ErrUnreadable: customers' messages may be in it.
-func ReadPage(body []byte) (Page, error) {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(body), lenient)
+//
+// It reads as it goes, an item at a time: a page may be tens of megabytes long.
+func ReadPage(r io.Reader) (Page, error) {
+	dec := jsontext.NewDecoder(r, lenient)
 	if dec.PeekKind() != '{' {
 		return Page{}, ErrUnreadable
 	}

@@ -199,30 +199,27 @@ func one(query []byte, name string) (value string, found bool, err error) {
 	for len(query) > 0 {
 		var pair []byte
 		pair, query, _ = bytes.Cut(query, []byte{'&'})
-		if bytes.IndexByte(pair, ';') >= 0 && hidesName(pair, name) {
+		key, val, _ := bytes.Cut(pair, []byte{'='})
+		plain := string(key) == name
+		if plain && found || hidesName(pair, name, plain) {
 			return "", false, ErrAmbiguousCredential
 		}
-		key, val, _ := bytes.Cut(pair, []byte{'='})
-		if string(key) == name {
-			if found {
-				return "", false, ErrAmbiguousCredential
-			}
+		if plain {
 			found = true
 			value = unescape(string(val), true)
-			continue
-		}
-		if sameName(key, name) {
-			return "", false, ErrAmbiguousCredential
 		}
 	}
 	return value, found, nil
 }
 
-// hidesName tells whether a server that splits at ';' would find name in pair behind one.
-func hidesName(pair []byte, name string) bool {
-	for i, part := range bytes.Split(pair, []byte{';'}) {
+// hidesName tells whether a server that splits at ';' too would find name in pair, besides the plain
+// one at its beginning.
+func hidesName(pair []byte, name string, plain bool) bool {
+	for first := true; len(pair) > 0; first = false {
+		var part []byte
+		part, pair, _ = bytes.Cut(pair, []byte{';'})
 		key, _, _ := bytes.Cut(part, []byte{'='})
-		if i > 0 && sameName(key, name) {
+		if !(first && plain) && sameName(key, name) {
 			return true
 		}
 	}

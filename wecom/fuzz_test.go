@@ -1,6 +1,7 @@
 package wecom_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/url"
 	"strings"
@@ -135,7 +136,7 @@ func FuzzReadPage(f *testing.F) {
 	f.Add([]byte(`{"msg_list":[{"origin":"3","send_time":"1","external_userid":"\u0041"}],"msg_list":[]}`))
 	f.Add([]byte(`{"msg_list":null}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		page, err := wecom.ReadPage(body)
+		page, err := wecom.ReadPage(bytes.NewReader(body))
 		if err != nil && len(page.Messages) > 0 {
 			t.Fatal("an unreadable page has messages")
 		}

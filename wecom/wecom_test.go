@@ -176,7 +176,7 @@ func TestReadPage(t *testing.T) {
 		"something behind the page": {`{"msg_list":[` + message + `]}x`, 0, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := wecom.ReadPage([]byte(test.body))
+			p, err := wecom.ReadPage(strings.NewReader(test.body))
 			if (err != nil) != test.bad || len(p.Messages) != test.messages || p.Skipped != test.skipped {
 				t.Fatalf("%d messages, %d skipped, %v", len(p.Messages), p.Skipped, err)
 			}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,6 +88,7 @@ func TestFraming(t *testing.T) {
 // rawUpstream answers every request with the same bytes, and counts requests and connections.
 type rawUpstream struct {
 	net.Listener
+	mu       sync.Mutex
 	answer   string
 	keep     bool
 	requests chan string // the head and body of each request
@@ -124,11 +126,25 @@ func (u *rawUpstream) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
+		answer, keep := u.says()
 		u.requests <- req.Method + " " + req.RequestURI + " " + string(body)
-		if _, err := io.WriteString(conn, u.answer); err != nil || !u.keep {
+		if _, err := io.WriteString(conn, answer); err != nil || !keep {
 			return
 		}
 	}
+}
+
+// say sets what the next requests are answered with.
+func (u *rawUpstream) say(answer string, keep bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.answer, u.keep = answer, keep
+}
+
+func (u *rawUpstream) says() (answer string, keep bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.answer, u.keep
 }
 
 // seen takes what reached the upstream since the last look.
@@ -165,7 +181,7 @@ func TestBrokenAnswers(t *testing.T) {
 	for _, c := range cases {
 		for _, path := range []string{"/cgi-bin/user/get", "/cgi-bin/gettoken"} { // streamed, and read
 			t.Run(c[0]+path[8:], func(t *testing.T) {
-				u.answer, u.keep = strings.ReplaceAll(unescape(t, c[4]), "{40K}", strings.Repeat("x", 40<<10)), c[1] == "keep"
+				u.say(strings.ReplaceAll(unescape(t, c[4]), "{40K}", strings.Repeat("x", 40<<10)), c[1] == "keep")
 				conn, err := net.Dial("tcp", r.gateway.api.Addr().String())
 				if err != nil {
 					t.Fatal(err)
@@ -194,7 +210,7 @@ func TestBrokenAnswers(t *testing.T) {
 				if strings.Contains(string(body), "evil") {
 					t.Fatal("bytes behind the answer reached the client")
 				}
-				u.answer, u.keep = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext", true
+				u.say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext", true)
 				fmt.Fprint(conn, request("POST", "/cgi-bin/department/list?access_token=T", "{}"))
 				if a := readAnswer(t, br, "POST"); string(a.body) != "next" {
 					t.Errorf("the next call got %q", a.body)

@@ -1,0 +1,106 @@
+package proxy
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"errors"
+	"io"
+	"strings"
+)
+
+// spool holds an answer that the gateway reads before it goes on, in pieces, so that a long one costs
+// its own size and no more.
+type spool struct {
+	pieces [][]byte
+	size   int
+	whole  bool // the answer ended within the limit
+}
+
+const (
+	firstPiece = 4 << 10
+	maxPiece   = 1 << 20
+)
+
+// fill reads up to limit bytes of an answer; length is what its head said, negative if nothing.
+func fill(r io.Reader, length, limit int) (*spool, error) {
+	s := &spool{}
+	next := firstPiece
+	if length >= 0 && length <= limit {
+		next = length
+	}
+	for s.size <= limit {
+		piece := make([]byte, next+1) // one more than it should need, to see the end
+		n, err := io.ReadFull(r, piece)
+		s.size += n
+		s.pieces = append(s.pieces, piece[:n])
+		switch err {
+		case nil:
+			next = min(2*next+firstPiece, maxPiece)
+		case io.EOF, io.ErrUnexpectedEOF:
+			if !ended(r) {
+				return nil, io.ErrUnexpectedEOF
+			}
+			s.whole = s.size <= limit
+			return s, nil
+		default:
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// ended tells whether a body that has no more to give has ended as its framing says.
+func ended(r io.Reader) bool {
+	b, ok := r.(*answerBody)
+	return !ok || b.whole
+}
+
+// Reader reads the pieces from the beginning.
+func (s *spool) Reader() io.Reader {
+	readers := make([]io.Reader, len(s.pieces))
+	for i, p := range s.pieces {
+		readers[i] = bytes.NewReader(p)
+	}
+	return io.MultiReader(readers...)
+}
+
+// maxInflated bounds what a compressed answer may unfold to: WeCom's longest page, 1,000 messages, has a
+// few megabytes.
+const maxInflated = 32 << 20
+
+var errInflated = errors.New("the answer unfolds to too much")
+
+// inflated reads an answer without the Content-Encoding that the upstream used unasked.
+func inflated(r io.Reader, encoding string) (io.Reader, error) {
+	var plain io.Reader
+	var err error
+	switch strings.ToLower(encoding) {
+	case "", "identity":
+		return r, nil
+	case "gzip", "x-gzip":
+		plain, err = gzip.NewReader(r)
+	case "deflate":
+		plain, err = zlib.NewReader(r)
+	default:
+		return nil, errors.New("the answer has a Content-Encoding that nobody asked for")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &bounded{r: plain, left: maxInflated}, nil
+}
+
+// bounded fails, rather than end, behind left bytes.
+type bounded struct {
+	r    io.Reader
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, errInflated
+	}
+	return n, err
+}
