@@ -68,6 +68,7 @@ func (g *Gateway) Server() *fasthttp.Server {
 		SecureErrorLogMessage:        true,
 		CloseOnShutdown:              true,
 		Concurrency:                  16 << 10,
+		ReduceMemoryUsage:            true,
 		Logger:                       discard{},
 	}
 }

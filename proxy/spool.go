@@ -67,7 +67,7 @@ func (s *spool) Reader() io.Reader {
 
 // maxInflated bounds what a compressed answer may unfold to: WeCom's longest page, 1,000 messages, has a
 // few megabytes.
-const maxInflated = 32 << 20
+const maxInflated = 16 << 20
 
 var errInflated = errors.New("the answer unfolds to too much")
 
