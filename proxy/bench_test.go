@@ -21,8 +21,8 @@ import (
 	"replygate/window"
 )
 
-// benchGateway is a gateway in front of a stub that answers at once, without its listener.
-func benchGateway(b *testing.B, replies int) *proxy.Gateway {
+// newGateway is a gateway in front of a stub that answers at once, without its listener.
+func newGateway(b testing.TB, replies int) *proxy.Gateway {
 	b.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -80,7 +80,7 @@ func BenchmarkServeAPI(b *testing.B) {
 		{"refusing", "wwLapsed", mass, "refuse"},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
-			g := benchGateway(b, 0)
+			g := newGateway(b, 0)
 			body := `{"touser":"wm","open_kfid":"wk","msgtype":"text","text":{"content":"hello"}}`
 			request := strings.NewReader(fmt.Sprintf("POST %s?access_token=token-of-%s HTTP/1.1\r\nHost: gateway\r\nContent-Length: %d\r\n\r\n%s", bench.path, bench.corp, len(body), body))
 			br := bufio.NewReader(request)

@@ -15,16 +15,45 @@ import (
 	"replygate/window"
 )
 
-// hopByHop are the headers that belong to one connection (RFC 9110, 7.6.1), and those by which proxies
-// talk about each other: none of them goes on, in either direction.
+// hopByHop are the headers that belong to one connection (RFC 9110, 7.6.1): none of them goes on, in
+// either direction.
 var hopByHop = []string{
 	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
 	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect",
 }
 
-var proxyTalk = []string{
-	"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port",
-	"X-Forwarded-Server", "X-Forwarded-Prefix", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip",
+// proxyTalk are the headers that say who stands before the gateway, besides X-Forwarded-*.
+var proxyTalk = []string{"Forwarded", "Via", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip"}
+
+// dropHopByHop takes away what belongs to one connection: the headers that are known for it, and those
+// that Connection lists, in however many lines.
+func dropHopByHop(h interface {
+	PeekAll(name string) [][]byte
+	Del(name string)
+}) {
+	var listed []string
+	for _, line := range h.PeekAll("Connection") {
+		listed = append(listed, strings.Split(string(line), ",")...)
+	}
+	for _, name := range listed {
+		h.Del(strings.TrimSpace(name))
+	}
+	for _, name := range hopByHop {
+		h.Del(name)
+	}
+}
+
+// dropProxyTalk takes away what the client, or a proxy before the gateway, says of itself.
+func dropProxyTalk(h *fasthttp.RequestHeader) {
+	var forwarded []string
+	for name := range h.All() {
+		if bytes.HasPrefix(name, []byte("X-Forwarded-")) {
+			forwarded = append(forwarded, string(name))
+		}
+	}
+	for _, name := range append(forwarded, proxyTalk...) {
+		h.Del(name)
+	}
 }
 
 // stream forwards a call that is not judged, as it came: unread, unparsed, of any size.
@@ -95,15 +124,8 @@ func (x *exchange) request(path []byte) *fasthttp.Request {
 	req := fasthttp.AcquireRequest()
 	x.rc.Request.Header.CopyTo(&req.Header)
 	h := &req.Header
-	for name := range strings.SplitSeq(string(h.Peek("Connection")), ",") {
-		h.Del(strings.TrimSpace(name))
-	}
-	for _, name := range hopByHop {
-		h.Del(name)
-	}
-	for _, name := range proxyTalk {
-		h.Del(name)
-	}
+	dropHopByHop(h)
+	dropProxyTalk(h)
 	h.ResetConnectionClose()
 	h.SetProtocol("HTTP/1.1")
 	h.SetNoDefaultContentType(true)
@@ -213,12 +235,7 @@ func (x *exchange) passRead(a answer, read reader) {
 func (x *exchange) passHead(from *fasthttp.Response) {
 	h := &x.rc.Response.Header
 	from.Header.CopyTo(h)
-	for name := range strings.SplitSeq(string(h.Peek("Connection")), ",") {
-		h.Del(strings.TrimSpace(name))
-	}
-	for _, name := range hopByHop {
-		h.Del(name)
-	}
+	dropHopByHop(h)
 	h.ResetConnectionClose()
 	h.SetProtocol([]byte("HTTP/1.1"))
 }

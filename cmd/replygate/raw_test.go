@@ -318,3 +318,45 @@ func TestBodiesOverTheListener(t *testing.T) {
 		})
 	}
 }
+
+// What belongs to one connection, and what proxies say of each other, stays here; the rest goes on, for
+// calls that are judged and for those that are not.
+func TestHeadersOverTheListener(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	r.golden()
+	cases := lines(t, "proxy/headers.tsv", 4)
+	if len(cases) < 20 {
+		t.Errorf("only %d cases", len(cases))
+	}
+	for _, judged := range []bool{false, true} {
+		for _, c := range cases {
+			t.Run(fmt.Sprint(c[0], ", judged ", judged), func(t *testing.T) {
+				target, body := "/cgi-bin/message/send", "{}"
+				if judged {
+					target, body = "/cgi-bin/kf/send_msg", replyTo(wrote)
+					r.clock.Advance(time.Second)
+					r.writes(wrote)
+				}
+				if judged && (c[0] == "an encoding") {
+					t.Skip("the answer to a judged call is read, so no compression is asked for")
+				}
+				r.platform.Forget()
+				text := request("POST", target+"?access_token="+r.token, body, unescape(t, c[1]))
+				if a, ok := exchangeRaw(t, r.gateway.api.Addr().String(), text); !ok || a.StatusCode != 200 {
+					t.Fatalf("%v %s", ok, a.body)
+				}
+				calls := r.platform.Calls()
+				if len(calls) != 1 {
+					t.Fatalf("%d calls", len(calls))
+				}
+				got, there := calls[0].Header[c[2][1:]]
+				switch {
+				case c[2][0] == '-' && there:
+					t.Errorf("%s: %q reached WeCom", c[2][1:], got)
+				case c[2][0] == '+' && (len(got) != 1 || got[0] != unescape(t, c[3])):
+					t.Errorf("%s: %q, want %q", c[2][1:], got, c[3])
+				}
+			})
+		}
+	}
+}
