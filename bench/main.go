@@ -57,11 +57,12 @@ func rows() []row {
 		return fmt.Appendf(nil, `{"touser":%q,"open_kfid":"wkBench","msgtype":"text","text":{"content":"Your order has been shipped."}}`, customer)
 	}
 	open := func(i int64) []byte { return send(customer(int(i % customers))) }
+	seen := func(i int64) []byte { return send(customer(int(i % 1000))) } // remembered after the first thousand calls
 	mass := func(int64) []byte { return []byte(`{"external_userid":["wmA"],"sender":"z","text":{"content":"x"}}`) }
 	return []row{
 		{"direct, no gateway", "", 0, "/cgi-bin/kf/send_msg", open, "0"},
 		{"active account, passed", active, 0, "/cgi-bin/kf/send_msg", open, "0"},
-		{"lapsed, reply, replies: 0", lapsed, 0, "/cgi-bin/kf/send_msg", open, "0"},
+		{"lapsed, reply, replies: 0", lapsed, 0, "/cgi-bin/kf/send_msg", seen, "0"},
 		{"lapsed, reply, counted", lapsed, 1000, "/cgi-bin/kf/send_msg", open, "0"},
 		{"lapsed, refused, no window", lapsed, 1000, "/cgi-bin/kf/send_msg", func(i int64) []byte { return send("wmNobody" + strconv.FormatInt(i%customers, 10)) }, "95002"},
 		{"lapsed, refused, interface", lapsed, 1000, "/cgi-bin/externalcontact/add_msg_template", mass, "48002"},
