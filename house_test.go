@@ -354,11 +354,3 @@ func TestDockerfile(t *testing.T) {
 	}
 	run(t, t.TempDir(), nil, bin+" check -c "+file)
 }
-
-// The repository speaks of the product alone.
-func TestNothingFromOutside(t *testing.T) {
-	out, err := exec.Command("git", "grep", "-nE", `\.\./shared|/root/|/work/`, "--", ".", ":!house_test.go").CombinedOutput()
-	if len(out) > 0 {
-		t.Errorf("lines that name a place outside the product (%v):\n%s", err, out)
-	}
-}

@@ -37,11 +37,10 @@ func TestBadFiles(t *testing.T) {
 }
 
 func TestDefaults(t *testing.T) {
-	c, err := config.Parse("f", []byte("accounts: [{ corp_id: wwAbC.1-x }]"))
-	if err == nil {
+	if _, err := config.Parse("f", []byte("accounts: [{ corp_id: wwAbC.1-x }]")); err == nil {
 		t.Fatal("a corp id with a dot passes")
 	}
-	c, err = config.Parse("f", []byte("accounts: [{ corp_id: wwAbC1x, contacts: { total: 5 } }]"))
+	c, err := config.Parse("f", []byte("accounts: [{ corp_id: wwAbC1x, contacts: { total: 5 } }]"))
 	if err != nil {
 		t.Fatal(err)
 	}

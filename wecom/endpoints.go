@@ -143,13 +143,6 @@ func (e *Endpoint) Also() []Capability {
 	return all
 }
 
-// NamesRecipients tells whether the gateway knows where a call of e names customers, so that a rule
-// can ask for their windows.
-func (e *Endpoint) NamesRecipients() bool {
-	names := func(f field) bool { return f.role == roleCustomer || f.role == roleCode }
-	return slices.ContainsFunc(e.fields.body, names) || slices.ContainsFunc(e.fields.query, names)
-}
-
 func mustCatalogue() map[string]*Endpoint {
 	c := make(map[string]*Endpoint, 1024)
 	for _, row := range rows(endpointsTSV, 3) {

@@ -86,9 +86,6 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// Addr is where the server listens.
-func (s *Server) Addr() string { return s.addr }
-
 // Config is the configuration that reaches the server.
 func (s *Server) Config() config.Redis {
 	c := config.Default().Redis

@@ -130,7 +130,7 @@ func (p *Platform) CustomerWroteAt(corpID, channel, customer, text string, at ti
 	defer p.mu.Unlock()
 	c := p.corps[corpID]
 	ch := c.chat(channel, customer)
-	if at.After(ch.wrote) {
+	if !at.Before(ch.wrote) {
 		ch.wrote, ch.sent = at, 0
 	}
 	if ch.state == 4 {

@@ -21,12 +21,7 @@ type item map[string]any
 //go:embed samples
 var samples embed.FS
 
-// problem is an errcode with the words that go before WeCom's usual tail.
-type problem struct {
-	code int
-	text string
-}
-
+// words are what goes before the usual tail of WeCom's errmsg.
 var words = map[int]string{
 	-1: "system busy", 40001: "invalid credential", 40013: "invalid corpid", 40014: "invalid access_token",
 	40058: "invalid request parameter", 40096: "invalid external userid", 41001: "access_token missing",
