@@ -6,7 +6,6 @@ package storetest
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -122,12 +121,20 @@ func (s *Server) Down() {
 	s.cmd = nil
 }
 
+// freeAddr finds a free loopback port below 55,536: a node of a Cluster also takes the port 10,000 above.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := ln.Addr().(*net.TCPAddr)
+		ln.Close()
+		if addr.Port < 55_536 {
+			return addr.String()
+		}
 	}
-	defer ln.Close()
-	return fmt.Sprint(ln.Addr())
+	t.Fatal("no free port")
+	return ""
 }
