@@ -97,9 +97,10 @@ type answer struct {
 // the upstream has closed is found out before the first byte is written, and only a call of which not
 // one byte was written is tried again. An error that is not errNotSent leaves the outcome open.
 func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response) (answer, error) {
+	streamed := req.IsBodyStream() // asked now: fasthttp lets go of a stream that failed, and the call would go out without its body
 	for range 2 {
 		a, err := u.attempt(req, resp)
-		if !errors.Is(err, errNotSent) || errors.Is(err, errDial) || req.IsBodyStream() {
+		if !errors.Is(err, errNotSent) || errors.Is(err, errDial) || streamed {
 			return a, err
 		}
 	}
@@ -236,10 +237,11 @@ func (c *chunks) skipTrailer() error {
 func (u *Upstream) send(conn net.Conn, req *fasthttp.Request) error {
 	bw := u.client.AcquireWriter(rollingWriter{conn, u.timeout})
 	defer u.client.ReleaseWriter(bw)
-	return errors.Join(req.Write(bw), flush(bw))
+	if err := req.Write(bw); err != nil {
+		return err // what is still in the buffer stays there: half a call helps nobody
+	}
+	return bw.Flush()
 }
-
-func flush(bw *bufio.Writer) error { return bw.Flush() }
 
 // answerBody streams the body of an answer and gives the connection back at its end.
 type answerBody struct {
