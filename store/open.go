@@ -57,6 +57,9 @@ func Open(ctx context.Context, c config.Redis, now func() time.Time, log *zap.Lo
 	}
 	options, err := s.options(c)
 	if err != nil {
+		if s.Embedded != nil {
+			err = errors.Join(err, s.Embedded.Close())
+		}
 		return nil, err
 	}
 	s.UniversalClient = redis.NewUniversalClient(options)

@@ -58,7 +58,7 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// lapsed, graced and others are accounts as the configuration has them, at the time of the clock.
+// lapsedAccount is the account of the tests, an hour after its subscription ended.
 func lapsedAccount(now time.Time) config.Account {
 	return config.Account{CorpID: corpID, Name: "Golden", Entity: "golden", Subscription: &config.Subscription{ExpiresAt: now.Add(-time.Hour)}}
 }

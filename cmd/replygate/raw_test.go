@@ -26,7 +26,7 @@ func unescape(t testing.TB, s string) string {
 	return out
 }
 
-// exchange sends raw bytes and reads one answer; ok is false if the connection ended without one.
+// exchangeRaw sends raw bytes and reads one answer; ok is false if the connection ended without one.
 func exchangeRaw(t testing.TB, address, request string) (a answer, ok bool) {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", address, 5*time.Second)

@@ -53,7 +53,7 @@ func (c *Clock) Run() {
 	}
 }
 
-// write is the body of /simulator/customer-writes.
+// customerWrites is the body of /simulator/customer-writes.
 type customerWrites struct {
 	CorpID   string `json:"corp_id"`
 	Channel  string `json:"channel"`
