@@ -3,6 +3,7 @@ package wecom_test
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/xml"
 	"net/url"
 	"strings"
 	"testing"
@@ -143,6 +144,57 @@ func FuzzReadPage(f *testing.F) {
 		for _, m := range page.Messages {
 			if m.Customer == "" || len(m.Customer) > wecom.MaxID || m.At.Unix() <= 0 {
 				t.Fatalf("message %+v", m)
+			}
+		}
+	})
+}
+
+// What opens was sealed with the key: sealing the same message again opens as the same again, and no
+// other key opens it.
+func FuzzOpenCallback(f *testing.F) {
+	for _, v := range vectors(f) {
+		f.Add(v.Encrypt, []byte(v.Plaintext))
+	}
+	key := vectors(f)[0].Key
+	other := vectors(f)[4].Key
+	f.Fuzz(func(t *testing.T, encrypt string, msg []byte) {
+		c := crypt(t, "token", key)
+		if got, id, err := c.Open(encrypt); err == nil {
+			again, twice, err := c.Open(c.Seal(got, id, [16]byte{}))
+			if err != nil || !bytes.Equal(again, got) || twice != id {
+				t.Fatalf("%q opens as %q for %q, and sealed again as %q for %q, %v", encrypt, got, id, again, twice, err)
+			}
+		}
+		sealed := c.Seal(msg, "ww1", [16]byte{7})
+		if got, _, err := crypt(t, "token", other).Open(sealed); err == nil && bytes.Equal(got, msg) {
+			t.Fatalf("%q opens with another key", msg)
+		}
+	})
+}
+
+// An envelope that is accepted has one cipher text: a reader that takes the first name it finds, in any
+// nesting, finds the same.
+func FuzzReadCallback(f *testing.F) {
+	f.Add([]byte(`<xml><ToUserName><![CDATA[ww1]]></ToUserName><AgentID>1</AgentID><Encrypt><![CDATA[abc=]]></Encrypt></xml>`))
+	f.Add([]byte(`{"ToUserName":"ww1","Encrypt":"abc=","AgentID":"1"}`))
+	f.Add([]byte(`<xml><Encrypt>a</Encrypt><Encrypt>b</Encrypt></xml>`))
+	f.Add([]byte(`<xml><SuiteId>s</SuiteId><AuthCorpId>ww2</AuthCorpId><InfoType>change_external_contact</InfoType><TimeStamp>1</TimeStamp></xml>`))
+	f.Add([]byte(`{"msgtype":"event","event":{"eventtype":"enter_chat"}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if c, err := wecom.ReadCallback(body); err == nil && (c.Kind == "" || len(c.Customer) > wecom.MaxID) {
+			t.Fatalf("%q is read as %+v", body, c)
+		}
+		encrypt, err := wecom.ReadEnvelope(body)
+		if err != nil {
+			return
+		}
+		var lenient struct {
+			Encrypt []string `xml:"Encrypt"`
+			Lower   []string `xml:"encrypt"`
+		}
+		if bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) && xml.Unmarshal(body, &lenient) == nil {
+			if all := append(lenient.Encrypt, lenient.Lower...); len(all) != 1 || all[0] != encrypt {
+				t.Fatalf("%q has %q, read as %q", body, all, encrypt)
 			}
 		}
 	})

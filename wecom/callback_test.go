@@ -1,0 +1,193 @@
+package wecom_test
+
+import (
+	"cmp"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"replygate/wecom"
+)
+
+// vector is one of testdata/wecom/crypto_vectors.json.
+type vector struct {
+	Name      string `json:"name"`
+	Token     string `json:"token"`
+	Key       string `json:"aeskey"`
+	ReceiveID string `json:"receiveid"`
+	Timestamp string `json:"timestamp"`
+	Nonce     string `json:"nonce"`
+	Signature string `json:"msg_signature"`
+	Encrypt   string `json:"encrypt"`
+	Plaintext string `json:"plaintext"`
+	Random    string `json:"random16_hex"`
+}
+
+func vectors(t testing.TB) []vector {
+	t.Helper()
+	data, err := os.ReadFile("../testdata/wecom/crypto_vectors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []vector
+	if err := json.Unmarshal(data, &all); err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 12 {
+		t.Fatalf("%d vectors", len(all))
+	}
+	return all
+}
+
+func crypt(t testing.TB, token, key string) *wecom.Crypt {
+	t.Helper()
+	c, err := wecom.NewCrypt(token, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Every known message of the platform opens, its signature is right, and sealing it again gives the same
+// bytes.
+func TestCryptVectors(t *testing.T) {
+	all := vectors(t)
+	for _, v := range all {
+		c := crypt(t, v.Token, cmp.Or(v.Key, all[0].Key)) // one has a signature alone
+		if v.Signature != "" && !c.Verify(v.Signature, v.Timestamp, v.Nonce, v.Encrypt) {
+			t.Errorf("%s: the signature is %s, want %s", v.Name, c.Sign(v.Timestamp, v.Nonce, v.Encrypt), v.Signature)
+		}
+		if v.Key == "" {
+			continue
+		}
+		msg, id, err := c.Open(v.Encrypt)
+		if err != nil || string(msg) != v.Plaintext || id != v.ReceiveID {
+			t.Errorf("%s: opened as %q for %q, %v", v.Name, msg, id, err)
+			continue
+		}
+		var random [16]byte
+		if n, err := hex.Decode(random[:], []byte(v.Random)); err != nil || n != 16 {
+			t.Fatalf("%s: random %s", v.Name, v.Random)
+		}
+		if sealed := c.Seal(msg, id, random); sealed != v.Encrypt {
+			t.Errorf("%s: sealed again as %s", v.Name, sealed)
+		}
+	}
+}
+
+// A callback of which one byte is another does not verify, and one sealed otherwise does not open.
+func TestCryptRefuses(t *testing.T) {
+	v := vectors(t)[1]
+	c := crypt(t, v.Token, v.Key)
+	for i := range v.Encrypt {
+		forged := v.Encrypt[:i] + string(v.Encrypt[i]^1) + v.Encrypt[i+1:]
+		if c.Verify(v.Signature, v.Timestamp, v.Nonce, forged) {
+			t.Fatalf("byte %d may be another", i)
+		}
+	}
+	for _, sig := range []string{"", strings.ToUpper(v.Signature), v.Signature[:39], v.Signature + "0"} {
+		if c.Verify(sig, v.Timestamp, v.Nonce, v.Encrypt) {
+			t.Errorf("signature %q verifies", sig)
+		}
+	}
+	other := crypt(t, v.Token, vectors(t)[4].Key)
+	for _, sealed := range []string{"", "AAAA", "no base64", v.Encrypt[:44], other.Seal([]byte("hello"), "", [16]byte{})} {
+		if _, _, err := c.Open(sealed); err == nil {
+			t.Errorf("%q opens", sealed)
+		}
+	}
+	for _, key := range []string{"", v.Key[:42], v.Key + "A", strings.Repeat("-", 43)} {
+		if _, err := wecom.NewCrypt("t", key); err == nil {
+			t.Errorf("key %q is taken", key)
+		}
+	}
+}
+
+// Padding is 1 to 32 bytes, all of the same value, and the length inside never reaches beyond the text.
+func TestCryptEveryLength(t *testing.T) {
+	c := crypt(t, "token", vectors(t)[0].Key)
+	for n := range 100 {
+		msg := strings.Repeat("x", n)
+		got, id, err := c.Open(c.Seal([]byte(msg), "ww1", [16]byte{1, 2, 3}))
+		if err != nil || string(got) != msg || id != "ww1" {
+			t.Fatalf("%d bytes: %q for %q, %v", n, got, id, err)
+		}
+	}
+}
+
+func TestReadEnvelope(t *testing.T) {
+	for body, want := range map[string]string{
+		`<xml><ToUserName><![CDATA[ww]]></ToUserName><AgentID></AgentID><Encrypt><![CDATA[abc=]]></Encrypt></xml>`: "abc=",
+		"\n<xml><Encrypt>abc=</Encrypt></xml>\n":                  "abc=",
+		`{"encrypt":"abc="}`:                                      "abc=",
+		`{"ToUserName":"ww","Encrypt":"abc=","AgentID":"1"}`:      "abc=",
+		`{"tousername":"ww","encrypt":"abc=","agentid":1}`:        "abc=",
+		`<?xml version="1.0"?><xml><Encrypt>abc=</Encrypt></xml>`: "abc=",
+		"":                               "",
+		"abc=":                           "",
+		`<xml></xml>`:                    "",
+		`<xml><Encrypt></Encrypt></xml>`: "",
+		`<xml><Encrypt>a</Encrypt><Encrypt>a</Encrypt></xml>`:                  "",
+		`<xml><a><Encrypt>abc=</Encrypt></a></xml>`:                            "",
+		`<xml><Encrypt>abc=</Encrypt>`:                                         "",
+		`<xml><Encrypt>abc=</Encrypt></xml><xml/>`:                             "",
+		`<xml><Encrypt>abc=</encrypt></xml>`:                                   "",
+		`<!DOCTYPE xml [<!ENTITY e "abc=">]><xml><Encrypt>&e;</Encrypt></xml>`: "",
+		`<xml><Encrypt>&e;</Encrypt></xml>`:                                    "",
+		`<xml>` + strings.Repeat("<a>", 100) + `</xml>`:                        "",
+		`{"encrypt":"a","Encrypt":"a"}`:                                        "",
+		`{"encrypt":"a","encrypt":"a"}`:                                        "",
+		`{"encrypt":1}{}`:                                                      "",
+		`{"encrypt":["a"]}`:                                                    "",
+		`[{"encrypt":"a"}]`:                                                    "",
+	} {
+		if got, err := wecom.ReadEnvelope([]byte(body)); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v", body, got, err)
+		}
+	}
+}
+
+// Every kind that the platform documents is read with its corp, customer and time.
+func TestReadCallback(t *testing.T) {
+	at := time.Unix(1348831860, 0)
+	for plain, want := range map[string]wecom.Callback{
+		`<xml><ToUserName>ww1</ToUserName><CreateTime>1348831860</CreateTime><MsgType>event</MsgType><Event>kf_msg_or_event</Event><Token>ENC</Token><OpenKfId>wk1</OpenKfId></xml>`: {
+			Kind: "kf_msg_or_event", Corp: "ww1", At: at},
+		`<xml><ToUserName><![CDATA[ww1]]></ToUserName><FromUserName>sys</FromUserName><CreateTime>1348831860</CreateTime><MsgType>event</MsgType><Event>change_external_contact</Event><ChangeType>add_external_contact</ChangeType><UserID>zhang</UserID><ExternalUserID>wmA</ExternalUserID><WelcomeCode>W1</WelcomeCode></xml>`: {
+			Kind: "change_external_contact.add_external_contact", Corp: "ww1", Customer: "wmA", Member: "zhang", WelcomeCode: "W1", At: at},
+		`<xml><SuiteId>ww4</SuiteId><AuthCorpId>ww2</AuthCorpId><InfoType>customer_acquisition</InfoType><TimeStamp>1348831860</TimeStamp><ChangeType>customer_start_chat</ChangeType><UserID>zhang</UserID><ExternalUserID>wmB</ExternalUserID></xml>`: {
+			Kind: "customer_acquisition.customer_start_chat", Corp: "ww2", Customer: "wmB", Member: "zhang", At: at},
+		`<xml><SuiteId>ww4</SuiteId><InfoType>suite_ticket</InfoType><TimeStamp>1348831860</TimeStamp><SuiteTicket>T</SuiteTicket></xml>`: {
+			Kind: "suite_ticket", At: at},
+		`<xml><ToUserName>ww1</ToUserName><FromUserName>zhang</FromUserName><CreateTime>1348831860</CreateTime><MsgType>text</MsgType><Content>a &lt; b</Content></xml>`: {
+			Kind: "message.text", Corp: "ww1", At: at},
+		`{"msgid":"1","aibotid":"A","chattype":"group","from":{"userid":"U"},"msgtype":"text","text":{"content":"hi"}}`:              {Kind: "robot.text"},
+		`{"msgid":"1","aibotid":"A","create_time":1348831860,"msgtype":"event","event":{"eventtype":"enter_chat"}}`:                  {Kind: "robot.event.enter_chat", At: at},
+		`{"ToUserName":"ww1","CreateTime":1348831860,"MsgType":"event","Event":"change_external_chat","ChangeType":"update"}`:        {Kind: "change_external_chat.update", Corp: "ww1", At: at},
+		`<xml><ToUserName>ww1</ToUserName><CreateTime>1348831860</CreateTime><MsgType>event</MsgType><Event>brand_new</Event></xml>`: {Kind: "brand_new", Corp: "ww1", At: at},
+	} {
+		if got, err := wecom.ReadCallback([]byte(plain)); err != nil || got != want {
+			t.Errorf("%s\n got %+v, %v\nwant %+v", plain, got, err, want)
+		}
+	}
+	for _, plain := range []string{
+		"", "hello", "<xml/>", `{"a":1}`, `<xml><MsgType>event</MsgType></xml>`, `<xml><Event>a</Event><Event>b</Event><MsgType>event</MsgType></xml>`,
+		`<xml><MsgType>event</MsgType><Event>change_external_contact</Event><ExternalUserID>` + strings.Repeat("w", 129) + `</ExternalUserID></xml>`,
+	} {
+		if got, err := wecom.ReadCallback([]byte(plain)); err == nil {
+			t.Errorf("%s is read as %+v", plain, got)
+		}
+	}
+}
+
+// What opens a window is a customer's own message and nothing else.
+func TestMessageKinds(t *testing.T) {
+	want := []string{"customer_acquisition.customer_start_chat", "customer_acquisition.message_from_customer", "kf_message"}
+	if got := wecom.MessageKinds(); !slices.Equal(got, want) {
+		t.Errorf("messages are %v", got)
+	}
+}
