@@ -136,10 +136,10 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	s := readiness{Ready: !a.Draining(), Stop: a.Draining(), Redis: "down", History: "unknown"}
 	if a.Store.Up() {
 		s.Redis = "up"
-		if since, err := a.Windows.Since(r.Context()); err == nil {
-			s.Since, s.History = stamp(since), "complete"
-			if a.Now().Before(since.Add(a.Windows.Length)) {
-				s.History = "incomplete"
+		if complete, since, err := a.Windows.Complete(r.Context(), ""); err == nil {
+			s.Since, s.History = stamp(since), "incomplete"
+			if complete {
+				s.History = "complete"
 			}
 		}
 	}

@@ -37,8 +37,14 @@ func parseKey(prefix, s string) (k Key, ok bool) {
 	if !ok || len(parts) != 3 {
 		return Key{}, false
 	}
+	return parseIDs(parts)
+}
+
+// parseIDs reads the three ids of a key.
+func parseIDs(parts []string) (Key, bool) {
 	ids := [3]string{}
 	for i, p := range parts {
+		var ok bool
 		if ids[i], ok = unescapeID(p); !ok {
 			return Key{}, false
 		}

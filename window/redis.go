@@ -90,6 +90,14 @@ local function write(kept)
   redis.call('HSET', KEYS[1], 'sent', table.concat(kept, ','))
 end
 local function text(n) return string.format('%.0f', n) end
+local function fill(kept, n, stamp, replies)
+  while n < replies do
+    while has(kept, text(stamp)) do stamp = stamp + 1 end
+    n = n + 1
+    kept[n] = text(stamp)
+  end
+  write(kept)
+end
 local h = redis.call('HMGET', KEYS[1], 'last', 'sent', 'shut')
 local last, sent, shut = tonumber(h[1] or nil), h[2] or '', tonumber(h[3] or nil)
 local from = last and (last - last % 1000 + 1000)
@@ -132,15 +140,21 @@ return 1`)
 	useUpScript = redis.NewScript(luaCount + `
 if last ~= tonumber(ARGV[1]) then return 0 end
 local kept, n = count(sent, from)
-local stamp = math.max(tonumber(ARGV[2]), from)
-while n < tonumber(ARGV[3]) do
-  while has(kept, text(stamp)) do stamp = stamp + 1 end
-  n = n + 1
-  kept[n] = text(stamp)
-end
-write(kept)
+fill(kept, n, math.max(tonumber(ARGV[2]), from), tonumber(ARGV[3]))
 return 1`)
 
+	// correct: ARGV the latest last that the word is about, replies (0: shut instead).
+	correctScript = redis.NewScript(luaCount + `
+if not last or last > tonumber(ARGV[1]) then return 0 end
+local replies = tonumber(ARGV[2])
+if replies == 0 then
+  if shut and shut >= last then return 0 end
+  redis.call('HSET', KEYS[1], 'shut', text(last))
+  return 1
+end
+local kept, n = count(sent, from)
+fill(kept, n, from, replies)
+return 1`)
 	// close: ARGV last.
 	closeScript = redis.NewScript(luaCount + `
 if not last or (shut and shut >= tonumber(ARGV[1])) then return 0 end
@@ -215,7 +229,7 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	}
 	if r[0] < 0 {
 		s.memory.forget(key)
-		return s.nothing(ctx, now)
+		return s.nothing(ctx, k.Corp)
 	}
 	a := Answer{State: State(r[0]), Last: time.UnixMilli(r[1]), Left: int(r[3]), stamp: r[2]}
 	s.note(key, a, now)
@@ -234,7 +248,7 @@ func (s *Store) Peek(ctx context.Context, k Key) Answer {
 	}
 	if w.Last == 0 {
 		s.memory.forget(key)
-		return s.nothing(ctx, now)
+		return s.nothing(ctx, k.Corp)
 	}
 	a := Answer{State: w.Judge(now, s.Length, s.Replies), Last: time.UnixMilli(w.Last), Left: w.Left(s.Replies)}
 	s.note(key, a, now)
@@ -284,12 +298,12 @@ func (s *Store) remembered(key string, now int64) Answer {
 }
 
 // nothing is the answer for a customer without a record: closed if records reach back far enough.
-func (s *Store) nothing(ctx context.Context, now int64) Answer {
-	since, err := s.Since(ctx)
+func (s *Store) nothing(ctx context.Context, corp string) Answer {
+	complete, _, err := s.Complete(ctx, corp)
 	switch {
 	case err != nil:
 		return Answer{State: Unavailable, Left: -1}
-	case now < since.Add(s.Length).UnixMilli():
+	case !complete:
 		return Answer{State: Incomplete, Left: -1}
 	}
 	return Answer{State: Closed}
@@ -329,38 +343,42 @@ func (s *Store) Settle(ctx context.Context, k Key, a Answer, o Outcome) error {
 	return nil
 }
 
-// Since is when the recording of messages began, without a gap up to now. If Redis has none it begins
-// now: it is new, or has lost its state.
-func (s *Store) Since(ctx context.Context) (time.Time, error) {
-	now := s.Now()
-	if s.gap.Load() {
-		if err := s.MarkGap(ctx); err != nil {
-			return time.Time{}, err
+// lateBy is how long before an event the reply may have gone out that the event tells of. A message that
+// the customer wrote within it may be newer than the reply, so the event says nothing of its window.
+const lateBy = time.Minute
+
+// Correct does what WeCom says later, in an event of the time given, of a reply of k that it had taken:
+// UsedUp or Closing.
+func (s *Store) Correct(ctx context.Context, k Key, at time.Time, o Outcome) error {
+	replies := 0
+	if o == UsedUp {
+		if replies = s.Replies; replies == 0 {
+			return nil // not counted
 		}
 	}
-	key := s.Prefix + "since"
-	text, err := s.rdb.Get(ctx, key).Result()
-	if errors.Is(err, redis.Nil) {
-		err = s.rdb.SetNX(ctx, key, now.UnixMilli(), 0).Err()
-		text = strconv.FormatInt(now.UnixMilli(), 10)
+	key := k.spell(s.Prefix)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	s.memory.forget(key)
+	if err := correctScript.Run(ctx, s.rdb, []string{key}, at.Add(-lateBy).UnixMilli(), replies).Err(); err != nil {
+		return fmt.Errorf("window: correct: %w", err)
 	}
-	if err != nil {
-		return time.Time{}, fmt.Errorf("window: since: %w", err)
-	}
-	ms, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return now, nil // not a time: it proves nothing
-	}
-	return time.UnixMilli(ms), nil
+	return nil
 }
 
-// MarkGap notes that messages were missed: from now on a missing window proves nothing for a while. If
-// Redis does not take the note now, Since tries again before it answers.
-func (s *Store) MarkGap(ctx context.Context) error {
-	s.gap.Store(true)
-	if err := s.rdb.Set(ctx, s.Prefix+"since", s.Now().UnixMilli(), 0).Err(); err != nil {
-		return fmt.Errorf("window: mark gap: %w", err)
+// Close shuts the window of k as it stands, until the customer writes again. found is false if nothing
+// is on record.
+func (s *Store) Close(ctx context.Context, k Key) (found bool, err error) {
+	key := k.spell(s.Prefix)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	s.memory.forget(key)
+	w, err := s.read(ctx, key)
+	if err != nil || w.Last == 0 {
+		return false, err
 	}
-	s.gap.Store(false)
-	return nil
+	if err := closeScript.Run(ctx, s.rdb, []string{key}, w.Last).Err(); err != nil {
+		return true, fmt.Errorf("window: close: %w", err)
+	}
+	return true, nil
 }

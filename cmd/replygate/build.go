@@ -91,7 +91,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	g.windows = window.NewStore(g.store.UniversalClient, window.Settings{
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now,
 	})
-	if _, err := g.windows.Since(ctx); err != nil {
+	if _, err := g.windows.Since(ctx, ""); err != nil {
 		g.log.Warn("records begin once redis is back", zap.Error(err))
 	}
 	registry := prometheus.NewRegistry()

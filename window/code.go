@@ -1,0 +1,148 @@
+package window
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Code is whom a one-time code of WeCom stands for, and until when.
+type Code struct {
+	Key      Key
+	Kind     CodeKind
+	Deadline time.Time // from then on WeCom takes it no more
+}
+
+// CodeKind is what gave the code out.
+type CodeKind string
+
+// The kinds of codes.
+const (
+	EnterSession  CodeKind = "enter_session"  // the customer opened the chat; 20 s
+	SessionTaken  CodeKind = "session_taken"  // a servicer took the customer from the queue; 48 h
+	SessionEnded  CodeKind = "session_ended"  // the session ended; 20 s
+	ToQueue       CodeKind = "to_queue"       // the bot put the customer into the queue; 48 h
+	ToServicer    CodeKind = "to_servicer"    // the bot gave the customer to a servicer; 48 h
+	ToEnd         CodeKind = "to_end"         // the bot ended the session; 20 s
+	CustomerAdded CodeKind = "customer_added" // a member and the customer became contacts; 20 s
+)
+
+// keepCode is how long a code stays on record. It is the longest life of any, so that one that comes
+// again in a replayed page is known to be used, or past its deadline.
+const keepCode = 48 * time.Hour
+
+// LearntCode is a code as it became known.
+type LearntCode struct {
+	Code
+	Text string
+}
+
+// CodeState is what is known of a code.
+type CodeState uint8
+
+// The states of a code. The zero CodeState lets nothing through.
+const (
+	CodeUnknown     CodeState = iota // it was never seen, or belongs to another corp
+	CodeUsed                         // a message went out with it already
+	CodeTaken                        // it was fresh, and is marked as used now
+	CodeUnavailable                  // Redis is away
+)
+
+// CodeAnswer is what is known of a code.
+type CodeAnswer struct {
+	State CodeState
+	Code  Code // unless unknown or unavailable
+	key   string
+}
+
+var (
+	// take: ARGV the beginning of what is on record of the corp's codes. Returns state and record.
+	takeScript = redis.NewScript(`
+local v = redis.call('GET', KEYS[1])
+if not v or string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then return {0, ''} end
+if string.sub(v, -5) == ':used' then return {1, string.sub(v, 1, -6)} end
+redis.call('SET', KEYS[1], v .. ':used', 'KEEPTTL')
+return {2, v}`)
+	giveBackScript = redis.NewScript(`
+local v = redis.call('GET', KEYS[1])
+if v and string.sub(v, -5) == ':used' then redis.call('SET', KEYS[1], string.sub(v, 1, -6), 'KEEPTTL') end
+return 1`)
+)
+
+// LearnCodes notes whom codes stand for. What is known already stays, so that a replay frees no used code.
+func (s *Store) LearnCodes(ctx context.Context, codes []LearntCode) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	p := s.rdb.Pipeline()
+	for _, c := range codes {
+		p.SetNX(ctx, s.codeKey(c.Text), c.spell(), keepCode)
+	}
+	if _, err := p.Exec(ctx); err != nil {
+		return fmt.Errorf("window: learn codes: %w", err)
+	}
+	return nil
+}
+
+// TakeCode asks whom a code of the corp stands for and marks it as used, in one step. It never fails: an
+// answer that Redis does not give is a CodeState. One in the state CodeTaken is given to GiveBackCode if
+// WeCom certainly did not take the message.
+func (s *Store) TakeCode(ctx context.Context, corp, code string) CodeAnswer {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	key := s.codeKey(code)
+	r, err := takeScript.Run(ctx, s.rdb, []string{key}, string(appendID(nil, corp))+":").Slice()
+	if err != nil || len(r) != 2 {
+		return CodeAnswer{State: CodeUnavailable}
+	}
+	state, _ := r[0].(int64)
+	record, _ := r[1].(string)
+	c, ok := parseCode(record)
+	if !ok {
+		return CodeAnswer{State: CodeUnknown}
+	}
+	return CodeAnswer{State: CodeState(state), Code: c, key: key}
+}
+
+// GiveBackCode makes a taken code fresh again.
+func (s *Store) GiveBackCode(ctx context.Context, a CodeAnswer) error {
+	if a.State != CodeTaken {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	if err := giveBackScript.Run(ctx, s.rdb, []string{a.key}).Err(); err != nil {
+		return fmt.Errorf("window: give back code: %w", err)
+	}
+	return nil
+}
+
+// codeKey names a code in Redis by its hash: a code is as good as a message.
+func (s *Store) codeKey(code string) string {
+	h := sha256.Sum256([]byte(code))
+	return s.Prefix + "code:" + hex.EncodeToString(h[:])
+}
+
+// spell is what stands in Redis of a code: corp:channel:customer:kind:deadline, the deadline in unix ms.
+func (c Code) spell() string {
+	b := appendID(nil, c.Key.Corp)
+	b = appendID(append(b, ':'), c.Key.Channel)
+	b = appendID(append(b, ':'), c.Key.Customer)
+	b = append(append(b, ':'), c.Kind...)
+	return string(strconv.AppendInt(append(b, ':'), c.Deadline.UnixMilli(), 10))
+}
+
+func parseCode(s string) (Code, bool) {
+	parts := strings.Split(s, ":")
+	if len(parts) != 5 {
+		return Code{}, false
+	}
+	k, ok := parseIDs(parts[:3])
+	deadline, err := strconv.ParseInt(parts[4], 10, 64)
+	return Code{Key: k, Kind: CodeKind(parts[3]), Deadline: time.UnixMilli(deadline)}, ok && err == nil
+}

@@ -1,0 +1,157 @@
+package window_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"replygate/window"
+)
+
+func (b *bench) learns(text string, c window.Code) {
+	b.Helper()
+	if err := b.LearnCodes(b.Context(), []window.LearntCode{{Code: c, Text: text}}); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bench) takes(corp, text string, want window.CodeState) window.CodeAnswer {
+	b.Helper()
+	a := b.TakeCode(b.Context(), corp, text)
+	if a.State != want {
+		b.Fatalf("TakeCode(%s, %s) = state %d, want %d", corp, text, a.State, want)
+	}
+	return a
+}
+
+func TestCodeIsTakenOnce(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		odd := window.Code{Key: window.Key{Corp: "ww1", Channel: "wk:1", Customer: "wm:used"}, Kind: window.EnterSession, Deadline: b.clock.Now().Add(20 * time.Second)}
+		b.takes("ww1", "CODE", window.CodeUnknown)
+		b.learns("CODE", odd)
+		b.takes("ww", "CODE", window.CodeUnknown) // another corp's
+		b.takes("ww1:wk", "CODE", window.CodeUnknown)
+		a := b.takes("ww1", "CODE", window.CodeTaken)
+		if a.Code != odd {
+			b.Fatalf("the code is %+v, want %+v", a.Code, odd)
+		}
+		b.learns("CODE", odd) // a replay frees nothing
+		if again := b.takes("ww1", "CODE", window.CodeUsed); again.Code != odd {
+			b.Fatalf("the used code is %+v", again.Code)
+		}
+		if err := b.GiveBackCode(b.Context(), a); err != nil {
+			b.Fatal(err)
+		}
+		b.takes("ww1", "CODE", window.CodeTaken)
+	})
+}
+
+// Of many gateways that try at once one takes the code.
+func TestCodeRace(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		b.learns("RACE", window.Code{Key: li, Kind: window.ToQueue, Deadline: b.clock.Now().Add(time.Hour)})
+		var taken atomic.Int32
+		var all sync.WaitGroup
+		for range 16 {
+			all.Go(func() {
+				if b.TakeCode(b.Context(), "ww1", "RACE").State == window.CodeTaken {
+					taken.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if taken.Load() != 1 {
+			b.Fatalf("taken %d times", taken.Load())
+		}
+	})
+}
+
+// What WeCom says later corrects the window of the message that the reply answered, no later one.
+func TestLateTruth(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		correct := func(at time.Time, o window.Outcome) {
+			b.Helper()
+			if err := b.Correct(b.Context(), li, at, o); err != nil {
+				b.Fatal(err)
+			}
+		}
+		peek := func(want window.State) {
+			b.Helper()
+			if a := b.Peek(b.Context(), li); a.State != want {
+				b.Fatalf("state %d, want %d", a.State, want)
+			}
+		}
+		at := b.clock.Now()
+		b.clock.Advance(time.Hour)
+		correct(at.Add(time.Hour), window.Closing) // nothing on record: nothing to correct
+		b.wrote(li, at)
+		correct(at.Add(59*time.Second), window.Closing) // may be about an older message
+		peek(window.Open)
+		correct(at.Add(2*time.Minute), window.UsedUp)
+		peek(window.Full)
+		b.wrote(li, at.Add(time.Minute))
+		peek(window.Open)
+		correct(at.Add(2*time.Minute), window.UsedUp) // replayed: a message of 12:01 and an event of 12:02
+		peek(window.Full)
+		b.wrote(li, at.Add(3*time.Minute))
+		peek(window.Open)
+		correct(at.Add(2*time.Minute), window.Closing)
+		peek(window.Open)
+		correct(at.Add(5*time.Minute), window.Closing)
+		peek(window.Shut)
+		b.wrote(li, at.Add(3*time.Minute)) // replayed
+		peek(window.Shut)
+		b.wrote(li, at.Add(6*time.Minute))
+		peek(window.Open)
+	})
+}
+
+func TestOperatorClosesAndOpens(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		if found, err := b.Close(b.Context(), li); found || err != nil {
+			b.Fatalf("closed a window that there is not: %v, %v", found, err)
+		}
+		at := b.clock.Now()
+		b.wrote(li, at)
+		b.wants(li, window.Open, 4)
+		if found, err := b.Close(b.Context(), li); !found || err != nil {
+			b.Fatalf("Close = %v, %v", found, err)
+		}
+		b.wants(li, window.Shut, 0)
+		b.clock.Advance(time.Second)
+		b.wrote(li, b.clock.Now())
+		b.wants(li, window.Open, 4)
+	})
+}
+
+// A backfill completes the records of its corp alone, and not over a gap.
+func TestBackfilled(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		complete := func(corp string, want bool) {
+			b.Helper()
+			if got, since, err := b.Complete(b.Context(), corp); got != want || err != nil {
+				b.Fatalf("%s: complete is %v since %v, %v", corp, got, since, err)
+			}
+		}
+		b.since(-time.Hour)
+		began := b.clock.Now()
+		if missed, err := b.Backfilled(b.Context(), "ww1", began.Add(-2*time.Hour)); !missed || err != nil {
+			b.Fatalf("a backfill from before the records: missed %v, %v", missed, err)
+		}
+		complete("ww1", false)
+		if missed, err := b.Backfilled(b.Context(), "ww1", began); missed || err != nil {
+			b.Fatalf("missed %v, %v", missed, err)
+		}
+		complete("ww1", true)
+		complete("ww2", false)
+		complete("", false)
+		b.wants(li, window.Closed, 0)
+		b.wants(window.Key{Corp: "ww2", Customer: "wm"}, window.Incomplete, -1)
+		b.clock.Advance(time.Minute)
+		if err := b.MarkGap(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		complete("ww1", false)
+	})
+}
