@@ -12,30 +12,32 @@ import (
 // Config is one configuration, complete: every key that the file and the environment left out has its
 // default.
 type Config struct {
-	Listen          Listen    `yaml:"listen"`
-	Admin           Admin     `yaml:"admin"`
-	Upstream        Upstream  `yaml:"upstream"`
-	Redis           Redis     `yaml:"redis"`
-	Window          Window    `yaml:"window"`
-	Accounts        []Account `yaml:"accounts"`
-	UnknownToken    string    `yaml:"unknown_token"`
-	UnlistedAccount string    `yaml:"unlisted_account"`
-	Policy          Policy    `yaml:"policy"`
-	Limits          Limits    `yaml:"limits"`
-	Log             Log       `yaml:"log"`
-	Shutdown        Shutdown  `yaml:"shutdown"`
+	Listen          Listen     `yaml:"listen"`
+	Admin           Admin      `yaml:"admin"`
+	Upstream        Upstream   `yaml:"upstream"`
+	Redis           Redis      `yaml:"redis"`
+	Window          Window     `yaml:"window"`
+	Accounts        []Account  `yaml:"accounts"`
+	Callbacks       []Callback `yaml:"callbacks"`
+	UnknownToken    string     `yaml:"unknown_token"`
+	UnlistedAccount string     `yaml:"unlisted_account"`
+	Policy          Policy     `yaml:"policy"`
+	Limits          Limits     `yaml:"limits"`
+	Log             Log        `yaml:"log"`
+	Shutdown        Shutdown   `yaml:"shutdown"`
 
 	where map[string]Position
 }
 
 // Listen are the addresses that the gateway listens on, host:port.
 type Listen struct {
-	API   string `yaml:"api"`
-	Admin string `yaml:"admin"`
-	TLS   TLS    `yaml:"tls"`
+	API      string `yaml:"api"`
+	Callback string `yaml:"callback"` // opened if there are callbacks
+	Admin    string `yaml:"admin"`
+	TLS      TLS    `yaml:"tls"`
 }
 
-// TLS is the certificate of the api listener; both or none.
+// TLS is the certificate of the api and the callback listener; both or none.
 type TLS struct {
 	CertFile string `yaml:"cert_file"`
 	KeyFile  string `yaml:"key_file"`
@@ -108,6 +110,16 @@ type Contacts struct {
 	Total *int `yaml:"total"` // nil: unknown
 }
 
+// Callback is one URL that WeCom calls.
+type Callback struct {
+	Path           string   `yaml:"path"`
+	Token          Secret   `yaml:"token"`
+	EncodingAESKey Secret   `yaml:"encoding_aes_key"`
+	ReceiveIDs     []string `yaml:"receive_ids"` // corp, suite or provider's corp ids; "" for robots
+	ForwardTo      string   `yaml:"forward_to"`  // the bot's URL; "": the gateway answers by itself
+	At             Position `yaml:"-"`
+}
+
 // What unknown_token, unlisted_account, policy.on_unsure and policy.cold_start may say.
 const (
 	Reauthenticate = "reauthenticate"
@@ -116,12 +128,25 @@ const (
 	Busy           = "busy"
 )
 
+// What policy.language may say.
+const (
+	English = "en"
+	Chinese = "zh"
+)
+
 // Policy is what a lapsed account may do.
 type Policy struct {
 	Ruleset   string `yaml:"ruleset"`
 	OnUnsure  string `yaml:"on_unsure"`
 	ColdStart string `yaml:"cold_start"`
+	Language  string `yaml:"language"` // of refusals
 	Rules     []Rule `yaml:"rules"`
+}
+
+// RuleSet is a rule set as it stands in its file.
+type RuleSet struct {
+	Opens []Word `yaml:"opens"` // the kinds of customers' messages that open a window
+	Rules []Rule `yaml:"rules"`
 }
 
 // Rule is one rule as it stands in a file; package policy gives its words their meaning.
@@ -175,13 +200,13 @@ type Shutdown struct {
 // Default is the configuration of an empty file. It lacks an account, so it is not valid by itself.
 func Default() Config {
 	return Config{
-		Listen:          Listen{API: "127.0.0.1:8080", Admin: "127.0.0.1:9090"},
+		Listen:          Listen{API: "127.0.0.1:8080", Callback: "127.0.0.1:8081", Admin: "127.0.0.1:9090"},
 		Upstream:        Upstream{URL: "https://qyapi.weixin.qq.com", Timeout: 30 * time.Second},
 		Redis:           Redis{Mode: RedisEmbedded, Addrs: []string{"127.0.0.1:6379"}, Timeout: 300 * time.Millisecond, Snapshot: "replygate.snapshot", Prefix: "rg:"},
 		Window:          Window{Length: 48 * time.Hour, Replies: 5},
 		UnknownToken:    Reauthenticate,
 		UnlistedAccount: Refuse,
-		Policy:          Policy{Ruleset: "reply-only-2024", OnUnsure: Busy, ColdStart: Pass},
+		Policy:          Policy{Ruleset: "reply-only-2024", OnUnsure: Busy, ColdStart: Pass, Language: English},
 		Limits:          Limits{JudgedBody: 1 << 20, StreamedBody: 128 << 20, ReadAnswer: 64 << 20},
 		Log:             Log{Level: "info", Format: "json", Decisions: "stdout"},
 		Shutdown:        Shutdown{LameDuck: 2 * time.Second, Grace: 8 * time.Second},

@@ -59,16 +59,14 @@ func Parse(file string, data []byte) (*Config, error) {
 	return &c, nil
 }
 
-// ParseRules reads a rule set: a YAML file with the one key rules.
-func ParseRules(file string, data []byte) ([]Rule, error) {
-	var set struct {
-		Rules []Rule `yaml:"rules"`
-	}
+// ParseRuleSet reads a rule set; file is its name in mistakes.
+func ParseRuleSet(file string, data []byte) (RuleSet, error) {
+	var set RuleSet
 	d := &decoder{file: file, scalars: map[string]Word{}, where: map[string]Position{}}
 	if root, ok := d.document(data); ok {
 		d.walk(root, reflect.ValueOf(&set).Elem(), "")
 	}
-	return set.Rules, d.mistakes.Err()
+	return set, d.mistakes.Err()
 }
 
 // decoder turns YAML nodes into a configuration and collects what is wrong with them.

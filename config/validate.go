@@ -23,9 +23,11 @@ func validate(c *Config, d *decoder) {
 	v.redis(c)
 	v.window(c)
 	v.accounts(c)
+	v.callbacks(c)
 	v.oneOf("unlisted_account", c.UnlistedAccount, Refuse, Pass)
 	v.oneOf("policy.on_unsure", c.Policy.OnUnsure, Busy, Pass)
 	v.oneOf("policy.cold_start", c.Policy.ColdStart, Pass, Refuse)
+	v.oneOf("policy.language", c.Policy.Language, English, Chinese)
 	v.unknownToken(c)
 	v.limits(c)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
@@ -56,8 +58,11 @@ func (v validator) oneOf(path, value string, known ...string) {
 func (v validator) listen(c *Config) {
 	v.address("listen.api", c.Listen.API)
 	v.address("listen.admin", c.Listen.Admin)
-	if c.Listen.API == c.Listen.Admin && !strings.HasSuffix(c.Listen.API, ":0") {
-		v.wrong("listen.admin", "listen.admin is the same address as listen.api", "give it a port of its own")
+	v.apart("listen.admin", c.Listen.Admin, "listen.api", c.Listen.API)
+	if len(c.Callbacks) > 0 {
+		v.address("listen.callback", c.Listen.Callback)
+		v.apart("listen.callback", c.Listen.Callback, "listen.api", c.Listen.API)
+		v.apart("listen.callback", c.Listen.Callback, "listen.admin", c.Listen.Admin)
 	}
 	if (c.Listen.TLS.CertFile == "") != (c.Listen.TLS.KeyFile == "") {
 		v.wrong("listen.tls", "listen.tls has only one of cert_file and key_file", "give both, or none for plain HTTP")
@@ -66,6 +71,13 @@ func (v validator) listen(c *Config) {
 	if !Loopback(c.Listen.Admin) && !keys {
 		v.wrong("listen.admin", "listen.admin is reachable from elsewhere without keys",
 			"use a loopback address, or set admin.read_key, admin.change_key and admin.metrics_key")
+	}
+}
+
+// apart finds two listeners on one address.
+func (v validator) apart(path, address, otherPath, other string) {
+	if address == other && !strings.HasSuffix(address, ":0") {
+		v.wrong(path, path+" is the same address as "+otherPath, "give it a port of its own")
 	}
 }
 
@@ -186,6 +198,46 @@ func (v validator) account(a *Account, path string) {
 	}
 	if a.Contacts.Free < 0 || a.Contacts.Total != nil && *a.Contacts.Total < 0 {
 		v.wrong(path+".contacts", "a number of contacts is negative", "write 0 or more")
+	}
+}
+
+var (
+	callbackPath = regexp.MustCompile(`^/[A-Za-z0-9_./-]*$`)
+	aesKey       = regexp.MustCompile(`^[A-Za-z0-9+/]{43}$`)
+)
+
+func (v validator) callbacks(c *Config) {
+	first := map[string]Position{}
+	for i, cb := range c.Callbacks {
+		path := fmt.Sprintf("callbacks[%d]", i)
+		if !callbackPath.MatchString(cb.Path) || strings.Contains(cb.Path, "//") || strings.Contains(cb.Path, "/.") {
+			v.wrong(path+".path", fmt.Sprintf("%s.path cannot be %q", path, cb.Path), "write the path of the URL that WeCom's console has, like /callback/acme")
+		}
+		if at, twice := first[cb.Path]; twice {
+			v.wrong(path+".path", fmt.Sprintf("callback %s stands twice", cb.Path), fmt.Sprintf("it is already in line %d; give each a path of its own", at.Line))
+		}
+		first[cb.Path] = v.d.where[path+".path"]
+		if cb.Token == "" {
+			v.wrong(path+".token", path+".token is missing", "take it from the callback's page in WeCom's console, or name a file as token_file")
+		}
+		if !aesKey.MatchString(cb.EncodingAESKey.Reveal()) {
+			v.wrong(path+".encoding_aes_key", path+".encoding_aes_key is not an EncodingAESKey", "it is 43 letters and digits, on the callback's page in WeCom's console")
+		}
+		if len(cb.ReceiveIDs) == 0 {
+			v.wrong(path+".receive_ids", path+".receive_ids is missing", `list the corp id of an own app, the suite id and provider's corp id of a third party's, or "" for a robot`)
+		}
+		v.forwardTo(path+".forward_to", cb.ForwardTo)
+	}
+}
+
+func (v validator) forwardTo(path, value string) {
+	u, err := url.Parse(value)
+	switch {
+	case value == "":
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		v.wrong(path, path+" is not a URL", "write http:// or https://, a host and a path, like http://127.0.0.1:9000/wecom")
+	case u.RawQuery != "" || u.User != nil || u.Fragment != "":
+		v.wrong(path, path+" has more than a host and a path", "leave out query, user and fragment: the query comes from WeCom")
 	}
 }
 

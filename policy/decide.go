@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"replygate/account"
@@ -16,6 +17,8 @@ type Engine struct {
 	busy      bool // answer unsure with -1, else let it pass
 	coldStart Verdict
 	length    time.Duration
+	chinese   bool // the language of refusals, else English
+	opens     map[string]bool
 }
 
 // New compiles the policy of a configuration. The error holds every config.Mistake found; file is the
@@ -27,6 +30,7 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 		busy:      c.Policy.OnUnsure == config.Busy,
 		coldStart: Pass,
 		length:    c.Window.Length,
+		chinese:   c.Policy.Language == config.Chinese,
 	}
 	if c.Policy.ColdStart == config.Refuse {
 		e.coldStart = Refuse
@@ -35,22 +39,38 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 	if err != nil {
 		own.wrong(c.Where("policy.ruleset"), err.Error(), "")
 	}
-	e.rules = append(e.rules, shipped...)
+	e.rules = append(e.rules, shipped.rules...)
+	e.opens = shipped.opens
 	return e, own.mistakes.Err()
 }
 
-func compileRuleSet(name string) ([]*Rule, error) {
+// Opens tells whether a customer's message that became known by that kind opens a window.
+func (p *Engine) Opens(kind string) bool { return p.opens[kind] }
+
+// ruleSet is a rule set, compiled.
+type ruleSet struct {
+	rules []*Rule
+	opens map[string]bool // the kinds of wecom's callbacks, and kf_message
+}
+
+func compileRuleSet(name string) (ruleSet, error) {
 	data, err := RuleSet(name)
 	if err != nil {
-		return nil, err
+		return ruleSet{}, err
 	}
-	rules, err := config.ParseRules(name+".yaml", data)
+	file, err := config.ParseRuleSet(name+".yaml", data)
 	if err != nil {
-		return nil, err
+		return ruleSet{}, err
 	}
 	c := compiler{file: name + ".yaml"}
-	compiled := c.rules(rules)
-	return compiled, c.mistakes.Err()
+	set := ruleSet{rules: c.rules(file.Rules), opens: map[string]bool{}}
+	for _, w := range file.Opens {
+		if !slices.Contains(wecom.MessageKinds(), w.Text) {
+			c.wrong(w.At, fmt.Sprintf("%q is not a message of a customer", w.Text), config.DidYouMean(w.Text, wecom.MessageKinds()))
+		}
+		set.opens[w.Text] = true
+	}
+	return set, c.mistakes.Err()
 }
 
 // Need is what a decision needs to know of a call besides who calls which endpoint.
@@ -141,12 +161,26 @@ type Decision struct {
 	Left       int              // replies left after this one; -1 if unknown or not counted
 }
 
-// Decide judges a call by the rule that Match gave, and for a rule that asks for windows by the answer
-// of each recipient, in the order of the call's customers.
-func (p *Engine) Decide(c Call, rule *Rule, capability wecom.Capability, answers []window.Answer) Decision {
+// Evidence is what was found out about the recipients of a call that a rule lets go to open windows.
+type Evidence struct {
+	Windows []window.Answer   // of each customer, in the order of the call; of a code, its customer's
+	Code    window.CodeAnswer // of a call that answers an event by its code
+}
+
+// Asks tells what a decision by this rule depends on: the windows of the call's customers, or its code.
+func (p *Engine) Asks(c Call, rule *Rule) (windows, code bool) {
+	if rule == nil || rule.Action != ActionReply {
+		return false, false
+	}
+	code = c.Facts.Code != ""
+	return !code && !c.Facts.Implicit && len(c.Facts.Groups) == 0, code
+}
+
+// Decide judges a call by the rule that Match gave, and for what that rule Asks by the evidence.
+func (p *Engine) Decide(c Call, rule *Rule, capability wecom.Capability, found Evidence) Decision {
 	d := Decision{Capability: capability, Left: -1}
 	if rule == nil {
-		return p.refuse(d, NoRule, rule, wecom.CodeNoPermission, "no rule is about this call; the operator must add one")
+		return p.refuse(d, NoRule, rule, wecom.CodeNoPermission, p.say(textNoRule))
 	}
 	d.Rule = rule.Name
 	switch rule.Action {
@@ -154,7 +188,7 @@ func (p *Engine) Decide(c Call, rule *Rule, capability wecom.Capability, answers
 		d.Verdict, d.Reason, d.Go = Pass, RulePass, true
 		return d
 	case ActionReply:
-		return p.decideReply(d, c, rule, answers)
+		return p.decideReply(d, c, rule, found)
 	}
 	return p.refuse(d, RuleRefuse, rule, wecom.CodeNoPermission, p.interfaceText(c, capability))
 }
@@ -162,32 +196,61 @@ func (p *Engine) Decide(c Call, rule *Rule, capability wecom.Capability, answers
 // interfaceText says why an interface is refused and what to do.
 func (p *Engine) interfaceText(c Call, capability wecom.Capability) string {
 	if c.Who.Standing != account.Lapsed {
-		return fmt.Sprintf("a rule refuses this interface (%s: %s); ask the operator of the gateway", capability, c.Endpoint.Meaning)
+		return p.say(textByRule, capability, c.Endpoint.Meaning)
 	}
-	return fmt.Sprintf("the account's subscription has lapsed, and this interface (%s: %s) is not open to it; renew the subscription, or reply to customers within %s of their message",
-		capability, c.Endpoint.Meaning, hours(p.length))
+	return p.say(textLapsed, capability, c.Endpoint.Meaning, p.span(p.length))
 }
 
 // decideReply judges a call that only goes to customers with an open window.
-func (p *Engine) decideReply(d Decision, c Call, rule *Rule, answers []window.Answer) Decision {
+func (p *Engine) decideReply(d Decision, c Call, rule *Rule, found Evidence) Decision {
 	switch {
 	case c.Facts.Code != "":
-		return p.refuse(d, CodeUnknown, rule, wecom.CodeReplyWindow,
-			"the gateway never saw where this code comes from; codes count only if their event passed through it")
+		return p.byCode(d, c, rule, found)
 	case c.Facts.Implicit || len(c.Facts.Groups) > 0:
-		return p.refuse(d, RecipientsImplicit, rule, wecom.CodeNoPermission,
-			"the call reaches customers that it does not name one by one; name each, and only those who wrote within "+hours(p.length))
-	case len(answers) == 0:
-		return p.refuse(d, RecipientsMissing, rule, wecom.CodeParameter, "the call names no customer; give the one it replies to")
+		return p.refuse(d, RecipientsImplicit, rule, wecom.CodeNoPermission, p.say(textImplicit, p.span(p.length)))
+	case len(found.Windows) == 0:
+		return p.refuse(d, RecipientsMissing, rule, wecom.CodeParameter, p.say(textNobody))
 	}
-	worst := answers[0]
-	for _, a := range answers[1:] {
+	worst := found.Windows[0]
+	for _, a := range found.Windows[1:] {
 		if severity[a.State] > severity[worst.State] {
 			worst = a
 		}
 	}
 	d.Closes, d.Left = worst.Closes(p.length), worst.Left
 	return p.byWindow(d, c, rule, worst)
+}
+
+// byCode judges a call that answers an event by its one-time code. It may go while the code is live if the
+// customer opened the chat, else while the customer's window is open. It is not one of the counted replies.
+func (p *Engine) byCode(d Decision, c Call, rule *Rule, found Evidence) Decision {
+	code := found.Code.Code
+	switch found.Code.State {
+	case window.CodeUnavailable:
+		return p.unsure(d, StoreUnavailable, p.say(textStoreDown))
+	case window.CodeUnknown:
+		return p.refuse(d, CodeUnknown, rule, wecom.CodeReplyWindow, p.say(textCodeUnknown))
+	case window.CodeUsed:
+		return p.refuse(d, CodeUsed, rule, wecom.CodeReplyWindow, p.say(textCodeUsed))
+	}
+	if code.Kind == string(wecom.EnterSession) && c.At.Before(code.Deadline) {
+		d.Verdict, d.Reason, d.Go = Pass, CodeLive, true
+		return d
+	}
+	w := window.Answer{State: window.Unavailable}
+	if len(found.Windows) == 1 {
+		w = found.Windows[0]
+	}
+	d.Closes = w.Closes(p.length)
+	switch w.State {
+	case window.Full:
+		w.State = window.Open
+	case window.Closed, window.Shut:
+		if code.Kind == string(wecom.EnterSession) {
+			return p.refuse(d, CodeExpired, rule, wecom.CodeReplyWindow, p.say(textCodeExpired, instant(code.Deadline)))
+		}
+	}
+	return p.byWindow(d, c, rule, w)
 }
 
 // severity orders states: the recipient with the highest decides a call with several.
@@ -207,31 +270,26 @@ func (p *Engine) byWindow(d Decision, c Call, rule *Rule, a window.Answer) Decis
 	case window.Incomplete:
 		return p.coldStartDecides(d, c, rule)
 	case window.Unavailable:
-		return p.unsure(d, StoreUnavailable, "the gateway cannot see the customer's window just now; nothing was sent, try again")
+		return p.unsure(d, StoreUnavailable, p.say(textStoreDown))
 	case window.Full:
-		return p.refuse(d, RepliesUsedUp, rule, wecom.CodeReplyCount, fmt.Sprintf(
-			"as many replies as WeCom allows were sent since the customer's message of %s; wait for the next message", instant(a.Last)))
+		return p.refuse(d, RepliesUsedUp, rule, wecom.CodeReplyCount, p.say(textUsedUp, instant(a.Last)))
 	case window.Shut:
-		return p.refuse(d, WindowShut, rule, wecom.CodeReplyWindow, fmt.Sprintf(
-			"WeCom said that the window of the customer's message of %s is shut; wait for the next message", instant(a.Last)))
+		return p.refuse(d, WindowShut, rule, wecom.CodeReplyWindow, p.say(textShut, instant(a.Last)))
 	}
 	if a.Last.IsZero() {
-		return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, fmt.Sprintf(
-			"the customer has not written within %s; wait for a message, replies are open for that long after it", hours(p.length)))
+		return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.say(textNeverWrote, p.span(p.length)))
 	}
-	return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, fmt.Sprintf(
-		"the customer's last message is of %s and the window closed at %s; wait for the next message", instant(a.Last), instant(d.Closes)))
+	return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.say(textClosed, instant(a.Last), instant(a.Closes(p.length))))
 }
 
 // coldStartDecides judges a reply to a customer without a record while records do not reach back far
 // enough. WeCom itself still enforces the window of kf, so policy.cold_start may let those pass.
 func (p *Engine) coldStartDecides(d Decision, c Call, rule *Rule) Decision {
 	if c.Endpoint.Capability != wecom.KfReply {
-		return p.unsure(d, HistoryIncomplete, "the gateway has not recorded messages for long enough to know; nothing was sent")
+		return p.unsure(d, HistoryIncomplete, p.say(textHistory))
 	}
 	if p.coldStart == Refuse {
-		return p.refuse(d, HistoryIncomplete, rule, wecom.CodeReplyWindow, fmt.Sprintf(
-			"the gateway has seen no message of the customer, and has not recorded for %s yet; policy.cold_start is refuse", hours(p.length)))
+		return p.refuse(d, HistoryIncomplete, rule, wecom.CodeReplyWindow, p.say(textColdStart, p.span(p.length)))
 	}
 	d.Verdict, d.Reason, d.Go = Unsure, HistoryIncomplete, true
 	return d
@@ -256,19 +314,34 @@ func (p *Engine) refuse(d Decision, why Reason, rule *Rule, errcode int, errmsg 
 	return d
 }
 
-func instant(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-// hours writes a window's length: 48 h, or as Go writes durations if it is not whole hours.
-func hours(d time.Duration) string {
-	if d%time.Hour == 0 {
-		return fmt.Sprintf("%d h", d/time.Hour)
+// TurnAway decides a judged call that never comes to a rule, since something about it is missing or can
+// be read in more than one way. detail is the corp of an UnlistedAccount, what is wrong with an
+// AmbiguousBody, else "".
+func (p *Engine) TurnAway(why Reason, capability wecom.Capability, detail string) Decision {
+	d := Decision{Capability: capability, Left: -1}
+	switch why {
+	case MissingToken:
+		return p.refuse(d, why, nil, wecom.CodeNoToken, p.say(textNoToken))
+	case UnlistedAccount:
+		return p.refuse(d, why, nil, wecom.CodeNoPermission, p.say(textUnlisted, detail))
+	case AmbiguousPath:
+		return p.refuse(d, why, nil, wecom.CodeParameter, p.say(textOddPath))
+	case AmbiguousBody:
+		return p.refuse(d, why, nil, wecom.CodeParameter, p.say(textOddBody, detail))
 	}
-	return d.String()
+	return p.refuse(d, UnknownToken, nil, wecom.CodeNoPermission, p.say(textUnknownToken))
 }
 
-// AsksWindows tells whether a decision by this rule depends on the windows of the call's customers.
-func (p *Engine) AsksWindows(c Call, rule *Rule) bool {
-	return rule != nil && rule.Action == ActionReply && c.Facts.Code == "" && !c.Facts.Implicit && len(c.Facts.Groups) == 0
+// Reauthenticate decides a judged call with a strange token so that the bot fetches a new one.
+func (p *Engine) Reauthenticate(capability wecom.Capability) Decision {
+	return p.refuse(Decision{Capability: capability, Left: -1}, UnknownToken, nil, wecom.CodeTokenExpired, p.say(textReauthenticate))
+}
+
+// OwnerUnavailable decides a judged call of which Redis must say whose it is, and does not. It never
+// goes on: there is no account whose rules could let it.
+func (p *Engine) OwnerUnavailable(capability wecom.Capability) Decision {
+	return Decision{Verdict: Unsure, Reason: StoreUnavailable, Capability: capability, Left: -1,
+		Errcode: wecom.CodeBusy, Errmsg: p.say(textTokenUnsure)}
 }
 
 // Free tells whether no rule could ever refuse a call of e or ask for its body, whoever calls and when.

@@ -51,10 +51,11 @@ func TestRuleSetNamesEveryCapabilityOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules, err := config.ParseRules("reply-only-2024.yaml", data)
+	set, err := config.ParseRuleSet("reply-only-2024.yaml", data)
 	if err != nil {
 		t.Fatal(err)
 	}
+	rules := set.Rules
 	named := map[string]int{}
 	for _, r := range rules[1:] {
 		if len(r.Match.Capabilities) == 0 || len(r.Match.Standings) != 0 {
@@ -122,7 +123,7 @@ func call(path string, f wecom.Facts) policy.Call {
 
 func decide(e *policy.Engine, c policy.Call, answers ...window.Answer) policy.Decision {
 	rule, capability := e.Match(c)
-	return e.Decide(c, rule, capability, answers)
+	return e.Decide(c, rule, capability, policy.Evidence{Windows: answers})
 }
 
 func TestReplyByWindow(t *testing.T) {
@@ -309,7 +310,7 @@ func TestZeroValuesRefuse(t *testing.T) {
 	if d.Verdict.String() != "refuse" || d.Go {
 		t.Error("the zero Decision lets a call go")
 	}
-	if d := must(t, "", "").Decide(call("/cgi-bin/kf/send_msg", wecom.Facts{}), nil, "", nil); d.Go || d.Reason != policy.NoRule {
+	if d := must(t, "", "").Decide(call("/cgi-bin/kf/send_msg", wecom.Facts{}), nil, "", policy.Evidence{}); d.Go || d.Reason != policy.NoRule {
 		t.Errorf("without a rule: %+v", d)
 	}
 	var w window.Window
@@ -330,7 +331,7 @@ func BenchmarkDecide(b *testing.B) {
 	active := policy.Subject{CorpID: "ww1", Standing: account.Active}
 	send, get := wecom.Lookup("/cgi-bin/kf/send_msg"), wecom.Lookup("/cgi-bin/externalcontact/get")
 	reply := policy.Call{Who: lapsed, Endpoint: send, Facts: wecom.Facts{Customers: []string{"wm"}}, At: now}
-	answers := []window.Answer{{State: window.Open, Last: now, Left: 4}}
+	answers := policy.Evidence{Windows: []window.Answer{{State: window.Open, Last: now, Left: 4}}}
 	b.Run("passing", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
@@ -351,7 +352,7 @@ func BenchmarkDecide(b *testing.B) {
 		for b.Loop() {
 			e.Need(lapsed, get, now)
 			rule, capability := e.Match(c)
-			e.Decide(c, rule, capability, nil)
+			e.Decide(c, rule, capability, policy.Evidence{})
 		}
 	})
 }

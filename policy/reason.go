@@ -40,7 +40,11 @@ const (
 
 	RecipientsImplicit Reason = "recipients_implicit" // the call reaches customers that it does not name
 	RecipientsMissing  Reason = "recipients_missing"  // the call names nobody
-	CodeUnknown        Reason = "code_unknown"        // a one-time code that the gateway never saw
+
+	CodeLive    Reason = "code_live"    // a code of a chat that the customer opened just now
+	CodeUnknown Reason = "code_unknown" // a one-time code that the gateway never saw
+	CodeUsed    Reason = "code_used"    // a message went out with the code already
+	CodeExpired Reason = "code_expired" // the code's time is over, and the window is not open
 
 	UnknownToken    Reason = "unknown_token"    // whose the token is was never learnt
 	MissingToken    Reason = "missing_token"    // a judged call without a token

@@ -30,15 +30,41 @@ func (r AccessRecord) MarshalLogObject(e zapcore.ObjectEncoder) error {
 	e.AddString("path", r.Path)
 	e.AddInt("status", r.Status)
 	e.AddFloat64("duration_ms", float64(r.Duration.Microseconds())/1000)
-	for _, f := range []struct{ name, value string }{
-		{"capability", string(r.Capability)}, {"corp_id", r.CorpID}, {"verdict", r.Verdict},
-		{"decision_id", r.DecisionID}, {"fault", r.Fault},
-	} {
-		if f.value != "" {
-			e.AddString(f.name, f.value)
+	addStrings(e, "capability", string(r.Capability), "corp_id", r.CorpID, "verdict", r.Verdict,
+		"decision_id", r.DecisionID, "fault", r.Fault)
+	return nil
+}
+
+// CallbackRecord is the line that every callback leaves. It holds no query, no body and no customer.
+type CallbackRecord struct {
+	Method   string
+	Path     string // of the configuration
+	Kind     string // of callbacks.tsv, other, or none if it could not be read
+	Result   string
+	CorpID   string
+	Status   int
+	Fault    string // why the gateway answered in the bot's stead
+	Duration time.Duration
+}
+
+// MarshalLogObject writes the record's fields.
+func (r CallbackRecord) MarshalLogObject(e zapcore.ObjectEncoder) error {
+	e.AddString("method", r.Method)
+	e.AddString("path", r.Path)
+	e.AddString("kind", r.Kind)
+	e.AddInt("status", r.Status)
+	e.AddFloat64("duration_ms", float64(r.Duration.Microseconds())/1000)
+	addStrings(e, "result", r.Result, "corp_id", r.CorpID, "fault", r.Fault)
+	return nil
+}
+
+// addStrings adds names and values by turns, without the empty values.
+func addStrings(e zapcore.ObjectEncoder, pairs ...string) {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			e.AddString(pairs[i], pairs[i+1])
 		}
 	}
-	return nil
 }
 
 // DecisionRecord is the line that every judged call leaves: the decision and the facts it was made from.

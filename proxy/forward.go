@@ -64,14 +64,14 @@ func (x *exchange) stream() {
 		x.tooLarge(limit)
 		return
 	}
-	req := x.request(x.path)
+	req := x.outgoing(x.path)
 	defer fasthttp.ReleaseRequest(req)
 	var body *clientBody
 	if s := x.rc.RequestBodyStream(); s != nil && length != 0 {
 		body = &clientBody{stream: s, conn: x.rc.Conn().(*clientConn), began: time.Now(), left: int64(limit)}
 		req.SetBodyStream(body, length)
 	}
-	reads := x.readerOf()
+	reads := x.readerOf(body)
 	if reads != nil {
 		req.Header.Del("Accept-Encoding")
 	}
@@ -103,7 +103,7 @@ func (x *exchange) streamFailed(body *clientBody, err error) {
 
 // reply forwards a judged call in its canonical form, and settles what was reserved for it.
 func (x *exchange) reply(body []byte, a asked) {
-	req := x.request([]byte(x.route.Path))
+	req := x.outgoing([]byte(x.route.Path))
 	defer fasthttp.ReleaseRequest(req)
 	req.SetBodyRaw(body)
 	req.Header.Del("Accept-Encoding") // its answer is read
@@ -115,35 +115,22 @@ func (x *exchange) reply(body []byte, a asked) {
 		x.unreachable(err)
 		return
 	}
-	x.passRead(got, func(answer io.Reader, err error) { a.settle(outcome(x.rc.Response.StatusCode(), answer, err)) })
+	x.passRead(got, func(answer io.Reader, err error) { a.settle(x.outcome(answer, err)) })
 	x.mark()
 }
 
-// request builds what goes upstream: the head as it came, without what belongs to this connection.
-func (x *exchange) request(path []byte) *fasthttp.Request {
-	req := fasthttp.AcquireRequest()
-	x.rc.Request.Header.CopyTo(&req.Header)
-	h := &req.Header
-	dropHopByHop(h)
-	dropProxyTalk(h)
-	h.ResetConnectionClose()
-	h.SetProtocol("HTTP/1.1")
-	h.SetNoDefaultContentType(true)
-	h.SetHost(x.Upstream.host)
-	target := path
-	if len(x.query) > 0 || bytes.HasSuffix(x.rc.Request.Header.RequestURI(), []byte{'?'}) {
-		target = append(append(append(make([]byte, 0, len(path)+1+len(x.query)), path...), '?'), x.query...)
-	}
-	h.SetRequestURIBytes(target)
+// outgoing builds a call upstream.
+func (x *exchange) outgoing(path []byte) *fasthttp.Request {
+	req := x.request(x.Upstream.host, x.withQuery(path))
+	dropProxyTalk(&req.Header)
 	return req
 }
 
 // send sends the request and times it.
 func (x *exchange) send(req *fasthttp.Request) (answer, error) {
 	began := time.Now()
-	resp := fasthttp.AcquireResponse()
-	x.rc.Response.Header.CopyTo(&resp.Header) // the server's settings: no Date and no Content-Type of its own
-	a, err := x.Upstream.Do(req, resp)
+	resp := x.response()
+	a, err := x.Upstream.Do(req, resp, time.Time{})
 	if err != nil {
 		fasthttp.ReleaseResponse(resp)
 		x.Metrics.upstream("error", time.Since(began))
@@ -231,15 +218,6 @@ func (x *exchange) passRead(a answer, read reader) {
 	resp.SetBodyStream(s.Reader(), s.size)
 }
 
-// passHead copies status and headers of the answer.
-func (x *exchange) passHead(from *fasthttp.Response) {
-	h := &x.rc.Response.Header
-	from.Header.CopyTo(h)
-	dropHopByHop(h)
-	h.ResetConnectionClose()
-	h.SetProtocol([]byte("HTTP/1.1"))
-}
-
 // close gives the connection back and frees the response.
 func (a answer) close() {
 	_ = a.body.Close()
@@ -268,6 +246,26 @@ type clientBody struct {
 	left   int64
 	ended  bool  // read to its end
 	err    error // what broke it, io.EOF aside
+	keeps  bool  // the body in copy
+	copy   []byte
+}
+
+// maxKept bounds the copy of a body that is needed to understand its answer.
+const maxKept = 64 << 10
+
+// keep makes a copy of the body as it goes by.
+func (b *clientBody) keep() {
+	if b != nil {
+		b.keeps = true
+	}
+}
+
+// kept returns the copy of the whole body, nil if it is longer than maxKept.
+func (b *clientBody) kept() []byte {
+	if b == nil || len(b.copy) > maxKept {
+		return nil
+	}
+	return b.copy
 }
 
 // minRate is how many bytes a second a streamed body must bring on the whole, behind its first
@@ -281,6 +279,9 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.stream.Read(p)
 	b.read += int64(n)
+	if b.keeps && len(b.copy) <= maxKept {
+		b.copy = append(b.copy, p[:n]...)
+	}
 	if b.left -= int64(n); b.left < 0 {
 		err = errStreamTooLarge
 	}

@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"replygate/policy"
+	"replygate/wecom"
 	"replygate/window"
 )
 
@@ -17,6 +19,9 @@ type Metrics struct {
 	upstreams *prometheus.HistogramVec
 	decisions *prometheus.CounterVec
 	inbounds  *prometheus.CounterVec
+	truths    *prometheus.CounterVec
+	late      *prometheus.CounterVec
+	callbacks *prometheus.CounterVec
 }
 
 var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
@@ -40,7 +45,16 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "replygate_inbound_total", Help: "Customers' messages that became known, by source and what became of them.",
 		}, []string{"source", "result"}),
 	}
-	r.MustRegister(m.requests, m.duration, m.upstreams, m.decisions, m.inbounds)
+	m.truths = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "replygate_reply_answers_total", Help: "WeCom's answers to judged calls that went on, by our verdict: ok on unsure, or a window's errcode on pass, is a disagreement.",
+	}, []string{"verdict", "errcode"})
+	m.late = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "replygate_late_truths_total", Help: "Replies that WeCom took and then did not deliver, by why; each corrects one window.",
+	}, []string{"why"})
+	m.callbacks = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "replygate_callbacks_total", Help: "Callbacks, by kind, what was made of them, and the HTTP status WeCom got.",
+	}, []string{"kind", "result", "status"})
+	r.MustRegister(m.requests, m.duration, m.upstreams, m.decisions, m.inbounds, m.truths, m.late, m.callbacks)
 	return m
 }
 
@@ -71,6 +85,31 @@ func (m *Metrics) tally(source string, t window.Tally) {
 	m.inbound(source, "recorded", t.Recorded)
 	m.inbound(source, "expired", t.Expired)
 	m.inbound(source, "ahead", t.Ahead)
+}
+
+// windowCodes are the errcodes by which WeCom contradicts a window that we took for open.
+var windowCodes = []int{wecom.CodeReplyCount, wecom.CodeReplyWindow, wecom.CodeSessionEnded, wecom.CodeSessionState}
+
+// answered counts WeCom's answer to a judged call beside our verdict.
+func (m *Metrics) answered(d *policy.Decision, errcode int) {
+	label := "other"
+	switch {
+	case errcode == wecom.CodeOK:
+		label = "ok"
+	case slices.Contains(windowCodes, errcode):
+		label = strconv.Itoa(errcode)
+	}
+	m.truths.WithLabelValues(d.Verdict.String(), label).Inc()
+}
+
+func (m *Metrics) corrected(why string) { m.late.WithLabelValues(why).Inc() }
+
+func (m *Metrics) callback(r CallbackRecord) {
+	result := r.Result
+	if result == "" {
+		result = "none"
+	}
+	m.callbacks.WithLabelValues(r.Kind, result, strconv.Itoa(r.Status)).Inc()
 }
 
 // Reported counts what became of facts that the admin API took.

@@ -1,17 +1,15 @@
 package proxy
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
 
 	"replygate/account"
 	"replygate/config"
@@ -20,15 +18,9 @@ import (
 	"replygate/window"
 )
 
-// exchange is one call on its way through the gateway.
+// exchange is one call of a bot on its way through the gateway.
 type exchange struct {
-	*Gateway
-	rc    *fasthttp.RequestCtx
-	ctx   context.Context // not the request's: fasthttp uses that again
-	start time.Time       // for durations
-	at    time.Time       // by the gateway's clock
-	path  []byte          // as sent
-	query []byte          // as sent
+	visit
 	route wecom.Route
 	token string
 	corp  string // "" if unknown
@@ -38,12 +30,6 @@ type exchange struct {
 	decision *policy.Decision // of a judged call
 	facts    wecom.Facts      // of a judged call whose body was read
 	standing account.Standing // of a judged call
-	fault    string           // why the gateway answered by itself without a decision
-	hangUp   bool             // the connection ends behind the answer: what follows on it cannot be trusted
-}
-
-func (g *Gateway) begin(rc *fasthttp.RequestCtx) *exchange {
-	return &exchange{Gateway: g, rc: rc, ctx: context.Background(), start: time.Now(), at: g.Now()}
 }
 
 // serve is the walk of one call: read it, know who calls, judge it, forward or refuse it.
@@ -67,20 +53,9 @@ func (x *exchange) serve() {
 
 // readHead reads path and credential. What can be read in two ways is refused for everybody.
 func (x *exchange) readHead() bool {
-	target := x.rc.Request.Header.RequestURI()
-	if len(target) > maxTarget {
-		x.fault = "target too long"
-		x.hangUp = true
-		x.fail(fasthttp.StatusRequestURITooLong, wecom.CodeTargetTooLong, fmt.Sprintf("the URL is longer than %d KiB", maxTarget>>10))
+	if !x.readTarget() {
 		return false
 	}
-	if err := checkHead(&x.rc.Request.Header); err != nil {
-		x.fault = "malformed head"
-		x.hangUp = true // where this request ends, and the next begins, nobody can tell
-		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, err.Error()+"; nothing was sent")
-		return false
-	}
-	x.path, x.query, _ = bytes.Cut(target, []byte{'?'})
 	x.route = wecom.ReadPath(x.path)
 	token, err := wecom.ReadToken(x.query)
 	if err != nil {
@@ -99,7 +74,7 @@ func (x *exchange) identify() (policy.Subject, bool) {
 		return policy.Subject{}, true
 	}
 	if x.token == "" {
-		x.turnAway(policy.MissingToken, wecom.CodeNoToken, "the call has no access_token; put it in the query")
+		x.turnAway(policy.MissingToken, "")
 		return policy.Subject{}, false
 	}
 	corp, owner := x.Tokens.Owner(x.ctx, x.token)
@@ -132,7 +107,7 @@ func (x *exchange) unlisted(corp string) (policy.Subject, bool) {
 	if x.need(who) == policy.NeedNothing {
 		return who, true
 	}
-	x.turnAway(policy.UnlistedAccount, wecom.CodeNoPermission, "the gateway does not know this account; add corp "+corp+" to accounts")
+	x.turnAway(policy.UnlistedAccount, corp)
 	return policy.Subject{}, false
 }
 
@@ -150,9 +125,9 @@ func (x *exchange) free() bool {
 	return true
 }
 
-// turnAway refuses a call that a rule could refuse, of a caller of whom something is missing.
-func (x *exchange) turnAway(why policy.Reason, errcode int, errmsg string) {
-	x.refuse(policy.Decision{Reason: why, Capability: x.capability(), Errcode: errcode, Errmsg: errmsg, Left: -1})
+// turnAway refuses a call that a rule could refuse, and that never comes to one.
+func (x *exchange) turnAway(why policy.Reason, detail string) {
+	x.refuse(x.Engine.TurnAway(why, x.capability(), detail))
 }
 
 // turnAwayStranger is turnAway for a token that nobody learnt. For a few seconds it is answered as an
@@ -161,14 +136,11 @@ func (x *exchange) turnAwayStranger(o account.Owner) {
 	again := x.Tokens.Reauthenticate(x.token)
 	switch {
 	case again && x.Config.UnknownToken == config.Reauthenticate:
-		x.turnAway(policy.UnknownToken, wecom.CodeTokenExpired,
-			"the gateway does not know whose this access_token is; fetch a new one through the gateway")
+		x.refuse(x.Engine.Reauthenticate(x.capability()))
 	case o == account.Unreachable:
-		x.refuse(policy.Decision{Verdict: policy.Unsure, Reason: policy.StoreUnavailable, Capability: x.capability(), Left: -1,
-			Errcode: wecom.CodeBusy, Errmsg: "the gateway cannot find out whose this access_token is just now; nothing was sent, try again"})
+		x.refuse(x.Engine.OwnerUnavailable(x.capability()))
 	default:
-		x.turnAway(policy.UnknownToken, wecom.CodeNoPermission,
-			"the gateway does not know whose this access_token is; let the bot call gettoken through the gateway too")
+		x.turnAway(policy.UnknownToken, "")
 	}
 }
 
@@ -196,33 +168,32 @@ func (x *exchange) capability() wecom.Capability {
 func (x *exchange) judgePath(who policy.Subject) {
 	x.standing = who.Standing
 	if x.route.Odd() {
-		x.refuse(policy.Decision{Reason: policy.AmbiguousPath, Errcode: wecom.CodeParameter, Left: -1,
-			Errmsg: "the path can be read as an interface that is not open to the account; send it as WeCom documents it"})
+		x.turnAway(policy.AmbiguousPath, "")
 		return
 	}
 	c := policy.Call{Who: who, Endpoint: x.route.Endpoint, At: x.at}
 	rule, capability := x.Engine.Match(c)
-	x.refuse(x.Engine.Decide(c, rule, capability, nil))
+	x.refuse(x.Engine.Decide(c, rule, capability, policy.Evidence{}))
 }
 
 // judgeBody reads a call whole, decides it, and forwards or refuses it.
 func (x *exchange) judgeBody(who policy.Subject) {
 	x.standing = who.Standing
-	body, ok := x.readBody()
+	body, ok := x.readBody(x.Config.Limits.JudgedBody)
 	if !ok {
 		return
 	}
 	facts, err := x.readFacts(body)
 	if err != nil {
-		x.refuse(policy.Decision{Reason: policy.AmbiguousBody, Capability: x.capability(), Errcode: wecom.CodeParameter, Left: -1,
-			Errmsg: err.Error() + "; nothing was sent"})
+		x.turnAway(policy.AmbiguousBody, err.Error())
 		return
 	}
 	x.facts = facts
 	c := policy.Call{Who: who, Endpoint: x.route.Endpoint, Facts: facts, At: x.at}
 	rule, capability := x.Engine.Match(c)
 	asked := x.ask(c, rule)
-	d := x.Engine.Decide(c, rule, capability, asked.answers)
+	x.watchPulls(asked)
+	d := x.Engine.Decide(c, rule, capability, asked.Evidence)
 	if !d.Go {
 		asked.settle(window.NotTaken)
 		x.refuse(d)
@@ -230,34 +201,6 @@ func (x *exchange) judgeBody(who policy.Subject) {
 	}
 	x.decide(d)
 	x.reply(body, asked)
-}
-
-// readBody reads the body of a judged call whole, within its bound of size; that of time began with the
-// end of the head.
-func (x *exchange) readBody() ([]byte, bool) {
-	stream := x.rc.RequestBodyStream()
-	if stream == nil {
-		return x.rc.Request.Body(), true
-	}
-	limit := int64(x.Config.Limits.JudgedBody)
-	body, err := io.ReadAll(io.LimitReader(stream, limit+1))
-	switch {
-	case int64(len(body)) > limit:
-		x.tooLarge(x.Config.Limits.JudgedBody)
-		return nil, false
-	case err != nil, x.rc.Conn().(*clientConn).sawEOF && x.rc.Request.Header.ContentLength() < 0:
-		x.fault = "the body broke off"
-		x.hangUp = true
-		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the body did not arrive whole; nothing was sent")
-		return nil, false
-	}
-	return body, true
-}
-
-func (x *exchange) tooLarge(limit config.Size) {
-	x.fault = "the body is too large"
-	x.hangUp = true
-	x.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the "+limit.String()+" that the gateway takes for this call; nothing was sent")
 }
 
 // readFacts reads what the body says, if it says it plainly.
@@ -275,18 +218,25 @@ func (x *exchange) readFacts(body []byte) (wecom.Facts, error) {
 	return x.route.Endpoint.ReadFacts(x.query, body)
 }
 
-// asked are the windows of a call's customers.
+// asked is what was asked about the recipients of a call, to be settled.
 type asked struct {
-	x       *exchange
-	keys    []window.Key
-	answers []window.Answer
+	policy.Evidence
+	x    *exchange
+	keys []window.Key // of the windows
 }
 
-// ask asks for the window of every customer of a call, if the rule wants windows. A reply is counted at
-// once, so that two gateways cannot both send the last one.
+// ask asks for what the rule depends on: the window of every customer of the call, or its code. A reply
+// is counted, and a code used, at once, so that two gateways cannot both send the last one.
 func (x *exchange) ask(c policy.Call, rule *policy.Rule) asked {
 	a := asked{x: x}
-	if !x.Engine.AsksWindows(c, rule) {
+	windows, code := x.Engine.Asks(c, rule)
+	if code {
+		a.Code = x.Windows.TakeCode(x.ctx, c.Who.CorpID, c.Facts.Code)
+		if a.Code.State == window.CodeTaken {
+			a.Windows = []window.Answer{x.Windows.Peek(x.ctx, a.Code.Code.Key)}
+		}
+	}
+	if !windows {
 		return a
 	}
 	counted := c.Endpoint.Capability == wecom.KfReply
@@ -294,12 +244,22 @@ func (x *exchange) ask(c policy.Call, rule *policy.Rule) asked {
 		k := window.Key{Corp: c.Who.CorpID, Channel: c.Facts.Channel, Customer: customer}
 		a.keys = append(a.keys, k)
 		if counted {
-			a.answers = append(a.answers, x.Windows.Reserve(x.ctx, k))
+			a.Windows = append(a.Windows, x.Windows.Reserve(x.ctx, k))
 		} else {
-			a.answers = append(a.answers, x.Windows.Peek(x.ctx, k))
+			a.Windows = append(a.Windows, x.Windows.Peek(x.ctx, k))
 		}
 	}
 	return a
+}
+
+// watchPulls notices replies on a channel whose messages nobody pulls through the gateway.
+func (x *exchange) watchPulls(a asked) {
+	for i, k := range a.keys {
+		if a.Windows[i].Last.IsZero() && a.Windows[i].State != window.Unavailable && x.Pulls.missing(k.Corp, k.Channel) {
+			x.Log.Warn("replies go through the gateway, but nobody pulls this channel's messages through it: let the bot call kf/sync_msg through the gateway too",
+				zap.String("corp_id", k.Corp), zap.String("channel", k.Channel))
+		}
+	}
 }
 
 // refuse answers a judged call in WeCom's shape, with the why.
@@ -350,25 +310,4 @@ func (x *exchange) fail(status, errcode int, errmsg string) {
 	if x.decision != nil {
 		x.mark()
 	}
-}
-
-// answer writes an answer of the gateway's own.
-func (x *exchange) answer(status int, r wecom.Refusal) {
-	resp := &x.rc.Response
-	resp.Reset()
-	resp.SetStatusCode(status)
-	resp.Header.SetContentType("application/json; charset=UTF-8")
-	resp.Header.Set("Error-Code", strconv.Itoa(r.Errcode))
-	resp.Header.Set("Error-Msg", headerText(r.Errmsg))
-	resp.SetBody(r.AppendJSON(nil))
-}
-
-// headerText keeps a text to what a header may hold.
-func headerText(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
 }

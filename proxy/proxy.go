@@ -1,5 +1,5 @@
-// Package proxy is the HTTP face that bots call: it reads a call, has it judged, and forwards it to
-// WeCom or answers it.
+// Package proxy is the two HTTP faces between bots and WeCom: it reads a call of a bot, has it judged, and
+// forwards it or answers it; and it reads a callback of WeCom, records it, and forwards it to the bot.
 //
 // It does not judge (package policy), does not know what a path means (package wecom), and keeps no
 // state of its own (packages window and account).
@@ -32,7 +32,7 @@ const (
 	smallAnswer  = 64 << 10         // an answer up to this size is read whole before it goes on
 )
 
-// Gateway serves the api listener.
+// Gateway serves the api and the callback listener.
 type Gateway struct {
 	Config    *config.Config
 	Accounts  *account.Book
@@ -40,6 +40,8 @@ type Gateway struct {
 	Windows   *window.Store
 	Engine    *policy.Engine
 	Upstream  *Upstream
+	Receivers Receivers
+	Pulls     *Pulls
 	Metrics   *Metrics
 	Access    *zap.Logger // one record a request
 	Decisions *zap.Logger // one record a judged call
@@ -48,18 +50,28 @@ type Gateway struct {
 	Draining  func() bool // the gateway stops: connections end behind their answers
 }
 
-// Server returns a server for ServeAPI with bounds on everything that a client sends.
-func (g *Gateway) Server() *fasthttp.Server {
+// APIServer returns the server of the api listener.
+func (g *Gateway) APIServer() *fasthttp.Server {
+	return g.server(g.ServeAPI, bodyTimeout, int(g.Config.Limits.StreamedBody))
+}
+
+// CallbackServer returns the server of the callback listener.
+func (g *Gateway) CallbackServer() *fasthttp.Server {
+	return g.server(g.ServeCallback, callbackTime, callbackBody)
+}
+
+// server has bounds on everything that a client sends.
+func (g *Gateway) server(handler fasthttp.RequestHandler, bodyTime time.Duration, maxBody int) *fasthttp.Server {
 	return &fasthttp.Server{
-		Handler:      g.ServeAPI,
+		Handler:      handler,
 		ErrorHandler: g.serveLibraryError,
 		HeaderReceived: func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
-			return fasthttp.RequestConfig{ReadTimeout: bodyTimeout}
+			return fasthttp.RequestConfig{ReadTimeout: bodyTime}
 		},
 		ReadTimeout:                  headTimeout,
 		IdleTimeout:                  idleTimeout,
 		ReadBufferSize:               headBytes,
-		MaxRequestBodySize:           int(g.Config.Limits.StreamedBody),
+		MaxRequestBodySize:           maxBody,
 		StreamRequestBody:            true,
 		DisablePreParseMultipartForm: true,
 		NoDefaultServerHeader:        true,
@@ -73,15 +85,15 @@ func (g *Gateway) Server() *fasthttp.Server {
 	}
 }
 
-// Listen opens the api listener, with TLS if the configuration has a certificate.
-func Listen(c config.Listen) (net.Listener, error) {
-	ln, err := net.Listen("tcp", c.API)
+// Listen opens the listener of one face, with TLS if there is a certificate. key names it in errors.
+func Listen(key, address string, c config.TLS) (net.Listener, error) {
+	ln, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listen.api: %w", err)
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	ln = patient{ln}
-	if c.TLS.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+	if c.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
 		if err != nil {
 			ln.Close()
 			return nil, fmt.Errorf("listen.tls: %w", err)
@@ -138,7 +150,7 @@ func (discard) Printf(string, ...any) {}
 
 // ServeAPI carries one call of a bot.
 func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
-	x := g.begin(rc)
+	x := &exchange{visit: g.begin(rc)}
 	defer x.finish()
 	defer func() {
 		if p := recover(); p != nil {
@@ -151,7 +163,7 @@ func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
 
 // serveLibraryError answers, in WeCom's shape, what the server library itself refuses.
 func (g *Gateway) serveLibraryError(rc *fasthttp.RequestCtx, err error) {
-	x := g.begin(rc)
+	x := &exchange{visit: g.begin(rc)}
 	x.fault, x.hangUp = "unreadable request", true
 	var small *fasthttp.ErrSmallBuffer
 	var timeout interface{ Timeout() bool }

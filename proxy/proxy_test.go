@@ -20,7 +20,7 @@ func TestAPanicEndsOneRequest(t *testing.T) {
 	g.Log = zap.New(core)
 	whole := g.Upstream
 	g.Upstream = nil // a bug of ours
-	server := g.Server()
+	server := g.APIServer()
 	ln := fasthttputil.NewInmemoryListener()
 	go func() { _ = server.Serve(ln) }()
 	t.Cleanup(func() { _ = server.Shutdown() })

@@ -11,36 +11,82 @@ import (
 	"replygate/window"
 )
 
-// readerOf returns what reads the answer of a call that is not judged, nil for most.
-func (x *exchange) readerOf() reader {
+// readerOf returns what reads the answer of a call that is not judged, nil for most. Of some the request
+// must be known too: its body is kept as it goes by.
+func (x *exchange) readerOf(body *clientBody) reader {
 	if x.route.Odd() {
 		return nil
 	}
 	switch x.route.Path {
-	case wecom.PathGetToken:
-		return x.learnToken
+	case wecom.PathGetToken, wecom.PathCorpToken, wecom.PathPermanentCode, wecom.PathPermanentCodeV2,
+		wecom.PathRegisterInfo, wecom.PathDownstreamToken:
+		body.keep()
+		return func(answer io.Reader, err error) { x.learnToken(body.kept(), answer, err) }
 	case wecom.PathSyncMsg:
-		return x.recordPage
+		body.keep()
+		return func(answer io.Reader, err error) { x.recordPage(body.kept(), answer, err) }
+	case wecom.PathStateTrans:
+		body.keep()
+		return func(answer io.Reader, err error) { x.learnCode(body.kept(), answer, err) }
 	}
 	return nil
 }
 
-// learnToken notes whose the token is that gettoken hands out.
-func (x *exchange) learnToken(answer io.Reader, err error) {
-	corp := wecom.ReadCorpID(x.query)
-	t, found := wecom.ReadTokenAnswer(small(answer, err))
-	if !found || corp == "" || x.rc.Response.StatusCode() != fasthttp.StatusOK {
+// learnToken notes whose the token is that WeCom hands out.
+func (x *exchange) learnToken(request []byte, answer io.Reader, err error) {
+	g, found := wecom.ReadGrant(x.route.Path, x.query, request, small(answer, err))
+	if !found || x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
-	x.corp = corp
-	if err := x.Tokens.Learn(x.ctx, t.Value, corp, t.Life); err != nil {
-		x.Log.Warn("a token is known to this gateway alone: redis did not take it", zap.String("corp_id", corp), zap.Error(err))
+	x.corp = g.Corp
+	if err := x.Tokens.Learn(x.ctx, g.Token, g.Corp, g.Life); err != nil {
+		x.Log.Warn("a token is known to this gateway alone: redis did not take it", zap.String("corp_id", g.Corp), zap.Error(err))
 	}
 }
 
-// recordPage notes the customers' messages of a page of kf/sync_msg. Where one may have been missed,
-// records are incomplete from now on: a missing window then proves nothing.
-func (x *exchange) recordPage(answer io.Reader, err error) {
+// learnCode notes whom the code stands for that a change of a session's state gives out.
+func (x *exchange) learnCode(request []byte, answer io.Reader, err error) {
+	c, found := wecom.ReadTransition(request, small(answer, err), x.at)
+	if !found || x.rc.Response.StatusCode() != fasthttp.StatusOK {
+		return
+	}
+	corp := x.owner()
+	if corp == "" {
+		return
+	}
+	x.corp = corp
+	if err := x.Windows.LearnCodes(x.ctx, codesOf(corp, []wecom.Code{c})); err != nil {
+		x.Log.Warn("a one-time code is lost: redis did not take it", zap.String("corp_id", corp), zap.Error(err))
+	}
+}
+
+// owner returns the corp whose token the call carries, "" if nobody learnt it.
+func (x *exchange) owner() string {
+	if corp, owner := x.Tokens.Owner(x.ctx, x.token); owner == account.Known {
+		return corp
+	}
+	if corp := x.Config.UnknownToken; x.Accounts.Find(corp) != nil {
+		return corp
+	}
+	return ""
+}
+
+// codesOf gives codes their corp and their deadline.
+func codesOf(corp string, codes []wecom.Code) []window.LearntCode {
+	all := make([]window.LearntCode, len(codes))
+	for i, c := range codes {
+		all[i] = window.LearntCode{Text: c.Text, Code: window.Code{
+			Key:      window.Key{Corp: corp, Channel: c.Channel, Customer: c.Customer},
+			Kind:     string(c.Kind),
+			Deadline: c.At.Add(c.Kind.Life()),
+		}}
+	}
+	return all
+}
+
+// recordPage notes what a page of kf/sync_msg says of customers. Where a message of one may have been
+// missed, records are incomplete from now on: a missing window then proves nothing.
+func (x *exchange) recordPage(request []byte, answer io.Reader, err error) {
 	if x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
@@ -55,20 +101,31 @@ func (x *exchange) recordPage(answer io.Reader, err error) {
 	if page.Skipped > 0 {
 		x.Metrics.inbound("sync_msg", "skipped", page.Skipped)
 	}
-	if len(page.Messages) == 0 {
+	corp := x.owner()
+	if corp == "" {
+		if len(page.Messages) > 0 {
+			x.missed("unattributed", len(page.Messages), nil)
+		}
 		return
 	}
-	corp, owner := x.Tokens.Owner(x.ctx, x.token)
-	if owner != account.Known {
-		if corp = x.Config.UnknownToken; x.Accounts.Find(corp) == nil {
-			x.missed("unattributed", len(page.Messages), nil)
-			return
-		}
-	}
 	x.corp = corp
-	facts := make([]window.Fact, len(page.Messages))
-	for i, m := range page.Messages {
-		facts[i] = window.Fact{Key: window.Key{Corp: corp, Channel: m.Channel, Customer: m.Customer}, At: m.At}
+	x.Pulls.pulled(corp, wecom.ReadChannel(request), page)
+	x.recordMessages(page.Messages)
+	if err := x.Windows.LearnCodes(x.ctx, codesOf(corp, page.Codes)); err != nil {
+		x.Log.Warn("one-time codes are lost: redis did not take them", zap.Int("count", len(page.Codes)), zap.String("corp_id", corp), zap.Error(err))
+	}
+	x.correct(page.Failures)
+}
+
+// recordMessages notes that customers wrote.
+func (x *exchange) recordMessages(messages []wecom.Message) {
+	if !x.Engine.Opens(wecom.KfMessage) {
+		x.Metrics.inbound("sync_msg", "not_counted", len(messages))
+		return
+	}
+	facts := make([]window.Fact, len(messages))
+	for i, m := range messages {
+		facts[i] = window.Fact{Key: window.Key{Corp: x.corp, Channel: m.Channel, Customer: m.Customer}, At: m.At}
 	}
 	tally, err := x.Windows.Record(x.ctx, facts)
 	if err != nil {
@@ -76,6 +133,29 @@ func (x *exchange) recordPage(answer io.Reader, err error) {
 		return
 	}
 	x.Metrics.tally("sync_msg", tally)
+}
+
+// failures says what a reply that WeCom did not deliver means for its window.
+var failures = map[int]struct {
+	outcome window.Outcome
+	label   string
+}{
+	wecom.FailedWindow:  {window.Closing, "send_failed_window"},
+	wecom.FailedCount:   {window.UsedUp, "send_failed_count"},
+	wecom.FailedRefused: {window.Closing, "send_failed_refused"},
+}
+
+// correct lets WeCom's later word correct the windows of those it is about.
+func (x *exchange) correct(late []wecom.Failure) {
+	for _, f := range late {
+		k := window.Key{Corp: x.corp, Channel: f.Channel, Customer: f.Customer}
+		what := failures[f.Type]
+		x.Metrics.corrected(what.label)
+		if err := x.Windows.Correct(x.ctx, k, f.At, what.outcome); err != nil {
+			x.Log.Warn("a window could not be corrected by WeCom's later word", zap.String("corp_id", x.corp), zap.Error(err))
+			return
+		}
+	}
 }
 
 // missed notes that customers' messages went by without being recorded.
@@ -89,38 +169,51 @@ func (x *exchange) missed(how string, n int, err error) {
 }
 
 // outcome is what WeCom's answer says of a reply. Only a readable refusal gives a reservation back.
-func outcome(status int, answer io.Reader, err error) window.Outcome {
+func (x *exchange) outcome(answer io.Reader, err error) window.Outcome {
 	code, err := wecom.ReadErrcode(small(answer, err))
-	switch {
-	case status != fasthttp.StatusOK || err != nil || code == wecom.CodeOK:
+	if x.rc.Response.StatusCode() != fasthttp.StatusOK || err != nil {
 		return window.Sent
-	case code == wecom.CodeReplyCount:
+	}
+	x.Metrics.answered(x.decision, code)
+	switch code {
+	case wecom.CodeOK:
+		return window.Sent
+	case wecom.CodeReplyCount:
 		return window.UsedUp
-	case code == wecom.CodeReplyWindow:
+	case wecom.CodeReplyWindow:
 		return window.Closing
 	}
 	return window.NotTaken
 }
 
-// small reads an answer that is a few hundred bytes long as a rule; of a longer one the beginning.
+// small reads an answer that is a few kilobytes long as a rule; of a longer one the beginning.
 func small(answer io.Reader, err error) []byte {
 	if err != nil {
 		return nil
 	}
-	body, err := io.ReadAll(io.LimitReader(answer, smallAnswer))
+	body, err := io.ReadAll(io.LimitReader(answer, maxSmall))
 	if err != nil {
 		return nil
 	}
 	return body
 }
 
-// settle does to every reserved reply what became of the call.
+// maxSmall bounds such an answer: get_permanent_code lists the agents of a company.
+const maxSmall = 1 << 20
+
+// settle does to every reserved reply, and to a taken code, what became of the call.
 func (a asked) settle(o window.Outcome) {
-	for i, answer := range a.answers {
+	if o != window.Sent {
+		if err := a.x.Windows.GiveBackCode(a.x.ctx, a.Code); err != nil {
+			a.x.Log.Warn("a one-time code could not be given back: it counts as used", zap.Error(err))
+		}
+	}
+	for i, k := range a.keys {
+		answer := a.Windows[i]
 		if o == window.Sent || o != window.Closing && !answer.Reserved() {
 			continue
 		}
-		if err := a.x.Windows.Settle(a.x.ctx, a.keys[i], answer, o); err != nil {
+		if err := a.x.Windows.Settle(a.x.ctx, k, answer, o); err != nil {
 			a.x.Log.Warn("a reply could not be settled: at worst one fewer is left", zap.Error(err))
 		}
 	}

@@ -52,7 +52,9 @@ func NewUpstream(c config.Upstream) (*Upstream, error) {
 		ReadBufferSize:      headBytes,
 		WriteBufferSize:     8 << 10,
 		DialTimeout: func(addr string, timeout time.Duration) (net.Conn, error) {
-			c, err := dialer.DialContext(context.Background(), "tcp", addr)
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
+			c, err := dialer.DialContext(ctx, "tcp", addr)
 			if err != nil {
 				return nil, err
 			}
@@ -96,24 +98,35 @@ type answer struct {
 // Do sends one call and reads the head of its answer. It goes out at most once: an idle connection that
 // the upstream has closed is found out before the first byte is written, and only a call of which not
 // one byte was written is tried again. An error that is not errNotSent leaves the outcome open.
-func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response) (answer, error) {
+//
+// Each step may take the upstream's timeout; by, unless zero, is when the whole must be over, the body
+// included.
+func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response, by time.Time) (answer, error) {
 	streamed := req.IsBodyStream() // asked now: fasthttp lets go of a stream that failed, and the call would go out without its body
 	for range 2 {
-		a, err := u.attempt(req, resp)
+		a, err := u.attempt(req, resp, by)
 		if !errors.Is(err, errNotSent) || errors.Is(err, errDial) || streamed {
 			return a, err
 		}
 	}
-	return u.attempt(req, resp)
+	return u.attempt(req, resp, by)
+}
+
+// within is how long the next step may take; at least a millisecond, since none at all means for ever.
+func (u *Upstream) within(by time.Time) time.Duration {
+	if by.IsZero() {
+		return u.timeout
+	}
+	return max(min(u.timeout, time.Until(by)), time.Millisecond)
 }
 
 var errDial = errors.New("cannot connect")
 
-func (u *Upstream) attempt(req *fasthttp.Request, resp *fasthttp.Response) (answer, error) {
-	cc, err := u.client.AcquireConn(u.timeout, false)
+func (u *Upstream) attempt(req *fasthttp.Request, resp *fasthttp.Response, by time.Time) (answer, error) {
+	cc, err := u.client.AcquireConn(u.within(by), false)
 	for err == nil && isStale(cc.Conn(), cc.LastUseTime()) {
 		u.client.CloseConn(cc)
-		cc, err = u.client.AcquireConn(u.timeout, false)
+		cc, err = u.client.AcquireConn(u.within(by), false)
 	}
 	if err != nil {
 		return answer{}, fmt.Errorf("%w: %w: %w", errNotSent, errDial, err)
@@ -128,10 +141,10 @@ func (u *Upstream) attempt(req *fasthttp.Request, resp *fasthttp.Response) (answ
 		}
 		return answer{}, err
 	}
-	if err := u.send(conn, req); err != nil {
+	if err := u.send(conn, req, u.within(by)); err != nil {
 		return drop(err)
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(u.timeout)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(u.within(by))); err != nil {
 		return drop(err)
 	}
 	br := u.client.AcquireReader(conn)
@@ -153,7 +166,7 @@ func (u *Upstream) attempt(req *fasthttp.Request, resp *fasthttp.Response) (answ
 		return answer{resp: resp}, nil
 	}
 	length := resp.Header.ContentLength()
-	body := &answerBody{stream: newBody(br, length), conn: conn, timeout: u.timeout, done: done, length: length}
+	body := &answerBody{stream: newBody(br, length), conn: conn, within: func() time.Duration { return u.within(by) }, done: done, length: length}
 	return answer{resp: resp, body: body}, nil
 }
 
@@ -234,8 +247,8 @@ func (c *chunks) skipTrailer() error {
 
 // send writes the request; every write has a deadline of its own, so that a long upload may take long
 // while it moves.
-func (u *Upstream) send(conn net.Conn, req *fasthttp.Request) error {
-	bw := u.client.AcquireWriter(rollingWriter{conn, u.timeout})
+func (u *Upstream) send(conn net.Conn, req *fasthttp.Request, timeout time.Duration) error {
+	bw := u.client.AcquireWriter(rollingWriter{conn, timeout})
 	defer u.client.ReleaseWriter(bw)
 	if err := req.Write(bw); err != nil {
 		return err // what is still in the buffer stays there: half a call helps nobody
@@ -245,16 +258,16 @@ func (u *Upstream) send(conn net.Conn, req *fasthttp.Request) error {
 
 // answerBody streams the body of an answer and gives the connection back at its end.
 type answerBody struct {
-	stream  io.Reader
-	conn    net.Conn
-	timeout time.Duration
-	length  int // as fasthttp has it: -1 chunked, -2 until the connection ends
-	whole   bool
-	done    func(clean bool)
+	stream io.Reader
+	conn   net.Conn
+	within func() time.Duration // how long one read may take
+	length int                  // as fasthttp has it: -1 chunked, -2 until the connection ends
+	whole  bool
+	done   func(clean bool)
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {
-	if err := b.conn.SetReadDeadline(time.Now().Add(b.timeout)); err != nil {
+	if err := b.conn.SetReadDeadline(time.Now().Add(b.within())); err != nil {
 		return 0, err
 	}
 	n, err := b.stream.Read(p)

@@ -20,11 +20,16 @@ const (
 	CodeNoPermission  = 48002  // API forbidden
 	CodeReplyCount    = 95001  // more than five messages since the customer's own
 	CodeReplyWindow   = 95002  // more than 48 h since the customer's own message
+	CodeSessionEnded  = 95013  // the session has ended
+	CodeSessionState  = 95018  // the session's state forbids it, or more than 48 h
 	CodeAmbiguous     = 990400 // the gateway's own, with HTTP 400
 	CodeTooLarge      = 990413 // the gateway's own, with HTTP 413
 	CodeTargetTooLong = 990414 // the gateway's own, with HTTP 414
 	CodeServerFault   = 990500 // the gateway's own, with HTTP 500
 	CodeUnreachable   = 990502 // the gateway's own, with HTTP 502
+	CodeNoPath        = 990404 // the gateway's own, with HTTP 404 and 405
+	CodeForged        = 990403 // the gateway's own, with HTTP 403
+	CodeStoreAway     = 990503 // the gateway's own, with HTTP 503
 	CodeNoAnswer      = 990504 // the gateway's own, with HTTP 504
 	CodeHeadTooLarge  = 990431 // the gateway's own, with HTTP 431
 	CodeClientTimeout = 990408 // the gateway's own, with HTTP 408
@@ -52,35 +57,6 @@ func ReadErrcode(body []byte) (int, error) {
 	return a.Errcode, nil
 }
 
-// Token is an access token as gettoken hands it out.
-type Token struct {
-	Value string
-	Life  time.Duration // 7,200 s as a rule
-}
-
-// ReadTokenAnswer reads the answer of gettoken (DOC 91039). found is false if WeCom gave no token.
-func ReadTokenAnswer(body []byte) (t Token, found bool) {
-	var a struct {
-		Errcode     int    `json:"errcode"`
-		AccessToken string `json:"access_token"`
-		ExpiresIn   int64  `json:"expires_in"`
-	}
-	if json.Unmarshal(body, &a, lenient) != nil || a.Errcode != CodeOK || a.AccessToken == "" {
-		return Token{}, false
-	}
-	life := time.Duration(min(max(a.ExpiresIn, 0), 86400)) * time.Second
-	return Token{Value: a.AccessToken, Life: life}, life > 0
-}
-
-// ReadCorpID returns the corpid of a gettoken query, "" if there is none or more than one reading.
-func ReadCorpID(query []byte) string {
-	corp, _, err := one(query, "corpid")
-	if err != nil || len(corp) > MaxID {
-		return ""
-	}
-	return corp
-}
-
 // Message is a customer's own message as kf/sync_msg reports it.
 type Message struct {
 	Channel  string // open_kfid
@@ -88,10 +64,27 @@ type Message struct {
 	At       time.Time
 }
 
+// Failure is a reply that WeCom had taken and did not deliver.
+type Failure struct {
+	Channel  string
+	Customer string
+	Type     int // one of the three below
+	At       time.Time
+}
+
+// What a msg_send_fail event says of the customer's window (DOC 94670); other types are about the account.
+const (
+	FailedWindow  = 4  // the session was over 48 h old
+	FailedCount   = 6  // more than five messages since the customer's own
+	FailedRefused = 10 // the customer refuses messages
+)
+
 // Page is what one answer of kf/sync_msg says.
 type Page struct {
 	Messages []Message // the customers' own, origin 3, in the page's order
-	Skipped  int       // items of origin 3 that lack an id or a time
+	Codes    []Code    // welcome_codes and msg_codes
+	Failures []Failure
+	Skipped  int // items of origin 3 that lack an id or a time
 }
 
 // originCustomer marks an item that the customer wrote (DOC 94670: 3 customer, 4 event, 5 servicer).
@@ -153,27 +146,75 @@ func (p *Page) readList(dec *jsontext.Decoder) error {
 	return err
 }
 
-// add takes one item of msg_list if the customer wrote it.
+// add takes one item of msg_list: a message if the customer wrote it, or what an event says.
 func (p *Page) add(item jsontext.Value) {
 	var it struct {
 		Channel  jsontext.Value `json:"open_kfid"`
 		Customer jsontext.Value `json:"external_userid"`
 		SendTime jsontext.Value `json:"send_time"`
 		Origin   jsontext.Value `json:"origin"`
+		Event    jsontext.Value `json:"event"`
 	}
 	if item.Kind() != '{' || json.Unmarshal(item, &it, lenient) != nil {
 		return
 	}
-	if n, ok := integer(it.Origin); !ok || n != originCustomer {
+	origin, _ := integer(it.Origin)
+	seconds, ok := integer(it.SendTime)
+	ok = ok && seconds > 0
+	if it.Event.Kind() == '{' && origin != originCustomer {
+		if ok {
+			p.addEvent(it.Event, time.Unix(seconds, 0))
+		}
 		return
 	}
-	sent, ok := integer(it.SendTime)
-	m := Message{Channel: text(it.Channel), Customer: text(it.Customer), At: time.Unix(sent, 0)}
-	if !ok || sent <= 0 || m.Customer == "" || len(m.Customer) > MaxID || len(m.Channel) > MaxID {
+	if origin != originCustomer {
+		return
+	}
+	m := Message{Channel: text(it.Channel), Customer: text(it.Customer), At: time.Unix(seconds, 0)}
+	if !ok || m.Customer == "" || len(m.Customer) > MaxID || len(m.Channel) > MaxID {
 		p.Skipped++
 		return
 	}
 	p.Messages = append(p.Messages, m)
+}
+
+// addEvent takes what matters of an event. Its ids stand inside it.
+func (p *Page) addEvent(event jsontext.Value, at time.Time) {
+	var e struct {
+		Type     jsontext.Value `json:"event_type"`
+		Channel  jsontext.Value `json:"open_kfid"`
+		Customer jsontext.Value `json:"external_userid"`
+		Welcome  jsontext.Value `json:"welcome_code"`
+		Code     jsontext.Value `json:"msg_code"`
+		Change   jsontext.Value `json:"change_type"`
+		Fail     jsontext.Value `json:"fail_type"`
+	}
+	if json.Unmarshal(event, &e, lenient) != nil {
+		return
+	}
+	c := Code{Channel: text(e.Channel), Customer: text(e.Customer), At: at}
+	change, _ := integer(e.Change)
+	switch kind := text(e.Type); {
+	case kind == "enter_session":
+		c.Text, c.Kind = text(e.Welcome), EnterSession
+	case kind == "session_status_change" && change == 1:
+		c.Text, c.Kind = text(e.Code), SessionTaken
+	case kind == "session_status_change" && change == 3:
+		c.Text, c.Kind = text(e.Code), SessionEnded
+	case kind == "msg_send_fail":
+		p.addFailure(Failure{Channel: c.Channel, Customer: c.Customer, At: at}, e.Fail)
+	}
+	if c.good() {
+		p.Codes = append(p.Codes, c)
+	}
+}
+
+func (p *Page) addFailure(f Failure, kind jsontext.Value) {
+	n, ok := integer(kind)
+	f.Type = int(n)
+	if ok && (n == FailedWindow || n == FailedCount || n == FailedRefused) && f.Customer != "" && max(len(f.Customer), len(f.Channel)) <= MaxID {
+		p.Failures = append(p.Failures, f)
+	}
 }
 
 // integer reads a number, also one in quotes.

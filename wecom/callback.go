@@ -23,6 +23,28 @@ type Callback struct {
 	Member      string // UserID
 	WelcomeCode string
 	At          time.Time // by the platform's clock; zero if it says none
+	ThirdParty  bool      // it came to a provider: "success" is the answer that it must have (DOC 90597)
+}
+
+// Signed is what the query of a callback says.
+type Signed struct {
+	Signature string // msg_signature
+	Timestamp string // unix seconds
+	Nonce     string
+	Echo      string // echostr: of the GET that verifies a callback URL
+}
+
+// ReadSigned reads the query of a callback. A parameter that can be read in two ways is ErrCallback.
+func ReadSigned(query []byte) (s Signed, err error) {
+	for name, into := range map[string]*string{
+		"msg_signature": &s.Signature, "timestamp": &s.Timestamp, "nonce": &s.Nonce, "echostr": &s.Echo,
+	} {
+		if *into, _, err = one(query, name); err != nil {
+			return Signed{}, ErrCallback
+		}
+	}
+	s.Echo = strings.ReplaceAll(s.Echo, " ", "+") // base64 that was not escaped
+	return s, nil
 }
 
 // ErrCallback says that a callback is not what the platform documents.
@@ -97,7 +119,7 @@ func ReadCallback(plain []byte) (Callback, error) {
 	}
 	c := Callback{
 		Kind: f.kind(), Corp: f["ToUserName"], Customer: f["ExternalUserID"], Member: f["UserID"],
-		WelcomeCode: f["WelcomeCode"],
+		WelcomeCode: f["WelcomeCode"], ThirdParty: f["InfoType"] != "",
 	}
 	if f["AuthCorpId"] != "" {
 		c.Corp = f["AuthCorpId"]

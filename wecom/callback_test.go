@@ -160,9 +160,9 @@ func TestReadCallback(t *testing.T) {
 		`<xml><ToUserName><![CDATA[ww1]]></ToUserName><FromUserName>sys</FromUserName><CreateTime>1348831860</CreateTime><MsgType>event</MsgType><Event>change_external_contact</Event><ChangeType>add_external_contact</ChangeType><UserID>zhang</UserID><ExternalUserID>wmA</ExternalUserID><WelcomeCode>W1</WelcomeCode></xml>`: {
 			Kind: "change_external_contact.add_external_contact", Corp: "ww1", Customer: "wmA", Member: "zhang", WelcomeCode: "W1", At: at},
 		`<xml><SuiteId>ww4</SuiteId><AuthCorpId>ww2</AuthCorpId><InfoType>customer_acquisition</InfoType><TimeStamp>1348831860</TimeStamp><ChangeType>customer_start_chat</ChangeType><UserID>zhang</UserID><ExternalUserID>wmB</ExternalUserID></xml>`: {
-			Kind: "customer_acquisition.customer_start_chat", Corp: "ww2", Customer: "wmB", Member: "zhang", At: at},
+			Kind: "customer_acquisition.customer_start_chat", Corp: "ww2", Customer: "wmB", Member: "zhang", At: at, ThirdParty: true},
 		`<xml><SuiteId>ww4</SuiteId><InfoType>suite_ticket</InfoType><TimeStamp>1348831860</TimeStamp><SuiteTicket>T</SuiteTicket></xml>`: {
-			Kind: "suite_ticket", At: at},
+			Kind: "suite_ticket", At: at, ThirdParty: true},
 		`<xml><ToUserName>ww1</ToUserName><FromUserName>zhang</FromUserName><CreateTime>1348831860</CreateTime><MsgType>text</MsgType><Content>a &lt; b</Content></xml>`: {
 			Kind: "message.text", Corp: "ww1", At: at},
 		`{"msgid":"1","aibotid":"A","chattype":"group","from":{"userid":"U"},"msgtype":"text","text":{"content":"hi"}}`:              {Kind: "robot.text"},

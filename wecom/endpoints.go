@@ -22,10 +22,10 @@ const (
 	UncataloguedCustomer Capability = "uncatalogued_customer"
 )
 
-// Paths whose answers the gateway reads.
+// Paths whose answers the gateway reads, besides those that hand out tokens.
 const (
-	PathGetToken = "/cgi-bin/gettoken"
-	PathSyncMsg  = "/cgi-bin/kf/sync_msg"
+	PathSyncMsg    = "/cgi-bin/kf/sync_msg"
+	PathStateTrans = "/cgi-bin/kf/service_state/trans"
 )
 
 // Endpoint is one path of the WeCom server API.

@@ -3,6 +3,7 @@ package wecom_test
 import (
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -189,18 +190,83 @@ func TestReadPage(t *testing.T) {
 	}
 }
 
-func TestReadTokenAnswer(t *testing.T) {
-	for body, want := range map[string]wecom.Token{
-		`{"errcode":0,"errmsg":"ok","access_token":"T","expires_in":7200}`: {Value: "T", Life: 2 * time.Hour},
-		`{"access_token":"T","expires_in":7200}`:                           {Value: "T", Life: 2 * time.Hour},
-		`{"errcode":40001,"access_token":"T","expires_in":7200}`:           {},
-		`{"errcode":0,"access_token":"","expires_in":7200}`:                {},
-		`{"errcode":0,"access_token":"T","expires_in":0}`:                  {},
-		`{"errcode":0,"access_token":1}`:                                   {},
-		`<html>`:                                                           {},
+func TestReadGrant(t *testing.T) {
+	const answer = `{"errcode":0,"errmsg":"ok","access_token":"T","expires_in":7200}`
+	for _, test := range []struct{ path, query, request, answer, corp string }{
+		{wecom.PathGetToken, "corpid=ww1&corpsecret=s", "", answer, "ww1"},
+		{wecom.PathGetToken, "corpid=ww1", "", `{"access_token":"T","expires_in":7200}`, "ww1"},
+		{wecom.PathGetToken, "corpid=ww1&corpid=ww2", "", answer, ""},
+		{wecom.PathGetToken, "corpid=ww1&CorpID=ww2", "", answer, ""},
+		{wecom.PathGetToken, "", "", answer, ""},
+		{wecom.PathGetToken, "corpid=ww1", "", `{"errcode":40001,"access_token":"T","expires_in":7200}`, ""},
+		{wecom.PathGetToken, "corpid=ww1", "", `{"errcode":0,"access_token":"","expires_in":7200}`, ""},
+		{wecom.PathGetToken, "corpid=ww1", "", `{"errcode":0,"access_token":"T","expires_in":0}`, ""},
+		{wecom.PathGetToken, "corpid=ww1", "", `{"errcode":0,"access_token":1}`, ""},
+		{wecom.PathGetToken, "corpid=ww1", "", `<html>`, ""},
+		{wecom.PathCorpToken, "suite_access_token=S", `{"auth_corpid":"ww1","permanent_code":"P"}`, answer, "ww1"},
+		{wecom.PathCorpToken, "", `{"auth_corpid":"ww1","auth_corpid":"ww2"}`, answer, ""},
+		{wecom.PathCorpToken, "", `{"auth_corpid":"ww1","Auth_CorpID":"ww2"}`, answer, ""},
+		{wecom.PathCorpToken, "", `{"auth_corpid":1}`, answer, ""},
+		{wecom.PathCorpToken, "", ``, answer, ""},
+		{wecom.PathDownstreamToken, "access_token=U", `{"corpid":"ww9","business_type":1,"agentid":7}`, answer, "ww9"},
+		{wecom.PathPermanentCode, "", `{"auth_code":"A"}`, `{"access_token":"T","expires_in":7200,"permanent_code":"P","auth_corp_info":{"corpid":"ww3","corp_name":"n"}}`, "ww3"},
+		{wecom.PathPermanentCodeV2, "", `{"auth_code":"A"}`, `{"permanent_code":"P","auth_corp_info":{"corpid":"ww3"}}`, ""},
+		{wecom.PathRegisterInfo, "", `{"register_code":"R"}`, `{"corpid":"ww4","contact_sync":{"access_token":"T","expires_in":7200}}`, "ww4"},
+		{wecom.PathRegisterInfo, "", `{"register_code":"R"}`, `{"corpid":"ww4","access_token":"T","expires_in":7200}`, ""},
 	} {
-		if got, found := wecom.ReadTokenAnswer([]byte(body)); found != (want.Value != "") || found && got != want {
-			t.Errorf("%s: %+v, %v", body, got, found)
+		want := wecom.Grant{Corp: test.corp, Token: "T", Life: 2 * time.Hour}
+		got, found := wecom.ReadGrant(test.path, []byte(test.query), []byte(test.request), []byte(test.answer))
+		if found != (test.corp != "") || found && got != want {
+			t.Errorf("%s?%s %s: %+v, %v", test.path, test.query, test.request, got, found)
+		}
+	}
+}
+
+// What events give: codes with whom they stand for, and replies that were not delivered.
+func TestReadPageEvents(t *testing.T) {
+	event := func(body string) string {
+		return `{"msg_list":[{"msgid":"m","send_time":1700000000,"origin":4,"msgtype":"event","event":{"open_kfid":"wk","external_userid":"wm",` + body + `}}]}`
+	}
+	at := time.Unix(1700000000, 0)
+	for body, want := range map[string]wecom.Page{
+		`"event_type":"enter_session","scene":"1","welcome_code":"W"`:                    {Codes: []wecom.Code{{Text: "W", Kind: wecom.EnterSession, Channel: "wk", Customer: "wm", At: at}}},
+		`"event_type":"enter_session","scene":"1"`:                                       {},
+		`"event_type":"session_status_change","change_type":1,"msg_code":"C"`:            {Codes: []wecom.Code{{Text: "C", Kind: wecom.SessionTaken, Channel: "wk", Customer: "wm", At: at}}},
+		`"event_type":"session_status_change","change_type":2,"msg_code":"C"`:            {},
+		`"event_type":"session_status_change","change_type":3,"msg_code":"C"`:            {Codes: []wecom.Code{{Text: "C", Kind: wecom.SessionEnded, Channel: "wk", Customer: "wm", At: at}}},
+		`"event_type":"msg_send_fail","fail_msgid":"x","fail_type":4`:                    {Failures: []wecom.Failure{{Channel: "wk", Customer: "wm", Type: 4, At: at}}},
+		`"event_type":"msg_send_fail","fail_msgid":"x","fail_type":6`:                    {Failures: []wecom.Failure{{Channel: "wk", Customer: "wm", Type: 6, At: at}}},
+		`"event_type":"msg_send_fail","fail_msgid":"x","fail_type":10`:                   {Failures: []wecom.Failure{{Channel: "wk", Customer: "wm", Type: 10, At: at}}},
+		`"event_type":"msg_send_fail","fail_msgid":"x","fail_type":5`:                    {},
+		`"event_type":"user_recall_msg","recall_msgid":"x"`:                              {},
+		`"event_type":"reject_customer_msg_switch_change","reject_switch":1`:             {},
+		`"event_type":"enter_session","welcome_code":"` + strings.Repeat("W", 513) + `"`: {},
+	} {
+		if got, err := wecom.ReadPage(strings.NewReader(event(body))); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", body, got, err)
+		}
+	}
+}
+
+func TestReadTransition(t *testing.T) {
+	at := time.Unix(1700000000, 0)
+	for _, test := range []struct {
+		request, answer string
+		kind            wecom.CodeKind
+	}{
+		{`{"open_kfid":"wk","external_userid":"wm","service_state":2}`, `{"errcode":0,"msg_code":"C"}`, wecom.ToQueue},
+		{`{"open_kfid":"wk","external_userid":"wm","service_state":3,"servicer_userid":"z"}`, `{"errcode":0,"msg_code":"C"}`, wecom.ToServicer},
+		{`{"open_kfid":"wk","external_userid":"wm","service_state":4}`, `{"errcode":0,"msg_code":"C"}`, wecom.ToEnd},
+		{`{"open_kfid":"wk","external_userid":"wm","service_state":1}`, `{"errcode":0,"msg_code":"C"}`, ""},
+		{`{"open_kfid":"wk","external_userid":"wm","service_state":3}`, `{"errcode":0}`, ""},
+		{`{"open_kfid":"wk","external_userid":"wm","service_state":3}`, `{"errcode":95016,"msg_code":"C"}`, ""},
+		{`{"open_kfid":"wk","external_userid":"wm","external_userid":"wx","service_state":3}`, `{"errcode":0,"msg_code":"C"}`, ""},
+		{``, `{"errcode":0,"msg_code":"C"}`, ""},
+	} {
+		c, found := wecom.ReadTransition([]byte(test.request), []byte(test.answer), at)
+		want := wecom.Code{Text: "C", Kind: test.kind, Channel: "wk", Customer: "wm", At: at}
+		if found != (test.kind != "") || found && c != want {
+			t.Errorf("%s: %+v, %v", test.request, c, found)
 		}
 	}
 }

@@ -15,23 +15,9 @@ import (
 // Code is whom a one-time code of WeCom stands for, and until when.
 type Code struct {
 	Key      Key
-	Kind     CodeKind
+	Kind     string    // what gave it out, as package wecom names it
 	Deadline time.Time // from then on WeCom takes it no more
 }
-
-// CodeKind is what gave the code out.
-type CodeKind string
-
-// The kinds of codes.
-const (
-	EnterSession  CodeKind = "enter_session"  // the customer opened the chat; 20 s
-	SessionTaken  CodeKind = "session_taken"  // a servicer took the customer from the queue; 48 h
-	SessionEnded  CodeKind = "session_ended"  // the session ended; 20 s
-	ToQueue       CodeKind = "to_queue"       // the bot put the customer into the queue; 48 h
-	ToServicer    CodeKind = "to_servicer"    // the bot gave the customer to a servicer; 48 h
-	ToEnd         CodeKind = "to_end"         // the bot ended the session; 20 s
-	CustomerAdded CodeKind = "customer_added" // a member and the customer became contacts; 20 s
-)
 
 // keepCode is how long a code stays on record. It is the longest life of any, so that one that comes
 // again in a replayed page is known to be used, or past its deadline.
@@ -144,5 +130,5 @@ func parseCode(s string) (Code, bool) {
 	}
 	k, ok := parseIDs(parts[:3])
 	deadline, err := strconv.ParseInt(parts[4], 10, 64)
-	return Code{Key: k, Kind: CodeKind(parts[3]), Deadline: time.UnixMilli(deadline)}, ok && err == nil
+	return Code{Key: k, Kind: parts[3], Deadline: time.UnixMilli(deadline)}, ok && err == nil
 }

@@ -27,7 +27,7 @@ func (b *bench) takes(corp, text string, want window.CodeState) window.CodeAnswe
 
 func TestCodeIsTakenOnce(t *testing.T) {
 	each(t, 5, func(b *bench) {
-		odd := window.Code{Key: window.Key{Corp: "ww1", Channel: "wk:1", Customer: "wm:used"}, Kind: window.EnterSession, Deadline: b.clock.Now().Add(20 * time.Second)}
+		odd := window.Code{Key: window.Key{Corp: "ww1", Channel: "wk:1", Customer: "wm:used"}, Kind: "enter_session", Deadline: b.clock.Now().Add(20 * time.Second)}
 		b.takes("ww1", "CODE", window.CodeUnknown)
 		b.learns("CODE", odd)
 		b.takes("ww", "CODE", window.CodeUnknown) // another corp's
@@ -50,7 +50,7 @@ func TestCodeIsTakenOnce(t *testing.T) {
 // Of many gateways that try at once one takes the code.
 func TestCodeRace(t *testing.T) {
 	each(t, 5, func(b *bench) {
-		b.learns("RACE", window.Code{Key: li, Kind: window.ToQueue, Deadline: b.clock.Now().Add(time.Hour)})
+		b.learns("RACE", window.Code{Key: li, Kind: "to_queue", Deadline: b.clock.Now().Add(time.Hour)})
 		var taken atomic.Int32
 		var all sync.WaitGroup
 		for range 16 {

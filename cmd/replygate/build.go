@@ -58,14 +58,22 @@ type gateway struct {
 	store    *store.Store
 	windows  *window.Store
 	upstream *proxy.Upstream
-	server   *fasthttp.Server
+	bots     proxy.Receivers
+	faces    []face
 	admin    *http.Server
 	api      net.Listener
+	callback net.Listener // nil without callbacks
 	control  net.Listener
 	log      *zap.Logger
 	draining atomic.Bool
 	closers  []io.Closer
 	done     sync.WaitGroup
+}
+
+// face is a server with its listener.
+type face struct {
+	server *fasthttp.Server
+	on     net.Listener
 }
 
 // build wires a gateway and opens its listeners. It is the one place that knows every package.
@@ -97,19 +105,30 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics := proxy.NewMetrics(registry)
-	registerGauges(registry, g, now)
+	pulls := proxy.NewPulls()
+	registerGauges(registry, g, pulls, now)
+	if g.bots, err = proxy.NewReceivers(c.Callbacks); err != nil {
+		return nil, err
+	}
 	handler := &proxy.Gateway{
 		Config: c, Accounts: s.book, Engine: s.engine, Windows: g.windows, Upstream: g.upstream, Metrics: metrics,
+		Receivers: g.bots, Pulls: pulls,
 		Tokens: account.NewTokens(g.store.UniversalClient, c.Redis.Prefix, g.store.Timeout, now),
 		Access: logs.access, Decisions: logs.decisions, Log: g.log, Now: now, Draining: g.draining.Load,
 	}
-	g.server = handler.Server()
 	g.admin = (&admin.Admin{
 		Keys: c.Admin, Loopback: config.Loopback(c.Listen.Admin), Accounts: s.book, Windows: g.windows, Store: g.store,
 		Reported: metrics.Reported, Gatherer: registry, Draining: g.draining.Load, Audit: g.log, Now: now,
 	}).Server()
-	if g.api, err = proxy.Listen(c.Listen); err != nil {
+	if g.api, err = proxy.Listen("listen.api", c.Listen.API, c.Listen.TLS); err != nil {
 		return nil, err
+	}
+	g.faces = append(g.faces, face{handler.APIServer(), g.api})
+	if len(c.Callbacks) > 0 {
+		if g.callback, err = proxy.Listen("listen.callback", c.Listen.Callback, c.Listen.TLS); err != nil {
+			return nil, err
+		}
+		g.faces = append(g.faces, face{handler.CallbackServer(), g.callback})
 	}
 	if g.control, err = net.Listen("tcp", c.Listen.Admin); err != nil {
 		return nil, fmt.Errorf("listen.admin: %w", err)
@@ -118,7 +137,18 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 }
 
 // registerGauges adds what is read when asked.
-func registerGauges(r *prometheus.Registry, g *gateway, now func() time.Time) {
+func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Pulls, now func() time.Time) {
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "replygate_channels_pulled_past", Help: "Channels with replies through the gateway whose messages nobody pulls through it.",
+	}, func() float64 { return float64(pulls.Past()) }))
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "replygate_history_incomplete", Help: "1 while a missing window proves nothing, for the accounts without a backfill.",
+	}, func() float64 {
+		if complete, _, err := g.windows.Complete(context.Background(), ""); err == nil && complete {
+			return 0
+		}
+		return 1
+	}))
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "replygate_redis_up", Help: "1 if Redis answered when last asked.",
 	}, func() float64 {
@@ -144,10 +174,12 @@ func registerGauges(r *prometheus.Registry, g *gateway, now func() time.Time) {
 // serve answers until ctx ends, then stops in order: it says so in readiness and closes connections
 // behind their answers for lame_duck, lets running calls end for grace, and writes its state.
 func (g *gateway) serve(ctx context.Context) error {
-	failed := make(chan error, 2)
-	g.done.Go(func() { failed <- g.server.Serve(g.api) })
+	failed := make(chan error, 1+len(g.faces))
+	for _, f := range g.faces {
+		g.done.Go(func() { failed <- f.server.Serve(f.on) })
+	}
 	g.done.Go(func() { failed <- g.admin.Serve(g.control) })
-	g.log.Info("serving", zap.String("api", g.api.Addr().String()), zap.String("admin", g.control.Addr().String()),
+	g.log.Info("serving", zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
 		zap.String("upstream", g.config.Upstream.URL), zap.Int("accounts", len(g.book.All())))
 	var err error
 	select {
@@ -159,20 +191,34 @@ func (g *gateway) serve(ctx context.Context) error {
 	}
 	grace, cancel := context.WithTimeout(context.Background(), g.config.Shutdown.Grace)
 	defer cancel()
-	if stopped := g.server.ShutdownWithContext(grace); stopped != nil {
-		g.log.Warn("calls were still running when the grace ended", zap.Error(stopped))
+	var stopping sync.WaitGroup
+	for _, f := range g.faces {
+		stopping.Go(func() {
+			if stopped := f.server.ShutdownWithContext(grace); stopped != nil {
+				g.log.Warn("calls were still running when the grace ended", zap.Error(stopped))
+			}
+		})
 	}
+	stopping.Wait()
 	_ = g.admin.Shutdown(grace)
 	g.done.Wait()
 	return errors.Join(err, g.release())
 }
 
+func (g *gateway) callbackAddress() string {
+	if g.callback == nil {
+		return ""
+	}
+	return g.callback.Addr().String()
+}
+
 // release closes what build opened.
 func (g *gateway) release() error {
 	var all []error
-	if g.api != nil {
-		_ = g.api.Close() // closed already after a serve
+	for _, f := range g.faces {
+		_ = f.on.Close() // closed already after a serve
 	}
+	g.bots.Close()
 	if g.control != nil {
 		_ = g.control.Close()
 	}

@@ -1,0 +1,100 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+)
+
+// text is what a refusal says, in the two languages of policy.language. Both take the same values in the
+// same order.
+type text struct{ en, zh string }
+
+var (
+	textNoRule = text{
+		"no rule is about this call; the operator must add one",
+		"没有规则适用于此调用；请网关管理员补充规则"}
+	textLapsed = text{
+		"the account's subscription has lapsed, and this interface (%s: %s) is not open to it; renew the subscription, or reply to customers within %s of their message",
+		"该企业的订阅已失效，不能使用此接口（%s：%s）；请续费，或在客户发来消息后的%s内回复"}
+	textByRule = text{
+		"a rule refuses this interface (%s: %s); ask the operator of the gateway",
+		"网关规则不允许此接口（%s：%s）；请联系网关管理员"}
+	textImplicit = text{
+		"the call reaches customers that it does not name one by one; name each, and only those who wrote within %s",
+		"此调用会触达未逐一列出的客户；请逐一列出，且仅限%s内发来过消息的客户"}
+	textNobody = text{
+		"the call names no customer; give the one it replies to",
+		"此调用没有指明客户；请指明所回复的客户"}
+	textStoreDown = text{
+		"the gateway cannot see the customer's window just now; nothing was sent, try again",
+		"网关暂时无法查询该客户的回复窗口；消息未发送，请稍后重试"}
+	textHistory = text{
+		"the gateway has not recorded messages for long enough to know; nothing was sent",
+		"网关记录客户消息的时间还不够长，无法判断；消息未发送"}
+	textColdStart = text{
+		"the gateway has seen no message of the customer, and has not recorded for %s yet; policy.cold_start is refuse",
+		"网关没有见过该客户的消息，且记录尚不满%s；policy.cold_start 设为 refuse"}
+	textUsedUp = text{
+		"as many replies as WeCom allows were sent since the customer's message of %s; wait for the next message",
+		"自客户 %s 的消息以来，回复条数已达企业微信上限；请等待客户的下一条消息"}
+	textShut = text{
+		"the window of the customer's message of %s is shut, by WeCom's word or the operator's; wait for the next message",
+		"客户 %s 的消息对应的回复窗口已被企业微信或管理员关闭；请等待客户的下一条消息"}
+	textNeverWrote = text{
+		"the customer has not written within %s; wait for a message, replies are open for that long after it",
+		"客户在%s内没有发来消息；请等待客户的消息，之后可在同样时长内回复"}
+	textClosed = text{
+		"the customer's last message is of %s and the window closed at %s; wait for the next message",
+		"客户最后一条消息的时间是 %s，回复窗口已于 %s 关闭；请等待客户的下一条消息"}
+	textCodeUnknown = text{
+		"the gateway never saw where this code comes from; codes count only if their event or answer passed through it",
+		"网关没有见过此 code 的来源；只有事件或应答经过网关的 code 才有效"}
+	textCodeUsed = text{
+		"a message went out with this code already; each code is good for one",
+		"此 code 已经用过；每个 code 只能发送一条消息"}
+	textCodeExpired = text{
+		"this code was good until %s, and the customer's window is not open; wait for a message",
+		"此 code 的有效期至 %s，且该客户的回复窗口未打开；请等待客户的消息"}
+	textNoToken = text{
+		"the call has no access_token; put it in the query",
+		"此调用没有 access_token；请放在 URL 参数中"}
+	textReauthenticate = text{
+		"the gateway does not know whose this access_token is; fetch a new one through the gateway",
+		"网关不知道此 access_token 属于哪个企业；请通过网关重新获取"}
+	textTokenUnsure = text{
+		"the gateway cannot find out whose this access_token is just now; nothing was sent, try again",
+		"网关暂时无法查询此 access_token 属于哪个企业；消息未发送，请稍后重试"}
+	textUnknownToken = text{
+		"the gateway does not know whose this access_token is; let the bot call gettoken through the gateway too",
+		"网关不知道此 access_token 属于哪个企业；请让程序也通过网关调用 gettoken"}
+	textUnlisted = text{
+		"the gateway does not know this account; add corp %s to accounts",
+		"网关的配置中没有此企业；请将 %s 加入 accounts"}
+	textOddPath = text{
+		"the path can be read as an interface that is not open to the account; send it as WeCom documents it",
+		"此路径可被理解为该企业不能使用的接口；请按企业微信文档书写路径"}
+	textOddBody = text{
+		"%s; nothing was sent",
+		"请求体有歧义或无法读取（%s）；消息未发送"}
+)
+
+// say writes a text in the language of the configuration.
+func (p *Engine) say(t text, values ...any) string {
+	if p.chinese {
+		return fmt.Sprintf(t.zh, values...)
+	}
+	return fmt.Sprintf(t.en, values...)
+}
+
+// span writes a length of time: 48 h, or as Go writes durations if it is not whole hours.
+func (p *Engine) span(d time.Duration) string {
+	switch {
+	case d%time.Hour != 0:
+		return d.String()
+	case p.chinese:
+		return fmt.Sprintf(" %d 小时", d/time.Hour)
+	}
+	return fmt.Sprintf("%d h", d/time.Hour)
+}
+
+func instant(t time.Time) string { return t.UTC().Format(time.RFC3339) }

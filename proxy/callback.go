@@ -1,0 +1,317 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"replygate/config"
+	"replygate/wecom"
+	"replygate/window"
+)
+
+const (
+	callbackTime = 4500 * time.Millisecond // of the 5 s that WeCom waits (DOC 90238)
+	callbackBody = 1 << 20                 // bytes; WeCom's own have a few kilobytes
+	callbackSkew = 10 * time.Minute        // that a callback's timestamp may be off
+)
+
+// Receivers are the callback URLs of a configuration by their path.
+type Receivers map[string]*receiver
+
+// receiver is one callback URL: the keys of what comes in there, and the bot behind it.
+type receiver struct {
+	path  string
+	crypt *wecom.Crypt
+	ids   []string
+	bot   *Upstream // nil: the gateway answers by itself
+	route string    // the bot's path
+}
+
+// NewReceivers prepares the callback URLs of a configuration.
+func NewReceivers(callbacks []config.Callback) (Receivers, error) {
+	all := Receivers{}
+	for _, c := range callbacks {
+		crypt, err := wecom.NewCrypt(c.Token.Reveal(), c.EncodingAESKey.Reveal())
+		if err != nil {
+			return nil, fmt.Errorf("callback %s: %w", c.Path, err)
+		}
+		r := &receiver{path: c.Path, crypt: crypt, ids: c.ReceiveIDs}
+		if c.ForwardTo != "" {
+			u, err := url.Parse(c.ForwardTo)
+			if err != nil {
+				return nil, fmt.Errorf("callback %s: forward_to: %w", c.Path, err)
+			}
+			if r.bot, err = NewUpstream(config.Upstream{URL: u.Scheme + "://" + u.Host, Timeout: callbackTime}); err != nil {
+				return nil, fmt.Errorf("callback %s: %w", c.Path, err)
+			}
+			r.route = u.EscapedPath()
+			if r.route == "" {
+				r.route = "/"
+			}
+		}
+		all[c.Path] = r
+	}
+	return all, nil
+}
+
+// Close drops the idle connections to the bots.
+func (rs Receivers) Close() {
+	for _, r := range rs {
+		if r.bot != nil {
+			r.bot.Close()
+		}
+	}
+}
+
+// What was made of a callback. All but the last are forwarded.
+const (
+	callbackVerified     = "verified"         // the GET by which WeCom checks a URL
+	callbackRecorded     = "recorded"         // it told of a customer, and that is on record
+	callbackPassed       = "passed"           // it told nothing that is kept
+	callbackForged       = "forged"           // the signature is wrong, or the key
+	callbackUnreadable   = "unreadable"       // it is not what WeCom documents
+	callbackMisaddressed = "unknown_receiver" // it is for somebody else
+	callbackOffTime      = "off_time"         // its timestamp is more than ten minutes off
+	callbackUnlisted     = "unlisted"         // its corp is not in accounts
+	callbackUnidentified = "unidentified"     // it tells of a message, but not whose or when
+	callbackUnrecorded   = "unrecorded"       // Redis did not take it: WeCom tries again
+)
+
+// untrusted tells of a result that nothing may be believed of the callback.
+func untrusted(result string) bool {
+	switch result {
+	case callbackForged, callbackUnreadable, callbackMisaddressed, callbackOffTime:
+		return true
+	}
+	return false
+}
+
+// delivery is one callback of WeCom on its way to the bot.
+type delivery struct {
+	visit
+	to     *receiver
+	plain  []byte // decrypted; of a GET the echostr
+	said   wecom.Callback
+	result string
+}
+
+// ServeCallback carries one callback of WeCom: it is read, recorded if it tells of a customer, and
+// forwarded to the bot as it came, whose answer goes back as it comes.
+func (g *Gateway) ServeCallback(rc *fasthttp.RequestCtx) {
+	d := &delivery{visit: g.begin(rc)}
+	defer d.finish()
+	defer func() {
+		if p := recover(); p != nil {
+			g.Log.Error("BUG: a callback panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			d.fail(fasthttp.StatusInternalServerError, wecom.CodeServerFault, "the gateway failed on this callback")
+		}
+	}()
+	d.serve()
+}
+
+func (d *delivery) serve() {
+	if !d.readTarget() {
+		return
+	}
+	if d.to = d.Receivers[string(d.path)]; d.to == nil {
+		d.fault = "no such callback"
+		d.fail(fasthttp.StatusNotFound, wecom.CodeNoPath, "no callback of the configuration has this path")
+		return
+	}
+	if !d.rc.IsGet() && !d.rc.IsPost() {
+		d.fault = "no callback has this method"
+		d.fail(fasthttp.StatusMethodNotAllowed, wecom.CodeNoPath, "WeCom calls a callback by GET or POST")
+		return
+	}
+	body, ok := d.readBody(callbackBody)
+	if !ok {
+		return
+	}
+	d.result = d.judge(body)
+	if d.result == callbackRecorded && !d.record() {
+		d.result = callbackUnrecorded
+		d.fail(fasthttp.StatusServiceUnavailable, wecom.CodeStoreAway, "the gateway cannot record this callback just now; send it again")
+		return
+	}
+	if d.to.bot == nil {
+		d.reply()
+		return
+	}
+	d.forward(body)
+}
+
+// judge finds out what a callback says and whether it can be believed.
+func (d *delivery) judge(body []byte) string {
+	signed, err := wecom.ReadSigned(d.query)
+	if err != nil {
+		return callbackUnreadable
+	}
+	encrypt := signed.Echo
+	if d.rc.IsPost() {
+		if encrypt, err = wecom.ReadEnvelope(body); err != nil {
+			return callbackUnreadable
+		}
+	}
+	if !d.to.crypt.Verify(signed.Signature, signed.Timestamp, signed.Nonce, encrypt) {
+		return callbackForged
+	}
+	plain, receiver, err := d.to.crypt.Open(encrypt)
+	switch {
+	case err != nil:
+		return callbackForged
+	case !slices.Contains(d.to.ids, receiver):
+		return callbackMisaddressed
+	case !d.onTime(signed.Timestamp):
+		return callbackOffTime
+	}
+	d.plain = plain
+	if d.rc.IsGet() {
+		return callbackVerified
+	}
+	if d.said, err = wecom.ReadCallback(plain); err != nil {
+		return callbackUnreadable
+	}
+	return d.worth(receiver)
+}
+
+// onTime tells whether a callback's timestamp is near our clock. It is part of what is signed, so an old
+// callback that somebody kept opens nothing.
+func (d *delivery) onTime(timestamp string) bool {
+	seconds, err := strconv.ParseInt(timestamp, 10, 64)
+	if err != nil || seconds < 0 || seconds > 1<<33 {
+		return false
+	}
+	return time.Unix(seconds, 0).Sub(d.at).Abs() <= callbackSkew
+}
+
+// worth tells whether a callback tells something to keep. One that is sealed for an account of ours may
+// speak for that account alone: its owner knows the key, and must not speak for others.
+func (d *delivery) worth(receiver string) string {
+	message := d.said.Says() == wecom.SaysMessage && d.Engine.Opens(d.said.Kind)
+	switch {
+	case !message && d.said.WelcomeCode == "":
+		return callbackPassed
+	case d.Accounts.Find(receiver) != nil && d.said.Corp != receiver:
+		return callbackMisaddressed
+	case d.Accounts.Find(d.said.Corp) == nil:
+		return callbackUnlisted
+	case d.said.Customer == "" || d.said.At.IsZero():
+		return callbackUnidentified
+	}
+	return callbackRecorded
+}
+
+// record notes what the callback tells: a customer's message, or whom a welcome code is for.
+func (d *delivery) record() bool {
+	k := window.Key{Corp: d.said.Corp, Customer: d.said.Customer}
+	var err error
+	if d.said.Says() == wecom.SaysMessage && d.Engine.Opens(d.said.Kind) {
+		var tally window.Tally
+		tally, err = d.Windows.Record(d.ctx, []window.Fact{{Key: k, At: d.said.At}})
+		d.Metrics.tally("callback", tally)
+	}
+	if d.said.WelcomeCode != "" && err == nil {
+		code := wecom.Code{Text: d.said.WelcomeCode, Kind: wecom.CustomerAdded, Customer: d.said.Customer, At: d.said.At}
+		err = d.Windows.LearnCodes(d.ctx, codesOf(d.said.Corp, []wecom.Code{code}))
+	}
+	if err != nil {
+		d.Log.Warn("a callback could not be recorded: WeCom will send it again", zap.String("corp_id", d.said.Corp), zap.Error(err))
+	}
+	return err == nil
+}
+
+// reply answers where there is no bot.
+func (d *delivery) reply() {
+	if untrusted(d.result) {
+		d.fault = d.result
+		d.fail(fasthttp.StatusForbidden, wecom.CodeForged, "the gateway cannot believe this callback ("+d.result+"): check token, key and receive_ids")
+		return
+	}
+	resp := &d.rc.Response
+	resp.Header.SetContentType("text/plain; charset=utf-8")
+	switch {
+	case d.rc.IsGet():
+		resp.SetBody(d.plain)
+	case d.said.ThirdParty:
+		resp.SetBodyString("success")
+	}
+}
+
+// forward hands the callback to the bot, and the bot's answer back. WeCom gets no success where the bot
+// gave none, so that it tries again.
+func (d *delivery) forward(body []byte) {
+	req := d.request(d.to.bot.host, d.withQuery([]byte(d.to.route)))
+	defer fasthttp.ReleaseRequest(req)
+	if d.rc.IsPost() {
+		req.SetBodyRaw(body)
+	}
+	resp := d.response()
+	a, err := d.to.bot.Do(req, resp, d.start.Add(callbackTime))
+	if err != nil {
+		fasthttp.ReleaseResponse(resp)
+		d.botFailed(err)
+		return
+	}
+	if a.body == nil {
+		d.passHead(a.resp)
+		fasthttp.ReleaseResponse(a.resp)
+		return
+	}
+	defer a.close()
+	s, err := fill(a.body, min(a.body.length, callbackBody), callbackBody)
+	if err == nil && !s.whole {
+		err = errTooLong
+	}
+	if err != nil {
+		d.botFailed(err)
+		return
+	}
+	d.passHead(a.resp)
+	d.rc.Response.SetBodyRaw(slices.Concat(s.pieces...))
+}
+
+func (d *delivery) botFailed(err error) {
+	var late interface{ Timeout() bool }
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &late) && late.Timeout():
+		d.fault = "bot timeout"
+		d.fail(fasthttp.StatusGatewayTimeout, wecom.CodeNoAnswer, "the bot did not answer in time")
+	default:
+		d.fault = "bot unreachable"
+		d.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "the bot gave no whole answer")
+	}
+}
+
+// finish leaves the record of a callback and counts it.
+func (d *delivery) finish() {
+	if d.hangUp || d.Draining() {
+		d.rc.SetConnectionClose()
+	}
+	r := CallbackRecord{
+		Method: method(d.rc.Method()), Path: "…", Kind: "none", Result: d.result, CorpID: d.said.Corp,
+		Status: d.rc.Response.StatusCode(), Fault: d.fault, Duration: time.Since(d.start),
+	}
+	if d.to != nil {
+		r.Path = d.to.path
+	}
+	switch {
+	case d.said.Known():
+		r.Kind = d.said.Kind
+	case d.said.Kind != "":
+		r.Kind = "other"
+	}
+	d.Metrics.callback(r)
+	d.Access.Info("callback", zap.Inline(r))
+	if untrusted(d.result) {
+		d.Log.Warn("a callback is not to be believed: nothing of it was recorded", zap.String("path", r.Path), zap.String("why", d.result))
+	}
+}

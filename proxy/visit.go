@@ -1,0 +1,145 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"replygate/config"
+	"replygate/wecom"
+)
+
+// visit is one request on one of the two faces, before anything is known of what it wants.
+type visit struct {
+	*Gateway
+	rc     *fasthttp.RequestCtx
+	ctx    context.Context // not the request's: fasthttp uses that again
+	start  time.Time       // for durations
+	at     time.Time       // by the gateway's clock
+	path   []byte          // as sent
+	query  []byte          // as sent
+	fault  string          // why the gateway answered by itself without a decision
+	hangUp bool            // the connection ends behind the answer: what follows on it cannot be trusted
+}
+
+func (g *Gateway) begin(rc *fasthttp.RequestCtx) visit {
+	return visit{Gateway: g, rc: rc, ctx: context.Background(), start: time.Now(), at: g.Now()}
+}
+
+// readTarget reads path and query of a head that has one reading.
+func (v *visit) readTarget() bool {
+	target := v.rc.Request.Header.RequestURI()
+	if len(target) > maxTarget {
+		v.fault, v.hangUp = "target too long", true
+		v.fail(fasthttp.StatusRequestURITooLong, wecom.CodeTargetTooLong, fmt.Sprintf("the URL is longer than %d KiB", maxTarget>>10))
+		return false
+	}
+	if err := checkHead(&v.rc.Request.Header); err != nil {
+		v.fault, v.hangUp = "malformed head", true // where this request ends, and the next begins, nobody can tell
+		v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, err.Error()+"; nothing was sent")
+		return false
+	}
+	v.path, v.query, _ = bytes.Cut(target, []byte{'?'})
+	return true
+}
+
+// readBody reads a body whole, within a bound of size; that of time began with the end of the head. It
+// answers by itself, and returns false, if the body is longer or breaks off.
+func (v *visit) readBody(limit config.Size) ([]byte, bool) {
+	stream := v.rc.RequestBodyStream()
+	if stream == nil {
+		return v.rc.Request.Body(), true
+	}
+	body, err := io.ReadAll(io.LimitReader(stream, int64(limit)+1))
+	switch {
+	case len(body) > int(limit):
+		v.tooLarge(limit)
+		return nil, false
+	case err != nil, v.rc.Conn().(*clientConn).sawEOF && v.rc.Request.Header.ContentLength() < 0:
+		v.fault, v.hangUp = "the body broke off", true
+		v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the body did not arrive whole; nothing was sent")
+		return nil, false
+	}
+	return body, true
+}
+
+func (v *visit) tooLarge(limit config.Size) {
+	v.fault, v.hangUp = "the body is too large", true
+	v.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the "+limit.String()+" that the gateway takes for this call; nothing was sent")
+}
+
+// fail answers a request by the gateway's own word.
+func (v *visit) fail(status, errcode int, errmsg string) {
+	v.answer(status, wecom.Refusal{Errcode: errcode, Errmsg: errmsg, Verdict: "error", Reason: v.fault})
+}
+
+// answer writes an answer of the gateway's own, in WeCom's shape. Its headers can hold only ASCII: of
+// another text they say the reason.
+func (v *visit) answer(status int, r wecom.Refusal) {
+	resp := &v.rc.Response
+	resp.Reset()
+	resp.SetStatusCode(status)
+	resp.Header.SetContentType("application/json; charset=UTF-8")
+	resp.Header.Set("Error-Code", strconv.Itoa(r.Errcode))
+	resp.Header.Set("Error-Msg", headerText(r.Errmsg, r.Reason))
+	resp.SetBody(r.AppendJSON(nil))
+}
+
+// headerText keeps a text to what a header may hold; instead stands for a text in another script.
+func headerText(s, instead string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return r > '~' }) {
+		s = instead
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// request builds what goes on to host: the head as it came, without what belongs to this connection.
+func (v *visit) request(host string, target []byte) *fasthttp.Request {
+	req := fasthttp.AcquireRequest()
+	v.rc.Request.Header.CopyTo(&req.Header)
+	h := &req.Header
+	dropHopByHop(h)
+	h.ResetConnectionClose()
+	h.SetProtocol("HTTP/1.1")
+	h.SetNoDefaultContentType(true)
+	h.SetHost(host)
+	h.SetRequestURIBytes(target)
+	return req
+}
+
+// response is what an answer is read into, with the server's settings: no Date and no Content-Type of
+// its own.
+func (v *visit) response() *fasthttp.Response {
+	resp := fasthttp.AcquireResponse()
+	v.rc.Response.Header.CopyTo(&resp.Header)
+	return resp
+}
+
+// passHead copies status and headers of an answer.
+func (v *visit) passHead(from *fasthttp.Response) {
+	h := &v.rc.Response.Header
+	from.Header.CopyTo(h)
+	dropHopByHop(h)
+	h.ResetConnectionClose()
+	h.SetProtocol([]byte("HTTP/1.1"))
+}
+
+// withQuery is the request target of path and query, an empty query kept as it came.
+func (v *visit) withQuery(path []byte) []byte {
+	if len(v.query) == 0 && !bytes.HasSuffix(v.rc.Request.Header.RequestURI(), []byte{'?'}) {
+		return path
+	}
+	target := make([]byte, 0, len(path)+1+len(v.query))
+	return append(append(append(target, path...), '?'), v.query...)
+}
