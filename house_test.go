@@ -31,7 +31,7 @@ var may = map[string][]string{
 	"store/storetest": {"config", "store"},
 	"window":          {},
 	"wecom":           {},
-	"wecom/wecomtest": {},
+	"wecom/wecomtest": {"wecom"},
 	"account":         {"config"},
 	"policy":          {"config", "account", "wecom", "window"},
 	"proxy":           {"config", "account", "policy", "wecom", "window"},

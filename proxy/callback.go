@@ -251,7 +251,7 @@ func (d *delivery) reply() {
 func (d *delivery) forward(body []byte) {
 	req := d.request(d.to.bot.host, d.withQuery([]byte(d.to.route)))
 	defer fasthttp.ReleaseRequest(req)
-	if d.rc.IsPost() {
+	if d.rc.IsPost() || len(body) > 0 {
 		req.SetBodyRaw(body)
 	}
 	resp := d.response()

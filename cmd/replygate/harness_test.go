@@ -198,14 +198,19 @@ func (r *rig) callAt(g *gateway, method, target, body string, headers ...string)
 
 func (r *rig) fetchToken(g *gateway) string {
 	r.Helper()
-	a := raw(r, g.api.Addr().String(), request("GET", "/cgi-bin/gettoken?corpid="+corpID+"&corpsecret="+secret, ""))
-	var t struct {
+	return tokenOf(r, raw(r, g.api.Addr().String(), request("GET", "/cgi-bin/gettoken?corpid="+corpID+"&corpsecret="+secret, "")))
+}
+
+// tokenOf returns the access token that an answer hands out.
+func tokenOf(t testing.TB, a answer) string {
+	t.Helper()
+	var out struct {
 		AccessToken string `json:"access_token"`
 	}
-	if err := json.Unmarshal(a.body, &t); err != nil || t.AccessToken == "" {
-		r.Fatalf("gettoken: %s", a.body)
+	if err := json.Unmarshal(a.body, &out); err != nil || out.AccessToken == "" {
+		t.Fatalf("no token: %s", a.body)
 	}
-	return t.AccessToken
+	return out.AccessToken
 }
 
 // sync pulls messages as a bot does.

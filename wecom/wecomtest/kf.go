@@ -131,10 +131,61 @@ func (p *Platform) stateTrans(call *Call, c *corp, _ *http.Request, body []byte)
 		return failed
 	}
 	c.chat(in.Channel, in.Customer).state = in.State
-	if in.State < 2 {
-		return ok(nil)
+	switch in.State {
+	case 2, 3:
+		return ok(map[string]any{"msg_code": p.giveCode(c, longCode)})
+	case 4:
+		return ok(map[string]any{"msg_code": p.giveCode(c, shortCode)})
 	}
-	return ok(map[string]any{"msg_code": p.newID("CODE")})
+	return ok(nil)
+}
+
+// sendOnEvent takes one message for a code that is live.
+func (p *Platform) sendOnEvent(call *Call, c *corp, _ *http.Request, body []byte) any {
+	var in struct {
+		Code string `json:"code"`
+	}
+	if failed, ok := p.decode(call, body, &in); !ok {
+		return failed
+	}
+	known := p.codes[in.Code]
+	if known == nil || known.corp != c || known.used || !p.now().Before(known.deadline) {
+		return p.fail(call, 40058)
+	}
+	known.used = true
+	return ok(map[string]any{"msgid": p.newID("out")})
+}
+
+// corpToken hands a provider a token of a company that installed its suite. The permanent code is the
+// company's secret.
+func (p *Platform) corpToken(call *Call, _ *corp, _ *http.Request, body []byte) any {
+	var in struct {
+		Corp string `json:"auth_corpid"`
+		Code string `json:"permanent_code"`
+	}
+	if failed, ok := p.decode(call, body, &in); !ok {
+		return failed
+	}
+	c := p.corps[in.Corp]
+	if c == nil || c.secret != in.Code {
+		return p.fail(call, 40084)
+	}
+	return p.handOut(call, c)
+}
+
+// downstreamToken hands an upstream company a token of one downstream.
+func (p *Platform) downstreamToken(call *Call, _ *corp, _ *http.Request, body []byte) any {
+	var in struct {
+		Corp string `json:"corpid"`
+	}
+	if failed, ok := p.decode(call, body, &in); !ok {
+		return failed
+	}
+	c := p.corps[in.Corp]
+	if c == nil {
+		return p.fail(call, 40013)
+	}
+	return p.handOut(call, c)
 }
 
 // mediaUpload keeps the one file of a form (the first megabyte of it).

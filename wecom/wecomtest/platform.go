@@ -33,6 +33,7 @@ type Platform struct {
 	tokens map[string]*token
 	media  map[string][]byte
 	calls  []Call
+	codes  map[string]*code
 	faults map[string][]int // errcodes to answer next, by path
 	answer map[string]http.HandlerFunc
 	lastID int
@@ -61,6 +62,26 @@ type chat struct {
 	state int // 0 new, 1 assistant, 2 queued, 3 human, 4 ended
 }
 
+// code is a one-time code that was given out.
+type code struct {
+	corp     *corp
+	deadline time.Time
+	used     bool
+}
+
+// Lives of one-time codes (DOC 95122): of those that greet or say good-bye, and of the others.
+const (
+	shortCode = 20 * time.Second
+	longCode  = 48 * time.Hour
+)
+
+// giveCode makes a one-time code.
+func (p *Platform) giveCode(c *corp, life time.Duration) string {
+	text := p.newID("CODE")
+	p.codes[text] = &code{corp: c, deadline: p.now().Add(life)}
+	return text
+}
+
 // Call is one request that reached the platform.
 type Call struct {
 	Method string
@@ -77,7 +98,7 @@ type Call struct {
 func New(now func() time.Time) *Platform {
 	return &Platform{
 		now: now, corps: map[string]*corp{}, tokens: map[string]*token{}, media: map[string][]byte{},
-		faults: map[string][]int{}, answer: map[string]http.HandlerFunc{},
+		codes: map[string]*code{}, faults: map[string][]int{}, answer: map[string]http.HandlerFunc{},
 	}
 }
 
@@ -148,13 +169,34 @@ func (p *Platform) CustomerWroteAt(corpID, channel, customer, text string, at ti
 func (p *Platform) CustomerEnters(corpID, channel, customer string) (welcomeCode string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	code := p.newID("WELCOME")
 	c := p.corps[corpID]
-	c.log = append(c.log, item{
-		"msgid": p.newID("msg"), "send_time": p.now().Unix(), "origin": 4, "msgtype": "event",
-		"event": map[string]any{"event_type": "enter_session", "open_kfid": channel, "external_userid": customer, "scene": "1", "welcome_code": code},
-	})
-	return code
+	welcomeCode = p.giveCode(c, shortCode)
+	p.happens(c, channel, customer, map[string]any{"event_type": "enter_session", "scene": "1", "welcome_code": welcomeCode})
+	return welcomeCode
+}
+
+// SessionChanges is a session that a servicer took from the queue (1) or that ended (3).
+func (p *Platform) SessionChanges(corpID, channel, customer string, change int) (msgCode string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.corps[corpID]
+	msgCode = p.giveCode(c, map[int]time.Duration{1: longCode, 3: shortCode}[change])
+	p.happens(c, channel, customer, map[string]any{"event_type": "session_status_change", "change_type": change, "msg_code": msgCode})
+	return msgCode
+}
+
+// DeliveryFails is the event that a reply which the platform had taken did not reach the customer: 4 for
+// the window, 6 for the count, 10 for a customer who refuses.
+func (p *Platform) DeliveryFails(corpID, channel, customer string, failType int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.happens(p.corps[corpID], channel, customer, map[string]any{"event_type": "msg_send_fail", "fail_msgid": p.newID("out"), "fail_type": failType})
+}
+
+// happens puts an event into the log of a corp.
+func (p *Platform) happens(c *corp, channel, customer string, event map[string]any) {
+	event["open_kfid"], event["external_userid"] = channel, customer
+	c.log = append(c.log, item{"msgid": p.newID("msg"), "send_time": p.now().Unix(), "origin": 4, "msgtype": "event", "event": event})
 }
 
 // SetState puts a customer's session into a state, 0 to 4.

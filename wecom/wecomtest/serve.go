@@ -24,7 +24,7 @@ var samples embed.FS
 // words are what goes before the usual tail of WeCom's errmsg.
 var words = map[int]string{
 	-1: "system busy", 40001: "invalid credential", 40013: "invalid corpid", 40014: "invalid access_token",
-	40058: "invalid request parameter", 40096: "invalid external userid", 41001: "access_token missing",
+	40058: "invalid request parameter", 40084: "invalid permanent_code", 40096: "invalid external userid", 41001: "access_token missing",
 	42001: "access_token expired", 44002: "empty post data", 47001: "data format error", 48002: "api forbidden",
 	84061: "not external contact", 95000: "invalid open_kfid", 95001: "send msg count limit", 95002: "send msg time limit",
 	95018: "send msg session status invalid",
@@ -76,20 +76,23 @@ func (p *Platform) route(call *Call, r *http.Request, path string, body []byte) 
 	if c != nil {
 		call.Corp = c.id
 	}
-	if h, ok := handlers[path]; ok && c != nil {
+	if h, ok := handlers[path]; ok {
 		return h(p, call, c, r, body)
 	}
 	return sample(path)
 }
 
 var handlers = map[string]func(*Platform, *Call, *corp, *http.Request, []byte) any{
-	"/cgi-bin/kf/account/list":        (*Platform).accountList,
-	"/cgi-bin/kf/sync_msg":            (*Platform).syncMsg,
-	"/cgi-bin/kf/send_msg":            (*Platform).sendMsg,
-	"/cgi-bin/kf/service_state/get":   (*Platform).stateGet,
-	"/cgi-bin/kf/service_state/trans": (*Platform).stateTrans,
-	"/cgi-bin/media/upload":           (*Platform).mediaUpload,
-	"/cgi-bin/media/get":              (*Platform).mediaGet,
+	"/cgi-bin/kf/account/list":         (*Platform).accountList,
+	"/cgi-bin/kf/sync_msg":             (*Platform).syncMsg,
+	"/cgi-bin/kf/send_msg":             (*Platform).sendMsg,
+	"/cgi-bin/kf/service_state/get":    (*Platform).stateGet,
+	"/cgi-bin/kf/service_state/trans":  (*Platform).stateTrans,
+	"/cgi-bin/kf/send_msg_on_event":    (*Platform).sendOnEvent,
+	"/cgi-bin/service/get_corp_token":  (*Platform).corpToken,
+	"/cgi-bin/corpgroup/corp/gettoken": (*Platform).downstreamToken,
+	"/cgi-bin/media/upload":            (*Platform).mediaUpload,
+	"/cgi-bin/media/get":               (*Platform).mediaGet,
 }
 
 // authorise checks the credential of a call. Calls with a suite's, a provider's or no token of a corp
@@ -122,6 +125,11 @@ func (p *Platform) getToken(call *Call, r *http.Request) any {
 	case c.secret != q.Get("corpsecret"):
 		return p.fail(call, 40001)
 	}
+	return p.handOut(call, c)
+}
+
+// handOut answers with a corp's token.
+func (p *Platform) handOut(call *Call, c *corp) any {
 	t := p.issue(c)
 	call.Corp = c.id
 	left := int(t.expires.Sub(p.now()).Seconds())

@@ -1,0 +1,93 @@
+package wecomtest
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"replygate/wecom"
+)
+
+// App is a callback as WeCom's console has it: where it goes, and how it is sealed.
+type App struct {
+	URL       string
+	Token     string
+	Key       string // EncodingAESKey
+	ReceiveID string
+	JSON      bool // the envelope of robots, else XML
+}
+
+// Delivered is what a callback was answered with.
+type Delivered struct {
+	Sent   []byte // the body that went out
+	Query  string
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Deliver sends one callback as WeCom does, once: it waits five seconds.
+func (p *Platform) Deliver(a App, plain string) (Delivered, error) {
+	return a.Deliver(p.now(), plain)
+}
+
+// Deliver sends a callback that is signed at the time given.
+func (a App) Deliver(at time.Time, plain string) (Delivered, error) {
+	sealed, query, err := a.seal(at, plain)
+	if err != nil {
+		return Delivered{}, err
+	}
+	body := fmt.Sprintf("<xml><ToUserName><![CDATA[%s]]></ToUserName><Encrypt><![CDATA[%s]]></Encrypt><AgentID><![CDATA[218]]></AgentID></xml>", a.ReceiveID, sealed)
+	if a.JSON {
+		body = fmt.Sprintf(`{"encrypt":%q}`, sealed)
+	}
+	return a.Send(http.MethodPost, query, []byte(body))
+}
+
+// Verify is the GET by which WeCom checks the URL of a callback; the answer must be the text alone.
+func (a App) Verify(at time.Time, text string) (Delivered, error) {
+	sealed, query, err := a.seal(at, text)
+	if err != nil {
+		return Delivered{}, err
+	}
+	return a.Send(http.MethodGet, query+"&echostr="+url.QueryEscape(sealed), nil)
+}
+
+// seal returns the cipher text of a message and the query that signs it.
+func (a App) seal(at time.Time, plain string) (sealed, query string, err error) {
+	c, err := wecom.NewCrypt(a.Token, a.Key)
+	if err != nil {
+		return "", "", err
+	}
+	var random [16]byte
+	_, _ = rand.Read(random[:])
+	sealed = c.Seal([]byte(plain), a.ReceiveID, random)
+	timestamp, nonce := strconv.FormatInt(at.Unix(), 10), fmt.Sprintf("%x", random[:5])
+	return sealed, "msg_signature=" + c.Sign(timestamp, nonce, sealed) + "&timestamp=" + timestamp + "&nonce=" + nonce, nil
+}
+
+// Send sends the bytes of a callback.
+func (a App) Send(method, query string, body []byte) (Delivered, error) {
+	d := Delivered{Sent: body, Query: query}
+	req, err := http.NewRequest(method, a.URL+"?"+query, bytes.NewReader(body))
+	if err != nil {
+		return d, err
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "text/xml")
+	}
+	client := http.Client{Timeout: 5 * time.Second}
+	resp, err := client.Do(req)
+	if err != nil {
+		return d, err
+	}
+	defer resp.Body.Close()
+	d.Status, d.Header = resp.StatusCode, resp.Header
+	d.Body, err = io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	return d, err
+}
