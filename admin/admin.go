@@ -7,10 +7,7 @@ package admin
 import (
 	"crypto/subtle"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -24,7 +21,6 @@ import (
 
 	"replygate/account"
 	"replygate/config"
-	"replygate/wecom"
 	"replygate/window"
 )
 
@@ -36,6 +32,7 @@ type Admin struct {
 	Windows  *window.Store
 	Store    interface{ Up() bool }
 	Reported func(window.Tally) // counts what POST /v1/inbound took
+	Past     func() int         // channels whose messages are pulled past the gateway
 	Gatherer prometheus.Gatherer
 	Draining func() bool
 	Audit    *zap.Logger
@@ -69,6 +66,9 @@ func (a *Admin) Handler() http.Handler {
 	mux.Handle("GET /v1/windows", a.keyed(a.Keys.ReadKey, a.windows))
 	mux.Handle("GET /v1/accounts", a.keyed(a.Keys.ReadKey, a.accounts))
 	mux.Handle("POST /v1/inbound", a.keyed(a.Keys.ChangeKey, a.inbound))
+	mux.Handle("POST /v1/windows/open", a.keyed(a.Keys.ChangeKey, a.openWindow))
+	mux.Handle("POST /v1/windows/close", a.keyed(a.Keys.ChangeKey, a.closeWindow))
+	mux.Handle("POST /v1/backfill", a.keyed(a.Keys.ChangeKey, a.backfill))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "not_found", "there is no "+r.Method+" of this path")
 	})
@@ -127,13 +127,14 @@ type readiness struct {
 	Redis   string `json:"redis"`   // up, or down: the gateway serves on, see docs/redis.md
 	History string `json:"history"` // complete, incomplete or unknown
 	Since   string `json:"since,omitempty"`
+	Past    int    `json:"channels_pulled_past"` // replies go through the gateway, their messages do not
 	Stop    bool   `json:"stopping"`
 }
 
 // ready says no only while the gateway stops: without Redis it still serves most calls, and a balancer
 // that took it away would make an outage of Redis one of everything.
 func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
-	s := readiness{Ready: !a.Draining(), Stop: a.Draining(), Redis: "down", History: "unknown"}
+	s := readiness{Ready: !a.Draining(), Stop: a.Draining(), Redis: "down", History: "unknown", Past: a.Past()}
 	if a.Store.Up() {
 		s.Redis = "up"
 		if complete, since, err := a.Windows.Complete(r.Context(), ""); err == nil {
@@ -164,8 +165,10 @@ type Window struct {
 
 // WindowList is the answer of GET /v1/windows.
 type WindowList struct {
-	Windows []Window `json:"windows"`
-	More    bool     `json:"more"`
+	Windows    []Window `json:"windows"`
+	More       bool     `json:"more"`
+	Since      string   `json:"since"`      // since when messages are on record without a gap
+	Incomplete bool     `json:"incomplete"` // a customer who is missing here may have written all the same
 }
 
 var states = map[window.State]string{
@@ -204,11 +207,12 @@ func (a *Admin) windows(w http.ResponseWriter, r *http.Request) {
 		limit = n
 	}
 	entries, more, err := a.Windows.List(r.Context(), q.Get("corp_id"), limit)
-	if err != nil {
-		fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis does not answer; try again")
+	complete, since, unknown := a.Windows.Complete(r.Context(), q.Get("corp_id"))
+	if err != nil || unknown != nil {
+		storeAway(w)
 		return
 	}
-	list := WindowList{Windows: []Window{}, More: more}
+	list := WindowList{Windows: []Window{}, More: more, Since: stamp(since), Incomplete: !complete}
 	for _, e := range entries {
 		list.Windows = append(list.Windows, show(e))
 	}
@@ -217,14 +221,21 @@ func (a *Admin) windows(w http.ResponseWriter, r *http.Request) {
 
 func (a *Admin) window(w http.ResponseWriter, r *http.Request, k window.Key) {
 	e, found, err := a.Windows.Show(r.Context(), k)
+	complete, since, unknown := a.Windows.Complete(r.Context(), k.Corp)
 	switch {
-	case err != nil:
-		fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis does not answer; try again")
+	case err != nil, unknown != nil:
+		storeAway(w)
+	case !found && !complete:
+		fail(w, http.StatusNotFound, "no_window", "no message of this customer on this channel is on record; but messages are only since "+stamp(since))
 	case !found:
 		fail(w, http.StatusNotFound, "no_window", "no message of this customer on this channel is on record within the window's length")
 	default:
-		reply(w, http.StatusOK, WindowList{Windows: []Window{show(e)}})
+		reply(w, http.StatusOK, WindowList{Windows: []Window{show(e)}, Since: stamp(since), Incomplete: !complete})
 	}
+}
+
+func storeAway(w http.ResponseWriter) {
+	fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis does not answer; try again")
 }
 
 // Account is an account as the API shows it.
@@ -265,76 +276,6 @@ func (a *Admin) accounts(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, list)
-}
-
-// report is the body of POST /v1/inbound.
-type report struct {
-	Inbound []struct {
-		CorpID   string    `json:"corp_id"`
-		Channel  string    `json:"channel"`
-		Customer string    `json:"customer"`
-		At       time.Time `json:"at"`
-	} `json:"inbound"`
-}
-
-// inbound takes messages from sources without a sync_msg: the session archive, another gateway, an
-// operator. It answers once they are in Redis.
-func (a *Admin) inbound(w http.ResponseWriter, r *http.Request) {
-	var in report
-	if !read(w, r, &in) {
-		return
-	}
-	facts := make([]window.Fact, 0, len(in.Inbound))
-	for i, m := range in.Inbound {
-		switch {
-		case a.Accounts.Find(m.CorpID) == nil:
-			fail(w, http.StatusBadRequest, "unknown_corp", fmt.Sprintf("inbound[%d]: corp_id is not in accounts; nothing was recorded", i))
-			return
-		case m.Customer == "" || len(m.Customer) > wecom.MaxID || len(m.Channel) > wecom.MaxID:
-			fail(w, http.StatusBadRequest, "bad_id", fmt.Sprintf("inbound[%d]: customer must have 1 to %d bytes, channel at most as many; nothing was recorded", i, wecom.MaxID))
-			return
-		case m.At.IsZero():
-			fail(w, http.StatusBadRequest, "bad_time", fmt.Sprintf("inbound[%d]: at is missing; write an instant with its zone; nothing was recorded", i))
-			return
-		}
-		facts = append(facts, window.Fact{Key: window.Key{Corp: m.CorpID, Channel: m.Channel, Customer: m.Customer}, At: m.At})
-	}
-	tally, err := a.Windows.Record(r.Context(), facts)
-	if err != nil {
-		fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis did not take the messages; send them again")
-		return
-	}
-	a.Reported(tally)
-	a.Audit.Info("inbound reported", zap.Int("recorded", tally.Recorded), zap.Int("expired", tally.Expired), zap.Int("ahead", tally.Ahead), zap.String("from", r.RemoteAddr))
-	reply(w, http.StatusOK, map[string]int{"recorded": tally.Recorded, "expired": tally.Expired, "ahead": tally.Ahead})
-}
-
-// read takes a JSON body strictly; it answers by itself if it cannot.
-func read(w http.ResponseWriter, r *http.Request, into *report) bool {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		fail(w, http.StatusUnsupportedMediaType, "not_json", "send Content-Type: application/json")
-		return false
-	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(into)
-	if err == nil {
-		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("something follows the JSON object")
-		}
-	}
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge), err == nil && len(into.Inbound) > maxReports:
-		fail(w, http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("send at most %d messages and %d bytes", maxReports, maxBody))
-	case err != nil:
-		fail(w, http.StatusBadRequest, "bad_json", "the body cannot be read: "+err.Error())
-	case len(into.Inbound) == 0:
-		fail(w, http.StatusBadRequest, "empty", `send {"inbound":[…]} with at least one message`)
-	default:
-		return true
-	}
-	return false
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }

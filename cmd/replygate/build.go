@@ -118,7 +118,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	}
 	g.admin = (&admin.Admin{
 		Keys: c.Admin, Loopback: config.Loopback(c.Listen.Admin), Accounts: s.book, Windows: g.windows, Store: g.store,
-		Reported: metrics.Reported, Gatherer: registry, Draining: g.draining.Load, Audit: g.log, Now: now,
+		Reported: metrics.Reported, Past: pulls.Past, Gatherer: registry, Draining: g.draining.Load, Audit: g.log, Now: now,
 	}).Server()
 	if g.api, err = proxy.Listen("listen.api", c.Listen.API, c.Listen.TLS); err != nil {
 		return nil, err

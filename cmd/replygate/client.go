@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -19,22 +20,35 @@ import (
 
 // client calls the admin API of a running gateway.
 type client struct {
-	base string
-	key  config.Secret
+	base   string
+	read   config.Secret // the keys
+	change config.Secret
+	api    string // the base URL of the api listener
 }
 
 // clientFlags adds the flags that say where the gateway is, and returns what makes the client of them.
 func clientFlags(f *flag.FlagSet) func() (client, error) {
 	address := f.String("admin", "", "the gateway's admin `URL` (default http://127.0.0.1:9090, or that of -c)")
-	file := f.String("c", "", "take address and key from this configuration `FILE`")
+	file := f.String("c", "", "take addresses and keys from this configuration `FILE`")
 	return func() (client, error) {
-		c := client{base: "http://127.0.0.1:9090", key: config.Secret(os.Getenv("REPLYGATE_ADMIN_READ_KEY"))}
+		c := client{
+			base: "http://127.0.0.1:9090", api: "http://127.0.0.1:8080",
+			read:   config.Secret(os.Getenv("REPLYGATE_ADMIN_READ_KEY")),
+			change: config.Secret(os.Getenv("REPLYGATE_ADMIN_CHANGE_KEY")),
+		}
 		if *file != "" {
 			set, err := load(*file)
 			if err != nil {
 				return client{}, err
 			}
-			c = client{base: "http://" + reachable(set.config.Listen.Admin), key: set.config.Admin.ReadKey}
+			scheme := "http://"
+			if set.config.Listen.TLS.CertFile != "" {
+				scheme = "https://"
+			}
+			c = client{
+				base: "http://" + reachable(set.config.Listen.Admin), api: scheme + reachable(set.config.Listen.API),
+				read: set.config.Admin.ReadKey, change: set.config.Admin.ChangeKey,
+			}
 		}
 		if *address != "" {
 			c.base = strings.TrimSuffix(*address, "/")
@@ -54,32 +68,48 @@ func reachable(address string) string {
 
 // get reads one resource into v.
 func (c client) get(ctx context.Context, path string, query url.Values, v any) error {
+	return c.call(ctx, http.MethodGet, path+"?"+query.Encode(), c.read, nil, v)
+}
+
+// post sends a change and reads its answer into v.
+func (c client) post(ctx context.Context, path string, change, v any) error {
+	body, err := json.Marshal(change)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPost, path, c.change, body, v)
+}
+
+func (c client) call(ctx context.Context, method, path string, key config.Secret, body []byte, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path+"?"+query.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("%w: --admin: %w", errUsage, err)
 	}
-	if c.key != "" {
-		req.Header.Set("Authorization", "Bearer "+c.key.Reveal())
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key.Reveal())
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return fmt.Errorf("no gateway answers at %s: is it running, and is this its listen.admin?", c.base)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
 	if err != nil {
 		return fmt.Errorf("the gateway's answer broke off: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		var f admin.Failure
-		if json.Unmarshal(body, &f) != nil || f.Error.Message == "" {
+		if json.Unmarshal(answer, &f) != nil || f.Error.Message == "" {
 			return fmt.Errorf("the gateway answered HTTP %d", resp.StatusCode)
 		}
 		return fmt.Errorf("%s (%s)", f.Error.Message, f.Error.Code)
 	}
-	return json.Unmarshal(body, v)
+	return json.Unmarshal(answer, v)
 }
 
 // printJSON prints v as one indented document.

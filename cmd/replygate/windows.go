@@ -12,30 +12,40 @@ import (
 	"replygate/admin"
 )
 
-// windows shows reply windows of a running gateway.
+// windows shows and changes the reply windows of a running gateway.
 func windows(ctx context.Context, args []string, s streams) error {
 	verb, args := verbOf(args)
+	switch verb {
+	case "list", "show":
+		return showWindows(ctx, verb, args, s)
+	case "open", "close":
+		return changeWindow(ctx, verb, args, s)
+	case "backfill":
+		return backfill(ctx, args, s)
+	}
+	return fmt.Errorf("%w: write list, show, open, close or backfill behind windows", errUsage)
+}
+
+// showWindows is windows list [CORP] and windows show CORP CHANNEL CUSTOMER.
+func showWindows(ctx context.Context, verb string, args []string, s streams) error {
 	f := flags("windows "+verb, s)
 	connect := clientFlags(f)
 	asJSON := f.Bool("json", false, "print JSON")
 	limit := f.Int("limit", 100, "list: at most this many")
 	query := url.Values{}
-	switch verb {
-	case "list": // windows list [CORP]
+	if verb == "list" {
 		words, err := parse(f, args, 0, 1)
 		if err != nil {
 			return err
 		}
 		query.Set("limit", strconv.Itoa(*limit))
 		query.Set("corp_id", strings.Join(words, ""))
-	case "show": // windows show CORP CHANNEL CUSTOMER
+	} else {
 		words, err := parse(f, args, 3, 3)
 		if err != nil {
 			return fmt.Errorf("%w (write: replygate windows show CORP CHANNEL CUSTOMER)", err)
 		}
-		query = url.Values{"corp_id": {words[0]}, "channel": {words[1]}, "customer": {words[2]}}
-	default:
-		return fmt.Errorf("%w: write list or show behind windows", errUsage)
+		query = url.Values{"corp_id": {words[0]}, "channel": {noDash(words[1])}, "customer": {words[2]}}
 	}
 	c, err := connect()
 	if err != nil {
@@ -45,10 +55,37 @@ func windows(ctx context.Context, args []string, s streams) error {
 	if err := c.get(ctx, "/v1/windows", query, &list); err != nil {
 		return err
 	}
-	if *asJSON {
-		return printJSON(s.out, list)
+	return printWindows(s, list, *asJSON)
+}
+
+// changeWindow is windows open and windows close CORP CHANNEL CUSTOMER.
+func changeWindow(ctx context.Context, verb string, args []string, s streams) error {
+	f := flags("windows "+verb, s)
+	connect := clientFlags(f)
+	asJSON := f.Bool("json", false, "print JSON")
+	reason := f.String("reason", "", "why, for the audit `RECORD`")
+	words, err := parse(f, args, 3, 3)
+	if err != nil {
+		return fmt.Errorf("%w (write: replygate windows %s CORP CHANNEL CUSTOMER, with - for no channel)", err, verb)
 	}
-	return printWindows(s, list)
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	change := admin.WindowChange{CorpID: words[0], Channel: noDash(words[1]), Customer: words[2], Reason: *reason}
+	var list admin.WindowList
+	if err := c.post(ctx, "/v1/windows/"+verb, change, &list); err != nil {
+		return err
+	}
+	return printWindows(s, list, *asJSON)
+}
+
+// noDash reads back what orDash writes.
+func noDash(word string) string {
+	if word == "-" {
+		return ""
+	}
+	return word
 }
 
 // verbOf splits the verb from the words behind it.
@@ -59,7 +96,10 @@ func verbOf(args []string) (string, []string) {
 	return args[0], args[1:]
 }
 
-func printWindows(s streams, list admin.WindowList) error {
+func printWindows(s streams, list admin.WindowList, asJSON bool) error {
+	if asJSON {
+		return printJSON(s.out, list)
+	}
 	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "CORP\tCHANNEL\tCUSTOMER\tSTATE\tLAST MESSAGE\tCLOSES\tREPLIES LEFT")
 	for _, w := range list.Windows {
@@ -71,6 +111,9 @@ func printWindows(s streams, list admin.WindowList) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if list.Incomplete {
+		fmt.Fprintf(s.err, "records reach back to %s only: who is missing here may have written before\n", local(list.Since))
 	}
 	if list.More {
 		fmt.Fprintln(s.err, "there are more: use --limit, or name a corp")

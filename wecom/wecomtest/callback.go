@@ -31,7 +31,7 @@ type Delivered struct {
 	Body   []byte
 }
 
-// Deliver sends one callback as WeCom does, once: it waits five seconds.
+// Deliver sends one callback as WeCom does, once.
 func (p *Platform) Deliver(a App, plain string) (Delivered, error) {
 	return a.Deliver(p.now(), plain)
 }
@@ -81,7 +81,7 @@ func (a App) Send(method, query string, body []byte) (Delivered, error) {
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "text/xml")
 	}
-	client := http.Client{Timeout: 5 * time.Second}
+	client := http.Client{Timeout: 30 * time.Second}
 	resp, err := client.Do(req)
 	if err != nil {
 		return d, err

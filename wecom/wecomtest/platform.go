@@ -206,7 +206,7 @@ func (p *Platform) SetState(corpID, channel, customer string, state int) {
 	p.corps[corpID].chat(channel, customer).state = state
 }
 
-// FailNext makes the next calls of path answer with these errcodes, one each.
+// FailNext makes the next calls of path answer with these errcodes, one each; 0 lets one through.
 func (p *Platform) FailNext(path string, codes ...int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

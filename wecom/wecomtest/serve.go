@@ -64,7 +64,9 @@ func bytesWhole(head []byte) bool { return len(head) < 1<<20 }
 func (p *Platform) route(call *Call, r *http.Request, path string, body []byte) any {
 	if codes := p.faults[path]; len(codes) > 0 {
 		p.faults[path] = codes[1:]
-		return p.fail(call, codes[0])
+		if codes[0] != 0 {
+			return p.fail(call, codes[0])
+		}
 	}
 	if path == "/cgi-bin/gettoken" {
 		return p.getToken(call, r)

@@ -1,0 +1,182 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"replygate/wecom"
+	"replygate/window"
+)
+
+// Report is one customer's message in the body of POST /v1/inbound.
+type Report struct {
+	CorpID   string    `json:"corp_id"`
+	Channel  string    `json:"channel"`
+	Customer string    `json:"customer"`
+	At       time.Time `json:"at"`
+}
+
+// inbound takes messages from sources without a sync_msg: the session archive, another gateway, an
+// operator. It answers once they are in Redis.
+func (a *Admin) inbound(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Inbound []Report `json:"inbound"`
+	}
+	if !read(w, r, &in) {
+		return
+	}
+	if n := len(in.Inbound); n == 0 || n > maxReports {
+		fail(w, http.StatusBadRequest, "bad_count", fmt.Sprintf(`send {"inbound":[…]} with 1 to %d messages`, maxReports))
+		return
+	}
+	facts := make([]window.Fact, 0, len(in.Inbound))
+	for i, m := range in.Inbound {
+		k, ok := a.key(w, fmt.Sprintf("inbound[%d]: ", i), m.CorpID, m.Channel, m.Customer)
+		if !ok {
+			return
+		}
+		if m.At.IsZero() {
+			fail(w, http.StatusBadRequest, "bad_time", fmt.Sprintf("inbound[%d]: at is missing; write an instant with its zone; nothing was recorded", i))
+			return
+		}
+		facts = append(facts, window.Fact{Key: k, At: m.At})
+	}
+	tally, err := a.Windows.Record(r.Context(), facts)
+	if err != nil {
+		fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis did not take the messages; send them again")
+		return
+	}
+	a.Reported(tally)
+	a.audit(r, "inbound reported", zap.Int("recorded", tally.Recorded), zap.Int("expired", tally.Expired), zap.Int("ahead", tally.Ahead))
+	reply(w, http.StatusOK, map[string]int{"recorded": tally.Recorded, "expired": tally.Expired, "ahead": tally.Ahead})
+}
+
+// WindowChange is the body of POST /v1/windows/open and /v1/windows/close.
+type WindowChange struct {
+	CorpID   string `json:"corp_id"`
+	Channel  string `json:"channel"`
+	Customer string `json:"customer"`
+	Reason   string `json:"reason"` // for the audit record
+}
+
+// openWindow opens a window as a message of the customer at this moment would.
+func (a *Admin) openWindow(w http.ResponseWriter, r *http.Request) {
+	a.changeWindow(w, r, "window opened", func(k window.Key) error {
+		_, err := a.Windows.Record(r.Context(), []window.Fact{{Key: k, At: a.Now()}})
+		return err
+	})
+}
+
+// closeWindow shuts a window until the customer writes again.
+func (a *Admin) closeWindow(w http.ResponseWriter, r *http.Request) {
+	a.changeWindow(w, r, "window closed", func(k window.Key) error {
+		_, err := a.Windows.Close(r.Context(), k)
+		return err
+	})
+}
+
+// changeWindow does a change to one window, notes it, and answers with the window as it is then.
+func (a *Admin) changeWindow(w http.ResponseWriter, r *http.Request, what string, change func(window.Key) error) {
+	var in WindowChange
+	if !read(w, r, &in) {
+		return
+	}
+	k, ok := a.key(w, "", in.CorpID, in.Channel, in.Customer)
+	if !ok {
+		return
+	}
+	if err := change(k); err != nil {
+		storeAway(w)
+		return
+	}
+	a.audit(r, what, zap.String("corp_id", k.Corp), zap.String("channel", k.Channel), zap.String("customer", k.Customer), zap.String("reason", in.Reason))
+	a.window(w, r, k)
+}
+
+// Backfill is the body of POST /v1/backfill, and its answer. Without Began it only asks for the time, by the
+// gateway's clock, at which a backfill begins.
+type Backfill struct {
+	CorpID string    `json:"corp_id"`
+	Began  time.Time `json:"began,omitzero"`
+}
+
+// backfill notes that a backfill that began at the time given ended well: every message that kf/sync_msg
+// had of the corp went through the gateway.
+func (a *Admin) backfill(w http.ResponseWriter, r *http.Request) {
+	var in Backfill
+	if !read(w, r, &in) {
+		return
+	}
+	if _, ok := a.key(w, "", in.CorpID, "", "-"); !ok {
+		return
+	}
+	if in.Began.IsZero() {
+		reply(w, http.StatusOK, Backfill{CorpID: in.CorpID, Began: a.Now()})
+		return
+	}
+	if spare := window.Backlog - a.Windows.Length; in.Began.After(a.Now()) || a.Now().Sub(in.Began) > spare {
+		fail(w, http.StatusBadRequest, "bad_time", fmt.Sprintf("kf/sync_msg reaches back %s, so a backfill must end within %s: begin again", window.Backlog, max(spare, 0)))
+		return
+	}
+	missed, err := a.Windows.Backfilled(r.Context(), in.CorpID, in.Began)
+	switch {
+	case err != nil:
+		storeAway(w)
+	case missed:
+		fail(w, http.StatusConflict, "gap", "messages went by unrecorded while the backfill ran, as the gateway's log says: begin again")
+	default:
+		a.audit(r, "backfilled", zap.String("corp_id", in.CorpID), zap.Time("began", in.Began))
+		reply(w, http.StatusOK, in)
+	}
+}
+
+// key checks the ids of a window. where begins the message of a failure.
+func (a *Admin) key(w http.ResponseWriter, where, corp, channel, customer string) (window.Key, bool) {
+	switch {
+	case a.Accounts.Find(corp) == nil:
+		fail(w, http.StatusBadRequest, "unknown_corp", where+"corp_id is not in accounts; nothing was recorded")
+	case customer == "" || len(customer) > wecom.MaxID || len(channel) > wecom.MaxID:
+		fail(w, http.StatusBadRequest, "bad_id", fmt.Sprintf("%scustomer must have 1 to %d bytes, channel at most as many; nothing was recorded", where, wecom.MaxID))
+	default:
+		return window.Key{Corp: corp, Channel: channel, Customer: customer}, true
+	}
+	return window.Key{}, false
+}
+
+// audit leaves the record of a change.
+func (a *Admin) audit(r *http.Request, what string, fields ...zap.Field) {
+	a.Audit.Info(what, append(fields, zap.String("from", r.RemoteAddr))...)
+}
+
+// read takes a JSON body strictly; it answers by itself if it cannot.
+func read(w http.ResponseWriter, r *http.Request, into any) bool {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		fail(w, http.StatusUnsupportedMediaType, "not_json", "send Content-Type: application/json")
+		return false
+	}
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(into)
+	if err == nil {
+		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("something follows the JSON object")
+		}
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		fail(w, http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("send at most %d bytes", maxBody))
+	case err != nil:
+		fail(w, http.StatusBadRequest, "bad_json", "the body cannot be read: "+err.Error())
+	default:
+		return true
+	}
+	return false
+}
