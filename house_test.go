@@ -36,7 +36,7 @@ var may = map[string][]string{
 	"policy":          {"config", "account", "wecom", "window"},
 	"proxy":           {"config", "account", "policy", "wecom", "window"},
 	"admin":           {"config", "account", "wecom", "window"},
-	"cmd/replygate":   {"config", "store", "window", "wecom/wecomtest", "account", "policy", "proxy", "admin"},
+	"cmd/replygate":   {"config", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "proxy", "admin"},
 	"bench":           {},
 }
 

@@ -1,15 +1,21 @@
 package wecom_test
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"replygate/store/storetest"
 	"replygate/wecom"
 )
 
@@ -189,5 +195,61 @@ func TestMessageKinds(t *testing.T) {
 	want := []string{"customer_acquisition.customer_start_chat", "customer_acquisition.message_from_customer", "kf_message"}
 	if got := wecom.MessageKinds(); !slices.Equal(got, want) {
 		t.Errorf("messages are %v", got)
+	}
+}
+
+// The platform's own library opens what Crypt seals, seals and signs the same, and reads the same back.
+func TestCryptAgainstThePlatformsLibrary(t *testing.T) {
+	const dir = "../testdata/clients/wecom-crypto"
+	node := storetest.Need(t, "node")
+	storetest.NeedModule(t, dir, "@wecom/crypto")
+	type question struct {
+		Token     string `json:"token"`
+		Timestamp string `json:"timestamp"`
+		Nonce     string `json:"nonce"`
+		Key       string `json:"key"`
+		Message   string `json:"message"`
+		ID        string `json:"id"`
+		Random    string `json:"random"`
+		Sealed    string `json:"sealed"`
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	keys := []string{vectors(t)[0].Key, vectors(t)[3].Key, vectors(t)[4].Key, vectors(t)[6].Key}
+	var asked []question
+	var in bytes.Buffer
+	for n := range 200 {
+		var noise [16]byte
+		binary.LittleEndian.PutUint64(noise[:], random.Uint64())
+		q := question{
+			Token: fmt.Sprintf("token%d", n), Timestamp: fmt.Sprint(random.Uint32()), Nonce: fmt.Sprintf("%x", random.Uint64()),
+			Key: keys[n%len(keys)], Message: strings.Repeat("消息 <&> ", n%40) + fmt.Sprint(n), ID: []string{"ww1", "", "wwSuite"}[n%3],
+			Random: hex.EncodeToString(noise[:]),
+		}
+		q.Sealed = crypt(t, q.Token, q.Key).Seal([]byte(q.Message), q.ID, noise)
+		asked = append(asked, q)
+		if err := json.NewEncoder(&in).Encode(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(node, "oracle.js")
+	cmd.Dir, cmd.Stdin, cmd.Stderr = dir, &in, os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(out))
+	for _, q := range asked {
+		var a struct{ Sealed, Signature, Message, ID string }
+		if err := dec.Decode(&a); err != nil {
+			t.Fatal(err)
+		}
+		c := crypt(t, q.Token, q.Key)
+		if a.Sealed != q.Sealed || a.Signature != c.Sign(q.Timestamp, q.Nonce, q.Sealed) || a.Message != q.Message || a.ID != q.ID {
+			t.Fatalf("asked %+v\nanswered %+v", q, a)
+		}
+		msg, id, err := c.Open(a.Sealed)
+		if err != nil || string(msg) != q.Message || id != q.ID {
+			t.Fatalf("opened as %q for %q, %v", msg, id, err)
+		}
 	}
 }

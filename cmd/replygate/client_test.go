@@ -26,12 +26,7 @@ type nodeBot struct {
 func startNodeBot(t *testing.T, baseURL string) *nodeBot {
 	t.Helper()
 	node := storetest.Need(t, "node")
-	if _, err := os.Stat(nodeClient + "/node_modules/node-easywechat"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("node-easywechat is missing, and CI=true asks for it: npm ci --prefix testdata/clients/node-easywechat")
-		}
-		t.Skip("node-easywechat is missing: npm ci --prefix testdata/clients/node-easywechat")
-	}
+	storetest.NeedModule(t, nodeClient, "node-easywechat")
 	cmd := exec.Command(node, "bot.js", baseURL, corpID, secret, t.TempDir())
 	cmd.Dir, cmd.Stderr = nodeClient, os.Stderr
 	in, err := cmd.StdinPipe()

@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -309,7 +310,8 @@ func TestTLS(t *testing.T) {
 	r := &rig{T: t, clock: clock, platform: platform, upstream: upstream}
 	r.gateway = r.start(storetest.Embedded(t), func(c *config.Config) {
 		c.Upstream.CAFile = ca
-		c.Listen.TLS = config.TLS{CertFile: cert, KeyFile: key}
+		c.Listen.Callback, c.Listen.TLS = "127.0.0.1:0", config.TLS{CertFile: cert, KeyFile: key}
+		c.Callbacks = []config.Callback{{Path: "/callback", Token: callbackToken, EncodingAESKey: callbackKey, ReceiveIDs: []string{corpID}}}
 	})
 	pool := x509.NewCertPool()
 	data, _ := os.ReadFile(ca)
@@ -327,6 +329,18 @@ func TestTLS(t *testing.T) {
 			t.Fatalf("%s", body)
 		}
 		upstream.CloseClientConnections()
+	}
+	sealed, query, err := wecomtest.App{Token: callbackToken, Key: callbackKey, ReceiveID: corpID}.Seal(clock.Now(), "42")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Get("https://" + r.gateway.callback.Addr().String() + "/callback?" + query + "&echostr=" + url.QueryEscape(sealed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); string(body) != "42" {
+		t.Errorf("the callback listener over TLS: %s", body)
 	}
 	stranger := r.start(storetest.Embedded(t), nil) // does not trust the upstream
 	if a := raw(t, stranger.api.Addr().String(), request("GET", "/cgi-bin/user/get", "")); a.StatusCode != 502 || a.Errcode != 990502 {

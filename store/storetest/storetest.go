@@ -6,6 +6,7 @@ package storetest
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -66,6 +67,19 @@ func Need(t testing.TB, program string) string {
 		t.Skipf("%s is missing: install it to run this test", program)
 	}
 	return ""
+}
+
+// NeedModule is Need for a package of npm below dir.
+func NeedModule(t testing.TB, dir, module string) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", module)); err == nil {
+		return
+	}
+	missing := fmt.Sprintf("%s is missing: npm ci --ignore-scripts --prefix %s", module, dir)
+	if os.Getenv("CI") == "true" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
 }
 
 // Server is a redis-server of the test's own.

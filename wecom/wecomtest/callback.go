@@ -38,7 +38,7 @@ func (p *Platform) Deliver(a App, plain string) (Delivered, error) {
 
 // Deliver sends a callback that is signed at the time given.
 func (a App) Deliver(at time.Time, plain string) (Delivered, error) {
-	sealed, query, err := a.seal(at, plain)
+	sealed, query, err := a.Seal(at, plain)
 	if err != nil {
 		return Delivered{}, err
 	}
@@ -51,15 +51,15 @@ func (a App) Deliver(at time.Time, plain string) (Delivered, error) {
 
 // Verify is the GET by which WeCom checks the URL of a callback; the answer must be the text alone.
 func (a App) Verify(at time.Time, text string) (Delivered, error) {
-	sealed, query, err := a.seal(at, text)
+	sealed, query, err := a.Seal(at, text)
 	if err != nil {
 		return Delivered{}, err
 	}
 	return a.Send(http.MethodGet, query+"&echostr="+url.QueryEscape(sealed), nil)
 }
 
-// seal returns the cipher text of a message and the query that signs it.
-func (a App) seal(at time.Time, plain string) (sealed, query string, err error) {
+// Seal returns the cipher text of a message and the query that signs it.
+func (a App) Seal(at time.Time, plain string) (sealed, query string, err error) {
 	c, err := wecom.NewCrypt(a.Token, a.Key)
 	if err != nil {
 		return "", "", err
