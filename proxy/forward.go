@@ -68,7 +68,7 @@ func (x *exchange) stream() {
 	defer fasthttp.ReleaseRequest(req)
 	var body *clientBody
 	if s := x.rc.RequestBodyStream(); s != nil && length != 0 {
-		body = &clientBody{stream: s, conn: x.rc.Conn().(*clientConn), began: time.Now(), left: int64(limit)}
+		body = &clientBody{stream: s, conn: x.rc.Conn().(*clientConn), began: time.Now(), left: int64(limit), length: length}
 		req.SetBodyStream(body, length)
 	}
 	reads := x.readerOf(body)
@@ -237,35 +237,56 @@ func (s *streamedAnswer) Close() error {
 
 var errStreamTooLarge = errors.New("the body is larger than limits.streamed_body")
 
-// clientBody streams a client's body within a bound, and no slower than minRate.
+// clientBody streams a client's body within a bound, and no slower than minRate. It keeps its beginning,
+// for a call of which nothing was written, and for an answer that needs it.
 type clientBody struct {
 	stream io.Reader
 	conn   *clientConn
 	began  time.Time
-	read   int64
+	length int   // as fasthttp has it: -1 chunked
+	read   int64 // from the client
 	left   int64
-	ended  bool  // read to its end
-	err    error // what broke it, io.EOF aside
-	keeps  bool  // the body in copy
-	copy   []byte
+	ended  bool   // read to its end
+	err    error  // what broke it, io.EOF aside
+	keeps  int    // how much of the beginning is kept
+	kept   []byte // the beginning, up to a read beyond what it keeps
+	replay []byte // of the beginning, what is to be given out once more
 }
 
-// maxKept bounds the copy of a body that is needed to understand its answer.
-const maxKept = 64 << 10
+const (
+	// maxAgain bounds what of a body can have been read while not one byte was written upstream: the
+	// writer's buffer.
+	maxAgain = 16 << 10
+	// maxWhole bounds the body of a call that must be known to understand the answer.
+	maxWhole = 64 << 10
+)
 
-// keep makes a copy of the body as it goes by.
-func (b *clientBody) keep() {
+// keepWhole has the body kept for later, if it is not longer than maxWhole.
+func (b *clientBody) keepWhole() {
 	if b != nil {
-		b.keeps = true
+		b.keeps = maxWhole
 	}
 }
 
-// kept returns the copy of the whole body, nil if it is longer than maxKept.
-func (b *clientBody) kept() []byte {
-	if b == nil || len(b.copy) > maxKept {
+// whole returns the body, once it was read; nil if it is longer than maxWhole.
+func (b *clientBody) whole() []byte {
+	if b == nil || int64(len(b.kept)) < b.read {
 		return nil
 	}
-	return b.copy
+	return b.kept
+}
+
+// again gives a request its body from the beginning, and tells whether it can. No body is no obstacle.
+func (b *clientBody) again(req *fasthttp.Request) bool {
+	if b == nil {
+		return true
+	}
+	if b.err != nil || int64(len(b.kept)) < b.read {
+		return false
+	}
+	b.replay = b.kept
+	req.SetBodyStream(b, b.length)
+	return true
 }
 
 // minRate is how many bytes a second a streamed body must bring on the whole, behind its first
@@ -273,14 +294,22 @@ func (b *clientBody) kept() []byte {
 const minRate = 4 << 10
 
 func (b *clientBody) Read(p []byte) (int, error) {
+	if len(b.replay) > 0 {
+		n := copy(p, b.replay)
+		b.replay = b.replay[n:]
+		return n, nil
+	}
+	if b.ended {
+		return 0, io.EOF
+	}
 	due := b.began.Add(bodyTimeout + time.Duration(b.read)*time.Second/minRate)
 	if err := b.conn.SetReadDeadline(due); err != nil {
 		return 0, err
 	}
 	n, err := b.stream.Read(p)
 	b.read += int64(n)
-	if b.keeps && len(b.copy) <= maxKept {
-		b.copy = append(b.copy, p[:n]...)
+	if int64(len(b.kept)) == b.read-int64(n) && len(b.kept)+n <= max(b.keeps, maxAgain) {
+		b.kept = append(b.kept, p[:n]...)
 	}
 	if b.left -= int64(n); b.left < 0 {
 		err = errStreamTooLarge

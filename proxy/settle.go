@@ -20,14 +20,14 @@ func (x *exchange) readerOf(body *clientBody) reader {
 	switch x.route.Path {
 	case wecom.PathGetToken, wecom.PathCorpToken, wecom.PathPermanentCode, wecom.PathPermanentCodeV2,
 		wecom.PathRegisterInfo, wecom.PathDownstreamToken:
-		body.keep()
-		return func(answer io.Reader, err error) { x.learnToken(body.kept(), answer, err) }
+		body.keepWhole()
+		return func(answer io.Reader, err error) { x.learnToken(body.whole(), answer, err) }
 	case wecom.PathSyncMsg:
-		body.keep()
-		return func(answer io.Reader, err error) { x.recordPage(body.kept(), answer, err) }
+		body.keepWhole()
+		return func(answer io.Reader, err error) { x.recordPage(body.whole(), answer, err) }
 	case wecom.PathStateTrans:
-		body.keep()
-		return func(answer io.Reader, err error) { x.learnCode(body.kept(), answer, err) }
+		body.keepWhole()
+		return func(answer io.Reader, err error) { x.learnCode(body.whole(), answer, err) }
 	}
 	return nil
 }

@@ -102,10 +102,13 @@ type answer struct {
 // Each step may take the upstream's timeout; by, unless zero, is when the whole must be over, the body
 // included.
 func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response, by time.Time) (answer, error) {
-	streamed := req.IsBodyStream() // asked now: fasthttp lets go of a stream that failed, and the call would go out without its body
+	var body *clientBody
+	if req.IsBodyStream() { // asked now: fasthttp lets go of a stream that failed, and the call would go out without its body
+		body = req.BodyStream().(*clientBody)
+	}
 	for range 2 {
 		a, err := u.attempt(req, resp, by)
-		if !errors.Is(err, errNotSent) || errors.Is(err, errDial) || streamed {
+		if !errors.Is(err, errNotSent) || errors.Is(err, errDial) || !body.again(req) {
 			return a, err
 		}
 	}
@@ -248,7 +251,7 @@ func (c *chunks) skipTrailer() error {
 // send writes the request; every write has a deadline of its own, so that a long upload may take long
 // while it moves.
 func (u *Upstream) send(conn net.Conn, req *fasthttp.Request, timeout time.Duration) error {
-	bw := u.client.AcquireWriter(rollingWriter{conn, timeout})
+	bw := u.client.AcquireWriter(rollingWriter{conn, timeout}) // its buffer is smaller than maxAgain
 	defer u.client.ReleaseWriter(bw)
 	if err := req.Write(bw); err != nil {
 		return err // what is still in the buffer stays there: half a call helps nobody

@@ -1,0 +1,91 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"replygate/config"
+)
+
+// dying is a connection that is gone before the first byte of a call is written, whatever it looked like.
+type dying struct{ net.Conn }
+
+func (d dying) Write([]byte) (int, error) {
+	d.Close()
+	return 0, errors.New("broken pipe")
+}
+
+// A call of which not one byte was written goes out on another connection, with its whole body, streamed
+// or not; one that has no more connections to try has certainly not been sent.
+func TestNothingWrittenIsTriedAgain(t *testing.T) {
+	const size = 300_000
+	got := make(chan []byte, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- body
+	}))
+	defer server.Close()
+	sent := bytes.Repeat([]byte("0123456789"), size/10)
+	for name, test := range map[string]struct {
+		length int
+		broken int
+		whole  bool
+	}{
+		"of known length":       {size, 1, true},
+		"chunked":               {-1, 1, true},
+		"short":                 {10, 2, true},
+		"no connection is good": {size, 99, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u, err := NewUpstream(config.Upstream{URL: server.URL, Timeout: 10 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer u.Close()
+			dial, dials := u.client.DialTimeout, 0
+			u.client.DialTimeout = func(addr string, timeout time.Duration) (net.Conn, error) {
+				c, err := dial(addr, timeout)
+				if dials++; err == nil && dials <= test.broken {
+					c = &countingConn{Conn: dying{c}}
+				}
+				return c, err
+			}
+			client, far := net.Pipe()
+			defer client.Close()
+			defer far.Close()
+			want := sent
+			if test.length > 0 {
+				want = sent[:test.length]
+			}
+			body := &clientBody{stream: bytes.NewReader(want), conn: &clientConn{Conn: client}, began: time.Now(), left: 1 << 20, length: test.length}
+			var req fasthttp.Request
+			req.Header.SetMethod("POST")
+			req.SetRequestURI("/cgi-bin/media/upload")
+			req.Header.SetHost(u.host)
+			req.SetBodyStream(body, test.length)
+			var resp fasthttp.Response
+			a, err := u.Do(&req, &resp, time.Time{})
+			if !test.whole {
+				if !errors.Is(err, errNotSent) || len(got) != 0 {
+					t.Fatalf("%v, and the upstream got %d calls", err, len(got))
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = a.body.Close()
+			if all := <-got; !bytes.Equal(all, want) {
+				t.Errorf("the upstream got %d bytes, want %d", len(all), len(want))
+			}
+		})
+	}
+}
