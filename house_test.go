@@ -29,7 +29,7 @@ var may = map[string][]string{
 	"config":          {},
 	"store":           {"config"},
 	"store/storetest": {"config", "store"},
-	"window":          {},
+	"window":          {"store"},
 	"wecom":           {},
 	"wecom/wecomtest": {"wecom"},
 	"account":         {"config"},

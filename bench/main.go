@@ -186,13 +186,14 @@ func startGateway(program, dir, upstream, redisAddr string, replies int) (*gatew
 	text := fmt.Sprintf(`listen: { api: "%s", admin: "%s" }
 upstream: { url: "http://%s" }
 redis: { mode: single, addrs: ["%s"] }
+journal: { path: "%s" }
 window: { replies: %d }
 accounts:
   - { corp_id: %s }
   - { corp_id: %s, subscription: { expires_at: 2020-01-01T00:00:00Z } }
 log: { decisions: "%s" }
 shutdown: { lame_duck: 0s, grace: 1s }
-`, api, admin, upstream, redisAddr, replies, active, lapsed, filepath.Join(dir, "decisions.log"))
+`, api, admin, upstream, redisAddr, filepath.Join(dir, "journal"), replies, active, lapsed, filepath.Join(dir, "decisions.log"))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ type Config struct {
 	Admin           Admin      `yaml:"admin"`
 	Upstream        Upstream   `yaml:"upstream"`
 	Redis           Redis      `yaml:"redis"`
+	Journal         Journal    `yaml:"journal"`
 	Window          Window     `yaml:"window"`
 	Accounts        []Account  `yaml:"accounts"`
 	Callbacks       []Callback `yaml:"callbacks"`
@@ -80,6 +81,12 @@ type Redis struct {
 	Listen     string        `yaml:"listen"`
 	Snapshot   string        `yaml:"snapshot"`
 	Prefix     string        `yaml:"prefix"`
+}
+
+// Journal is the file that keeps what must not be lost with the process.
+type Journal struct {
+	Path     string `yaml:"path"`
+	MaxBytes Size   `yaml:"max_bytes"`
 }
 
 // Window is the reply window.
@@ -203,6 +210,7 @@ func Default() Config {
 		Listen:          Listen{API: "127.0.0.1:8080", Callback: "127.0.0.1:8081", Admin: "127.0.0.1:9090"},
 		Upstream:        Upstream{URL: "https://qyapi.weixin.qq.com", Timeout: 30 * time.Second},
 		Redis:           Redis{Mode: RedisEmbedded, Addrs: []string{"127.0.0.1:6379"}, Timeout: 300 * time.Millisecond, Snapshot: "replygate.snapshot", Prefix: "rg:"},
+		Journal:         Journal{Path: "replygate.journal", MaxBytes: 256 << 20},
 		Window:          Window{Length: 48 * time.Hour, Replies: 5},
 		UnknownToken:    Reauthenticate,
 		UnlistedAccount: Refuse,

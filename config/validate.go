@@ -24,6 +24,9 @@ func validate(c *Config, d *decoder) {
 	v.window(c)
 	v.accounts(c)
 	v.callbacks(c)
+	if c.Journal.Path == "" {
+		v.wrong("journal.path", "journal.path is empty", "name a file: without it an outage of Redis loses customers' messages")
+	}
 	v.oneOf("unlisted_account", c.UnlistedAccount, Refuse, Pass)
 	v.oneOf("policy.on_unsure", c.Policy.OnUnsure, Busy, Pass)
 	v.oneOf("policy.cold_start", c.Policy.ColdStart, Pass, Refuse)
@@ -261,6 +264,7 @@ func (v validator) limits(c *Config) {
 		value       Size
 		least, most Size
 	}{
+		{"journal.max_bytes", c.Journal.MaxBytes, 64 << 10, 64 << 30},
 		{"limits.judged_body", c.Limits.JudgedBody, 1 << 10, 64 << 20},
 		{"limits.streamed_body", c.Limits.StreamedBody, 1 << 10, 16 << 30},
 		{"limits.read_answer", c.Limits.ReadAnswer, 64 << 10, 1 << 30},

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -29,6 +30,7 @@ type exchange struct {
 	id       string           // of the decision; "" for a call that is not judged
 	decision *policy.Decision // of a judged call
 	facts    wecom.Facts      // of a judged call whose body was read
+	waited   time.Duration    // for the store, to learn whose the token is
 	standing account.Standing // of a judged call
 }
 
@@ -77,7 +79,9 @@ func (x *exchange) identify() (policy.Subject, bool) {
 		x.turnAway(policy.MissingToken, "")
 		return policy.Subject{}, false
 	}
+	asked := time.Now()
 	corp, owner := x.Tokens.Owner(x.ctx, x.token)
+	x.waited = time.Since(asked)
 	if owner != account.Known {
 		switch x.Config.UnknownToken {
 		case config.Reauthenticate, config.Refuse:
@@ -230,13 +234,16 @@ type asked struct {
 func (x *exchange) ask(c policy.Call, rule *policy.Rule) asked {
 	a := asked{x: x}
 	windows, code := x.Engine.Asks(c, rule)
-	if code {
-		a.Code = x.Windows.TakeCode(x.ctx, c.Who.CorpID, c.Facts.Code)
-		if a.Code.State == window.CodeTaken {
-			a.Windows = []window.Answer{x.Windows.Peek(x.ctx, a.Code.Code.Key)}
-		}
+	if !windows && !code {
+		return a
 	}
-	if !windows {
+	ctx, cancel := context.WithTimeout(x.ctx, x.patience(len(c.Facts.Customers)))
+	defer cancel()
+	if code {
+		a.Code = x.Windows.TakeCode(ctx, c.Who.CorpID, c.Facts.Code)
+		if a.Code.State == window.CodeTaken {
+			a.Windows = []window.Answer{x.Windows.Peek(ctx, a.Code.Code.Key)}
+		}
 		return a
 	}
 	counted := c.Endpoint.Capability == wecom.KfReply
@@ -244,12 +251,18 @@ func (x *exchange) ask(c policy.Call, rule *policy.Rule) asked {
 		k := window.Key{Corp: c.Who.CorpID, Channel: c.Facts.Channel, Customer: customer}
 		a.keys = append(a.keys, k)
 		if counted {
-			a.Windows = append(a.Windows, x.Windows.Reserve(x.ctx, k))
+			a.Windows = append(a.Windows, x.Windows.Reserve(ctx, k))
 		} else {
-			a.Windows = append(a.Windows, x.Windows.Peek(x.ctx, k))
+			a.Windows = append(a.Windows, x.Windows.Peek(ctx, k))
 		}
 	}
 	return a
+}
+
+// patience is how long a call may still wait for the store: its timeout in all, a little more for many
+// customers.
+func (x *exchange) patience(customers int) time.Duration {
+	return max(x.Windows.Timeout-x.waited, time.Millisecond) + time.Duration(customers)*time.Millisecond
 }
 
 // watchPulls notices replies on a channel whose messages nobody pulls through the gateway.

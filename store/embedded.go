@@ -1,31 +1,37 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/go-json-experiment/json"
+	"github.com/redis/go-redis/v9"
 
 	"replygate/config"
 )
 
-// Embedded is a Redis inside the process, for a gateway without one. Its state outlives a restart in a
-// snapshot; what came after the last one is lost with the process.
+// Embedded is a Redis inside the process, for a gateway without one. Its state outlives the process in a
+// snapshot, and in the journal what changed since.
 type Embedded struct {
 	mini     *miniredis.Miniredis
 	snapshot string
 	prefix   string
+	journal  *Journal
 	now      func() time.Time
 
 	mu   sync.Mutex // one tick or snapshot at a time
 	last time.Time
+
+	keeping sync.Mutex // the journal's last word on a key is the newest
 
 	stop chan struct{}
 	done chan struct{}
@@ -36,16 +42,17 @@ const (
 	snapshotEvery = time.Minute
 )
 
-func openEmbedded(c config.Redis, now func() time.Time) (*Embedded, error) {
+// openEmbedded restores the state. intact tells that the journal holds everything since the snapshot.
+func openEmbedded(c config.Redis, j *Journal, intact bool, now func() time.Time) (*Embedded, error) {
 	e := &Embedded{
-		mini: miniredis.NewMiniRedis(), snapshot: c.Snapshot, prefix: c.Prefix, now: now, last: now(),
+		mini: miniredis.NewMiniRedis(), snapshot: c.Snapshot, prefix: c.Prefix, journal: j, now: now, last: now(),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	e.mini.SetTime(e.last)
-	if err := e.restore(); err != nil {
+	if err := e.restore(intact); err != nil {
 		return nil, err
 	}
-	if err := e.save(false); err != nil { // finds out now whether it can be written
+	if err := e.Save(); err != nil { // finds out now whether it can be written
 		return nil, err
 	}
 	if c.Listen != "" {
@@ -87,10 +94,11 @@ func (e *Embedded) drive() {
 		}
 		began := time.Now()
 		e.Tick()
+		_ = e.journal.Sync() // the next one says so too
 		wait = max(tickEvery, 50*time.Since(began))
 		if e.now().Sub(saved) >= snapshotEvery {
 			saved = e.now()
-			_ = e.save(false) // tried again in a minute; a stop reports its own failure
+			_ = e.Save() // tried again in a minute; a stop reports its own failure
 		}
 	}
 }
@@ -111,7 +119,7 @@ func (e *Embedded) Tick() {
 func (e *Embedded) Close() error {
 	close(e.stop)
 	<-e.done
-	err := e.save(true)
+	err := e.Save()
 	e.mini.Close()
 	return err
 }
@@ -119,9 +127,10 @@ func (e *Embedded) Close() error {
 // snapshotFile is the state on disk; times are absolute, in unix milliseconds.
 type snapshotFile struct {
 	Version int        `json:"version"`
-	Clean   bool       `json:"clean"` // written by an orderly stop: nothing came after it
 	Keys    []savedKey `json:"keys"`
 }
+
+// savedKey is a key as the snapshot and the journal hold it; without a value it is gone.
 
 type savedKey struct {
 	Key     string            `json:"key"`
@@ -130,35 +139,124 @@ type savedKey struct {
 	Expires int64             `json:"expires,omitempty"`
 }
 
-func (e *Embedded) save(clean bool) error {
+// Save writes a snapshot and forgets what the journal held before it.
+func (e *Embedded) Save() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := snapshotFile{Version: 1, Clean: clean, Keys: []savedKey{}}
+	s := snapshotFile{Version: 1, Keys: []savedKey{}}
+	e.keeping.Lock() // a change that is not in the journal yet comes behind covered
+	covered := e.journal.End()
 	for _, key := range e.mini.Keys() {
-		k := savedKey{Key: key}
-		switch e.mini.Type(key) {
-		case "string":
-			k.String, _ = e.mini.Get(key)
-		case "hash":
-			fields, _ := e.mini.HKeys(key)
-			k.Hash = make(map[string]string, len(fields))
-			for _, f := range fields {
-				k.Hash[f] = e.mini.HGet(key, f)
-			}
-		default:
-			continue
+		if k, there := e.read(key); there {
+			s.Keys = append(s.Keys, k)
 		}
-		if ttl := e.mini.TTL(key); ttl > 0 {
-			k.Expires = e.last.Add(ttl).UnixMilli()
-		}
-		s.Keys = append(s.Keys, k)
 	}
+	e.keeping.Unlock()
 	data, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("redis.snapshot: %w", err)
 	}
 	if err := replaceFile(e.snapshot, data); err != nil {
 		return fmt.Errorf("redis.snapshot: %w", err)
+	}
+	return e.journal.Drop(covered)
+}
+
+// read returns a key as it is now.
+func (e *Embedded) read(key string) (k savedKey, there bool) {
+	k.Key = key
+	switch e.mini.Type(key) {
+	case "string":
+		k.String, _ = e.mini.Get(key)
+	case "hash":
+		fields, _ := e.mini.HKeys(key)
+		k.Hash = make(map[string]string, len(fields))
+		for _, f := range fields {
+			k.Hash[f] = e.mini.HGet(key, f)
+		}
+	default:
+		return k, false
+	}
+	if ttl := e.mini.TTL(key); ttl > 0 {
+		k.Expires = e.now().Add(ttl).UnixMilli() // late by a tick at most: expiry only frees memory
+	}
+	return k, true
+}
+
+// keep puts keys into the journal as they are now.
+func (e *Embedded) keep(keys []string) error {
+	e.keeping.Lock()
+	defer e.keeping.Unlock()
+	records := make([][]byte, 0, len(keys))
+	for _, key := range keys {
+		k, _ := e.read(key)
+		data, err := json.Marshal(k)
+		if err != nil {
+			return fmt.Errorf("redis.snapshot: %w", err)
+		}
+		records = append(records, append([]byte{recordKey}, data...))
+	}
+	return e.journal.Append(records...)
+}
+
+// recordKey begins a record of the journal that holds a key of the embedded store.
+const recordKey = 'K'
+
+// journaling has every change of a key kept in the journal before it is acknowledged. Changes that come in
+// a pipeline, as customers' messages do, are on the disk then; others within a second.
+type journaling struct{ e *Embedded }
+
+// DialHook changes nothing.
+func (journaling) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessHook keeps what one command changed. A journal that takes nothing does not keep replies back: at
+// worst a crash forgets that one was sent, and WeCom counts too.
+func (h journaling) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if keys := changed(cmd); err == nil && len(keys) > 0 {
+			_ = h.e.keep(keys)
+		}
+		return err
+	}
+}
+
+// ProcessPipelineHook keeps what the commands of a pipeline changed.
+func (h journaling) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		var keys []string
+		for _, cmd := range cmds {
+			if cmd.Err() == nil {
+				keys = append(keys, changed(cmd)...)
+			}
+		}
+		if len(keys) == 0 {
+			return err
+		}
+		return errors.Join(err, h.e.keep(keys), h.e.journal.Sync())
+	}
+}
+
+// changed lists the keys that a command may have changed.
+func changed(cmd redis.Cmder) []string {
+	args := cmd.Args()
+	text := func(i int) string {
+		if i < len(args) {
+			return fmt.Sprint(args[i])
+		}
+		return ""
+	}
+	switch cmd.Name() {
+	case "evalsha", "eval":
+		n, _ := strconv.Atoi(text(2))
+		keys := make([]string, 0, n)
+		for i := range n {
+			keys = append(keys, text(3+i))
+		}
+		return keys
+	case "set", "setnx", "del", "hset", "pexpireat":
+		return []string{text(1)}
 	}
 	return nil
 }
@@ -178,39 +276,55 @@ func replaceFile(name string, data []byte) error {
 	return os.Rename(f.Name(), name)
 }
 
-func (e *Embedded) restore() error {
+// restore reads the snapshot, and from the journal what changed since. If something is missing between
+// the two, or in the journal, records begin anew: what is not there may have been lost.
+func (e *Embedded) restore(intact bool) error {
 	data, err := os.ReadFile(e.snapshot)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("redis.snapshot: %w", err)
 	}
-	var s snapshotFile
-	if err := json.Unmarshal(data, &s); err != nil || s.Version != 1 {
-		return fmt.Errorf("redis.snapshot: %s is not a snapshot of this version: move it away to start without it", e.snapshot)
+	s := snapshotFile{Version: 1}
+	if err == nil {
+		if err := json.Unmarshal(data, &s); err != nil || s.Version != 1 {
+			return fmt.Errorf("redis.snapshot: %s is not a snapshot of this version: move it away to start without it", e.snapshot)
+		}
 	}
 	for _, k := range s.Keys {
-		if !s.Clean && k.Key == e.prefix+"since" {
-			continue // what came between the snapshot and the crash is lost: records start anew
-		}
 		e.restoreKey(k)
+	}
+	for at := e.journal.Start(); at < e.journal.End(); {
+		records, next, err := e.journal.Read(at)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			var k savedKey
+			if r[0] != recordKey || json.Unmarshal(r[1:], &k) != nil {
+				return fmt.Errorf("journal.path: %s holds facts that a Redis has not taken yet: start once with the redis.mode it was written in, or move it away", e.journal.path)
+			}
+			e.restoreKey(k)
+		}
+		at = next
+	}
+	if !intact {
+		e.mini.Del(e.prefix + "since")
 	}
 	return nil
 }
 
 func (e *Embedded) restoreKey(k savedKey) {
+	e.mini.Del(k.Key)
 	left := time.UnixMilli(k.Expires).Sub(e.last)
 	if k.Expires != 0 && left <= 0 {
 		return
 	}
-	if k.Hash == nil {
+	if k.Hash == nil && k.String != "" {
 		_ = e.mini.Set(k.Key, k.String)
 	}
 	for f, v := range k.Hash {
 		e.mini.HSet(k.Key, f, v)
 	}
-	if k.Expires != 0 {
+	if k.Expires != 0 && e.mini.Exists(k.Key) {
 		e.mini.SetTTL(k.Key, left)
 	}
 }

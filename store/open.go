@@ -12,8 +12,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,9 +33,14 @@ const Layout = 1
 type Store struct {
 	redis.UniversalClient
 	Embedded *Embedded // nil for a real Redis
+	Journal  *Journal
 	Prefix   string
 	Timeout  time.Duration // for one command; longer for the embedded one, which is never away, only busy
 	up       atomic.Bool
+	back     atomic.Int64 // when it came back last, unix ms; 0: it was never away
+	skew     atomic.Int64 // of its clock against ours, in ms
+	renewed  chan struct{}
+	now      func() time.Time
 	log      *zap.Logger
 	stop     context.CancelFunc
 	done     chan struct{}
@@ -45,26 +52,44 @@ var ErrUnfit = errors.New("this Redis cannot serve")
 
 // Open connects to Redis and checks it. An unreachable Redis is no error: the gateway starts as in an
 // outage. Close must be called.
-func Open(ctx context.Context, c config.Redis, now func() time.Time, log *zap.Logger) (*Store, error) {
-	s := &Store{Prefix: c.Prefix, Timeout: c.Timeout, log: log, done: make(chan struct{})}
+func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() time.Time, log *zap.Logger) (_ *Store, err error) {
+	s := &Store{Prefix: c.Prefix, Timeout: c.Timeout, log: log, now: now, renewed: make(chan struct{}, 1), done: make(chan struct{})}
 	redis.SetLogger(silent{})
-	if c.Mode == config.RedisEmbedded {
-		e, err := openEmbedded(c, now)
+	defer func() {
 		if err != nil {
+			err = errors.Join(err, s.release())
+		}
+	}()
+	j, fresh, lost, err := OpenJournal(jc.Path, int64(jc.MaxBytes))
+	if err != nil {
+		return nil, err
+	}
+	s.Journal = j
+	if lost > 0 {
+		log.Error("the journal is damaged: what stood behind is lost", zap.String("path", jc.Path), zap.Int64("bytes", lost))
+	}
+	if c.Mode == config.RedisEmbedded {
+		if s.Embedded, err = openEmbedded(c, j, !fresh && lost == 0, now); err != nil {
 			return nil, err
 		}
-		s.Embedded, s.Timeout = e, 5*time.Second
+		s.Timeout = 5 * time.Second
 	}
 	options, err := s.options(c)
 	if err != nil {
-		if s.Embedded != nil {
-			err = errors.Join(err, s.Embedded.Close())
-		}
 		return nil, err
 	}
 	s.UniversalClient = redis.NewUniversalClient(options)
+	switch c := s.UniversalClient.(type) {
+	case *redis.ClusterClient:
+		c.OnNewNode(func(node *redis.Client) { node.AddHook(newBreaker()) })
+	default:
+		if s.Embedded == nil {
+			c.AddHook(newBreaker())
+		} else {
+			c.AddHook(journaling{s.Embedded})
+		}
+	}
 	if err := s.check(ctx); errors.Is(err, ErrUnfit) {
-		s.release()
 		return nil, err
 	} else if err != nil {
 		log.Warn("redis is away; starting without it", zap.Error(err))
@@ -144,18 +169,44 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) release() error {
-	var saved error
-	if s.Embedded != nil {
-		saved = s.Embedded.Close()
+	var all []error
+	if s.UniversalClient != nil {
+		all = append(all, s.UniversalClient.Close())
 	}
-	return errors.Join(s.UniversalClient.Close(), saved)
+	if s.Embedded != nil {
+		all = append(all, s.Embedded.Close())
+	}
+	if s.Journal != nil {
+		all = append(all, s.Journal.Close())
+	}
+	return errors.Join(all...)
 }
+
+// backFor is how long a Redis that was away counts as just back: gateways write what their journals hold
+// within a second.
+const backFor = 5 * time.Second
+
+// JustBack tells whether Redis was away and came back within the last seconds.
+func (s *Store) JustBack() bool {
+	back := s.back.Load()
+	return back != 0 && s.now().UnixMilli()-back < backFor.Milliseconds()
+}
+
+// Renewed says that Redis is back, or has another master than before: what it acknowledged last may be lost.
+func (s *Store) Renewed() <-chan struct{} { return s.renewed }
+
+// Skew is how far Redis's clock is ahead of the gateway's.
+func (s *Store) Skew() time.Duration { return time.Duration(s.skew.Load()) * time.Millisecond }
+
+// maxSkew is the difference of clocks from which on the log says so.
+const maxSkew = time.Second
 
 // watch asks Redis every second and says each change of its state once.
 func (s *Store) watch(ctx context.Context) {
 	defer close(s.done)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	masters := s.masters(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -163,24 +214,110 @@ func (s *Store) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		probe, cancel := context.WithTimeout(ctx, 2*time.Second)
-		var err error
+		s.probe(probe)
 		if s.up.Load() {
-			err = s.Ping(probe).Err()
-		} else {
-			err = s.check(probe)
+			if now := s.masters(probe); now != "" && now != masters {
+				if masters != "" {
+					s.renew()
+				}
+				masters = now
+			}
+			s.measureSkew(probe)
 		}
 		cancel()
-		if was := s.up.Swap(err == nil); was && err != nil {
-			s.log.Error("redis is away", zap.Error(err))
-		} else if !was && err == nil {
-			s.log.Info("redis is back")
+	}
+}
+
+// probe finds out whether Redis serves.
+func (s *Store) probe(ctx context.Context) {
+	var err error
+	if s.up.Load() {
+		err = s.ping(ctx)
+	} else {
+		err = s.check(ctx)
+	}
+	if ctx.Err() == context.Canceled {
+		return
+	}
+	if err == nil && !s.up.Load() {
+		s.back.Store(s.now().UnixMilli())
+		s.renew()
+	}
+	if was := s.up.Swap(err == nil); was && err != nil {
+		s.log.Error("redis is away", zap.Error(err))
+	} else if !was && err == nil {
+		s.log.Info("redis is back")
+	}
+}
+
+func (s *Store) renew() {
+	select {
+	case s.renewed <- struct{}{}:
+	default: // it is said already
+	}
+}
+
+// ping asks every master: a Cluster without one of them is not whole.
+func (s *Store) ping(ctx context.Context) error {
+	return s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error { return c.Ping(ctx).Err() })
+}
+
+func (s *Store) eachMaster(ctx context.Context, ask func(context.Context, redis.Cmdable) error) error {
+	if c, ok := s.UniversalClient.(*redis.ClusterClient); ok {
+		return c.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return ask(ctx, c) })
+	}
+	return ask(ctx, s.UniversalClient)
+}
+
+// masters names the processes that serve as masters, by their run ids; "" if Redis does not say.
+func (s *Store) masters(ctx context.Context) string {
+	if s.Embedded != nil {
+		return ""
+	}
+	var mu sync.Mutex
+	var ids []string
+	err := s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {
+		info, err := c.Info(ctx, "server").Result()
+		if err != nil {
+			return err
 		}
+		for line := range strings.Lines(info) {
+			if id, found := strings.CutPrefix(line, "run_id:"); found {
+				mu.Lock()
+				ids = append(ids, strings.TrimSpace(id))
+				mu.Unlock()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return ""
+	}
+	slices.Sort(ids)
+	return strings.Join(ids, " ")
+}
+
+// measureSkew compares clocks, and says once that they differ.
+func (s *Store) measureSkew(ctx context.Context) {
+	if s.Embedded != nil {
+		return
+	}
+	before := s.now()
+	theirs, err := s.Time(ctx).Result()
+	if err != nil {
+		return
+	}
+	ours := before.Add(s.now().Sub(before) / 2)
+	skew := theirs.Sub(ours)
+	was := s.Skew().Abs() >= maxSkew
+	if s.skew.Store(skew.Milliseconds()); skew.Abs() >= maxSkew && !was {
+		s.log.Error("redis's clock and this machine's differ: set both by NTP", zap.Duration("ahead", skew))
 	}
 }
 
 // check asks for all that the gateway needs of Redis. An error that is not ErrUnfit is an outage.
 func (s *Store) check(ctx context.Context) error {
-	if err := s.Ping(ctx).Err(); err != nil {
+	if err := s.ping(ctx); err != nil {
 		return refused(err, "redis.username and redis.password")
 	}
 	key := s.Prefix + "layout"

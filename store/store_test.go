@@ -3,11 +3,14 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
 	"replygate/config"
@@ -18,7 +21,7 @@ import (
 
 func open(t *testing.T, c config.Redis, now func() time.Time) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), c, now, zap.NewNop())
+	s, err := store.Open(t.Context(), c, storetest.Journal(t, c), now, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,24 +57,140 @@ func TestSnapshotOutlivesARestart(t *testing.T) {
 	}
 }
 
-// What came after the last snapshot is lost with a crash, so records begin anew.
-func TestCrashForgetsSince(t *testing.T) {
+// crash copies what a store has on the disk at this moment, as a kill would leave it.
+func crash(t *testing.T, c config.Redis) config.Redis {
+	t.Helper()
+	left := storetest.Embedded(t)
+	for _, ending := range []string{"", ".journal"} {
+		data, err := os.ReadFile(c.Snapshot + ending)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(left.Snapshot+ending, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return left
+}
+
+// A crash loses nothing that was acknowledged: the journal has what came after the snapshot.
+func TestCrashLosesNothing(t *testing.T) {
 	clock := wecomtest.NewClock()
 	c := storetest.Embedded(t)
 	s := open(t, c, clock.Now)
-	s.Set(t.Context(), "rg:since", "12345", 0)
-	s.HSet(t.Context(), "rg:window:{a:b:c}", "last", "99")
-	if err := s.Close(); err != nil {
+	defer s.Close()
+	ctx := t.Context()
+	s.Set(ctx, "rg:since", "12345", 0)
+	s.HSet(ctx, "rg:window:{a:b:c}", "last", "99")
+	s.PExpireAt(ctx, "rg:window:{a:b:c}", clock.Now().Add(48*time.Hour))
+	s.Set(ctx, "rg:gone", "1", 0)
+	s.Del(ctx, "rg:gone")
+	script := redis.NewScript("return redis.call('HSET', KEYS[1], 'sent', ARGV[1])")
+	if err := script.Run(ctx, s, []string{"rg:window:{a:b:c}"}, "100,101").Err(); err != nil {
 		t.Fatal(err)
 	}
-	open(t, c, clock.Now) // writes a snapshot that is not clean, and is never closed
-	crashed := open(t, c, clock.Now)
-	defer crashed.Close()
-	if n := crashed.Exists(t.Context(), "rg:since").Val(); n != 0 {
-		t.Error("records claim to be complete after a crash")
+	p := s.Pipeline()
+	for i := range 2000 {
+		p.Set(ctx, fmt.Sprint("rg:many:", i), i, time.Hour)
 	}
-	if n := crashed.Exists(t.Context(), "rg:window:{a:b:c}").Val(); n != 1 {
-		t.Error("a window of the snapshot is gone")
+	if _, err := p.Exec(ctx); err != nil {
+		t.Fatal(err)
+	}
+	crashed := open(t, crash(t, c), clock.Now)
+	defer crashed.Close()
+	if got := crashed.Get(ctx, "rg:since").Val(); got != "12345" {
+		t.Errorf("since = %q", got)
+	}
+	if h := crashed.HGetAll(ctx, "rg:window:{a:b:c}").Val(); h["last"] != "99" || h["sent"] != "100,101" {
+		t.Errorf("window = %v", h)
+	}
+	if ttl := crashed.PTTL(ctx, "rg:window:{a:b:c}").Val(); ttl < 47*time.Hour {
+		t.Errorf("PTTL = %s", ttl)
+	}
+	if n := crashed.Exists(ctx, "rg:gone").Val(); n != 0 {
+		t.Error("what was deleted is back")
+	}
+	if n := crashed.Get(ctx, "rg:many:1999").Val(); n != "1999" {
+		t.Errorf("the last of many is %q", n)
+	}
+	if n := crashed.Journal.End(); n > 1000 {
+		t.Errorf("behind the snapshot of the start the journal holds %d bytes", n)
+	}
+}
+
+// Where the journal is gone or damaged, records begin anew: what is missing may have been lost.
+func TestLostJournalForgetsSince(t *testing.T) {
+	for name, harm := range map[string]func(path string) error{
+		"gone": os.Remove,
+		"damaged": func(path string) error {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			data[len(data)/2] ^= 1
+			return os.WriteFile(path, data, 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := storetest.Embedded(t)
+			s := open(t, c, time.Now)
+			defer s.Close()
+			ctx := t.Context()
+			s.Set(ctx, "rg:since", "12345", 0)
+			for i := range 10 {
+				s.Set(ctx, "rg:x", i, 0)
+			}
+			left := crash(t, c)
+			if err := harm(left.Snapshot + ".journal"); err != nil {
+				t.Fatal(err)
+			}
+			crashed := open(t, left, time.Now)
+			defer crashed.Close()
+			if n := crashed.Exists(ctx, "rg:since").Val(); n != 0 {
+				t.Error("records claim to be complete")
+			}
+		})
+	}
+}
+
+// Two gateways cannot share one journal, and so no snapshot.
+func TestOneProcessAJournal(t *testing.T) {
+	c := storetest.Embedded(t)
+	s := open(t, c, time.Now)
+	defer s.Close()
+	if _, err := store.Open(t.Context(), c, storetest.Journal(t, c), time.Now, zap.NewNop()); err == nil || !strings.Contains(err.Error(), "another gateway uses") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Changes from all sides while snapshots are written: after a crash at any moment the newest is there.
+func TestSnapshotsAndChangesTogether(t *testing.T) {
+	c := storetest.Embedded(t)
+	s := open(t, c, time.Now)
+	defer s.Close()
+	ctx := t.Context()
+	var all sync.WaitGroup
+	for w := range 4 {
+		all.Go(func() {
+			for i := range 300 {
+				s.Set(ctx, fmt.Sprint("rg:w", w), i, 0)
+			}
+		})
+	}
+	all.Go(func() {
+		for range 20 {
+			if err := s.Embedded.Save(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	all.Wait()
+	crashed := open(t, crash(t, c), time.Now)
+	defer crashed.Close()
+	for w := range 4 {
+		if got := crashed.Get(ctx, fmt.Sprint("rg:w", w)).Val(); got != "299" {
+			t.Errorf("writer %d: %q", w, got)
+		}
 	}
 }
 
@@ -80,7 +199,7 @@ func TestSnapshotThatIsNone(t *testing.T) {
 	if err := os.WriteFile(c.Snapshot, []byte("{half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := store.Open(t.Context(), c, time.Now, zap.NewNop())
+	_, err := store.Open(t.Context(), c, storetest.Journal(t, c), time.Now, zap.NewNop())
 	if err == nil || !strings.Contains(err.Error(), "move it away") {
 		t.Fatalf("Open = %v", err)
 	}
@@ -124,7 +243,7 @@ func TestUnfit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := storetest.Start(t, test.args...).Config()
 			test.with(&c)
-			s, err := store.Open(t.Context(), c, time.Now, zap.NewNop())
+			s, err := store.Open(t.Context(), c, storetest.Journal(t, c), time.Now, zap.NewNop())
 			if test.want == "" {
 				if err != nil || !s.Up() {
 					t.Fatalf("Open = %v", err)
@@ -143,7 +262,7 @@ func TestNewerLayout(t *testing.T) {
 	server := storetest.Start(t)
 	s := storetest.Open(t, server.Config(), time.Now)
 	s.Set(t.Context(), "rg:layout", store.Layout+1, 0)
-	if _, err := store.Open(t.Context(), server.Config(), time.Now, zap.NewNop()); !errors.Is(err, store.ErrUnfit) {
+	if _, err := store.Open(t.Context(), server.Config(), storetest.Journal(t, server.Config()), time.Now, zap.NewNop()); !errors.Is(err, store.ErrUnfit) {
 		t.Fatalf("Open = %v, want ErrUnfit", err)
 	}
 }

@@ -62,9 +62,21 @@ return 1`)
 )
 
 // LearnCodes notes whom codes stand for. What is known already stays, so that a replay frees no used code.
+// What Redis does not take is kept in the journal.
 func (s *Store) LearnCodes(ctx context.Context, codes []LearntCode) error {
+	if len(codes) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
+	if err := s.learn(ctx, codes); err != nil {
+		return s.keepForLater(nil, codes, err)
+	}
+	s.recent.note(s.Now(), nil, codes)
+	return nil
+}
+
+func (s *Store) learn(ctx context.Context, codes []LearntCode) error {
 	p := s.rdb.Pipeline()
 	for _, c := range codes {
 		p.SetNX(ctx, s.codeKey(c.Text), c.spell(), keepCode)
@@ -89,7 +101,10 @@ func (s *Store) TakeCode(ctx context.Context, corp, code string) CodeAnswer {
 	state, _ := r[0].(int64)
 	record, _ := r[1].(string)
 	c, ok := parseCode(record)
-	if !ok {
+	switch {
+	case !ok && s.inDoubt():
+		return CodeAnswer{State: CodeUnavailable}
+	case !ok:
 		return CodeAnswer{State: CodeUnknown}
 	}
 	return CodeAnswer{State: CodeState(state), Code: c, key: key}
@@ -116,9 +131,7 @@ func (s *Store) codeKey(code string) string {
 
 // spell is what stands in Redis of a code: corp:channel:customer:kind:deadline, the deadline in unix ms.
 func (c Code) spell() string {
-	b := appendID(nil, c.Key.Corp)
-	b = appendID(append(b, ':'), c.Key.Channel)
-	b = appendID(append(b, ':'), c.Key.Customer)
+	b := c.Key.appendIDs(nil)
 	b = append(append(b, ':'), c.Kind...)
 	return string(strconv.AppendInt(append(b, ':'), c.Deadline.UnixMilli(), 10))
 }

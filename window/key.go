@@ -17,13 +17,15 @@ type Key struct {
 func (k Key) spell(prefix string) string {
 	b := make([]byte, 0, len(prefix)+len(k.Corp)+len(k.Channel)+len(k.Customer)+16)
 	b = append(b, prefix...)
-	b = append(b, "window:{"...)
-	b = appendID(b, k.Corp)
-	b = append(b, ':')
-	b = appendID(b, k.Channel)
-	b = append(b, ':')
-	b = appendID(b, k.Customer)
+	b = k.appendIDs(append(b, "window:{"...))
 	return string(append(b, '}'))
+}
+
+// appendIDs appends corp:channel:customer.
+func (k Key) appendIDs(b []byte) []byte {
+	b = appendID(b, k.Corp)
+	b = appendID(append(b, ':'), k.Channel)
+	return appendID(append(b, ':'), k.Customer)
 }
 
 // parseKey reads a key back; ok is false for anything that spell does not write.
@@ -33,16 +35,18 @@ func parseKey(prefix, s string) (k Key, ok bool) {
 		return Key{}, false
 	}
 	s, ok = strings.CutSuffix(s, "}")
-	parts := strings.Split(s, ":")
-	if !ok || len(parts) != 3 {
+	if !ok {
 		return Key{}, false
 	}
-	return parseIDs(parts)
+	return parseIDs(strings.Split(s, ":"))
 }
 
 // parseIDs reads the three ids of a key.
 func parseIDs(parts []string) (Key, bool) {
 	ids := [3]string{}
+	if len(parts) != len(ids) {
+		return Key{}, false
+	}
 	for i, p := range parts {
 		var ok bool
 		if ids[i], ok = unescapeID(p); !ok {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"replygate/store"
 )
 
 // ahead is how far the platform's clock may be ahead of ours before a fact is not believed.
@@ -22,6 +24,10 @@ type Settings struct {
 	Replies int // per customer message; 0: not counted
 	Timeout time.Duration
 	Now     func() time.Time
+
+	Journal  *store.Journal  // for what Redis does not take; nil where the store keeps one itself
+	JustBack func() bool     // Redis came back within the last seconds; nil: never
+	Renewed  <-chan struct{} // Redis has another master, or is back
 }
 
 // Store keeps windows in Redis, in the layout of docs/redis.md.
@@ -29,6 +35,7 @@ type Store struct {
 	rdb redis.UniversalClient
 	Settings
 	memory *memory
+	recent recentFacts
 	gap    atomic.Bool // facts were lost and rg:since does not say so yet
 }
 
@@ -45,7 +52,7 @@ type Fact struct {
 
 // Tally is what became of facts.
 type Tally struct {
-	Recorded int // in Redis now, whether or not they moved a window
+	Recorded int // in Redis now, or in the journal, whether or not they moved a window
 	Expired  int // too old to open one
 	Ahead    int // too far ahead of our clock to be believed
 }
@@ -162,8 +169,9 @@ redis.call('HSET', KEYS[1], 'shut', ARGV[1])
 return 1`)
 )
 
-// Record notes that customers wrote, in any order and any number of times. If it fails some facts may be
-// recorded and some not; recording all of them again is right.
+// Record notes that customers wrote, in any order and any number of times: in Redis, or if that does not
+// take it, in the journal. If it fails some facts may be recorded and some not; recording all of them again
+// is right.
 func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 	var t Tally
 	now := s.Now()
@@ -185,8 +193,12 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(latest))*time.Millisecond)
 	defer cancel()
 	if err := s.record(ctx, latest); err != nil {
-		return Tally{}, fmt.Errorf("window: record: %w", err)
+		if err := s.keepForLater(latest, nil, err); err != nil {
+			return Tally{}, fmt.Errorf("window: record: %w", err)
+		}
+		return t, nil
 	}
+	s.recent.note(now, latest, nil)
 	return t, nil
 }
 
@@ -229,11 +241,11 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	}
 	if r[0] < 0 {
 		s.memory.forget(key)
-		return s.nothing(ctx, k.Corp)
+		return s.doubted(s.nothing(ctx, k.Corp))
 	}
 	a := Answer{State: State(r[0]), Last: time.UnixMilli(r[1]), Left: int(r[3]), stamp: r[2]}
 	s.note(key, a, now)
-	return a
+	return s.doubted(a)
 }
 
 // Peek asks for the window without counting a reply.
@@ -248,11 +260,11 @@ func (s *Store) Peek(ctx context.Context, k Key) Answer {
 	}
 	if w.Last == 0 {
 		s.memory.forget(key)
-		return s.nothing(ctx, k.Corp)
+		return s.doubted(s.nothing(ctx, k.Corp))
 	}
 	a := Answer{State: w.Judge(now, s.Length, s.Replies), Last: time.UnixMilli(w.Last), Left: w.Left(s.Replies)}
 	s.note(key, a, now)
-	return a
+	return s.doubted(a)
 }
 
 // read returns the window on record, the zero Window if there is none.

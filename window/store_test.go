@@ -414,6 +414,11 @@ func TestRedisAway(t *testing.T) {
 		t.Fatal("MarkGap took effect without Redis")
 	}
 	server.Up() // empty: it has lost its state
+	for deadline := time.Now().Add(10 * time.Second); s.Ping(t.Context()).Err() != nil; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(s.Ping(t.Context()).Err())
+		}
+	}
 	b.wants(window.Key{Corp: "ww1", Customer: "wmOther"}, window.Incomplete, -1)
 	clock.Advance(length) // what is remembered ends with its window
 	server.Down()

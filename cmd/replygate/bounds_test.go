@@ -68,8 +68,8 @@ func startProcess(t *testing.T, upstream, shell string) *process {
 	}
 	api := ln.Addr().String()
 	ln.Close()
-	text := fmt.Sprintf("listen: { api: %q, admin: \"127.0.0.1:0\" }\nupstream: { url: \"http://%s\", timeout: 60s }\nredis: { snapshot: %s/s }\naccounts: [{ corp_id: %s, subscription: { expires_at: 2020-01-01T00:00:00Z } }]\nlog: { level: error, decisions: %s/d }\nshutdown: { lame_duck: 0s, grace: 1s }\n",
-		api, upstream, dir, corpID, dir)
+	text := fmt.Sprintf("listen: { api: %q, admin: \"127.0.0.1:0\" }\nupstream: { url: \"http://%s\", timeout: 60s }\nredis: { snapshot: %[3]s/s }\njournal: { path: %[3]s/j }\naccounts: [{ corp_id: %[4]s, subscription: { expires_at: 2020-01-01T00:00:00Z } }]\nlog: { level: error, decisions: %[3]s/d }\nshutdown: { lame_duck: 0s, grace: 1s }\n",
+		api, upstream, dir, corpID)
 	file := filepath.Join(dir, "replygate.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -90,15 +90,20 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		return nil, err
 	}
 	g.log, g.closers = logs.own, logs.closers
-	if g.store, err = store.Open(ctx, c.Redis, now, g.log); err != nil {
+	if g.store, err = store.Open(ctx, c.Redis, c.Journal, now, g.log); err != nil {
 		return nil, err
 	}
 	if g.upstream, err = proxy.NewUpstream(c.Upstream); err != nil {
 		return nil, err
 	}
-	g.windows = window.NewStore(g.store.UniversalClient, window.Settings{
+	kept := window.Settings{
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now,
-	})
+		JustBack: g.store.JustBack, Renewed: g.store.Renewed(),
+	}
+	if g.store.Embedded == nil {
+		kept.Journal = g.store.Journal
+	}
+	g.windows = window.NewStore(g.store.UniversalClient, kept)
 	if _, err := g.windows.Since(ctx, ""); err != nil {
 		g.log.Warn("records begin once redis is back", zap.Error(err))
 	}
@@ -150,6 +155,12 @@ func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Pulls, now 
 		return 1
 	}))
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "replygate_journal_bytes", Help: "What the journal holds: facts that Redis has not taken, or the embedded store's changes since its snapshot.",
+	}, func() float64 { return float64(g.store.Journal.End() - g.store.Journal.Start()) }))
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "replygate_redis_clock_skew_seconds", Help: "How far Redis's clock is ahead of the gateway's; alarm from 1 on, either way.",
+	}, func() float64 { return g.store.Skew().Seconds() }))
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "replygate_redis_up", Help: "1 if Redis answered when last asked.",
 	}, func() float64 {
 		if g.store.Up() {
@@ -179,6 +190,8 @@ func (g *gateway) serve(ctx context.Context) error {
 		g.done.Go(func() { failed <- f.server.Serve(f.on) })
 	}
 	g.done.Go(func() { failed <- g.admin.Serve(g.control) })
+	keeping, stopKeeping := context.WithCancel(context.Background())
+	g.done.Go(func() { g.windows.Keep(keeping, g.log) })
 	g.log.Info("serving", zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
 		zap.String("upstream", g.config.Upstream.URL), zap.Int("accounts", len(g.book.All())))
 	var err error
@@ -201,6 +214,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	}
 	stopping.Wait()
 	_ = g.admin.Shutdown(grace)
+	stopKeeping()
 	g.done.Wait()
 	return errors.Join(err, g.release())
 }

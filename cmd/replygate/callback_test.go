@@ -264,7 +264,9 @@ func TestCallbackReplay(t *testing.T) {
 // What becomes of a callback when a part fails: WeCom hears it, and tries again.
 func TestCallbackWhenPartsFail(t *testing.T) {
 	server := storetest.Start(t)
-	r, b, app := callbackRig(t, server.Config(), func(c *config.Config) { c.Redis.Timeout = 300 * time.Millisecond })
+	r, b, app := callbackRig(t, server.Config(), func(c *config.Config) {
+		c.Redis.Timeout, c.Journal.MaxBytes = 300*time.Millisecond, 4<<10
+	})
 	message := func(customer string) string {
 		return event("customer_acquisition.customer_start_chat", corpID, customer, r.clock.Now(), false)
 	}
@@ -312,14 +314,33 @@ func TestCallbackWhenPartsFail(t *testing.T) {
 		b.answer(nil)
 		b.take()
 		server.Down()
-		r.delivers(app, message("wm4"), http.StatusServiceUnavailable)
+		r.delivers(app, message("wm4"), http.StatusOK) // the journal takes it
+		if got := b.take(); len(got) != 1 {
+			t.Errorf("the bot got %d callbacks", len(got))
+		}
+		server.Up()
+		r.await("the journal to be in Redis", r.gateway.store.Journal.Empty)
+		kept("wm4")
+	})
+	t.Run("neither Redis nor the journal takes it", func(t *testing.T) {
+		server.Down()
+		for status := http.StatusOK; status != http.StatusServiceUnavailable; {
+			d, err := app.Deliver(r.clock.Now(), message("wm6"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			status = d.Status
+		}
+		b.take()
+		r.delivers(app, message("wm6"), http.StatusServiceUnavailable)
 		if got := b.take(); len(got) != 0 {
 			t.Errorf("the bot got %d callbacks that were not recorded", len(got))
 		}
 		r.delivers(app, event("kf_msg_or_event", corpID, "", r.clock.Now(), false), http.StatusOK)
 		server.Up()
-		r.delivers(app, message("wm4"), http.StatusOK)
-		kept("wm4")
+		r.await("the journal to be in Redis", r.gateway.store.Journal.Empty)
+		r.delivers(app, message("wm6"), http.StatusOK)
+		kept("wm6")
 	})
 	t.Run("the bot is down", func(t *testing.T) {
 		b.Close()

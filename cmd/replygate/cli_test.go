@@ -98,6 +98,7 @@ func TestCheck(t *testing.T) {
 func TestServeFailsAtOnce(t *testing.T) {
 	taken := newRig(t, storetest.Embedded(t), nil).gateway.api.Addr().String()
 	base := fmt.Sprintf("accounts: [{ corp_id: ww1 }]\nredis: { snapshot: %s }\n", filepath.Join(t.TempDir(), "s"))
+	t.Setenv("REPLYGATE_JOURNAL_PATH", filepath.Join(t.TempDir(), "journal"))
 	for text, want := range map[string]string{
 		"accounts: [{ corp_id: ww1 }]\nbad: 1\n":                                                 "unknown key bad",
 		base + "listen: { api: \"" + taken + "\", admin: 127.0.0.1:0 }\n":                        "listen.api: listen tcp " + taken,

@@ -86,6 +86,7 @@ func openDemo(ctx context.Context, dir string, anyPort bool, s streams) (*demons
 	c := config.Default()
 	c.Listen = config.Listen{API: address("8080"), Admin: address("9090")}
 	c.Upstream.URL = "http://" + d.wecom.Addr().String()
+	c.Journal.Path = filepath.Join(dir, "demo.journal")
 	c.Redis.Listen, c.Redis.Snapshot = address("6379"), filepath.Join(dir, "demo.snapshot")
 	c.Accounts = []config.Account{{
 		CorpID: simCorp, Name: "Demo", Subscription: &config.Subscription{ExpiresAt: d.expires},

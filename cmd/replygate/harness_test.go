@@ -84,7 +84,7 @@ func (r *rig) start(redis config.Redis, change func(*config.Config)) *gateway {
 	c := config.Default()
 	c.Listen = config.Listen{API: "127.0.0.1:0", Admin: "127.0.0.1:0"}
 	c.Upstream.URL, c.Upstream.Timeout = r.upstream.URL, 10*time.Second
-	c.Redis = redis
+	c.Redis, c.Journal = redis, storetest.Journal(r, redis)
 	c.Accounts = []config.Account{lapsedAccount(r.clock.Now())}
 	c.Shutdown.LameDuck = 0
 	if change != nil {
@@ -109,6 +109,16 @@ func (r *rig) start(redis config.Redis, change func(*config.Config)) *gateway {
 		}
 	})
 	return g
+}
+
+// await waits for something that nothing tells of.
+func (r *rig) await(what string, done func() bool) {
+	r.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.Fatalf("waited in vain for %s", what)
+		}
+	}
 }
 
 // since says that records reach back to now + d.

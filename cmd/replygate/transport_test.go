@@ -356,7 +356,7 @@ func TestStopLetsCallsEnd(t *testing.T) {
 	upstream := platform.Start()
 	t.Cleanup(upstream.Close)
 	file := filepath.Join(t.TempDir(), "replygate.yaml")
-	text := fmt.Sprintf("listen: { api: 127.0.0.1:0, admin: 127.0.0.1:0 }\nupstream: { url: %s }\nredis: { snapshot: %s }\naccounts: [{ corp_id: %s }]\nshutdown: { lame_duck: 0s, grace: 5s }\n",
+	text := fmt.Sprintf("listen: { api: 127.0.0.1:0, admin: 127.0.0.1:0 }\nupstream: { url: %s }\nredis: { snapshot: %[2]s }\njournal: { path: %[2]s.journal }\naccounts: [{ corp_id: %[3]s }]\nshutdown: { lame_duck: 0s, grace: 5s }\n",
 		upstream.URL, filepath.Join(t.TempDir(), "snapshot"), corpID)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

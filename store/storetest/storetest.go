@@ -39,10 +39,21 @@ func Embedded(t testing.TB) config.Redis {
 	return c
 }
 
+// Journal is the configuration of the journal that goes with a store: beside the snapshot of an embedded
+// one, so that it comes back with it, else one of its own.
+func Journal(t testing.TB, c config.Redis) config.Journal {
+	t.Helper()
+	j := config.Default().Journal
+	if j.Path = filepath.Join(t.TempDir(), "journal"); c.Mode == config.RedisEmbedded {
+		j.Path = c.Snapshot + ".journal"
+	}
+	return j
+}
+
 // Open opens a store and closes it with the test.
 func Open(t testing.TB, c config.Redis, now func() time.Time) *store.Store {
 	t.Helper()
-	s, err := store.Open(context.Background(), c, now, zap.NewNop())
+	s, err := store.Open(context.Background(), c, Journal(t, c), now, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,101 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/sony/gobreaker/v2"
+)
+
+// ErrAway says that a Redis did not answer lately and was not asked again.
+var ErrAway = errors.New("redis is away: not asked")
+
+const (
+	breakAfter = 3                      // failures in a row
+	breakFor   = 500 * time.Millisecond // then one command tries again
+)
+
+// breaker keeps calls from waiting, each for its own timeout, for a Redis that does not answer. Each node of
+// a Cluster has one of its own.
+type breaker struct {
+	*gobreaker.TwoStepCircuitBreaker[any]
+}
+
+func newBreaker() breaker {
+	return breaker{gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+		Timeout:      breakFor,
+		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
+		IsSuccessful: func(err error) bool { return !outage(err) },
+	})}
+}
+
+// outage tells whether an error means that Redis does not serve, not that it answers no.
+func outage(err error) bool {
+	var answered redis.Error
+	switch {
+	case err == nil, errors.Is(err, redis.Nil), errors.Is(err, context.Canceled):
+		return false
+	case errors.As(err, &answered):
+		for _, word := range []string{"READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY "} {
+			if strings.HasPrefix(answered.Error(), word) {
+				return true
+			}
+		}
+		return false
+	}
+	return true
+}
+
+// DialHook changes nothing.
+func (breaker) DialHook(next redis.DialHook) redis.DialHook {
+	return next
+}
+
+// greets tells whether a command belongs to the greeting on a new connection: go-redis sends it through the
+// same hooks, inside the command that needs the connection.
+func greets(cmd redis.Cmder) bool {
+	switch cmd.Name() {
+	case "hello", "auth", "select", "client", "readonly":
+		return true
+	}
+	return false
+}
+
+// ProcessHook asks, or says that Redis is away.
+func (b breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if greets(cmd) {
+			return next(ctx, cmd)
+		}
+		done, err := b.Allow()
+		if err != nil {
+			cmd.SetErr(ErrAway)
+			return ErrAway
+		}
+		err = next(ctx, cmd)
+		done(err)
+		return err
+	}
+}
+
+// ProcessPipelineHook is ProcessHook for a pipeline.
+func (b breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if greets(cmds[0]) {
+			return next(ctx, cmds)
+		}
+		done, err := b.Allow()
+		if err != nil {
+			for _, cmd := range cmds {
+				cmd.SetErr(ErrAway)
+			}
+			return ErrAway
+		}
+		err = next(ctx, cmds)
+		done(err)
+		return err
+	}
+}

@@ -1,0 +1,269 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// Journal is an append-only file of records that must not be lost with the process: of facts that Redis
+// does not take just now, or of the embedded store's changes since its last snapshot.
+//
+// A record is its length and its CRC-32C, four bytes each, and its bytes. What a crash left half-written at
+// the end was never acknowledged, and is cut off.
+type Journal struct {
+	path string
+	max  int64
+
+	mu    sync.Mutex
+	file  *os.File
+	end   int64 // of the last whole record
+	waste bool  // something stands behind end, and could not be cut off
+	dead  error // an fsync failed: what it should have kept may be gone, and no later one would tell
+
+	syncing sync.Mutex
+	synced  int64 // up to here everything is on the disk
+}
+
+// ErrJournalFull says that the journal has reached journal.max_bytes.
+var ErrJournalFull = errors.New("the journal is full: raise journal.max_bytes, or bring redis back")
+
+const (
+	journalMagic = "rgjournal1\n"
+	recordHead   = 8
+	maxRecord    = 1 << 20
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// OpenJournal opens or makes the journal at path, which no other process may have open. fresh tells that
+// there was none; lost is how many bytes in its middle are damaged, which only a broken disk does: what
+// stood behind them is lost.
+func OpenJournal(path string, maxBytes int64) (j *Journal, fresh bool, lost int64, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, false, 0, fmt.Errorf("journal.path: %w", err)
+	}
+	j = &Journal{path: path, max: maxBytes, file: f}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	if err := lock(f); err != nil {
+		return nil, false, 0, fmt.Errorf("journal.path: another gateway uses %s: give each one of its own", path)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, false, 0, fmt.Errorf("journal.path: %w", err)
+	}
+	if fresh = info.Size() < int64(len(journalMagic)); fresh {
+		if _, err := f.WriteAt([]byte(journalMagic), 0); err != nil {
+			return nil, false, 0, fmt.Errorf("journal.path: %w", err)
+		}
+		j.end = int64(len(journalMagic))
+	} else if lost, err = j.scan(info.Size()); err != nil {
+		return nil, false, 0, err
+	}
+	if err := errors.Join(f.Truncate(j.end), f.Sync()); err != nil {
+		return nil, false, 0, fmt.Errorf("journal.path: %w", err)
+	}
+	j.synced = j.end
+	return j, fresh, lost, nil
+}
+
+// scan finds the end of the last whole record. A file that ends inside a record is a crash's; one whose
+// record is whole and does not have its checksum is damaged.
+func (j *Journal) scan(size int64) (lost int64, err error) {
+	magic := make([]byte, len(journalMagic))
+	if _, err := j.file.ReadAt(magic, 0); err != nil || string(magic) != journalMagic {
+		return 0, fmt.Errorf("journal.path: %s is not a journal of this version: move it away to start without it", j.path)
+	}
+	j.end = int64(len(magic))
+	for {
+		record, err := j.readAt(j.end, size)
+		switch {
+		case err == nil:
+			j.end += recordHead + int64(len(record))
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return 0, nil
+		case errors.Is(err, errDamaged):
+			return size - j.end, nil
+		default:
+			return 0, fmt.Errorf("journal.path: %w", err)
+		}
+	}
+}
+
+var errDamaged = errors.New("a record of the journal is damaged")
+
+// readAt reads the record at an offset of a file of that size.
+func (j *Journal) readAt(at, size int64) ([]byte, error) {
+	if at+recordHead > size {
+		return nil, io.ErrUnexpectedEOF
+	}
+	var head [recordHead]byte
+	if _, err := j.file.ReadAt(head[:], at); err != nil {
+		return nil, err
+	}
+	length := int64(binary.LittleEndian.Uint32(head[:4]))
+	if length == 0 || length > maxRecord {
+		return nil, errDamaged
+	}
+	if at+recordHead+length > size {
+		return nil, io.ErrUnexpectedEOF
+	}
+	record := make([]byte, length)
+	if _, err := j.file.ReadAt(record, at+recordHead); err != nil {
+		return nil, err
+	}
+	if crc32.Checksum(record, castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
+		return nil, errDamaged
+	}
+	return record, nil
+}
+
+// Append adds records, all or none. They outlive the process at once; wait for Sync to have them outlive
+// the machine.
+func (j *Journal) Append(records ...[]byte) error {
+	var b []byte
+	for _, r := range records {
+		if len(r) == 0 || len(r) > maxRecord {
+			return fmt.Errorf("journal: a record of %d bytes", len(r))
+		}
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(r)))
+		b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(r, castagnoli))
+		b = append(b, r...)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.dead != nil {
+		return j.dead
+	}
+	if j.end+int64(len(b)) > j.max {
+		return ErrJournalFull
+	}
+	if j.waste {
+		if err := j.file.Truncate(j.end); err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		j.waste = false
+	}
+	if _, err := j.file.WriteAt(b, j.end); err != nil {
+		j.waste = true
+		return fmt.Errorf("journal: %w", err)
+	}
+	j.end += int64(len(b))
+	return nil
+}
+
+// Sync returns once everything that was appended before is on the disk. Callers that wait at the same time
+// share one fsync.
+func (j *Journal) Sync() error {
+	j.mu.Lock()
+	want := j.end
+	j.mu.Unlock()
+	j.syncing.Lock()
+	defer j.syncing.Unlock()
+	if j.synced >= want {
+		return nil
+	}
+	j.mu.Lock()
+	end, file, dead := j.end, j.file, j.dead
+	j.mu.Unlock()
+	if dead != nil {
+		return dead
+	}
+	if err := file.Sync(); err != nil {
+		err = fmt.Errorf("journal: %w", err)
+		j.mu.Lock()
+		j.dead = err
+		j.mu.Unlock()
+		return err
+	}
+	j.synced = end
+	return nil
+}
+
+// Start is the offset of the first record.
+func (j *Journal) Start() int64 { return int64(len(journalMagic)) }
+
+// End is the offset behind the last record.
+func (j *Journal) End() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.end
+}
+
+// Empty tells whether there is no record.
+func (j *Journal) Empty() bool { return j.End() == j.Start() }
+
+// Read returns records from an offset on, about a megabyte of them, and the offset behind them.
+func (j *Journal) Read(from int64) (records [][]byte, next int64, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for next = from; next < j.end && next-from < maxRecord; {
+		r, err := j.readAt(next, j.end)
+		if err != nil {
+			return nil, from, fmt.Errorf("journal: %w", err)
+		}
+		records = append(records, r)
+		next += recordHead + int64(len(r))
+	}
+	return records, next, nil
+}
+
+// Drop forgets the records before an offset: they are kept elsewhere now. A crash meanwhile forgets none,
+// so a record may be read again.
+func (j *Journal) Drop(before int64) error {
+	j.syncing.Lock()
+	defer j.syncing.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if before <= j.Start() {
+		return nil
+	}
+	if before == j.end {
+		if err := j.file.Truncate(j.Start()); err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		j.end, j.synced, j.waste = j.Start(), j.Start(), false
+		return nil
+	}
+	return j.rewrite(before)
+}
+
+// rewrite puts what stands behind an offset into a new file in the journal's place.
+func (j *Journal) rewrite(from int64) error {
+	f, err := os.CreateTemp(filepath.Dir(j.path), filepath.Base(j.path)+".new*")
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	_, err = io.Copy(f, io.MultiReader(strings.NewReader(journalMagic), io.NewSectionReader(j.file, from, j.end-from)))
+	err = errors.Join(err, f.Sync(), lock(f))
+	if err == nil {
+		err = os.Rename(f.Name(), j.path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		f.Close()
+		return fmt.Errorf("journal: %w", err)
+	}
+	j.file.Close()
+	j.file, j.end = f, j.Start()+j.end-from
+	j.synced, j.waste = j.end, false
+	return nil
+}
+
+// Close closes the file.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.file.Close()
+}

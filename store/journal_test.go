@@ -1,0 +1,193 @@
+package store_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"replygate/store"
+)
+
+func journal(t *testing.T, path string, limit int64) *store.Journal {
+	t.Helper()
+	j, _, lost, err := store.OpenJournal(path, limit)
+	if err != nil || lost != 0 {
+		t.Fatalf("lost %d, %v", lost, err)
+	}
+	t.Cleanup(func() { j.Close() })
+	return j
+}
+
+func contents(t *testing.T, j *store.Journal) (all []string) {
+	t.Helper()
+	for at := j.Start(); at < j.End(); {
+		records, next, err := j.Read(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range records {
+			all = append(all, string(r))
+		}
+		at = next
+	}
+	return all
+}
+
+func appends(t *testing.T, j *store.Journal, records ...string) {
+	t.Helper()
+	for _, r := range records {
+		if err := j.Append([]byte(r)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Sync(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantContents(t *testing.T, j *store.Journal, want ...string) {
+	t.Helper()
+	if got := contents(t, j); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Fatalf("the journal holds %q, want %q", got, want)
+	}
+}
+
+func TestJournalOutlivesItsProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := journal(t, path, 1<<20)
+	appends(t, j, "one", "two", "three")
+	if _, _, _, err := store.OpenJournal(path, 1<<20); err == nil {
+		t.Fatal("two processes have it open")
+	}
+	j.Close()
+	j = journal(t, path, 1<<20)
+	wantContents(t, j, "one", "two", "three")
+	_, next, err := j.Read(j.Start())
+	if err != nil {
+		t.Fatal(err)
+	}
+	appends(t, j, "four")
+	if err := j.Drop(next); err != nil {
+		t.Fatal(err)
+	}
+	wantContents(t, j, "four")
+	appends(t, j, "five")
+	j.Close()
+	j = journal(t, path, 1<<20)
+	wantContents(t, j, "four", "five")
+	if err := j.Drop(j.End()); err != nil || !j.Empty() {
+		t.Fatalf("not empty, %v", err)
+	}
+	appends(t, j, "six")
+	wantContents(t, j, "six")
+}
+
+// A file that ends anywhere inside a record keeps every record before it.
+func TestJournalCutShort(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "journal")
+	j := journal(t, path, 1<<20)
+	appends(t, j, "one", "two", "three")
+	j.Close()
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range whole {
+		cut := filepath.Join(dir, fmt.Sprint("cut", n))
+		if err := os.WriteFile(cut, whole[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j := journal(t, cut, 1<<20)
+		var want []string
+		for i, end := range []int{11 + 8 + 3, 11 + 2*(8+3), 11 + 2*(8+3) + 8 + 5} {
+			if n >= end {
+				want = append(want, []string{"one", "two", "three"}[i])
+			}
+		}
+		wantContents(t, j, want...)
+		appends(t, j, "more")
+		wantContents(t, j, append(want, "more")...)
+	}
+}
+
+// A damaged byte is found out; what stands before it is kept.
+func TestJournalDamaged(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "journal")
+	j := journal(t, path, 1<<20)
+	appends(t, j, "one", "two", "three")
+	j.Close()
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 11; n < len(whole); n++ {
+		bad := bytes.Clone(whole)
+		bad[n] ^= 0x40
+		file := filepath.Join(dir, fmt.Sprint("bad", n))
+		if err := os.WriteFile(file, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j, _, lost, err := store.OpenJournal(file, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := contents(t, j)
+		if len(kept) >= 3 || lost == 0 && len(kept) > 2 {
+			t.Errorf("byte %d: kept %q, lost %d", n, kept, lost)
+		}
+		j.Close()
+	}
+	if err := os.WriteFile(path, []byte("something else entirely"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := store.OpenJournal(path, 1<<20); err == nil {
+		t.Error("a file that is no journal is opened as one")
+	}
+}
+
+func TestJournalIsBounded(t *testing.T) {
+	j := journal(t, filepath.Join(t.TempDir(), "journal"), 100)
+	var err error
+	n := 0
+	for ; err == nil && n < 1000; n++ {
+		err = j.Append(make([]byte, 10))
+	}
+	if !errors.Is(err, store.ErrJournalFull) || n > 6 {
+		t.Fatalf("after %d records: %v", n, err)
+	}
+	if err := j.Drop(j.End()); err != nil {
+		t.Fatal(err)
+	}
+	appends(t, j, "room again")
+}
+
+// A disk that is full loses nothing that was kept, and takes more once there is room.
+func TestJournalOnAFullDisk(t *testing.T) {
+	j, _, _, err := store.OpenJournal("/dev/full", 1<<20)
+	if err == nil {
+		j.Close()
+		t.Error("a journal on /dev/full opens")
+	}
+}
+
+func TestJournalTogether(t *testing.T) {
+	j := journal(t, filepath.Join(t.TempDir(), "journal"), 1<<20)
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			if err := errors.Join(j.Append([]byte(fmt.Sprint("record ", i))), j.Sync()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := len(contents(t, j)); n != 50 {
+		t.Errorf("%d records", n)
+	}
+}

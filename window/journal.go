@@ -1,0 +1,207 @@
+package window
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// The records of the journal: a customer's message, and a one-time code.
+const (
+	recordMessage = 'M' // unix ms in eight bytes, then corp:channel:customer as in a key
+	recordCode    = 'C' // the code, a NUL, then what stands in Redis of it
+)
+
+// unconfirmed are facts that Redis does not take, as the journal holds them.
+func unconfirmed(facts map[Key]int64, codes []LearntCode) [][]byte {
+	records := make([][]byte, 0, len(facts)+len(codes))
+	for k, at := range facts {
+		b := binary.BigEndian.AppendUint64([]byte{recordMessage}, uint64(at))
+		records = append(records, k.appendIDs(b))
+	}
+	for _, c := range codes {
+		b := append(append([]byte{recordCode}, c.Text...), 0)
+		records = append(records, append(b, c.spell()...))
+	}
+	return records
+}
+
+// readRecord reads a record of the journal back.
+func readRecord(r []byte, facts map[Key]int64, codes *[]LearntCode) error {
+	switch {
+	case r[0] == recordMessage && len(r) > 9:
+		k, ok := parseIDs(strings.Split(string(r[9:]), ":"))
+		if !ok {
+			break
+		}
+		facts[k] = max(facts[k], int64(binary.BigEndian.Uint64(r[1:9])))
+		return nil
+	case r[0] == recordCode:
+		text, spelt, _ := bytes.Cut(r[1:], []byte{0})
+		c, ok := parseCode(string(spelt))
+		if !ok {
+			break
+		}
+		*codes = append(*codes, LearntCode{Code: c, Text: string(text)})
+		return nil
+	}
+	return errors.New("window: the journal holds a record of another kind: it was written with redis.mode embedded; start once in that mode, or move it away")
+}
+
+// keepForLater keeps facts that Redis did not take. It returns once they are on the disk.
+func (s *Store) keepForLater(facts map[Key]int64, codes []LearntCode, because error) error {
+	if s.Journal == nil {
+		return because
+	}
+	if err := s.Journal.Append(unconfirmed(facts, codes)...); err != nil {
+		return errors.Join(because, err)
+	}
+	if err := s.Journal.Sync(); err != nil {
+		return errors.Join(because, err)
+	}
+	return nil
+}
+
+// inDoubt tells whether Redis may lack facts that are acknowledged: they are in this gateway's journal, or
+// Redis came back so lately that other gateways may not have written theirs yet.
+func (s *Store) inDoubt() bool {
+	return s.Journal != nil && !s.Journal.Empty() || s.JustBack != nil && s.JustBack()
+}
+
+// doubted is an answer that a missing fact could turn: what would be refused is not known.
+func (s *Store) doubted(a Answer) Answer {
+	switch a.State {
+	case Closed, Shut, Full:
+		if s.inDoubt() {
+			return Answer{State: Unavailable, Last: a.Last, Left: -1}
+		}
+	}
+	return a
+}
+
+// Keep brings Redis what it lacks until ctx ends: what the journal holds, and, after a failover, what was
+// recorded in the last minute, which the new master may not have got.
+func (s *Store) Keep(ctx context.Context, log *zap.Logger) {
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	rewrite := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.Renewed:
+			rewrite = true
+		case <-tick.C:
+		}
+		if rewrite {
+			facts, codes := s.recent.all(s.Now())
+			if err := s.write(ctx, facts, codes); err == nil {
+				rewrite = false
+				log.Info("redis has another master: the last minute's facts were written again", zap.Int("messages", len(facts)), zap.Int("codes", len(codes)))
+			}
+		}
+		if s.Journal == nil || s.Journal.Empty() {
+			continue
+		}
+		n, err := s.drain(ctx)
+		if n > 0 {
+			log.Info("facts of the journal are in redis now", zap.Int("count", n))
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Debug("the journal waits", zap.Error(err))
+		}
+	}
+}
+
+// drain writes the journal's facts to Redis and forgets them.
+func (s *Store) drain(ctx context.Context) (n int, err error) {
+	for at := s.Journal.Start(); at < s.Journal.End(); {
+		records, next, err := s.Journal.Read(at)
+		if err != nil {
+			return n, err
+		}
+		facts, codes := map[Key]int64{}, []LearntCode(nil)
+		for _, r := range records {
+			if err := readRecord(r, facts, &codes); err != nil {
+				return n, err
+			}
+		}
+		if err := s.write(ctx, facts, codes); err != nil {
+			return n, err
+		}
+		if err := s.Journal.Drop(next); err != nil {
+			return n, err
+		}
+		n += len(records)
+		at = s.Journal.Start()
+	}
+	return n, nil
+}
+
+// write writes facts that may be known already.
+func (s *Store) write(ctx context.Context, facts map[Key]int64, codes []LearntCode) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*s.Timeout+time.Duration(len(facts))*time.Millisecond)
+	defer cancel()
+	if err := s.record(ctx, facts); err != nil {
+		return fmt.Errorf("window: write again: %w", err)
+	}
+	return s.learn(ctx, codes)
+}
+
+// recentFacts are the facts of the last minute, of each customer the newest. It is bounded.
+type recentFacts struct {
+	mu       sync.Mutex
+	new, old factGeneration
+}
+
+type factGeneration struct {
+	began time.Time
+	facts map[Key]int64
+	codes []LearntCode
+}
+
+const (
+	keepRecent = time.Minute
+	maxRecent  = 200_000 // in each half
+)
+
+// note keeps facts that Redis took.
+func (r *recentFacts) note(now time.Time, facts map[Key]int64, codes []LearntCode) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.new.facts == nil || now.Sub(r.new.began) >= keepRecent {
+		r.old, r.new = r.new, factGeneration{began: now, facts: map[Key]int64{}}
+	}
+	for k, at := range facts {
+		if len(r.new.facts) < maxRecent {
+			r.new.facts[k] = max(r.new.facts[k], at)
+		}
+	}
+	if len(r.new.codes) < maxRecent {
+		r.new.codes = append(r.new.codes, codes...)
+	}
+}
+
+// all returns at least the last minute's facts.
+func (r *recentFacts) all(now time.Time) (facts map[Key]int64, codes []LearntCode) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	facts = map[Key]int64{}
+	for _, g := range []factGeneration{r.old, r.new} {
+		if now.Sub(g.began) > 2*keepRecent {
+			continue
+		}
+		for k, at := range g.facts {
+			facts[k] = max(facts[k], at)
+		}
+		codes = append(codes, g.codes...)
+	}
+	return facts, codes
+}
