@@ -35,6 +35,9 @@ func validate(c *Config, d *decoder) {
 	v.limits(c)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "json", "console")
+	if c.Shutdown.Grace < c.Shutdown.LameDuck {
+		v.wrong("shutdown.grace", "shutdown.grace is shorter than shutdown.lame_duck", "grace counts from the signal: make it the longer one, like 8s")
+	}
 	if c.Log.Decisions == "" {
 		v.wrong("log.decisions", "log.decisions is empty", "write stdout, or the name of a file")
 	}

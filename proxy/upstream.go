@@ -13,6 +13,8 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -25,6 +27,10 @@ type Upstream struct {
 	client  *fasthttp.HostClient
 	host    string // for the Host header
 	timeout time.Duration
+
+	mu    sync.Mutex
+	open  map[*countingConn]struct{}
+	ended atomic.Bool
 }
 
 // headBytes bounds the head of a request or an answer.
@@ -35,18 +41,19 @@ var errNotSent = errors.New("upstream unreachable, nothing was sent")
 
 // NewUpstream prepares for the host of the configuration; it does not connect yet.
 func NewUpstream(c config.Upstream) (*Upstream, error) {
-	u, err := url.Parse(c.URL)
+	parsed, err := url.Parse(c.URL)
 	if err != nil {
 		return nil, fmt.Errorf("upstream.url: %w", err)
 	}
-	port := u.Port()
+	port := parsed.Port()
 	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		port = map[string]string{"http": "80", "https": "443"}[parsed.Scheme]
 	}
+	u := &Upstream{host: parsed.Host, timeout: c.Timeout, open: map[*countingConn]struct{}{}}
 	dialer := &net.Dialer{Timeout: min(c.Timeout, 10*time.Second), KeepAlive: 30 * time.Second}
 	client := &fasthttp.HostClient{
-		Addr:                net.JoinHostPort(u.Hostname(), port),
-		IsTLS:               u.Scheme == "https",
+		Addr:                net.JoinHostPort(parsed.Hostname(), port),
+		IsTLS:               parsed.Scheme == "https",
 		MaxConns:            4096,
 		MaxIdleConnDuration: 30 * time.Second,
 		ReadBufferSize:      headBytes,
@@ -58,16 +65,40 @@ func NewUpstream(c config.Upstream) (*Upstream, error) {
 			if err != nil {
 				return nil, err
 			}
-			return &countingConn{Conn: c}, nil
+			return u.watch(c)
 		},
 	}
+	u.client = client
 	if client.IsTLS {
-		client.TLSConfig, err = upstreamTLS(u.Hostname(), c.CAFile)
+		client.TLSConfig, err = upstreamTLS(parsed.Hostname(), c.CAFile)
 		if err != nil {
 			return nil, err
 		}
 	}
-	return &Upstream{client: client, host: u.Host, timeout: c.Timeout}, nil
+	return u, nil
+}
+
+// watch counts what goes out on a new connection, and remembers it until it is closed.
+func (u *Upstream) watch(c net.Conn) (net.Conn, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended.Load() {
+		c.Close()
+		return nil, os.ErrDeadlineExceeded
+	}
+	conn := &countingConn{Conn: c, of: u}
+	u.open[conn] = struct{}{}
+	return conn, nil
+}
+
+// Abort ends every wait for an answer at once, as a timeout: the gateway stops.
+func (u *Upstream) Abort() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ended.Store(true)
+	for conn := range u.open {
+		_ = conn.SetDeadline(time.Unix(1, 0))
+	}
 }
 
 func upstreamTLS(name, caFile string) (*tls.Config, error) {
@@ -305,7 +336,27 @@ func (w rollingWriter) Write(p []byte) (int, error) {
 // countingConn counts what was written, so that a failed call is known to have gone out or not.
 type countingConn struct {
 	net.Conn
+	of      *Upstream
 	written int64
+}
+
+// Close forgets the connection.
+func (c *countingConn) Close() error {
+	if c.of != nil {
+		c.of.mu.Lock()
+		delete(c.of.open, c)
+		c.of.mu.Unlock()
+	}
+	return c.Conn.Close()
+}
+
+// SetReadDeadline keeps to an Abort.
+func (c *countingConn) SetReadDeadline(t time.Time) error {
+	err := c.Conn.SetReadDeadline(t)
+	if c.of != nil && c.of.ended.Load() { // looked at afterwards: an Abort meanwhile is not undone
+		err = c.Conn.SetReadDeadline(time.Unix(1, 0))
+	}
+	return err
 }
 
 func (c *countingConn) Write(p []byte) (int, error) {

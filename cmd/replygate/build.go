@@ -183,7 +183,8 @@ func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Pulls, now 
 }
 
 // serve answers until ctx ends, then stops in order: it says so in readiness and closes connections
-// behind their answers for lame_duck, lets running calls end for grace, and writes its state.
+// behind their answers for lame_duck, lets running calls end until grace is over, answers the rest that
+// their outcome is unknown, and writes its state.
 func (g *gateway) serve(ctx context.Context) error {
 	failed := make(chan error, 1+len(g.faces))
 	for _, f := range g.faces {
@@ -202,7 +203,10 @@ func (g *gateway) serve(ctx context.Context) error {
 		time.Sleep(g.config.Shutdown.LameDuck)
 	case err = <-failed:
 	}
-	grace, cancel := context.WithTimeout(context.Background(), g.config.Shutdown.Grace)
+	left := max(g.config.Shutdown.Grace-g.config.Shutdown.LameDuck, time.Millisecond)
+	aborted := time.AfterFunc(left, g.upstream.Abort) // calls that still wait for WeCom get their 504
+	defer aborted.Stop()
+	grace, cancel := context.WithTimeout(context.Background(), left+lastWords)
 	defer cancel()
 	var stopping sync.WaitGroup
 	for _, f := range g.faces {
@@ -218,6 +222,9 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.done.Wait()
 	return errors.Join(err, g.release())
 }
+
+// lastWords is how long answers may take to be written once the grace is over.
+const lastWords = 2 * time.Second
 
 func (g *gateway) callbackAddress() string {
 	if g.callback == nil {

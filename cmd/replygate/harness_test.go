@@ -78,8 +78,21 @@ func newRig(t *testing.T, c config.Redis, change func(*config.Config)) *rig {
 	return r
 }
 
-// start starts one more gateway for the same platform.
+// start starts one more gateway for the same platform. It ends with the test.
 func (r *rig) start(redis config.Redis, change func(*config.Config)) *gateway {
+	r.Helper()
+	g, stop := r.startApart(redis, change)
+	r.Cleanup(func() {
+		if err := <-stop(); err != nil {
+			r.Error(err)
+		}
+	})
+	return g
+}
+
+// startApart is start for a gateway that the test itself stops: stop tells it to, and what it returns says
+// when it has.
+func (r *rig) startApart(redis config.Redis, change func(*config.Config)) (g *gateway, stop func() <-chan error) {
 	r.Helper()
 	c := config.Default()
 	c.Listen = config.Listen{API: "127.0.0.1:0", Admin: "127.0.0.1:0"}
@@ -95,20 +108,17 @@ func (r *rig) start(redis config.Redis, change func(*config.Config)) *gateway {
 		r.Fatal(err)
 	}
 	r.output = &output{}
-	g, err := build(context.Background(), set, r.clock.Now, streams{out: r.output, err: r.output})
+	g, err = build(context.Background(), set, r.clock.Now, streams{out: r.output, err: r.output})
 	if err != nil {
 		r.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- g.serve(ctx) }()
-	r.Cleanup(func() {
-		stop()
-		if err := <-served; err != nil {
-			r.Error(err)
-		}
-	})
-	return g
+	return g, func() <-chan error {
+		cancel()
+		return served
+	}
 }
 
 // await waits for something that nothing tells of.

@@ -399,3 +399,41 @@ func TestStopLetsCallsEnd(t *testing.T) {
 		t.Error("the stopped gateway takes calls")
 	}
 }
+
+// When the grace is over, calls that still wait are answered that their outcome is unknown, and the gateway
+// ends.
+func TestStopEndsWhatHangs(t *testing.T) {
+	arrived, leave := make(chan struct{}), make(chan struct{})
+	r := newRig(t, storetest.Embedded(t), nil)
+	g, stop := r.startApart(storetest.Embedded(t), func(c *config.Config) {
+		c.Upstream.Timeout, c.Shutdown = time.Minute, config.Shutdown{LameDuck: 200 * time.Millisecond, Grace: 400 * time.Millisecond}
+	})
+	r.platform.Answer("/cgi-bin/user/get", func(http.ResponseWriter, *http.Request) {
+		close(arrived)
+		<-leave
+	})
+	defer close(leave)
+	done := make(chan answer, 1)
+	go func() {
+		done <- raw(t, g.api.Addr().String(), request("GET", "/cgi-bin/user/get?access_token=T", ""))
+	}()
+	<-arrived
+	began := time.Now()
+	ended := stop()
+	for !g.draining.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	a := raw(t, g.api.Addr().String(), request("GET", "/cgi-bin/department/list?access_token=T", ""))
+	if a.StatusCode != 200 || !a.Close {
+		t.Errorf("a call in the lame duck: HTTP %d, close %v", a.StatusCode, a.Close)
+	}
+	if a := <-done; a.StatusCode != 504 || a.Errcode != 990504 {
+		t.Errorf("the call that hangs: HTTP %d %s", a.StatusCode, a.body)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 5*(400*time.Millisecond+lastWords) {
+		t.Errorf("the stop took %s", took)
+	}
+}
