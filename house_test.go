@@ -28,6 +28,7 @@ import (
 var may = map[string][]string{
 	"config":          {},
 	"store":           {"config"},
+	"record":          {},
 	"store/storetest": {"config", "store"},
 	"window":          {"store"},
 	"wecom":           {},
@@ -36,7 +37,7 @@ var may = map[string][]string{
 	"policy":          {"config", "account", "wecom", "window"},
 	"proxy":           {"config", "account", "policy", "wecom", "window"},
 	"admin":           {"config", "account", "wecom", "window"},
-	"cmd/replygate":   {"config", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "proxy", "admin"},
+	"cmd/replygate":   {"config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "proxy", "admin"},
 	"bench":           {},
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,32 @@ func (s Secret) String() string {
 
 // MarshalText returns ***, for JSON and YAML.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Secrets lists every secret of the configuration, for what must keep them in.
+func (c *Config) Secrets() []string {
+	var all []string
+	var walk func(v reflect.Value)
+	walk = func(v reflect.Value) {
+		switch {
+		case v.Type() == reflect.TypeFor[Secret]():
+			if s := v.Interface().(Secret); s != "" {
+				all = append(all, s.Reveal())
+			}
+		case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[time.Time]():
+			for i := range v.NumField() {
+				if v.Type().Field(i).IsExported() {
+					walk(v.Field(i))
+				}
+			}
+		case v.Kind() == reflect.Slice:
+			for i := range v.Len() {
+				walk(v.Index(i))
+			}
+		}
+	}
+	walk(reflect.ValueOf(*c))
+	return all
+}
 
 // Word is a string that remembers where it stands in the file.
 type Word struct {

@@ -128,7 +128,11 @@ func (x *exchange) finish() {
 	if x.decision != nil {
 		r.Verdict = x.decision.Verdict.String()
 		x.Metrics.decision(x.decision)
-		x.Decisions.Info("decision", zap.Inline(DecisionRecord{
+		records := x.Refusals
+		if x.decision.Go {
+			records = x.Decisions
+		}
+		records.Info("decision", zap.Inline(DecisionRecord{
 			ID: x.id, At: x.at, CorpID: x.corp, Account: x.name, Standing: string(x.standing),
 			Endpoint: r.Path, Facts: x.facts, Decision: *x.decision,
 		}))

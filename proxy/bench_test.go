@@ -54,7 +54,7 @@ func newGateway(b testing.TB, replies int) *proxy.Gateway {
 		Tokens:  account.NewTokens(s.UniversalClient, "rg:", s.Timeout, time.Now),
 		Windows: window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: c.Window.Length, Replies: replies, Timeout: s.Timeout, Now: time.Now}),
 		Pulls:   proxy.NewPulls(), Metrics: proxy.NewMetrics(prometheus.NewRegistry()),
-		Access: zap.NewNop(), Decisions: zap.NewNop(), Log: zap.NewNop(),
+		Access: zap.NewNop(), Decisions: zap.NewNop(), Refusals: zap.NewNop(), Log: zap.NewNop(),
 		Now: time.Now, Draining: func() bool { return false },
 	}
 	for _, corp := range []string{"wwActive", "wwLapsed"} {

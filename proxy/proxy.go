@@ -44,7 +44,8 @@ type Gateway struct {
 	Pulls     *Pulls
 	Metrics   *Metrics
 	Access    *zap.Logger // one record a request
-	Decisions *zap.Logger // one record a judged call
+	Decisions *zap.Logger // one record a judged call that goes on
+	Refusals  *zap.Logger // one record a judged call that does not
 	Log       *zap.Logger
 	Now       func() time.Time
 	Draining  func() bool // the gateway stops: connections end behind their answers

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"replygate/account"
 	"replygate/admin"
@@ -66,7 +63,7 @@ type gateway struct {
 	control  net.Listener
 	log      *zap.Logger
 	draining atomic.Bool
-	closers  []io.Closer
+	logs     *logs
 	done     sync.WaitGroup
 }
 
@@ -85,11 +82,10 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		}
 	}()
 	c := s.config
-	logs, err := openLogs(c.Log, std)
-	if err != nil {
+	if g.logs, err = openLogs(c, std); err != nil {
 		return nil, err
 	}
-	g.log, g.closers = logs.own, logs.closers
+	g.log = g.logs.own
 	if g.store, err = store.Open(ctx, c.Redis, c.Journal, now, g.log); err != nil {
 		return nil, err
 	}
@@ -119,12 +115,13 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		Config: c, Accounts: s.book, Engine: s.engine, Windows: g.windows, Upstream: g.upstream, Metrics: metrics,
 		Receivers: g.bots, Pulls: pulls,
 		Tokens: account.NewTokens(g.store.UniversalClient, c.Redis.Prefix, g.store.Timeout, now),
-		Access: logs.access, Decisions: logs.decisions, Log: g.log, Now: now, Draining: g.draining.Load,
+		Access: g.logs.access, Decisions: g.logs.decisions, Refusals: g.logs.refusals, Log: g.log, Now: now, Draining: g.draining.Load,
 	}
 	g.admin = (&admin.Admin{
 		Keys: c.Admin, Loopback: config.Loopback(c.Listen.Admin), Accounts: s.book, Windows: g.windows, Store: g.store,
 		Reported: metrics.Reported, Past: pulls.Past, Gatherer: registry, Draining: g.draining.Load, Audit: g.log, Now: now,
 	}).Server()
+	g.admin.ErrorLog = zap.NewStdLog(g.log)
 	if g.api, err = proxy.Listen("listen.api", c.Listen.API, c.Listen.TLS); err != nil {
 		return nil, err
 	}
@@ -154,6 +151,9 @@ func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Pulls, now 
 		}
 		return 1
 	}))
+	r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "replygate_records_unlogged_total", Help: "Records that their file or stream did not take in time; they went to standard error.",
+	}, func() float64 { return float64(g.logs.Unlogged()) }))
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "replygate_journal_bytes", Help: "What the journal holds: facts that Redis has not taken, or the embedded store's changes since its snapshot.",
 	}, func() float64 { return float64(g.store.Journal.End() - g.store.Journal.Start()) }))
@@ -249,43 +249,8 @@ func (g *gateway) release() error {
 	if g.store != nil {
 		all = append(all, g.store.Close())
 	}
-	for _, c := range g.closers {
-		all = append(all, c.Close())
+	if g.logs != nil {
+		all = append(all, g.logs.Close())
 	}
 	return errors.Join(all...)
-}
-
-// logs are the gateway's three streams of records.
-type logs struct {
-	own       *zap.Logger // what happens to the gateway, to standard error
-	access    *zap.Logger // one record a request, to standard output
-	decisions *zap.Logger // one record a judged call
-	closers   []io.Closer
-}
-
-func openLogs(c config.Log, std streams) (logs, error) {
-	level, err := zapcore.ParseLevel(c.Level)
-	if err != nil {
-		return logs{}, fmt.Errorf("log.level: %w", err)
-	}
-	e := zap.NewProductionEncoderConfig()
-	e.TimeKey, e.EncodeTime = "time", zapcore.ISO8601TimeEncoder
-	encoder := zapcore.NewJSONEncoder(e)
-	if c.Format == "console" {
-		encoder = zapcore.NewConsoleEncoder(e)
-	}
-	out := zapcore.Lock(zapcore.AddSync(std.out))
-	own := zapcore.NewSamplerWithOptions(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(std.err)), level), time.Second, 20, 1000)
-	l := logs{own: zap.New(own), access: zap.New(zapcore.NewCore(encoder, out, level))}
-	if c.Decisions == "stdout" {
-		l.decisions = zap.New(zapcore.NewCore(encoder, out, zapcore.InfoLevel))
-		return l, nil
-	}
-	f, err := os.OpenFile(c.Decisions, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
-	if err != nil {
-		return logs{}, fmt.Errorf("log.decisions: %w", err)
-	}
-	l.closers = append(l.closers, f)
-	l.decisions = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(e), zapcore.Lock(f), zapcore.InfoLevel))
-	return l, nil
 }

@@ -224,7 +224,7 @@ func TestCallbacksThatAreNotBelieved(t *testing.T) {
 			if got := b.take(); len(got) != 1 || !bytes.Equal(got[0].body, d.Sent) {
 				t.Errorf("the bot got %d callbacks", len(got))
 			}
-			if !strings.Contains(r.output.String(), `"result":"`+test.result+`"`) {
+			if !strings.Contains(r.log(), `"result":"`+test.result+`"`) {
 				t.Errorf("no record says %s", test.result)
 			}
 			entries, _, err := r.gateway.windows.List(t.Context(), "", 100)

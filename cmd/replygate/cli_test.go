@@ -247,7 +247,7 @@ func TestRecords(t *testing.T) {
 		record.Standing != "lapsed" || record.Corp_ID != corpID || record.Customers[0] != "wmOther" || record.Errcode != 95002 || record.Forwarded {
 		t.Errorf("%s", records[1])
 	}
-	access := r.output.String()
+	access := r.log()
 	if n := strings.Count(access, `"msg":"request"`); n != 6 { // gettoken too
 		t.Errorf("%d access records, want 6:\n%s", n, access)
 	}

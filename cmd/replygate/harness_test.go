@@ -121,6 +121,13 @@ func (r *rig) startApart(redis config.Redis, change func(*config.Config)) (g *ga
 	}
 }
 
+// log returns all that the rig's gateways wrote.
+func (r *rig) log() string {
+	r.Helper()
+	r.gateway.logs.Sync()
+	return r.output.String()
+}
+
 // await waits for something that nothing tells of.
 func (r *rig) await(what string, done func() bool) {
 	r.Helper()

@@ -192,7 +192,7 @@ func TestOperatorChangesWindows(t *testing.T) {
 	if code, out := change("open", "wwStranger", channel, wrote); code != exitBad || !strings.Contains(out, "unknown_corp") {
 		t.Errorf("exit %d %s", code, out)
 	}
-	if log := r.output.String(); strings.Count(log, `"reason":"a phone call"`) < 2 || strings.Contains(log, "change-key") {
+	if log := r.log(); strings.Count(log, `"reason":"a phone call"`) < 2 || strings.Contains(log, "change-key") {
 		t.Errorf("the audit records: %s", log)
 	}
 }
@@ -217,7 +217,7 @@ func TestBotPullsPastTheGateway(t *testing.T) {
 	r.reply("wmPast", "unsure", "history_incomplete")
 	r.reply("wmPast", "unsure", "history_incomplete")
 	ready(1)
-	if n := strings.Count(r.output.String(), "nobody pulls this channel's messages"); n != 1 {
+	if n := strings.Count(r.log(), "nobody pulls this channel's messages"); n != 1 {
 		t.Errorf("said %d times", n)
 	}
 	r.sync()
@@ -265,7 +265,7 @@ func TestGatewayComesLater(t *testing.T) {
 			} else if a := r.reply("wmOld1", "unsure", "history_incomplete"); a.Errcode != 95002 {
 				t.Errorf("WeCom itself still keeps the window: %s", a.body)
 			}
-			if n := strings.Count(r.output.String(), `"reason":"`+reason+`"`); n < len(customers) {
+			if n := strings.Count(r.log(), `"reason":"`+reason+`"`); n < len(customers) {
 				t.Errorf("%d records say %s", n, reason)
 			}
 		})

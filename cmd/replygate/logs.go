@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"gopkg.in/natefinch/lumberjack.v2"
+
+	"replygate/config"
+	"replygate/record"
+)
+
+// Of a file of decision records.
+const (
+	rotateAt = 100 // megabytes
+	keepOld  = 10  // files
+)
+
+// logs are the gateway's streams of records. All of them pass the one redactor.
+type logs struct {
+	own       *zap.Logger // what happens to the gateway, to standard error
+	access    *zap.Logger // one record a request, to standard output
+	decisions *zap.Logger // one record a judged call that goes on
+	refusals  *zap.Logger // one record a judged call that does not: it waits a little for room
+	sinks     []*record.Sink
+	files     []io.Closer
+}
+
+func openLogs(c *config.Config, std streams) (*logs, error) {
+	level, err := zapcore.ParseLevel(c.Log.Level)
+	if err != nil {
+		return nil, fmt.Errorf("log.level: %w", err)
+	}
+	e := zap.NewProductionEncoderConfig()
+	e.TimeKey, e.EncodeTime = "time", zapcore.ISO8601TimeEncoder
+	json := zapcore.NewJSONEncoder(e)
+	encoder := json
+	if c.Log.Format == "console" {
+		encoder = zapcore.NewConsoleEncoder(e)
+	}
+	l := &logs{}
+	redactor := record.NewRedactor(c.Secrets()...)
+	errs := redactor.Redacting(std.err)
+	own := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(errs)), level)
+	l.own = zap.New(zapcore.NewSamplerWithOptions(own, time.Second, 20, 1000))
+	out := l.sink(redactor.Redacting(std.out), errs)
+	l.access = logger(encoder, out.Hasty(), level)
+	if c.Log.Decisions == "stdout" {
+		l.decisions, l.refusals = logger(encoder, out.Hasty(), zapcore.InfoLevel), logger(encoder, out, zapcore.InfoLevel)
+		return l, nil
+	}
+	f, err := os.OpenFile(c.Log.Decisions, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) // finds out now whether it can be written
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("log.decisions: %w", err), l.Close())
+	}
+	f.Close()
+	file := &lumberjack.Logger{Filename: c.Log.Decisions, MaxSize: rotateAt, MaxBackups: keepOld}
+	l.files = append(l.files, file)
+	decisions := l.sink(redactor.Redacting(file), errs)
+	l.decisions, l.refusals = logger(json, decisions.Hasty(), zapcore.InfoLevel), logger(json, decisions, zapcore.InfoLevel)
+	return l, nil
+}
+
+func logger(e zapcore.Encoder, to io.Writer, level zapcore.Level) *zap.Logger {
+	return zap.New(zapcore.NewCore(e, zapcore.AddSync(to), level))
+}
+
+func (l *logs) sink(to, instead io.Writer) *record.Sink {
+	s := record.NewSink(to, instead)
+	l.sinks = append(l.sinks, s)
+	return s
+}
+
+// Unlogged counts the records that went to standard error instead.
+func (l *logs) Unlogged() (n uint64) {
+	for _, s := range l.sinks {
+		n += s.Unlogged()
+	}
+	return n
+}
+
+// Sync waits until all records are written.
+func (l *logs) Sync() {
+	for _, s := range l.sinks {
+		_ = s.Sync() // it only waits
+	}
+}
+
+// Close writes what is left.
+func (l *logs) Close() error {
+	var all []error
+	for _, s := range l.sinks {
+		all = append(all, s.Close())
+	}
+	for _, f := range l.files {
+		all = append(all, f.Close())
+	}
+	return errors.Join(all...)
+}

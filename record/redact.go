@@ -1,0 +1,83 @@
+package record
+
+import (
+	"bytes"
+	"regexp"
+	"slices"
+)
+
+// Redactor takes secrets out of text: the values of names that hold secrets in queries, headers and JSON,
+// and secrets that it was told of, wherever they stand.
+type Redactor struct {
+	known [][]byte
+}
+
+// NewRedactor knows secrets beforehand: those of the configuration. One of fewer than six bytes is left
+// alone: it would black out the words of the log.
+func NewRedactor(secrets ...string) *Redactor {
+	r := &Redactor{}
+	for _, s := range secrets {
+		if len(s) >= 6 {
+			r.known = append(r.known, []byte(s))
+		}
+	}
+	slices.SortFunc(r.known, func(a, b []byte) int { return len(b) - len(a) }) // one may hold another
+	return r
+}
+
+// blot stands where a secret was.
+var blot = []byte("***")
+
+// secretName matches the names of WeCom's credentials, in queries and JSON alike (tokens, secrets, keys and
+// one-time codes of the server API), and the header of the admin API's keys.
+const secretName = `(?:[a-z_]*access_token|[a-z_]*secret|encoding_?aes_?key|permanent_code|auth_code|suite_ticket|jsapi_ticket|session_key|pre_auth_code|register_code|response_code|welcome_code|msg_code|msg_signature|password|change_key|read_key|metrics_key|key|code|token|ticket)`
+
+var (
+	inQuery  = regexp.MustCompile(`(?i)((?:^|[?&; "'\\])` + secretName + `=)[^&\s"'\\,;)]+`)
+	inJSON   = regexp.MustCompile(`(?i)(\\*"` + secretName + `\\*"\s*:\s*\\*")[^"\\]+`)
+	inHeader = regexp.MustCompile(`(?i)((?:authorization|cookie)\\*"?\s*[:=]\s*\\*"?(?:bearer |basic )?)[^\s"\\,;]+`)
+	bearer   = regexp.MustCompile(`(?i)(bearer )[^\s"\\,;]+`)
+)
+
+// hinted tells, fast, whether a text could hold a secret behind a name: behind '=', in JSON within a string,
+// in a header, or as a member with such a name. A record of the gateway's own has none of these.
+func hinted(text []byte) bool {
+	if bytes.IndexByte(text, '=') >= 0 || bytes.IndexByte(text, '\\') >= 0 {
+		return true
+	}
+	for _, header := range [][]byte{[]byte("Bearer "), []byte("bearer "), []byte("uthorization"), []byte("Cookie")} {
+		if bytes.Contains(text, header) {
+			return true
+		}
+	}
+	for {
+		i := bytes.Index(text, []byte(`":`))
+		if i < 0 {
+			return false
+		}
+		for _, end := range []string{"token", "ecret", "_code", `"code`, "sword", "_key", "eskey", `"key`, "icket", "ature"} {
+			if bytes.HasSuffix(text[:i], []byte(end)) {
+				return true
+			}
+		}
+		text = text[i+2:]
+	}
+}
+
+// Redact returns the text without secrets, the text itself if it has none.
+func (r *Redactor) Redact(text []byte) []byte {
+	for _, s := range r.known {
+		if bytes.Contains(text, s) {
+			text = bytes.ReplaceAll(text, s, blot)
+		}
+	}
+	if !hinted(text) {
+		return text
+	}
+	for _, p := range []*regexp.Regexp{inQuery, inJSON, inHeader, bearer} {
+		if p.Match(text) {
+			text = p.ReplaceAll(text, []byte("${1}***"))
+		}
+	}
+	return text
+}

@@ -1,0 +1,180 @@
+// Package record is where records and log lines leave the gateway: a sink that writes them in batches, keeps
+// secrets in, and never keeps a call waiting for long.
+//
+// It does not know what a record says; packages proxy and admin make them.
+package record
+
+import (
+	"bytes"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	maxBuffered = 4 << 20               // bytes that wait to be written
+	maxWait     = 50 * time.Millisecond // that a record waits for room
+)
+
+// Sink writes lines to a file or a stream from a goroutine of its own. Where that is slower than records
+// come, a record waits a little, and then goes to the other stream and counts as unlogged.
+type Sink struct {
+	to      io.Writer
+	instead io.Writer
+
+	mu      sync.Mutex
+	buf     []byte
+	room    chan struct{} // closed, and made anew, whenever there is room again
+	closed  bool
+	wake    chan struct{}
+	done    chan struct{}
+	lost    atomic.Uint64
+	flushed chan struct{} // closed, and made anew, whenever everything is written
+}
+
+// NewSink writes to to; what that does not take goes to instead.
+func NewSink(to, instead io.Writer) *Sink {
+	s := &Sink{
+		to: to, instead: instead, room: make(chan struct{}), wake: make(chan struct{}, 1),
+		done: make(chan struct{}), flushed: make(chan struct{}),
+	}
+	go s.run()
+	return s
+}
+
+// Unlogged counts the records that went to the other stream.
+func (s *Sink) Unlogged() uint64 { return s.lost.Load() }
+
+// hasty is a Sink's face for records that wait for nothing.
+type hasty struct{ *Sink }
+
+// Hasty returns a writer for lines that do not wait for room.
+func (s *Sink) Hasty() io.Writer { return hasty{s} }
+
+func (h hasty) Write(line []byte) (int, error) {
+	if !h.take(line) {
+		h.lose(line)
+	}
+	return len(line), nil
+}
+
+// Write takes a line, and waits for room at most 50 ms. It never fails: a line that finds no room goes to
+// the other stream.
+func (s *Sink) Write(line []byte) (int, error) {
+	if s.take(line) {
+		return len(line), nil
+	}
+	timeout := time.NewTimer(maxWait)
+	defer timeout.Stop()
+	for {
+		s.mu.Lock()
+		room := s.room
+		s.mu.Unlock()
+		if s.take(line) {
+			return len(line), nil
+		}
+		select {
+		case <-room:
+		case <-timeout.C:
+			s.lose(line)
+			return len(line), nil
+		}
+	}
+}
+
+func (s *Sink) take(line []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.buf)+len(line) > maxBuffered {
+		return false
+	}
+	s.buf = append(s.buf, line...)
+	select {
+	case s.wake <- struct{}{}:
+	default: // it is awake
+	}
+	return true
+}
+
+// lose counts lines and sends them to the other stream.
+func (s *Sink) lose(lines []byte) {
+	s.lost.Add(uint64(bytes.Count(lines, []byte{'\n'})))
+	_, _ = s.instead.Write(lines) // nowhere is left to say it
+}
+
+// run writes what came together since the last write.
+func (s *Sink) run() {
+	defer close(s.done)
+	var batch []byte
+	for range s.wake {
+		s.mu.Lock()
+		batch, s.buf = s.buf, batch[:0]
+		close(s.room)
+		s.room = make(chan struct{})
+		s.mu.Unlock()
+		if len(batch) > 0 {
+			if n, err := s.to.Write(batch); err != nil {
+				s.lose(unwritten(batch, n))
+			}
+		}
+		s.mu.Lock()
+		if len(s.buf) == 0 {
+			close(s.flushed)
+			s.flushed = make(chan struct{})
+		}
+		s.mu.Unlock()
+	}
+}
+
+// unwritten returns the lines of a batch of which n bytes were written, from the first one on that is not
+// there whole.
+func unwritten(batch []byte, n int) []byte {
+	return batch[bytes.LastIndexByte(batch[:n], '\n')+1:]
+}
+
+// Sync waits, a second at most, until what was taken is written.
+func (s *Sink) Sync() error {
+	s.mu.Lock()
+	flushed, empty := s.flushed, len(s.buf) == 0
+	s.mu.Unlock()
+	if empty {
+		return nil
+	}
+	select {
+	case <-flushed:
+	case <-time.After(time.Second):
+	}
+	return nil
+}
+
+// Close writes what is left and ends the sink; it waits two seconds at most for a stream that hangs.
+func (s *Sink) Close() error {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.wake)
+	}
+	s.mu.Unlock()
+	select {
+	case <-s.done:
+	case <-time.After(2 * time.Second):
+	}
+	return nil
+}
+
+// redacting writes what is left of a text without its secrets.
+type redacting struct {
+	*Redactor
+	to io.Writer
+}
+
+// Redacting returns a writer that takes secrets out before it writes to to.
+func (r *Redactor) Redacting(to io.Writer) io.Writer { return redacting{r, to} }
+
+func (w redacting) Write(p []byte) (int, error) {
+	if _, err := w.to.Write(w.Redact(p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
