@@ -328,10 +328,17 @@ func (s *Store) check(ctx context.Context) error {
 	if err != nil {
 		return refused(err, "the rights of redis.username on keys "+s.Prefix+"*")
 	}
+	if err := checkLayout(key, text); err != nil {
+		return err
+	}
+	return s.checkEviction(ctx)
+}
+
+func checkLayout(key, text string) error {
 	if v, err := strconv.Atoi(text); err != nil || v > Layout {
 		return fmt.Errorf("%w: %s is %q, newer than the layout %d of this build: upgrade the gateway, or set another redis.prefix", ErrUnfit, key, text, Layout)
 	}
-	return s.checkEviction(ctx)
+	return nil
 }
 
 // checkEviction refuses a memory policy that drops keys. Where CONFIG is not allowed nothing is known,

@@ -5,18 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"replygate/config"
+	"replygate/store"
 )
 
 // checkResult is what check --json prints.
 type checkResult struct {
-	OK       bool           `json:"ok"`
-	Accounts int            `json:"accounts"`
-	Mistakes []checkFinding `json:"mistakes"`
+	OK       bool            `json:"ok"`
+	Accounts int             `json:"accounts"`
+	Mistakes []checkMistake  `json:"mistakes"`
+	Live     []store.Finding `json:"live,omitempty"`
 }
 
-type checkFinding struct {
+type checkMistake struct {
 	File   string `json:"file"`
 	Line   int    `json:"line"`
 	Col    int    `json:"col"`
@@ -25,38 +28,62 @@ type checkFinding struct {
 	Remedy string `json:"remedy"`
 }
 
-// check finds every mistake in a configuration.
-func check(_ context.Context, args []string, s streams) error {
+// check finds every mistake in a configuration, and with --live what its Redis lacks.
+func check(ctx context.Context, args []string, s streams) error {
 	f := flags("check", s)
 	file := f.String("c", "replygate.yaml", "the configuration `FILE`")
+	live := f.Bool("live", false, "also ask the Redis of the configuration for all that the gateway needs")
 	asJSON := f.Bool("json", false, "print the result as JSON")
 	if _, err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
 	set, err := load(*file)
+	var found []store.Finding
+	if err == nil && *live {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second+20*set.config.Redis.Timeout)
+		defer cancel()
+		found, err = store.Inspect(ctx, set.config.Redis, time.Now)
+	}
 	if *asJSON {
-		return checkJSON(set, err, s)
+		return checkJSON(set, found, err, s)
 	}
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(s.out, "%s: good: %d accounts, rule set %s, %d rules of your own\n",
 		*file, len(set.book.All()), set.config.Policy.Ruleset, len(set.config.Policy.Rules))
+	for _, l := range found {
+		if l.OK {
+			fmt.Fprintf(s.out, "redis: %s: good: %s\n", l.Name, l.Says)
+		} else {
+			fmt.Fprintf(s.err, "redis: %s: %s: %s\n", l.Name, l.Says, l.Remedy)
+		}
+	}
+	return lacking(found)
+}
+
+// lacking is the error of findings that are not good.
+func lacking(found []store.Finding) error {
+	for _, l := range found {
+		if !l.OK {
+			return errors.New("this Redis lacks what the gateway needs")
+		}
+	}
 	return nil
 }
 
-func checkJSON(set settings, err error, s streams) error {
-	r := checkResult{OK: err == nil, Mistakes: []checkFinding{}}
+func checkJSON(set settings, found []store.Finding, err error, s streams) error {
+	r := checkResult{OK: err == nil && lacking(found) == nil, Mistakes: []checkMistake{}, Live: found}
 	var mistakes config.Mistakes
 	switch {
 	case err == nil:
 		r.Accounts = len(set.book.All())
 	case errors.As(err, &mistakes):
 		for _, m := range mistakes {
-			r.Mistakes = append(r.Mistakes, checkFinding{m.File, m.At.Line, m.At.Col, m.At.Env, m.What, m.Remedy})
+			r.Mistakes = append(r.Mistakes, checkMistake{m.File, m.At.Line, m.At.Col, m.At.Env, m.What, m.Remedy})
 		}
 	default:
-		r.Mistakes = append(r.Mistakes, checkFinding{What: err.Error()})
+		r.Mistakes = append(r.Mistakes, checkMistake{What: err.Error()})
 	}
 	if printed := json.NewEncoder(s.out).Encode(r); printed != nil {
 		return printed
@@ -64,5 +91,5 @@ func checkJSON(set settings, err error, s streams) error {
 	if err != nil {
 		return errors.New("the configuration has mistakes")
 	}
-	return nil
+	return lacking(found)
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"replygate/admin"
 	"replygate/config"
 	"replygate/store/storetest"
@@ -255,5 +257,48 @@ func TestRecords(t *testing.T) {
 		if strings.Contains(access, hidden) || strings.Contains(string(data), hidden) {
 			t.Errorf("the logs hold %.20s…", hidden)
 		}
+	}
+}
+
+// check --live says what a Redis lacks; a user who may touch the prefix alone is enough.
+func TestCheckLive(t *testing.T) {
+	user := strings.Fields("--user gate on >limited ~rg:* &* -@all +@read +@write +@scripting +ping +info +time +select +cluster|slots")
+	for name, test := range map[string]struct {
+		args   []string
+		user   string
+		code   int
+		wants  []string
+		before func(c *redis.Client)
+	}{
+		"good":              {nil, "", exitGood, []string{"redis: version: good: 7.", "redis: layout: good: none yet", "redis: clock: good"}, nil},
+		"limited to a user": {user, "username: gate, password: limited, ", exitGood, []string{"redis: rights: good", "redis: scripts: good"}, nil},
+		"a wrong password":  {user, "username: gate, password: guessed, ", exitBad, []string{"redis: reach: this Redis cannot serve", "WRONGPASS"}, nil},
+		"another prefix":    {user, "username: gate, password: limited, prefix: \"other:\", ", exitBad, []string{"redis: rights: NOPERM"}, nil},
+		"evicting":          {[]string{"--maxmemory-policy", "allkeys-lru"}, "", exitBad, []string{"redis: eviction: this Redis cannot serve", "noeviction"}, nil},
+		"a newer layout":    {nil, "", exitBad, []string{"redis: layout: this Redis cannot serve"}, func(c *redis.Client) { c.Set(t.Context(), "rg:layout", "99", 0) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := storetest.Start(t, test.args...)
+			addr := server.Config().Addrs[0]
+			if test.before != nil {
+				c := redis.NewClient(&redis.Options{Addr: addr})
+				test.before(c)
+				c.Close()
+			}
+			file := write(t, fmt.Sprintf("accounts: [{ corp_id: ww1 }]\nredis: { mode: single, %saddrs: [%q] }\n", test.user, addr))
+			code, out, errs := cli(t, "check", "--live", "-c", file)
+			if code != test.code {
+				t.Errorf("exit %d\n%s%s", code, out, errs)
+			}
+			for _, want := range test.wants {
+				if !strings.Contains(out+errs, want) {
+					t.Errorf("%q is missing:\n%s%s", want, out, errs)
+				}
+			}
+		})
+	}
+	code, out, errs := cli(t, "check", "--live", "--json", "-c", write(t, "accounts: [{ corp_id: ww1 }]\nredis: { mode: single, addrs: [\"127.0.0.1:1\"] }\n"))
+	if code != exitBad || !strings.Contains(out, `"name":"reach","ok":false`) {
+		t.Errorf("exit %d %s%s", code, out, errs)
 	}
 }

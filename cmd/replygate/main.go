@@ -25,7 +25,7 @@ const usage = `replygate stands between a company's bots and the WeCom API.
 
     replygate serve -c replygate.yaml     run the gateway
     replygate demo [--once]               gateway, simulated WeCom and Redis in one, nothing to install
-    replygate check -c FILE [--json]      find every mistake in a configuration
+    replygate check -c FILE [--live]      find every mistake in a configuration, and what its Redis lacks
     replygate windows list|show|open|close|backfill …   the reply windows of a running gateway
     replygate accounts list|show …        its accounts and their standing
     replygate simulate                    the simulated WeCom alone, for bot authors

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"replygate/config"
+)
+
+// Finding is what an inspection says of one thing that the gateway needs of Redis.
+type Finding struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Says   string `json:"says"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// Inspect asks a Redis for all that the gateway needs of it, one thing after the other, and changes nothing
+// that lasts. If it cannot be reached, that is the only finding.
+func Inspect(ctx context.Context, c config.Redis, now func() time.Time) ([]Finding, error) {
+	if c.Mode == config.RedisEmbedded {
+		return []Finding{{Name: "reach", OK: true, Says: "the embedded store is inside the gateway"}}, nil
+	}
+	redis.SetLogger(silent{})
+	s := &Store{Prefix: c.Prefix, Timeout: c.Timeout, now: now}
+	options, err := s.options(c)
+	if err != nil {
+		return nil, err
+	}
+	s.UniversalClient = redis.NewUniversalClient(options)
+	defer s.UniversalClient.Close()
+	if err := s.ping(ctx); err != nil {
+		err = refused(err, "redis.username and redis.password")
+		return []Finding{finding("reach", "", err, "check redis.mode, redis.addrs, redis.tls, and redis.username with redis.password")}, nil
+	}
+	all := []Finding{{Name: "reach", OK: true, Says: c.Mode + " at " + strings.Join(c.Addrs, ", ")}}
+	for _, look := range []func(context.Context) Finding{s.version, s.rights, s.scripts, s.eviction, s.clock, s.layout} {
+		all = append(all, look(ctx))
+	}
+	return all, nil
+}
+
+func finding(name, says string, err error, remedy string) Finding {
+	if err != nil {
+		return Finding{Name: name, Says: err.Error(), Remedy: remedy}
+	}
+	return Finding{Name: name, OK: true, Says: says}
+}
+
+// floor is the oldest Redis that the gateway is tested with: Debian's.
+const floor = 7
+
+func (s *Store) version(ctx context.Context) Finding {
+	info, err := s.Info(ctx, "server").Result()
+	if err != nil {
+		return finding("version", "not told: INFO is not allowed, so a failover is noticed later", nil, "")
+	}
+	text, major := "unknown", floor
+	for line := range strings.Lines(info) {
+		if v, found := strings.CutPrefix(line, "redis_version:"); found {
+			text = strings.TrimSpace(v)
+			_, _ = fmt.Sscanf(text, "%d.", &major)
+		}
+	}
+	if major < floor {
+		err = errors.New("it is " + text)
+	}
+	return finding("version", text, err, fmt.Sprintf("the gateway needs Redis %d.0 or newer", floor))
+}
+
+func (s *Store) rights(ctx context.Context) Finding {
+	key := s.Prefix + "check:{live}"
+	_, err := s.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.HSet(ctx, key, "last", 1)
+		p.PExpireAt(ctx, key, s.now().Add(time.Minute))
+		p.HMGet(ctx, key, "last")
+		p.Scan(ctx, 0, s.Prefix+"check:*", 10)
+		p.Del(ctx, key)
+		return nil
+	})
+	return finding("rights", "reads and writes "+s.Prefix+"*", err, "let redis.username read and write keys "+s.Prefix+"* and SCAN (docs/redis.md)")
+}
+
+func (s *Store) scripts(ctx context.Context) Finding {
+	err := redis.NewScript("return redis.call('EXISTS', KEYS[1])").Run(ctx, s, []string{s.Prefix + "check:{live}"}).Err()
+	return finding("scripts", "EVAL and EVALSHA", err, "let redis.username run EVAL and EVALSHA")
+}
+
+func (s *Store) eviction(ctx context.Context) Finding {
+	return finding("eviction", "keys are not dropped, or CONFIG is not allowed and it is not told", s.checkEviction(ctx), "set maxmemory-policy to noeviction")
+}
+
+func (s *Store) clock(ctx context.Context) Finding {
+	before := s.now()
+	theirs, err := s.Time(ctx).Result()
+	if err != nil {
+		return finding("clock", "not told: TIME is not allowed", nil, "")
+	}
+	skew := theirs.Sub(before.Add(s.now().Sub(before) / 2))
+	if skew.Abs() >= maxSkew {
+		err = fmt.Errorf("it is %s ahead of this machine's", skew.Round(time.Millisecond))
+	}
+	return finding("clock", fmt.Sprintf("%s ahead of this machine's", skew.Round(time.Millisecond)), err, "set both machines' clocks by NTP")
+}
+
+func (s *Store) layout(ctx context.Context) Finding {
+	text, err := s.Get(ctx, s.Prefix+"layout").Result()
+	if errors.Is(err, redis.Nil) {
+		return finding("layout", "none yet", nil, "")
+	}
+	if err == nil {
+		err = checkLayout(s.Prefix+"layout", text)
+	}
+	return finding("layout", text, err, "upgrade the gateway, or set another redis.prefix")
+}
