@@ -22,14 +22,24 @@ const (
 // a Cluster has one of its own.
 type breaker struct {
 	*gobreaker.TwoStepCircuitBreaker[any]
+	failed func() // is called for every command that met an outage
 }
 
-func newBreaker() breaker {
-	return breaker{gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+func newBreaker(failed func()) breaker {
+	return breaker{failed: failed, TwoStepCircuitBreaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Timeout:      breakFor,
 		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
 		IsSuccessful: func(err error) bool { return !outage(err) },
 	})}
+}
+
+// judge takes in how a command ended.
+func (b breaker) judge(done func(error), err error) error {
+	if outage(err) {
+		b.failed()
+	}
+	done(err)
+	return err
 }
 
 // outage tells whether an error means that Redis does not serve, not that it answers no.
@@ -75,9 +85,7 @@ func (b breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			cmd.SetErr(ErrAway)
 			return ErrAway
 		}
-		err = next(ctx, cmd)
-		done(err)
-		return err
+		return b.judge(done, next(ctx, cmd))
 	}
 }
 
@@ -94,8 +102,6 @@ func (b breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 			}
 			return ErrAway
 		}
-		err = next(ctx, cmds)
-		done(err)
-		return err
+		return b.judge(done, next(ctx, cmds))
 	}
 }

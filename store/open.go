@@ -37,7 +37,7 @@ type Store struct {
 	Prefix   string
 	Timeout  time.Duration // for one command; longer for the embedded one, which is never away, only busy
 	up       atomic.Bool
-	back     atomic.Int64 // when it came back last, unix ms; 0: it was never away
+	trouble  atomic.Int64 // when a command met an outage last, or another master came, unix ms; 0: never
 	skew     atomic.Int64 // of its clock against ours, in ms
 	renewed  chan struct{}
 	now      func() time.Time
@@ -81,10 +81,10 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	s.UniversalClient = redis.NewUniversalClient(options)
 	switch c := s.UniversalClient.(type) {
 	case *redis.ClusterClient:
-		c.OnNewNode(func(node *redis.Client) { node.AddHook(newBreaker()) })
+		c.OnNewNode(func(node *redis.Client) { node.AddHook(newBreaker(s.inTrouble)) })
 	default:
 		if s.Embedded == nil {
-			c.AddHook(newBreaker())
+			c.AddHook(newBreaker(s.inTrouble))
 		} else {
 			c.AddHook(journaling{s.Embedded})
 		}
@@ -182,15 +182,17 @@ func (s *Store) release() error {
 	return errors.Join(all...)
 }
 
-// backFor is how long a Redis that was away counts as just back: gateways write what their journals hold
-// within a second.
-const backFor = 5 * time.Second
+// doubtFor is how long after an outage Redis may lack facts that were acknowledged: gateways write what their
+// journals hold, and after a failover the last minute again, within a second or two.
+const doubtFor = 5 * time.Second
 
-// JustBack tells whether Redis was away and came back within the last seconds.
-func (s *Store) JustBack() bool {
-	back := s.back.Load()
-	return back != 0 && s.now().UnixMilli()-back < backFor.Milliseconds()
+// Doubtful tells whether Redis was away within the last seconds, even for one command.
+func (s *Store) Doubtful() bool {
+	at := s.trouble.Load()
+	return at != 0 && time.Since(time.UnixMilli(at)) < doubtFor
 }
+
+func (s *Store) inTrouble() { s.trouble.Store(time.Now().UnixMilli()) }
 
 // Renewed says that Redis is back, or has another master than before: what it acknowledged last may be lost.
 func (s *Store) Renewed() <-chan struct{} { return s.renewed }
@@ -218,6 +220,7 @@ func (s *Store) watch(ctx context.Context) {
 		if s.up.Load() {
 			if now := s.masters(probe); now != "" && now != masters {
 				if masters != "" {
+					s.inTrouble()
 					s.renew()
 				}
 				masters = now
@@ -240,7 +243,6 @@ func (s *Store) probe(ctx context.Context) {
 		return
 	}
 	if err == nil && !s.up.Load() {
-		s.back.Store(s.now().UnixMilli())
 		s.renew()
 	}
 	if was := s.up.Swap(err == nil); was && err != nil {

@@ -2,12 +2,8 @@ package window_test
 
 import (
 	"fmt"
-	"os/exec"
-	"strings"
 	"testing"
-	"time"
 
-	"replygate/config"
 	"replygate/store/storetest"
 	"replygate/wecom/wecomtest"
 	"replygate/window"
@@ -15,27 +11,7 @@ import (
 
 // Three masters: every script finds its slot, and a listing sees them all.
 func TestCluster(t *testing.T) {
-	cli := storetest.Need(t, "redis-cli")
-	var addrs []string
-	for range 3 {
-		addrs = append(addrs, storetest.Start(t, "--cluster-enabled", "yes").Config().Addrs...)
-	}
-	args := append([]string{"--cluster", "create"}, addrs...)
-	if out, err := exec.Command(cli, append(args, "--cluster-yes")...).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	_, port, _ := strings.Cut(addrs[0], ":")
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		out, _ := exec.Command(cli, "-p", port, "cluster", "info").Output()
-		if strings.Contains(string(out), "cluster_state:ok") {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the cluster does not come up: %s", out)
-		}
-	}
-	c := config.Default().Redis
-	c.Mode, c.Addrs, c.Timeout = config.RedisCluster, addrs[:1], 5*time.Second
+	c, _ := storetest.StartCluster(t)
 	clock := wecomtest.NewClock()
 	s := storetest.Open(t, c, clock.Now)
 	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: clock.Now})

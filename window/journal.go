@@ -70,9 +70,9 @@ func (s *Store) keepForLater(facts map[Key]int64, codes []LearntCode, because er
 }
 
 // inDoubt tells whether Redis may lack facts that are acknowledged: they are in this gateway's journal, or
-// Redis came back so lately that other gateways may not have written theirs yet.
+// Redis was away so lately that other gateways may not have written theirs yet.
 func (s *Store) inDoubt() bool {
-	return s.Journal != nil && !s.Journal.Empty() || s.JustBack != nil && s.JustBack()
+	return s.Journal != nil && !s.Journal.Empty() || s.Doubtful != nil && s.Doubtful()
 }
 
 // doubted is an answer that a missing fact could turn: what would be refused is not known.

@@ -26,7 +26,7 @@ type Settings struct {
 	Now     func() time.Time
 
 	Journal  *store.Journal  // for what Redis does not take; nil where the store keeps one itself
-	JustBack func() bool     // Redis came back within the last seconds; nil: never
+	Doubtful func() bool     // Redis was away within the last seconds; nil: never
 	Renewed  <-chan struct{} // Redis has another master, or is back
 }
 
@@ -192,7 +192,11 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(latest))*time.Millisecond)
 	defer cancel()
-	if err := s.record(ctx, latest); err != nil {
+	err := s.record(ctx, latest)
+	if err != nil { // once more, since recording twice is right: a connection may just have broken
+		err = s.record(ctx, latest)
+	}
+	if err != nil {
 		if err := s.keepForLater(latest, nil, err); err != nil {
 			return Tally{}, fmt.Errorf("window: record: %w", err)
 		}

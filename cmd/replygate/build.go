@@ -94,7 +94,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	}
 	kept := window.Settings{
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now,
-		JustBack: g.store.JustBack, Renewed: g.store.Renewed(),
+		Doubtful: g.store.Doubtful, Renewed: g.store.Renewed(),
 	}
 	if g.store.Embedded == nil {
 		kept.Journal = g.store.Journal

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,6 +100,9 @@ type Server struct {
 	addr string
 	args []string
 	cmd  *exec.Cmd
+	dir  string
+
+	sentinel string // the configuration of a sentinel, "" for a server
 }
 
 // Start starts a redis-server without persistence; further arguments are its own. It ends with the test.
@@ -117,11 +121,17 @@ func (s *Server) Config() config.Redis {
 	return c
 }
 
-// Up starts the server, empty, and waits until it listens.
+// Up starts the server, empty unless its arguments have it keep its state, and waits until it listens.
 func (s *Server) Up() {
 	s.t.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
-	args := append([]string{"--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--dir", s.t.TempDir()}, s.args...)
+	if s.dir == "" {
+		s.dir = s.t.TempDir()
+	}
+	args := append([]string{"--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--dir", s.dir}, s.args...)
+	if s.sentinel != "" {
+		args = []string{s.sentinel, "--sentinel", "--bind", host, "--port", port}
+	}
 	s.cmd = exec.Command(Need(s.t, "redis-server"), args...)
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -144,6 +154,82 @@ func (s *Server) Down() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
 	s.cmd = nil
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() string { return s.addr }
+
+// Signal sends the server a signal: SIGSTOP freezes it, SIGCONT thaws it.
+func (s *Server) Signal(sig os.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// CLI runs one command of redis-cli against the server and returns what it prints.
+func (s *Server) CLI(args ...string) string {
+	s.t.Helper()
+	_, port, _ := net.SplitHostPort(s.addr)
+	out, err := exec.Command(Need(s.t, "redis-cli"), append([]string{"-p", port}, args...)...).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("redis-cli %q: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+// Await waits until a command of redis-cli prints a text.
+func (s *Server) Await(text string, args ...string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(s.CLI(args...), text); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%q never says %q: %s", args, text, s.CLI(args...))
+		}
+	}
+}
+
+// StartCluster starts a Cluster of three masters and returns them with the configuration that reaches them.
+func StartCluster(t testing.TB) (config.Redis, []*Server) {
+	t.Helper()
+	var nodes []*Server
+	args := []string{"--cluster", "create"}
+	for range 3 {
+		n := Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no", "--cluster-config-file", "nodes.conf")
+		nodes = append(nodes, n)
+		args = append(args, n.addr)
+	}
+	nodes[0].CLI(append(args, "--cluster-yes")...)
+	for _, n := range nodes {
+		n.Await("cluster_state:ok", "cluster", "info")
+	}
+	c := nodes[0].Config()
+	c.Mode = config.RedisCluster
+	for _, n := range nodes[1:] {
+		c.Addrs = append(c.Addrs, n.addr)
+	}
+	return c, nodes
+}
+
+// StartSentinel starts a master with a replica and a sentinel that watches them, and returns them with the
+// configuration that reaches them.
+func StartSentinel(t testing.TB) (c config.Redis, master, replica, sentinel *Server) {
+	t.Helper()
+	master = Start(t)
+	host, port, _ := net.SplitHostPort(master.addr)
+	replica = Start(t, "--replicaof", host, port)
+	master.Await("state=online", "info", "replication")
+	file := filepath.Join(t.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("sentinel monitor mymaster %s %s 1\nsentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 5000\n", host, port)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sentinel = &Server{t: t, addr: freeAddr(t), sentinel: file}
+	sentinel.Up()
+	t.Cleanup(sentinel.Down)
+	sentinel.Await("slaves=1", "info", "sentinel")
+	c = master.Config()
+	c.Mode, c.Addrs, c.MasterName = config.RedisSentinel, []string{sentinel.addr}, "mymaster"
+	return c, master, replica, sentinel
 }
 
 // freeAddr finds a free loopback port below 55,536: a node of a Cluster also takes the port 10,000 above.
