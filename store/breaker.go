@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,10 +25,12 @@ const (
 type breaker struct {
 	*gobreaker.TwoStepCircuitBreaker[any]
 	failed func() // is called for every command that met an outage
+	moved  func() // is called when a connection comes to another master than those before
+	master *atomic.Value
 }
 
-func newBreaker(failed func()) breaker {
-	return breaker{failed: failed, TwoStepCircuitBreaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+func newBreaker(failed, moved func()) breaker {
+	return breaker{failed: failed, moved: moved, master: &atomic.Value{}, TwoStepCircuitBreaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Timeout:      breakFor,
 		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
 		IsSuccessful: func(err error) bool { return !outage(err) },
@@ -59,9 +63,18 @@ func outage(err error) bool {
 	return true
 }
 
-// DialHook changes nothing.
-func (breaker) DialHook(next redis.DialHook) redis.DialHook {
-	return next
+// DialHook notices another master: with sentinels a client changes over without a single failed command.
+func (b breaker) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := next(ctx, network, addr)
+		if err == nil {
+			now := conn.RemoteAddr().String()
+			if before := b.master.Swap(now); before != nil && before != now {
+				b.moved()
+			}
+		}
+		return conn, err
+	}
 }
 
 // greets tells whether a command belongs to the greeting on a new connection: go-redis sends it through the

@@ -81,10 +81,10 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	s.UniversalClient = redis.NewUniversalClient(options)
 	switch c := s.UniversalClient.(type) {
 	case *redis.ClusterClient:
-		c.OnNewNode(func(node *redis.Client) { node.AddHook(newBreaker(s.inTrouble)) })
+		c.OnNewNode(func(node *redis.Client) { node.AddHook(newBreaker(s.inTrouble, s.renew)) })
 	default:
 		if s.Embedded == nil {
-			c.AddHook(newBreaker(s.inTrouble))
+			c.AddHook(newBreaker(s.inTrouble, s.renew))
 		} else {
 			c.AddHook(journaling{s.Embedded})
 		}
@@ -220,7 +220,6 @@ func (s *Store) watch(ctx context.Context) {
 		if s.up.Load() {
 			if now := s.masters(probe); now != "" && now != masters {
 				if masters != "" {
-					s.inTrouble()
 					s.renew()
 				}
 				masters = now
@@ -252,7 +251,9 @@ func (s *Store) probe(ctx context.Context) {
 	}
 }
 
+// renew notes that Redis may have lost what it acknowledged last.
 func (s *Store) renew() {
+	s.inTrouble()
 	select {
 	case s.renewed <- struct{}{}:
 	default: // it is said already

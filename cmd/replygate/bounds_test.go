@@ -62,12 +62,7 @@ func startProcess(t *testing.T, upstream, shell string) *process {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	api := ln.Addr().String()
-	ln.Close()
+	api := freeAddress(t)
 	text := fmt.Sprintf("listen: { api: %q, admin: \"127.0.0.1:0\" }\nupstream: { url: \"http://%s\", timeout: 60s }\nredis: { snapshot: %[3]s/s }\njournal: { path: %[3]s/j }\naccounts: [{ corp_id: %[4]s, subscription: { expires_at: 2020-01-01T00:00:00Z } }]\nlog: { level: error, decisions: %[3]s/d }\nshutdown: { lame_duck: 0s, grace: 1s }\n",
 		api, upstream, dir, corpID)
 	file := filepath.Join(dir, "replygate.yaml")
@@ -85,15 +80,31 @@ func startProcess(t *testing.T, upstream, shell string) *process {
 			t.Errorf("the gateway: %v", err)
 		}
 	})
+	awaitListening(t, api)
+	return &process{T: t, api: api, pid: cmd.Process.Pid}
+}
+
+// freeAddress finds a free loopback address.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func awaitListening(t *testing.T, api string) {
+	t.Helper()
 	for range 500 {
 		if c, err := net.Dial("tcp", api); err == nil {
 			c.Close()
-			return &process{T: t, api: api, pid: cmd.Process.Pid}
+			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatal("the gateway does not listen")
-	return nil
 }
 
 // memory is a line of /proc/PID/status in bytes: VmHWM is the peak of VmRSS.

@@ -1,0 +1,461 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"replygate/config"
+	"replygate/store/storetest"
+	"replygate/window"
+)
+
+// traffic is the steady work of several bots through two gateways, of which the truth is known: who wrote, what
+// of it was acknowledged, and which replies may go.
+type traffic struct {
+	*rig
+	gateways []*gateway
+	client   *http.Client
+
+	mu           sync.Mutex
+	acknowledged map[string]int64 // unix s of the newest message that a page through a gateway held
+	wrong        map[string]int
+	examples     []string
+	calls        atomic.Int64
+	refused      atomic.Int64 // connections refused: a balancer would take the other one
+}
+
+// The wrongs that are counted. All must be 0.
+const (
+	leak         = "a restricted call reached WeCom"
+	falseRefusal = "a reply inside the window was refused"
+	oddAnswer    = "an answer is not in WeCom's shape"
+	lostInbound  = "a message that was acknowledged is not on record"
+	duplicate    = "a message was sent twice"
+)
+
+// newTraffic starts two gateways on one Redis and warms them: both know the bots' token.
+func newTraffic(t *testing.T, redis config.Redis, change func(*config.Config)) *traffic {
+	r := newRig(t, redis, change)
+	r.clock.Run()
+	second := r.start(redis, change)
+	l := &traffic{
+		rig: r, gateways: []*gateway{r.gateway, second}, acknowledged: map[string]int64{}, wrong: map[string]int{},
+		client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+	}
+	t.Cleanup(l.client.CloseIdleConnections)
+	for _, g := range l.gateways {
+		r.token = r.fetchToken(g)
+	}
+	return l
+}
+
+func (l *traffic) count(wrong, example string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wrong[wrong]++
+	if len(l.examples) < 10 {
+		l.examples = append(l.examples, wrong+": "+example)
+	}
+}
+
+// run lets bots work while body breaks things, and then checks all that must hold.
+func (l *traffic) run(body func()) {
+	l.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	var bots sync.WaitGroup
+	for i := range 6 {
+		bots.Go(func() { l.bot(ctx, i) })
+	}
+	body()
+	stop()
+	bots.Wait()
+	l.settleDown()
+	l.check()
+}
+
+// settleDown waits until nothing is in doubt any more.
+func (l *traffic) settleDown() {
+	l.Helper()
+	for _, g := range l.gateways {
+		l.await("the store to be up", g.store.Up)
+		l.await("the journal to be written", func() bool { return g.store.Embedded != nil || g.store.Journal.Empty() })
+		l.await("doubt to end", func() bool { return !g.store.Doubtful() })
+	}
+}
+
+func (l *traffic) check() {
+	l.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for customer, at := range l.acknowledged {
+		e, found, err := l.gateways[0].windows.Show(context.Background(), window.Key{Corp: corpID, Channel: channel, Customer: customer})
+		if err != nil {
+			l.Fatal(err)
+		}
+		if !found || e.Window.Last < at*1000 {
+			l.wrong[lostInbound]++
+		}
+	}
+	texts := map[string]int{}
+	for _, c := range l.platform.Calls() {
+		switch {
+		case strings.HasPrefix(c.Path, "/cgi-bin/externalcontact/"), strings.Contains(string(c.Body), "wmNever"):
+			l.wrong[leak]++
+		case c.Path == "/cgi-bin/kf/send_msg":
+			if texts[string(c.Body)]++; texts[string(c.Body)] > 1 {
+				l.wrong[duplicate]++
+			}
+		}
+	}
+	for _, wrong := range []string{leak, falseRefusal, oddAnswer, lostInbound, duplicate} {
+		if n := l.wrong[wrong]; n != 0 {
+			l.Errorf("%d times: %s", n, wrong)
+		}
+	}
+	for _, e := range l.examples {
+		l.Log(e)
+	}
+	l.Logf("%d calls, %d messages acknowledged, %d replies at WeCom", l.calls.Load(), len(l.acknowledged), len(texts))
+	if len(l.acknowledged) < 10 || len(texts) < 10 {
+		l.Error("hardly anything happened: the test shows nothing")
+	}
+}
+
+// bot has customers write, pulls, replies, and tries what it may not.
+func (l *traffic) bot(ctx context.Context, number int) {
+	cursor := ""
+	for n := 0; ctx.Err() == nil; n++ {
+		customer := fmt.Sprintf("wmLoad%dx%d", number, n)
+		l.platform.CustomerWrites(corpID, channel, customer, "hello")
+		cursor = l.pull(n, cursor)
+		l.mu.Lock()
+		_, known := l.acknowledged[customer]
+		l.mu.Unlock()
+		for i := range 2 {
+			l.tryReply(n+i, customer, fmt.Sprintf("%s reply %d", customer, i), known)
+		}
+		l.tryReply(n, fmt.Sprintf("wmNever%dx%d", number, n), "never", false)
+		l.tryGroup(n)
+	}
+}
+
+// post makes one call through one of the gateways. ok is false where no gateway took the connection.
+func (l *traffic) post(n int, path, body string) (status int, header http.Header, answer []byte, ok bool) {
+	for i := range 2 * len(l.gateways) {
+		l.mu.Lock()
+		g := l.gateways[(n+i)%len(l.gateways)]
+		l.mu.Unlock()
+		url := "http://" + g.api.Addr().String() + path + "?access_token=" + l.token
+		req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+		if err != nil {
+			l.Error(err)
+			return 0, nil, nil, false
+		}
+		req.GetBody = nil // never again by itself
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := l.client.Do(req)
+		if err != nil {
+			if strings.Contains(err.Error(), "connection refused") {
+				l.refused.Add(1)
+				continue
+			}
+			l.count(oddAnswer, fmt.Sprintf("%s: %v", path, err))
+			return 0, nil, nil, false
+		}
+		answer, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			l.count(oddAnswer, fmt.Sprintf("%s: %v", path, err))
+			return 0, nil, nil, false
+		}
+		l.calls.Add(1)
+		var shape struct{ Errcode *int }
+		if json.Unmarshal(answer, &shape) != nil || shape.Errcode == nil {
+			l.count(oddAnswer, fmt.Sprintf("%s: HTTP %d %.100s", path, resp.StatusCode, answer))
+		}
+		return resp.StatusCode, resp.Header, answer, true
+	}
+	return 0, nil, nil, false
+}
+
+// pull pulls what is new and returns the cursor behind it.
+func (l *traffic) pull(n int, cursor string) string {
+	body, _ := json.Marshal(map[string]any{"open_kfid": channel, "cursor": cursor})
+	status, _, answer, ok := l.post(n, "/cgi-bin/kf/sync_msg", string(body))
+	var page struct {
+		Errcode int    `json:"errcode"`
+		Next    string `json:"next_cursor"`
+		List    []struct {
+			Customer string `json:"external_userid"`
+			At       int64  `json:"send_time"`
+		} `json:"msg_list"`
+	}
+	if !ok || status != http.StatusOK || json.Unmarshal(answer, &page) != nil || page.Errcode != 0 {
+		return cursor
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range page.List {
+		l.acknowledged[m.Customer] = max(l.acknowledged[m.Customer], m.At)
+	}
+	return page.Next
+}
+
+func (l *traffic) tryReply(n int, customer, text string, known bool) {
+	body, _ := json.Marshal(map[string]any{"touser": customer, "open_kfid": channel, "msgtype": "text", "text": map[string]string{"content": text}})
+	_, header, answer, ok := l.post(n, "/cgi-bin/kf/send_msg", string(body))
+	if ok && known && header.Get("Replygate-Verdict") == "refuse" {
+		l.count(falseRefusal, string(answer))
+	}
+}
+
+func (l *traffic) tryGroup(n int) {
+	l.post(n, "/cgi-bin/externalcontact/add_msg_template", `{"external_userid":["wm1"],"text":{"content":"sale"}}`)
+}
+
+// lasts is how long a fault lasts, and how long traffic flows before and after it.
+const lasts = time.Second
+
+func faulty(t *testing.T, redis config.Redis) config.Redis {
+	redis.Timeout = 300 * time.Millisecond
+	return redis
+}
+
+// Redis goes away in every way it can, under traffic.
+func TestFaultsOfRedis(t *testing.T) {
+	for name, fault := range map[string]func(t *testing.T, server *storetest.Server, wire *storetest.Wire){
+		"killed and started again": func(_ *testing.T, server *storetest.Server, _ *storetest.Wire) {
+			server.Down()
+			time.Sleep(lasts)
+			server.Up()
+		},
+		"frozen": func(_ *testing.T, server *storetest.Server, _ *storetest.Wire) {
+			server.Signal(syscall.SIGSTOP)
+			time.Sleep(lasts)
+			server.Signal(syscall.SIGCONT)
+		},
+		"reset again and again": func(_ *testing.T, _ *storetest.Server, wire *storetest.Wire) {
+			for range 20 {
+				wire.Reset()
+				time.Sleep(lasts / 20)
+			}
+		},
+		"hanging": func(_ *testing.T, _ *storetest.Server, wire *storetest.Wire) {
+			wire.Hang()
+			time.Sleep(lasts)
+			wire.Heal()
+		},
+		"slow": func(_ *testing.T, _ *storetest.Server, wire *storetest.Wire) {
+			wire.Delay(40 * time.Millisecond)
+			time.Sleep(lasts)
+			wire.Heal()
+		},
+		"scripts flushed": func(_ *testing.T, server *storetest.Server, _ *storetest.Wire) {
+			for range 10 {
+				server.CLI("script", "flush")
+				time.Sleep(lasts / 10)
+			}
+		},
+		"full": func(_ *testing.T, server *storetest.Server, _ *storetest.Wire) {
+			server.CLI("config", "set", "maxmemory", "1")
+			time.Sleep(lasts)
+			server.CLI("config", "set", "maxmemory", "0")
+		},
+		"read-only": func(_ *testing.T, server *storetest.Server, _ *storetest.Wire) {
+			server.CLI("replicaof", "127.0.0.1", "1")
+			time.Sleep(lasts)
+			server.CLI("replicaof", "no", "one")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := storetest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+			wire := storetest.NewWire(t, server.Addr())
+			redis := server.Config()
+			redis.Addrs = []string{wire.Addr().String()}
+			l := newTraffic(t, faulty(t, redis), nil)
+			l.run(func() {
+				time.Sleep(lasts)
+				fault(t, server, wire)
+				time.Sleep(lasts)
+			})
+		})
+	}
+}
+
+// A failover, planned or not, loses nothing: what the new master did not get is written again.
+func TestFailover(t *testing.T) {
+	for _, planned := range []bool{true, false} {
+		t.Run(fmt.Sprintf("planned=%v", planned), func(t *testing.T) {
+			redis, master, replica, sentinel := storetest.StartSentinel(t)
+			l := newTraffic(t, faulty(t, redis), nil)
+			l.run(func() {
+				time.Sleep(lasts)
+				if planned {
+					sentinel.CLI("sentinel", "failover", "mymaster")
+				} else {
+					master.Down()
+				}
+				replica.Await("role:master", "info", "replication")
+				time.Sleep(3 * lasts)
+			})
+		})
+	}
+}
+
+// A Cluster that loses a master serves the slots of the others, and all of them once it is back.
+func TestLostClusterMaster(t *testing.T) {
+	redis, nodes := storetest.StartCluster(t)
+	l := newTraffic(t, faulty(t, redis), nil)
+	l.run(func() {
+		time.Sleep(lasts)
+		nodes[2].Signal(syscall.SIGSTOP)
+		time.Sleep(2 * lasts)
+		nodes[2].Signal(syscall.SIGCONT)
+		for _, n := range nodes {
+			n.Await("cluster_state:ok", "cluster", "info")
+		}
+		time.Sleep(lasts)
+	})
+}
+
+// WeCom fails in every way it can: what is unknown counts as sent, and nothing goes out twice.
+func TestFaultsOfUpstream(t *testing.T) {
+	server := storetest.Start(t)
+	var wire *storetest.Wire
+	l := newTraffic(t, faulty(t, server.Config()), func(c *config.Config) {
+		if wire == nil {
+			wire = storetest.NewWire(t, strings.TrimPrefix(c.Upstream.URL, "http://"))
+		}
+		c.Upstream.URL, c.Upstream.Timeout = "http://"+wire.Addr().String(), time.Second
+	})
+	l.run(func() {
+		for _, fault := range []func(){wire.Cut, wire.Hang, func() { wire.Delay(50 * time.Millisecond) }} {
+			time.Sleep(lasts / 2)
+			fault()
+			time.Sleep(lasts)
+			wire.Heal()
+		}
+		for range 20 {
+			wire.Reset()
+			time.Sleep(lasts / 20)
+		}
+		time.Sleep(lasts / 2)
+	})
+}
+
+// Two replicas on one Redis are stopped and started by turns, under traffic: no call is lost.
+func TestRollingRestart(t *testing.T) {
+	redis := faulty(t, storetest.Start(t).Config())
+	r := newRig(t, redis, nil)
+	r.clock.Run()
+	change := func(c *config.Config) {
+		c.Shutdown = config.Shutdown{LameDuck: 500 * time.Millisecond, Grace: 5 * time.Second}
+	}
+	l := &traffic{
+		rig: r, acknowledged: map[string]int64{}, wrong: map[string]int{},
+		client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+	}
+	t.Cleanup(l.client.CloseIdleConnections)
+	var stops []func() <-chan error
+	for range 2 {
+		g, stop := r.startApart(redis, change)
+		r.token = r.fetchToken(g)
+		l.gateways, stops = append(l.gateways, g), append(stops, stop)
+	}
+	l.run(func() {
+		for i := range stops {
+			time.Sleep(lasts / 2)
+			old, stop := l.gateways[i], stops[i]
+			g, newStop := r.startApart(redis, change)
+			_ = r.fetchToken(g)
+			ended := stop()
+			r.await("readiness to fail", old.draining.Load)
+			l.mu.Lock()
+			l.gateways[i] = g // as a balancer does that looks at readiness
+			l.mu.Unlock()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			stops[i] = newStop
+		}
+		time.Sleep(lasts / 2)
+	})
+	for _, stop := range stops {
+		if err := <-stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A gateway with the embedded store is killed outright: what it acknowledged is there when it starts again,
+// and a reply that was sent still counts.
+func TestKill(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	r.clock.Run()
+	bin, err := builtGateway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := freeAddress(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "replygate.yaml")
+	text := fmt.Sprintf(`listen: { api: "%[1]s", admin: "127.0.0.1:0" }
+upstream: { url: "%[2]s" }
+redis: { snapshot: "%[3]s/s" }
+journal: { path: "%[3]s/j" }
+accounts: [{ corp_id: %[4]s, subscription: { expires_at: 2020-01-01T00:00:00Z } }]
+log: { level: error, decisions: "%[3]s/d" }
+policy: { cold_start: refuse }
+`, api, r.upstream.URL, dir, corpID)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 3 {
+		cmd := exec.Command(bin, "serve", "-c", file)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		awaitListening(t, api)
+		customer := fmt.Sprintf("wmKill%d", round)
+		r.token = tokenOf(t, raw(t, api, request("GET", "/cgi-bin/gettoken?corpid="+corpID+"&corpsecret="+secret, "")))
+		at := func(method, target, body string) answer {
+			return raw(t, api, request(method, target+"?access_token="+r.token, body))
+		}
+		reply := func(customer, reason string) {
+			t.Helper()
+			if a := at("POST", "/cgi-bin/kf/send_msg", replyTo(customer)); a.Header.Get("Replygate-Reason") != reason {
+				t.Errorf("round %d: %s: %s, want %s", round, customer, a.body, reason)
+			}
+		}
+		if round > 0 { // of the round before
+			before := fmt.Sprintf("wmKill%d", round-1)
+			for range 3 {
+				reply(before, "window_open")
+			}
+			reply(before, "replies_used_up")
+		}
+		r.platform.CustomerWrites(corpID, channel, customer, "hello")
+		if a := at("POST", "/cgi-bin/kf/sync_msg", `{}`); a.Errcode != 0 {
+			t.Fatalf("sync_msg: %s", a.body)
+		}
+		reply(customer, "window_open")
+		reply(customer, "window_open")
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // killed
+	}
+}
