@@ -1,0 +1,186 @@
+package window_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"replygate/config"
+	"replygate/store"
+	"replygate/store/storetest"
+	"replygate/wecom/wecomtest"
+	"replygate/window"
+)
+
+// plain is what is true of one customer and one code, written down as plainly as can be: every message
+// and every reply there was, and no cleverness about what to keep. Times are unix milliseconds.
+type plain struct {
+	messages []int64
+	replies  []int64 // those that count: sent, perhaps sent, or abandoned by a gateway that crashed
+	shut     int64   // the message of which WeCom said that its window is shut
+	code     string  // "", fresh or used
+}
+
+func (p *plain) last() int64 {
+	if len(p.messages) == 0 {
+		return 0
+	}
+	return slices.Max(p.messages)
+}
+
+// counting is how many replies count against the last message: those of a later second.
+func (p *plain) counting() (n int) {
+	for _, r := range p.replies {
+		if r/1000 > p.last()/1000 {
+			n++
+		}
+	}
+	return n
+}
+
+func (p *plain) state(now int64) window.State {
+	switch {
+	case p.last() == 0 || now-p.last() >= length.Milliseconds():
+		return window.Closed
+	case p.shut >= p.last():
+		return window.Shut
+	case p.counting() >= 5:
+		return window.Full
+	}
+	return window.Open
+}
+
+// send notes a reply at now, or in the second behind the message's own; two at once are a millisecond apart.
+func (p *plain) send(now int64) int64 {
+	at := max(now, (p.last()/1000+1)*1000)
+	for slices.Contains(p.replies, at) && at/1000 > p.last()/1000 {
+		at++
+	}
+	p.replies = append(p.replies, at)
+	return at
+}
+
+func (p *plain) takeBack(at int64) {
+	p.replies = slices.DeleteFunc(p.replies, func(r int64) bool { return r == at })
+}
+
+// pending is a reply between its reservation and WeCom's answer.
+type pending struct {
+	answer window.Answer
+	at     int64
+	last   int64
+}
+
+// Thousands of histories through two gateways on one store, with late, repeated and reordered messages,
+// lost answers and crashed gateways: at every step the store says what the plain account says.
+func TestHistories(t *testing.T) {
+	clock := wecomtest.NewClock()
+	clock.Set(time.Now().Truncate(time.Second))
+	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+		settings := window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: 5 * time.Second, Now: clock.Now}
+		gateway := func() *window.Store { return window.NewStore(s.UniversalClient, settings) }
+		if err := s.Set(t.Context(), "rg:since", 1, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 1500 {
+			h := history{T: t, random: rand.New(rand.NewPCG(7, uint64(n))), clock: clock, gateways: []*window.Store{gateway(), gateway()}, another: gateway,
+				key: window.Key{Corp: "ww1", Channel: "wk", Customer: fmt.Sprintf("wm%d", n)}}
+			for range 25 {
+				h.step()
+			}
+			if t.Failed() {
+				t.Fatalf("history %d", n)
+			}
+		}
+	})
+}
+
+type history struct {
+	*testing.T
+	random   *rand.Rand
+	clock    *wecomtest.Clock
+	gateways []*window.Store
+	another  func() *window.Store
+	key      window.Key
+	truth    plain
+	waiting  []pending
+	taken    window.CodeAnswer
+}
+
+func (h *history) step() {
+	h.Helper()
+	ctx, now := h.Context(), h.clock.Now()
+	g := h.gateways[h.random.IntN(2)]
+	fail := func(err error) {
+		if err != nil {
+			h.Fatal(err)
+		}
+	}
+	switch h.random.IntN(9) {
+	case 0, 1: // a message of now, or one that becomes known late, perhaps again
+		at := now.Add(-time.Duration(h.random.IntN(4)*h.random.IntN(3000)) * time.Millisecond)
+		if len(h.truth.messages) > 0 && h.random.IntN(4) == 0 {
+			at = time.UnixMilli(h.truth.messages[h.random.IntN(len(h.truth.messages))])
+		}
+		_, err := g.Record(ctx, []window.Fact{{Key: h.key, At: at}})
+		fail(err)
+		h.truth.messages = append(h.truth.messages, at.UnixMilli())
+	case 2, 3, 4: // a reply
+		want := h.truth.state(now.UnixMilli())
+		a := g.Reserve(ctx, h.key)
+		if a.State != want {
+			h.Errorf("Reserve says %d, the truth is %d: %+v", a.State, want, h.truth)
+			return
+		}
+		if want == window.Open {
+			last := h.truth.last()
+			h.waiting = append(h.waiting, pending{a, h.truth.send(now.UnixMilli()), last})
+		}
+	case 5: // WeCom answers one of those that wait, or the gateway crashes and nobody hears
+		if len(h.waiting) == 0 {
+			return
+		}
+		i := h.random.IntN(len(h.waiting))
+		p := h.waiting[i]
+		h.waiting = slices.Delete(h.waiting, i, i+1)
+		switch h.random.IntN(4) {
+		case 0:
+			fail(g.Settle(ctx, h.key, p.answer, window.NotTaken))
+			h.truth.takeBack(p.at)
+		case 1:
+			fail(g.Settle(ctx, h.key, p.answer, window.Closing))
+			h.truth.takeBack(p.at)
+			h.truth.shut = max(h.truth.shut, p.last)
+		case 2:
+			fail(g.Settle(ctx, h.key, p.answer, window.Sent))
+		case 3: // crashed: it counts
+			h.gateways[h.random.IntN(2)] = h.another()
+		}
+	case 6: // time passes
+		h.clock.Advance(time.Duration(h.random.IntN(2500)) * time.Millisecond)
+	case 7: // a code becomes known, perhaps again
+		fail(g.LearnCodes(ctx, []window.LearntCode{{Text: h.key.Customer, Code: window.Code{Key: h.key, Kind: "to_queue", Deadline: now.Add(time.Hour)}}}))
+		if h.truth.code == "" {
+			h.truth.code = "fresh"
+		}
+	case 8: // a code is used, or given back
+		if h.taken.State == window.CodeTaken && h.random.IntN(2) == 0 {
+			fail(g.GiveBackCode(ctx, h.taken))
+			h.truth.code, h.taken = "fresh", window.CodeAnswer{}
+			return
+		}
+		want := map[string]window.CodeState{"": window.CodeUnknown, "fresh": window.CodeTaken, "used": window.CodeUsed}[h.truth.code]
+		a := g.TakeCode(ctx, h.key.Corp, h.key.Customer)
+		if a.State != want {
+			h.Errorf("TakeCode says %d, the truth is %d", a.State, want)
+		}
+		if a.State == window.CodeTaken {
+			h.truth.code, h.taken = "used", a
+		}
+	}
+	if e, found, err := g.Show(ctx, h.key); err != nil || found != (len(h.truth.messages) > 0) || found && (e.Window.Last != h.truth.last() || len(e.Window.Sent) != h.truth.counting()) {
+		h.Errorf("on record is %+v (%v), the truth is %+v", e.Window, err, h.truth)
+	}
+}
