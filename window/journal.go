@@ -66,6 +66,10 @@ func (s *Store) keepForLater(facts map[Key]int64, codes []LearntCode, because er
 	if err := s.Journal.Sync(); err != nil {
 		return errors.Join(because, err)
 	}
+	select {
+	case s.kick <- struct{}{}:
+	default: // Keep looks anyway
+	}
 	return nil
 }
 
@@ -98,6 +102,7 @@ func (s *Store) Keep(ctx context.Context, log *zap.Logger) {
 			return
 		case <-s.Renewed:
 			rewrite = true
+		case <-s.kick:
 		case <-tick.C:
 		}
 		if rewrite {

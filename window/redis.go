@@ -36,12 +36,13 @@ type Store struct {
 	Settings
 	memory *memory
 	recent recentFacts
-	gap    atomic.Bool // facts were lost and rg:since does not say so yet
+	kick   chan struct{} // the journal has something
+	gap    atomic.Bool   // facts were lost and rg:since does not say so yet
 }
 
 // NewStore keeps windows in rdb.
 func NewStore(rdb redis.UniversalClient, s Settings) *Store {
-	return &Store{rdb: rdb, Settings: s, memory: newMemory()}
+	return &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1)}
 }
 
 // Fact is that a customer wrote.
@@ -192,11 +193,7 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(latest))*time.Millisecond)
 	defer cancel()
-	err := s.record(ctx, latest)
-	if err != nil { // once more, since recording twice is right: a connection may just have broken
-		err = s.record(ctx, latest)
-	}
-	if err != nil {
+	if err := s.recordStubbornly(ctx, latest); err != nil {
 		if err := s.keepForLater(latest, nil, err); err != nil {
 			return Tally{}, fmt.Errorf("window: record: %w", err)
 		}
@@ -204,6 +201,23 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 	}
 	s.recent.note(now, latest, nil)
 	return t, nil
+}
+
+// recordStubbornly is record, and once more if a connection broke: recording twice is right, and a fact in the
+// journal is unknown to other gateways for a moment. A Redis that is away is not asked again.
+func (s *Store) recordStubbornly(ctx context.Context, latest map[Key]int64) error {
+	err := s.record(ctx, latest)
+	for range 4 {
+		if err == nil || errors.Is(err, store.ErrAway) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+		err = s.record(ctx, latest)
+	}
+	return err
 }
 
 // record sends the facts in one pipeline, and once more if Redis did not know the script yet.

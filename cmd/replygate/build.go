@@ -217,6 +217,9 @@ func (g *gateway) serve(ctx context.Context) error {
 		})
 	}
 	stopping.Wait()
+	for _, f := range g.faces {
+		_ = f.on.Close() // a server that was told to stop before it began would serve on
+	}
 	_ = g.admin.Shutdown(grace)
 	stopKeeping()
 	g.done.Wait()

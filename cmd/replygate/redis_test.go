@@ -1,0 +1,97 @@
+package main
+
+import (
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"replygate/config"
+	"replygate/store/storetest"
+)
+
+// A user of Redis who may touch the prefix alone is enough for the whole story.
+func TestLimitedUser(t *testing.T) {
+	server := storetest.Start(t, strings.Fields("--user gate on >limited-password ~rg:* -@all +@read +@write +@scripting +ping +info +time +select +cluster|slots")...)
+	redis := server.Config()
+	redis.Username, redis.Password = "gate", "limited-password"
+	r := newRig(t, redis, nil)
+	r.reply(wrote, "refuse", "window_closed")
+	r.writes(wrote)
+	r.reply(wrote, "pass", "window_open")
+	if a := r.adminCall("GET", "/v1/windows?corp_id="+corpID, ""); !strings.Contains(string(a.body), wrote) {
+		t.Errorf("windows: %s", a.body)
+	}
+}
+
+// Redis over TLS, with a CA of its own.
+func TestRedisOverTLS(t *testing.T) {
+	ca, cert, key := certificate(t)
+	plain := storetest.Start(t, "--tls-port", port(t, freeAddress(t)), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca, "--tls-auth-clients", "no")
+	redis := plain.Config()
+	redis.Addrs, redis.TLS, redis.CAFile = []string{"127.0.0.1:" + strings.TrimSpace(lastLine(plain.CLI("config", "get", "tls-port")))}, true, ca
+	r := newRig(t, redis, nil)
+	r.writes(wrote)
+	r.reply(wrote, "pass", "window_open")
+	redis.CAFile = ""
+	stranger := r.start(redis, nil) // does not trust the server: to it Redis is away
+	if stranger.store.Up() {
+		t.Error("a server with a strange certificate is trusted")
+	}
+}
+
+func port(t *testing.T, address string) string {
+	t.Helper()
+	_, p, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}
+
+// A frozen Redis keeps no call waiting for longer than its timeout, and soon not even for that.
+func TestFrozenRedisKeepsNobodyWaiting(t *testing.T) {
+	const timeout = 300 * time.Millisecond
+	server := storetest.Start(t)
+	redis := server.Config()
+	redis.Timeout = timeout
+	r := newRig(t, redis, nil)
+	r.writes(wrote)
+	r.reply(wrote, "pass", "window_open")
+	second := r.start(redis, func(c *config.Config) { c.UnknownToken = config.Refuse })
+	server.Signal(syscall.SIGSTOP)
+	defer server.Signal(syscall.SIGCONT)
+	slow := 0
+	for i := range 20 {
+		began := time.Now()
+		if i%2 == 0 {
+			r.reply(wrote, "pass", "window_remembered")
+		} else {
+			r.reply("wmOther", "unsure", "store_unavailable")
+		}
+		if i%5 == 0 { // a gateway that must first ask whose the token is
+			if a := r.callAt(second, "POST", "/cgi-bin/kf/send_msg", replyTo("wmOther")); a.Gate.Verdict != "unsure" {
+				t.Errorf("%s", a.body)
+			}
+		}
+		took := time.Since(began)
+		if took > 5*2*(timeout+300*time.Millisecond) {
+			t.Errorf("call %d took %s", i, took)
+		}
+		if took > timeout {
+			slow++
+		}
+	}
+	if slow > 15 {
+		t.Errorf("%d of 20 calls waited for a Redis that is known to be away", slow)
+	}
+	if n := strings.Count(r.log(), `"msg":"redis is away"`); n > 1 {
+		t.Errorf("said %d times", n)
+	}
+}
