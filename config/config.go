@@ -23,6 +23,7 @@ type Config struct {
 	UnknownToken    string     `yaml:"unknown_token"`
 	UnlistedAccount string     `yaml:"unlisted_account"`
 	Policy          Policy     `yaml:"policy"`
+	Clients         []Client   `yaml:"clients"`
 	Limits          Limits     `yaml:"limits"`
 	Log             Log        `yaml:"log"`
 	Shutdown        Shutdown   `yaml:"shutdown"`
@@ -143,12 +144,32 @@ const (
 
 // Policy is what a lapsed account may do.
 type Policy struct {
-	Ruleset   string `yaml:"ruleset"`
-	OnUnsure  string `yaml:"on_unsure"`
-	ColdStart string `yaml:"cold_start"`
-	Language  string `yaml:"language"` // of refusals
-	Rules     []Rule `yaml:"rules"`
+	Rulesets  []DatedRuleSet `yaml:"ruleset[]"` // in place of Ruleset, to change over on a date
+	Ruleset   string         `yaml:"ruleset"`
+	OnUnsure  string         `yaml:"on_unsure"`
+	ColdStart string         `yaml:"cold_start"`
+	Language  string         `yaml:"language"` // of refusals
+	Rules     []Rule         `yaml:"rules"`
 }
+
+// DatedRuleSet is a rule set with the instant from which it applies.
+type DatedRuleSet struct {
+	Ruleset Word      `yaml:"ruleset"`
+	From    time.Time `yaml:"from"`
+	At      Position  `yaml:"-"`
+}
+
+// Client is one kind of caller; all of its conditions must hold.
+type Client struct {
+	Name     string   `yaml:"name"`
+	Header   string   `yaml:"header"` // that contains Contains
+	Contains string   `yaml:"contains"`
+	Networks []string `yaml:"networks"` // that the caller's address is in
+	At       Position `yaml:"-"`
+}
+
+// UnknownClient is what a caller is that no client describes.
+const UnknownClient = "unknown"
 
 // RuleSet is a rule set as it stands in its file.
 type RuleSet struct {
@@ -162,6 +183,7 @@ type Rule struct {
 	Match   Match     `yaml:"match"`
 	From    time.Time `yaml:"from"`
 	Until   time.Time `yaml:"until"`
+	Percent *int      `yaml:"percent"` // of customers; nil: all
 	Action  Word      `yaml:"action"`
 	Refusal *Refusal  `yaml:"refusal"`
 	At      Position  `yaml:"-"`
@@ -175,6 +197,7 @@ type Match struct {
 	Capabilities []Word `yaml:"capabilities"`
 	Endpoints    []Word `yaml:"endpoints"`
 	MsgTypes     []Word `yaml:"msgtypes"`
+	Clients      []Word `yaml:"clients"`
 }
 
 // Refusal is a rule's own answer.

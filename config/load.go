@@ -194,6 +194,11 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 			continue
 		}
 		seen[name] = at
+		if index, ok := fields[name+"[]"]; ok && value.Kind == yaml.SequenceNode { // the key's other form
+			d.where[join(path, name)] = position(value)
+			d.walk(value, v.Field(index), join(path, name))
+			continue
+		}
 		if index, ok := fields[name]; ok {
 			d.where[join(path, name)] = position(value)
 			d.walk(value, v.Field(index), join(path, name))
@@ -352,7 +357,7 @@ func keys(t reflect.Type) map[string]int {
 func names(fields map[string]int) []string {
 	var all []string
 	for name := range fields {
-		if name != "-at" {
+		if name != "-at" && !strings.HasSuffix(name, "[]") {
 			all = append(all, name)
 		}
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -30,6 +31,7 @@ func validate(c *Config, d *decoder) {
 	v.oneOf("unlisted_account", c.UnlistedAccount, Refuse, Pass)
 	v.oneOf("policy.on_unsure", c.Policy.OnUnsure, Busy, Pass)
 	v.oneOf("policy.cold_start", c.Policy.ColdStart, Pass, Refuse)
+	v.clients(c)
 	v.oneOf("policy.language", c.Policy.Language, English, Chinese)
 	v.unknownToken(c)
 	v.limits(c)
@@ -233,6 +235,26 @@ func (v validator) callbacks(c *Config) {
 			v.wrong(path+".receive_ids", path+".receive_ids is missing", `list the corp id of an own app, the suite id and provider's corp id of a third party's, or "" for a robot`)
 		}
 		v.forwardTo(path+".forward_to", cb.ForwardTo)
+	}
+}
+
+func (v validator) clients(c *Config) {
+	first := map[string]bool{UnknownClient: true}
+	for i, cl := range c.Clients {
+		path := fmt.Sprintf("clients[%d]", i)
+		if cl.Name == "" || first[cl.Name] {
+			v.wrong(path+".name", fmt.Sprintf("%s.name cannot be %q", path, cl.Name), "give each client a name of its own; unknown is what fits none of them")
+		}
+		first[cl.Name] = true
+		if (cl.Header == "") != (cl.Contains == "") || cl.Header == "" && len(cl.Networks) == 0 {
+			v.wrong(path, path+" does not say who it is", "give header with contains, or networks, or all three")
+		}
+		for j, n := range cl.Networks {
+			if _, err := netip.ParsePrefix(n); err != nil {
+				at := fmt.Sprintf("%s.networks[%d]", path, j)
+				v.wrong(at, fmt.Sprintf("%q is not a network", n), "write an address and a length, like 10.1.0.0/16")
+			}
+		}
 	}
 }
 

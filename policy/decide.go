@@ -13,20 +13,29 @@ import (
 
 // Engine holds the rules in force and decides.
 type Engine struct {
-	rules     []*Rule
-	busy      bool // answer unsure with -1, else let it pass
+	phases    []phase // by the instant from which each applies; never empty
+	busy      bool    // answer unsure with -1, else let it pass
 	coldStart Verdict
 	length    time.Duration
 	chinese   bool // the language of refusals, else English
-	opens     map[string]bool
+	clients   bool // some rule asks what the caller is
+}
+
+// phase is what applies from an instant on: the operator's rules, then those of a rule set.
+type phase struct {
+	from  time.Time
+	rules []*Rule
+	opens map[string]bool // the kinds of messages that open a window
 }
 
 // New compiles the policy of a configuration. The error holds every config.Mistake found; file is the
 // configuration's name in them.
 func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
-	own := compiler{file: file, accounts: book}
+	own := compiler{file: file, accounts: book, clients: []string{config.UnknownClient}}
+	for _, cl := range c.Clients {
+		own.clients = append(own.clients, cl.Name)
+	}
 	e := &Engine{
-		rules:     own.rules(c.Policy.Rules),
 		busy:      c.Policy.OnUnsure == config.Busy,
 		coldStart: Pass,
 		length:    c.Window.Length,
@@ -35,22 +44,54 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 	if c.Policy.ColdStart == config.Refuse {
 		e.coldStart = Refuse
 	}
-	shipped, err := compileRuleSet(c.Policy.Ruleset)
-	if err != nil {
-		own.wrong(c.Where("policy.ruleset"), err.Error(), "")
+	rules := own.rules(c.Policy.Rules)
+	for _, r := range rules {
+		e.clients = e.clients || len(r.clients) > 0
 	}
-	e.rules = append(e.rules, shipped.rules...)
-	e.opens = shipped.opens
+	e.phases = own.phases(c, rules)
 	return e, own.mistakes.Err()
 }
 
+// phases compiles the rule sets of a configuration behind the operator's rules.
+func (c *compiler) phases(cfg *config.Config, rules []*Rule) []phase {
+	dated := cfg.Policy.Rulesets
+	if len(dated) == 0 {
+		dated = []config.DatedRuleSet{{Ruleset: config.Word{Text: cfg.Policy.Ruleset, At: cfg.Where("policy.ruleset")}}}
+	}
+	var all []phase
+	for i, d := range dated {
+		set, err := compileRuleSet(d.Ruleset.Text)
+		if err != nil {
+			c.wrong(d.Ruleset.At, err.Error(), "")
+		}
+		if i > 0 && !d.From.After(dated[i-1].From) {
+			c.wrong(d.At, "the rule sets are not in the order of their from", "write the earlier one first, and a from behind each but the first")
+		}
+		all = append(all, phase{from: d.From, rules: slices.Concat(rules, set.rules), opens: set.opens})
+	}
+	return all
+}
+
+// at returns what applies at an instant: before the first from the first rule set does.
+func (p *Engine) at(now time.Time) *phase {
+	for i := len(p.phases) - 1; i > 0; i-- {
+		if !now.Before(p.phases[i].from) {
+			return &p.phases[i]
+		}
+	}
+	return &p.phases[0]
+}
+
 // Opens tells whether a customer's message that became known by that kind opens a window.
-func (p *Engine) Opens(kind string) bool { return p.opens[kind] }
+func (p *Engine) Opens(kind string, now time.Time) bool { return p.at(now).opens[kind] }
+
+// AsksClients tells whether some rule depends on what the caller is.
+func (p *Engine) AsksClients() bool { return p.clients }
 
 // ruleSet is a rule set, compiled.
 type ruleSet struct {
 	rules []*Rule
-	opens map[string]bool // the kinds of wecom's callbacks, and kf_message
+	opens map[string]bool
 }
 
 func compileRuleSet(name string) (ruleSet, error) {
@@ -96,13 +137,16 @@ func (p *Engine) Need(who Subject, e *wecom.Endpoint, now time.Time) Need {
 
 func (p *Engine) need(who Subject, e *wecom.Endpoint, c wecom.Capability, now time.Time) Need {
 	first := NeedPath // no rule: refused
-	some := false     // rules that only the message type keeps from being the first
-	for _, r := range p.rules {
+	some := false     // rules that only the body keeps from being the first
+	for _, r := range p.at(now).rules {
 		if !r.matches(who, e, c, now) {
 			continue
 		}
-		if len(r.msgtypes) > 0 {
+		if r.asksBody(e) {
 			some = true
+			continue
+		}
+		if !r.takes(Call{Who: who, Endpoint: e}) {
 			continue
 		}
 		first = needs[r.Action]
@@ -139,8 +183,8 @@ func (p *Engine) Match(c Call) (*Rule, wecom.Capability) {
 }
 
 func (p *Engine) match(c Call, capability wecom.Capability) *Rule {
-	for _, r := range p.rules {
-		if r.matches(c.Who, c.Endpoint, capability, c.At) && r.msgtypes.allows(c.Facts.MsgType) {
+	for _, r := range p.at(c.At).rules {
+		if r.matches(c.Who, c.Endpoint, capability, c.At) && r.takes(c) {
 			return r
 		}
 	}
@@ -346,20 +390,22 @@ func (p *Engine) OwnerUnavailable(capability wecom.Capability) Decision {
 
 // Free tells whether no rule could ever refuse a call of e or ask for its body, whoever calls and when.
 func (p *Engine) Free(e *wecom.Endpoint) bool {
-	if !p.free(e, e.Capability) {
-		return false
-	}
-	for _, c := range e.Also() {
-		if !p.free(e, c) {
+	for i := range p.phases {
+		if !p.phases[i].free(e, e.Capability) {
 			return false
+		}
+		for _, c := range e.Also() {
+			if !p.phases[i].free(e, c) {
+				return false
+			}
 		}
 	}
 	return true
 }
 
-func (p *Engine) free(e *wecom.Endpoint, c wecom.Capability) bool {
+func (p *phase) free(e *wecom.Endpoint, c wecom.Capability) bool {
 	for _, r := range p.rules {
-		if !r.abilities.allows(c) || !r.endpoints.allows(e.Path) {
+		if !r.abilities.allows(c) || !r.about(e) {
 			continue
 		}
 		if r.Action != ActionPass {
@@ -375,5 +421,5 @@ func (p *Engine) free(e *wecom.Endpoint, c wecom.Capability) bool {
 // unconditional tells whether the rule is about every call of its capabilities and endpoints.
 func (r *Rule) unconditional() bool {
 	return len(r.accounts) == 0 && len(r.entities) == 0 && len(r.standings) == 0 && len(r.msgtypes) == 0 &&
-		r.from.IsZero() && r.until.IsZero()
+		len(r.clients) == 0 && r.percent == 100 && r.from.IsZero() && r.until.IsZero()
 }

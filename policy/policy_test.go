@@ -1,6 +1,8 @@
 package policy_test
 
 import (
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -355,4 +357,106 @@ func BenchmarkDecide(b *testing.B) {
 			e.Decide(c, rule, capability, policy.Evidence{})
 		}
 	})
+}
+
+// A rule's percent takes the same customers every time, as many as it says, and not those of another rule.
+func TestPercent(t *testing.T) {
+	rules := "    - { name: some, match: { capabilities: [kf_reply], standings: [lapsed] }, percent: %d, action: refuse }\n"
+	for _, percent := range []int{0, 1, 30, 99, 100} {
+		e := must(t, "", fmt.Sprintf(rules, percent))
+		again := must(t, "", fmt.Sprintf(rules, percent))
+		const n = 100_000
+		taken := 0
+		for i := range n {
+			c := call("/cgi-bin/kf/send_msg", wecom.Facts{Customers: []string{fmt.Sprintf("wmCustomer%d", i)}, MsgType: "text"})
+			rule, _ := e.Match(c)
+			if same, _ := again.Match(c); same.Name != rule.Name {
+				t.Fatalf("customer %d is taken by %s, then by %s", i, rule.Name, same.Name)
+			}
+			if rule.Name == "some" {
+				taken++
+			}
+		}
+		if got := float64(taken) * 100 / n; math.Abs(got-float64(percent)) > 1 {
+			t.Errorf("percent %d takes %.2f", percent, got)
+		}
+	}
+	e := must(t, "", "    - { name: a, match: { capabilities: [oa, media] }, percent: 50, action: refuse }\n    - { name: b, match: { capabilities: [oa, media] }, percent: 50, action: refuse }\n")
+	share := map[string]int{}
+	for i := range 10_000 {
+		c := call("/cgi-bin/media/upload", wecom.Facts{})
+		c.Who.CorpID = fmt.Sprintf("ww%d", i)
+		if rule, _ := e.Match(c); rule != nil {
+			share[rule.Name]++
+		}
+		if e.Need(c.Who, c.Endpoint, now) == policy.NeedBody {
+			t.Fatal("the body of an upload is read to draw an account")
+		}
+	}
+	if share["a"] < 4800 || share["a"] > 5200 || share["b"] < 2200 || share["b"] > 2800 {
+		t.Errorf("two rules of 50 %% take %v of 10,000 accounts", share)
+	}
+}
+
+// Rule sets change over at their instant.
+func TestDatedRuleSets(t *testing.T) {
+	e := must(t, "ruleset: [{ ruleset: grandfathered-2023 }, { ruleset: reply-only-2024, from: 2026-12-01T00:00:00+08:00 }, { ruleset: off, from: 2027-01-01T00:00:00+08:00 }]", "")
+	change := time.Date(2026, 11, 30, 16, 0, 0, 0, time.UTC)
+	details, adding := wecom.Lookup("/cgi-bin/externalcontact/get"), wecom.Lookup("/cgi-bin/externalcontact/add_contact_way")
+	for _, test := range []struct {
+		at              time.Time
+		details, adding policy.Need
+	}{
+		{change.Add(-time.Nanosecond), policy.NeedNothing, policy.NeedPath},
+		{change, policy.NeedPath, policy.NeedPath},
+		{change.AddDate(1, 0, 0), policy.NeedNothing, policy.NeedNothing},
+	} {
+		if d, a := e.Need(lapsed, details, test.at), e.Need(lapsed, adding, test.at); d != test.details || a != test.adding {
+			t.Errorf("%s: details %d, adding %d", test.at, d, a)
+		}
+	}
+	if e.Free(details) || e.Free(adding) {
+		t.Error("free, though one of the rule sets refuses it")
+	}
+	for more, want := range map[string]string{
+		"ruleset: [{ ruleset: off }, { ruleset: reply-only-2024 }]": "not in the order of their from",
+		"ruleset: [{ ruleset: of, from: 2026-01-01T00:00:00Z }]":    "did you mean off?",
+		"ruleset: [{ from: 2026-01-01T00:00:00Z }]":                 "there is no rule set",
+		"ruleset: []": "empty list",
+	} {
+		if _, err := engine(t, more, ""); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", more, err)
+		}
+	}
+}
+
+// A * stands for one name; clients tell callers apart.
+func TestPatternsAndClients(t *testing.T) {
+	e := must(t, "", "    - { name: links, match: { endpoints: [/cgi-bin/externalcontact/customer_acquisition/*] }, action: pass }\n    - { name: pc, match: { clients: [unknown], endpoints: [/cgi-bin/externalcontact/get] }, action: pass }\n")
+	match := func(path, client string) string {
+		c := call(path, wecom.Facts{})
+		c.Who.Client = client
+		rule, _ := e.Match(c)
+		return rule.Name
+	}
+	for _, test := range []struct{ path, client, rule string }{
+		{"/cgi-bin/externalcontact/customer_acquisition/create_link", "", "links"},
+		{"/cgi-bin/externalcontact/get", "unknown", "pc"},
+		{"/cgi-bin/externalcontact/get", "mobile", "no-customer-details"},
+		{"/cgi-bin/externalcontact/groupchat/list", "unknown", "no-group-management"},
+	} {
+		if got := match(test.path, test.client); got != test.rule {
+			t.Errorf("%s by %q meets %s, want %s", test.path, test.client, got, test.rule)
+		}
+	}
+	for rules, want := range map[string]string{
+		"    - { name: r, match: { endpoints: [/cgi-bin/nothing/*] }, action: pass }\n": "no endpoint fits",
+		"    - { name: r, match: { endpoints: [\"/cgi-bin/[a\"] }, action: pass }\n":    "there is no endpoint",
+		"    - { name: r, match: { clients: [pc] }, action: pass }\n":                   "there is no client \"pc\"",
+		"    - { name: r, percent: 101, action: pass }\n":                               "percent cannot be 101",
+	} {
+		if _, err := engine(t, "", rules); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", rules, err)
+		}
+	}
 }

@@ -7,6 +7,9 @@ package policy
 import (
 	"embed"
 	"fmt"
+	"hash/fnv"
+	"io"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -38,7 +41,10 @@ type Rule struct {
 	entities  set[string]
 	standings set[account.Standing]
 	endpoints set[string]
+	patterns  []string // endpoints with a * for any name of one segment
 	msgtypes  set[string]
+	clients   set[string]
+	percent   int // of customers
 	abilities set[wecom.Capability]
 	from      time.Time
 	until     time.Time
@@ -59,15 +65,58 @@ type Subject struct {
 	CorpID   string
 	Entity   string
 	Standing account.Standing
+	Client   string // "" where no rule asks
 }
 
-// matches tells whether the rule is about a call of capability c, leaving its message type aside.
+// about tells whether the rule is about calls of an endpoint.
+func (r *Rule) about(e *wecom.Endpoint) bool {
+	if len(r.patterns) == 0 {
+		return r.endpoints.allows(e.Path)
+	}
+	if _, named := r.endpoints[e.Path]; named {
+		return true
+	}
+	for _, p := range r.patterns {
+		if fits, _ := path.Match(p, e.Path); fits {
+			return true
+		}
+	}
+	return false
+}
+
+// asksBody tells whether the body of a call of e decides if the rule takes it.
+func (r *Rule) asksBody(e *wecom.Endpoint) bool {
+	return len(r.msgtypes) > 0 || r.percent < 100 && e.NamesCustomers()
+}
+
+// takes tells whether the rule takes a call that it matches: by its message type and its share of customers.
+func (r *Rule) takes(c Call) bool {
+	return r.msgtypes.allows(c.Facts.MsgType) && (r.percent == 100 || r.share(c) < r.percent)
+}
+
+// share is a number from 0 to 99 that is always the same for a customer, and for an account where a call
+// names no customer or several. Rules draw apart, so that not the same customers are the first everywhere.
+func (r *Rule) share(c Call) int {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, r.Name+"\x00"+c.Who.CorpID)
+	if len(c.Facts.Customers) == 1 {
+		_, _ = io.WriteString(h, "\x00"+c.Facts.Customers[0])
+	}
+	x := h.Sum64()
+	x ^= x >> 33 // FNV mixes its last bytes into the low bits alone
+	x *= 0xff51afd7ed558ccd
+	x ^= x >> 33
+	return int(x % 100)
+}
+
+// matches tells whether the rule is about a call of capability c, leaving what its body says aside.
 func (r *Rule) matches(who Subject, e *wecom.Endpoint, c wecom.Capability, now time.Time) bool {
 	return r.abilities.allows(c) &&
 		r.standings.allows(who.Standing) &&
 		r.accounts.allows(who.CorpID) &&
 		r.entities.allows(who.Entity) &&
-		r.endpoints.allows(e.Path) &&
+		r.clients.allows(who.Client) &&
+		r.about(e) &&
 		!now.Before(r.from) && (r.until.IsZero() || now.Before(r.until))
 }
 
@@ -100,6 +149,7 @@ func RuleSet(name string) ([]byte, error) {
 type compiler struct {
 	file     string
 	accounts *account.Book // nil: any account may be named
+	clients  []string      // that may be named
 	mistakes config.Mistakes
 }
 
@@ -119,17 +169,40 @@ func (c *compiler) rules(rules []config.Rule) []*Rule {
 }
 
 func (c *compiler) rule(r config.Rule) *Rule {
-	out := &Rule{Name: r.Name.Text, from: r.From, until: r.Until}
+	out := &Rule{Name: r.Name.Text, from: r.From, until: r.Until, percent: 100}
+	if r.Percent != nil {
+		if out.percent = *r.Percent; out.percent < 0 || out.percent > 100 {
+			c.wrong(r.At, fmt.Sprintf("percent cannot be %d", out.percent), "write 0 to 100")
+		}
+	}
 	if !r.Until.IsZero() && !r.From.Before(r.Until) {
 		c.wrong(r.At, "the rule ends before it begins", "until must be later than from")
 	}
 	out.abilities = words[wecom.Capability](c, "capability", r.Match.Capabilities, texts(wecom.Capabilities()))
 	out.standings = words[account.Standing](c, "standing", r.Match.Standings, texts(account.Standings()))
-	out.endpoints = words[string](c, "endpoint", r.Match.Endpoints, paths())
+	out.endpoints, out.patterns = c.endpoints(r.Match.Endpoints)
+	out.clients = words[string](c, "client", r.Match.Clients, c.clients)
 	out.msgtypes = words[string](c, "", r.Match.MsgTypes, nil)
 	out.accounts, out.entities = c.who(r.Match)
 	c.action(r, out)
 	return out
+}
+
+// endpoints compiles paths, and patterns with a * for any name of one segment; a pattern must fit some path.
+func (c *compiler) endpoints(list []config.Word) (exact set[string], patterns []string) {
+	var plain []config.Word
+	for _, w := range list {
+		if !strings.Contains(w.Text, "*") {
+			plain = append(plain, w)
+			continue
+		}
+		fits := func(p string) bool { ok, err := path.Match(w.Text, p); return ok && err == nil }
+		if strings.ContainsAny(w.Text, `?[\`) || !slices.ContainsFunc(paths(), fits) {
+			c.wrong(w.At, fmt.Sprintf("no endpoint fits %q", w.Text), "write * for one name between slashes, like /cgi-bin/externalcontact/customer_acquisition/*")
+		}
+		patterns = append(patterns, w.Text)
+	}
+	return words[string](c, "endpoint", plain, paths()), patterns
 }
 
 func (c *compiler) who(m config.Match) (corps, entities set[string]) {

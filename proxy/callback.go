@@ -196,7 +196,7 @@ func (d *delivery) onTime(timestamp string) bool {
 // worth tells whether a callback tells something to keep. One that is sealed for an account of ours may
 // speak for that account alone: its owner knows the key, and must not speak for others.
 func (d *delivery) worth(receiver string) string {
-	message := d.said.Says() == wecom.SaysMessage && d.Engine.Opens(d.said.Kind)
+	message := d.said.Says() == wecom.SaysMessage && d.Engine.Opens(d.said.Kind, d.at)
 	switch {
 	case !message && d.said.WelcomeCode == "":
 		return callbackPassed
@@ -214,7 +214,7 @@ func (d *delivery) worth(receiver string) string {
 func (d *delivery) record() bool {
 	k := window.Key{Corp: d.said.Corp, Customer: d.said.Customer}
 	var err error
-	if d.said.Says() == wecom.SaysMessage && d.Engine.Opens(d.said.Kind) {
+	if d.said.Says() == wecom.SaysMessage && d.Engine.Opens(d.said.Kind, d.at) {
 		var tally window.Tally
 		tally, err = d.Windows.Record(d.ctx, []window.Fact{{Key: k, At: d.said.At}})
 		d.Metrics.tally("callback", tally)

@@ -88,7 +88,7 @@ func (x *exchange) identify() (policy.Subject, bool) {
 			x.turnAwayStranger(owner)
 			return policy.Subject{}, false
 		case config.Pass:
-			return policy.Subject{Standing: account.Active}, true
+			return policy.Subject{Standing: account.Active, Client: x.client()}, true
 		}
 		corp = x.Config.UnknownToken
 	}
@@ -98,16 +98,16 @@ func (x *exchange) identify() (policy.Subject, bool) {
 		return x.unlisted(corp)
 	}
 	x.name = a.Name
-	return policy.Subject{CorpID: corp, Entity: a.Entity, Standing: a.Standing(x.at)}, true
+	return policy.Subject{CorpID: corp, Entity: a.Entity, Standing: a.Standing(x.at), Client: x.client()}, true
 }
 
 // unlisted is identify for a corp that the configuration does not know. As a lapsed one it may make the
 // calls that are not judged, or all of them if the configuration says so.
 func (x *exchange) unlisted(corp string) (policy.Subject, bool) {
 	if x.Config.UnlistedAccount == config.Pass {
-		return policy.Subject{CorpID: corp, Standing: account.Active}, true
+		return policy.Subject{CorpID: corp, Standing: account.Active, Client: x.client()}, true
 	}
-	who := policy.Subject{CorpID: corp, Standing: account.Lapsed}
+	who := policy.Subject{CorpID: corp, Standing: account.Lapsed, Client: x.client()}
 	if x.need(who) == policy.NeedNothing {
 		return who, true
 	}

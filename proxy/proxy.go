@@ -41,6 +41,7 @@ type Gateway struct {
 	Engine    *policy.Engine
 	Upstream  *Upstream
 	Receivers Receivers
+	Clients   Clients
 	Pulls     *Pulls
 	Metrics   *Metrics
 	Access    *zap.Logger // one record a request

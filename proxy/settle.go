@@ -119,7 +119,7 @@ func (x *exchange) recordPage(request []byte, answer io.Reader, err error) {
 
 // recordMessages notes that customers wrote.
 func (x *exchange) recordMessages(messages []wecom.Message) {
-	if !x.Engine.Opens(wecom.KfMessage) {
+	if !x.Engine.Opens(wecom.KfMessage, x.at) {
 		x.Metrics.inbound("sync_msg", "not_counted", len(messages))
 		return
 	}

@@ -132,6 +132,12 @@ func Capabilities() []Capability {
 	return all
 }
 
+// NamesCustomers tells whether a call of e can say which customers it reaches.
+func (e *Endpoint) NamesCustomers() bool {
+	names := func(f field) bool { return f.role == roleCustomer }
+	return slices.ContainsFunc(e.fields.body, names) || slices.ContainsFunc(e.fields.query, names)
+}
+
 // Also returns the capabilities that a call of e may have besides its own, depending on its body.
 func (e *Endpoint) Also() []Capability {
 	var all []Capability

@@ -113,7 +113,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	}
 	handler := &proxy.Gateway{
 		Config: c, Accounts: s.book, Engine: s.engine, Windows: g.windows, Upstream: g.upstream, Metrics: metrics,
-		Receivers: g.bots, Pulls: pulls,
+		Receivers: g.bots, Clients: proxy.NewClients(c.Clients), Pulls: pulls,
 		Tokens: account.NewTokens(g.store.UniversalClient, c.Redis.Prefix, g.store.Timeout, now),
 		Access: g.logs.access, Decisions: g.logs.decisions, Refusals: g.logs.refusals, Log: g.log, Now: now, Draining: g.draining.Load,
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"replygate/config"
@@ -51,7 +52,7 @@ func check(ctx context.Context, args []string, s streams) error {
 		return err
 	}
 	fmt.Fprintf(s.out, "%s: good: %d accounts, rule set %s, %d rules of your own\n",
-		*file, len(set.book.All()), set.config.Policy.Ruleset, len(set.config.Policy.Rules))
+		*file, len(set.book.All()), ruleSetsOf(set.config), len(set.config.Policy.Rules))
 	for _, l := range found {
 		if l.OK {
 			fmt.Fprintf(s.out, "redis: %s: good: %s\n", l.Name, l.Says)
@@ -60,6 +61,18 @@ func check(ctx context.Context, args []string, s streams) error {
 		}
 	}
 	return lacking(found)
+}
+
+// ruleSetsOf names the rule sets of a configuration, in the order in which they apply.
+func ruleSetsOf(c *config.Config) string {
+	if len(c.Policy.Rulesets) == 0 {
+		return c.Policy.Ruleset
+	}
+	var names []string
+	for _, r := range c.Policy.Rulesets {
+		names = append(names, r.Ruleset.Text)
+	}
+	return strings.Join(names, ", then ")
 }
 
 // lacking is the error of findings that are not good.

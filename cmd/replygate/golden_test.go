@@ -8,6 +8,7 @@ import (
 
 	"replygate/config"
 	"replygate/store/storetest"
+	"replygate/wecom"
 )
 
 // golden prepares a rig for the golden lists: one customer wrote, and one file is there.
@@ -118,5 +119,73 @@ func TestStandingFlipsAtTheSecond(t *testing.T) {
 	r.clock.Set(expires)
 	if a := r.call("GET", detail, ""); a.Errcode != 48002 || a.Gate.Reason != "rule_refuse" || a.Gate.Rule != "no-customer-details" {
 		t.Fatalf("at the end: %s", a.body)
+	}
+}
+
+// The rule of 2023: what adds customers is refused, everything else reaches WeCom.
+func TestGoldenGrandfathered(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { c.Policy.Ruleset = "grandfathered-2023" })
+	r.golden()
+	adding := map[wecom.Capability]bool{"add_customer": true, "customer_acquisition": true, "group_join_way": true, wecom.UncataloguedCustomer: true}
+	refused := 0
+	for _, list := range []string{"golden/refused.tsv", "golden/passed.tsv"} {
+		for _, c := range lines(t, list, 3) {
+			path, _, _ := strings.Cut(c[1], "?")
+			route := wecom.ReadPath([]byte(path))
+			switch {
+			case route.Odd():
+			case adding[route.Endpoint.Capability], strings.Contains(c[2], "business_card"), strings.Contains(c[2], "ca_link"):
+				r.platform.Forget()
+				if a := r.call(c[0], c[1], c[2]); a.Gate.Verdict != "refuse" || len(r.platform.Calls()) != 0 {
+					t.Errorf("%s %s %s: %s", c[0], c[1], c[2], a.body)
+				}
+				refused++
+			default:
+				r.reaches(c[0], c[1], c[2])
+			}
+		}
+	}
+	if refused < 10 {
+		t.Errorf("only %d calls add customers", refused)
+	}
+}
+
+// What a caller is comes from its headers and its connection, not from what it says of its address.
+func TestClients(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
+		c.Clients = []config.Client{
+			{Name: "pc", Header: "User-Agent", Contains: "WindowsWechat"},
+			{Name: "elsewhere", Networks: []string{"10.1.0.0/16"}},
+			{Name: "here", Networks: []string{"127.0.0.0/8"}},
+		}
+		rule := func(client, action string) config.Rule {
+			return config.Rule{Name: config.Word{Text: client + "-" + action}, Action: config.Word{Text: action},
+				Match: config.Match{Clients: []config.Word{{Text: client}}, Capabilities: []config.Word{{Text: "customer_details"}}}}
+		}
+		c.Policy.Rules = []config.Rule{rule("pc", "pass"), rule("elsewhere", "pass")}
+	})
+	const details = "/cgi-bin/externalcontact/get?external_userid=wmA"
+	if a := r.call("GET", details, "", "X-Forwarded-For: 10.1.2.3"); a.Gate.Rule != "no-customer-details" {
+		t.Errorf("a caller that names another address: %s", a.body)
+	}
+	target := details + "&access_token=" + r.token
+	a := raw(t, r.gateway.api.Addr().String(), "GET "+target+" HTTP/1.1\r\nHost: g\r\nUser-Agent: Mozilla WindowsWechat/4\r\n\r\n")
+	if a.Errcode != 0 || a.Gate.Rule != "" {
+		t.Errorf("the PC client: %s", a.body)
+	}
+}
+
+func TestRulesets(t *testing.T) {
+	code, out, errs := cli(t, "rulesets", "list")
+	for _, line := range []string{"grandfathered-2023  the earlier rule", "off                 nothing is refused", "reply-only-2024     a company that has not renewed may only reply"} {
+		if code != exitGood || !strings.Contains(out, line) {
+			t.Errorf("exit %d: %q is missing: %s%s", code, line, out, errs)
+		}
+	}
+	if code, out, _ := cli(t, "rulesets", "show", "grandfathered-2023"); code != exitGood || !strings.Contains(out, "name: no-adding-customers") {
+		t.Errorf("exit %d %s", code, out)
+	}
+	if code, _, errs := cli(t, "rulesets", "show", "grandfathered"); code != exitBad || !strings.Contains(errs, "did you mean") {
+		t.Errorf("exit %d %s", code, errs)
 	}
 }

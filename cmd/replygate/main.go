@@ -28,6 +28,7 @@ const usage = `replygate stands between a company's bots and the WeCom API.
     replygate check -c FILE [--live]      find every mistake in a configuration, and what its Redis lacks
     replygate windows list|show|open|close|backfill …   the reply windows of a running gateway
     replygate accounts list|show …        its accounts and their standing
+    replygate rulesets list|show NAME     the rule sets that ship with the gateway, to be copied
     replygate simulate                    the simulated WeCom alone, for bot authors
 
 replygate COMMAND -h tells the flags of a command.
@@ -46,6 +47,7 @@ var commands = map[string]func(context.Context, []string, streams) error{
 	"windows":  windows,
 	"accounts": accounts,
 	"simulate": simulate,
+	"rulesets": rulesets,
 }
 
 func main() {
