@@ -28,13 +28,15 @@ import (
 type Admin struct {
 	Keys     config.Admin
 	Loopback bool // the listener is one: only names of this machine are good Hosts
-	Accounts *account.Book
+	Accounts func() *account.Book
 	Windows  *window.Store
 	Store    interface{ Up() bool }
 	Reported func(window.Tally) // counts what POST /v1/inbound took
 	Past     func() int         // channels whose messages are pulled past the gateway
 	Gatherer prometheus.Gatherer
 	Draining func() bool
+	Reload   func() (changed []string, err error)
+	Version  func() (hash string, failed bool) // of the configuration in force, and whether a newer one could not be used
 	Audit    *zap.Logger
 	Now      func() time.Time
 }
@@ -68,6 +70,7 @@ func (a *Admin) Handler() http.Handler {
 	mux.Handle("POST /v1/inbound", a.keyed(a.Keys.ChangeKey, a.inbound))
 	mux.Handle("POST /v1/windows/open", a.keyed(a.Keys.ChangeKey, a.openWindow))
 	mux.Handle("POST /v1/windows/close", a.keyed(a.Keys.ChangeKey, a.closeWindow))
+	mux.Handle("POST /v1/reload", a.keyed(a.Keys.ChangeKey, a.reload))
 	mux.Handle("POST /v1/backfill", a.keyed(a.Keys.ChangeKey, a.backfill))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "not_found", "there is no "+r.Method+" of this path")
@@ -128,6 +131,8 @@ type readiness struct {
 	History string `json:"history"` // complete, incomplete or unknown
 	Since   string `json:"since,omitempty"`
 	Past    int    `json:"channels_pulled_past"` // replies go through the gateway, their messages do not
+	Config  string `json:"config"`               // the hash of the configuration in force
+	Stale   bool   `json:"config_stale"`         // the file has mistakes: an older one is in force
 	Stop    bool   `json:"stopping"`
 }
 
@@ -135,6 +140,7 @@ type readiness struct {
 // that took it away would make an outage of Redis one of everything.
 func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	s := readiness{Ready: !a.Draining(), Stop: a.Draining(), Redis: "down", History: "unknown", Past: a.Past()}
+	s.Config, s.Stale = a.Version()
 	if a.Store.Up() {
 		s.Redis = "up"
 		if complete, since, err := a.Windows.Complete(r.Context(), ""); err == nil {
@@ -258,7 +264,7 @@ type AccountList struct {
 func (a *Admin) accounts(w http.ResponseWriter, r *http.Request) {
 	corp := r.URL.Query().Get("corp_id")
 	list := AccountList{Accounts: []Account{}}
-	for _, acc := range a.Accounts.All() {
+	for _, acc := range a.Accounts().All() {
 		if corp != "" && corp != acc.CorpID {
 			continue
 		}

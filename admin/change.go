@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -137,10 +138,39 @@ func (a *Admin) backfill(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// Reloaded is the answer of POST /v1/reload.
+type Reloaded struct {
+	Config  string   `json:"config"`  // the hash of what is in force now
+	Changed []string `json:"changed"` // keys
+}
+
+// reload reads the configuration anew. With If-Match it does so only while the one in force has that hash,
+// so that two operators do not overwrite one another.
+func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		fail(w, http.StatusUnsupportedMediaType, "not_json", "send Content-Type: application/json")
+		return
+	}
+	hash, _ := a.Version()
+	if want := strings.Trim(r.Header.Get("If-Match"), `"`); want != "" && want != hash {
+		fail(w, http.StatusPreconditionFailed, "changed", "another configuration is in force: "+hash)
+		return
+	}
+	changed, err := a.Reload()
+	if err != nil {
+		fail(w, http.StatusUnprocessableEntity, "bad_config", err.Error()+"\nthe configuration before it stays in force")
+		return
+	}
+	a.audit(r, "configuration reloaded", zap.Strings("changed", changed))
+	hash, _ = a.Version()
+	w.Header().Set("ETag", `"`+hash+`"`)
+	reply(w, http.StatusOK, Reloaded{Config: hash, Changed: changed})
+}
+
 // key checks the ids of a window. where begins the message of a failure.
 func (a *Admin) key(w http.ResponseWriter, where, corp, channel, customer string) (window.Key, bool) {
 	switch {
-	case a.Accounts.Find(corp) == nil:
+	case a.Accounts().Find(corp) == nil:
 		fail(w, http.StatusBadRequest, "unknown_corp", where+"corp_id is not in accounts; nothing was recorded")
 	case customer == "" || len(customer) > wecom.MaxID || len(channel) > wecom.MaxID:
 		fail(w, http.StatusBadRequest, "bad_id", fmt.Sprintf("%scustomer must have 1 to %d bytes, channel at most as many; nothing was recorded", where, wecom.MaxID))

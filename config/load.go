@@ -23,9 +23,8 @@ const (
 	maxNodes = 5_000_000
 )
 
-// Load reads the file at path, lays the environment over it and checks the whole. The error, if any,
-// holds every Mistake found.
-func Load(path string) (*Config, error) {
+// Read reads the file at path, within bounds, for Parse.
+func Read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -38,10 +37,11 @@ func Load(path string) (*Config, error) {
 	if len(data) > maxFile {
 		return nil, fmt.Errorf("config: %s is larger than %s", path, Size(maxFile))
 	}
-	return Parse(path, data)
+	return data, nil
 }
 
-// Parse reads a configuration from data; file is its name in mistakes.
+// Parse reads a configuration from data, lays the environment over it and checks the whole; file is its name
+// in mistakes. The error, if any, holds every Mistake found.
 func Parse(file string, data []byte) (*Config, error) {
 	c := Default()
 	d := &decoder{file: file, scalars: map[string]Word{}, where: map[string]Position{}}

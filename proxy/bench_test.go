@@ -50,13 +50,14 @@ func newGateway(b testing.TB, replies int) *proxy.Gateway {
 	}
 	s := storetest.Open(b, storetest.Embedded(b), time.Now)
 	g := &proxy.Gateway{
-		Config: c, Accounts: book, Engine: engine, Upstream: upstream,
-		Tokens:  account.NewTokens(s.UniversalClient, "rg:", s.Timeout, time.Now),
-		Windows: window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: c.Window.Length, Replies: replies, Timeout: s.Timeout, Now: time.Now}),
-		Pulls:   proxy.NewPulls(), Metrics: proxy.NewMetrics(prometheus.NewRegistry()),
+		Upstream: upstream,
+		Tokens:   account.NewTokens(s.UniversalClient, "rg:", s.Timeout, time.Now),
+		Windows:  window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: c.Window.Length, Replies: replies, Timeout: s.Timeout, Now: time.Now}),
+		Pulls:    proxy.NewPulls(), Metrics: proxy.NewMetrics(prometheus.NewRegistry()),
 		Access: zap.NewNop(), Decisions: zap.NewNop(), Refusals: zap.NewNop(), Log: zap.NewNop(),
 		Now: time.Now, Draining: func() bool { return false },
 	}
+	g.Use(&proxy.Settings{Config: c, Accounts: book, Engine: engine})
 	for _, corp := range []string{"wwActive", "wwLapsed"} {
 		if err := g.Tokens.Learn(b.Context(), "token-of-"+corp, corp, time.Hour); err != nil {
 			b.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -34,14 +35,9 @@ const (
 
 // Gateway serves the api and the callback listener.
 type Gateway struct {
-	Config    *config.Config
-	Accounts  *account.Book
 	Tokens    *account.Tokens
 	Windows   *window.Store
-	Engine    *policy.Engine
 	Upstream  *Upstream
-	Receivers Receivers
-	Clients   Clients
 	Pulls     *Pulls
 	Metrics   *Metrics
 	Access    *zap.Logger // one record a request
@@ -50,11 +46,34 @@ type Gateway struct {
 	Log       *zap.Logger
 	Now       func() time.Time
 	Draining  func() bool // the gateway stops: connections end behind their answers
+
+	current atomic.Pointer[Settings]
 }
+
+// Settings are what a configuration says that a running gateway can change. A request keeps to those that
+// were in force when it came.
+type Settings struct {
+	Config    *config.Config
+	Accounts  *account.Book
+	Engine    *policy.Engine
+	Receivers Receivers
+	Clients   Clients
+}
+
+// Use puts settings in force for requests from now on; it must be called before the first. Idle connections
+// to the bots of those before are dropped.
+func (g *Gateway) Use(s *Settings) {
+	if old := g.current.Swap(s); old != nil {
+		old.Receivers.Close()
+	}
+}
+
+// Current returns the settings in force.
+func (g *Gateway) Current() *Settings { return g.current.Load() }
 
 // APIServer returns the server of the api listener.
 func (g *Gateway) APIServer() *fasthttp.Server {
-	return g.server(g.ServeAPI, bodyTimeout, int(g.Config.Limits.StreamedBody))
+	return g.server(g.ServeAPI, bodyTimeout, int(g.Current().Config.Limits.StreamedBody))
 }
 
 // CallbackServer returns the server of the callback listener.

@@ -18,6 +18,7 @@ import (
 // visit is one request on one of the two faces, before anything is known of what it wants.
 type visit struct {
 	*Gateway
+	*Settings
 	rc     *fasthttp.RequestCtx
 	ctx    context.Context // not the request's: fasthttp uses that again
 	start  time.Time       // for durations
@@ -29,7 +30,7 @@ type visit struct {
 }
 
 func (g *Gateway) begin(rc *fasthttp.RequestCtx) visit {
-	return visit{Gateway: g, rc: rc, ctx: context.Background(), start: time.Now(), at: g.Now()}
+	return visit{Gateway: g, Settings: g.Current(), rc: rc, ctx: context.Background(), start: time.Now(), at: g.Now()}
 }
 
 // readTarget reads path and query of a head that has one reading.

@@ -26,6 +26,8 @@ import (
 
 // settings is a configuration with all that is compiled from it.
 type settings struct {
+	path   string
+	hash   string // of the file
 	config *config.Config
 	book   *account.Book
 	engine *policy.Engine
@@ -33,11 +35,17 @@ type settings struct {
 
 // load reads and compiles the configuration at path.
 func load(path string) (settings, error) {
-	c, err := config.Load(path)
+	data, err := config.Read(path)
 	if err != nil {
 		return settings{}, err
 	}
-	return compile(path, c)
+	c, err := config.Parse(path, data)
+	if err != nil {
+		return settings{}, err
+	}
+	set, err := compile(path, c)
+	set.hash = hashOf(data)
+	return set, err
 }
 
 func compile(path string, c *config.Config) (settings, error) {
@@ -46,16 +54,17 @@ func compile(path string, c *config.Config) (settings, error) {
 	if err != nil {
 		return settings{}, err
 	}
-	return settings{config: c, book: book, engine: engine}, nil
+	return settings{path: path, config: c, book: book, engine: engine}, nil
 }
 
 // gateway is a built gateway, listening.
 type gateway struct {
-	settings
+	settings // those it was built with; handler has those in force
+	reloader
+	handler  *proxy.Gateway
 	store    *store.Store
 	windows  *window.Store
 	upstream *proxy.Upstream
-	bots     proxy.Receivers
 	faces    []face
 	admin    *http.Server
 	api      net.Listener
@@ -108,29 +117,29 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	metrics := proxy.NewMetrics(registry)
 	pulls := proxy.NewPulls()
 	registerGauges(registry, g, pulls, now)
-	if g.bots, err = proxy.NewReceivers(c.Callbacks); err != nil {
-		return nil, err
-	}
-	handler := &proxy.Gateway{
-		Config: c, Accounts: s.book, Engine: s.engine, Windows: g.windows, Upstream: g.upstream, Metrics: metrics,
-		Receivers: g.bots, Clients: proxy.NewClients(c.Clients), Pulls: pulls,
+	g.handler = &proxy.Gateway{
+		Windows: g.windows, Upstream: g.upstream, Metrics: metrics, Pulls: pulls,
 		Tokens: account.NewTokens(g.store.UniversalClient, c.Redis.Prefix, g.store.Timeout, now),
 		Access: g.logs.access, Decisions: g.logs.decisions, Refusals: g.logs.refusals, Log: g.log, Now: now, Draining: g.draining.Load,
 	}
+	if err := g.use(s); err != nil {
+		return nil, err
+	}
 	g.admin = (&admin.Admin{
-		Keys: c.Admin, Loopback: config.Loopback(c.Listen.Admin), Accounts: s.book, Windows: g.windows, Store: g.store,
+		Keys: c.Admin, Loopback: config.Loopback(c.Listen.Admin), Accounts: g.accounts, Windows: g.windows, Store: g.store,
+		Reload: g.reload, Version: g.version,
 		Reported: metrics.Reported, Past: pulls.Past, Gatherer: registry, Draining: g.draining.Load, Audit: g.log, Now: now,
 	}).Server()
 	g.admin.ErrorLog = zap.NewStdLog(g.log)
 	if g.api, err = proxy.Listen("listen.api", c.Listen.API, c.Listen.TLS); err != nil {
 		return nil, err
 	}
-	g.faces = append(g.faces, face{handler.APIServer(), g.api})
+	g.faces = append(g.faces, face{g.handler.APIServer(), g.api})
 	if len(c.Callbacks) > 0 {
 		if g.callback, err = proxy.Listen("listen.callback", c.Listen.Callback, c.Listen.TLS); err != nil {
 			return nil, err
 		}
-		g.faces = append(g.faces, face{handler.CallbackServer(), g.callback})
+		g.faces = append(g.faces, face{g.handler.CallbackServer(), g.callback})
 	}
 	if g.control, err = net.Listen("tcp", c.Listen.Admin); err != nil {
 		return nil, fmt.Errorf("listen.admin: %w", err)
@@ -150,6 +159,14 @@ func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Pulls, now 
 			return 0
 		}
 		return 1
+	}))
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "replygate_config_stale", Help: "1 if the configuration's file has mistakes, so that an older one is in force.",
+	}, func() float64 {
+		if _, stale := g.version(); stale {
+			return 1
+		}
+		return 0
 	}))
 	r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "replygate_records_unlogged_total", Help: "Records that their file or stream did not take in time; they went to standard error.",
@@ -172,7 +189,7 @@ func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Pulls, now 
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "replygate_accounts", Help: "Accounts by standing.", ConstLabels: prometheus.Labels{"standing": string(standing)},
 		}, func() (n float64) {
-			for _, a := range g.book.All() {
+			for _, a := range g.accounts().All() {
 				if a.Standing(now()) == standing {
 					n++
 				}
@@ -193,6 +210,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.done.Go(func() { failed <- g.admin.Serve(g.control) })
 	keeping, stopKeeping := context.WithCancel(context.Background())
 	g.done.Go(func() { g.windows.Keep(keeping, g.log) })
+	g.done.Go(func() { g.watchFile(keeping) })
 	g.log.Info("serving", zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
 		zap.String("upstream", g.config.Upstream.URL), zap.Int("accounts", len(g.book.All())))
 	var err error
@@ -242,7 +260,9 @@ func (g *gateway) release() error {
 	for _, f := range g.faces {
 		_ = f.on.Close() // closed already after a serve
 	}
-	g.bots.Close()
+	if g.handler != nil && g.handler.Current() != nil {
+		g.handler.Current().Receivers.Close()
+	}
 	if g.control != nil {
 		_ = g.control.Close()
 	}

@@ -185,7 +185,7 @@ func TestRulesets(t *testing.T) {
 	if code, out, _ := cli(t, "rulesets", "show", "grandfathered-2023"); code != exitGood || !strings.Contains(out, "name: no-adding-customers") {
 		t.Errorf("exit %d %s", code, out)
 	}
-	if code, _, errs := cli(t, "rulesets", "show", "grandfathered"); code != exitBad || !strings.Contains(errs, "did you mean") {
+	if code, _, errs := cli(t, "rulesets", "show", "grandfathered-2032"); code != exitBad || !strings.Contains(errs, "did you mean") {
 		t.Errorf("exit %d %s", code, errs)
 	}
 }

@@ -1,0 +1,71 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// Changes lists the dotted keys in which two configurations differ, wherever they stand in their files. A
+// list is one key.
+func (c *Config) Changes(other *Config) []string {
+	var keys []string
+	compare(reflect.ValueOf(*c), reflect.ValueOf(*other), "", &keys)
+	return keys
+}
+
+func compare(a, b reflect.Value, path string, keys *[]string) {
+	if a.Kind() == reflect.Struct && !isScalar(a.Type()) && a.Type() != reflect.TypeFor[Word]() {
+		for i := range a.NumField() {
+			if name := strings.TrimSuffix(a.Type().Field(i).Tag.Get("yaml"), "[]"); name != "" && name != "-" {
+				compare(a.Field(i), b.Field(i), join(path, name), keys)
+			}
+		}
+		return
+	}
+	if canonical(a) != canonical(b) && (len(*keys) == 0 || (*keys)[len(*keys)-1] != path) {
+		*keys = append(*keys, path)
+	}
+}
+
+// canonical writes a value without the positions in it.
+func canonical(v reflect.Value) string {
+	switch {
+	case v.Type() == reflect.TypeFor[Position]():
+		return ""
+	case v.Type() == reflect.TypeFor[Secret]():
+		return v.Interface().(Secret).Reveal()
+	case v.Kind() == reflect.Pointer && v.IsNil():
+		return "nil"
+	case v.Kind() == reflect.Pointer:
+		return canonical(v.Elem())
+	case v.Kind() == reflect.Struct && !isScalar(v.Type()):
+		var b strings.Builder
+		for i := range v.NumField() {
+			fmt.Fprintf(&b, "%q,", canonical(v.Field(i)))
+		}
+		return b.String()
+	case v.Kind() == reflect.Slice:
+		var b strings.Builder
+		for i := range v.Len() {
+			fmt.Fprintf(&b, "%q,", canonical(v.Index(i)))
+		}
+		return b.String()
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+// fixed are the keys that a running gateway cannot change: what it listens on, connects to and keeps.
+var fixed = []string{"listen", "admin", "upstream", "redis", "journal", "window", "log", "shutdown", "limits.streamed_body"}
+
+// NeedsRestart returns those of the keys that a running gateway cannot change.
+func NeedsRestart(keys []string) (fixedKeys []string) {
+	for _, k := range keys {
+		for _, f := range fixed {
+			if k == f || strings.HasPrefix(k, f+".") {
+				fixedKeys = append(fixedKeys, k)
+			}
+		}
+	}
+	return fixedKeys
+}
