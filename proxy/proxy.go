@@ -89,6 +89,7 @@ func (g *Gateway) server(handler fasthttp.RequestHandler, bodyTime time.Duration
 		HeaderReceived: func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
 			return fasthttp.RequestConfig{ReadTimeout: bodyTime}
 		},
+		ConnState:                    watchLines,
 		ReadTimeout:                  headTimeout,
 		IdleTimeout:                  idleTimeout,
 		ReadBufferSize:               headBytes,
@@ -152,10 +153,24 @@ func (l listener) Accept() (net.Conn, error) {
 type clientConn struct {
 	net.Conn
 	sawEOF bool
+	line   lineWatch
+}
+
+// watchLines tells a connection where its requests begin and end.
+func watchLines(c net.Conn, state fasthttp.ConnState) {
+	conn, ok := c.(*clientConn)
+	switch {
+	case !ok:
+	case state == fasthttp.StateActive:
+		conn.line.active()
+	case state == fasthttp.StateIdle:
+		conn.line.idle()
+	}
 }
 
 func (c *clientConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	c.line.read(p[:n])
 	c.sawEOF = c.sawEOF || err == io.EOF
 	return n, err
 }
@@ -191,6 +206,8 @@ func (g *Gateway) serveLibraryError(rc *fasthttp.RequestCtx, err error) {
 	switch {
 	case errors.As(err, &small):
 		x.fail(fasthttp.StatusRequestHeaderFieldsTooLarge, wecom.CodeHeadTooLarge, fmt.Sprintf("the head of the request is larger than %d KiB", headBytes>>10))
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		x.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the gateway takes; nothing was sent")
 	case errors.As(err, &timeout) && timeout.Timeout():
 		x.fail(fasthttp.StatusRequestTimeout, wecom.CodeClientTimeout, "the request did not arrive in time")
 	default:

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -41,7 +42,11 @@ func (v *visit) readTarget() bool {
 		v.fail(fasthttp.StatusRequestURITooLong, wecom.CodeTargetTooLong, fmt.Sprintf("the URL is longer than %d KiB", maxTarget>>10))
 		return false
 	}
-	if err := checkHead(&v.rc.Request.Header); err != nil {
+	err := checkHead(&v.rc.Request.Header)
+	if c, ok := v.rc.Conn().(*clientConn); ok && err == nil && c.line.odd() {
+		err = errors.New("the request line does not end in CR LF")
+	}
+	if err != nil {
 		v.fault, v.hangUp = "malformed head", true // where this request ends, and the next begins, nobody can tell
 		v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, err.Error()+"; nothing was sent")
 		return false

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -467,4 +468,43 @@ func TestDownstreamToken(t *testing.T) {
 	if down := r.call("GET", "/cgi-bin/externalcontact/get?external_userid=wm", ""); down.Gate.Reason != "rule_refuse" {
 		t.Errorf("the downstream company passes: %s", down.body)
 	}
+}
+
+// A callback that is too large, or does not come to its end, is answered and costs nothing.
+func TestCallbackBounds(t *testing.T) {
+	r, b, app := callbackRig(t, storetest.Embedded(t), nil)
+	at := r.gateway.callback.Addr().String()
+	for name, test := range map[string]struct {
+		request string
+		status  int
+	}{
+		"announced too large": {"POST /callback/golden?a=b HTTP/1.1\r\nHost: g\r\nContent-Length: 99999999\r\n\r\nx", 413},
+		"chunked too large":   {"POST /callback/golden?a=b HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n200000\r\n" + strings.Repeat("x", 2<<20) + "\r\n0\r\n\r\n", 413},
+		"cut short":           {"POST /callback/golden?a=b HTTP/1.1\r\nHost: g\r\nContent-Length: 10\r\n\r\nx", 400},
+		"a long URL":          {"POST /callback/golden?" + strings.Repeat("a", 20<<10) + " HTTP/1.1\r\nHost: g\r\nContent-Length: 0\r\n\r\n", 414},
+		"a long head":         {"POST /callback/golden HTTP/1.1\r\nHost: g\r\nX-A: " + strings.Repeat("a", 40<<10) + "\r\nContent-Length: 0\r\n\r\n", 431},
+	} {
+		a, ok := exchangeRaw(t, at, test.request)
+		if !ok || a.StatusCode != test.status || !strings.HasPrefix(string(a.body), `{"errcode":9904`) {
+			t.Errorf("%s: answered %v: %+v %s, want %d", name, ok, a.Response, a.body, test.status)
+		}
+	}
+	conn, err := net.Dial("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	began := time.Now()
+	_ = conn.SetDeadline(began.Add(60 * time.Second))
+	fmt.Fprint(conn, "POST /callback/golden?a=b HTTP/1.1\r\nHost: g\r\nContent-Length: 10\r\n\r\nx") // and no more
+	if _, err := io.ReadAll(conn); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 5*4500*time.Millisecond {
+		t.Errorf("a callback that does not end held its connection for %s", took)
+	}
+	if got := b.take(); len(got) != 0 {
+		t.Errorf("the bot got %d of them", len(got))
+	}
+	r.delivers(app, event("enter_agent", corpID, "", r.clock.Now(), false), http.StatusOK)
 }

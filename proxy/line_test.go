@@ -1,0 +1,50 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+)
+
+// However the bytes of a connection are cut into reads, the request line's end is seen.
+func TestLineWatch(t *testing.T) {
+	const good = "POST /a HTTP/1.1\r\nHost: g\r\n\r\n{\n}"
+	for _, test := range []struct {
+		text string
+		odd  bool
+	}{
+		{good, false},
+		{"\r\n" + good, false},
+		{strings.Replace(good, "1.1\r\n", "1.1\n", 1), true},
+		{"\n" + good, true},
+		{"\r\n" + strings.Replace(good, "1.1\r\n", "1.1\n", 1), true},
+	} {
+		for cut := range len(test.text) + 1 {
+			var w lineWatch
+			w.read([]byte(test.text[:cut]))
+			w.read([]byte(test.text[cut:]))
+			if w.odd() != test.odd {
+				t.Fatalf("%q cut at %d: odd is %v", test.text, cut, w.odd())
+			}
+			w.idle()
+			w.read([]byte(good)) // the next one, apart
+			w.active()
+			if w.odd() {
+				t.Fatalf("a good request behind %q cut at %d is odd", test.text, cut)
+			}
+		}
+	}
+	var w lineWatch // pipelined behind a body with a bare LF: nobody can tell
+	w.read([]byte(good + "GET /b HTTP/1.1\nHost: g\r\n\r\n"))
+	w.idle()
+	w.active()
+	if !w.odd() {
+		t.Error("a pipelined request with a bare LF is not odd")
+	}
+	w = lineWatch{}
+	w.read([]byte("GET /a HTTP/1.1\r\nHost: g\r\n\r\nGET /b HTTP/1.1\r\nHost: g\r\n\r\n"))
+	w.idle()
+	w.active()
+	if w.odd() {
+		t.Error("a good pipelined request is odd")
+	}
+}
