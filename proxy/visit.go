@@ -62,6 +62,10 @@ func (v *visit) readBody(limit config.Size) ([]byte, bool) {
 	if stream == nil {
 		return v.rc.Request.Body(), true
 	}
+	if v.rc.Request.Header.ContentLength() > int(limit) {
+		v.tooLarge(limit)
+		return nil, false
+	}
 	body, err := io.ReadAll(io.LimitReader(stream, int64(limit)+1))
 	switch {
 	case len(body) > int(limit):
