@@ -55,13 +55,34 @@ func hinted(text []byte) bool {
 		if i < 0 {
 			return false
 		}
-		for _, end := range []string{"token", "ecret", "_code", `"code`, "sword", "_key", "eskey", `"key`, "icket", "ature"} {
-			if bytes.HasSuffix(text[:i], []byte(end)) {
-				return true
-			}
+		if i > 0 && endsInSecret(text[:i]) {
+			return true
 		}
 		text = text[i+2:]
 	}
+}
+
+// endsInSecret tells whether a member's name ends as those of secrets do.
+func endsInSecret(name []byte) bool {
+	var ends []string
+	switch name[len(name)-1] {
+	case 'n':
+		ends = []string{"token"}
+	case 't':
+		ends = []string{"secret", "ticket"}
+	case 'e':
+		ends = []string{"_code", `"code`, "signature"}
+	case 'd':
+		ends = []string{"password"}
+	case 'y':
+		ends = []string{"_key", "eskey", `"key`}
+	}
+	for _, end := range ends {
+		if bytes.HasSuffix(name, []byte(end)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Redact returns the text without secrets, the text itself if it has none.
