@@ -459,3 +459,40 @@ policy: { cold_start: refuse }
 		_ = cmd.Wait() // killed
 	}
 }
+
+// What was acknowledged into the journal of a gateway that is killed is in Redis once one starts on the same
+// file.
+func TestJournalOutlivesItsGateway(t *testing.T) {
+	server := storetest.Start(t)
+	redis := faulty(t, server.Config())
+	r := newRig(t, redis, nil)
+	journal := filepath.Join(t.TempDir(), "journal")
+	first, stop := r.startApart(redis, func(c *config.Config) { c.Journal.Path = journal })
+	r.token = r.fetchToken(first)
+	code := r.platform.CustomerEnters(corpID, channel, "wmEnters")
+	r.platform.CustomerWrites(corpID, channel, "wmDuring", "hello")
+	server.Down()
+	if a := r.callAt(first, "POST", "/cgi-bin/kf/sync_msg", `{"open_kfid":"`+channel+`"}`); a.Errcode != 0 {
+		t.Fatalf("sync_msg: %s", a.body)
+	}
+	left, err := os.ReadFile(journal) // as a kill would leave it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-stop(); err != nil {
+		t.Fatal(err)
+	}
+	server.Up() // empty
+	if err := os.WriteFile(journal+".left", left, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second := r.start(redis, func(c *config.Config) { c.Journal.Path = journal + ".left" })
+	r.await("the journal to be in Redis", second.store.Journal.Empty)
+	k := window.Key{Corp: corpID, Channel: channel, Customer: "wmDuring"}
+	if _, found, err := second.windows.Show(t.Context(), k); err != nil || !found {
+		t.Errorf("the message is lost: %v", err)
+	}
+	if a := second.windows.TakeCode(t.Context(), corpID, code); a.State != window.CodeTaken || a.Code.Key.Customer != "wmEnters" {
+		t.Errorf("the code is lost: %+v", a)
+	}
+}
