@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -75,6 +76,11 @@ func (v validator) listen(c *Config) {
 	if (c.Listen.TLS.CertFile == "") != (c.Listen.TLS.KeyFile == "") {
 		v.wrong("listen.tls", "listen.tls has only one of cert_file and key_file", "give both, or none for plain HTTP")
 	}
+	if t := c.Listen.TLS; t.CertFile != "" && t.KeyFile != "" {
+		if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
+			v.wrong("listen.tls", fmt.Sprintf("listen.tls: %v", err), "name a certificate and its key, both PEM, that the gateway can read")
+		}
+	}
 	keys := c.Admin.ReadKey != "" && c.Admin.ChangeKey != "" && c.Admin.MetricsKey != ""
 	if !Loopback(c.Listen.Admin) && !keys {
 		v.wrong("listen.admin", "listen.admin is reachable from elsewhere without keys",
@@ -86,6 +92,12 @@ func (v validator) listen(c *Config) {
 func (v validator) apart(path, address, otherPath, other string) {
 	if address == other && !strings.HasSuffix(address, ":0") {
 		v.wrong(path, path+" is the same address as "+otherPath, "give it a port of its own")
+	}
+}
+
+func (v validator) certificates(path, file string) {
+	if _, err := CertPool(file); err != nil {
+		v.wrong(path, fmt.Sprintf("%s: %v", path, err), "name a PEM file with the certificates to trust, or leave it out for the system's")
 	}
 }
 
@@ -115,6 +127,7 @@ func (v validator) upstream(c *Config) {
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil || u.Fragment != "":
 		v.wrong("upstream.url", "upstream.url has more than a host", "leave out path, query and user: the paths of the API stand at its root")
 	}
+	v.certificates("upstream.ca_file", c.Upstream.CAFile)
 	v.atLeast("upstream.timeout", c.Upstream.Timeout, 100*time.Millisecond)
 }
 
@@ -129,6 +142,7 @@ var prefixPattern = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,32}$`)
 func (v validator) redis(c *Config) {
 	r := c.Redis
 	v.oneOf("redis.mode", r.Mode, RedisEmbedded, RedisSingle, RedisSentinel, RedisCluster)
+	v.certificates("redis.ca_file", r.CAFile)
 	v.atLeast("redis.timeout", r.Timeout, 10*time.Millisecond)
 	if !prefixPattern.MatchString(r.Prefix) {
 		v.wrong("redis.prefix", fmt.Sprintf("redis.prefix cannot be %q", r.Prefix), "use 1 to 32 letters, digits and _ . : -")

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -70,10 +69,11 @@ func NewUpstream(c config.Upstream) (*Upstream, error) {
 	}
 	u.client = client
 	if client.IsTLS {
-		client.TLSConfig, err = upstreamTLS(parsed.Hostname(), c.CAFile)
+		pool, err := config.CertPool(c.CAFile)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("upstream.ca_file: %w", err)
 		}
+		client.TLSConfig = &tls.Config{ServerName: parsed.Hostname(), MinVersion: tls.VersionTLS12, RootCAs: pool}
 	}
 	return u, nil
 }
@@ -99,22 +99,6 @@ func (u *Upstream) Abort() {
 	for conn := range u.open {
 		_ = conn.SetDeadline(time.Unix(1, 0))
 	}
-}
-
-func upstreamTLS(name, caFile string) (*tls.Config, error) {
-	t := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}
-	if caFile == "" {
-		return t, nil
-	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, fmt.Errorf("upstream.ca_file: %w", err)
-	}
-	t.RootCAs = x509.NewCertPool()
-	if !t.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("upstream.ca_file: %s holds no PEM certificate", caFile)
-	}
-	return t, nil
 }
 
 // Close drops the idle connections.

@@ -7,11 +7,9 @@ package store
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -133,29 +131,13 @@ func (s *Store) options(c config.Redis) (*redis.UniversalOptions, error) {
 		o.Dialer = func(context.Context, string, string) (net.Conn, error) { return s.Embedded.dial() }
 	}
 	if c.TLS {
-		t, err := tlsConfig(c.CAFile)
+		pool, err := config.CertPool(c.CAFile)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("redis.ca_file: %w", err)
 		}
-		o.TLSConfig = t
+		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
 	}
 	return o, nil
-}
-
-func tlsConfig(caFile string) (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12}
-	if caFile == "" {
-		return t, nil
-	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, fmt.Errorf("redis.ca_file: %w", err)
-	}
-	t.RootCAs = x509.NewCertPool()
-	if !t.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("redis.ca_file: %s holds no PEM certificate", caFile)
-	}
-	return t, nil
 }
 
 // Up tells whether Redis answered when last asked.
