@@ -129,6 +129,15 @@ func TestRedact(t *testing.T) {
 	}
 }
 
+// Secrets of a configuration that replaces another one become known, and those before stay so.
+func TestRedactorLearns(t *testing.T) {
+	r := record.NewRedactor("first-secret")
+	r.Know("second-secret", "first-secret")
+	if got := string(r.Redact([]byte("first-secret second-secret"))); got != "*** ***" {
+		t.Error(got)
+	}
+}
+
 func BenchmarkRedact(b *testing.B) {
 	r := record.NewRedactor("the-admin-key", "the-callback-token", "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C")
 	line := []byte(`{"level":"info","time":"2026-11-22T10:00:00.000Z","msg":"decision","id":"54fda24f7aa4f3c3","at":"2026-11-22T10:00:00.000Z","corp_id":"ww0123456789abcdef","account":"Acme East","standing":"lapsed","endpoint":"/cgi-bin/kf/send_msg","capability":"kf_reply","verdict":"pass","reason":"window_open","rule":"reply-inside-the-window","forwarded":true,"msgtype":"text","channel":"wkAJ2GCAAA","recipients":1,"customers":["wmHdKzDAAA"],"window_closes":"2026-11-24T10:00:00Z","replies_left":4}` + "\n")

@@ -4,25 +4,34 @@ import (
 	"bytes"
 	"regexp"
 	"slices"
+	"sync/atomic"
 )
 
 // Redactor takes secrets out of text: the values of names that hold secrets in queries, headers and JSON,
 // and secrets that it was told of, wherever they stand.
 type Redactor struct {
-	known [][]byte
+	known atomic.Pointer[[][]byte]
 }
 
 // NewRedactor knows secrets beforehand: those of the configuration. One of fewer than six bytes is left
 // alone: it would black out the words of the log.
 func NewRedactor(secrets ...string) *Redactor {
 	r := &Redactor{}
+	r.known.Store(&[][]byte{})
+	r.Know(secrets...)
+	return r
+}
+
+// Know adds secrets, of a configuration that replaces another one. Those before stay known.
+func (r *Redactor) Know(secrets ...string) {
+	known := slices.Clone(*r.known.Load())
 	for _, s := range secrets {
-		if len(s) >= 6 {
-			r.known = append(r.known, []byte(s))
+		if len(s) >= 6 && !slices.ContainsFunc(known, func(k []byte) bool { return string(k) == s }) {
+			known = append(known, []byte(s))
 		}
 	}
-	slices.SortFunc(r.known, func(a, b []byte) int { return len(b) - len(a) }) // one may hold another
-	return r
+	slices.SortFunc(known, func(a, b []byte) int { return len(b) - len(a) }) // one may hold another
+	r.known.Store(&known)
 }
 
 // blot stands where a secret was.
@@ -87,7 +96,7 @@ func endsInSecret(name []byte) bool {
 
 // Redact returns the text without secrets, the text itself if it has none.
 func (r *Redactor) Redact(text []byte) []byte {
-	for _, s := range r.known {
+	for _, s := range *r.known.Load() {
 		if bytes.Contains(text, s) {
 			text = bytes.ReplaceAll(text, s, blot)
 		}

@@ -72,7 +72,9 @@ func (s *Store) LearnCodes(ctx context.Context, codes []LearntCode) error {
 	if err := s.learn(ctx, codes); err != nil {
 		return s.keepForLater(nil, codes, err)
 	}
-	s.recent.note(s.Now(), nil, codes)
+	if s.Journal != nil {
+		s.recent.note(s.Now(), nil, codes)
+	}
 	return nil
 }
 

@@ -199,7 +199,9 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 		}
 		return t, nil
 	}
-	s.recent.note(now, latest, nil)
+	if s.Journal != nil {
+		s.recent.note(now, latest, nil)
+	}
 	return t, nil
 }
 

@@ -27,6 +27,7 @@ type logs struct {
 	access    *zap.Logger // one record a request, to standard output
 	decisions *zap.Logger // one record a judged call that goes on
 	refusals  *zap.Logger // one record a judged call that does not: it waits a little for room
+	redactor  *record.Redactor
 	sinks     []*record.Sink
 	files     []io.Closer
 }
@@ -43,8 +44,8 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 	if c.Log.Format == "console" {
 		encoder = zapcore.NewConsoleEncoder(e)
 	}
-	l := &logs{}
 	redactor := record.NewRedactor(c.Secrets()...)
+	l := &logs{redactor: redactor}
 	errs := redactor.Redacting(std.err)
 	own := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(errs)), level)
 	l.own = zap.New(zapcore.NewSamplerWithOptions(own, time.Second, 20, 1000))

@@ -37,6 +37,7 @@ func (g *gateway) use(s settings) error {
 	if err != nil {
 		return err
 	}
+	g.logs.redactor.Know(s.config.Secrets()...)
 	g.handler.Use(&proxy.Settings{
 		Config: s.config, Accounts: s.book, Engine: s.engine, Receivers: receivers, Clients: proxy.NewClients(s.config.Clients),
 	})
@@ -135,9 +136,13 @@ func unchanged(now, before os.FileInfo) bool {
 	return before != nil && os.SameFile(now, before) && now.ModTime().Equal(before.ModTime()) && now.Size() == before.Size()
 }
 
-// isNew tells whether a file's content is neither in force nor known to be of no use.
+// isNew tells whether a file's content is neither in force nor known to be of no use. A file that is again
+// as what is in force mends a broken one.
 func (g *gateway) isNew(hash string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if hash == g.inUse.hash {
+		g.failed = ""
+	}
 	return hash != g.inUse.hash && hash != g.failed
 }

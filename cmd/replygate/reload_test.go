@@ -146,6 +146,16 @@ func TestReloadByTheFile(t *testing.T) {
 	}
 	f.writes(passDetails)
 	passes(true, "deleted and made again")
+	stale := func(want bool) {
+		t.Helper()
+		f.await(fmt.Sprintf("config_stale to be %v", want), func() bool {
+			return strings.Contains(string(f.adminCall("GET", "/readyz", "").body), fmt.Sprintf(`"config_stale":%v`, want))
+		})
+	}
+	f.writes("accounts: 7\n")
+	stale(true)
+	f.writes(passDetails) // as it was
+	stale(false)
 	dir := t.TempDir() // as a ConfigMap: a link to a link that is swapped
 	for i, text := range []string{f.base, f.base + passDetails} {
 		sub := filepath.Join(dir, fmt.Sprint("data", i))
