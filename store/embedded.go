@@ -94,8 +94,8 @@ func (e *Embedded) drive() {
 		}
 		began := time.Now()
 		e.Tick()
-		_ = e.journal.Sync() // the next one says so too
 		wait = max(tickEvery, 50*time.Since(began))
+		_ = e.journal.Sync() // the next one says so too
 		if e.now().Sub(saved) >= snapshotEvery {
 			saved = e.now()
 			_ = e.Save() // tried again in a minute; a stop reports its own failure
