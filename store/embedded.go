@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -28,8 +29,8 @@ type Embedded struct {
 	journal  *Journal
 	now      func() time.Time
 
-	mu   sync.Mutex // one tick or snapshot at a time
-	last time.Time
+	mu   sync.Mutex   // one tick or snapshot at a time
+	last atomic.Int64 // the store's own time, unix ms: times to live count from it
 
 	keeping sync.Mutex // the journal's last word on a key is the newest
 
@@ -45,10 +46,11 @@ const (
 // openEmbedded restores the state. intact tells that the journal holds everything since the snapshot.
 func openEmbedded(c config.Redis, j *Journal, intact bool, now func() time.Time) (*Embedded, error) {
 	e := &Embedded{
-		mini: miniredis.NewMiniRedis(), snapshot: c.Snapshot, prefix: c.Prefix, journal: j, now: now, last: now(),
+		mini: miniredis.NewMiniRedis(), snapshot: c.Snapshot, prefix: c.Prefix, journal: j, now: now,
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
-	e.mini.SetTime(e.last)
+	e.last.Store(now().UnixMilli())
+	e.mini.SetTime(e.clock())
 	if err := e.restore(intact); err != nil {
 		return nil, err
 	}
@@ -107,13 +109,16 @@ func (e *Embedded) drive() {
 func (e *Embedded) Tick() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := e.now()
-	if elapsed := now.Sub(e.last); elapsed > 0 {
+	now := time.UnixMilli(e.now().UnixMilli()) // whole milliseconds: parts of them would add up
+	if elapsed := now.Sub(e.clock()); elapsed > 0 {
 		e.mini.SetTime(now)
 		e.mini.FastForward(elapsed)
-		e.last = now
+		e.last.Store(now.UnixMilli())
 	}
 }
+
+// clock is the store's own time.
+func (e *Embedded) clock() time.Time { return time.UnixMilli(e.last.Load()) }
 
 // Close writes a last snapshot and ends the store.
 func (e *Embedded) Close() error {
@@ -178,7 +183,7 @@ func (e *Embedded) read(key string) (k savedKey, there bool) {
 		return k, false
 	}
 	if ttl := e.mini.TTL(key); ttl > 0 {
-		k.Expires = e.now().Add(ttl).UnixMilli() // late by a tick at most: expiry only frees memory
+		k.Expires = e.clock().Add(ttl).UnixMilli()
 	}
 	return k, true
 }
@@ -314,7 +319,7 @@ func (e *Embedded) restore(intact bool) error {
 
 func (e *Embedded) restoreKey(k savedKey) {
 	e.mini.Del(k.Key)
-	left := time.UnixMilli(k.Expires).Sub(e.last)
+	left := time.UnixMilli(k.Expires).Sub(e.clock())
 	if k.Expires != 0 && left <= 0 {
 		return
 	}

@@ -287,3 +287,18 @@ func TestAwayAtStart(t *testing.T) {
 		}
 	}
 }
+
+// However often the store's clock moves, by whatever parts of a millisecond, no key ends before its time.
+func TestTicksDoNotAddUp(t *testing.T) {
+	clock := wecomtest.NewClock()
+	clock.Set(time.Now())
+	s := storetest.Open(t, storetest.Embedded(t), clock.Now)
+	s.Set(t.Context(), "rg:x", "1", time.Hour)
+	for range 10_000 {
+		clock.Advance(1_100_999 * time.Nanosecond)
+		s.Embedded.Tick()
+	}
+	if ttl := s.PTTL(t.Context(), "rg:x").Val(); ttl < time.Hour-12*time.Second {
+		t.Errorf("after 11 s %s are left", ttl)
+	}
+}
