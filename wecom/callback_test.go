@@ -164,9 +164,9 @@ func TestReadCallback(t *testing.T) {
 		`<xml><ToUserName>ww1</ToUserName><CreateTime>1348831860</CreateTime><MsgType>event</MsgType><Event>kf_msg_or_event</Event><Token>ENC</Token><OpenKfId>wk1</OpenKfId></xml>`: {
 			Kind: "kf_msg_or_event", Corp: "ww1", At: at},
 		`<xml><ToUserName><![CDATA[ww1]]></ToUserName><FromUserName>sys</FromUserName><CreateTime>1348831860</CreateTime><MsgType>event</MsgType><Event>change_external_contact</Event><ChangeType>add_external_contact</ChangeType><UserID>zhang</UserID><ExternalUserID>wmA</ExternalUserID><WelcomeCode>W1</WelcomeCode></xml>`: {
-			Kind: "change_external_contact.add_external_contact", Corp: "ww1", Customer: "wmA", Member: "zhang", WelcomeCode: "W1", At: at},
+			Kind: "change_external_contact.add_external_contact", Corp: "ww1", Customer: "wmA", WelcomeCode: "W1", At: at},
 		`<xml><SuiteId>ww4</SuiteId><AuthCorpId>ww2</AuthCorpId><InfoType>customer_acquisition</InfoType><TimeStamp>1348831860</TimeStamp><ChangeType>customer_start_chat</ChangeType><UserID>zhang</UserID><ExternalUserID>wmB</ExternalUserID></xml>`: {
-			Kind: "customer_acquisition.customer_start_chat", Corp: "ww2", Customer: "wmB", Member: "zhang", At: at, ThirdParty: true},
+			Kind: "customer_acquisition.customer_start_chat", Corp: "ww2", Customer: "wmB", At: at, ThirdParty: true},
 		`<xml><SuiteId>ww4</SuiteId><InfoType>suite_ticket</InfoType><TimeStamp>1348831860</TimeStamp><SuiteTicket>T</SuiteTicket></xml>`: {
 			Kind: "suite_ticket", At: at, ThirdParty: true},
 		`<xml><ToUserName>ww1</ToUserName><FromUserName>zhang</FromUserName><CreateTime>1348831860</CreateTime><MsgType>text</MsgType><Content>a &lt; b</Content></xml>`: {

@@ -109,7 +109,7 @@ func (s *Store) Keep(ctx context.Context, log *zap.Logger) {
 			facts, codes := s.recent.all(s.Now())
 			if err := s.write(ctx, facts, codes); err == nil {
 				rewrite = false
-				log.Info("redis has another master: the last minute's facts were written again", zap.Int("messages", len(facts)), zap.Int("codes", len(codes)))
+				log.Info("redis is back, or has another master: the last minute's facts were written again", zap.Int("messages", len(facts)), zap.Int("codes", len(codes)))
 			}
 		}
 		if s.Journal == nil || s.Journal.Empty() {
@@ -123,6 +123,27 @@ func (s *Store) Keep(ctx context.Context, log *zap.Logger) {
 			log.Debug("the journal waits", zap.Error(err))
 		}
 	}
+}
+
+// CheckJournal tells whether the journal, if there is one, holds nothing but facts: another kind would never
+// get to Redis, and leave everything in doubt.
+func (s *Store) CheckJournal() error {
+	if s.Journal == nil {
+		return nil
+	}
+	for at := s.Journal.Start(); at < s.Journal.End(); {
+		records, next, err := s.Journal.Read(at)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if err := readRecord(r, map[Key]int64{}, &[]LearntCode{}); err != nil {
+				return err
+			}
+		}
+		at = next
+	}
+	return nil
 }
 
 // drain writes the journal's facts to Redis and forgets them.

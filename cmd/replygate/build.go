@@ -109,6 +109,9 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		kept.Journal = g.store.Journal
 	}
 	g.windows = window.NewStore(g.store.UniversalClient, kept)
+	if err := g.windows.CheckJournal(); err != nil {
+		return nil, fmt.Errorf("journal.path: %w", err)
+	}
 	if _, err := g.windows.Since(ctx, ""); err != nil {
 		g.log.Warn("records begin once redis is back", zap.Error(err))
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"net"
 	"strings"
 	"syscall"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"replygate/config"
+	"replygate/store"
 	"replygate/store/storetest"
 )
 
@@ -93,5 +96,28 @@ func TestFrozenRedisKeepsNobodyWaiting(t *testing.T) {
 	}
 	if n := strings.Count(r.log(), `"msg":"redis is away"`); n > 1 {
 		t.Errorf("said %d times", n)
+	}
+}
+
+// A journal that was written for another kind of store ends the start: nothing in it would ever be used.
+func TestJournalOfAnotherMode(t *testing.T) {
+	server := storetest.Start(t)
+	embedded := storetest.Embedded(t)
+	journal := storetest.Journal(t, embedded)
+	j, _, _, err := store.OpenJournal(journal.Path, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(j.Append([]byte(`K{"key":"rg:x","string":"1"}`)), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	c := config.Default()
+	c.Listen, c.Redis, c.Journal = config.Listen{API: "127.0.0.1:0", Admin: "127.0.0.1:0"}, server.Config(), journal
+	set, err := compile("test", &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := build(t.Context(), set, time.Now, streams{out: io.Discard, err: io.Discard}); err == nil || !strings.Contains(err.Error(), "written with redis.mode embedded") {
+		t.Errorf("the start: %v", err)
 	}
 }
