@@ -16,7 +16,7 @@ import (
 var ErrAway = errors.New("redis is away: not asked")
 
 const (
-	breakAfter = 3                      // failures in a row
+	breakAfter = 10                     // failures in a row
 	breakFor   = 500 * time.Millisecond // then one command tries again
 )
 
