@@ -55,7 +55,8 @@ func readRecord(r []byte, facts map[Key]int64, codes *[]LearntCode) error {
 	return errors.New("window: the journal holds a record of another kind: it was written with redis.mode embedded; start once in that mode, or move it away")
 }
 
-// keepForLater keeps facts that Redis did not take. It returns once they are on the disk.
+// keepForLater keeps facts that Redis did not take. It returns once they are on the disk, and no other gateway
+// refuses for want of them.
 func (s *Store) keepForLater(facts map[Key]int64, codes []LearntCode, because error) error {
 	if s.Journal == nil {
 		return because
@@ -70,13 +71,14 @@ func (s *Store) keepForLater(facts map[Key]int64, codes []LearntCode, because er
 	case s.kick <- struct{}{}:
 	default: // Keep looks anyway
 	}
+	s.awaitSilence()
 	return nil
 }
 
-// inDoubt tells whether Redis may lack facts that are acknowledged: they are in this gateway's journal, or
-// Redis was away so lately that other gateways may not have written theirs yet.
+// inDoubt tells whether Redis may lack facts that are acknowledged: they are in the journal of this gateway, or
+// perhaps of another one, or a failover may have lost them.
 func (s *Store) inDoubt() bool {
-	return s.Journal != nil && !s.Journal.Empty() || s.Doubtful != nil && s.Doubtful()
+	return s.Journal != nil && (!s.Journal.Empty() || s.peers.doubtful()) || s.Doubtful != nil && s.Doubtful()
 }
 
 // doubted is an answer that a missing fact could turn: what would be refused is not known.

@@ -26,6 +26,7 @@ type Settings struct {
 	Now     func() time.Time
 
 	Journal  *store.Journal  // for what Redis does not take; nil where the store keeps one itself
+	Gateway  string          // names this gateway among those on the same Redis, with Journal
 	Doubtful func() bool     // Redis was away within the last seconds; nil: never
 	Renewed  <-chan struct{} // Redis has another master, or is back
 }
@@ -36,6 +37,7 @@ type Store struct {
 	Settings
 	memory *memory
 	recent recentFacts
+	peers  peers
 	kick   chan struct{} // the journal has something
 	gap    atomic.Bool   // facts were lost and rg:since does not say so yet
 }

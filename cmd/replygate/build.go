@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,7 +108,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		Doubtful: g.store.Doubtful, Renewed: g.store.Renewed(),
 	}
 	if g.store.Embedded == nil {
-		kept.Journal = g.store.Journal
+		kept.Journal, kept.Gateway = g.store.Journal, nameOf(c.Journal.Path)
 	}
 	g.windows = window.NewStore(g.store.UniversalClient, kept)
 	if err := g.windows.CheckJournal(); err != nil {
@@ -148,6 +150,16 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		return nil, fmt.Errorf("listen.admin: %w", err)
 	}
 	return g, nil
+}
+
+// nameOf names a gateway by its machine and its journal: one that starts again on them is the same.
+func nameOf(journal string) string {
+	host, _ := os.Hostname() // without one the path alone must do
+	path, err := filepath.Abs(journal)
+	if err != nil {
+		path = journal
+	}
+	return hashOf([]byte(host + "\x00" + path))
 }
 
 // registerGauges adds what is read when asked.
@@ -213,6 +225,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.done.Go(func() { failed <- g.admin.Serve(g.control) })
 	keeping, stopKeeping := context.WithCancel(context.Background())
 	g.done.Go(func() { g.windows.Keep(keeping, g.log) })
+	g.done.Go(func() { g.windows.Beat(keeping) })
 	g.done.Go(func() { g.watchFile(keeping) })
 	g.log.Info("serving", zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
 		zap.String("upstream", g.config.Upstream.URL), zap.Int("accounts", len(g.book.All())))

@@ -294,6 +294,40 @@ func TestFaultsOfRedis(t *testing.T) {
 	}
 }
 
+// A gateway that alone cannot reach Redis keeps what it acknowledges in its journal. It cannot tell the others,
+// but they doubt what they would refuse until it is back.
+func TestOneGatewayCutOff(t *testing.T) {
+	server := storetest.Start(t)
+	wire := storetest.NewWire(t, server.Addr())
+	own := faulty(t, server.Config())
+	apart := own
+	apart.Addrs = []string{wire.Addr().String()}
+	r := newRig(t, own, nil)
+	cutOff := r.start(apart, nil)
+	r.token = r.fetchToken(cutOff)
+	r.await("the gateways to know each other", func() bool {
+		return r.gateway.store.HLen(t.Context(), "rg:gateways").Val() == 2
+	})
+	r.reply("wmStranger", "refuse", "window_closed")
+
+	r.platform.CustomerWrites(corpID, channel, "wmCutOff", "hello")
+	wire.Cut()
+	wire.Reset()
+	if a := r.callAt(cutOff, "POST", "/cgi-bin/kf/sync_msg", `{"open_kfid":"`+channel+`"}`); a.Errcode != 0 || cutOff.store.Journal.Empty() {
+		t.Fatalf("the page did not go into the journal: %s", a.body)
+	}
+	r.reply("wmCutOff", "unsure", "store_unavailable")
+	time.Sleep(lasts) // it stays so
+	r.reply("wmCutOff", "unsure", "store_unavailable")
+
+	wire.Heal()
+	r.await("the journal to be in Redis", cutOff.store.Journal.Empty)
+	r.reply("wmCutOff", "pass", "window_open")
+	r.await("doubt to end", func() bool {
+		return r.call("POST", "/cgi-bin/kf/send_msg", replyTo("wmStranger")).Header.Get("Replygate-Reason") == "window_closed"
+	})
+}
+
 // A failover, planned or not, loses nothing: what the new master did not get is written again.
 func TestFailover(t *testing.T) {
 	for _, planned := range []bool{true, false} {
