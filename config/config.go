@@ -19,6 +19,7 @@ type Config struct {
 	Journal         Journal    `yaml:"journal"`
 	Window          Window     `yaml:"window"`
 	Accounts        []Account  `yaml:"accounts"`
+	AccountsFile    string     `yaml:"accounts_file"` // more accounts: YAML, or CSV if its name ends in .csv
 	Callbacks       []Callback `yaml:"callbacks"`
 	UnknownToken    string     `yaml:"unknown_token"`
 	UnlistedAccount string     `yaml:"unlisted_account"`
@@ -58,6 +59,7 @@ type Upstream struct {
 	URL     string        `yaml:"url"` // scheme://host[:port]
 	Timeout time.Duration `yaml:"timeout"`
 	CAFile  string        `yaml:"ca_file"`
+	Proxy   Secret        `yaml:"proxy"` // http://[user:password@]host:port of an egress proxy; "": none
 }
 
 // Redis modes.
@@ -136,6 +138,21 @@ const (
 	Busy           = "busy"
 )
 
+// What policy.mode and the mode of a rule may say.
+const (
+	Enforce = "enforce"
+	Shadow  = "shadow" // judged and counted, not obeyed
+)
+
+// What partial of a rule may say, besides Refuse.
+const Trim = "trim" // the call goes on with those who may be reached
+
+// What log.ids may say.
+const (
+	Plain  = "plain"
+	Hashed = "hashed"
+)
+
 // What policy.language may say.
 const (
 	English = "en"
@@ -146,6 +163,7 @@ const (
 type Policy struct {
 	Rulesets  []DatedRuleSet `yaml:"ruleset[]"` // in place of Ruleset, to change over on a date
 	Ruleset   string         `yaml:"ruleset"`
+	Mode      string         `yaml:"mode"`
 	OnUnsure  string         `yaml:"on_unsure"`
 	ColdStart string         `yaml:"cold_start"`
 	Language  string         `yaml:"language"` // of refusals
@@ -183,8 +201,11 @@ type Rule struct {
 	Match   Match     `yaml:"match"`
 	From    time.Time `yaml:"from"`
 	Until   time.Time `yaml:"until"`
+	When    Word      `yaml:"when"`    // an expression over account, call and window
 	Percent *int      `yaml:"percent"` // of customers; nil: all
 	Action  Word      `yaml:"action"`
+	Partial Word      `yaml:"partial"` // of a reply with several recipients: refuse or trim
+	Mode    Word      `yaml:"mode"`    // enforce or shadow
 	Refusal *Refusal  `yaml:"refusal"`
 	At      Position  `yaml:"-"`
 }
@@ -219,6 +240,8 @@ type Log struct {
 	Level     string `yaml:"level"`
 	Format    string `yaml:"format"`
 	Decisions string `yaml:"decisions"` // stdout, or a file
+	IDs       string `yaml:"ids"`       // of customers in decision records: plain or hashed
+	IDsKey    Secret `yaml:"ids_key"`   // that they are hashed with
 }
 
 // Shutdown is how the gateway stops.
@@ -237,9 +260,9 @@ func Default() Config {
 		Window:          Window{Length: 48 * time.Hour, Replies: 5},
 		UnknownToken:    Reauthenticate,
 		UnlistedAccount: Refuse,
-		Policy:          Policy{Ruleset: "reply-only-2024", OnUnsure: Busy, ColdStart: Pass, Language: English},
+		Policy:          Policy{Ruleset: "reply-only-2024", Mode: Enforce, OnUnsure: Busy, ColdStart: Pass, Language: English},
 		Limits:          Limits{JudgedBody: 1 << 20, StreamedBody: 128 << 20, ReadAnswer: 64 << 20},
-		Log:             Log{Level: "info", Format: "json", Decisions: "stdout"},
+		Log:             Log{Level: "info", Format: "json", Decisions: "stdout", IDs: Plain},
 		Shutdown:        Shutdown{LameDuck: 2 * time.Second, Grace: 8 * time.Second},
 	}
 }

@@ -51,6 +51,7 @@ func Parse(file string, data []byte) (*Config, error) {
 	}
 	d.walk(root, reflect.ValueOf(&c).Elem(), "")
 	d.layer(&c)
+	d.moreAccounts(&c)
 	validate(&c, d)
 	c.where = d.where
 	if err := d.mistakes.Err(); err != nil {
@@ -76,6 +77,7 @@ type decoder struct {
 	scalars  map[string]Word     // the file's scalars outside lists, by dotted key
 	where    map[string]Position // where each key stands
 	nodes    int
+	other    string // the file that is read, if it is not that of the configuration
 }
 
 func (d *decoder) wrong(at Position, what, remedy string) {
@@ -93,7 +95,7 @@ func (d *decoder) document(data []byte) (*yaml.Node, bool) {
 		return &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}, true
 	}
 	if err != nil {
-		msg, at := err.Error(), Position{Line: 1, Col: 1}
+		msg, at := err.Error(), Position{Line: 1, Col: 1, File: d.other}
 		if m := yamlLine.FindStringSubmatch(msg); m != nil {
 			at.Line, _ = strconv.Atoi(m[1])
 			msg = strings.TrimPrefix(msg, m[0])
@@ -102,12 +104,14 @@ func (d *decoder) document(data []byte) (*yaml.Node, bool) {
 		return nil, false
 	}
 	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
-		d.wrong(position(&second), "a second document", "keep one; remove the line ---")
+		d.wrong(d.position(&second), "a second document", "keep one; remove the line ---")
 	}
 	return doc.Content[0], true
 }
 
-func position(n *yaml.Node) Position { return Position{Line: n.Line, Col: n.Column} }
+func (d *decoder) position(n *yaml.Node) Position {
+	return Position{Line: n.Line, Col: n.Column, File: d.other}
+}
 
 // walk decodes node into v. Scalars outside lists are only noted: the environment may overrule them.
 func (d *decoder) walk(node *yaml.Node, v reflect.Value, path string) {
@@ -117,7 +121,7 @@ func (d *decoder) walk(node *yaml.Node, v reflect.Value, path string) {
 	if node.Kind == yaml.AliasNode {
 		node = node.Alias
 	}
-	at := position(node)
+	at := d.position(node)
 	switch {
 	case v.Type() == reflect.TypeFor[Word](), isScalar(v.Type()):
 		text, ok := d.text(node, path)
@@ -155,7 +159,7 @@ func isScalar(t reflect.Type) bool {
 }
 
 func (d *decoder) list(node *yaml.Node, v reflect.Value, path string) {
-	at := position(node)
+	at := d.position(node)
 	if node.Kind != yaml.SequenceNode {
 		d.wrong(at, path+" must be a list", "write [a, b], or one a line behind a dash")
 		return
@@ -167,13 +171,13 @@ func (d *decoder) list(node *yaml.Node, v reflect.Value, path string) {
 	v.Set(reflect.MakeSlice(v.Type(), len(node.Content), len(node.Content)))
 	for i, item := range node.Content {
 		itemPath := fmt.Sprintf("%s[%d]", path, i)
-		d.where[itemPath] = position(item)
+		d.where[itemPath] = d.position(item)
 		d.walk(item, v.Index(i), itemPath)
 	}
 }
 
 func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
-	at := position(node)
+	at := d.position(node)
 	if node.Kind == yaml.ScalarNode && node.Tag == "!!null" {
 		return // "key:" with nothing behind it: all defaults
 	}
@@ -188,19 +192,19 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 	seen := map[string]Position{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
-		name, at := key.Value, position(key)
+		name, at := key.Value, d.position(key)
 		if first, twice := seen[name]; twice {
 			d.wrong(at, fmt.Sprintf("%s stands twice", join(path, name)), fmt.Sprintf("it is already in line %d; keep one", first.Line))
 			continue
 		}
 		seen[name] = at
 		if index, ok := fields[name+"[]"]; ok && value.Kind == yaml.SequenceNode { // the key's other form
-			d.where[join(path, name)] = position(value)
+			d.where[join(path, name)] = d.position(value)
 			d.walk(value, v.Field(index), join(path, name))
 			continue
 		}
 		if index, ok := fields[name]; ok {
-			d.where[join(path, name)] = position(value)
+			d.where[join(path, name)] = d.position(value)
 			d.walk(value, v.Field(index), join(path, name))
 			continue
 		}
@@ -220,10 +224,10 @@ func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
-		d.wrong(position(node), fmt.Sprintf("%s_file: %v", path, err), "name a file that the gateway can read")
+		d.wrong(d.position(node), fmt.Sprintf("%s_file: %v", path, err), "name a file that the gateway can read")
 		return
 	}
-	secret := Word{Text: strings.TrimRight(string(data), "\r\n"), At: position(node)}
+	secret := Word{Text: strings.TrimRight(string(data), "\r\n"), At: d.position(node)}
 	d.where[path] = secret.At
 	if strings.Contains(path, "[") {
 		d.set(v, secret)
@@ -237,11 +241,11 @@ var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
 // text returns the scalar of a node with ${NAME} replaced from the environment.
 func (d *decoder) text(node *yaml.Node, path string) (string, bool) {
 	if node.Kind != yaml.ScalarNode {
-		d.wrong(position(node), path+" must be a single value", "write it behind the colon")
+		d.wrong(d.position(node), path+" must be a single value", "write it behind the colon")
 		return "", false
 	}
 	if node.Tag == "!!null" {
-		d.wrong(position(node), path+" has no value", "write one behind the colon, or leave the key out for its default")
+		d.wrong(d.position(node), path+" has no value", "write one behind the colon, or leave the key out for its default")
 		return "", false
 	}
 	whole := true
@@ -249,7 +253,7 @@ func (d *decoder) text(node *yaml.Node, path string) (string, bool) {
 		name := ref[2 : len(ref)-1]
 		value, set := os.LookupEnv(name)
 		if !set {
-			d.wrong(position(node), "the environment has no "+name, "set it where the gateway is started")
+			d.wrong(d.position(node), "the environment has no "+name, "set it where the gateway is started")
 			whole = false
 		}
 		return value

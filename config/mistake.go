@@ -10,6 +10,7 @@ import (
 // Position is where something stands in the file. The zero Position stands for the file as a whole.
 type Position struct {
 	Line, Col int
+	File      string // if it is another one: accounts_file
 	Env       string // the environment variable that said it instead
 }
 
@@ -23,7 +24,7 @@ type Mistake struct {
 
 // Error reads FILE:LINE:COL: what is wrong: the remedy.
 func (m Mistake) Error() string {
-	where := fmt.Sprintf("%s:%d:%d", m.File, max(m.At.Line, 1), max(m.At.Col, 1))
+	where := fmt.Sprintf("%s:%d:%d", cmp.Or(m.At.File, m.File), max(m.At.Line, 1), max(m.At.Col, 1))
 	if m.At.Env != "" {
 		where = "environment " + m.At.Env
 	}
@@ -56,7 +57,7 @@ func (ms Mistakes) Err() error {
 		return nil
 	}
 	slices.SortStableFunc(ms, func(a, b Mistake) int {
-		return cmp.Or(cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Col, b.At.Col), cmp.Compare(a.At.Env, b.At.Env))
+		return cmp.Or(cmp.Compare(a.At.File, b.At.File), cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Col, b.At.Col), cmp.Compare(a.At.Env, b.At.Env))
 	})
 	return ms
 }

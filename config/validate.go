@@ -30,6 +30,7 @@ func validate(c *Config, d *decoder) {
 		v.wrong("journal.path", "journal.path is empty", "name a file: without it an outage of Redis loses customers' messages")
 	}
 	v.oneOf("unlisted_account", c.UnlistedAccount, Refuse, Pass)
+	v.oneOf("policy.mode", c.Policy.Mode, Enforce, Shadow)
 	v.oneOf("policy.on_unsure", c.Policy.OnUnsure, Busy, Pass)
 	v.oneOf("policy.cold_start", c.Policy.ColdStart, Pass, Refuse)
 	v.clients(c)
@@ -38,6 +39,10 @@ func validate(c *Config, d *decoder) {
 	v.limits(c)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "json", "console")
+	v.oneOf("log.ids", c.Log.IDs, Plain, Hashed)
+	if c.Log.IDs == Hashed && len(c.Log.IDsKey) < 16 {
+		v.wrong("log.ids", "log.ids is hashed without a key", "give log.ids_key, or a file as log.ids_key_file, at least 16 characters: without a key ids can be guessed back")
+	}
 	if c.Shutdown.Grace < c.Shutdown.LameDuck {
 		v.wrong("shutdown.grace", "shutdown.grace is shorter than shutdown.lame_duck", "grace counts from the signal: make it the longer one, like 8s")
 	}
@@ -128,6 +133,9 @@ func (v validator) upstream(c *Config) {
 		v.wrong("upstream.url", "upstream.url has more than a host", "leave out path, query and user: the paths of the API stand at its root")
 	}
 	v.certificates("upstream.ca_file", c.Upstream.CAFile)
+	if p, err := url.Parse(c.Upstream.Proxy.Reveal()); c.Upstream.Proxy != "" && (err != nil || p.Scheme != "http" || p.Port() == "" || p.Path != "" && p.Path != "/") {
+		v.wrong("upstream.proxy", "upstream.proxy is not the URL of a proxy", "write http:// with host and port, and user:password@ before the host if it asks for them")
+	}
 	v.atLeast("upstream.timeout", c.Upstream.Timeout, 100*time.Millisecond)
 }
 
@@ -182,7 +190,8 @@ var corpPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 func (v validator) accounts(c *Config) {
 	if len(c.Accounts) == 0 {
-		if _, there := v.d.where["accounts"]; !there {
+		_, there := v.d.where["accounts"]
+		if !there && c.AccountsFile == "" {
 			v.d.wrong(Position{}, "accounts is missing", "list your companies: accounts: [{corp_id: ww…}]")
 		}
 		return
@@ -199,11 +208,19 @@ func (v validator) accounts(c *Config) {
 			v.wrong(path+".corp_id", fmt.Sprintf("%q is not a corp id", a.CorpID), "it is letters and digits, ww… or wx…")
 		}
 		if at, twice := first[a.CorpID]; twice {
-			v.wrong(path+".corp_id", fmt.Sprintf("corp_id %s stands twice", a.CorpID), fmt.Sprintf("it is already in line %d; keep one", at.Line))
+			v.wrong(path+".corp_id", fmt.Sprintf("corp_id %s stands twice", a.CorpID), fmt.Sprintf("it is already in line %d%s; keep one", at.Line, of(at.File)))
 		}
 		first[a.CorpID] = v.d.where[path+".corp_id"]
 		v.account(a, path)
 	}
+}
+
+// of names another file, where something stands in one.
+func of(file string) string {
+	if file == "" {
+		return ""
+	}
+	return " of " + file
 }
 
 func (v validator) account(a *Account, path string) {

@@ -49,7 +49,10 @@ func NewUpstream(c config.Upstream) (*Upstream, error) {
 		port = map[string]string{"http": "80", "https": "443"}[parsed.Scheme]
 	}
 	u := &Upstream{host: parsed.Host, timeout: c.Timeout, open: map[*countingConn]struct{}{}}
-	dialer := &net.Dialer{Timeout: min(c.Timeout, 10*time.Second), KeepAlive: 30 * time.Second}
+	connect, err := newDial(c.Proxy, min(c.Timeout, 10*time.Second))
+	if err != nil {
+		return nil, err
+	}
 	client := &fasthttp.HostClient{
 		Addr:                net.JoinHostPort(parsed.Hostname(), port),
 		IsTLS:               parsed.Scheme == "https",
@@ -60,7 +63,7 @@ func NewUpstream(c config.Upstream) (*Upstream, error) {
 		DialTimeout: func(addr string, timeout time.Duration) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)
 			defer cancel()
-			c, err := dialer.DialContext(ctx, "tcp", addr)
+			c, err := connect(ctx, addr)
 			if err != nil {
 				return nil, err
 			}

@@ -1,0 +1,158 @@
+package config
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// moreAccounts adds the accounts of accounts_file to those of the configuration.
+func (d *decoder) moreAccounts(c *Config) {
+	if c.AccountsFile == "" {
+		return
+	}
+	data, err := Read(c.AccountsFile)
+	if err != nil {
+		d.wrong(d.where["accounts_file"], "accounts_file: "+err.Error(), "name a YAML or CSV file that the gateway can read")
+		return
+	}
+	d.other = c.AccountsFile
+	defer func() { d.other = "" }()
+	first := len(c.Accounts)
+	if strings.HasSuffix(strings.ToLower(c.AccountsFile), ".csv") {
+		c.Accounts = append(c.Accounts, d.csvAccounts(data, first)...)
+		return
+	}
+	if root, ok := d.document(data); ok {
+		c.Accounts = append(c.Accounts, d.yamlAccounts(root, first)...)
+	}
+}
+
+// yamlAccounts reads a list of accounts, or one below the key accounts; first is the number of its first.
+func (d *decoder) yamlAccounts(root *yaml.Node, first int) []Account {
+	list := root
+	if root.Kind == yaml.MappingNode && len(root.Content) == 2 && root.Content[0].Value == "accounts" {
+		list = root.Content[1]
+	}
+	if list.Kind != yaml.SequenceNode {
+		d.wrong(d.position(root), "accounts_file must be a list of accounts", "write one a line behind a dash: - { corp_id: ww… }")
+		return nil
+	}
+	all := make([]Account, len(list.Content))
+	for i, item := range list.Content {
+		path := fmt.Sprintf("accounts[%d]", first+i)
+		d.where[path] = d.position(item)
+		d.walk(item, reflect.ValueOf(&all[i]).Elem(), path)
+	}
+	return all
+}
+
+// column is one column of a CSV of accounts.
+type column struct {
+	key string // where it stands in a configuration, below the account
+	of  func(*Account) any
+}
+
+// columns are those that a CSV of accounts may have, by their names.
+var columns = map[string]column{
+	"corp_id":        {"corp_id", func(a *Account) any { return &a.CorpID }},
+	"name":           {"name", func(a *Account) any { return &a.Name }},
+	"entity":         {"entity", func(a *Account) any { return &a.Entity }},
+	"expires_at":     {"subscription.expires_at", func(a *Account) any { return &a.subscription().ExpiresAt }},
+	"grace":          {"subscription.grace", func(a *Account) any { return &a.subscription().Grace }},
+	"contacts_free":  {"contacts.free", func(a *Account) any { return &a.contacts().Free }},
+	"contacts_total": {"contacts.total", func(a *Account) any { return &a.contacts().Total }},
+}
+
+func (a *Account) subscription() *Subscription {
+	if a.Subscription == nil {
+		a.Subscription = &Subscription{}
+	}
+	return a.Subscription
+}
+
+func (a *Account) contacts() *Contacts {
+	if a.Contacts == nil {
+		a.Contacts = &Contacts{}
+	}
+	return a.Contacts
+}
+
+// csvAccounts reads a CSV with a head line; an empty cell is as good as an absent key.
+func (d *decoder) csvAccounts(data []byte, first int) []Account {
+	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))) // spreadsheets begin a file so
+	r.FieldsPerRecord = -1
+	at := func(field int) Position {
+		line, col := r.FieldPos(field)
+		return Position{Line: line, Col: col, File: d.other}
+	}
+	var head []string
+	var all []Account
+	for {
+		row, err := r.Read()
+		var broken *csv.ParseError
+		switch {
+		case errors.Is(err, io.EOF):
+			if head == nil {
+				d.wrong(Position{File: d.other}, "accounts_file is empty", "begin it with a head line: corp_id,name,entity,expires_at")
+			}
+			return all
+		case errors.As(err, &broken):
+			d.wrong(Position{Line: broken.Line, Col: broken.Column, File: d.other}, "this is not CSV: "+broken.Err.Error(), "check the quotes in this line")
+			return all
+		case err != nil:
+			d.wrong(Position{File: d.other}, err.Error(), "")
+			return all
+		case head == nil:
+			if head = d.csvHead(row, at); head == nil {
+				return nil
+			}
+			continue
+		case len(row) != len(head):
+			d.wrong(at(0), fmt.Sprintf("a line of %d cells below a head of %d", len(row), len(head)), "give every line a cell for each column")
+			continue
+		}
+		a := Account{At: at(0)}
+		path := fmt.Sprintf("accounts[%d]", first+len(all))
+		d.where[path] = a.At
+		for i, cell := range row {
+			if cell = strings.TrimSpace(cell); cell == "" {
+				continue
+			}
+			c := columns[head[i]]
+			d.where[path+"."+c.key] = at(i)
+			d.set(reflect.ValueOf(c.of(&a)).Elem(), Word{Text: cell, At: at(i)})
+		}
+		all = append(all, a)
+	}
+}
+
+// csvHead reads the head line; nil if it cannot be understood.
+func (d *decoder) csvHead(row []string, at func(int) Position) []string {
+	known := []string{"corp_id", "name", "entity", "expires_at", "grace", "contacts_free", "contacts_total"}
+	head, good := make([]string, len(row)), true
+	for i, name := range row {
+		head[i] = strings.TrimSpace(name)
+		if _, ok := columns[head[i]]; !ok {
+			d.wrong(at(i), "unknown column "+strconv.Quote(head[i]), DidYouMean(head[i], known))
+			good = false
+		}
+		for j := range i {
+			if head[j] == head[i] {
+				d.wrong(at(i), "column "+head[i]+" stands twice", "keep one")
+				good = false
+			}
+		}
+	}
+	if !good {
+		return nil
+	}
+	return head
+}
