@@ -35,9 +35,10 @@ var may = map[string][]string{
 	"wecom/wecomtest": {"wecom"},
 	"account":         {"config"},
 	"policy":          {"config", "account", "wecom", "window"},
-	"proxy":           {"config", "account", "policy", "wecom", "window"},
+	"gate":            {"config", "account", "policy", "wecom", "window"},
+	"proxy":           {"config", "account", "gate", "policy", "wecom", "window"},
 	"admin":           {"config", "account", "wecom", "window"},
-	"cmd/replygate":   {"config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "proxy", "admin"},
+	"cmd/replygate":   {"config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "gate", "proxy", "admin"},
 	"bench":           {},
 }
 

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"replygate/account"
@@ -14,18 +15,23 @@ import (
 // Engine holds the rules in force and decides.
 type Engine struct {
 	phases    []phase // by the instant from which each applies; never empty
-	busy      bool    // answer unsure with -1, else let it pass
+	free      map[*wecom.Endpoint]bool
+	shadow    bool // policy.mode: nothing is obeyed
+	shadows   bool // some rule is in shadow
+	windows   bool // some rule's when speaks of windows
+	clients   bool // some rule asks what the caller is
+	busy      bool // answer unsure with -1, else let it pass
 	coldStart Verdict
 	length    time.Duration
 	chinese   bool // the language of refusals, else English
-	clients   bool // some rule asks what the caller is
 }
 
 // phase is what applies from an instant on: the operator's rules, then those of a rule set.
 type phase struct {
-	from  time.Time
-	rules []*Rule
-	opens map[string]bool // the kinds of messages that open a window
+	from   time.Time
+	rules  []*Rule
+	tables map[place]*table
+	opens  map[string]bool // the kinds of messages that open a window
 }
 
 // New compiles the policy of a configuration. The error holds every config.Mistake found; file is the
@@ -36,6 +42,7 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 		own.clients = append(own.clients, cl.Name)
 	}
 	e := &Engine{
+		shadow:    c.Policy.Mode == config.Shadow,
 		busy:      c.Policy.OnUnsure == config.Busy,
 		coldStart: Pass,
 		length:    c.Window.Length,
@@ -46,14 +53,30 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 	}
 	rules := own.rules(c.Policy.Rules)
 	for _, r := range rules {
-		e.clients = e.clients || len(r.clients) > 0
+		e.clients = e.clients || len(r.clients) > 0 || strings.Contains(r.when.source, "call.client")
+		e.shadows = e.shadows || r.Shadow
+		e.windows = e.windows || r.when.windows
 	}
 	e.phases = own.phases(c, rules)
-	return e, own.mistakes.Err()
+	if err := own.mistakes.Err(); err != nil {
+		return nil, err
+	}
+	endpoints := slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds())
+	for i := range e.phases {
+		e.phases[i].tabulate(endpoints)
+	}
+	e.free = map[*wecom.Endpoint]bool{}
+	for _, ep := range endpoints {
+		e.free[ep] = e.isFree(ep)
+	}
+	return e, nil
 }
 
 // phases compiles the rule sets of a configuration behind the operator's rules.
 func (c *compiler) phases(cfg *config.Config, rules []*Rule) []phase {
+	for i, r := range rules {
+		r.order = i
+	}
 	dated := cfg.Policy.Rulesets
 	if len(dated) == 0 {
 		dated = []config.DatedRuleSet{{Ruleset: config.Word{Text: cfg.Policy.Ruleset, At: cfg.Where("policy.ruleset")}}}
@@ -66,6 +89,9 @@ func (c *compiler) phases(cfg *config.Config, rules []*Rule) []phase {
 		}
 		if i > 0 && !d.From.After(dated[i-1].From) {
 			c.wrong(d.At, "the rule sets are not in the order of their from", "write the earlier one first, and a from behind each but the first")
+		}
+		for j, r := range set.rules {
+			r.order = len(rules) + j
 		}
 		all = append(all, phase{from: d.From, rules: slices.Concat(rules, set.rules), opens: set.opens})
 	}
@@ -87,6 +113,9 @@ func (p *Engine) Opens(kind string, now time.Time) bool { return p.at(now).opens
 
 // AsksClients tells whether some rule depends on what the caller is.
 func (p *Engine) AsksClients() bool { return p.clients }
+
+// Shadow tells that decisions are made and counted, but not obeyed.
+func (p *Engine) Shadow() bool { return p.shadow }
 
 // ruleSet is a rule set, compiled.
 type ruleSet struct {
@@ -114,83 +143,6 @@ func compileRuleSet(name string) (ruleSet, error) {
 	return set, c.mistakes.Err()
 }
 
-// Need is what a decision needs to know of a call besides who calls which endpoint.
-type Need uint8
-
-// The needs.
-const (
-	NeedNothing Need = iota // not judged: the call passes unread
-	NeedPath                // refused whatever the body says
-	NeedBody                // the body decides
-)
-
-// Need tells how much of a call of e must be read. It is the test for a judged call.
-func (p *Engine) Need(who Subject, e *wecom.Endpoint, now time.Time) Need {
-	need := p.need(who, e, e.Capability, now)
-	for _, c := range e.Also() {
-		if also := p.need(who, e, c, now); also != need {
-			return NeedBody
-		}
-	}
-	return need
-}
-
-func (p *Engine) need(who Subject, e *wecom.Endpoint, c wecom.Capability, now time.Time) Need {
-	first := NeedPath // no rule: refused
-	some := false     // rules that only the body keeps from being the first
-	for _, r := range p.at(now).rules {
-		if !r.matches(who, e, c, now) {
-			continue
-		}
-		if r.asksBody(e) {
-			some = true
-			continue
-		}
-		if !r.takes(Call{Who: who, Endpoint: e}) {
-			continue
-		}
-		first = needs[r.Action]
-		break
-	}
-	if some {
-		return NeedBody
-	}
-	return first
-}
-
-var needs = map[Action]Need{ActionPass: NeedNothing, ActionRefuse: NeedPath, ActionReply: NeedBody}
-
-// Call is a judged call with all that was read from it.
-type Call struct {
-	Who      Subject
-	Endpoint *wecom.Endpoint
-	Facts    wecom.Facts
-	At       time.Time
-}
-
-// Match returns the rule that decides a call, and for which of its capabilities. A call with two
-// capabilities must satisfy both: the stricter rule decides. nil means that no rule matches.
-func (p *Engine) Match(c Call) (*Rule, wecom.Capability) {
-	rule := p.match(c, c.Endpoint.Capability)
-	if c.Facts.Also == "" {
-		return rule, c.Endpoint.Capability
-	}
-	also := p.match(c, c.Facts.Also)
-	if also == nil || rule != nil && also.Action <= rule.Action {
-		return also, c.Facts.Also
-	}
-	return rule, c.Endpoint.Capability
-}
-
-func (p *Engine) match(c Call, capability wecom.Capability) *Rule {
-	for _, r := range p.at(c.At).rules {
-		if r.matches(c.Who, c.Endpoint, capability, c.At) && r.takes(c) {
-			return r
-		}
-	}
-	return nil
-}
-
 // Decision is what became of one judged call, with all that anyone needs to know about it. The zero
 // Decision refuses.
 type Decision struct {
@@ -203,6 +155,7 @@ type Decision struct {
 	Errmsg     string           // what, why, and what to do
 	Closes     time.Time        // when the window closes, for a reply; zero if unknown
 	Left       int              // replies left after this one; -1 if unknown or not counted
+	Rest       []string         // customers whom a call that goes on must not reach
 }
 
 // Evidence is what was found out about the recipients of a call that a rule lets go to open windows.
@@ -211,22 +164,25 @@ type Evidence struct {
 	Code    window.CodeAnswer // of a call that answers an event by its code
 }
 
-// Asks tells what a decision by this rule depends on: the windows of the call's customers, or its code.
-func (p *Engine) Asks(c Call, rule *Rule) (windows, code bool) {
-	if rule == nil || rule.Action != ActionReply {
+// Asks tells what a decision by a match depends on: the windows of the call's customers, or its code.
+func (p *Engine) Asks(c Call, m Match) (windows, code bool) {
+	if m.Rule == nil || m.Err != nil || m.Rule.Action != ActionReply {
 		return false, false
 	}
 	code = c.Facts.Code != ""
 	return !code && !c.Facts.Implicit && len(c.Facts.Groups) == 0, code
 }
 
-// Decide judges a call by the rule that Match gave, and for what that rule Asks by the evidence.
-func (p *Engine) Decide(c Call, rule *Rule, capability wecom.Capability, found Evidence) Decision {
-	d := Decision{Capability: capability, Left: -1}
+// Decide judges a call by what Match gave, and for what that Asks by the evidence.
+func (p *Engine) Decide(c Call, m Match, found Evidence) Decision {
+	rule, d := m.Rule, Decision{Capability: m.Capability, Left: -1}
 	if rule == nil {
 		return p.refuse(d, NoRule, rule, wecom.CodeNoPermission, p.say(textNoRule))
 	}
 	d.Rule = rule.Name
+	if m.Err != nil {
+		return p.unsure(d, WhenFailed, p.say(textWhenFailed, m.Err))
+	}
 	switch rule.Action {
 	case ActionPass:
 		d.Verdict, d.Reason, d.Go = Pass, RulePass, true
@@ -234,7 +190,7 @@ func (p *Engine) Decide(c Call, rule *Rule, capability wecom.Capability, found E
 	case ActionReply:
 		return p.decideReply(d, c, rule, found)
 	}
-	return p.refuse(d, RuleRefuse, rule, wecom.CodeNoPermission, p.interfaceText(c, capability))
+	return p.refuse(d, RuleRefuse, rule, wecom.CodeNoPermission, p.interfaceText(c, m.Capability))
 }
 
 // interfaceText says why an interface is refused and what to do.
@@ -255,14 +211,47 @@ func (p *Engine) decideReply(d Decision, c Call, rule *Rule, found Evidence) Dec
 	case len(found.Windows) == 0:
 		return p.refuse(d, RecipientsMissing, rule, wecom.CodeParameter, p.say(textNobody))
 	}
-	worst := found.Windows[0]
-	for _, a := range found.Windows[1:] {
-		if severity[a.State] > severity[worst.State] {
-			worst = a
+	if rule.Trim && len(found.Windows) > 1 {
+		return p.trimmed(d, c, rule, found.Windows)
+	}
+	return p.byWorst(d, c, rule, found.Windows)
+}
+
+// byWorst judges a call by the worst of its customers' windows.
+func (p *Engine) byWorst(d Decision, c Call, rule *Rule, answers []window.Answer) Decision {
+	a := worst(answers)
+	d.Closes, d.Left = a.Closes(p.length), a.Left
+	return p.byWindow(d, c, rule, a)
+}
+
+// trimmed judges a call that goes on with those of its customers who may be reached.
+func (p *Engine) trimmed(d Decision, c Call, rule *Rule, answers []window.Answer) Decision {
+	var reached []window.Answer
+	var rest []string
+	for i, a := range answers {
+		if p.byWindow(d, c, rule, a).Go {
+			reached = append(reached, a)
+		} else {
+			rest = append(rest, c.Facts.Customers[i])
 		}
 	}
-	d.Closes, d.Left = worst.Closes(p.length), worst.Left
-	return p.byWindow(d, c, rule, worst)
+	if len(reached) == 0 || len(rest) == 0 {
+		return p.byWorst(d, c, rule, answers)
+	}
+	d = p.byWorst(d, c, rule, reached)
+	d.Reason, d.Rest = RecipientsTrimmed, rest
+	return d
+}
+
+// worst is the answer that decides a call with several customers.
+func worst(answers []window.Answer) window.Answer {
+	w := answers[0]
+	for _, a := range answers[1:] {
+		if severity[a.State] > severity[w.State] {
+			w = a
+		}
+	}
+	return w
 }
 
 // byCode judges a call that answers an event by its one-time code. It may go while the code is live if the
@@ -389,12 +378,11 @@ func (p *Engine) OwnerUnavailable(capability wecom.Capability) Decision {
 }
 
 // Free tells whether no rule could ever refuse a call of e or ask for its body, whoever calls and when.
-func (p *Engine) Free(e *wecom.Endpoint) bool {
+func (p *Engine) Free(e *wecom.Endpoint) bool { return p.free[e] }
+
+func (p *Engine) isFree(e *wecom.Endpoint) bool {
 	for i := range p.phases {
-		if !p.phases[i].free(e, e.Capability) {
-			return false
-		}
-		for _, c := range e.Also() {
+		for _, c := range slices.Concat([]wecom.Capability{e.Capability}, e.Also()) {
 			if !p.phases[i].free(e, c) {
 				return false
 			}
@@ -408,18 +396,12 @@ func (p *phase) free(e *wecom.Endpoint, c wecom.Capability) bool {
 		if !r.abilities.allows(c) || !r.about(e) {
 			continue
 		}
-		if r.Action != ActionPass {
+		if r.Action != ActionPass || r.Shadow {
 			return false
 		}
-		if r.unconditional() {
+		if r.always() && len(r.standings) == 0 {
 			return true
 		}
 	}
 	return false
-}
-
-// unconditional tells whether the rule is about every call of its capabilities and endpoints.
-func (r *Rule) unconditional() bool {
-	return len(r.accounts) == 0 && len(r.entities) == 0 && len(r.standings) == 0 && len(r.msgtypes) == 0 &&
-		len(r.clients) == 0 && r.percent == 100 && r.from.IsZero() && r.until.IsZero()
 }

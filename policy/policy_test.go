@@ -87,7 +87,7 @@ func TestEveryRuleSetCompiles(t *testing.T) {
 func TestOffPassesEverything(t *testing.T) {
 	e := must(t, "ruleset: off", "")
 	for _, ep := range wecom.Endpoints() {
-		if !e.Free(ep) || e.Need(lapsed, ep, now) != policy.NeedNothing {
+		if !e.Free(ep) || e.Need(lapsed, ep, now).Overall != policy.NeedNothing {
 			t.Errorf("%s is judged", ep.Path)
 		}
 	}
@@ -107,10 +107,10 @@ func TestNeed(t *testing.T) {
 		"/cgi-bin/externalcontact/message/send": policy.NeedNothing,
 	} {
 		ep := wecom.Lookup(path)
-		if got := e.Need(lapsed, ep, now); got != want {
+		if got := e.Need(lapsed, ep, now).Enforced; got != want {
 			t.Errorf("%s lapsed: need %d, want %d", path, got, want)
 		}
-		if got := e.Need(active, ep, now); got != policy.NeedNothing {
+		if got := e.Need(active, ep, now).Overall; got != policy.NeedNothing {
 			t.Errorf("%s active: need %d", path, got)
 		}
 		if free := e.Free(ep); free != (want == policy.NeedNothing) {
@@ -124,8 +124,7 @@ func call(path string, f wecom.Facts) policy.Call {
 }
 
 func decide(e *policy.Engine, c policy.Call, answers ...window.Answer) policy.Decision {
-	rule, capability := e.Match(c)
-	return e.Decide(c, rule, capability, policy.Evidence{Windows: answers})
+	return e.Decide(c, e.Match(c), policy.Evidence{Windows: answers})
 }
 
 func TestReplyByWindow(t *testing.T) {
@@ -225,7 +224,7 @@ func TestOwnRulesComeFirst(t *testing.T) {
 	if d := decide(e, video); d.Errcode != 48006 || d.Errmsg != "no videos please" || d.Rule != "no-video" {
 		t.Errorf("a refusal of its own: %+v", d)
 	}
-	if need := e.Need(policy.Subject{CorpID: "ww1", Standing: account.Active}, wecom.Lookup("/cgi-bin/kf/send_msg"), now); need != policy.NeedBody {
+	if need := e.Need(policy.Subject{CorpID: "ww1", Standing: account.Active}, wecom.Lookup("/cgi-bin/kf/send_msg"), now).Enforced; need != policy.NeedBody {
 		t.Errorf("a rule by message type needs the body: %d", need)
 	}
 }
@@ -300,7 +299,7 @@ func TestFirstMatchDecides(t *testing.T) {
 				}
 			}
 			c := policy.Call{Who: who, Endpoint: ep, At: now}
-			if rule, _ := e.Match(c); rule == nil || rule.Name != want {
+			if rule := e.Match(c).Rule; rule == nil || rule.Name != want {
 				t.Fatalf("%s %+v: rule %v, want %s of\n%s", ep.Path, who, rule, want, text.String())
 			}
 		}
@@ -312,7 +311,7 @@ func TestZeroValuesRefuse(t *testing.T) {
 	if d.Verdict.String() != "refuse" || d.Go {
 		t.Error("the zero Decision lets a call go")
 	}
-	if d := must(t, "", "").Decide(call("/cgi-bin/kf/send_msg", wecom.Facts{}), nil, "", policy.Evidence{}); d.Go || d.Reason != policy.NoRule {
+	if d := must(t, "", "").Decide(call("/cgi-bin/kf/send_msg", wecom.Facts{}), policy.Match{}, policy.Evidence{}); d.Go || d.Reason != policy.NoRule {
 		t.Errorf("without a rule: %+v", d)
 	}
 	var w window.Window
@@ -344,8 +343,7 @@ func BenchmarkDecide(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			e.Need(lapsed, send, now)
-			rule, capability := e.Match(reply)
-			e.Decide(reply, rule, capability, answers)
+			e.Decide(reply, e.Match(reply), answers)
 		}
 	})
 	b.Run("refusing", func(b *testing.B) {
@@ -353,8 +351,7 @@ func BenchmarkDecide(b *testing.B) {
 		c := policy.Call{Who: lapsed, Endpoint: get, At: now}
 		for b.Loop() {
 			e.Need(lapsed, get, now)
-			rule, capability := e.Match(c)
-			e.Decide(c, rule, capability, policy.Evidence{})
+			e.Decide(c, e.Match(c), policy.Evidence{})
 		}
 	})
 }
@@ -369,8 +366,8 @@ func TestPercent(t *testing.T) {
 		taken := 0
 		for i := range n {
 			c := call("/cgi-bin/kf/send_msg", wecom.Facts{Customers: []string{fmt.Sprintf("wmCustomer%d", i)}, MsgType: "text"})
-			rule, _ := e.Match(c)
-			if same, _ := again.Match(c); same.Name != rule.Name {
+			rule := e.Match(c).Rule
+			if same := again.Match(c).Rule; same.Name != rule.Name {
 				t.Fatalf("customer %d is taken by %s, then by %s", i, rule.Name, same.Name)
 			}
 			if rule.Name == "some" {
@@ -386,10 +383,10 @@ func TestPercent(t *testing.T) {
 	for i := range 10_000 {
 		c := call("/cgi-bin/media/upload", wecom.Facts{})
 		c.Who.CorpID = fmt.Sprintf("ww%d", i)
-		if rule, _ := e.Match(c); rule != nil {
+		if rule := e.Match(c).Rule; rule != nil {
 			share[rule.Name]++
 		}
-		if e.Need(c.Who, c.Endpoint, now) == policy.NeedBody {
+		if e.Need(c.Who, c.Endpoint, now).Overall == policy.NeedBody {
 			t.Fatal("the body of an upload is read to draw an account")
 		}
 	}
@@ -411,7 +408,7 @@ func TestDatedRuleSets(t *testing.T) {
 		{change, policy.NeedPath, policy.NeedPath},
 		{change.AddDate(1, 0, 0), policy.NeedNothing, policy.NeedNothing},
 	} {
-		if d, a := e.Need(lapsed, details, test.at), e.Need(lapsed, adding, test.at); d != test.details || a != test.adding {
+		if d, a := e.Need(lapsed, details, test.at).Enforced, e.Need(lapsed, adding, test.at).Enforced; d != test.details || a != test.adding {
 			t.Errorf("%s: details %d, adding %d", test.at, d, a)
 		}
 	}
@@ -436,8 +433,7 @@ func TestPatternsAndClients(t *testing.T) {
 	match := func(path, client string) string {
 		c := call(path, wecom.Facts{})
 		c.Who.Client = client
-		rule, _ := e.Match(c)
-		return rule.Name
+		return e.Match(c).Rule.Name
 	}
 	for _, test := range []struct{ path, client, rule string }{
 		{"/cgi-bin/externalcontact/customer_acquisition/create_link", "", "links"},

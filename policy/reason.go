@@ -26,6 +26,7 @@ type Reason string
 
 // The reasons.
 const (
+	NotJudged  Reason = "not_judged"  // no rule could refuse the call: it passes unread, and leaves no decision record
 	RulePass   Reason = "rule_pass"   // a rule says pass
 	RuleRefuse Reason = "rule_refuse" // a rule says refuse
 	NoRule     Reason = "no_rule"     // no rule matches, which a complete rule set rules out
@@ -40,6 +41,10 @@ const (
 
 	RecipientsImplicit Reason = "recipients_implicit" // the call reaches customers that it does not name
 	RecipientsMissing  Reason = "recipients_missing"  // the call names nobody
+	RecipientsTrimmed  Reason = "recipients_trimmed"  // the call goes on with those who may be reached
+
+	WhenFailed Reason = "when_failed" // a rule's when could not be evaluated
+	ShadowMode Reason = "shadow_mode" // policy.mode is shadow: nothing is refused
 
 	CodeLive    Reason = "code_live"    // a code of a chat that the customer opened just now
 	CodeUnknown Reason = "code_unknown" // a one-time code that the gateway never saw

@@ -48,6 +48,11 @@ type Rule struct {
 	abilities set[wecom.Capability]
 	from      time.Time
 	until     time.Time
+	when      condition
+	order     int  // among those in force
+	Shadow    bool // judged and counted, not obeyed
+	Trim      bool // of a reply with several recipients, those go on who may be reached
+	At        config.Position
 }
 
 type set[T comparable] map[T]struct{}
@@ -65,7 +70,8 @@ type Subject struct {
 	CorpID   string
 	Entity   string
 	Standing account.Standing
-	Client   string // "" where no rule asks
+	Client   string           // "" where no rule asks
+	Account  *account.Account // nil if the configuration has none of the corp
 }
 
 // about tells whether the rule is about calls of an endpoint.
@@ -86,12 +92,21 @@ func (r *Rule) about(e *wecom.Endpoint) bool {
 
 // asksBody tells whether the body of a call of e decides if the rule takes it.
 func (r *Rule) asksBody(e *wecom.Endpoint) bool {
-	return len(r.msgtypes) > 0 || r.percent < 100 && e.NamesCustomers()
+	return len(r.msgtypes) > 0 || r.when.body || r.percent < 100 && e.NamesCustomers()
 }
 
-// takes tells whether the rule takes a call that it matches: by its message type and its share of customers.
-func (r *Rule) takes(c Call) bool {
-	return r.msgtypes.allows(c.Facts.MsgType) && (r.percent == 100 || r.share(c) < r.percent)
+// fits tells whether a rule that stands where a call looks is about its caller, at an instant.
+func (r *Rule) fits(who Subject, now time.Time) bool {
+	return r.accounts.allows(who.CorpID) && r.entities.allows(who.Entity) && r.clients.allows(who.Client) && r.current(now)
+}
+
+// takes tells whether the rule takes a call that it fits: by its message type, its share of customers and its
+// when. An error means that there is no telling.
+func (r *Rule) takes(c Call, capability wecom.Capability) (bool, error) {
+	if !r.msgtypes.allows(c.Facts.MsgType) || r.percent < 100 && r.share(c) >= r.percent {
+		return false, nil
+	}
+	return r.when.holds(c, capability)
 }
 
 // share is a number from 0 to 99 that is always the same for a customer, and for an account where a call
@@ -109,15 +124,9 @@ func (r *Rule) share(c Call) int {
 	return int(x % 100)
 }
 
-// matches tells whether the rule is about a call of capability c, leaving what its body says aside.
-func (r *Rule) matches(who Subject, e *wecom.Endpoint, c wecom.Capability, now time.Time) bool {
-	return r.abilities.allows(c) &&
-		r.standings.allows(who.Standing) &&
-		r.accounts.allows(who.CorpID) &&
-		r.entities.allows(who.Entity) &&
-		r.clients.allows(who.Client) &&
-		r.about(e) &&
-		!now.Before(r.from) && (r.until.IsZero() || now.Before(r.until))
+// current tells whether the rule holds at an instant.
+func (r *Rule) current(now time.Time) bool {
+	return !now.Before(r.from) && (r.until.IsZero() || now.Before(r.until))
 }
 
 //go:embed rulesets/*.yaml
@@ -150,6 +159,8 @@ type compiler struct {
 	file     string
 	accounts *account.Book // nil: any account may be named
 	clients  []string      // that may be named
+	corps    []string      // of accounts, once they were asked for
+	entities []string
 	mistakes config.Mistakes
 }
 
@@ -169,7 +180,7 @@ func (c *compiler) rules(rules []config.Rule) []*Rule {
 }
 
 func (c *compiler) rule(r config.Rule) *Rule {
-	out := &Rule{Name: r.Name.Text, from: r.From, until: r.Until, percent: 100}
+	out := &Rule{Name: r.Name.Text, from: r.From, until: r.Until, percent: 100, At: r.At}
 	if r.Percent != nil {
 		if out.percent = *r.Percent; out.percent < 0 || out.percent > 100 {
 			c.wrong(r.At, fmt.Sprintf("percent cannot be %d", out.percent), "write 0 to 100")
@@ -184,8 +195,47 @@ func (c *compiler) rule(r config.Rule) *Rule {
 	out.clients = words[string](c, "client", r.Match.Clients, c.clients)
 	out.msgtypes = words[string](c, "", r.Match.MsgTypes, nil)
 	out.accounts, out.entities = c.who(r.Match)
+	out.when = c.when(r.When)
+	out.Shadow = c.oneOf("mode", r.Mode, config.Enforce, config.Shadow) == config.Shadow
+	out.Trim = c.oneOf("partial", r.Partial, config.Refuse, config.Trim) == config.Trim
 	c.action(r, out)
+	c.trim(r, out)
 	return out
+}
+
+// oneOf reads a word of a rule that may be absent.
+func (c *compiler) oneOf(key string, w config.Word, known ...string) string {
+	if w.Text != "" && !slices.Contains(known, w.Text) {
+		c.wrong(w.At, fmt.Sprintf("%s cannot be %q", key, w.Text), config.DidYouMean(w.Text, known))
+	}
+	return w.Text
+}
+
+// trim checks that a rule with partial: trim is about calls that can report whom they did not reach.
+func (c *compiler) trim(r config.Rule, out *Rule) {
+	if !out.Trim {
+		return
+	}
+	if out.Action != ActionReply {
+		c.wrong(r.Partial.At, "only a rule with action: reply can trim", "write action: reply, or take partial out")
+		return
+	}
+	for _, e := range wecom.Endpoints() {
+		if out.abilities.allows(e.Capability) && out.about(e) && e.NamesSeveral() && !e.ReportsRest() {
+			c.wrong(r.Partial.At, e.Path+" cannot report whom it did not reach", "name endpoints that can: "+strings.Join(trimmable(), ", "))
+			return
+		}
+	}
+}
+
+// trimmable are the paths of the calls that can report whom they did not reach.
+func trimmable() (paths []string) {
+	for _, e := range wecom.Endpoints() {
+		if e.ReportsRest() {
+			paths = append(paths, e.Path)
+		}
+	}
+	return paths
 }
 
 // endpoints compiles paths, and patterns with a * for any name of one segment; a pattern must fit some path.
@@ -209,12 +259,23 @@ func (c *compiler) who(m config.Match) (corps, entities set[string]) {
 	if c.accounts == nil {
 		return words[string](c, "", m.Accounts, nil), words[string](c, "", m.Entities, nil)
 	}
-	var knownCorps, knownEntities []string
-	for _, a := range c.accounts.All() {
-		knownCorps = append(knownCorps, a.CorpID)
-		knownEntities = append(knownEntities, a.Entity)
+	known, legal := c.known()
+	return words[string](c, "account", m.Accounts, known), words[string](c, "entity", m.Entities, legal)
+}
+
+// known are the corps and the entities of the accounts.
+func (c *compiler) known() (corps, entities []string) {
+	if c.corps == nil {
+		seen := map[string]bool{"": true}
+		for _, a := range c.accounts.All() {
+			c.corps = append(c.corps, a.CorpID)
+			if !seen[a.Entity] {
+				seen[a.Entity] = true
+				c.entities = append(c.entities, a.Entity)
+			}
+		}
 	}
-	return words[string](c, "account", m.Accounts, knownCorps), words[string](c, "entity", m.Entities, knownEntities)
+	return c.corps, c.entities
 }
 
 func (c *compiler) action(r config.Rule, out *Rule) {

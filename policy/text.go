@@ -19,6 +19,9 @@ var (
 	textByRule = text{
 		"a rule refuses this interface (%s: %s); ask the operator of the gateway",
 		"网关规则不允许此接口（%s：%s）；请联系网关管理员"}
+	textWhenFailed = text{
+		"whether a rule is about this call cannot be told (%s); nothing was sent, try again, or ask the operator to mend its when",
+		"无法判断某条规则是否适用于此调用（%s）；消息未发送，请稍后重试，或请网关管理员修改该规则的 when"}
 	textImplicit = text{
 		"the call reaches customers that it does not name one by one; name each, and only those who wrote within %s",
 		"此调用会触达未逐一列出的客户；请逐一列出，且仅限%s内发来过消息的客户"}

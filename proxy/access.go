@@ -7,7 +7,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"replygate/policy"
 	"replygate/wecom"
 )
 
@@ -67,55 +66,6 @@ func addStrings(e zapcore.ObjectEncoder, pairs ...string) {
 	}
 }
 
-// DecisionRecord is the line that every judged call leaves: the decision and the facts it was made from.
-type DecisionRecord struct {
-	ID       string
-	At       time.Time
-	CorpID   string
-	Account  string
-	Standing string
-	Endpoint string
-	Facts    wecom.Facts
-	Decision policy.Decision
-}
-
-// maxLoggedIDs bounds the ids of one record.
-const maxLoggedIDs = 20
-
-// MarshalLogObject writes the record's fields.
-func (r DecisionRecord) MarshalLogObject(e zapcore.ObjectEncoder) error {
-	d := r.Decision
-	e.AddString("id", r.ID)
-	e.AddString("at", r.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
-	e.AddString("corp_id", r.CorpID)
-	e.AddString("account", r.Account)
-	e.AddString("standing", r.Standing)
-	e.AddString("endpoint", r.Endpoint)
-	e.AddString("capability", string(d.Capability))
-	e.AddString("verdict", d.Verdict.String())
-	e.AddString("reason", string(d.Reason))
-	e.AddString("rule", d.Rule)
-	e.AddBool("forwarded", d.Go)
-	if !d.Go {
-		e.AddInt("errcode", d.Errcode)
-	}
-	if r.Facts.MsgType != "" {
-		e.AddString("msgtype", r.Facts.MsgType)
-	}
-	if len(r.Facts.Customers) > 0 {
-		e.AddString("channel", r.Facts.Channel)
-		e.AddInt("recipients", len(r.Facts.Customers))
-		zap.Strings("customers", r.Facts.Customers[:min(len(r.Facts.Customers), maxLoggedIDs)]).AddTo(e)
-	}
-	if !d.Closes.IsZero() {
-		e.AddString("window_closes", d.Closes.UTC().Format(time.RFC3339Nano))
-	}
-	if d.Left >= 0 {
-		e.AddInt("replies_left", d.Left)
-	}
-	return nil
-}
-
 // finish leaves the records of an exchange and counts it.
 func (x *exchange) finish() {
 	if x.hangUp || x.Draining() {
@@ -128,14 +78,14 @@ func (x *exchange) finish() {
 	if x.decision != nil {
 		r.Verdict = x.decision.Verdict.String()
 		x.Metrics.decision(x.decision)
+		if x.judged.Shadow != nil {
+			x.Metrics.shadow(x.judged.Shadow)
+		}
 		records := x.Refusals
 		if x.decision.Go {
 			records = x.Decisions
 		}
-		records.Info("decision", zap.Inline(DecisionRecord{
-			ID: x.id, At: x.at, CorpID: x.corp, Account: x.name, Standing: string(x.standing),
-			Endpoint: r.Path, Facts: x.facts, Decision: *x.decision,
-		}))
+		records.Info("decision", zap.Inline(x.decisionRecord(r.Path)))
 	}
 	x.Metrics.request(r)
 	x.Access.Info("request", zap.Inline(r))
@@ -154,8 +104,8 @@ func method(m []byte) string {
 // loggedPath is the catalogue's path, or what is safe to show of another one: a secret that a client
 // put into a path must not stay readable.
 func (x *exchange) loggedPath() string {
-	if !x.route.Odd() && x.route.Endpoint.Path == x.route.Path {
-		return x.route.Path
+	if !x.Route.Odd() && x.Route.Endpoint.Path == x.Route.Path {
+		return x.Route.Path
 	}
 	var out []byte
 	for i, segment := range bytes.Split(x.path, []byte{'/'}) {

@@ -15,6 +15,7 @@ import (
 
 	"replygate/account"
 	"replygate/config"
+	"replygate/gate"
 	"replygate/policy"
 	"replygate/proxy"
 	"replygate/store/storetest"
@@ -57,7 +58,7 @@ func newGateway(b testing.TB, replies int) *proxy.Gateway {
 		Access: zap.NewNop(), Decisions: zap.NewNop(), Refusals: zap.NewNop(), Log: zap.NewNop(),
 		Now: time.Now, Draining: func() bool { return false },
 	}
-	g.Use(&proxy.Settings{Config: c, Accounts: book, Engine: engine})
+	g.Use(&proxy.Settings{Gate: gate.Gate{Config: c, Accounts: book, Engine: engine}})
 	for _, corp := range []string{"wwActive", "wwLapsed"} {
 		if err := g.Tokens.Learn(b.Context(), "token-of-"+corp, corp, time.Hour); err != nil {
 			b.Fatal(err)

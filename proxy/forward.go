@@ -56,8 +56,11 @@ func dropProxyTalk(h *fasthttp.RequestHeader) {
 	}
 }
 
-// stream forwards a call that is not judged, as it came: unread, unparsed, of any size.
-func (x *exchange) stream() {
+// stream forwards a call that no rule reads, as it came: unread, unparsed, of any size.
+func (x *exchange) stream() { x.streamBody(x.rc.RequestBodyStream()) }
+
+// streamBody is stream with a body of which something was read already.
+func (x *exchange) streamBody(from io.Reader) {
 	length := x.rc.Request.Header.ContentLength()
 	limit := x.Config.Limits.StreamedBody
 	if length > int(limit) {
@@ -67,12 +70,13 @@ func (x *exchange) stream() {
 	req := x.outgoing(x.path)
 	defer fasthttp.ReleaseRequest(req)
 	var body *clientBody
-	if s := x.rc.RequestBodyStream(); s != nil && length != 0 {
-		body = &clientBody{stream: s, conn: x.rc.Conn().(*clientConn), began: time.Now(), left: int64(limit), length: length}
+	if from != nil && length != 0 {
+		body = &clientBody{stream: from, conn: x.rc.Conn().(*clientConn), began: time.Now(), left: int64(limit), length: length}
 		req.SetBodyStream(body, length)
 	}
-	reads := x.readerOf(body)
+	reads := x.readerOf(body.whole)
 	if reads != nil {
+		body.keepWhole()
 		req.Header.Del("Accept-Encoding")
 	}
 	a, err := x.send(req)
@@ -101,22 +105,33 @@ func (x *exchange) streamFailed(body *clientBody, err error) {
 	}
 }
 
-// reply forwards a judged call in its canonical form, and settles what was reserved for it.
-func (x *exchange) reply(body []byte, a asked) {
-	req := x.outgoing([]byte(x.route.Path))
+// reply forwards a judged call of which the body was read, and settles what was reserved for it.
+func (x *exchange) reply(path, body []byte) {
+	rest := x.decision.Rest
+	if len(rest) > 0 {
+		trimmed, err := x.Route.Endpoint.TrimBody(body, rest)
+		if err != nil {
+			panic("BUG: a body that was judged cannot be trimmed: " + err.Error())
+		}
+		body = trimmed
+	}
+	req := x.outgoing(path)
 	defer fasthttp.ReleaseRequest(req)
 	req.SetBodyRaw(body)
 	req.Header.Del("Accept-Encoding") // its answer is read
 	got, err := x.send(req)
 	if err != nil {
 		if errors.Is(err, errNotSent) {
-			a.settle(window.NotTaken)
+			x.settle(window.NotTaken)
 		}
 		x.unreachable(err)
 		return
 	}
-	x.passRead(got, func(answer io.Reader, err error) { a.settle(x.outcome(answer, err)) })
-	x.mark()
+	reads := x.readerOf(func() []byte { return body })
+	if reads == nil {
+		reads = func(answer io.Reader, err error) { x.settle(x.outcome(small(answer, err), rest)) }
+	}
+	x.passRead(got, reads)
 }
 
 // outgoing builds a call upstream.
@@ -210,12 +225,12 @@ func (x *exchange) passRead(a answer, read reader) {
 		return
 	}
 	a.close()
-	read(inflated(s.Reader(), string(resp.Header.ContentEncoding())))
 	if len(s.pieces) == 1 {
 		resp.SetBodyRaw(s.pieces[0])
-		return
+	} else {
+		resp.SetBodyStream(s.Reader(), s.size)
 	}
-	resp.SetBodyStream(s.Reader(), s.size)
+	read(inflated(s.Reader(), string(resp.Header.ContentEncoding())))
 }
 
 // close gives the connection back and frees the response.

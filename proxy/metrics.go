@@ -18,6 +18,7 @@ type Metrics struct {
 	duration  *prometheus.HistogramVec
 	upstreams *prometheus.HistogramVec
 	decisions *prometheus.CounterVec
+	shadows   *prometheus.CounterVec
 	inbounds  *prometheus.CounterVec
 	truths    *prometheus.CounterVec
 	late      *prometheus.CounterVec
@@ -45,6 +46,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "replygate_inbound_total", Help: "Customers' messages that became known, by source and what became of them.",
 		}, []string{"source", "result"}),
 	}
+	m.shadows = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "replygate_shadow_decisions_total", Help: "What judged calls would have come to if the rules in shadow were obeyed, where one of them decides.",
+	}, []string{"capability", "verdict", "reason", "rule"})
 	m.truths = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "replygate_reply_answers_total", Help: "WeCom's answers to judged calls that went on, by our verdict: ok on unsure, or a window's errcode on pass, is a disagreement.",
 	}, []string{"verdict", "errcode"})
@@ -54,7 +58,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.callbacks = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "replygate_callbacks_total", Help: "Callbacks, by kind, what was made of them, and the HTTP status WeCom got.",
 	}, []string{"kind", "result", "status"})
-	r.MustRegister(m.requests, m.duration, m.upstreams, m.decisions, m.inbounds, m.truths, m.late, m.callbacks)
+	r.MustRegister(m.requests, m.duration, m.upstreams, m.decisions, m.shadows, m.inbounds, m.truths, m.late, m.callbacks)
 	return m
 }
 
@@ -73,6 +77,10 @@ func (m *Metrics) upstream(result string, d time.Duration) {
 
 func (m *Metrics) decision(d *policy.Decision) {
 	m.decisions.WithLabelValues(string(d.Capability), d.Verdict.String(), string(d.Reason), strconv.FormatBool(d.Go)).Inc()
+}
+
+func (m *Metrics) shadow(d *policy.Decision) {
+	m.shadows.WithLabelValues(string(d.Capability), d.Verdict.String(), string(d.Reason), d.Rule).Inc()
 }
 
 // inbound counts n messages from a source with one result.

@@ -20,7 +20,7 @@ import (
 
 	"replygate/account"
 	"replygate/config"
-	"replygate/policy"
+	"replygate/gate"
 	"replygate/wecom"
 	"replygate/window"
 )
@@ -53,9 +53,7 @@ type Gateway struct {
 // Settings are what a configuration says that a running gateway can change. A request keeps to those that
 // were in force when it came.
 type Settings struct {
-	Config    *config.Config
-	Accounts  *account.Book
-	Engine    *policy.Engine
+	gate.Gate
 	Receivers Receivers
 	Clients   Clients
 }

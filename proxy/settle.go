@@ -11,30 +11,27 @@ import (
 	"replygate/window"
 )
 
-// readerOf returns what reads the answer of a call that is not judged, nil for most. Of some the request
-// must be known too: its body is kept as it goes by.
-func (x *exchange) readerOf(body *clientBody) reader {
-	if x.route.Odd() {
+// readerOf returns what reads the answer of a call that the gateway learns from, nil for most. Some need the
+// call's body too, once it went by.
+func (x *exchange) readerOf(body func() []byte) reader {
+	if x.Route.Odd() {
 		return nil
 	}
-	switch x.route.Path {
+	switch x.Route.Path {
 	case wecom.PathGetToken, wecom.PathCorpToken, wecom.PathPermanentCode, wecom.PathPermanentCodeV2,
 		wecom.PathRegisterInfo, wecom.PathDownstreamToken:
-		body.keepWhole()
-		return func(answer io.Reader, err error) { x.learnToken(body.whole(), answer, err) }
+		return func(answer io.Reader, err error) { x.learnToken(body(), answer, err) }
 	case wecom.PathSyncMsg:
-		body.keepWhole()
-		return func(answer io.Reader, err error) { x.recordPage(body.whole(), answer, err) }
+		return func(answer io.Reader, err error) { x.recordPage(body(), answer, err) }
 	case wecom.PathStateTrans:
-		body.keepWhole()
-		return func(answer io.Reader, err error) { x.learnCode(body.whole(), answer, err) }
+		return func(answer io.Reader, err error) { x.learnCode(body(), answer, err) }
 	}
 	return nil
 }
 
 // learnToken notes whose the token is that WeCom hands out.
 func (x *exchange) learnToken(request []byte, answer io.Reader, err error) {
-	g, found := wecom.ReadGrant(x.route.Path, x.query, request, small(answer, err))
+	g, found := wecom.ReadGrant(x.Route.Path, x.query, request, small(answer, err))
 	if !found || x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
@@ -168,13 +165,17 @@ func (x *exchange) missed(how string, n int, err error) {
 	}
 }
 
-// outcome is what WeCom's answer says of a reply. Only a readable refusal gives a reservation back.
-func (x *exchange) outcome(answer io.Reader, err error) window.Outcome {
-	code, err := wecom.ReadErrcode(small(answer, err))
+// outcome is what WeCom's answer says of a reply, nil for one that could not be read. Only a readable refusal
+// gives a reservation back. The answer also gets the customers whom the call was not to reach.
+func (x *exchange) outcome(answer []byte, rest []string) window.Outcome {
+	code, err := wecom.ReadErrcode(answer)
 	if x.rc.Response.StatusCode() != fasthttp.StatusOK || err != nil {
 		return window.Sent
 	}
 	x.Metrics.answered(x.decision, code)
+	if len(rest) > 0 {
+		x.reportRest(answer, rest)
+	}
 	switch code {
 	case wecom.CodeOK:
 		return window.Sent
@@ -184,6 +185,17 @@ func (x *exchange) outcome(answer io.Reader, err error) window.Outcome {
 		return window.Closing
 	}
 	return window.NotTaken
+}
+
+// reportRest adds to WeCom's answer whom the call was not to reach.
+func (x *exchange) reportRest(answer []byte, rest []string) {
+	full, err := x.Route.Endpoint.ReportRest(answer, rest)
+	if err != nil {
+		x.Log.Warn("a call went on without some of its customers, and the answer could not say so", zap.String("decision_id", x.id), zap.Error(err))
+		return
+	}
+	x.rc.Response.Header.Del("Content-Encoding")
+	x.rc.Response.SetBody(full)
 }
 
 // small reads an answer that is a few kilobytes long as a rule; of a longer one the beginning.
@@ -202,19 +214,20 @@ func small(answer io.Reader, err error) []byte {
 const maxSmall = 1 << 20
 
 // settle does to every reserved reply, and to a taken code, what became of the call.
-func (a asked) settle(o window.Outcome) {
+func (x *exchange) settle(o window.Outcome) {
+	found := &x.judged.Evidence
 	if o != window.Sent {
-		if err := a.x.Windows.GiveBackCode(a.x.ctx, a.Code); err != nil {
-			a.x.Log.Warn("a one-time code could not be given back: it counts as used", zap.Error(err))
+		if err := x.Windows.GiveBackCode(x.ctx, found.Code); err != nil {
+			x.Log.Warn("a one-time code could not be given back: it counts as used", zap.Error(err))
 		}
 	}
-	for i, k := range a.keys {
-		answer := a.Windows[i]
+	for i, k := range x.judged.Keys {
+		answer := found.Windows[i]
 		if o == window.Sent || o != window.Closing && !answer.Reserved() {
 			continue
 		}
-		if err := a.x.Windows.Settle(a.x.ctx, k, answer, o); err != nil {
-			a.x.Log.Warn("a reply could not be settled: at worst one fewer is left", zap.Error(err))
+		if err := x.Windows.Settle(x.ctx, k, answer, o); err != nil {
+			x.Log.Warn("a reply could not be settled: at worst one fewer is left", zap.Error(err))
 		}
 	}
 }

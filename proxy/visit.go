@@ -16,6 +16,9 @@ import (
 	"replygate/wecom"
 )
 
+// smallBody is up to what length a judged body gets its memory at once.
+const smallBody = 16 << 10
+
 // visit is one request on one of the two faces, before anything is known of what it wants.
 type visit struct {
 	*Gateway
@@ -58,25 +61,46 @@ func (v *visit) readTarget() bool {
 // readBody reads a body whole, within a bound of size; that of time began with the end of the head. It
 // answers by itself, and returns false, if the body is longer or breaks off.
 func (v *visit) readBody(limit config.Size) ([]byte, bool) {
-	stream := v.rc.RequestBodyStream()
-	if stream == nil {
-		return v.rc.Request.Body(), true
-	}
-	if v.rc.Request.Header.ContentLength() > int(limit) {
+	body, more, ok := v.readUpTo(limit)
+	if more != nil {
 		v.tooLarge(limit)
 		return nil, false
+	}
+	return body, ok
+}
+
+// readUpTo is readBody for a body that may be longer: then more is all of it, as it comes.
+func (v *visit) readUpTo(limit config.Size) (body []byte, more io.Reader, ok bool) {
+	stream, length := v.rc.RequestBodyStream(), v.rc.Request.Header.ContentLength()
+	switch {
+	case stream == nil:
+		return v.rc.Request.Body(), nil, true
+	case length > int(limit):
+		return nil, stream, true
+	case length >= 0 && length <= smallBody: // a longer one takes its memory as it comes: anybody can announce one
+		body = make([]byte, length)
+		n, err := io.ReadFull(stream, body)
+		if err != nil {
+			v.brokeOff()
+			return nil, nil, false
+		}
+		return body[:n], nil, true
 	}
 	body, err := io.ReadAll(io.LimitReader(stream, int64(limit)+1))
 	switch {
 	case len(body) > int(limit):
-		v.tooLarge(limit)
-		return nil, false
-	case err != nil, v.rc.Conn().(*clientConn).sawEOF && v.rc.Request.Header.ContentLength() < 0:
-		v.fault, v.hangUp = "the body broke off", true
-		v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the body did not arrive whole; nothing was sent")
-		return nil, false
+		return nil, io.MultiReader(bytes.NewReader(body), stream), true
+	case err != nil, v.rc.Conn().(*clientConn).sawEOF && length < 0:
+		v.brokeOff()
+		return nil, nil, false
 	}
-	return body, true
+	return body, nil, true
+}
+
+// brokeOff answers for a body that did not arrive whole.
+func (v *visit) brokeOff() {
+	v.fault, v.hangUp = "the body broke off", true
+	v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the body did not arrive whole; nothing was sent")
 }
 
 func (v *visit) tooLarge(limit config.Size) {

@@ -50,6 +50,7 @@ const (
 	roleMsgType  Role = "msgtype"  // the kind of message
 	roleAlso     Role = "also"     // a second capability that the call has if the field says so
 	roleImplicit Role = "implicit" // without any recipient the call chooses them by itself
+	roleRest     Role = "rest"     // of the answer: lists whom the call did not reach
 )
 
 // field says where in a call something stands.
@@ -66,6 +67,19 @@ type field struct {
 type fields struct {
 	body, query []field
 	implicit    bool
+	customers   bool         // some field names customers
+	also        []Capability // of the fields
+	rest        *field       // of the answer: whom it did not reach
+}
+
+// list is the field of the body that names several customers, nil if there is none.
+func (fs *fields) list() *field {
+	for i := range fs.body {
+		if f := &fs.body[i]; f.role == roleCustomer && f.list && len(f.path) == 1 {
+			return f
+		}
+	}
+	return nil
 }
 
 //go:embed endpoints.tsv
@@ -94,6 +108,15 @@ var (
 		"/cgi-bin/kf/":              customerPrefix("/cgi-bin/kf/"),
 	}
 )
+
+// Uncatalogueds are what Lookup returns for paths that the catalogue lacks.
+func Uncatalogueds() []*Endpoint {
+	all := []*Endpoint{unknownElsewhere}
+	for _, e := range unknownCustomer {
+		all = append(all, e)
+	}
+	return all
+}
 
 func customerPrefix(p string) *Endpoint {
 	return &Endpoint{Path: p + "*", Capability: UncataloguedCustomer, Meaning: "a customer interface that the catalogue lacks"}
@@ -133,21 +156,16 @@ func Capabilities() []Capability {
 }
 
 // NamesCustomers tells whether a call of e can say which customers it reaches.
-func (e *Endpoint) NamesCustomers() bool {
-	names := func(f field) bool { return f.role == roleCustomer }
-	return slices.ContainsFunc(e.fields.body, names) || slices.ContainsFunc(e.fields.query, names)
-}
+func (e *Endpoint) NamesCustomers() bool { return e.fields.customers }
+
+// NamesSeveral tells whether a call of e can name more than one customer.
+func (e *Endpoint) NamesSeveral() bool { return e.fields.list() != nil }
+
+// ReportsRest tells whether the answer to a call of e can say whom it did not reach.
+func (e *Endpoint) ReportsRest() bool { return e.fields.rest != nil }
 
 // Also returns the capabilities that a call of e may have besides its own, depending on its body.
-func (e *Endpoint) Also() []Capability {
-	var all []Capability
-	for _, f := range e.fields.body {
-		if f.role == roleAlso && !slices.Contains(all, f.value) {
-			all = append(all, f.value)
-		}
-	}
-	return all
-}
+func (e *Endpoint) Also() []Capability { return e.fields.also }
 
 func mustCatalogue() map[string]*Endpoint {
 	c := make(map[string]*Endpoint, 1024)
@@ -180,7 +198,8 @@ func rows(tsv string, columns int) [][]string {
 }
 
 // add takes one row of recipients.tsv: "?name" stands in the query, "a.b" below a, "a[]" is a list,
-// "a=v" counts where it has that value.
+// "a=v" counts where it has that value. Of a rest the value is the errcode that stands beside each id, if each is
+// an object.
 func (fs *fields) add(role Role, spec, value string) {
 	if role == roleImplicit {
 		fs.implicit = true
@@ -190,6 +209,15 @@ func (fs *fields) add(role Role, spec, value string) {
 	spec, f.query = strings.CutPrefix(spec, "?")
 	spec, f.equal, _ = strings.Cut(spec, "=")
 	spec, f.list = strings.CutSuffix(spec, "[]")
+	if role == roleRest {
+		f.path = []string{spec}
+		fs.rest = &f
+		return
+	}
+	fs.customers = fs.customers || role == roleCustomer
+	if role == roleAlso && !slices.Contains(fs.also, f.value) {
+		fs.also = append(fs.also, f.value)
+	}
 	f.path = strings.Split(spec, ".")
 	if len(f.path) > 2 || spec == "" {
 		panic("BUG: recipients.tsv: field " + spec)

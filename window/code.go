@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +41,17 @@ const (
 	CodeTaken                        // it was fresh, and is marked as used now
 	CodeUnavailable                  // Redis is away
 )
+
+var codeStateNames = [...]string{"unknown", "used", "fresh", "unavailable"}
+
+// String returns the state's word, as records have it.
+func (s CodeState) String() string { return codeStateNames[s] }
+
+// ReadCodeState returns the state with a word; ok is false if there is none.
+func ReadCodeState(word string) (s CodeState, ok bool) {
+	i := slices.Index(codeStateNames[:], word)
+	return CodeState(max(i, 0)), i >= 0
+}
 
 // CodeAnswer is what is known of a code.
 type CodeAnswer struct {
@@ -89,6 +102,31 @@ func (s *Store) learn(ctx context.Context, codes []LearntCode) error {
 	return nil
 }
 
+// Asked tells whether the answer is one at all, rather than the zero CodeAnswer.
+func (a CodeAnswer) Asked() bool { return a.State != CodeUnknown || a.key != "" }
+
+// PeekCode is TakeCode without marking the code as used: CodeTaken says that it would be.
+func (s *Store) PeekCode(ctx context.Context, corp, code string) CodeAnswer {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	key := s.codeKey(code)
+	record, err := s.rdb.Get(ctx, key).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return CodeAnswer{State: CodeUnavailable, key: key}
+	}
+	record, used := strings.CutSuffix(record, ":used")
+	c, ok := parseCode(record)
+	switch {
+	case (!ok || c.Key.Corp != corp) && s.inDoubt():
+		return CodeAnswer{State: CodeUnavailable, key: key}
+	case !ok || c.Key.Corp != corp:
+		return CodeAnswer{State: CodeUnknown, key: key}
+	case used:
+		return CodeAnswer{State: CodeUsed, Code: c, key: key}
+	}
+	return CodeAnswer{State: CodeTaken, Code: c, key: key}
+}
+
 // TakeCode asks whom a code of the corp stands for and marks it as used, in one step. It never fails: an
 // answer that Redis does not give is a CodeState. One in the state CodeTaken is given to GiveBackCode if
 // WeCom certainly did not take the message.
@@ -98,16 +136,16 @@ func (s *Store) TakeCode(ctx context.Context, corp, code string) CodeAnswer {
 	key := s.codeKey(code)
 	r, err := takeScript.Run(ctx, s.rdb, []string{key}, string(appendID(nil, corp))+":").Slice()
 	if err != nil || len(r) != 2 {
-		return CodeAnswer{State: CodeUnavailable}
+		return CodeAnswer{State: CodeUnavailable, key: key}
 	}
 	state, _ := r[0].(int64)
 	record, _ := r[1].(string)
 	c, ok := parseCode(record)
 	switch {
 	case !ok && s.inDoubt():
-		return CodeAnswer{State: CodeUnavailable}
+		return CodeAnswer{State: CodeUnavailable, key: key}
 	case !ok:
-		return CodeAnswer{State: CodeUnknown}
+		return CodeAnswer{State: CodeUnknown, key: key}
 	}
 	return CodeAnswer{State: CodeState(state), Code: c, key: key}
 }

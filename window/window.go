@@ -85,6 +85,17 @@ const (
 	Unavailable              // Redis is away
 )
 
+var stateNames = [...]string{"closed", "shut", "full", "open", "remembered", "incomplete", "unavailable"}
+
+// String returns the state's word, as records have it.
+func (s State) String() string { return stateNames[s] }
+
+// ReadState returns the state with a word; ok is false if there is none.
+func ReadState(word string) (s State, ok bool) {
+	i := slices.Index(stateNames[:], word)
+	return State(max(i, 0)), i >= 0
+}
+
 // Judge tells what the window means at now. It needs no record: a Window without Last is Closed.
 func (w Window) Judge(now int64, length time.Duration, replies int) State {
 	switch {

@@ -20,6 +20,7 @@ import (
 	"replygate/account"
 	"replygate/admin"
 	"replygate/config"
+	"replygate/gate"
 	"replygate/policy"
 	"replygate/proxy"
 	"replygate/store"
@@ -28,11 +29,9 @@ import (
 
 // settings is a configuration with all that is compiled from it.
 type settings struct {
-	path   string
-	hash   string // of the file
-	config *config.Config
-	book   *account.Book
-	engine *policy.Engine
+	path string
+	hash string // of its files
+	gate.Gate
 }
 
 // load reads and compiles the configuration at path.
@@ -46,7 +45,10 @@ func load(path string) (settings, error) {
 		return settings{}, err
 	}
 	set, err := compile(path, c)
-	set.hash = hashOf(data)
+	if err != nil {
+		return settings{}, err
+	}
+	set.hash, err = hashOfFiles(path, c.AccountsFile)
 	return set, err
 }
 
@@ -56,7 +58,7 @@ func compile(path string, c *config.Config) (settings, error) {
 	if err != nil {
 		return settings{}, err
 	}
-	return settings{path: path, config: c, book: book, engine: engine}, nil
+	return settings{path: path, Gate: gate.Gate{Config: c, Accounts: book, Engine: engine}}, nil
 }
 
 // gateway is a built gateway, listening.
@@ -92,7 +94,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 			g.release()
 		}
 	}()
-	c := s.config
+	c := s.Config
 	if g.logs, err = openLogs(c, std); err != nil {
 		return nil, err
 	}
@@ -228,16 +230,16 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.done.Go(func() { g.windows.Beat(keeping) })
 	g.done.Go(func() { g.watchFile(keeping) })
 	g.log.Info("serving", zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
-		zap.String("upstream", g.config.Upstream.URL), zap.Int("accounts", len(g.book.All())))
+		zap.String("upstream", g.Config.Upstream.URL), zap.Int("accounts", len(g.Accounts.All())))
 	var err error
 	select {
 	case <-ctx.Done():
 		g.draining.Store(true)
 		g.log.Info("stopping")
-		time.Sleep(g.config.Shutdown.LameDuck)
+		time.Sleep(g.Config.Shutdown.LameDuck)
 	case err = <-failed:
 	}
-	left := max(g.config.Shutdown.Grace-g.config.Shutdown.LameDuck, time.Millisecond)
+	left := max(g.Config.Shutdown.Grace-g.Config.Shutdown.LameDuck, time.Millisecond)
 	aborted := time.AfterFunc(left, g.upstream.Abort) // calls that still wait for WeCom get their 504
 	defer aborted.Stop()
 	grace, cancel := context.WithTimeout(context.Background(), left+lastWords)

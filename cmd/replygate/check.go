@@ -41,9 +41,9 @@ func check(ctx context.Context, args []string, s streams) error {
 	set, err := load(*file)
 	var found []store.Finding
 	if err == nil && *live {
-		ctx, cancel := context.WithTimeout(ctx, 10*time.Second+20*set.config.Redis.Timeout)
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second+20*set.Config.Redis.Timeout)
 		defer cancel()
-		found, err = store.Inspect(ctx, set.config.Redis, time.Now)
+		found, err = store.Inspect(ctx, set.Config.Redis, time.Now)
 	}
 	if *asJSON {
 		return checkJSON(set, found, err, s)
@@ -52,7 +52,7 @@ func check(ctx context.Context, args []string, s streams) error {
 		return err
 	}
 	fmt.Fprintf(s.out, "%s: good: %d accounts, rule set %s, %d rules of your own\n",
-		*file, len(set.book.All()), ruleSetsOf(set.config), len(set.config.Policy.Rules))
+		*file, len(set.Accounts.All()), ruleSetsOf(set.Config), len(set.Config.Policy.Rules))
 	for _, l := range found {
 		if l.OK {
 			fmt.Fprintf(s.out, "redis: %s: good: %s\n", l.Name, l.Says)
@@ -90,7 +90,7 @@ func checkJSON(set settings, found []store.Finding, err error, s streams) error 
 	var mistakes config.Mistakes
 	switch {
 	case err == nil:
-		r.Accounts = len(set.book.All())
+		r.Accounts = len(set.Accounts.All())
 	case errors.As(err, &mistakes):
 		for _, m := range mistakes {
 			r.Mistakes = append(r.Mistakes, checkMistake{m.File, m.At.Line, m.At.Col, m.At.Env, m.What, m.Remedy})

@@ -42,12 +42,12 @@ func clientFlags(f *flag.FlagSet) func() (client, error) {
 				return client{}, err
 			}
 			scheme := "http://"
-			if set.config.Listen.TLS.CertFile != "" {
+			if set.Config.Listen.TLS.CertFile != "" {
 				scheme = "https://"
 			}
 			c = client{
-				base: "http://" + reachable(set.config.Listen.Admin), api: scheme + reachable(set.config.Listen.API),
-				read: set.config.Admin.ReadKey, change: set.config.Admin.ChangeKey,
+				base: "http://" + reachable(set.Config.Listen.Admin), api: scheme + reachable(set.Config.Listen.API),
+				read: set.Config.Admin.ReadKey, change: set.Config.Admin.ChangeKey,
 			}
 		}
 		if *address != "" {

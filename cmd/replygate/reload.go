@@ -31,16 +31,25 @@ func hashOf(data []byte) string {
 	return hex.EncodeToString(h[:8])
 }
 
+// hashOfFiles is the hash of a configuration's file, and of that of its accounts if it has one.
+func hashOfFiles(path, accounts string) (string, error) {
+	all, err := config.Read(path)
+	if err == nil && accounts != "" {
+		var more []byte
+		more, err = config.Read(accounts)
+		all = append(append(all, 0), more...)
+	}
+	return hashOf(all), err
+}
+
 // use puts settings in force. On an error those before stay.
 func (g *gateway) use(s settings) error {
-	receivers, err := proxy.NewReceivers(s.config.Callbacks)
+	receivers, err := proxy.NewReceivers(s.Config.Callbacks)
 	if err != nil {
 		return err
 	}
-	g.logs.redactor.Know(s.config.Secrets()...)
-	g.handler.Use(&proxy.Settings{
-		Config: s.config, Accounts: s.book, Engine: s.engine, Receivers: receivers, Clients: proxy.NewClients(s.config.Clients),
-	})
+	g.logs.redactor.Know(s.Config.Secrets()...)
+	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: receivers, Clients: proxy.NewClients(s.Config.Clients)})
 	g.inUse, g.failed = s, ""
 	return nil
 }
@@ -66,13 +75,13 @@ func (g *gateway) reload() ([]string, error) {
 	}
 	if err != nil {
 		g.failed = "unreadable"
-		if data, readErr := config.Read(g.path); readErr == nil {
-			g.failed = hashOf(data)
+		if hash, readErr := hashOfFiles(g.path, g.inUse.Config.AccountsFile); readErr == nil {
+			g.failed = hash
 		}
 		g.log.Error("the configuration could not be reloaded: the one before it stays in force", zap.Error(err))
 		return nil, err
 	}
-	changed := g.inUse.config.Changes(next.config)
+	changed := g.inUse.Config.Changes(next.Config)
 	if err := g.use(next); err != nil {
 		return nil, err
 	}
@@ -82,7 +91,7 @@ func (g *gateway) reload() ([]string, error) {
 
 // fitting tells whether a running gateway can take a configuration over.
 func (g *gateway) fitting(next settings) error {
-	changed := g.inUse.config.Changes(next.config)
+	changed := g.inUse.Config.Changes(next.Config)
 	if keys := config.NeedsRestart(changed); len(keys) > 0 {
 		return fmt.Errorf("%s cannot change while the gateway runs: restart it, or put the old value back", strings.Join(keys, ", "))
 	}
@@ -104,36 +113,47 @@ func (g *gateway) watchFile(ctx context.Context) {
 	}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	last, pending := g.hash, false
-	var seen os.FileInfo
+	last, pending, seen := g.hash, false, []os.FileInfo(nil)
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		info, err := os.Stat(g.path)
-		if err != nil || unchanged(info, seen) && !pending && n%lookInto != 0 {
+		accounts := g.handler.Current().Config.AccountsFile
+		look := glance(g.path, accounts)
+		if slices.EqualFunc(look, seen, unchanged) && !pending && n%lookInto != 0 {
 			continue
 		}
-		data, err := config.Read(g.path)
+		hash, err := hashOfFiles(g.path, accounts)
 		if err != nil {
 			continue
 		}
-		hash := hashOf(data)
 		pending = hash != last
 		if !pending && g.isNew(hash) {
 			_, _ = g.reload() // it says by itself what is wrong
 		}
-		seen, last = info, hash
+		seen, last = look, hash
 	}
 }
 
-// lookInto is after how many looks a file is read although it looks unchanged.
+// lookInto is after how many looks files are read although they look unchanged.
 const lookInto = 30
 
+// glance is what files look like from outside; nil stands for one that is not there.
+func glance(paths ...string) []os.FileInfo {
+	all := make([]os.FileInfo, len(paths))
+	for i, p := range paths {
+		all[i], _ = os.Stat(p)
+	}
+	return all
+}
+
 func unchanged(now, before os.FileInfo) bool {
-	return before != nil && os.SameFile(now, before) && now.ModTime().Equal(before.ModTime()) && now.Size() == before.Size()
+	if now == nil || before == nil {
+		return now == nil && before == nil
+	}
+	return os.SameFile(now, before) && now.ModTime().Equal(before.ModTime()) && now.Size() == before.Size()
 }
 
 // isNew tells whether a file's content is neither in force nor known to be of no use. A file that is again

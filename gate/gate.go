@@ -1,0 +1,260 @@
+// Package gate brings one API call from what it says to a decision: whose call it is, how much of it must be
+// read, which rule it meets, what the windows of its customers say. The proxy, explain, preflight, rule tests
+// and replay all judge by it.
+//
+// It knows no HTTP server, sends nothing, and does not settle what it reserved.
+package gate
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"replygate/account"
+	"replygate/config"
+	"replygate/policy"
+	"replygate/wecom"
+	"replygate/window"
+)
+
+// Gate judges by one configuration.
+type Gate struct {
+	Config   *config.Config
+	Accounts *account.Book
+	Engine   *policy.Engine
+}
+
+// Store is what a judgement asks about customers; *window.Store is one.
+type Store interface {
+	Reserve(context.Context, window.Key) window.Answer
+	Peek(context.Context, window.Key) window.Answer
+	TakeCode(ctx context.Context, corp, code string) window.CodeAnswer
+	PeekCode(ctx context.Context, corp, code string) window.CodeAnswer
+}
+
+// Head is a call as far as its head tells.
+type Head struct {
+	Route wecom.Route
+	Who   policy.Subject
+	At    time.Time
+}
+
+// Judgement is what a call comes to, with what it was judged by.
+type Judgement struct {
+	Decision policy.Decision  // the one to obey
+	Shadow   *policy.Decision // what it would be with rules in shadow, or in shadow mode at all; nil: there are none
+	Facts    wecom.Facts
+	Evidence policy.Evidence
+	Keys     []window.Key // of Evidence.Windows, unless they are of a code
+}
+
+// Subject tells who calls, and whether the accounts list the corp. One that they do not list may do what a lapsed
+// one may without being judged, or all, by unlisted_account.
+func (g *Gate) Subject(corp, client string, at time.Time) (who policy.Subject, listed bool) {
+	who = policy.Subject{CorpID: corp, Client: client, Standing: account.Lapsed, Account: g.Accounts.Find(corp)}
+	switch {
+	case who.Account != nil:
+		who.Entity, who.Standing = who.Account.Entity, who.Account.Standing(at)
+		return who, true
+	case g.Config.UnlistedAccount == config.Pass:
+		who.Standing = account.Active
+		return who, true
+	}
+	return who, false
+}
+
+// Free tells whether no rule could ever refuse the call, whoever makes it. Then whose it is does not matter.
+func (g *Gate) Free(r wecom.Route) bool {
+	if !r.Odd() {
+		return g.Engine.Free(r.Endpoint)
+	}
+	for _, e := range r.Readings {
+		if !g.Engine.Free(e) {
+			return false
+		}
+	}
+	return true
+}
+
+// Needs tell how much of a call must be read. An odd path needs as much as its strictest reading.
+func (g *Gate) Needs(h Head) policy.Needs {
+	if !h.Route.Odd() {
+		return g.Engine.Need(h.Who, h.Route.Endpoint, h.At)
+	}
+	var n policy.Needs
+	for _, e := range h.Route.Readings {
+		need := g.Engine.Need(h.Who, e, h.At)
+		if need.Enforced != policy.NeedNothing {
+			n.Enforced = policy.NeedPath
+		}
+		if need.Overall != policy.NeedNothing {
+			n.Overall = policy.NeedPath
+		}
+	}
+	return n
+}
+
+// TurnAway judges a call that never comes to a rule; see policy.Engine.TurnAway.
+func (g *Gate) TurnAway(why policy.Reason, r wecom.Route, detail string) Judgement {
+	return g.obeying(g.Engine.TurnAway(why, capabilityOf(r), detail))
+}
+
+func capabilityOf(r wecom.Route) wecom.Capability {
+	if r.Odd() {
+		return ""
+	}
+	return r.Endpoint.Capability
+}
+
+// Unknown judges a call whose caller stays unknown by a decision of the engine.
+func (g *Gate) Unknown(d policy.Decision) Judgement { return g.obeying(d) }
+
+// obeying is the judgement of a decision that rules in shadow have no part in. In shadow mode every call goes on.
+func (g *Gate) obeying(d policy.Decision) Judgement {
+	if !g.Engine.Shadow() {
+		return Judgement{Decision: d}
+	}
+	return Judgement{
+		Decision: policy.Decision{Verdict: policy.Pass, Reason: policy.ShadowMode, Capability: d.Capability, Go: true, Left: -1},
+		Shadow:   &d,
+	}
+}
+
+// ByPath judges a call of which the body does not matter.
+func (g *Gate) ByPath(h Head) Judgement {
+	if h.Route.Odd() {
+		return g.byOddPath(h)
+	}
+	c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, At: h.At}
+	j := g.obeying(g.Engine.Decide(c, g.Engine.Match(c), policy.Evidence{}))
+	if would, ok := g.Engine.Would(c); ok && j.Shadow == nil {
+		d := g.Engine.Decide(c, would, policy.Evidence{})
+		j.Shadow = &d
+	}
+	return j
+}
+
+// byOddPath judges a path with several readings of which one is judged, perhaps by a rule in shadow alone.
+func (g *Gate) byOddPath(h Head) Judgement {
+	d := g.Engine.TurnAway(policy.AmbiguousPath, "", "")
+	if g.Engine.Shadow() || g.Needs(h).Enforced != policy.NeedNothing {
+		return g.obeying(d)
+	}
+	return Judgement{Decision: policy.Decision{Verdict: policy.Pass, Reason: policy.RulePass, Go: true, Left: -1}, Shadow: &d}
+}
+
+// Ambiguous judges a call whose body cannot be read plainly, though a rule asks for it.
+func (g *Gate) Ambiguous(h Head, n policy.Needs, why error) Judgement {
+	d := g.Engine.TurnAway(policy.AmbiguousBody, capabilityOf(h.Route), why.Error())
+	if n.Enforced == policy.NeedBody || g.Engine.Shadow() {
+		return g.obeying(d)
+	}
+	j := g.ByPath(h) // what is obeyed does not ask for the body
+	j.Shadow = &d
+	return j
+}
+
+// ByBody judges a call by all that it says. What it reserves is in the judgement, to be settled.
+func (g *Gate) ByBody(ctx context.Context, h Head, facts wecom.Facts, s Store) Judgement {
+	c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: facts, At: h.At}
+	keys := keysOf(c)
+	if g.Engine.WantsWindows(c) {
+		c.Windows = peekAll(ctx, s, keys)
+	}
+	m := g.Engine.Match(c)
+	found := g.ask(ctx, c, m, keys, s)
+	j := g.obeying(g.Engine.Decide(c, m, found))
+	j.Facts, j.Evidence = facts, found
+	if len(found.Windows) == len(keys) && facts.Code == "" {
+		j.Keys = keys
+	}
+	if would, ok := g.Engine.Would(c); ok && j.Shadow == nil {
+		d := g.Engine.Decide(c, would, g.look(ctx, c, would, keys, found, s))
+		j.Shadow = &d
+	}
+	return j
+}
+
+// keysOf names the windows of the customers that a call names.
+func keysOf(c policy.Call) []window.Key {
+	if len(c.Facts.Customers) == 0 {
+		return nil
+	}
+	keys := make([]window.Key, len(c.Facts.Customers))
+	for i, customer := range c.Facts.Customers {
+		keys[i] = window.Key{Corp: c.Who.CorpID, Channel: c.Facts.Channel, Customer: customer}
+	}
+	return keys
+}
+
+func peekAll(ctx context.Context, s Store, keys []window.Key) []window.Answer {
+	answers := make([]window.Answer, len(keys))
+	for i, k := range keys {
+		answers[i] = s.Peek(ctx, k)
+	}
+	return answers
+}
+
+// ask asks for what a match depends on: the window of every customer of the call, or its code. A reply is
+// counted, and a code used, at once, so that two gateways cannot both send the last one.
+func (g *Gate) ask(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, s Store) (found policy.Evidence) {
+	windows, code := g.Engine.Asks(c, m)
+	switch {
+	case code:
+		found.Code = s.TakeCode(ctx, c.Who.CorpID, c.Facts.Code)
+		found.Windows = windowOfCode(ctx, s, found.Code, window.CodeTaken)
+	case windows && c.Endpoint.Capability == wecom.KfReply:
+		found.Windows = make([]window.Answer, len(keys))
+		for i, k := range keys {
+			found.Windows[i] = s.Reserve(ctx, k)
+		}
+	case windows && c.Windows != nil:
+		found.Windows = c.Windows
+	case windows:
+		found.Windows = peekAll(ctx, s, keys)
+	}
+	return found
+}
+
+// windowOfCode is the window of the customer that a code stands for, if it is in a state.
+func windowOfCode(ctx context.Context, s Store, a window.CodeAnswer, fresh window.CodeState) []window.Answer {
+	if a.State != fresh {
+		return nil
+	}
+	return []window.Answer{s.Peek(ctx, a.Code.Key)}
+}
+
+// look is ask for a match that is not obeyed: it changes nothing, and asks for nothing that is known.
+func (g *Gate) look(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, known policy.Evidence, s Store) (found policy.Evidence) {
+	windows, code := g.Engine.Asks(c, m)
+	switch {
+	case code && known.Code.Asked():
+		return known
+	case code:
+		found.Code = s.PeekCode(ctx, c.Who.CorpID, c.Facts.Code)
+		found.Windows = windowOfCode(ctx, s, found.Code, window.CodeTaken)
+	case windows && len(known.Windows) > 0:
+		return known
+	case windows && c.Windows != nil:
+		found.Windows = c.Windows
+	case windows:
+		found.Windows = peekAll(ctx, s, keys)
+	}
+	return found
+}
+
+// ReadFacts reads what the body of a call says, if it says it plainly.
+func ReadFacts(e *wecom.Endpoint, query []byte, contentType, contentEncoding string, body []byte) (wecom.Facts, error) {
+	if contentEncoding != "" {
+		return wecom.Facts{}, errors.New("the body has a Content-Encoding; send it as plain JSON")
+	}
+	kind, _, _ := strings.Cut(contentType, ";")
+	switch strings.ToLower(strings.TrimSpace(kind)) {
+	case "application/x-www-form-urlencoded", "multipart/form-data":
+		if len(body) > 0 {
+			return wecom.Facts{}, errors.New("the body is declared as a form; send JSON with Content-Type: application/json")
+		}
+	}
+	return e.ReadFacts(query, body)
+}

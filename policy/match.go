@@ -1,0 +1,279 @@
+package policy
+
+import (
+	"slices"
+	"time"
+
+	"replygate/account"
+	"replygate/wecom"
+	"replygate/window"
+)
+
+// Of which rules a call can meet most is known beforehand: its endpoint, capability and standing are few, and most
+// rules name few accounts. So the rules are sorted into tables when they are compiled, and a call walks only
+// over those that can be about it, however many there are.
+
+// place is where a call stands in the tables.
+type place struct {
+	endpoint   *wecom.Endpoint
+	capability wecom.Capability
+	standing   account.Standing
+}
+
+// table is the rules that can be about calls of one place, in their order: those about any caller, and those
+// about named ones.
+type table struct {
+	everyone []*Rule
+	byCorp   map[string][]*Rule
+	byEntity map[string][]*Rule
+}
+
+// tabulate sorts the rules of a phase. Places that meet the same rules share a table.
+func (p *phase) tabulate(endpoints []*wecom.Endpoint) {
+	p.tables = map[place]*table{}
+	shared := map[string]*table{}
+	for _, e := range endpoints {
+		for _, c := range slices.Concat([]wecom.Capability{e.Capability}, e.Also()) {
+			var rules []*Rule
+			for _, r := range p.rules {
+				if r.abilities.allows(c) && r.about(e) {
+					rules = append(rules, r)
+				}
+			}
+			for _, s := range account.Standings() {
+				p.tables[place{e, c, s}] = tableOf(rules, s, shared)
+			}
+		}
+	}
+}
+
+func tableOf(rules []*Rule, s account.Standing, shared map[string]*table) *table {
+	var fitting []*Rule
+	var name []byte
+	for _, r := range rules {
+		if !r.standings.allows(s) {
+			continue
+		}
+		fitting = append(fitting, r)
+		name = append(name, byte(r.order), byte(r.order>>8), byte(r.order>>16))
+		if r.always() {
+			break // what stands behind is never reached
+		}
+	}
+	if t, done := shared[string(name)]; done {
+		return t
+	}
+	t := &table{byCorp: map[string][]*Rule{}, byEntity: map[string][]*Rule{}}
+	for _, r := range fitting {
+		switch {
+		case len(r.accounts) > 0:
+			for corp := range r.accounts {
+				t.byCorp[corp] = append(t.byCorp[corp], r)
+			}
+		case len(r.entities) > 0:
+			for entity := range r.entities {
+				t.byEntity[entity] = append(t.byEntity[entity], r)
+			}
+		default:
+			t.everyone = append(t.everyone, r)
+		}
+	}
+	shared[string(name)] = t
+	return t
+}
+
+// always tells whether an enforced rule takes every call of its endpoints, capabilities and standings.
+func (r *Rule) always() bool {
+	return len(r.accounts) == 0 && len(r.entities) == 0 && len(r.msgtypes) == 0 && len(r.clients) == 0 &&
+		r.percent == 100 && r.from.IsZero() && r.until.IsZero() && r.when.program == nil && !r.Shadow
+}
+
+// walk goes over the rules that can be about a call, in their order.
+type walk struct{ lists [3][]*Rule }
+
+func (p *phase) walk(who Subject, e *wecom.Endpoint, c wecom.Capability) walk {
+	t := p.tables[place{e, c, who.Standing}]
+	if t == nil {
+		return walk{}
+	}
+	w := walk{lists: [3][]*Rule{t.everyone}}
+	if len(t.byCorp) > 0 {
+		w.lists[1] = t.byCorp[who.CorpID]
+	}
+	if len(t.byEntity) > 0 {
+		w.lists[2] = t.byEntity[who.Entity]
+	}
+	return w
+}
+
+// next returns the next rule, nil behind the last.
+func (w *walk) next() *Rule {
+	first := -1
+	for i, list := range w.lists {
+		if len(list) > 0 && (first < 0 || list[0].order < w.lists[first][0].order) {
+			first = i
+		}
+	}
+	if first < 0 {
+		return nil
+	}
+	r := w.lists[first][0]
+	w.lists[first] = w.lists[first][1:]
+	return r
+}
+
+// Need is what a decision needs to know of a call besides who calls which endpoint.
+type Need uint8
+
+// The needs.
+const (
+	NeedNothing Need = iota // not judged: the call passes unread
+	NeedPath                // decided whatever the body says
+	NeedBody                // the body decides
+)
+
+// Needs tell how much of a call must be read: for the rules that are obeyed, and in all, with those in shadow. A call
+// of which only the latter need something goes on whatever they say.
+type Needs struct{ Enforced, Overall Need }
+
+func (n Needs) with(other Needs) Needs {
+	return Needs{max(n.Enforced, other.Enforced), max(n.Overall, other.Overall)}
+}
+
+// Need tells how much of a call of e must be read. It is the test for a judged call.
+func (p *Engine) Need(who Subject, e *wecom.Endpoint, now time.Time) Needs {
+	n := p.need(who, e, e.Capability, now)
+	for _, c := range e.Also() {
+		if also := p.need(who, e, c, now); also != n {
+			n = n.with(also)
+			n = n.with(Needs{bodyIf(n.Enforced), bodyIf(n.Overall)}) // which of the two applies only the body says
+		}
+	}
+	if p.shadow {
+		n.Enforced = NeedNothing
+	}
+	return n
+}
+
+func bodyIf(n Need) Need {
+	if n == NeedNothing {
+		return NeedNothing
+	}
+	return NeedBody
+}
+
+var needs = map[Action]Need{ActionPass: NeedNothing, ActionRefuse: NeedPath, ActionReply: NeedBody}
+
+func (p *Engine) need(who Subject, e *wecom.Endpoint, c wecom.Capability, now time.Time) Needs {
+	shadow, body := NeedNothing, false
+	w := p.at(now).walk(who, e, c)
+	for r := w.next(); r != nil; r = w.next() {
+		if !r.fits(who, now) {
+			continue
+		}
+		takes, err := false, error(nil)
+		if !r.asksBody(e) {
+			takes, err = r.takes(Call{Who: who, Endpoint: e, At: now}, c)
+		}
+		switch {
+		case r.asksBody(e) || err != nil: // only the body says whether it is the first
+			if r.Shadow {
+				shadow = NeedBody
+			} else {
+				body = true
+			}
+		case takes && r.Shadow:
+			shadow = max(shadow, needs[r.Action])
+		case takes && body:
+			return Needs{NeedBody, NeedBody}
+		case takes:
+			return Needs{needs[r.Action], max(needs[r.Action], shadow)}
+		}
+	}
+	if body {
+		return Needs{NeedBody, NeedBody}
+	}
+	return Needs{NeedPath, max(NeedPath, shadow)} // no rule: refused
+}
+
+// Call is a judged call with all that was read from it.
+type Call struct {
+	Who      Subject
+	Endpoint *wecom.Endpoint
+	Facts    wecom.Facts
+	At       time.Time
+	Windows  []window.Answer // of its customers, where WantsWindows asks for them
+}
+
+// Match is the rule that decides a call, and for which of its capabilities.
+type Match struct {
+	Rule       *Rule // nil: no rule matches
+	Capability wecom.Capability
+	Err        error // whether Rule matches cannot be told, and so neither what follows
+}
+
+// Match returns the rule that decides a call. A call with two capabilities must satisfy both: the stricter
+// rule decides.
+func (p *Engine) Match(c Call) Match { return p.match(c, false) }
+
+// Would is Match as if the rules in shadow were obeyed; shadow tells whether one of them decides then.
+func (p *Engine) Would(c Call) (m Match, shadow bool) {
+	if !p.shadows {
+		return Match{}, false
+	}
+	m = p.match(c, true)
+	return m, m.Rule != nil && m.Rule.Shadow
+}
+
+func (p *Engine) match(c Call, shadows bool) Match {
+	m := p.first(c, c.Endpoint.Capability, shadows)
+	if c.Facts.Also == "" {
+		return m
+	}
+	if also := p.first(c, c.Facts.Also, shadows); also.leniency() <= m.leniency() {
+		return also
+	}
+	return m
+}
+
+// leniency orders what decides: the lower of two decides a call with two capabilities.
+func (m Match) leniency() int {
+	switch {
+	case m.Rule == nil || m.Err == nil && m.Rule.Action == ActionRefuse:
+		return 0
+	case m.Err != nil:
+		return 1
+	case m.Rule.Action == ActionReply:
+		return 2
+	}
+	return 3
+}
+
+func (p *Engine) first(c Call, capability wecom.Capability, shadows bool) Match {
+	w := p.at(c.At).walk(c.Who, c.Endpoint, capability)
+	for r := w.next(); r != nil; r = w.next() {
+		if r.Shadow && !shadows || !r.fits(c.Who, c.At) {
+			continue
+		}
+		if takes, err := r.takes(c, capability); takes || err != nil {
+			return Match{Rule: r, Capability: capability, Err: err}
+		}
+	}
+	return Match{Capability: capability}
+}
+
+// WantsWindows tells whether a rule that may decide the call speaks of its customers' windows.
+func (p *Engine) WantsWindows(c Call) bool {
+	if !p.windows {
+		return false
+	}
+	for _, capability := range []wecom.Capability{c.Endpoint.Capability, c.Facts.Also} {
+		w := p.at(c.At).walk(c.Who, c.Endpoint, capability)
+		for r := w.next(); r != nil; r = w.next() {
+			if r.when.windows && r.fits(c.Who, c.At) {
+				return true
+			}
+		}
+	}
+	return false
+}

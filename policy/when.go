@@ -1,0 +1,307 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
+	"github.com/expr-lang/expr/vm"
+
+	"replygate/account"
+	"replygate/config"
+	"replygate/wecom"
+	"replygate/window"
+)
+
+// maxWhen bounds the length of an expression in bytes, and whenMemory what one evaluation may take.
+const (
+	maxWhen    = 2000
+	whenMemory = 10_000
+)
+
+// facts are what a when may speak of. There is no clock among them: from and until are for that.
+type facts struct {
+	Account accountFacts `expr:"account"`
+	Call    callFacts    `expr:"call"`
+	Window  windowFacts  `expr:"window"`
+}
+
+type accountFacts struct {
+	CorpID        string `expr:"corp_id"`
+	Name          string `expr:"name"`
+	Entity        string `expr:"entity"`
+	Standing      string `expr:"standing"`
+	Contacts      *int   `expr:"contacts"` // an expression that meets nil fails: the call is unsure
+	ContactsKnown bool   `expr:"contacts_known"`
+	ContactsFree  *int   `expr:"contacts_free"`
+}
+
+type callFacts struct {
+	Endpoint   string `expr:"endpoint"`
+	Capability string `expr:"capability"`
+	Client     string `expr:"client"`
+	Channel    string `expr:"channel"`
+	MsgType    string `expr:"msgtype"`
+	Customers  int    `expr:"customers"`
+	Groups     int    `expr:"groups"`
+	Implicit   bool   `expr:"implicit"`
+}
+
+type windowFacts struct {
+	State       string `expr:"state"`
+	Open        bool   `expr:"open"`
+	RepliesLeft *int   `expr:"replies_left"`
+}
+
+// NoWindow is window.state of a call that names no customer.
+const NoWindow = "none"
+
+var stateWords = map[window.State]string{
+	window.Open: "open", window.Remembered: "open", window.Full: "full", window.Shut: "shut",
+	window.Closed: "closed", window.Incomplete: "incomplete",
+}
+
+// condition is the when of a rule, compiled. The zero condition always holds.
+type condition struct {
+	source  string
+	program *vm.Program
+	body    bool // it speaks of what only the body says
+	windows bool // it speaks of windows
+}
+
+var errNoWindow = errors.New("Redis cannot be asked for the window just now")
+
+// holds evaluates the condition for a call. An error means that there is no telling.
+func (w *condition) holds(c Call, capability wecom.Capability) (bool, error) {
+	if w.program == nil {
+		return true, nil
+	}
+	f := facts{Account: factsOf(c.Who), Call: callFacts{
+		Endpoint: c.Endpoint.Path, Capability: string(capability), Client: c.Who.Client, Channel: c.Facts.Channel,
+		MsgType: c.Facts.MsgType, Customers: len(c.Facts.Customers), Groups: len(c.Facts.Groups), Implicit: c.Facts.Implicit,
+	}}
+	if w.windows {
+		var known bool
+		if f.Window, known = windowOf(c.Windows); !known {
+			return false, errNoWindow
+		}
+	}
+	machine := vm.VM{MemoryBudget: whenMemory}
+	result, err := machine.Run(w.program, &f)
+	if err != nil { // the types were checked: what is left is a number that is not known, or a division by zero
+		return false, errors.New(plainMessage(err))
+	}
+	return result.(bool), nil
+}
+
+// plainMessage is what the language says of an error, without its drawing of the place.
+func plainMessage(err error) string {
+	var at *file.Error
+	if !errors.As(err, &at) {
+		return err.Error()
+	}
+	return strings.ReplaceAll(at.Message, "<nil>", "an unknown number")
+}
+
+func factsOf(who Subject) accountFacts {
+	f := accountFacts{CorpID: who.CorpID, Entity: who.Entity, Standing: string(who.Standing)}
+	if a := who.Account; a != nil {
+		f.Name = a.Name
+		if free, total, known := a.Contacts(); known {
+			f.Contacts, f.ContactsFree, f.ContactsKnown = &total, &free, true
+		}
+	}
+	return f
+}
+
+// windowOf is what a rule may know of the windows of a call: of several the worst. known is false while Redis
+// cannot be asked.
+func windowOf(answers []window.Answer) (f windowFacts, known bool) {
+	if len(answers) == 0 {
+		return windowFacts{State: NoWindow}, true
+	}
+	a := worst(answers)
+	if a.State == window.Unavailable {
+		return f, false
+	}
+	f = windowFacts{State: stateWords[a.State], Open: stateWords[a.State] == "open"}
+	if a.Left >= 0 {
+		f.RepliesLeft = &a.Left
+	}
+	return f, true
+}
+
+// Facts lists what a when may speak of, for docs and their test.
+func Facts() []string {
+	return []string{
+		"account.corp_id", "account.name", "account.entity", "account.standing", "account.contacts", "account.contacts_known",
+		"account.contacts_free", "call.endpoint", "call.capability", "call.client", "call.channel", "call.msgtype", "call.customers",
+		"call.groups", "call.implicit", "window.state", "window.open", "window.replies_left",
+	}
+}
+
+// ofBody are the facts of a call that only its body says.
+var ofBody = []string{"call.channel", "call.msgtype", "call.customers", "call.groups", "call.implicit"}
+
+// when compiles the expression of a rule.
+func (c *compiler) when(w config.Word) condition {
+	if w.Text == "" {
+		return condition{}
+	}
+	if len(w.Text) > maxWhen {
+		c.wrong(w.At, fmt.Sprintf("when has %d bytes", len(w.Text)), fmt.Sprintf("write at most %d; several rules are easier to read than one long expression", maxWhen))
+		return condition{}
+	}
+	tree, err := parser.Parse(w.Text)
+	if err != nil {
+		c.wrongWhen(w, err)
+		return condition{}
+	}
+	out := condition{source: w.Text}
+	look := inspector{compiler: c, at: w.At, out: &out}
+	ast.Walk(&tree.Node, &look)
+	if look.failed {
+		return condition{}
+	}
+	out.program, err = expr.Compile(w.Text, expr.Env(&facts{}), expr.AsBool(), expr.DisableAllBuiltins())
+	if err != nil {
+		c.wrongWhen(w, err)
+		return condition{}
+	}
+	return out
+}
+
+// wrongWhen tells of a mistake that the language found.
+func (c *compiler) wrongWhen(w config.Word, err error) {
+	what, column := err.Error(), 0
+	var at *file.Error
+	if errors.As(err, &at) {
+		what, column = at.Message, at.Column+1
+	}
+	remedy := "docs/rules.md lists the facts of account, call and window, and what they can be compared with"
+	if column > 0 {
+		what += fmt.Sprintf(", at character %d", column)
+	}
+	c.wrong(w.At, "when: "+what, remedy)
+}
+
+// inspector walks an expression: it lets through only what is needed to compare facts, finds out what facts it
+// speaks of, and checks literals against the words that a fact can be.
+type inspector struct {
+	*compiler
+	at     config.Position
+	out    *condition
+	failed bool
+}
+
+func (i *inspector) wrong(what, remedy string) {
+	i.failed = true
+	i.compiler.wrong(i.at, "when: "+what, remedy)
+}
+
+// operators are those that an expression may use.
+var operators = []string{
+	"and", "or", "&&", "||", "==", "!=", "<", "<=", ">", ">=", "in", "not in", "contains", "startsWith", "endsWith", "+", "-", "*", "/", "%",
+}
+
+// Visit looks at one node.
+func (i *inspector) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.IdentifierNode, *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.ArrayNode, *ast.ConditionalNode, *ast.UnaryNode:
+	case *ast.MemberNode:
+		i.member(n)
+	case *ast.BinaryNode:
+		if !slices.Contains(operators, n.Operator) {
+			i.wrong(n.Operator+" is not among the operators", "compare facts with == != < <= > >= in contains startsWith endsWith, and join with && || not")
+		}
+		if equal := n.Operator == "==" || n.Operator == "!="; equal && (maybeUnknown(n.Left) || maybeUnknown(n.Right)) {
+			i.wrong(n.Operator+" with a number that may be unknown", "write <= or >=: an unknown number then leaves the call unsure")
+		}
+		i.compare(n.Left, n.Right)
+		i.compare(n.Right, n.Left)
+	default:
+		i.wrong("functions, lists of facts and variables are not part of it", "compare facts with literals, and join with && || not")
+	}
+}
+
+// member notes which fact is spoken of.
+func (i *inspector) member(n *ast.MemberNode) {
+	name := factName(n)
+	if !slices.Contains(Facts(), name) {
+		if name == "" {
+			name = "a fact without a plain name"
+		}
+		i.wrong("there is no fact "+name, config.DidYouMean(name, Facts()))
+		return
+	}
+	i.out.body = i.out.body || slices.Contains(ofBody, name) || strings.HasPrefix(name, "window.")
+	i.out.windows = i.out.windows || strings.HasPrefix(name, "window.")
+}
+
+// factName is the name of a fact, like account.standing; "" for anything else.
+func factName(n ast.Node) string {
+	m, ok := n.(*ast.MemberNode)
+	if !ok {
+		return ""
+	}
+	base, ok := m.Node.(*ast.IdentifierNode)
+	property, plain := m.Property.(*ast.StringNode)
+	if !ok || !plain || m.Optional {
+		return ""
+	}
+	return base.Value + "." + property.Value
+}
+
+// maybeUnknown tells whether a fact is a number that need not be known.
+func maybeUnknown(n ast.Node) bool {
+	return slices.Contains([]string{"account.contacts", "account.contacts_free", "window.replies_left"}, factName(n))
+}
+
+// compare checks the literals that a fact is compared with.
+func (i *inspector) compare(fact, with ast.Node) {
+	name := factName(fact)
+	known := i.wordsOf(name)
+	if known == nil {
+		return
+	}
+	literals := []ast.Node{with}
+	if list, ok := with.(*ast.ArrayNode); ok {
+		literals = list.Nodes
+	}
+	for _, l := range literals {
+		if s, ok := l.(*ast.StringNode); ok && !slices.Contains(known, s.Value) {
+			i.wrong(fmt.Sprintf("%s is never %q", name, s.Value), nearest(name, s.Value, known))
+		}
+	}
+}
+
+// wordsOf lists what a fact can be; nil if it can be anything.
+func (c *compiler) wordsOf(fact string) []string {
+	switch fact {
+	case "account.standing":
+		return texts(account.Standings())
+	case "call.capability":
+		return texts(wecom.Capabilities())
+	case "call.endpoint":
+		return paths()
+	case "window.state":
+		return []string{"open", "full", "shut", "closed", "incomplete", NoWindow}
+	case "call.client":
+		return c.clients
+	case "account.corp_id", "account.entity":
+		if c.accounts == nil {
+			return nil
+		}
+		corps, entities := c.known()
+		if fact == "account.corp_id" {
+			return corps
+		}
+		return entities
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package wecom
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// TrimBody returns the body of a call of e without some of the customers that it names. The body must be one that
+// ReadFacts takes; all else of it stays as it is, byte for byte.
+func (e *Endpoint) TrimBody(body []byte, without []string) ([]byte, error) {
+	f := e.fields.list()
+	if f == nil {
+		return nil, errors.New("the call names no several customers")
+	}
+	start, end, err := findMember(body, f.path[0])
+	if err != nil || start == end {
+		return nil, errors.New("the list of customers is not where it was read")
+	}
+	kept, err := listWithout(body[start:end], without)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(body[:start], kept, body[end:]), nil
+}
+
+// listWithout returns a JSON array of strings without some of them.
+func listWithout(list []byte, without []string) ([]byte, error) {
+	dec := jsontext.NewDecoder(bytes.NewReader(list))
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, jsonError(err)
+	}
+	out := []byte{'['}
+	for dec.PeekKind() != ']' {
+		v, err := dec.ReadValue()
+		if err != nil {
+			return nil, jsonError(err)
+		}
+		id, err := unquote(v)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(without, id) {
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(out, v...)
+	}
+	return append(out, ']'), nil
+}
+
+// ReportRest returns WeCom's answer to a call of e with the customers added whom the call did not reach, in the
+// shape that WeCom itself uses for that call. An answer that is no success has reached nobody and stays as it
+// is; so does one that is no JSON object, with ErrUnreadable.
+func (e *Endpoint) ReportRest(answer []byte, rest []string) ([]byte, error) {
+	code, err := ReadErrcode(answer)
+	if err != nil || e.fields.rest == nil {
+		return answer, ErrUnreadable
+	}
+	if code != CodeOK {
+		return answer, nil
+	}
+	name := e.fields.rest.path[0]
+	start, end, err := findMember(answer, name)
+	if err != nil {
+		return answer, ErrUnreadable
+	}
+	if start == end { // absent: it becomes the first member
+		open := bytes.IndexByte(answer, '{') + 1
+		list := e.restItems(nil, rest)
+		out := slices.Concat(answer[:open], []byte(`"`+name+`":[`), list, []byte{']'})
+		if bytes.TrimSpace(answer[open:])[0] != '}' {
+			out = append(out, ',')
+		}
+		return append(out, answer[open:]...), nil
+	}
+	list := bytes.TrimSpace(answer[start:end])
+	if list[0] != '[' { // null
+		return slices.Concat(answer[:start], []byte{'['}, e.restItems(nil, rest), []byte{']'}, answer[end:]), nil
+	}
+	items := bytes.TrimSpace(list[1 : len(list)-1])
+	return slices.Concat(answer[:start], []byte{'['}, e.restItems(items, rest), []byte{']'}, answer[end:]), nil
+}
+
+// restItems appends ids to the items of a list.
+func (e *Endpoint) restItems(items []byte, ids []string) []byte {
+	out := slices.Clone(items)
+	for _, id := range ids {
+		if len(out) > 0 {
+			out = append(out, ',')
+		}
+		if e.fields.rest.value == "" {
+			out, _ = jsontext.AppendQuote(out, id) // the error only tells of a U+FFFD, and ids were read strictly
+			continue
+		}
+		code, err := strconv.Atoi(string(e.fields.rest.value))
+		if err != nil {
+			panic("BUG: recipients.tsv: the value of a rest is no errcode")
+		}
+		out = member(append(out, '{'), `"external_userid":`, id)
+		out = append(strconv.AppendInt(append(out, `,"errcode":`...), int64(code), 10), '}')
+	}
+	return out
+}
+
+// findMember finds the value of a member of a JSON object: from start to end, both 0 if it is absent.
+func findMember(object []byte, name string) (start, end int64, err error) {
+	dec := jsontext.NewDecoder(bytes.NewReader(object), lenient)
+	if dec.PeekKind() != '{' {
+		return 0, 0, ErrUnreadable
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return 0, 0, ErrUnreadable
+	}
+	for dec.PeekKind() != '}' {
+		key, err := dec.ReadToken()
+		if err != nil {
+			return 0, 0, ErrUnreadable
+		}
+		found := key.String() == name
+		v, err := dec.ReadValue()
+		if err != nil {
+			return 0, 0, ErrUnreadable
+		}
+		if found {
+			end = dec.InputOffset()
+			start = end - int64(len(v))
+		}
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return 0, 0, ErrUnreadable
+	}
+	if _, err := dec.ReadToken(); err != io.EOF {
+		return 0, 0, ErrUnreadable
+	}
+	return start, end, nil
+}
