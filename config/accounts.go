@@ -20,7 +20,7 @@ func (d *decoder) moreAccounts(c *Config) {
 	}
 	data, err := Read(c.AccountsFile)
 	if err != nil {
-		d.wrong(d.where["accounts_file"], "accounts_file: "+err.Error(), "name a YAML or CSV file that the gateway can read")
+		d.wrong(d.where["accounts_file"], "accounts_file: "+strings.TrimPrefix(err.Error(), "config: "), "name a YAML or CSV file that the gateway can read")
 		return
 	}
 	d.other = c.AccountsFile

@@ -212,7 +212,11 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 			d.secretFile(value, v.Field(index), join(path, strings.TrimSuffix(name, "_file")))
 			continue
 		}
-		d.wrong(at, "unknown key "+join(path, name), DidYouMean(name, names(fields)))
+		remedy := DidYouMean(name, names(fields))
+		if outer, inner, dotted := strings.Cut(name, "."); dotted && slices.Contains(names(fields), outer) {
+			remedy = "write " + inner + " below " + outer + ", indented"
+		}
+		d.wrong(at, "unknown key "+join(path, name), remedy)
 	}
 }
 

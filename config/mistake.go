@@ -70,7 +70,23 @@ func Nearest(word string, known []string) string {
 			best, bestDistance = k, d
 		}
 	}
-	return best
+	if best != "" {
+		return best
+	}
+	for _, k := range known { // capabilty for capabilities: what begins alike
+		if n := commonPrefix(word, k); n >= 4 && 3*n >= 2*len(word) {
+			return k
+		}
+	}
+	return ""
+}
+
+// commonPrefix is how many bytes two words begin with alike.
+func commonPrefix(a, b string) (n int) {
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // DidYouMean is the remedy for an unknown word: the nearest known one, else all of them.

@@ -127,8 +127,9 @@ func (g *Gate) ByPath(h Head) Judgement {
 		return g.byOddPath(h)
 	}
 	c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, At: h.At}
-	j := g.obeying(g.Engine.Decide(c, g.Engine.Match(c), policy.Evidence{}))
-	if would, ok := g.Engine.Would(c); ok && j.Shadow == nil {
+	m := g.Engine.Match(c)
+	j := g.obeying(g.Engine.Decide(c, m, policy.Evidence{}))
+	if would, differs := g.Engine.Would(c, m); differs && j.Shadow == nil {
 		d := g.Engine.Decide(c, would, policy.Evidence{})
 		j.Shadow = &d
 	}
@@ -169,7 +170,7 @@ func (g *Gate) ByBody(ctx context.Context, h Head, facts wecom.Facts, s Store) J
 	if len(found.Windows) == len(keys) && facts.Code == "" {
 		j.Keys = keys
 	}
-	if would, ok := g.Engine.Would(c); ok && j.Shadow == nil {
+	if would, differs := g.Engine.Would(c, m); differs && j.Shadow == nil {
 		d := g.Engine.Decide(c, would, g.look(ctx, c, would, keys, found, s))
 		j.Shadow = &d
 	}

@@ -30,7 +30,7 @@ type Engine struct {
 type phase struct {
 	from   time.Time
 	rules  []*Rule
-	tables map[place]*table
+	places map[*wecom.Endpoint]place
 	opens  map[string]bool // the kinds of messages that open a window
 }
 

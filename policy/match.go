@@ -13,15 +13,27 @@ import (
 // rules name few accounts. So the rules are sorted into tables when they are compiled, and a call walks only
 // over those that can be about it, however many there are.
 
-// place is where a call stands in the tables.
-type place struct {
-	endpoint   *wecom.Endpoint
+// place is where the calls of an endpoint stand, with each of the capabilities that they can have: its own first.
+type place []struct {
 	capability wecom.Capability
-	standing   account.Standing
+	tables     [4]*table // by rank of the standing
 }
 
-// table is the rules that can be about calls of one place, in their order: those about any caller, and those
-// about named ones.
+// rank numbers the standings.
+func rank(s account.Standing) int {
+	switch s {
+	case account.Active:
+		return 0
+	case account.Grace:
+		return 1
+	case account.Free:
+		return 2
+	}
+	return 3 // lapsed, and whatever is not known
+}
+
+// table is the rules that can be about calls of one place and standing, in their order: those about any caller, and
+// those about named ones.
 type table struct {
 	everyone []*Rule
 	byCorp   map[string][]*Rule
@@ -30,9 +42,10 @@ type table struct {
 
 // tabulate sorts the rules of a phase. Places that meet the same rules share a table.
 func (p *phase) tabulate(endpoints []*wecom.Endpoint) {
-	p.tables = map[place]*table{}
+	p.places = make(map[*wecom.Endpoint]place, len(endpoints))
 	shared := map[string]*table{}
 	for _, e := range endpoints {
+		all := make(place, 0, 1+len(e.Also()))
 		for _, c := range slices.Concat([]wecom.Capability{e.Capability}, e.Also()) {
 			var rules []*Rule
 			for _, r := range p.rules {
@@ -40,10 +53,12 @@ func (p *phase) tabulate(endpoints []*wecom.Endpoint) {
 					rules = append(rules, r)
 				}
 			}
+			all = append(all, place{{capability: c}}...)
 			for _, s := range account.Standings() {
-				p.tables[place{e, c, s}] = tableOf(rules, s, shared)
+				all[len(all)-1].tables[rank(s)] = tableOf(rules, s, shared)
 			}
 		}
+		p.places[e] = all
 	}
 }
 
@@ -91,11 +106,17 @@ func (r *Rule) always() bool {
 // walk goes over the rules that can be about a call, in their order.
 type walk struct{ lists [3][]*Rule }
 
-func (p *phase) walk(who Subject, e *wecom.Endpoint, c wecom.Capability) walk {
-	t := p.tables[place{e, c, who.Standing}]
-	if t == nil {
-		return walk{}
+// walk goes over the rules for one capability of the calls of a place; the zero one is its own.
+func (p place) walk(who *Subject, c wecom.Capability) walk {
+	for i := range p {
+		if c == "" || p[i].capability == c {
+			return p[i].tables[rank(who.Standing)].walk(who)
+		}
 	}
+	return walk{}
+}
+
+func (t *table) walk(who *Subject) walk {
 	w := walk{lists: [3][]*Rule{t.everyone}}
 	if len(t.byCorp) > 0 {
 		w.lists[1] = t.byCorp[who.CorpID]
@@ -108,6 +129,14 @@ func (p *phase) walk(who Subject, e *wecom.Endpoint, c wecom.Capability) walk {
 
 // next returns the next rule, nil behind the last.
 func (w *walk) next() *Rule {
+	if len(w.lists[1])+len(w.lists[2]) == 0 { // as a rule
+		if len(w.lists[0]) == 0 {
+			return nil
+		}
+		r := w.lists[0][0]
+		w.lists[0] = w.lists[0][1:]
+		return r
+	}
 	first := -1
 	for i, list := range w.lists {
 		if len(list) > 0 && (first < 0 || list[0].order < w.lists[first][0].order) {
@@ -136,18 +165,14 @@ const (
 // of which only the latter need something goes on whatever they say.
 type Needs struct{ Enforced, Overall Need }
 
-func (n Needs) with(other Needs) Needs {
-	return Needs{max(n.Enforced, other.Enforced), max(n.Overall, other.Overall)}
-}
-
 // Need tells how much of a call of e must be read. It is the test for a judged call.
 func (p *Engine) Need(who Subject, e *wecom.Endpoint, now time.Time) Needs {
-	n := p.need(who, e, e.Capability, now)
-	for _, c := range e.Also() {
-		if also := p.need(who, e, c, now); also != n {
-			n = n.with(also)
-			n = n.with(Needs{bodyIf(n.Enforced), bodyIf(n.Overall)}) // which of the two applies only the body says
-		}
+	at := p.at(now).places[e]
+	n := need(&who, e, at, 0, now)
+	for i := 1; i < len(at); i++ {
+		also := need(&who, e, at, i, now)
+		n = Needs{both(n.Enforced, also.Enforced), both(n.Overall, also.Overall)}
+		n.Overall = max(n.Overall, n.Enforced)
 	}
 	if p.shadow {
 		n.Enforced = NeedNothing
@@ -155,25 +180,27 @@ func (p *Engine) Need(who Subject, e *wecom.Endpoint, now time.Time) Needs {
 	return n
 }
 
-func bodyIf(n Need) Need {
-	if n == NeedNothing {
-		return NeedNothing
+// both is the need of a call that has one of two capabilities: which of them only the body says.
+func both(a, b Need) Need {
+	if a == b {
+		return a
 	}
 	return NeedBody
 }
 
-var needs = map[Action]Need{ActionPass: NeedNothing, ActionRefuse: NeedPath, ActionReply: NeedBody}
+var needs = [...]Need{ActionPass: NeedNothing, ActionRefuse: NeedPath, ActionReply: NeedBody}
 
-func (p *Engine) need(who Subject, e *wecom.Endpoint, c wecom.Capability, now time.Time) Needs {
+// need is Need for the i-th capability of the calls of e.
+func need(who *Subject, e *wecom.Endpoint, at place, i int, now time.Time) Needs {
 	shadow, body := NeedNothing, false
-	w := p.at(now).walk(who, e, c)
+	w := at[i].tables[rank(who.Standing)].walk(who)
 	for r := w.next(); r != nil; r = w.next() {
 		if !r.fits(who, now) {
 			continue
 		}
 		takes, err := false, error(nil)
 		if !r.asksBody(e) {
-			takes, err = r.takes(Call{Who: who, Endpoint: e, At: now}, c)
+			takes, err = r.takes(&Call{Who: *who, Endpoint: e, At: now}, at[i].capability)
 		}
 		switch {
 		case r.asksBody(e) || err != nil: // only the body says whether it is the first
@@ -214,18 +241,19 @@ type Match struct {
 
 // Match returns the rule that decides a call. A call with two capabilities must satisfy both: the stricter
 // rule decides.
-func (p *Engine) Match(c Call) Match { return p.match(c, false) }
+func (p *Engine) Match(c Call) Match { return p.match(&c, false) }
 
-// Would is Match as if the rules in shadow were obeyed; shadow tells whether one of them decides then.
-func (p *Engine) Would(c Call) (m Match, shadow bool) {
+// Would is Match as if the rules in shadow were obeyed; differs tells whether another rule than that of the match
+// which is obeyed decides then.
+func (p *Engine) Would(c Call, obeyed Match) (m Match, differs bool) {
 	if !p.shadows {
-		return Match{}, false
+		return obeyed, false
 	}
-	m = p.match(c, true)
-	return m, m.Rule != nil && m.Rule.Shadow
+	m = p.match(&c, true)
+	return m, m.Rule != obeyed.Rule
 }
 
-func (p *Engine) match(c Call, shadows bool) Match {
+func (p *Engine) match(c *Call, shadows bool) Match {
 	m := p.first(c, c.Endpoint.Capability, shadows)
 	if c.Facts.Also == "" {
 		return m
@@ -249,10 +277,10 @@ func (m Match) leniency() int {
 	return 3
 }
 
-func (p *Engine) first(c Call, capability wecom.Capability, shadows bool) Match {
-	w := p.at(c.At).walk(c.Who, c.Endpoint, capability)
+func (p *Engine) first(c *Call, capability wecom.Capability, shadows bool) Match {
+	w := p.at(c.At).places[c.Endpoint].walk(&c.Who, capability)
 	for r := w.next(); r != nil; r = w.next() {
-		if r.Shadow && !shadows || !r.fits(c.Who, c.At) {
+		if r.Shadow && !shadows || !r.fits(&c.Who, c.At) {
 			continue
 		}
 		if takes, err := r.takes(c, capability); takes || err != nil {
@@ -268,9 +296,9 @@ func (p *Engine) WantsWindows(c Call) bool {
 		return false
 	}
 	for _, capability := range []wecom.Capability{c.Endpoint.Capability, c.Facts.Also} {
-		w := p.at(c.At).walk(c.Who, c.Endpoint, capability)
+		w := p.at(c.At).places[c.Endpoint].walk(&c.Who, capability)
 		for r := w.next(); r != nil; r = w.next() {
-			if r.when.windows && r.fits(c.Who, c.At) {
+			if r.when.windows && r.fits(&c.Who, c.At) {
 				return true
 			}
 		}

@@ -96,13 +96,13 @@ func (r *Rule) asksBody(e *wecom.Endpoint) bool {
 }
 
 // fits tells whether a rule that stands where a call looks is about its caller, at an instant.
-func (r *Rule) fits(who Subject, now time.Time) bool {
+func (r *Rule) fits(who *Subject, now time.Time) bool {
 	return r.accounts.allows(who.CorpID) && r.entities.allows(who.Entity) && r.clients.allows(who.Client) && r.current(now)
 }
 
 // takes tells whether the rule takes a call that it fits: by its message type, its share of customers and its
 // when. An error means that there is no telling.
-func (r *Rule) takes(c Call, capability wecom.Capability) (bool, error) {
+func (r *Rule) takes(c *Call, capability wecom.Capability) (bool, error) {
 	if !r.msgtypes.allows(c.Facts.MsgType) || r.percent < 100 && r.share(c) >= r.percent {
 		return false, nil
 	}
@@ -111,7 +111,7 @@ func (r *Rule) takes(c Call, capability wecom.Capability) (bool, error) {
 
 // share is a number from 0 to 99 that is always the same for a customer, and for an account where a call
 // names no customer or several. Rules draw apart, so that not the same customers are the first everywhere.
-func (r *Rule) share(c Call) int {
+func (r *Rule) share(c *Call) int {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, r.Name+"\x00"+c.Who.CorpID)
 	if len(c.Facts.Customers) == 1 {

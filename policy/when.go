@@ -77,7 +77,7 @@ type condition struct {
 var errNoWindow = errors.New("Redis cannot be asked for the window just now")
 
 // holds evaluates the condition for a call. An error means that there is no telling.
-func (w *condition) holds(c Call, capability wecom.Capability) (bool, error) {
+func (w *condition) holds(c *Call, capability wecom.Capability) (bool, error) {
 	if w.program == nil {
 		return true, nil
 	}
@@ -222,8 +222,10 @@ func (i *inspector) Visit(node *ast.Node) {
 		if equal := n.Operator == "==" || n.Operator == "!="; equal && (maybeUnknown(n.Left) || maybeUnknown(n.Right)) {
 			i.wrong(n.Operator+" with a number that may be unknown", "write <= or >=: an unknown number then leaves the call unsure")
 		}
-		i.compare(n.Left, n.Right)
-		i.compare(n.Right, n.Left)
+		if slices.Contains([]string{"==", "!=", "in", "not in"}, n.Operator) {
+			i.compare(n.Left, n.Right)
+			i.compare(n.Right, n.Left)
+		}
 	default:
 		i.wrong("functions, lists of facts and variables are not part of it", "compare facts with literals, and join with && || not")
 	}

@@ -66,8 +66,8 @@ func TestEgressProxy(t *testing.T) {
 func TestEgressProxyThatRefuses(t *testing.T) {
 	for answer, want := range map[string]string{
 		"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n": "answers 407",
-		"HTTP/1.1 200 OK\r\n\r\nhello": "nobody asked for",
-		"nonsense\r\n\r\n":          "malformed",
+		"HTTP/1.1 200 OK\r\n\r\nhello":                                            "nobody asked for",
+		"nonsense\r\n\r\n":                                                        "malformed",
 	} {
 		address, _ := egress(t, answer)
 		connect, err := newDial(config.Secret("http://bot:hush-hush@"+address), 5*time.Second)

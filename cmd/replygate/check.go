@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ type checkResult struct {
 	OK       bool            `json:"ok"`
 	Accounts int             `json:"accounts"`
 	Mistakes []checkMistake  `json:"mistakes"`
+	Warnings []checkMistake  `json:"warnings"` // legal, and surely unmeant
 	Live     []store.Finding `json:"live,omitempty"`
 }
 
@@ -29,14 +31,19 @@ type checkMistake struct {
 	Remedy string `json:"remedy"`
 }
 
-// check finds every mistake in a configuration, and with --live what its Redis lacks.
+// check finds every mistake in a configuration, what is surely unmeant in it, and with --live what its Redis lacks.
+// With --schema it prints the JSON Schema of the file instead.
 func check(ctx context.Context, args []string, s streams) error {
 	f := flags("check", s)
 	file := f.String("c", "replygate.yaml", "the configuration `FILE`")
 	live := f.Bool("live", false, "also ask the Redis of the configuration for all that the gateway needs")
 	asJSON := f.Bool("json", false, "print the result as JSON")
+	schema := f.Bool("schema", false, "print the JSON Schema of the file, for editors")
 	if _, err := parse(f, args, 0, 0); err != nil {
 		return err
+	}
+	if *schema {
+		return printJSON(s.out, configSchema())
 	}
 	set, err := load(*file)
 	var found []store.Finding
@@ -50,6 +57,10 @@ func check(ctx context.Context, args []string, s streams) error {
 	}
 	if err != nil {
 		return err
+	}
+	for _, w := range set.lint() {
+		w.What = "warning: " + w.What
+		fmt.Fprintln(s.err, w)
 	}
 	fmt.Fprintf(s.out, "%s: good: %d accounts, rule set %s, %d rules of your own\n",
 		*file, len(set.Accounts.All()), ruleSetsOf(set.Config), len(set.Config.Policy.Rules))
@@ -85,16 +96,28 @@ func lacking(found []store.Finding) error {
 	return nil
 }
 
+// lint finds what is surely unmeant.
+func (s settings) lint() config.Mistakes {
+	return s.Engine.Lint(s.path, s.Config, s.Accounts, time.Now())
+}
+
+func listed(mistakes config.Mistakes) []checkMistake {
+	all := make([]checkMistake, len(mistakes))
+	for i, m := range mistakes {
+		all[i] = checkMistake{cmp.Or(m.At.File, m.File), m.At.Line, m.At.Col, m.At.Env, m.What, m.Remedy}
+	}
+	return all
+}
+
 func checkJSON(set settings, found []store.Finding, err error, s streams) error {
-	r := checkResult{OK: err == nil && lacking(found) == nil, Mistakes: []checkMistake{}, Live: found}
+	r := checkResult{OK: err == nil && lacking(found) == nil, Mistakes: []checkMistake{}, Warnings: []checkMistake{}, Live: found}
 	var mistakes config.Mistakes
 	switch {
 	case err == nil:
 		r.Accounts = len(set.Accounts.All())
+		r.Warnings = listed(set.lint())
 	case errors.As(err, &mistakes):
-		for _, m := range mistakes {
-			r.Mistakes = append(r.Mistakes, checkMistake{m.File, m.At.Line, m.At.Col, m.At.Env, m.What, m.Remedy})
-		}
+		r.Mistakes = listed(mistakes)
 	default:
 		r.Mistakes = append(r.Mistakes, checkMistake{What: err.Error()})
 	}

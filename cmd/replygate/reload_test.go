@@ -283,3 +283,35 @@ func TestChanges(t *testing.T) {
 		t.Errorf("%v", keys)
 	}
 }
+
+// The accounts of accounts_file are reloaded with it, and its mistakes keep the accounts of before.
+func TestReloadOfAccountsFile(t *testing.T) {
+	f := newFileRig(t)
+	list := filepath.Join(t.TempDir(), "accounts.csv")
+	put := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("corp_id,name,expires_at\nwwOne,One,2020-01-01T00:00:00Z\n")
+	f.writes("accounts_file: " + list + "\n")
+	accounts := func() string { return string(f.adminCall("GET", "/v1/accounts", "").body) }
+	f.await("the first account of the list", func() bool { return strings.Contains(accounts(), "wwOne") })
+	put("corp_id,name,expires_at\nwwOne,One,2020-01-01T00:00:00Z\nwwTwo,Two,\n")
+	f.await("the second account of the list", func() bool { return strings.Contains(accounts(), "wwTwo") })
+	put("corp_id,name,expires_at\nwwThree,Three,tomorrow\n")
+	f.await("the mistake to be told", func() bool {
+		return strings.Contains(f.log(), list+":2:15: ")
+	})
+	if got := accounts(); !strings.Contains(got, "wwTwo") || !strings.Contains(got, `"lapsed"`) || strings.Contains(got, "wwThree") {
+		t.Errorf("after the mistake: %s", got)
+	}
+	var many strings.Builder
+	many.WriteString("corp_id,contacts_total\n")
+	for i := range 10_000 {
+		fmt.Fprintf(&many, "wwMany%d,%d\n", i, i)
+	}
+	put(many.String())
+	f.await("ten thousand accounts", func() bool { return len(f.gateway.accounts().All()) == 10_001 })
+}

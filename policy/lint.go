@@ -1,0 +1,138 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"replygate/account"
+	"replygate/config"
+	"replygate/wecom"
+)
+
+// longPast is how long ago a subscription must have ended for its year to be in doubt.
+const longPast = 365 * 24 * time.Hour
+
+// Lint finds what is legal in a configuration that compiled, and surely unmeant. file is its name in the findings.
+func (p *Engine) Lint(file string, c *config.Config, book *account.Book, now time.Time) config.Mistakes {
+	l := linter{file: file, endpoints: slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds())}
+	rules := p.phases[0].rules[:len(c.Policy.Rules)]
+	for i, r := range rules {
+		l.neverMatches(r, book, now)
+		l.hidden(r, rules[:i])
+		l.unknownContacts(r, book)
+	}
+	for _, a := range c.Accounts {
+		l.account(a, now)
+	}
+	_ = l.found.Err() // sorts
+	return l.found
+}
+
+type linter struct {
+	file      string
+	endpoints []*wecom.Endpoint
+	found     config.Mistakes
+}
+
+func (l *linter) say(at config.Position, what, remedy string) {
+	l.found.Add(l.file, at, what, remedy)
+}
+
+// calls are the kinds of calls that a rule is about, as far as capabilities and endpoints tell.
+func (l *linter) calls(r *Rule) map[string]bool {
+	all := map[string]bool{}
+	for _, e := range l.endpoints {
+		for _, c := range slices.Concat([]wecom.Capability{e.Capability}, e.Also()) {
+			if r.abilities.allows(c) && r.about(e) {
+				all[e.Path+" "+string(c)] = true
+			}
+		}
+	}
+	return all
+}
+
+func (l *linter) neverMatches(r *Rule, book *account.Book, now time.Time) {
+	const remedy = "mend its match, or take the rule out"
+	switch {
+	case len(l.calls(r)) == 0:
+		l.say(r.At, "rule "+r.Name+" can never match: none of its endpoints has one of its capabilities", remedy)
+	case !slices.ContainsFunc(book.All(), func(a *account.Account) bool { return r.accounts.allows(a.CorpID) && r.entities.allows(a.Entity) }):
+		l.say(r.At, "rule "+r.Name+" can never match: none of its accounts belongs to one of its entities", remedy)
+	case !r.until.IsZero() && !now.Before(r.until):
+		l.say(r.At, "rule "+r.Name+" can never match any more: it ended on "+r.until.Format(time.RFC3339), "take it out, or give it a later until")
+	case r.percent == 0:
+		l.say(r.At, "rule "+r.Name+" can never match: its percent is 0", "raise percent, or take the rule out")
+	}
+}
+
+// hidden tells that an earlier rule takes every call that a rule is about.
+func (l *linter) hidden(r *Rule, earlier []*Rule) {
+	for _, e := range earlier {
+		if !r.Shadow && e.Shadow || !l.covers(e, r) {
+			continue
+		}
+		l.say(r.At, "rule "+r.Name+" can never match: rule "+e.Name+" before it takes every call that it is about",
+			fmt.Sprintf("put it before the rule in line %d, or narrow that one", e.At.Line))
+		return
+	}
+}
+
+// covers tells whether a rule takes every call that another one takes.
+func (l *linter) covers(a, b *Rule) bool {
+	if a.when.source != "" && a.when.source != b.when.source || a.percent < 100 ||
+		!includes(a.accounts, b.accounts) || !includes(a.entities, b.entities) || !includes(a.standings, b.standings) ||
+		!includes(a.msgtypes, b.msgtypes) || !includes(a.clients, b.clients) {
+		return false
+	}
+	if a.from.After(b.from) || !a.until.IsZero() && (b.until.IsZero() || a.until.Before(b.until)) {
+		return false
+	}
+	calls := l.calls(a)
+	for call := range l.calls(b) {
+		if !calls[call] {
+			return false
+		}
+	}
+	return true
+}
+
+// includes tells whether a set of a match allows everything that another one does.
+func includes[T comparable](a, b set[T]) bool {
+	if len(a) == 0 {
+		return true
+	}
+	for v := range b {
+		if !a.allows(v) {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// unknownContacts tells that a rule asks for numbers of accounts that have none.
+func (l *linter) unknownContacts(r *Rule, book *account.Book) {
+	if !strings.Contains(r.when.source, "account.contacts") || strings.Contains(r.when.source, "contacts_known") {
+		return
+	}
+	n := 0
+	for _, a := range book.All() {
+		if _, _, known := a.Contacts(); !known && r.accounts.allows(a.CorpID) && r.entities.allows(a.Entity) {
+			n++
+		}
+	}
+	if n > 0 {
+		l.say(r.At, fmt.Sprintf("rule %s asks for account.contacts, which %d of its accounts do not tell: their calls will be unsure", r.Name, n),
+			"give these accounts contacts.total, or write account.contacts_known && before it")
+	}
+}
+
+func (l *linter) account(a config.Account, now time.Time) {
+	if s := a.Subscription; s != nil && now.Sub(s.ExpiresAt) > longPast {
+		l.say(a.At, fmt.Sprintf("the subscription of %s ended on %s, over a year ago", a.CorpID, s.ExpiresAt.Format(time.DateOnly)), "check the year of expires_at")
+	}
+	if a.Contacts != nil && a.Contacts.Total == nil {
+		l.say(a.At, "contacts of "+a.CorpID+" have no total, so the date alone decides", "give contacts.total, or take contacts out")
+	}
+}
