@@ -126,7 +126,7 @@ func (g *Gate) ByPath(h Head) Judgement {
 	if h.Route.Odd() {
 		return g.byOddPath(h)
 	}
-	c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, At: h.At}
+	c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: h.Route.Endpoint.Bare(), At: h.At}
 	m := g.Engine.Match(c)
 	j := g.obeying(g.Engine.Decide(c, m, policy.Evidence{}))
 	if would, differs := g.Engine.Would(c, m); differs && j.Shadow == nil {
@@ -247,6 +247,9 @@ func (g *Gate) look(ctx context.Context, c policy.Call, m policy.Match, keys []w
 
 // ReadFacts reads what the body of a call says, if it says it plainly.
 func ReadFacts(e *wecom.Endpoint, query []byte, contentType, contentEncoding string, body []byte) (wecom.Facts, error) {
+	if !e.SaysInBody() {
+		return e.ReadFacts(query, nil)
+	}
 	if contentEncoding != "" {
 		return wecom.Facts{}, errors.New("the body has a Content-Encoding; send it as plain JSON")
 	}

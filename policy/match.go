@@ -200,7 +200,7 @@ func need(who *Subject, e *wecom.Endpoint, at place, i int, now time.Time) Needs
 		}
 		takes, err := false, error(nil)
 		if !r.asksBody(e) {
-			takes, err = r.takes(&Call{Who: *who, Endpoint: e, At: now}, at[i].capability)
+			takes, err = r.takes(&Call{Who: *who, Endpoint: e, Facts: e.Bare(), At: now}, at[i].capability)
 		}
 		switch {
 		case r.asksBody(e) || err != nil: // only the body says whether it is the first

@@ -92,7 +92,7 @@ func (r *Rule) about(e *wecom.Endpoint) bool {
 
 // asksBody tells whether the body of a call of e decides if the rule takes it.
 func (r *Rule) asksBody(e *wecom.Endpoint) bool {
-	return len(r.msgtypes) > 0 || r.when.body || r.percent < 100 && e.NamesCustomers()
+	return len(r.msgtypes) > 0 && e.SaysMsgType() || r.when.body && e.Says() || r.percent < 100 && e.NamesCustomers()
 }
 
 // fits tells whether a rule that stands where a call looks is about its caller, at an instant.

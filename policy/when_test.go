@@ -96,8 +96,9 @@ func TestWhenNeeds(t *testing.T) {
 		`account.contacts < 10000`: policy.NeedPath,
 		`account.contacts > 10000`: policy.NeedNothing,
 		`call.client == "pc"`:      policy.NeedPath,
-		`call.msgtype == "text"`:   policy.NeedBody,
-		`window.open`:              policy.NeedBody,
+		`call.msgtype == "text"`:   policy.NeedNothing, // an upload has none
+		`call.msgtype == ""`:       policy.NeedPath,
+		`window.open`:              policy.NeedNothing, // and no customer
 		`account.contacts_free % (account.contacts - 5321) > 1`: policy.NeedBody, // it fails: unsure, which on_unsure may let go
 		`call.capability == "media"`:                            policy.NeedPath,
 	} {
@@ -109,6 +110,16 @@ func TestWhenNeeds(t *testing.T) {
 		who := policy.Subject{CorpID: "ww1", Standing: account.Active, Client: "pc", Account: book.Find("ww1")}
 		if n := e.Need(who, wecom.Lookup("/cgi-bin/media/upload"), now); n.Enforced != want {
 			t.Errorf("%s: need %d, want %d", when, n.Enforced, want)
+		}
+	}
+	for _, when := range []string{`call.msgtype == "text"`, `window.open`, `call.customers > 0`} {
+		e, book, err := ruled(t, when, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		who := policy.Subject{CorpID: "ww1", Standing: account.Active, Account: book.Find("ww1")}
+		if n := e.Need(who, wecom.Lookup("/cgi-bin/kf/send_msg"), now); n.Enforced != policy.NeedBody {
+			t.Errorf("%s: need %d of a reply", when, n.Enforced)
 		}
 	}
 }

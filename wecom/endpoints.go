@@ -158,6 +158,20 @@ func Capabilities() []Capability {
 // NamesCustomers tells whether a call of e can say which customers it reaches.
 func (e *Endpoint) NamesCustomers() bool { return e.fields.customers }
 
+// Says tells whether a call of e has anything to read: then Facts depend on what it says.
+func (e *Endpoint) Says() bool { return len(e.fields.body)+len(e.fields.query) > 0 }
+
+// SaysInBody tells whether the body of a call of e has anything to read.
+func (e *Endpoint) SaysInBody() bool { return len(e.fields.body) > 0 }
+
+// SaysMsgType tells whether a call of e has a msgtype.
+func (e *Endpoint) SaysMsgType() bool {
+	return slices.ContainsFunc(e.fields.body, func(f field) bool { return f.role == roleMsgType })
+}
+
+// Bare are the facts of a call of e of which nothing is read.
+func (e *Endpoint) Bare() Facts { return Facts{Implicit: e.fields.implicit} }
+
 // NamesSeveral tells whether a call of e can name more than one customer.
 func (e *Endpoint) NamesSeveral() bool { return e.fields.list() != nil }
 
