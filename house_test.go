@@ -36,9 +36,11 @@ var may = map[string][]string{
 	"account":         {"config"},
 	"policy":          {"config", "account", "wecom", "window"},
 	"gate":            {"config", "account", "policy", "wecom", "window"},
+	"ruletest":        {"config", "account", "gate", "policy", "store", "window"},
+	"replay":          {"gate", "policy", "wecom", "window"},
 	"proxy":           {"config", "account", "gate", "policy", "wecom", "window"},
-	"admin":           {"config", "account", "wecom", "window"},
-	"cmd/replygate":   {"config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "gate", "proxy", "admin"},
+	"admin":           {"config", "account", "gate", "policy", "wecom", "window"},
+	"cmd/replygate":   {"config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "gate", "ruletest", "replay", "proxy", "admin"},
 	"bench":           {},
 }
 

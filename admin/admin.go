@@ -19,16 +19,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
-	"replygate/account"
 	"replygate/config"
+	"replygate/gate"
 	"replygate/window"
 )
 
 // Admin serves the admin listener.
 type Admin struct {
 	Keys     config.Admin
-	Loopback bool // the listener is one: only names of this machine are good Hosts
-	Accounts func() *account.Book
+	Loopback bool              // the listener is one: only names of this machine are good Hosts
+	Gate     func() *gate.Gate // in force
 	Windows  *window.Store
 	Store    interface{ Up() bool }
 	Reported func(window.Tally) // counts what POST /v1/inbound took
@@ -67,6 +67,8 @@ func (a *Admin) Handler() http.Handler {
 	mux.Handle("GET /metrics", a.keyed(a.Keys.MetricsKey, promhttp.HandlerFor(a.Gatherer, promhttp.HandlerOpts{}).ServeHTTP))
 	mux.Handle("GET /v1/windows", a.keyed(a.Keys.ReadKey, a.windows))
 	mux.Handle("GET /v1/accounts", a.keyed(a.Keys.ReadKey, a.accounts))
+	mux.Handle("POST /v1/explain", a.keyed(a.Keys.ReadKey, a.explain))
+	mux.Handle("POST /v1/preflight", a.keyed(a.Keys.ReadKey, a.preflight))
 	mux.Handle("POST /v1/inbound", a.keyed(a.Keys.ChangeKey, a.inbound))
 	mux.Handle("POST /v1/windows/open", a.keyed(a.Keys.ChangeKey, a.openWindow))
 	mux.Handle("POST /v1/windows/close", a.keyed(a.Keys.ChangeKey, a.closeWindow))
@@ -264,7 +266,7 @@ type AccountList struct {
 func (a *Admin) accounts(w http.ResponseWriter, r *http.Request) {
 	corp := r.URL.Query().Get("corp_id")
 	list := AccountList{Accounts: []Account{}}
-	for _, acc := range a.Accounts().All() {
+	for _, acc := range a.Gate().Accounts.All() {
 		if corp != "" && corp != acc.CorpID {
 			continue
 		}

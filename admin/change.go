@@ -170,7 +170,7 @@ func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
 // key checks the ids of a window. where begins the message of a failure.
 func (a *Admin) key(w http.ResponseWriter, where, corp, channel, customer string) (window.Key, bool) {
 	switch {
-	case a.Accounts().Find(corp) == nil:
+	case a.Gate().Accounts.Find(corp) == nil:
 		fail(w, http.StatusBadRequest, "unknown_corp", where+"corp_id is not in accounts; nothing was recorded")
 	case customer == "" || len(customer) > wecom.MaxID || len(channel) > wecom.MaxID:
 		fail(w, http.StatusBadRequest, "bad_id", fmt.Sprintf("%scustomer must have 1 to %d bytes, channel at most as many; nothing was recorded", where, wecom.MaxID))

@@ -63,11 +63,18 @@ func Parse(file string, data []byte) (*Config, error) {
 // ParseRuleSet reads a rule set; file is its name in mistakes.
 func ParseRuleSet(file string, data []byte) (RuleSet, error) {
 	var set RuleSet
+	err := Decode(file, data, &set)
+	return set, err
+}
+
+// Decode reads another YAML file of ours, as strictly as a configuration, into a list or a struct of lists; its
+// structs are as those of Config. The error holds every Mistake found; file is the file's name in them.
+func Decode(file string, data []byte, into any) error {
 	d := &decoder{file: file, scalars: map[string]Word{}, where: map[string]Position{}}
 	if root, ok := d.document(data); ok {
-		d.walk(root, reflect.ValueOf(&set).Elem(), "")
+		d.walk(root, reflect.ValueOf(into).Elem(), "")
 	}
-	return set, d.mistakes.Err()
+	return d.mistakes.Err()
 }
 
 // decoder turns YAML nodes into a configuration and collects what is wrong with them.

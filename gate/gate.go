@@ -28,7 +28,7 @@ type Gate struct {
 // Store is what a judgement asks about customers; *window.Store is one.
 type Store interface {
 	Reserve(context.Context, window.Key) window.Answer
-	Peek(context.Context, window.Key) window.Answer
+	Peek(context.Context, ...window.Key) []window.Answer
 	TakeCode(ctx context.Context, corp, code string) window.CodeAnswer
 	PeekCode(ctx context.Context, corp, code string) window.CodeAnswer
 }
@@ -44,6 +44,7 @@ type Head struct {
 type Judgement struct {
 	Decision policy.Decision  // the one to obey
 	Shadow   *policy.Decision // what it would be with rules in shadow, or in shadow mode at all; nil: there are none
+	Read     bool             // what the call says was read: Facts are all of it
 	Facts    wecom.Facts
 	Evidence policy.Evidence
 	Keys     []window.Key // of Evidence.Windows, unless they are of a code
@@ -161,12 +162,12 @@ func (g *Gate) ByBody(ctx context.Context, h Head, facts wecom.Facts, s Store) J
 	c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: facts, At: h.At}
 	keys := keysOf(c)
 	if g.Engine.WantsWindows(c) {
-		c.Windows = peekAll(ctx, s, keys)
+		c.Windows = s.Peek(ctx, keys...)
 	}
 	m := g.Engine.Match(c)
 	found := g.ask(ctx, c, m, keys, s)
 	j := g.obeying(g.Engine.Decide(c, m, found))
-	j.Facts, j.Evidence = facts, found
+	j.Read, j.Facts, j.Evidence = true, facts, found
 	if len(found.Windows) == len(keys) && facts.Code == "" {
 		j.Keys = keys
 	}
@@ -189,14 +190,6 @@ func keysOf(c policy.Call) []window.Key {
 	return keys
 }
 
-func peekAll(ctx context.Context, s Store, keys []window.Key) []window.Answer {
-	answers := make([]window.Answer, len(keys))
-	for i, k := range keys {
-		answers[i] = s.Peek(ctx, k)
-	}
-	return answers
-}
-
 // ask asks for what a match depends on: the window of every customer of the call, or its code. A reply is
 // counted, and a code used, at once, so that two gateways cannot both send the last one.
 func (g *Gate) ask(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, s Store) (found policy.Evidence) {
@@ -213,7 +206,7 @@ func (g *Gate) ask(ctx context.Context, c policy.Call, m policy.Match, keys []wi
 	case windows && c.Windows != nil:
 		found.Windows = c.Windows
 	case windows:
-		found.Windows = peekAll(ctx, s, keys)
+		found.Windows = s.Peek(ctx, keys...)
 	}
 	return found
 }
@@ -223,7 +216,7 @@ func windowOfCode(ctx context.Context, s Store, a window.CodeAnswer, fresh windo
 	if a.State != fresh {
 		return nil
 	}
-	return []window.Answer{s.Peek(ctx, a.Code.Key)}
+	return s.Peek(ctx, a.Code.Key)
 }
 
 // look is ask for a match that is not obeyed: it changes nothing, and asks for nothing that is known.
@@ -240,7 +233,7 @@ func (g *Gate) look(ctx context.Context, c policy.Call, m policy.Match, keys []w
 	case windows && c.Windows != nil:
 		found.Windows = c.Windows
 	case windows:
-		found.Windows = peekAll(ctx, s, keys)
+		found.Windows = s.Peek(ctx, keys...)
 	}
 	return found
 }

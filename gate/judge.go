@@ -28,33 +28,49 @@ type Call struct {
 // Judge judges a call from its first byte to its last, as the proxy does with the same call. judged is false for
 // one that passes unread.
 func (g *Gate) Judge(ctx context.Context, in Call, s Store) (j Judgement, h Head, judged bool) {
+	return g.JudgeReading(ctx, in, s, func(e *wecom.Endpoint) (wecom.Facts, error) {
+		if len(in.Body) > int(g.Config.Limits.JudgedBody) {
+			return wecom.Facts{}, ErrTooLarge
+		}
+		return ReadFacts(e, in.Query, in.ContentType, in.Encoding, in.Body)
+	})
+}
+
+// JudgeFacts is Judge for a call of which it is known what it says, but not how.
+func (g *Gate) JudgeFacts(ctx context.Context, in Call, facts wecom.Facts, s Store) (j Judgement, h Head, judged bool) {
+	return g.JudgeReading(ctx, in, s, func(*wecom.Endpoint) (wecom.Facts, error) { return facts, nil })
+}
+
+// JudgeReading is Judge for a call of which read tells what it says, if a rule asks.
+func (g *Gate) JudgeReading(ctx context.Context, in Call, s Store, read func(*wecom.Endpoint) (wecom.Facts, error)) (j Judgement, h Head, judged bool) {
 	h = Head{Route: wecom.ReadPath(in.Path), At: in.At}
-	if g.Free(h.Route) {
-		return passed(h), h, false
-	}
 	var listed bool
 	h.Who, listed = g.Subject(in.Corp, in.Client, in.At)
 	n := g.Needs(h)
 	switch {
 	case n.Overall == policy.NeedNothing:
-		return passed(h), h, false
+		return g.passed(h), h, false
 	case !listed:
 		return g.TurnAway(policy.UnlistedAccount, h.Route, in.Corp), h, true
 	case n.Overall == policy.NeedPath:
 		return g.ByPath(h), h, true
-	case len(in.Body) > int(g.Config.Limits.JudgedBody):
-		return g.Ambiguous(h, n, ErrTooLarge), h, true
 	}
-	facts, err := ReadFacts(h.Route.Endpoint, in.Query, in.ContentType, in.Encoding, in.Body)
+	facts, err := read(h.Route.Endpoint)
 	if err != nil {
 		return g.Ambiguous(h, n, err), h, true
 	}
 	return g.ByBody(ctx, h, facts, s), h, true
 }
 
-// passed is the judgement of a call that is not judged.
-func passed(h Head) Judgement {
-	return Judgement{Decision: policy.Decision{Verdict: policy.Pass, Reason: policy.NotJudged, Capability: capabilityOf(h.Route), Go: true, Left: -1}}
+// passed is the judgement of a call that is not judged, with the rule that lets it.
+func (g *Gate) passed(h Head) Judgement {
+	d := policy.Decision{Verdict: policy.Pass, Reason: policy.NotJudged, Capability: capabilityOf(h.Route), Go: true, Left: -1}
+	if e := h.Route.Endpoint; e != nil {
+		if m := g.Engine.Match(policy.Call{Who: h.Who, Endpoint: e, Facts: e.Bare(), At: h.At}); m.Rule != nil {
+			d.Rule = m.Rule.Name
+		}
+	}
+	return Judgement{Decision: d}
 }
 
 // Peeking is a store that answers as s would and changes nothing.
@@ -63,7 +79,7 @@ func Peeking(s Store) Store { return peeking{s} }
 type peeking struct{ Store }
 
 func (p peeking) Reserve(ctx context.Context, k window.Key) window.Answer {
-	a := p.Peek(ctx, k)
+	a := p.Peek(ctx, k)[0]
 	if a.State == window.Open && a.Left > 0 {
 		a.Left-- // after this reply
 	}

@@ -68,6 +68,9 @@ func (r DecisionRecord) MarshalLogObject(e zapcore.ObjectEncoder) error {
 	if !d.Go {
 		e.AddInt("errcode", d.Errcode)
 	}
+	if r.Judged.Read {
+		e.AddBool("read", true)
+	}
 	addStrings(e, "client", r.Client, "msgtype", f.MsgType, "also", string(f.Also))
 	if f.Implicit {
 		e.AddBool("implicit", true)

@@ -36,6 +36,10 @@ func (x *exchange) serve() {
 	if !x.readHead() {
 		return
 	}
+	if x.Route.Path == pathPreflight {
+		x.preflight()
+		return
+	}
 	if x.Free(x.Route) { // whose it is does not matter: neither a token nor Redis is looked at
 		x.stream()
 		return

@@ -172,6 +172,26 @@ func (e *Endpoint) SaysMsgType() bool {
 // Bare are the facts of a call of e of which nothing is read.
 func (e *Endpoint) Bare() Facts { return Facts{Implicit: e.fields.implicit} }
 
+// Plausible fits what is asked of a call of e to what such a call can say: a msgtype where it has one, text if none is
+// given, a second capability by it, and customers where it names them.
+func (e *Endpoint) Plausible(f Facts) Facts {
+	if e.SaysMsgType() && f.MsgType == "" {
+		f.MsgType = "text"
+	} else if !e.SaysMsgType() {
+		f.MsgType = ""
+	}
+	for i := range e.fields.body {
+		if fd := &e.fields.body[i]; fd.role == roleAlso && fd.equal != "" && strings.EqualFold(strings.TrimSpace(f.MsgType), fd.equal) {
+			f.Also = fd.value
+		}
+	}
+	if !e.NamesCustomers() {
+		f.Customers = nil
+	}
+	f.Implicit = e.fields.implicit && len(f.Customers) == 0
+	return f
+}
+
 // NamesSeveral tells whether a call of e can name more than one customer.
 func (e *Endpoint) NamesSeveral() bool { return e.fields.list() != nil }
 

@@ -78,7 +78,7 @@ func TestLateTruth(t *testing.T) {
 		}
 		peek := func(want window.State) {
 			b.Helper()
-			if a := b.Peek(b.Context(), li); a.State != want {
+			if a := b.Peek(b.Context(), li)[0]; a.State != want {
 				b.Fatalf("state %d, want %d", a.State, want)
 			}
 		}

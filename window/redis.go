@@ -261,32 +261,49 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	if err != nil || len(r) != 4 {
 		return s.remembered(key, now)
 	}
-	if r[0] < 0 {
+	if r[0] <= 0 { // nothing, or nothing that is not over: Redis has only not dropped it yet
 		s.memory.forget(key)
-		return s.doubted(s.nothing(ctx, k.Corp))
+		return s.doubted(s.nothing(ctx, k.Corp).after(r[1]))
 	}
 	a := Answer{State: State(r[0]), Last: time.UnixMilli(r[1]), Left: int(r[3]), stamp: r[2]}
 	s.note(key, a, now)
 	return s.doubted(a)
 }
 
-// Peek asks for the window without counting a reply.
-func (s *Store) Peek(ctx context.Context, k Key) Answer {
+// Peek asks for windows without counting a reply, all in one round trip.
+func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 	now := s.Now().UnixMilli()
-	key := k.spell(s.Prefix)
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(keys))*time.Millisecond)
 	defer cancel()
-	w, err := s.read(ctx, key)
-	if err != nil {
-		return s.remembered(key, now)
+	spelt, asked := make([]string, len(keys)), make([]*redis.SliceCmd, len(keys))
+	p := s.rdb.Pipeline()
+	for i, k := range keys {
+		spelt[i] = k.spell(s.Prefix)
+		asked[i] = p.HMGet(ctx, spelt[i], "last", "sent", "shut")
 	}
-	if w.Last == 0 {
-		s.memory.forget(key)
-		return s.doubted(s.nothing(ctx, k.Corp))
+	_, _ = p.Exec(ctx) // each command has its own error
+	answers := make([]Answer, len(keys))
+	missing := map[string]Answer{} // by corp: what it means that nothing is on record
+	for i, k := range keys {
+		h, err := asked[i].Result()
+		if err != nil {
+			answers[i] = s.remembered(spelt[i], now)
+			continue
+		}
+		w := parseWindow(h)
+		if w.Judge(now, s.Length, s.Replies) == Closed {
+			s.memory.forget(spelt[i])
+			if _, known := missing[k.Corp]; !known {
+				missing[k.Corp] = s.nothing(ctx, k.Corp)
+			}
+			answers[i] = s.doubted(missing[k.Corp].after(w.Last))
+			continue
+		}
+		a := Answer{State: w.Judge(now, s.Length, s.Replies), Last: time.UnixMilli(w.Last), Left: w.Left(s.Replies)}
+		s.note(spelt[i], a, now)
+		answers[i] = s.doubted(a)
 	}
-	a := Answer{State: w.Judge(now, s.Length, s.Replies), Last: time.UnixMilli(w.Last), Left: w.Left(s.Replies)}
-	s.note(key, a, now)
-	return s.doubted(a)
+	return answers
 }
 
 // read returns the window on record, the zero Window if there is none.
@@ -341,6 +358,15 @@ func (s *Store) nothing(ctx context.Context, corp string) Answer {
 		return Answer{State: Incomplete, Left: -1}
 	}
 	return Answer{State: Closed}
+}
+
+// after is an answer of nothing for a customer whose last message on record, unix ms, is too long ago; 0: there is
+// none.
+func (a Answer) after(last int64) Answer {
+	if last > 0 {
+		a.Last = time.UnixMilli(last)
+	}
+	return a
 }
 
 // Outcome is what WeCom said of a reply.

@@ -133,7 +133,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		return nil, err
 	}
 	g.admin = (&admin.Admin{
-		Keys: c.Admin, Loopback: config.Loopback(c.Listen.Admin), Accounts: g.accounts, Windows: g.windows, Store: g.store,
+		Keys: c.Admin, Loopback: config.Loopback(c.Listen.Admin), Gate: g.inForce, Windows: g.windows, Store: g.store,
 		Reload: g.reload, Version: g.version,
 		Reported: metrics.Reported, Past: pulls.Past, Gatherer: registry, Draining: g.draining.Load, Audit: g.log, Now: now,
 	}).Server()

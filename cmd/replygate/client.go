@@ -66,6 +66,11 @@ func reachable(address string) string {
 	return address
 }
 
+// apiError is what the admin API answered instead.
+type apiError struct{ code, message string }
+
+func (e apiError) Error() string { return e.message + " (" + e.code + ")" }
+
 // get reads one resource into v.
 func (c client) get(ctx context.Context, path string, query url.Values, v any) error {
 	return c.call(ctx, http.MethodGet, path+"?"+query.Encode(), c.read, nil, v)
@@ -73,11 +78,20 @@ func (c client) get(ctx context.Context, path string, query url.Values, v any) e
 
 // post sends a change and reads its answer into v.
 func (c client) post(ctx context.Context, path string, change, v any) error {
-	body, err := json.Marshal(change)
+	return c.send(ctx, path, c.change, change, v)
+}
+
+// ask sends a question, which changes nothing, and reads its answer into v.
+func (c client) ask(ctx context.Context, path string, question, v any) error {
+	return c.send(ctx, path, c.read, question, v)
+}
+
+func (c client) send(ctx context.Context, path string, key config.Secret, in, v any) error {
+	body, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, http.MethodPost, path, c.change, body, v)
+	return c.call(ctx, http.MethodPost, path, key, body, v)
 }
 
 func (c client) call(ctx context.Context, method, path string, key config.Secret, body []byte, v any) error {
@@ -107,7 +121,7 @@ func (c client) call(ctx context.Context, method, path string, key config.Secret
 		if json.Unmarshal(answer, &f) != nil || f.Error.Message == "" {
 			return fmt.Errorf("the gateway answered HTTP %d", resp.StatusCode)
 		}
-		return fmt.Errorf("%s (%s)", f.Error.Message, f.Error.Code)
+		return apiError{f.Error.Code, f.Error.Message}
 	}
 	return json.Unmarshal(answer, v)
 }

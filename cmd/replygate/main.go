@@ -26,6 +26,9 @@ const usage = `replygate stands between a company's bots and the WeCom API.
     replygate serve -c replygate.yaml     run the gateway
     replygate demo [--once]               gateway, simulated WeCom and Redis in one, nothing to install
     replygate check -c FILE [--live]      find every mistake in a configuration, and what its Redis lacks
+    replygate test -c FILE CASES…         rule tests: cases with a clock, and what is to become of their calls
+    replygate explain --corp CORP PATH    why one call passes or not, and until when
+    replygate replay -c FILE LOG…         what a configuration would have decided over past decision logs
     replygate windows list|show|open|close|backfill …   the reply windows of a running gateway
     replygate accounts list|show …        its accounts and their standing
     replygate rulesets list|show NAME     the rule sets that ship with the gateway, to be copied
@@ -48,6 +51,9 @@ var commands = map[string]func(context.Context, []string, streams) error{
 	"accounts": accounts,
 	"simulate": simulate,
 	"rulesets": rulesets,
+	"explain":  explain,
+	"test":     testRules,
+	"replay":   replayLogs,
 }
 
 func main() {

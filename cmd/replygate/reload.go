@@ -16,6 +16,7 @@ import (
 
 	"replygate/account"
 	"replygate/config"
+	"replygate/gate"
 	"replygate/proxy"
 )
 
@@ -53,6 +54,9 @@ func (g *gateway) use(s settings) error {
 	g.inUse, g.failed = s, ""
 	return nil
 }
+
+// inForce returns what calls are judged by.
+func (g *gateway) inForce() *gate.Gate { return &g.handler.Current().Gate }
 
 // accounts returns the accounts in force.
 func (g *gateway) accounts() *account.Book { return g.handler.Current().Accounts }

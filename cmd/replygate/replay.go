@@ -1,0 +1,187 @@
+package main
+
+import (
+	"cmp"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"replygate/replay"
+)
+
+// replayLogs tells what a configuration would have decided over past records.
+func replayLogs(ctx context.Context, args []string, s streams) error {
+	f := flags("replay", s)
+	file := f.String("c", "replygate.yaml", "the candidate `FILE`")
+	threshold := f.String("threshold", "", "fail if more calls than this would tip over: a `NUMBER`, or a percentage like 0.5%")
+	asJSON := f.Bool("json", false, "print the report as JSON")
+	words, err := parse(f, args, 1, 1000)
+	if err != nil {
+		return fmt.Errorf("%w (write: replygate replay -c FILE LOG…, with - for standard input)", err)
+	}
+	limit, err := limitOf(*threshold)
+	if err != nil {
+		return err
+	}
+	set, err := load(*file)
+	if err != nil {
+		return err
+	}
+	logs, err := openAll(words)
+	if err != nil {
+		return err
+	}
+	defer logs.Close()
+	bar := newProgress(s.err)
+	report, err := replay.Run(&set.Gate, logs, func(int64) {
+		bar.show(int(logs.read>>10), int(logs.size>>10), fmt.Sprintf("%d MB of %d", logs.read>>20, logs.size>>20))
+	})
+	bar.end()
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		err = printJSON(s.out, report)
+	} else {
+		err = printReport(s.out, report)
+	}
+	switch {
+	case err != nil:
+		return err
+	case report.Calls == 0:
+		return errors.New("these logs hold no record that could be judged once more: name files of log.decisions, or the gateway's standard output")
+	case limit.passedBy(report.Changed(), report.Calls):
+		return fmt.Errorf("%d of %d calls would tip over, more than %s", report.Changed(), report.Calls, *threshold)
+	}
+	return nil
+}
+
+// limit is a number of calls, or a share of them.
+type limit struct {
+	set     bool
+	percent bool
+	value   float64
+}
+
+func limitOf(text string) (limit, error) {
+	if text == "" {
+		return limit{}, nil
+	}
+	number, percent := strings.CutSuffix(text, "%")
+	v, err := strconv.ParseFloat(number, 64)
+	if err != nil || v < 0 {
+		return limit{}, fmt.Errorf("%w: --threshold %q is neither a number nor a percentage", errUsage, text)
+	}
+	return limit{true, percent, v}, nil
+}
+
+func (l limit) passedBy(n, of int) bool {
+	if l.percent {
+		return float64(n)*100 > l.value*float64(of)
+	}
+	return l.set && float64(n) > l.value
+}
+
+// logFiles are several files, one behind the other; those that end in .gz are unpacked.
+type logFiles struct {
+	io.Reader
+	files      []io.Closer
+	size, read int64 // in all, packed as they are
+}
+
+// openAll opens files; - is standard input.
+func openAll(names []string) (*logFiles, error) {
+	l := &logFiles{}
+	var readers []io.Reader
+	for _, name := range names {
+		if name == "-" {
+			readers = append(readers, os.Stdin)
+			continue
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		l.files = append(l.files, f)
+		if info, err := f.Stat(); err == nil {
+			l.size += info.Size()
+		}
+		var r io.Reader = counting{f, &l.read}
+		if strings.HasSuffix(name, ".gz") {
+			if r, err = gzip.NewReader(r); err != nil {
+				return nil, errors.Join(fmt.Errorf("%s: %w", name, err), l.Close())
+			}
+		}
+		readers = append(readers, r, strings.NewReader("\n")) // the last line of a file may lack its end
+	}
+	l.Reader = io.MultiReader(readers...)
+	return l, nil
+}
+
+// Close closes the files.
+func (l *logFiles) Close() (err error) {
+	for _, f := range l.files {
+		err = errors.Join(err, f.Close())
+	}
+	return err
+}
+
+type counting struct {
+	io.Reader
+	n *int64
+}
+
+func (c counting) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	*c.n += int64(n)
+	return n, err
+}
+
+// maxRows bounds the rows of one table of a report for people.
+const maxRows = 20
+
+func printReport(w io.Writer, r *replay.Report) error {
+	fmt.Fprintf(w, "%d calls judged once more: %d as before, %d newly refused, %d newly unsure, %d newly passed\n", r.Calls, r.Same, r.Refused, r.Unsure, r.Passed)
+	for _, why := range slices.Sorted(maps.Keys(r.Undecided)) {
+		fmt.Fprintf(w, "%d calls undecided: %s\n", r.Undecided[why], why)
+	}
+	if r.Unreadable > 0 {
+		fmt.Fprintf(w, "%d lines could not be read\n", r.Unreadable)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, by := range []struct {
+		head string
+		tips map[string]replay.Tips
+	}{{"ACCOUNT", r.ByAccount}, {"CAPABILITY", r.ByAbility}, {"RULE", r.ByRule}, {"HOUR", r.ByHour}} {
+		if len(by.tips) == 0 {
+			continue
+		}
+		fmt.Fprintf(t, "\n%s\tNEWLY NOT SENT\tNEWLY PASSED\n", by.head)
+		keys := slices.SortedFunc(maps.Keys(by.tips), func(a, b string) int {
+			x, y := by.tips[a], by.tips[b]
+			return cmp.Or(cmp.Compare(y.Refused+y.Passed, x.Refused+x.Passed), cmp.Compare(a, b))
+		})
+		for _, k := range keys[:min(len(keys), maxRows)] {
+			fmt.Fprintf(t, "%s\t%d\t%d\n", orDash(k), by.tips[k].Refused, by.tips[k].Passed)
+		}
+		if more := len(keys) - maxRows; more > 0 {
+			fmt.Fprintf(t, "… %d more\t\t\n", more)
+		}
+	}
+	if len(r.Examples) > 0 {
+		fmt.Fprintln(t, "\nEXAMPLE\tAT\tCORP\tENDPOINT\tWAS\tBECOMES")
+	}
+	for _, e := range r.Examples {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s %s\t%s %s\n", orDash(e.ID), e.At.UTC().Format("2006-01-02T15:04:05Z"), e.CorpID, e.Endpoint,
+			e.Was.Verdict, e.Was.Reason, e.Becomes.Verdict, e.Becomes.Reason)
+	}
+	return t.Flush()
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"replygate/gate"
+	"replygate/ruletest"
+)
+
+// testRules runs rule tests against a configuration.
+func testRules(ctx context.Context, args []string, s streams) error {
+	f := flags("test", s)
+	file := f.String("c", "replygate.yaml", "the configuration `FILE`")
+	junit := f.String("junit", "", "also write a JUnit report to this `FILE`")
+	cover := f.Bool("cover", false, "tell which rules no case met")
+	least := f.String("cover-min", "", "fail if fewer than this `PERCENT` of the rules are met")
+	asJSON := f.Bool("json", false, "print the result as JSON")
+	words, err := parse(f, args, 1, 1000)
+	if err != nil {
+		return fmt.Errorf("%w (write: replygate test -c FILE CASES…)", err)
+	}
+	percent, err := percentOf(*least)
+	if err != nil {
+		return err
+	}
+	set, err := load(*file)
+	if err != nil {
+		return err
+	}
+	results, err := runCases(ctx, set, words)
+	if err != nil {
+		return err
+	}
+	if *junit != "" {
+		if err := toFile(*junit, func(w io.Writer) error { return ruletest.WriteJUnit(w, results) }); err != nil {
+			return err
+		}
+	}
+	rules := set.Engine.Rules()
+	t := testResult{Cases: len(results), Rules: len(rules), Failures: []string{}, Unmet: ruletest.Coverage(rules, results)}
+	for i := range results {
+		if !results[i].Good() {
+			t.Failed++
+			t.Failures = append(t.Failures, results[i].Case.Name.Text)
+		}
+	}
+	covered := 100 * (t.Rules - len(t.Unmet)) / max(t.Rules, 1)
+	if *asJSON {
+		if err := printJSON(s.out, t); err != nil {
+			return err
+		}
+	} else {
+		ruletest.Print(s.out, results)
+		if *cover || *least != "" {
+			fmt.Fprintf(s.out, "%d %% of %d rules met", covered, t.Rules)
+			if len(t.Unmet) > 0 {
+				fmt.Fprintf(s.out, "; no case meets %s", strings.Join(t.Unmet, ", "))
+			}
+			fmt.Fprintln(s.out)
+		}
+		fmt.Fprintf(s.out, "%d passed, %d failed\n", t.Cases-t.Failed, t.Failed)
+	}
+	switch {
+	case t.Failed > 0:
+		return fmt.Errorf("%d of %d cases failed", t.Failed, t.Cases)
+	case covered < percent:
+		return fmt.Errorf("%d %% of the rules are met, fewer than %d %%", covered, percent)
+	}
+	return nil
+}
+
+// testResult is what test --json prints.
+type testResult struct {
+	Cases    int      `json:"cases"`
+	Failed   int      `json:"failed"`
+	Failures []string `json:"failures"` // names
+	Rules    int      `json:"rules"`
+	Unmet    []string `json:"unmet"` // rules that no case met
+}
+
+func percentOf(text string) (int, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(strings.TrimSuffix(text, "%"))
+	if err != nil || n < 0 || n > 100 {
+		return 0, fmt.Errorf("%w: --cover-min %q is not a percentage like 80", errUsage, text)
+	}
+	return n, nil
+}
+
+// runCases runs the cases of files, and of the .yaml files in folders.
+func runCases(ctx context.Context, set settings, words []string) ([]ruletest.Result, error) {
+	runner := ruletest.Runner{Gate: set.Gate, Load: func(path string) (gate.Gate, error) {
+		set, err := load(path)
+		return set.Gate, err
+	}}
+	files, err := caseFiles(words)
+	if err != nil {
+		return nil, err
+	}
+	var results []ruletest.Result
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		cases, err := ruletest.Parse(file, data)
+		if err != nil {
+			return nil, err
+		}
+		for i := range cases {
+			results = append(results, runner.Run(ctx, file, &cases[i]))
+		}
+	}
+	if len(results) == 0 {
+		return nil, errors.New("there are no cases in these files: a test that tests nothing is no good test")
+	}
+	return results, nil
+}
+
+func caseFiles(words []string) (files []string, err error) {
+	for _, w := range words {
+		info, err := os.Stat(w)
+		if err != nil {
+			return nil, err
+		}
+		if !info.IsDir() {
+			files = append(files, w)
+			continue
+		}
+		inside, err := filepath.Glob(filepath.Join(w, "*.yaml"))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, inside...)
+	}
+	return files, nil
+}
+
+// toFile writes a file.
+func toFile(name string, write func(io.Writer) error) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}

@@ -1,0 +1,215 @@
+package gate
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"replygate/account"
+	"replygate/policy"
+	"replygate/wecom"
+	"replygate/window"
+)
+
+// Explanation is a judgement with its why.
+type Explanation struct {
+	Judgement
+	Judged    bool      // false: the call passes unread
+	ChangesAt time.Time // when another judgement is due though nobody writes or replies; zero: never
+	Rules     []policy.Tried
+	Facts     []Fact
+}
+
+// Fact is one thing that was read, and where.
+type Fact struct {
+	Name   string
+	Value  any
+	Source string
+}
+
+// Explain judges a call without changing anything, and tells why it comes out so.
+func (g *Gate) Explain(ctx context.Context, in Call, s Store, chinese bool) Explanation {
+	known := &memo{Store: Peeking(s), windows: map[window.Key]window.Answer{}, codes: map[string]window.CodeAnswer{}}
+	j, h, judged := g.Judge(ctx, in, known)
+	e := Explanation{Judgement: j, Judged: judged, ChangesAt: g.changesAt(ctx, in, j, known)}
+	if !h.Route.Odd() {
+		c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: j.Facts, At: in.At, Windows: j.Evidence.Windows}
+		if c.Windows == nil && g.Engine.WantsWindows(c) {
+			c.Windows = known.Peek(ctx, keysOf(c)...)
+		}
+		e.Rules = g.Engine.Try(c, h.Route.Endpoint.Capability, chinese)
+		if also := j.Facts.Also; also != "" {
+			for _, t := range g.Engine.Try(c, also, chinese) {
+				t.Name += " (" + string(also) + ")"
+				e.Rules = append(e.Rules, t)
+			}
+		}
+	}
+	e.Facts = g.facts(in, h, j)
+	return e
+}
+
+// changesAt is the first instant from which the same call comes out in another way, if nothing happens until then.
+func (g *Gate) changesAt(ctx context.Context, in Call, j Judgement, known *memo) time.Time {
+	instants := g.Engine.Instants(g.Accounts.Find(in.Corp))
+	for _, a := range known.windows {
+		instants = append(instants, a.Closes(g.Engine.Length()))
+	}
+	for _, c := range known.codes {
+		instants = append(instants, c.Code.Deadline)
+	}
+	slices.SortFunc(instants, time.Time.Compare)
+	for _, at := range instants {
+		if !at.After(in.At) {
+			continue
+		}
+		later := in
+		later.At = at
+		then, _, _ := g.Judge(ctx, later, aged{known, at, g.Engine.Length()})
+		if !sameVerdict(then.Decision, j.Decision) {
+			return at
+		}
+	}
+	return time.Time{}
+}
+
+func sameVerdict(a, b policy.Decision) bool {
+	return a.Verdict == b.Verdict && a.Rule == b.Rule && a.Reason == b.Reason && a.Go == b.Go
+}
+
+// memo is a store that asks once.
+type memo struct {
+	Store
+	windows map[window.Key]window.Answer
+	codes   map[string]window.CodeAnswer
+}
+
+func (m *memo) Peek(ctx context.Context, keys ...window.Key) []window.Answer {
+	answers := make([]window.Answer, len(keys))
+	for i, k := range keys {
+		a, known := m.windows[k]
+		if !known {
+			a = m.Store.Peek(ctx, k)[0]
+			m.windows[k] = a
+		}
+		answers[i] = a
+	}
+	return answers
+}
+
+func (m *memo) Reserve(ctx context.Context, k window.Key) window.Answer {
+	return peeking{m}.Reserve(ctx, k)
+}
+
+func (m *memo) PeekCode(ctx context.Context, corp, code string) window.CodeAnswer {
+	a, known := m.codes[corp+"\x00"+code]
+	if !known {
+		a = m.Store.PeekCode(ctx, corp, code)
+		m.codes[corp+"\x00"+code] = a
+	}
+	return a
+}
+
+func (m *memo) TakeCode(ctx context.Context, corp, code string) window.CodeAnswer {
+	return m.PeekCode(ctx, corp, code)
+}
+
+// aged is what a store would say later, if nothing happens until then.
+type aged struct {
+	*memo
+	at     time.Time
+	length time.Duration
+}
+
+func (s aged) Peek(ctx context.Context, keys ...window.Key) []window.Answer {
+	answers := s.memo.Peek(ctx, keys...)
+	for i, a := range answers {
+		if !a.Last.IsZero() && !s.at.Before(a.Closes(s.length)) {
+			answers[i] = window.Answer{State: window.Closed, Last: a.Last}
+		}
+	}
+	return answers
+}
+
+func (s aged) Reserve(ctx context.Context, k window.Key) window.Answer {
+	return peeking{s}.Reserve(ctx, k)
+}
+
+// The sources of facts.
+const (
+	fromRequest = "request"
+	fromConfig  = "configuration"
+	fromTable   = "catalogue"
+	fromClock   = "configuration and clock"
+	fromBody    = "body"
+	fromStore   = "Redis"
+)
+
+// facts lists what a judgement was made from.
+func (g *Gate) facts(in Call, h Head, j Judgement) []Fact {
+	all := []Fact{{"account.corp_id", in.Corp, fromRequest}, {"at", in.At.Format(time.RFC3339Nano), fromRequest}}
+	if a := h.Who.Account; a != nil {
+		all = append(all, accountFacts(a, h.Who)...)
+	} else {
+		all = append(all, Fact{"account.listed", false, fromConfig})
+	}
+	if h.Route.Odd() {
+		return append(all, Fact{"call.path", "it has more than one reading", fromRequest})
+	}
+	all = append(all, Fact{"call.endpoint", h.Route.Endpoint.Path, fromRequest}, Fact{"call.capability", h.Route.Endpoint.Capability, fromTable})
+	if in.Client != "" {
+		all = append(all, Fact{"call.client", in.Client, fromRequest})
+	}
+	all = append(all, bodyFacts(j.Facts)...)
+	for _, a := range j.Evidence.Windows {
+		all = append(all, windowFacts(a, g.Engine.Length())...)
+	}
+	if code := j.Evidence.Code; code.Asked() {
+		all = append(all, Fact{"code.state", code.State.String(), fromStore})
+		if !code.Code.Deadline.IsZero() {
+			all = append(all, Fact{"code.kind", code.Code.Kind, fromStore}, Fact{"code.deadline", code.Code.Deadline.UTC().Format(time.RFC3339), fromStore})
+		}
+	}
+	return all
+}
+
+func accountFacts(a *account.Account, who policy.Subject) []Fact {
+	all := []Fact{{"account.name", a.Name, fromConfig}, {"account.entity", a.Entity, fromConfig}, {"account.standing", who.Standing, fromClock}}
+	if at := a.LapsesAt(); !at.IsZero() {
+		all = append(all, Fact{"account.expires_at", a.ExpiresAt().Format(time.RFC3339), fromConfig}, Fact{"account.lapses_at", at.Format(time.RFC3339), fromConfig})
+	}
+	if free, total, known := a.Contacts(); known {
+		all = append(all, Fact{"account.contacts", total, fromConfig}, Fact{"account.contacts_free", free, fromConfig})
+	}
+	return all
+}
+
+func bodyFacts(f wecom.Facts) (all []Fact) {
+	if f.MsgType != "" {
+		all = append(all, Fact{"call.msgtype", f.MsgType, fromBody})
+	}
+	if f.Also != "" {
+		all = append(all, Fact{"call.also", f.Also, fromBody})
+	}
+	if len(f.Customers) > 0 {
+		all = append(all, Fact{"call.channel", f.Channel, fromBody}, Fact{"call.customers", f.Customers, fromBody})
+	}
+	if len(f.Groups) > 0 {
+		all = append(all, Fact{"call.groups", len(f.Groups), fromBody})
+	}
+	if f.Implicit {
+		all = append(all, Fact{"call.implicit", true, fromBody})
+	}
+	return all
+}
+
+func windowFacts(a window.Answer, length time.Duration) []Fact {
+	all := []Fact{{"window.state", a.State.String(), fromStore}}
+	if !a.Last.IsZero() {
+		all = append(all, Fact{"window.last", a.Last.UTC().Format(time.RFC3339Nano), fromStore}, Fact{"window.closes", a.Closes(length).UTC().Format(time.RFC3339Nano), fromStore})
+	}
+	if a.Left >= 0 {
+		all = append(all, Fact{"window.replies_left", a.Left, fromStore})
+	}
+	return all
+}

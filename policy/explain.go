@@ -1,0 +1,147 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"replygate/account"
+	"replygate/wecom"
+)
+
+// Tried is what one rule made of a call, and why.
+type Tried struct {
+	Name    string
+	Matched bool
+	Why     string
+}
+
+// Try tells of every rule in force what it makes of a call that has a capability, in the order in which they are
+// tried. Rules behind the first that matches are not tried.
+func (p *Engine) Try(c Call, capability wecom.Capability, chinese bool) []Tried {
+	t := teller{chinese}
+	var all []Tried
+	decided := ""
+	for _, r := range p.at(c.At).rules {
+		if decided != "" {
+			all = append(all, Tried{Name: r.Name, Why: t.say(whyNotTried, decided)})
+			continue
+		}
+		why, matched := t.why(r, &c, capability)
+		all = append(all, Tried{Name: r.Name, Matched: matched, Why: why})
+		if matched && !r.Shadow {
+			decided = r.Name
+		}
+	}
+	return all
+}
+
+var (
+	whyNotTried   = text{"not tried: %s decides", "未判断：已由 %s 决定"}
+	whyMatches    = text{"it matches: %s", "匹配：%s"}
+	whyShadow     = text{"it matches, but is in shadow: %s is not obeyed", "匹配，但处于 shadow：不执行 %s"}
+	whyCapability = text{"it is about %s, not about %s", "只适用于 %s，不适用于 %s"}
+	whyEndpoint   = text{"it is not about %s", "不适用于 %s"}
+	whyStanding   = text{"it is about %s accounts, this one is %s", "只适用于 %s 状态的企业，此企业为 %s"}
+	whyAccount    = text{"it is about other accounts than %s", "不适用于企业 %s"}
+	whyEntity     = text{"it is about %s, this account is of %q", "只适用于主体 %s，此企业属于 %q"}
+	whyClient     = text{"it is about clients %s, the caller is %s", "只适用于客户端 %s，调用方为 %s"}
+	whyFrom       = text{"it begins on %s", "自 %s 起生效"}
+	whyUntil      = text{"it ended on %s", "已于 %s 失效"}
+	whyMsgType    = text{"it is about msgtype %s, the call has %q", "只适用于 msgtype %s，此调用为 %q"}
+	whyPercent    = text{"it takes %d %%, the call is drawn at %d", "只取 %d%%，此调用落在 %d"}
+	whyWhen       = text{"%s does not hold", "条件 %s 不成立"}
+	whyUnsure     = text{"it decides, since whether %s holds cannot be told: %s", "由它决定：无法判断条件 %s（%s）"}
+)
+
+// teller says why, in one of two languages.
+type teller struct{ chinese bool }
+
+func (t teller) say(x text, values ...any) string {
+	if t.chinese {
+		return fmt.Sprintf(x.zh, values...)
+	}
+	return fmt.Sprintf(x.en, values...)
+}
+
+// why tells what a rule makes of a call, as fits and takes do.
+func (t teller) why(r *Rule, c *Call, capability wecom.Capability) (why string, matched bool) {
+	action := [...]string{"refuse", "reply", "pass"}[r.Action]
+	switch {
+	case !r.abilities.allows(capability):
+		return t.say(whyCapability, list(r.abilities), capability), false
+	case !r.about(c.Endpoint):
+		return t.say(whyEndpoint, c.Endpoint.Path), false
+	case !r.standings.allows(c.Who.Standing):
+		return t.say(whyStanding, list(r.standings), c.Who.Standing), false
+	case !r.accounts.allows(c.Who.CorpID):
+		return t.say(whyAccount, c.Who.CorpID), false
+	case !r.entities.allows(c.Who.Entity):
+		return t.say(whyEntity, list(r.entities), c.Who.Entity), false
+	case !r.clients.allows(c.Who.Client):
+		return t.say(whyClient, list(r.clients), c.Who.Client), false
+	case c.At.Before(r.from):
+		return t.say(whyFrom, r.from.Format(time.RFC3339)), false
+	case !r.current(c.At):
+		return t.say(whyUntil, r.until.Format(time.RFC3339)), false
+	case !r.msgtypes.allows(c.Facts.MsgType):
+		return t.say(whyMsgType, list(r.msgtypes), c.Facts.MsgType), false
+	case r.percent < 100 && r.share(c) >= r.percent:
+		return t.say(whyPercent, r.percent, r.share(c)), false
+	}
+	holds, err := r.when.holds(c, capability)
+	switch {
+	case err != nil:
+		return t.say(whyUnsure, r.when.source, err), true
+	case !holds:
+		return t.say(whyWhen, r.when.source), false
+	case r.Shadow:
+		return t.say(whyShadow, action), true
+	}
+	return t.say(whyMatches, action), true
+}
+
+func list[T ~string](s set[T]) string {
+	var words []string
+	for w := range s {
+		words = append(words, string(w))
+	}
+	slices.Sort(words)
+	return strings.Join(words, ", ")
+}
+
+// Instants are when decisions about an account may change though nothing happens: rules and rule sets begin and end,
+// and the account's standing flips.
+func (p *Engine) Instants(a *account.Account) []time.Time {
+	var all []time.Time
+	for i := range p.phases {
+		all = append(all, p.phases[i].from)
+	}
+	for _, r := range p.phases[0].rules {
+		all = append(all, r.from, r.until)
+	}
+	if a != nil {
+		all = append(all, a.ExpiresAt(), a.LapsesAt())
+	}
+	return slices.DeleteFunc(all, time.Time.IsZero)
+}
+
+// Rules names the rules in force, in their order, each once.
+func (p *Engine) Rules() []string {
+	var names []string
+	for i := range p.phases {
+		for _, r := range p.phases[i].rules {
+			if !slices.Contains(names, r.Name) {
+				names = append(names, r.Name)
+			}
+		}
+	}
+	return names
+}
+
+// Length is how long a window is open.
+func (p *Engine) Length() time.Duration { return p.length }
+
+// Chinese tells in which language refusals are written.
+func (p *Engine) Chinese() bool { return p.chinese }

@@ -1,0 +1,78 @@
+package proxy
+
+import (
+	"github.com/go-json-experiment/json"
+	"github.com/valyala/fasthttp"
+
+	"replygate/account"
+	"replygate/config"
+	"replygate/gate"
+	"replygate/policy"
+	"replygate/wecom"
+)
+
+// pathPreflight is the one path of the api listener that is not WeCom's.
+const pathPreflight = "/replygate/preflight"
+
+// maxPreflightBody bounds the body of a preflight: a thousand questions.
+const maxPreflightBody config.Size = 1 << 20
+
+// preflight answers what would become of calls of the corp whose token the request carries, without sending or
+// counting anything.
+func (x *exchange) preflight() {
+	if string(x.rc.Method()) != fasthttp.MethodPost {
+		x.fault = "preflight"
+		x.fail(fasthttp.StatusMethodNotAllowed, wecom.CodeNoPath, "a preflight is a POST")
+		return
+	}
+	if stranger := x.identifyForPreflight(); stranger != nil {
+		x.obey(*stranger, func() {
+			x.fail(fasthttp.StatusOK, wecom.CodeNoPermission, "the gateway does not know whose this access_token is")
+		})
+		return
+	}
+	body, ok := x.readBody(maxPreflightBody)
+	if !ok {
+		return
+	}
+	var in struct {
+		Calls []gate.Ask `json:"calls"`
+	}
+	err := json.Unmarshal(body, &in, json.RejectUnknownMembers(true))
+	if err == nil {
+		err = gate.CheckAsks(in.Calls)
+	}
+	if err != nil {
+		x.fault = "preflight"
+		x.fail(fasthttp.StatusOK, wecom.CodeParameter, `send {"calls":[{"endpoint","channel","customer"}]}: `+err.Error())
+		return
+	}
+	out, err := json.Marshal(struct {
+		Errcode int            `json:"errcode"`
+		Errmsg  string         `json:"errmsg"`
+		Results []gate.Outlook `json:"results"`
+	}{Errmsg: "ok", Results: x.Preflight(x.ctx, x.corp, x.client(), x.at, in.Calls, x.Windows)})
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	resp := &x.rc.Response
+	resp.Reset()
+	resp.Header.SetContentType("application/json; charset=UTF-8")
+	resp.SetBody(out)
+}
+
+// identifyForPreflight is identify for a request that is about a corp whatever it asks.
+func (x *exchange) identifyForPreflight() *gate.Judgement {
+	if x.token == "" {
+		return x.turnAway(policy.MissingToken, "")
+	}
+	corp, owner := x.Tokens.Owner(x.ctx, x.token)
+	if owner != account.Known {
+		if x.Accounts.Find(x.Config.UnknownToken) == nil {
+			return x.turnAwayStranger(owner)
+		}
+		corp = x.Config.UnknownToken
+	}
+	x.corp = corp
+	return nil
+}

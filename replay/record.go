@@ -1,0 +1,179 @@
+// Package replay judges past calls once more by another configuration, from the records that the gateway leaves:
+// who would newly be refused, or passed.
+//
+// It asks no Redis and knows no more of a call than its record holds: where a rule would need more, the call
+// stays undecided.
+package replay
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"replygate/gate"
+	"replygate/policy"
+	"replygate/wecom"
+	"replygate/window"
+)
+
+// record is a line of the gateway's records: a decision, or an access record of a call that was not judged.
+type record struct {
+	Kind       string         `json:"msg"` // decision or request
+	ID         string         `json:"id"`
+	At         time.Time      `json:"at"`
+	Time       string         `json:"time"` // of an access record, as the log writes it
+	CorpID     string         `json:"corp_id"`
+	Client     string         `json:"client"`
+	Endpoint   string         `json:"endpoint"`
+	Path       string         `json:"path"` // of an access record
+	Verdict    string         `json:"verdict"`
+	Reason     string         `json:"reason"`
+	Rule       string         `json:"rule"`
+	Forwarded  bool           `json:"forwarded"`
+	Read       bool           `json:"read"`
+	MsgType    string         `json:"msgtype"`
+	Also       string         `json:"also"`
+	Implicit   bool           `json:"implicit"`
+	Groups     int            `json:"groups"`
+	Channel    string         `json:"channel"`
+	Recipients int            `json:"recipients"`
+	Customers  []string       `json:"customers"`
+	Windows    []windowRecord `json:"windows"`
+	WithCode   bool           `json:"with_code"`
+	CodeState  string         `json:"code_state"`
+	CodeKind   string         `json:"code_kind"`
+	Deadline   int64          `json:"code_deadline"`
+	DecisionID string         `json:"decision_id"` // of an access record
+	Fault      string         `json:"fault"`       // likewise
+}
+
+type windowRecord struct {
+	State string `json:"state"`
+	Last  int64  `json:"last"`
+	Left  *int   `json:"left"`
+}
+
+var errNoRecord = errors.New("no record of a call")
+
+// readRecord reads a line. One that is about something else is errNoRecord.
+func readRecord(line []byte) (r record, err error) {
+	if err := json.Unmarshal(line, &r); err != nil {
+		return r, err
+	}
+	switch {
+	case r.Kind == "decision" && r.Endpoint != "" && !r.At.IsZero():
+		return r, nil
+	case r.Kind == "request" && r.DecisionID == "" && r.Fault == "" && r.Path != "":
+		r.Endpoint, r.Forwarded, r.Verdict, r.Reason = r.Path, true, "pass", string(policy.NotJudged)
+		r.At, err = time.Parse("2006-01-02T15:04:05.000Z0700", r.Time)
+		return r, err
+	}
+	return r, errNoRecord
+}
+
+var (
+	errUnread  = errors.New("the record does not hold what the call says")
+	errNobody  = errors.New("the record does not tell whose call it was")
+	errOddPath = errors.New("the record does not hold the path as it was sent")
+)
+
+// judge judges the call of a record. An error says what the record lacks.
+func (r *record) judge(g *gate.Gate) (policy.Decision, error) {
+	route := wecom.ReadPath([]byte(r.Endpoint))
+	switch {
+	case route.Odd() || strings.Contains(r.Endpoint, "…") || r.Reason == string(policy.AmbiguousPath):
+		return policy.Decision{}, errOddPath
+	case r.CorpID == "" && !g.Free(route):
+		return policy.Decision{}, errNobody
+	}
+	s := &recorded{record: r}
+	var lack error
+	in := gate.Call{Corp: r.CorpID, Client: r.Client, Path: []byte(r.Endpoint), At: r.At}
+	j, _, _ := g.JudgeReading(context.Background(), in, s, func(e *wecom.Endpoint) (wecom.Facts, error) {
+		if !r.Read && r.Reason != string(policy.AmbiguousBody) {
+			lack = errUnread
+		}
+		if !r.Read {
+			return wecom.Facts{}, errUnread
+		}
+		return r.facts(), nil
+	})
+	if lack == nil && s.lacks {
+		lack = errUnread
+	}
+	return j.Decision, lack
+}
+
+// facts are what the call says, as far as the record holds it: of many customers the first stand for all.
+func (r *record) facts() wecom.Facts {
+	f := wecom.Facts{Channel: r.Channel, MsgType: r.MsgType, Also: wecom.Capability(r.Also), Implicit: r.Implicit, Customers: r.Customers}
+	if n := min(r.Recipients, 10_000); n > len(f.Customers) {
+		f.Customers = append(f.Customers[:len(f.Customers):len(f.Customers)], make([]string, n-len(f.Customers))...)
+	}
+	if r.Groups > 0 {
+		f.Groups = make([]string, min(r.Groups, 10_000))
+	}
+	if r.WithCode {
+		f.Code = "recorded"
+	}
+	return f
+}
+
+// recorded is what Redis said at the time.
+type recorded struct {
+	*record
+	lacks bool // more is asked than the record holds
+}
+
+func (s *recorded) Peek(_ context.Context, keys ...window.Key) []window.Answer {
+	answers := make([]window.Answer, len(keys))
+	if len(s.Windows) < len(keys) {
+		s.lacks = true
+	}
+	for i := range keys {
+		answers[i] = window.Answer{State: window.Unavailable, Left: -1}
+		if i < len(s.Windows) {
+			answers[i] = s.Windows[i].answer()
+		}
+	}
+	return answers
+}
+
+func (w windowRecord) answer() window.Answer {
+	state, ok := window.ReadState(w.State)
+	if !ok {
+		state = window.Unavailable
+	}
+	a := window.Answer{State: state, Left: -1}
+	if w.Last > 0 {
+		a.Last = time.UnixMilli(w.Last)
+	}
+	if w.Left != nil {
+		a.Left = *w.Left
+	}
+	return a
+}
+
+func (s *recorded) Reserve(ctx context.Context, k window.Key) window.Answer {
+	return s.Peek(ctx, k)[0]
+}
+
+func (s *recorded) TakeCode(ctx context.Context, corp, code string) window.CodeAnswer {
+	return s.PeekCode(ctx, corp, code)
+}
+
+func (s *recorded) PeekCode(_ context.Context, corp, _ string) window.CodeAnswer {
+	state, ok := window.ReadCodeState(s.CodeState)
+	if !ok {
+		s.lacks = true
+		return window.CodeAnswer{State: window.CodeUnavailable}
+	}
+	c := window.Code{Key: window.Key{Corp: corp}, Kind: s.CodeKind}
+	if s.Deadline > 0 {
+		c.Deadline = time.UnixMilli(s.Deadline)
+	}
+	return window.CodeAnswer{State: state, Code: c}
+}
