@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -221,7 +222,7 @@ func TestDocsCommands(t *testing.T) {
 	bin := t.TempDir()
 	run(t, ".", nil, "go build -o "+bin+"/replygate ./cmd/replygate")
 	told, ports := demo(t, bin+"/replygate")
-	blocks := snippets(t)
+	blocks := asWalks(snippets(t))
 	blocks = append(blocks, snippet{page: "the demo's own words", kind: "sh", text: told})
 	n := 0
 	for _, s := range blocks {
@@ -243,6 +244,19 @@ func TestDocsCommands(t *testing.T) {
 	if n < 5 {
 		t.Errorf("only %d shell blocks were found", n)
 	}
+}
+
+// asWalks makes one of the shell blocks of a page that is a walk, where each goes on from the one before.
+func asWalks(blocks []snippet) (all []snippet) {
+	for _, s := range blocks {
+		last := len(all) - 1
+		if s.kind == "sh" && s.page == "docs/changing-rules.md" && last >= 0 && all[last].page == s.page && all[last].kind == "sh" {
+			all[last].text += s.text
+			continue
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // demo starts the demo and returns the commands that it prints, and what replaces its usual ports by the
@@ -299,7 +313,10 @@ func run(t *testing.T, dir string, env []string, script string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = 5 * time.Second // a script that failed may have left something running that holds its output
 	out, err := cmd.CombinedOutput()
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // all that it left
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, script, out)
 	}
