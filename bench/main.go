@@ -35,7 +35,17 @@ func main() {
 	program := flag.String("gateway", "", "the replygate `PROGRAM`")
 	each := flag.Duration("d", 5*time.Second, "how long each kind of call is sent")
 	clients := flag.Int("c", 64, "connections at a time")
+	seed := flag.String("seed", "", "only write into Redis what the files of this `FOLDER` tell of: tokens.map and windows.txt")
+	addr := flag.String("redis", "127.0.0.1:6379", "with -seed: the `ADDRESS` of Redis")
+	channel := flag.String("channel", "", "with -seed: the `CHANNEL` of the windows")
 	flag.Parse()
+	if *seed != "" {
+		if err := seedFrom(*seed, *addr, *channel); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*program, *each, *clients); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -80,7 +81,7 @@ type play struct {
 	Runner
 	*Case
 	gate    gate.Gate
-	now     time.Time
+	clock   clock
 	dir     string
 	store   *store.Store
 	windows *window.Store
@@ -88,8 +89,15 @@ type play struct {
 	met     map[string]bool // rules
 }
 
+// clock stands still until a step moves it. The store reads it from a goroutine of its own.
+type clock struct{ at atomic.Pointer[time.Time] }
+
+func (c *clock) now() time.Time   { return *c.at.Load() }
+func (c *clock) set(at time.Time) { c.at.Store(&at) }
+
 func (r Runner) begin(ctx context.Context, c *Case) (p *play, err error) {
-	p = &play{Runner: r, Case: c, gate: r.Gate, now: c.Start, met: map[string]bool{}}
+	p = &play{Runner: r, Case: c, gate: r.Gate, met: map[string]bool{}}
+	p.clock.set(c.Start)
 	if len(c.Accounts) > 0 {
 		if err := p.useAccounts(c.Accounts); err != nil {
 			return nil, err
@@ -100,14 +108,13 @@ func (r Runner) begin(ctx context.Context, c *Case) (p *play, err error) {
 	}
 	redis, journal := config.Default().Redis, config.Default().Journal
 	redis.Snapshot, journal.Path = filepath.Join(p.dir, "snapshot"), filepath.Join(p.dir, "journal")
-	clock := func() time.Time { return p.now }
-	if p.store, err = store.Open(ctx, redis, journal, clock, zap.NewNop()); err != nil {
+	if p.store, err = store.Open(ctx, redis, journal, p.clock.now, zap.NewNop()); err != nil {
 		os.RemoveAll(p.dir)
 		return nil, err
 	}
 	w := p.gate.Config.Window
 	p.windows = window.NewStore(p.store.UniversalClient, window.Settings{
-		Prefix: redis.Prefix, Length: w.Length, Replies: w.Replies, Timeout: p.store.Timeout, Now: clock,
+		Prefix: redis.Prefix, Length: w.Length, Replies: w.Replies, Timeout: p.store.Timeout, Now: p.clock.now,
 	})
 	if c.History.Text != "incomplete" {
 		err = p.store.Set(ctx, redis.Prefix+"since", c.Start.Add(-2*w.Length).UnixMilli(), 0).Err()
@@ -157,21 +164,21 @@ func (p *play) corp() string {
 
 // step lets one step happen. A failure is a call that came to something else than it should.
 func (p *play) step(ctx context.Context, s *Step) (*Failure, error) {
-	at, err := s.instant(p.Start, p.now)
+	at, err := s.instant(p.Start, p.clock.now())
 	if err != nil {
 		return nil, err
 	}
-	p.now = at
+	p.clock.set(at)
 	switch {
 	case s.Inbound != nil:
-		_, err = p.windows.Record(ctx, []window.Fact{{Key: s.Inbound.key(p.corp()), At: p.now}})
+		_, err = p.windows.Record(ctx, []window.Fact{{Key: s.Inbound.key(p.corp()), At: at}})
 	case s.Enters != nil:
 		k := (&Inbound{s.Enters.CorpID, s.Enters.Channel, s.Enters.Customer}).key(p.corp())
-		code := window.Code{Key: k, Kind: "enter_session", Deadline: p.now.Add(20 * time.Second)}
+		code := window.Code{Key: k, Kind: "enter_session", Deadline: at.Add(20 * time.Second)}
 		err = p.windows.LearnCodes(ctx, []window.LearntCode{{Code: code, Text: s.Enters.Code}})
 	case s.Lapses.Text != "":
 		err = p.changeAccount(s.Lapses.Text, func(a *config.Account) {
-			a.Subscription = &config.Subscription{ExpiresAt: p.now}
+			a.Subscription = &config.Subscription{ExpiresAt: at}
 		})
 	case s.Renews.Text != "":
 		err = p.changeAccount(s.Renews.Text, func(a *config.Account) { a.Subscription = nil })
@@ -201,7 +208,7 @@ func (p *play) call(ctx context.Context, s *Step) *Failure {
 	path, query, _ := strings.Cut(s.Call.Path, "?")
 	in := gate.Call{
 		Corp: orElse(s.Call.CorpID, p.corp()), Client: s.Call.Client, Path: []byte(path), Query: []byte(query),
-		ContentType: orElse(s.Call.ContentType, "application/json"), Body: []byte(s.Call.Body), At: p.now,
+		ContentType: orElse(s.Call.ContentType, "application/json"), Body: []byte(s.Call.Body), At: p.clock.now(),
 	}
 	if in.Client == "" && p.gate.Engine.AsksClients() {
 		in.Client = config.UnknownClient
