@@ -87,7 +87,7 @@ func (x *exchange) finish() {
 		}
 		records.Info("decision", zap.Inline(x.decisionRecord(r.Path)))
 	}
-	x.Metrics.request(r)
+	x.Metrics.request(&r)
 	x.Access.Info("request", zap.Inline(r))
 }
 

@@ -249,21 +249,14 @@ func (d *delivery) reply() {
 // forward hands the callback to the bot, and the bot's answer back. WeCom gets no success where the bot
 // gave none, so that it tries again.
 func (d *delivery) forward(body []byte) {
-	req := d.request(d.to.bot.host, d.withQuery([]byte(d.to.route)))
-	defer fasthttp.ReleaseRequest(req)
-	if d.rc.IsPost() || len(body) > 0 {
-		req.SetBodyRaw(body)
-	}
-	resp := d.response()
-	a, err := d.to.bot.Do(req, resp, d.start.Add(callbackTime))
+	o := &outgoing{head: &d.rc.Request.Header, target: d.withQuery([]byte(d.to.route)), host: d.to.bot.host, body: body, relayed: true}
+	a, err := d.to.bot.Do(o, &d.rc.Response, d.start.Add(callbackTime))
 	if err != nil {
-		fasthttp.ReleaseResponse(resp)
 		d.botFailed(err)
 		return
 	}
 	if a.body == nil {
-		d.passHead(a.resp)
-		fasthttp.ReleaseResponse(a.resp)
+		d.passHead()
 		return
 	}
 	defer a.close()
@@ -275,7 +268,7 @@ func (d *delivery) forward(body []byte) {
 		d.botFailed(err)
 		return
 	}
-	d.passHead(a.resp)
+	d.passHead()
 	d.rc.Response.SetBodyRaw(slices.Concat(s.pieces...))
 }
 

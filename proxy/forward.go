@@ -1,12 +1,10 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -14,47 +12,6 @@ import (
 	"replygate/wecom"
 	"replygate/window"
 )
-
-// hopByHop are the headers that belong to one connection (RFC 9110, 7.6.1): none of them goes on, in
-// either direction.
-var hopByHop = []string{
-	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
-	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect",
-}
-
-// proxyTalk are the headers that say who stands before the gateway, besides X-Forwarded-*.
-var proxyTalk = []string{"Forwarded", "Via", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip"}
-
-// dropHopByHop takes away what belongs to one connection: the headers that are known for it, and those
-// that Connection lists, in however many lines.
-func dropHopByHop(h interface {
-	PeekAll(name string) [][]byte
-	Del(name string)
-}) {
-	var listed []string
-	for _, line := range h.PeekAll("Connection") {
-		listed = append(listed, strings.Split(string(line), ",")...)
-	}
-	for _, name := range listed {
-		h.Del(strings.TrimSpace(name))
-	}
-	for _, name := range hopByHop {
-		h.Del(name)
-	}
-}
-
-// dropProxyTalk takes away what the client, or a proxy before the gateway, says of itself.
-func dropProxyTalk(h *fasthttp.RequestHeader) {
-	var forwarded []string
-	for name := range h.All() {
-		if bytes.HasPrefix(name, []byte("X-Forwarded-")) {
-			forwarded = append(forwarded, string(name))
-		}
-	}
-	for _, name := range append(forwarded, proxyTalk...) {
-		h.Del(name)
-	}
-}
 
 // stream forwards a call that no rule reads, as it came: unread, unparsed, of any size.
 func (x *exchange) stream() { x.streamBody(x.rc.RequestBodyStream()) }
@@ -67,19 +24,15 @@ func (x *exchange) streamBody(from io.Reader) {
 		x.tooLarge(limit)
 		return
 	}
-	req := x.outgoing(x.path)
-	defer fasthttp.ReleaseRequest(req)
 	var body *clientBody
 	if from != nil && length != 0 {
 		body = &clientBody{stream: from, conn: x.rc.Conn().(*clientConn), began: time.Now(), left: int64(limit), length: length}
-		req.SetBodyStream(body, length)
 	}
 	reads := x.readerOf(body.whole)
 	if reads != nil {
 		body.keepWhole()
-		req.Header.Del("Accept-Encoding")
 	}
-	a, err := x.send(req)
+	a, err := x.send(&outgoing{target: x.withQuery(x.path), stream: body, plain: reads != nil})
 	if err != nil {
 		x.streamFailed(body, err)
 		return
@@ -115,11 +68,7 @@ func (x *exchange) reply(path, body []byte) {
 		}
 		body = trimmed
 	}
-	req := x.outgoing(path)
-	defer fasthttp.ReleaseRequest(req)
-	req.SetBodyRaw(body)
-	req.Header.Del("Accept-Encoding") // its answer is read
-	got, err := x.send(req)
+	got, err := x.send(&outgoing{target: x.withQuery(path), body: body, plain: true})
 	if err != nil {
 		if errors.Is(err, errNotSent) {
 			x.settle(window.NotTaken)
@@ -134,25 +83,13 @@ func (x *exchange) reply(path, body []byte) {
 	x.passRead(got, reads)
 }
 
-// outgoing builds a call upstream.
-func (x *exchange) outgoing(path []byte) *fasthttp.Request {
-	req := x.request(x.Upstream.host, x.withQuery(path))
-	dropProxyTalk(&req.Header)
-	return req
-}
-
-// send sends the request and times it.
-func (x *exchange) send(req *fasthttp.Request) (answer, error) {
+// send sends a call and times it. The head of the answer is that of the client's from then on.
+func (x *exchange) send(o *outgoing) (answer, error) {
 	began := time.Now()
-	resp := x.response()
-	a, err := x.Upstream.Do(req, resp, time.Time{})
-	if err != nil {
-		fasthttp.ReleaseResponse(resp)
-		x.Metrics.upstream("error", time.Since(began))
-		return answer{}, err
-	}
-	x.Metrics.upstream("answered", time.Since(began))
-	return a, nil
+	o.head, o.host = &x.rc.Request.Header, x.Upstream.host
+	a, err := x.Upstream.Do(o, &x.rc.Response, time.Time{})
+	x.Metrics.upstream(err == nil, time.Since(began))
+	return a, err
 }
 
 // unreachable answers for an upstream that gave no whole answer.
@@ -175,12 +112,14 @@ func (x *exchange) unreachable(err error) {
 // stream.
 func (x *exchange) pass(a answer) {
 	if a.body == nil {
-		x.passHead(a.resp)
-		x.rc.Response.SkipBody = a.resp.SkipBody
+		x.passHead()
 		if x.rc.IsHead() {
-			x.rc.Response.Header.SetContentLength(max(a.resp.Header.ContentLength(), 0))
+			x.rc.Response.Header.SetContentLength(max(x.rc.Response.Header.ContentLength(), 0))
 		}
-		fasthttp.ReleaseResponse(a.resp)
+		return
+	}
+	if short, ok, err := a.body.peek(smallAnswer); ok {
+		x.passShort(a, short, err)
 		return
 	}
 	s, err := fill(a.body, min(a.body.length, smallAnswer), smallAnswer)
@@ -189,13 +128,25 @@ func (x *exchange) pass(a answer) {
 		a.close()
 		x.unreachable(err)
 	case s.whole && len(s.pieces) == 1:
-		x.passHead(a.resp)
+		x.passHead()
 		x.rc.Response.SetBodyRaw(s.pieces[0])
 		a.close()
 	default:
-		x.passHead(a.resp)
+		x.passHead()
 		x.rc.Response.SetBodyStream(&streamedAnswer{Reader: io.MultiReader(s.Reader(), a.body), answer: a}, max(a.body.length, -1))
 	}
+}
+
+// passShort hands a short answer on, or says that it broke off.
+func (x *exchange) passShort(a answer, body []byte, err error) {
+	if err != nil {
+		a.close()
+		x.unreachable(err)
+		return
+	}
+	x.passHead()
+	x.rc.Response.SetBody(body)
+	a.close()
 }
 
 // reader takes what it needs from an answer before it goes on. It gets an error instead where the
@@ -211,13 +162,19 @@ func (x *exchange) passRead(a answer, read reader) {
 		x.pass(a)
 		return
 	}
+	if short, ok, err := a.body.peek(int(x.Config.Limits.ReadAnswer)); ok {
+		if x.passShort(a, short, err); err == nil {
+			read(inflated(inMemory(x.rc.Response.Body()), string(x.rc.Response.Header.ContentEncoding())))
+		}
+		return
+	}
 	s, err := fill(a.body, a.body.length, int(x.Config.Limits.ReadAnswer))
 	if err != nil {
 		a.close()
 		x.unreachable(err)
 		return
 	}
-	x.passHead(a.resp)
+	x.passHead()
 	resp := &x.rc.Response
 	if !s.whole {
 		read(nil, errTooLong)
@@ -233,11 +190,8 @@ func (x *exchange) passRead(a answer, read reader) {
 	read(inflated(s.Reader(), string(resp.Header.ContentEncoding())))
 }
 
-// close gives the connection back and frees the response.
-func (a answer) close() {
-	_ = a.body.Close()
-	fasthttp.ReleaseResponse(a.resp)
-}
+// close gives the connection back.
+func (a answer) close() { _ = a.body.Close() }
 
 // streamedAnswer is an answer that streams after the handler is done.
 type streamedAnswer struct {
@@ -291,8 +245,8 @@ func (b *clientBody) whole() []byte {
 	return b.kept
 }
 
-// again gives a request its body from the beginning, and tells whether it can. No body is no obstacle.
-func (b *clientBody) again(req *fasthttp.Request) bool {
+// again starts the body from its beginning, and tells whether it can. No body is no obstacle.
+func (b *clientBody) again() bool {
 	if b == nil {
 		return true
 	}
@@ -300,7 +254,6 @@ func (b *clientBody) again(req *fasthttp.Request) bool {
 		return false
 	}
 	b.replay = b.kept
-	req.SetBodyStream(b, b.length)
 	return true
 }
 

@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,10 +17,10 @@ import (
 
 // Metrics count what passes. Labels come from closed lists: no id, path or token of a caller is one.
 type Metrics struct {
-	requests  *prometheus.CounterVec
-	duration  *prometheus.HistogramVec
-	upstreams *prometheus.HistogramVec
-	decisions *prometheus.CounterVec
+	requests  counters[requestLabels]
+	duration  [2]prometheus.Observer // not judged, judged
+	upstreams [2]prometheus.Observer // error, answered
+	decisions counters[decisionLabels]
 	shadows   *prometheus.CounterVec
 	inbounds  *prometheus.CounterVec
 	truths    *prometheus.CounterVec
@@ -29,19 +32,22 @@ var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1
 
 // NewMetrics registers the gateway's metrics.
 func NewMetrics(r prometheus.Registerer) *Metrics {
-	m := &Metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+	requests, duration, upstreams, decisions :=
+		prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "replygate_requests_total", Help: "Requests on the api listener, by capability of the endpoint and HTTP status.",
 		}, []string{"capability", "status"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "replygate_request_duration_seconds", Help: "Time from a request's head to the head of its answer.", Buckets: buckets,
 		}, []string{"judged"}),
-		upstreams: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "replygate_upstream_duration_seconds", Help: "Time from sending a call to the head of WeCom's answer.", Buckets: buckets,
 		}, []string{"result"}),
-		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+		prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "replygate_decisions_total", Help: "Judged calls.",
-		}, []string{"capability", "verdict", "reason", "forwarded"}),
+		}, []string{"capability", "verdict", "reason", "forwarded"})
+	m := &Metrics{
+		duration:  [2]prometheus.Observer{duration.WithLabelValues("false"), duration.WithLabelValues("true")},
+		upstreams: [2]prometheus.Observer{upstreams.WithLabelValues("error"), upstreams.WithLabelValues("answered")},
 		inbounds: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "replygate_inbound_total", Help: "Customers' messages that became known, by source and what became of them.",
 		}, []string{"source", "result"}),
@@ -58,25 +64,72 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.callbacks = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "replygate_callbacks_total", Help: "Callbacks, by kind, what was made of them, and the HTTP status WeCom got.",
 	}, []string{"kind", "result", "status"})
-	r.MustRegister(m.requests, m.duration, m.upstreams, m.decisions, m.shadows, m.inbounds, m.truths, m.late, m.callbacks)
+	m.requests.of = func(l requestLabels) prometheus.Counter {
+		return requests.WithLabelValues(cmp.Or(string(l.capability), "none"), strconv.Itoa(l.status))
+	}
+	m.decisions.of = func(l decisionLabels) prometheus.Counter {
+		return decisions.WithLabelValues(string(l.capability), l.verdict.String(), string(l.reason), strconv.FormatBool(l.goes))
+	}
+	r.MustRegister(requests, duration, upstreams, decisions, m.shadows, m.inbounds, m.truths, m.late, m.callbacks)
 	return m
 }
 
-func (m *Metrics) request(r AccessRecord) {
-	capability := string(r.Capability)
-	if capability == "" {
-		capability = "none"
+// The labels of counters that every call needs.
+type (
+	requestLabels struct {
+		capability wecom.Capability
+		status     int
 	}
-	m.requests.WithLabelValues(capability, strconv.Itoa(r.Status)).Inc()
-	m.duration.WithLabelValues(strconv.FormatBool(r.DecisionID != "")).Observe(r.Duration.Seconds())
+	decisionLabels struct {
+		capability wecom.Capability
+		verdict    policy.Verdict
+		reason     policy.Reason
+		goes       bool
+	}
+)
+
+// counters remember the counter of each set of labels that came up: there are few, and finding one by its labels
+// costs more than to count.
+type counters[L comparable] struct {
+	of    func(L) prometheus.Counter
+	known atomic.Pointer[map[L]prometheus.Counter] // is never changed, but replaced
 }
 
-func (m *Metrics) upstream(result string, d time.Duration) {
-	m.upstreams.WithLabelValues(result).Observe(d.Seconds())
+func (c *counters[L]) inc(l L) {
+	known := c.known.Load()
+	if known != nil {
+		if counter, ok := (*known)[l]; ok {
+			counter.Inc()
+			return
+		}
+	}
+	counter := c.of(l)
+	counter.Inc()
+	more := map[L]prometheus.Counter{l: counter}
+	if known != nil {
+		maps.Copy(more, *known)
+	}
+	c.known.CompareAndSwap(known, &more) // else another one was added just now: this one is, next time
+}
+
+func (m *Metrics) request(r *AccessRecord) {
+	m.requests.inc(requestLabels{r.Capability, r.Status})
+	m.duration[index(r.DecisionID != "")].Observe(r.Duration.Seconds())
+}
+
+func index(second bool) int {
+	if second {
+		return 1
+	}
+	return 0
+}
+
+func (m *Metrics) upstream(answered bool, d time.Duration) {
+	m.upstreams[index(answered)].Observe(d.Seconds())
 }
 
 func (m *Metrics) decision(d *policy.Decision) {
-	m.decisions.WithLabelValues(string(d.Capability), d.Verdict.String(), string(d.Reason), strconv.FormatBool(d.Go)).Inc()
+	m.decisions.inc(decisionLabels{d.Capability, d.Verdict, d.Reason, d.Go})
 }
 
 func (m *Metrics) shadow(d *policy.Decision) {

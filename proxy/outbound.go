@@ -158,9 +158,13 @@ func (x *exchange) judgeBody(n policy.Needs) {
 	if n.Enforced == policy.NeedBody {
 		path = []byte(x.Route.Path) // what was judged is what goes on
 	}
-	ctx, cancel := context.WithTimeout(x.ctx, x.patience(len(facts.Customers)))
+	ctx := x.ctx
+	if x.waited >= time.Millisecond || facts.Code != "" { // else the one question that is asked has its own bound
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(x.ctx, x.patience(len(facts.Customers)))
+		defer cancel()
+	}
 	j := x.ByBody(ctx, x.Head, facts, x.Windows)
-	cancel()
 	x.watchPulls(j)
 	x.obey(j, func() { x.reply(path, body) })
 }

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -174,7 +175,10 @@ func (c *clientConn) Read(p []byte) (int, error) {
 }
 
 func (c *clientConn) Write(p []byte) (int, error) {
-	return rollingWriter{c.Conn, writeTimeout}.Write(p)
+	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
 }
 
 // discard takes fasthttp's own log lines, which quote requests; the access record says what matters.
@@ -184,8 +188,13 @@ func (discard) Printf(string, ...any) {}
 
 // ServeAPI carries one call of a bot.
 func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
-	x := &exchange{visit: g.begin(rc)}
-	defer x.finish()
+	x := exchanges.Get().(*exchange)
+	x.visit = g.begin(rc)
+	defer func() {
+		x.finish()
+		*x = exchange{}
+		exchanges.Put(x)
+	}()
 	defer func() {
 		if p := recover(); p != nil {
 			g.Log.Error("BUG: a request panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
@@ -194,6 +203,9 @@ func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
 	}()
 	x.serve()
 }
+
+// exchanges are kept for other calls: nothing of one outlives its handler.
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 // serveLibraryError answers, in WeCom's shape, what the server library itself refuses.
 func (g *Gateway) serveLibraryError(rc *fasthttp.RequestCtx, err error) {

@@ -203,6 +203,9 @@ func small(answer io.Reader, err error) []byte {
 	if err != nil {
 		return nil
 	}
+	if m, ok := answer.(*memory); ok {
+		return m.all
+	}
 	body, err := io.ReadAll(io.LimitReader(answer, maxSmall))
 	if err != nil {
 		return nil

@@ -65,6 +65,18 @@ func (s *spool) Reader() io.Reader {
 	return io.MultiReader(readers...)
 }
 
+// memory is an answer that is in memory as a whole.
+type memory struct {
+	bytes.Reader
+	all []byte
+}
+
+func inMemory(all []byte) *memory {
+	m := &memory{all: all}
+	m.Reset(all)
+	return m
+}
+
 // maxInflated bounds what a compressed answer may unfold to: WeCom's longest page, 1,000 messages, has a
 // few megabytes.
 const maxInflated = 16 << 20

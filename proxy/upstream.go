@@ -89,7 +89,7 @@ func (u *Upstream) watch(c net.Conn) (net.Conn, error) {
 		c.Close()
 		return nil, os.ErrDeadlineExceeded
 	}
-	conn := &countingConn{Conn: c, of: u}
+	conn := &countingConn{Conn: c, of: u, staleness: newStaleness(c)}
 	u.open[conn] = struct{}{}
 	return conn, nil
 }
@@ -107,30 +107,25 @@ func (u *Upstream) Abort() {
 // Close drops the idle connections.
 func (u *Upstream) Close() { u.client.CloseIdleConnections() }
 
-// answer is what came back: the head is read, the body may still stream.
+// answer is what came back: its head is read, the body may still stream.
 type answer struct {
-	resp *fasthttp.Response
 	body *answerBody // nil: there is none
 }
 
-// Do sends one call and reads the head of its answer. It goes out at most once: an idle connection that
+// Do sends one call and reads the head of its answer into resp. It goes out at most once: an idle connection that
 // the upstream has closed is found out before the first byte is written, and only a call of which not
 // one byte was written is tried again. An error that is not errNotSent leaves the outcome open.
 //
 // Each step may take the upstream's timeout; by, unless zero, is when the whole must be over, the body
 // included.
-func (u *Upstream) Do(req *fasthttp.Request, resp *fasthttp.Response, by time.Time) (answer, error) {
-	var body *clientBody
-	if req.IsBodyStream() { // asked now: fasthttp lets go of a stream that failed, and the call would go out without its body
-		body = req.BodyStream().(*clientBody)
-	}
+func (u *Upstream) Do(o *outgoing, resp *fasthttp.Response, by time.Time) (answer, error) {
 	for range 2 {
-		a, err := u.attempt(req, resp, by)
-		if !errors.Is(err, errNotSent) || errors.Is(err, errDial) || !body.again(req) {
+		a, err := u.attempt(o, resp, by)
+		if !errors.Is(err, errNotSent) || errors.Is(err, errDial) || !o.stream.again() {
 			return a, err
 		}
 	}
-	return u.attempt(req, resp, by)
+	return u.attempt(o, resp, by)
 }
 
 // within is how long the next step may take; at least a millisecond, since none at all means for ever.
@@ -143,52 +138,57 @@ func (u *Upstream) within(by time.Time) time.Duration {
 
 var errDial = errors.New("cannot connect")
 
-func (u *Upstream) attempt(req *fasthttp.Request, resp *fasthttp.Response, by time.Time) (answer, error) {
+func (u *Upstream) attempt(o *outgoing, resp *fasthttp.Response, by time.Time) (answer, error) {
 	cc, err := u.client.AcquireConn(u.within(by), false)
-	for err == nil && isStale(cc.Conn(), cc.LastUseTime()) {
+	for err == nil && isStale(counterOf(cc.Conn()), cc.LastUseTime()) {
 		u.client.CloseConn(cc)
 		cc, err = u.client.AcquireConn(u.within(by), false)
 	}
 	if err != nil {
 		return answer{}, fmt.Errorf("%w: %w: %w", errNotSent, errDial, err)
 	}
-	conn := cc.Conn()
-	counter := counterOf(conn)
-	counter.written = 0
-	drop := func(err error) (answer, error) {
-		u.client.CloseConn(cc)
+	counter := counterOf(cc.Conn())
+	counter.written, counter.timeout = 0, u.within(by)
+	if counter.giveBack == nil { // made once: the pool knows a connection by what it is wrapped in
+		counter.giveBack = func(clean bool) {
+			if clean {
+				u.client.ReleaseConn(cc)
+			} else {
+				u.client.CloseConn(cc)
+			}
+		}
+	}
+	body, err := u.exchange(cc.Conn(), o, resp, by)
+	if err != nil {
+		counter.giveBack(false)
 		if counter.written == 0 {
-			return answer{}, fmt.Errorf("%w: %w", errNotSent, err)
+			err = fmt.Errorf("%w: %w", errNotSent, err)
 		}
 		return answer{}, err
 	}
-	if err := u.send(conn, req, u.within(by)); err != nil {
-		return drop(err)
+	if resp.SkipBody = o.head.IsHead() || !mayHaveBody(resp.StatusCode()); resp.SkipBody {
+		body.release(true)
+		return answer{}, nil
+	}
+	return answer{body: body}, nil
+}
+
+// exchange writes a request and reads the head of its answer.
+func (u *Upstream) exchange(conn net.Conn, o *outgoing, resp *fasthttp.Response, by time.Time) (*answerBody, error) {
+	if err := u.send(conn, o); err != nil {
+		return nil, err
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(u.within(by))); err != nil {
-		return drop(err)
+		return nil, err
 	}
 	br := u.client.AcquireReader(conn)
 	if err := readHead(br, resp); err != nil {
 		u.client.ReleaseReader(br)
-		return drop(fmt.Errorf("reading the answer: %w", err))
+		return nil, fmt.Errorf("reading the answer: %w", err)
 	}
-	done := func(clean bool) {
-		clean = clean && !resp.ConnectionClose() && br.Buffered() == 0
-		u.client.ReleaseReader(br)
-		if clean {
-			u.client.ReleaseConn(cc)
-		} else {
-			u.client.CloseConn(cc)
-		}
-	}
-	if resp.SkipBody = req.Header.IsHead() || !mayHaveBody(resp.StatusCode()); resp.SkipBody {
-		done(true)
-		return answer{resp: resp}, nil
-	}
-	length := resp.Header.ContentLength()
-	body := &answerBody{stream: newBody(br, length), conn: conn, within: func() time.Duration { return u.within(by) }, done: done, length: length}
-	return answer{resp: resp, body: body}, nil
+	body := &answerBody{u: u, conn: conn, br: br, by: by, length: resp.Header.ContentLength(), ends: resp.ConnectionClose()}
+	body.open()
+	return body, nil
 }
 
 // readHead reads the head of an answer, once it is known to have one reading alone.
@@ -201,18 +201,6 @@ func readHead(br *bufio.Reader, resp *fasthttp.Response) error {
 
 func mayHaveBody(status int) bool {
 	return status != fasthttp.StatusNoContent && status != fasthttp.StatusNotModified
-}
-
-// newBody reads a body from br to its end, which length tells as fasthttp has it. A body that ends early
-// is io.ErrUnexpectedEOF.
-func newBody(br *bufio.Reader, length int) io.Reader {
-	switch {
-	case length >= 0:
-		return &exactly{br: br, left: length}
-	case length == -1:
-		return &chunks{br: br, data: httputil.NewChunkedReader(br)}
-	}
-	return br
 }
 
 // exactly reads a body of known length.
@@ -266,12 +254,12 @@ func (c *chunks) skipTrailer() error {
 	return errors.New("the trailer has no end")
 }
 
-// send writes the request; every write has a deadline of its own, so that a long upload may take long
+// send writes a request; every write has a deadline of its own, so that a long upload may take long
 // while it moves.
-func (u *Upstream) send(conn net.Conn, req *fasthttp.Request, timeout time.Duration) error {
-	bw := u.client.AcquireWriter(rollingWriter{conn, timeout}) // its buffer is smaller than maxAgain
+func (u *Upstream) send(conn net.Conn, o *outgoing) error {
+	bw := u.client.AcquireWriter(conn) // its buffer is smaller than maxAgain
 	defer u.client.ReleaseWriter(bw)
-	if err := req.Write(bw); err != nil {
+	if err := o.writeTo(bw); err != nil {
 		return err // what is still in the buffer stays there: half a call helps nobody
 	}
 	return bw.Flush()
@@ -279,16 +267,58 @@ func (u *Upstream) send(conn net.Conn, req *fasthttp.Request, timeout time.Durat
 
 // answerBody streams the body of an answer and gives the connection back at its end.
 type answerBody struct {
-	stream io.Reader
+	u      *Upstream
 	conn   net.Conn
-	within func() time.Duration // how long one read may take
-	length int                  // as fasthttp has it: -1 chunked, -2 until the connection ends
-	whole  bool
-	done   func(clean bool)
+	br     *bufio.Reader
+	by     time.Time
+	stream io.Reader
+	exact  exactly // the stream, of a known length
+	length int     // as fasthttp has it: -1 chunked, -2 until the connection ends
+	whole  bool    // it was read to its end
+	ends   bool    // the connection ends behind the answer
+	closed bool
 }
 
+// open begins the body, of which length tells the end. One that ends early is io.ErrUnexpectedEOF.
+func (b *answerBody) open() {
+	switch {
+	case b.length >= 0:
+		b.exact = exactly{br: b.br, left: b.length}
+		b.stream = &b.exact
+	case b.length == -1:
+		b.stream = &chunks{br: b.br, data: httputil.NewChunkedReader(b.br)}
+	default:
+		b.stream = b.br
+	}
+}
+
+// peek returns the whole body if it is short, without copying it: it is good until the body is closed. ok is false
+// for any other.
+func (b *answerBody) peek(most int) (body []byte, ok bool, err error) {
+	if b.length < 0 || b.length > min(most, maxPeek) {
+		return nil, false, nil
+	}
+	if b.br.Buffered() < b.length {
+		if err := b.conn.SetReadDeadline(time.Now().Add(b.u.within(b.by))); err != nil {
+			return nil, true, err
+		}
+	}
+	body, err = b.br.Peek(b.length)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil {
+		_, err = b.br.Discard(b.length)
+		b.whole = true
+	}
+	return body, true, err
+}
+
+// maxPeek bounds what is taken for a short body.
+const maxPeek = 4 << 10
+
 func (b *answerBody) Read(p []byte) (int, error) {
-	if err := b.conn.SetReadDeadline(time.Now().Add(b.within())); err != nil {
+	if err := b.conn.SetReadDeadline(time.Now().Add(b.u.within(b.by))); err != nil {
 		return 0, err
 	}
 	n, err := b.stream.Read(p)
@@ -300,31 +330,30 @@ func (b *answerBody) Read(p []byte) (int, error) {
 
 // Close gives the connection back: to the pool if the body was read whole.
 func (b *answerBody) Close() error {
-	if b.done != nil {
-		b.done(b.whole && b.length != -2)
-		b.done = nil
+	if !b.closed {
+		b.release(b.whole && b.length != -2)
 	}
 	return nil
 }
 
-// rollingWriter is a connection of which every write has a deadline.
-type rollingWriter struct {
-	net.Conn
-	timeout time.Duration
+// release gives the connection back, to the pool if it is clean.
+func (b *answerBody) release(clean bool) {
+	b.closed = true
+	clean = clean && !b.ends && b.br.Buffered() == 0
+	b.u.client.ReleaseReader(b.br)
+	counterOf(b.conn).giveBack(clean)
 }
 
-func (w rollingWriter) Write(p []byte) (int, error) {
-	if err := w.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
-		return 0, err
-	}
-	return w.Conn.Write(p)
-}
-
-// countingConn counts what was written, so that a failed call is known to have gone out or not.
+// countingConn counts what was written, so that a failed call is known to have gone out or not, and gives every write
+// a deadline.
 type countingConn struct {
 	net.Conn
 	of      *Upstream
 	written int64
+	timeout time.Duration // of one write
+
+	giveBack func(clean bool) // to the pool if it is clean, else it is closed
+	*staleness
 }
 
 // Close forgets the connection.
@@ -347,6 +376,11 @@ func (c *countingConn) SetReadDeadline(t time.Time) error {
 }
 
 func (c *countingConn) Write(p []byte) (int, error) {
+	if c.timeout > 0 { // zero while it greets: TLS has a timeout of its own
+		if err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+			return 0, err
+		}
+	}
 	n, err := c.Conn.Write(p)
 	c.written += int64(n)
 	return n, err

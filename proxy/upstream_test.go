@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,13 +68,12 @@ func TestNothingWrittenIsTriedAgain(t *testing.T) {
 				want = sent[:test.length]
 			}
 			body := &clientBody{stream: bytes.NewReader(want), conn: &clientConn{Conn: client}, began: time.Now(), left: 1 << 20, length: test.length}
-			var req fasthttp.Request
-			req.Header.SetMethod("POST")
-			req.SetRequestURI("/cgi-bin/media/upload")
-			req.Header.SetHost(u.host)
-			req.SetBodyStream(body, test.length)
+			var head fasthttp.RequestHeader
+			if err := head.Read(bufio.NewReader(strings.NewReader("POST /cgi-bin/media/upload HTTP/1.1\r\nHost: g\r\n\r\n"))); err != nil {
+				t.Fatal(err)
+			}
 			var resp fasthttp.Response
-			a, err := u.Do(&req, &resp, time.Time{})
+			a, err := u.Do(&outgoing{head: &head, target: head.RequestURI(), host: u.host, stream: body}, &resp, time.Time{})
 			if !test.whole {
 				if !errors.Is(err, errNotSent) || len(got) != 0 {
 					t.Fatalf("%v, and the upstream got %d calls", err, len(got))

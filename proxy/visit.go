@@ -138,42 +138,25 @@ func headerText(s, instead string) string {
 	}, s)
 }
 
-// request builds what goes on to host: the head as it came, without what belongs to this connection.
-func (v *visit) request(host string, target []byte) *fasthttp.Request {
-	req := fasthttp.AcquireRequest()
-	v.rc.Request.Header.CopyTo(&req.Header)
-	h := &req.Header
-	dropHopByHop(h)
-	h.ResetConnectionClose()
-	h.SetProtocol("HTTP/1.1")
-	h.SetNoDefaultContentType(true)
-	h.SetHost(host)
-	h.SetRequestURIBytes(target)
-	return req
-}
-
-// response is what an answer is read into, with the server's settings: no Date and no Content-Type of
-// its own.
-func (v *visit) response() *fasthttp.Response {
-	resp := fasthttp.AcquireResponse()
-	v.rc.Response.Header.CopyTo(&resp.Header)
-	return resp
-}
-
-// passHead copies status and headers of an answer.
-func (v *visit) passHead(from *fasthttp.Response) {
+// passHead takes from the head of an answer, which is the client's now, what belongs to another connection.
+func (v *visit) passHead() {
 	h := &v.rc.Response.Header
-	from.Header.CopyTo(h)
 	dropHopByHop(h)
 	h.ResetConnectionClose()
-	h.SetProtocol([]byte("HTTP/1.1"))
+	h.SetProtocol(http11)
 }
+
+var http11 = []byte("HTTP/1.1")
 
 // withQuery is the request target of path and query, an empty query kept as it came.
 func (v *visit) withQuery(path []byte) []byte {
-	if len(v.query) == 0 && !bytes.HasSuffix(v.rc.Request.Header.RequestURI(), []byte{'?'}) {
+	target := v.rc.Request.Header.RequestURI()
+	if bytes.HasPrefix(target, path) && len(path) == len(v.path) {
+		return target // as it came
+	}
+	if len(v.query) == 0 && !bytes.HasSuffix(target, []byte{'?'}) {
 		return path
 	}
-	target := make([]byte, 0, len(path)+1+len(v.query))
+	target = make([]byte, 0, len(path)+1+len(v.query))
 	return append(append(append(target, path...), '?'), v.query...)
 }

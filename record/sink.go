@@ -13,6 +13,8 @@ import (
 )
 
 const (
+	gather      = 10 * time.Millisecond // that lines come together before they are written
+	enough      = 1 << 20               // bytes that do not wait for more
 	maxBuffered = 4 << 20               // bytes that wait to be written
 	maxWait     = 50 * time.Millisecond // that a record waits for room
 )
@@ -28,6 +30,7 @@ type Sink struct {
 	room    chan struct{} // closed, and made anew, whenever there is room again
 	closed  bool
 	wake    chan struct{}
+	hurry   chan struct{} // what came together is written at once
 	done    chan struct{}
 	lost    atomic.Uint64
 	flushed chan struct{} // closed, and made anew, whenever everything is written
@@ -36,7 +39,7 @@ type Sink struct {
 // NewSink writes to to; what that does not take goes to instead.
 func NewSink(to, instead io.Writer) *Sink {
 	s := &Sink{
-		to: to, instead: instead, room: make(chan struct{}), wake: make(chan struct{}, 1),
+		to: to, instead: instead, room: make(chan struct{}), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 		done: make(chan struct{}), flushed: make(chan struct{}),
 	}
 	go s.run()
@@ -90,11 +93,20 @@ func (s *Sink) take(line []byte) bool {
 		return false
 	}
 	s.buf = append(s.buf, line...)
-	select {
-	case s.wake <- struct{}{}:
-	default: // it is awake
+	if len(s.buf) == len(line) {
+		signal(s.wake)
+	} else if len(s.buf) >= enough {
+		signal(s.hurry)
 	}
 	return true
+}
+
+// signal says something once, however often it is said before it is heard.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // lose counts lines and sends them to the other stream.
@@ -107,7 +119,14 @@ func (s *Sink) lose(lines []byte) {
 func (s *Sink) run() {
 	defer close(s.done)
 	var batch []byte
+	more := time.NewTimer(gather)
+	defer more.Stop()
 	for range s.wake {
+		more.Reset(gather)
+		select {
+		case <-more.C:
+		case <-s.hurry:
+		}
 		s.mu.Lock()
 		batch, s.buf = s.buf, batch[:0]
 		close(s.room)
@@ -141,6 +160,7 @@ func (s *Sink) Sync() error {
 	if empty {
 		return nil
 	}
+	signal(s.hurry)
 	select {
 	case <-flushed:
 	case <-time.After(time.Second):
@@ -154,6 +174,7 @@ func (s *Sink) Close() error {
 	if !s.closed {
 		s.closed = true
 		close(s.wake)
+		signal(s.hurry)
 	}
 	s.mu.Unlock()
 	select {

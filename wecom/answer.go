@@ -1,6 +1,7 @@
 package wecom
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"strconv"
@@ -48,6 +49,9 @@ var ErrUnreadable = errors.New("the answer is not readable JSON")
 // ReadErrcode returns the errcode of an answer. An answer without one is a success, as those of a few
 // old calls are; one that is no JSON object is ErrUnreadable.
 func ReadErrcode(body []byte) (int, error) {
+	if bytes.HasPrefix(body, success) && body[len(body)-1] == '}' { // as nearly every answer begins
+		return CodeOK, nil
+	}
 	var a struct {
 		Errcode int `json:"errcode"`
 	}
@@ -56,6 +60,8 @@ func ReadErrcode(body []byte) (int, error) {
 	}
 	return a.Errcode, nil
 }
+
+var success = []byte(`{"errcode":0,`)
 
 // Message is a customer's own message as kf/sync_msg reports it.
 type Message struct {

@@ -15,10 +15,14 @@ type Key struct {
 // spell is the window's key in Redis. All of it stands in the hash tag, so that the keys of one customer
 // share a slot of a Cluster.
 func (k Key) spell(prefix string) string {
-	b := make([]byte, 0, len(prefix)+len(k.Corp)+len(k.Channel)+len(k.Customer)+16)
+	return string(k.append(make([]byte, 0, len(prefix)+len(k.Corp)+len(k.Channel)+len(k.Customer)+16), prefix))
+}
+
+// append appends what spell spells.
+func (k Key) append(b []byte, prefix string) []byte {
 	b = append(b, prefix...)
 	b = k.appendIDs(append(b, "window:{"...))
-	return string(append(b, '}'))
+	return append(b, '}')
 }
 
 // appendIDs appends corp:channel:customer.

@@ -7,7 +7,7 @@ import (
 
 const (
 	// generation is how many windows one half of the memory holds.
-	generation = 50_000
+	generation = 65_536
 	// fresh is how long a remembered window is believed without asking Redis again.
 	fresh = 60 * time.Second
 )
@@ -46,22 +46,22 @@ func (m *memory) forget(key string) {
 
 // find returns the last message of a window that was open and by its length still is.
 func (m *memory) find(key string, now int64, length time.Duration) (last int64, found bool) {
-	s, found := m.get(key)
-	return s.last, found && now-s.last < length.Milliseconds()
-}
-
-// open is find for a window that need not be asked again yet.
-func (m *memory) open(key string, now int64, length time.Duration) (last int64, found bool) {
-	s, found := m.get(key)
-	return s.last, found && now-s.last < length.Milliseconds() && now-s.asked < fresh.Milliseconds()
-}
-
-func (m *memory) get(key string) (seen, bool) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	s, found := m.new[key]
 	if !found {
 		s, found = m.old[key]
 	}
-	return s, found
+	m.mu.Unlock()
+	return s.last, found && now-s.last < length.Milliseconds()
+}
+
+// open is find for a window that need not be asked again yet.
+func (m *memory) open(key []byte, now int64, length time.Duration) (last int64, found bool) {
+	m.mu.Lock()
+	s, found := m.new[string(key)]
+	if !found {
+		s, found = m.old[string(key)]
+	}
+	m.mu.Unlock()
+	return s.last, found && now-s.last < length.Milliseconds() && now-s.asked < fresh.Milliseconds()
 }

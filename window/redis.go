@@ -25,6 +25,7 @@ type Settings struct {
 	Timeout time.Duration
 	Now     func() time.Time
 
+	Batch    *store.Batch    // for what every reply asks; nil: each asks by itself
 	Journal  *store.Journal  // for what Redis does not take; nil where the store keeps one itself
 	Gateway  string          // names this gateway among those on the same Redis, with Journal
 	Doubtful func() bool     // Redis was away within the last seconds; nil: never
@@ -249,25 +250,74 @@ func (s *Store) record(ctx context.Context, latest map[Key]int64) error {
 // Redis does not give is a State. A reservation must be given to Settle.
 func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	now := s.Now().UnixMilli()
-	key := k.spell(s.Prefix)
+	var space [192]byte
+	spelt := k.append(space[:0], s.Prefix)
 	if s.Replies == 0 {
-		if last, fresh := s.memory.open(key, now, s.Length); fresh {
+		if last, fresh := s.memory.open(spelt, now, s.Length); fresh {
 			return Answer{State: Open, Last: time.UnixMilli(last), Left: -1}
 		}
 	}
+	key := string(spelt)
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	r, err := reserveScript.Run(ctx, s.rdb, []string{key}, now, s.Length.Milliseconds(), s.Replies).Int64Slice()
-	if err != nil || len(r) != 4 {
+	a, err := s.reserve(ctx, key, now)
+	if err != nil {
 		return s.remembered(key, now)
 	}
-	if r[0] <= 0 { // nothing, or nothing that is not over: Redis has only not dropped it yet
+	if a.State == Closed { // nothing, or nothing that is not over: Redis has only not dropped it yet
 		s.memory.forget(key)
-		return s.doubted(s.nothing(ctx, k.Corp).after(r[1]))
+		return s.doubted(s.nothing(ctx, k.Corp).after(a.Last))
 	}
-	a := Answer{State: State(r[0]), Last: time.UnixMilli(r[1]), Left: int(r[3]), stamp: r[2]}
 	s.note(key, a, now)
 	return s.doubted(a)
+}
+
+// reserve asks Redis. Where replies are not counted it only looks.
+func (s *Store) reserve(ctx context.Context, key string, now int64) (Answer, error) {
+	if s.Replies == 0 {
+		h, err := s.hmget(ctx, key)
+		w := parseWindow(h)
+		return w.answer(now, s.Length, 0), err
+	}
+	r, err := s.run(ctx, reserveScript, key, now, s.Length.Milliseconds(), s.Replies)
+	if err != nil {
+		return Answer{}, err
+	}
+	var n [4]int64 // state, last, stamp, left
+	values, _ := r.([]any)
+	if len(values) != len(n) {
+		return Answer{}, fmt.Errorf("window: reserve: an odd answer: %v", r)
+	}
+	for i, v := range values {
+		n[i], _ = v.(int64)
+	}
+	a := Answer{State: State(max(n[0], 0)), Left: int(n[3]), stamp: n[2]}
+	if n[1] > 0 {
+		a.Last = time.UnixMilli(n[1])
+	}
+	return a, nil
+}
+
+// hmget reads the fields of a window.
+func (s *Store) hmget(ctx context.Context, key string) ([]any, error) {
+	if s.Batch == nil {
+		return s.rdb.HMGet(ctx, key, "last", "sent", "shut").Result()
+	}
+	h, err := s.Batch.Do(ctx, func(p redis.Pipeliner) *redis.Cmd { return p.Do(ctx, "HMGET", key, "last", "sent", "shut") })
+	values, _ := h.([]any)
+	return values, err
+}
+
+// run runs a script on one key.
+func (s *Store) run(ctx context.Context, script *redis.Script, key string, args ...any) (any, error) {
+	if s.Batch == nil {
+		return script.Run(ctx, s.rdb, []string{key}, args...).Result()
+	}
+	r, err := s.Batch.Do(ctx, func(p redis.Pipeliner) *redis.Cmd { return script.EvalSha(ctx, p, []string{key}, args...) })
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		return script.Eval(ctx, s.rdb, []string{key}, args...).Result()
+	}
+	return r, err
 }
 
 // Peek asks for windows without counting a reply, all in one round trip.
@@ -296,10 +346,10 @@ func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 			if _, known := missing[k.Corp]; !known {
 				missing[k.Corp] = s.nothing(ctx, k.Corp)
 			}
-			answers[i] = s.doubted(missing[k.Corp].after(w.Last))
+			answers[i] = s.doubted(missing[k.Corp].after(w.answer(now, s.Length, s.Replies).Last))
 			continue
 		}
-		a := Answer{State: w.Judge(now, s.Length, s.Replies), Last: time.UnixMilli(w.Last), Left: w.Left(s.Replies)}
+		a := w.answer(now, s.Length, s.Replies)
 		s.note(spelt[i], a, now)
 		answers[i] = s.doubted(a)
 	}
@@ -360,11 +410,17 @@ func (s *Store) nothing(ctx context.Context, corp string) Answer {
 	return Answer{State: Closed}
 }
 
-// after is an answer of nothing for a customer whose last message on record, unix ms, is too long ago; 0: there is
-// none.
-func (a Answer) after(last int64) Answer {
-	if last > 0 {
-		a.Last = time.UnixMilli(last)
+// after is an answer of nothing for a customer whose last message on record is too long ago; zero: there is none.
+func (a Answer) after(last time.Time) Answer {
+	a.Last = last
+	return a
+}
+
+// answer is what a window says about a reply that is not counted.
+func (w Window) answer(now int64, length time.Duration, replies int) Answer {
+	a := Answer{State: w.Judge(now, length, replies), Left: w.Left(replies)}
+	if w.Last > 0 {
+		a.Last = time.UnixMilli(w.Last)
 	}
 	return a
 }

@@ -228,6 +228,7 @@ func TestRecords(t *testing.T) {
 	refused := r.reply("wmOther", "refuse", "window_closed")
 	r.call("POST", "/cgi-bin/webhook/send?key=robot-key-12345", "{}")
 	r.call("GET", "/odd/"+r.token+"/%41", "")
+	r.gateway.logs.Sync()
 	data, err := os.ReadFile(decisions)
 	if err != nil {
 		t.Fatal(err)
