@@ -55,7 +55,7 @@ func hasherOf(key config.Secret) func(id string) string {
 func (r DecisionRecord) MarshalLogObject(e zapcore.ObjectEncoder) error {
 	d, f := &r.Judged.Decision, &r.Judged.Facts
 	e.AddString("id", r.ID)
-	e.AddString("at", r.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+	e.AddString("at", stamp(r.At))
 	e.AddString("corp_id", r.CorpID)
 	e.AddString("account", r.Account)
 	e.AddString("standing", r.Standing)

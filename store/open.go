@@ -110,6 +110,7 @@ func (s *Store) options(c config.Redis) (*redis.UniversalOptions, error) {
 		Username:              c.Username,
 		Password:              c.Password.Reveal(),
 		DB:                    c.DB,
+		Protocol:              2, // the third looks for pushes before every answer, and nothing here is pushed
 		MaxRetries:            -1,
 		DialerRetries:         1,
 		DialTimeout:           s.Timeout,

@@ -41,6 +41,8 @@ type Store struct {
 	peers  peers
 	kick   chan struct{} // the journal has something
 	gap    atomic.Bool   // facts were lost and rg:since does not say so yet
+
+	lastSince atomic.Pointer[sinceRead]
 }
 
 // NewStore keeps windows in rdb.
@@ -400,6 +402,9 @@ func (s *Store) remembered(key string, now int64) Answer {
 
 // nothing is the answer for a customer without a record: closed if records reach back far enough.
 func (s *Store) nothing(ctx context.Context, corp string) Answer {
+	if s.completeForAll() {
+		return Answer{State: Closed}
+	}
 	complete, _, err := s.Complete(ctx, corp)
 	switch {
 	case err != nil:

@@ -18,7 +18,7 @@ const Backlog = 72 * time.Hour
 //
 // A backfill moves it back for its corp, as far as kf/sync_msg reaches, unless something was missed since.
 func (s *Store) Since(ctx context.Context, corp string) (time.Time, error) {
-	now := s.Now()
+	now, asked := s.Now(), time.Now()
 	if s.gap.Load() {
 		if err := s.MarkGap(ctx); err != nil {
 			return time.Time{}, err
@@ -41,11 +41,28 @@ func (s *Store) Since(ctx context.Context, corp string) (time.Time, error) {
 	if err != nil {
 		return now, nil // not a time: it proves nothing
 	}
+	s.lastSince.Store(&sinceRead{since: time.UnixMilli(ms), at: asked})
 	began, err := strconv.ParseInt(filled.Val(), 10, 64)
 	if corp != "" && err == nil && began >= ms {
 		ms = min(ms, began-Backlog.Milliseconds())
 	}
 	return time.UnixMilli(ms), nil
+}
+
+// sinceKnown is how long a time since when records are complete, once read, is believed without asking again. A
+// gateway that notes a gap waits as long before it lets go what it could not record.
+const sinceKnown = 200 * time.Millisecond
+
+// sinceRead is what Redis said last of the time since when everybody's records are complete.
+type sinceRead struct {
+	since time.Time
+	at    time.Time // when it was asked
+}
+
+// completeForAll tells, as far as it was read just now, that records of every corp reach back far enough.
+func (s *Store) completeForAll() bool {
+	r := s.lastSince.Load()
+	return r != nil && s.Journal != nil && !s.gap.Load() && time.Since(r.at) < sinceKnown && !s.Now().Before(r.since.Add(s.Length))
 }
 
 // backfillKey holds when the last backfill of a corp began that ended well, unix ms.
@@ -84,5 +101,8 @@ func (s *Store) MarkGap(ctx context.Context) error {
 		return fmt.Errorf("window: mark gap: %w", err)
 	}
 	s.gap.Store(false)
+	if s.Journal != nil {
+		time.Sleep(sinceKnown) // until no other gateway takes records for complete
+	}
 	return nil
 }

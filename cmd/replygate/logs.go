@@ -12,6 +12,7 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"replygate/config"
+	"replygate/proxy"
 	"replygate/record"
 )
 
@@ -38,7 +39,7 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 		return nil, fmt.Errorf("log.level: %w", err)
 	}
 	e := zap.NewProductionEncoderConfig()
-	e.TimeKey, e.EncodeTime = "time", zapcore.ISO8601TimeEncoder
+	e.TimeKey, e.EncodeTime = "time", proxy.EncodeTime
 	json := zapcore.NewJSONEncoder(e)
 	encoder := json
 	if c.Log.Format == "console" {
