@@ -9,9 +9,20 @@ import (
 // EncodeTime writes the time of a record: RFC 3339 in UTC, to the millisecond.
 func EncodeTime(t time.Time, e zapcore.PrimitiveArrayEncoder) { e.AppendString(stamp(t)) }
 
-// stamp is a time as records have it, 2006-01-02T15:04:05.000Z: every call has several, and the layouts of package
-// time cost five times as much.
+// AppendTime appends what EncodeTime writes.
+func AppendTime(dst []byte, t time.Time) []byte {
+	b := stampBytes(t)
+	return append(dst, b[:]...)
+}
+
 func stamp(t time.Time) string {
+	b := stampBytes(t)
+	return string(b[:])
+}
+
+// stampBytes is a time as records have it, 2006-01-02T15:04:05.000Z: every call has several, and the layouts of
+// package time cost five times as much.
+func stampBytes(t time.Time) [24]byte {
 	t = t.UTC()
 	year, month, day := t.Date()
 	hour, minute, second := t.Clock()
@@ -23,7 +34,7 @@ func stamp(t time.Time) string {
 	digits(b[14:16], minute)
 	digits(b[17:19], second)
 	digits(b[20:23], t.Nanosecond()/1e6)
-	return string(b[:])
+	return b
 }
 
 // digits writes the last digits of a number, as many as there is room.

@@ -126,19 +126,31 @@ if sent ~= '' then write((count(sent, at - at % 1000 + 1000))) end
 redis.call('PEXPIREAT', KEYS[1], ARGV[2])
 return 1`)
 
-	// reserve: ARGV now, length, replies. Returns state, last, stamp, left.
-	reserveScript = redis.NewScript(luaCount + `
-local now, replies = tonumber(ARGV[1]), tonumber(ARGV[3])
-if not last then return {-1, 0, 0, 0} end
+	// reserve: ARGV now, length, replies. Returns state, last, stamp, left. It is by far the most frequent, so it
+	// makes no functions, and is short where no reply was sent yet.
+	reserveScript = redis.NewScript(`
+local h = redis.call('HMGET', KEYS[1], 'last', 'sent', 'shut')
+if not h[1] then return {-1, 0, 0, 0} end
+local now, last, replies = tonumber(ARGV[1]), tonumber(h[1]), tonumber(ARGV[3])
 if now - last >= tonumber(ARGV[2]) then return {0, last, 0, 0} end
-if shut and shut >= last then return {1, last, 0, 0} end
-if replies == 0 then return {3, last, 0, -1} end
-local kept, n = count(sent, from)
+if h[3] and tonumber(h[3]) >= last then return {1, last, 0, 0} end
+local from = last - last % 1000 + 1000
+local stamp = now
+if stamp < from then stamp = from end
+if not h[2] then
+  redis.call('HSET', KEYS[1], 'sent', string.format('%.0f', stamp))
+  return {3, last, stamp, replies - 1}
+end
+local kept, taken, n = {}, {}, 0
+for t in string.gmatch(h[2], '%d+') do
+  if tonumber(t) >= from then n = n + 1; kept[n] = t; taken[t] = true end
+end
 if n >= replies then return {2, last, 0, 0} end
-local stamp = math.max(now, from)
-while has(kept, text(stamp)) do stamp = stamp + 1 end
-kept[n + 1] = text(stamp)
-write(kept)
+local text = string.format('%.0f', stamp)
+while taken[text] do stamp = stamp + 1; text = string.format('%.0f', stamp) end
+kept[n + 1] = text
+table.sort(kept)
+redis.call('HSET', KEYS[1], 'sent', table.concat(kept, ','))
 return {3, last, stamp, replies - n - 1}`)
 
 	// release: ARGV stamp.

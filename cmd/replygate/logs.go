@@ -29,6 +29,8 @@ type logs struct {
 	decisions *zap.Logger // one record a judged call that goes on
 	refusals  *zap.Logger // one record a judged call that does not: it waits a little for room
 	redactor  *record.Redactor
+	json      zapcore.Encoder
+	console   zapcore.Encoder
 	sinks     []*record.Sink
 	files     []io.Closer
 }
@@ -40,20 +42,19 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 	}
 	e := zap.NewProductionEncoderConfig()
 	e.TimeKey, e.EncodeTime = "time", proxy.EncodeTime
-	json := zapcore.NewJSONEncoder(e)
-	encoder := json
-	if c.Log.Format == "console" {
-		encoder = zapcore.NewConsoleEncoder(e)
-	}
 	redactor := record.NewRedactor(c.Secrets()...)
-	l := &logs{redactor: redactor}
+	l := &logs{redactor: redactor, json: zapcore.NewJSONEncoder(e), console: zapcore.NewConsoleEncoder(e)}
+	console, encoder := c.Log.Format == "console", l.json
+	if console {
+		encoder = l.console
+	}
 	errs := redactor.Redacting(std.err)
 	own := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(errs)), level)
 	l.own = zap.New(zapcore.NewSamplerWithOptions(own, time.Second, 20, 1000))
 	out := l.sink(redactor.Redacting(std.out), errs)
-	l.access = logger(encoder, out.Hasty(), level)
+	l.access = l.logger(console, out.Hasty(), level)
 	if c.Log.Decisions == "stdout" {
-		l.decisions, l.refusals = logger(encoder, out.Hasty(), zapcore.InfoLevel), logger(encoder, out, zapcore.InfoLevel)
+		l.decisions, l.refusals = l.logger(console, out.Hasty(), zapcore.InfoLevel), l.logger(console, out, zapcore.InfoLevel)
 		return l, nil
 	}
 	f, err := os.OpenFile(c.Log.Decisions, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) // finds out now whether it can be written
@@ -64,12 +65,17 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 	file := &lumberjack.Logger{Filename: c.Log.Decisions, MaxSize: rotateAt, MaxBackups: keepOld}
 	l.files = append(l.files, file)
 	decisions := l.sink(redactor.Redacting(file), errs)
-	l.decisions, l.refusals = logger(json, decisions.Hasty(), zapcore.InfoLevel), logger(json, decisions, zapcore.InfoLevel)
+	l.decisions, l.refusals = l.logger(false, decisions.Hasty(), zapcore.InfoLevel), l.logger(false, decisions, zapcore.InfoLevel)
 	return l, nil
 }
 
-func logger(e zapcore.Encoder, to io.Writer, level zapcore.Level) *zap.Logger {
-	return zap.New(zapcore.NewCore(e, zapcore.AddSync(to), level))
+// logger writes records. In JSON they write themselves.
+func (l *logs) logger(console bool, to io.Writer, level zapcore.Level) *zap.Logger {
+	if console {
+		return zap.New(zapcore.NewCore(l.console, zapcore.AddSync(to), level))
+	}
+	stamp := func(b []byte, e zapcore.Entry) []byte { return proxy.AppendTime(b, e.Time) }
+	return zap.New(record.NewCore(l.json, to, level, stamp))
 }
 
 func (l *logs) sink(to, instead io.Writer) *record.Sink {

@@ -1,0 +1,145 @@
+package proxy
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// AppendJSON appends the record's members, as MarshalLogObject writes them.
+func (r AccessRecord) AppendJSON(b []byte) []byte {
+	b = word(b, `"method":`, r.Method)
+	b = word(b, `,"path":`, r.Path)
+	b = number(b, `,"status":`, int64(r.Status))
+	b = strconv.AppendFloat(append(b, `,"duration_ms":`...), float64(r.Duration.Microseconds())/1000, 'f', -1, 64)
+	b = wordIf(b, `,"capability":`, string(r.Capability))
+	b = wordIf(b, `,"corp_id":`, r.CorpID)
+	b = wordIf(b, `,"verdict":`, r.Verdict)
+	b = wordIf(b, `,"decision_id":`, r.DecisionID)
+	return wordIf(b, `,"fault":`, r.Fault)
+}
+
+// AppendJSON appends the record's members, as MarshalLogObject writes them.
+func (r DecisionRecord) AppendJSON(b []byte) []byte {
+	d, f := &r.Judged.Decision, &r.Judged.Facts
+	b = word(b, `"id":`, r.ID)
+	b = append(AppendTime(append(b, `,"at":"`...), r.At), '"')
+	b = word(b, `,"corp_id":`, r.CorpID)
+	b = word(b, `,"account":`, r.Account)
+	b = word(b, `,"standing":`, r.Standing)
+	b = word(b, `,"endpoint":`, r.Endpoint)
+	b = word(b, `,"capability":`, string(d.Capability))
+	b = word(b, `,"verdict":`, d.Verdict.String())
+	b = word(b, `,"reason":`, string(d.Reason))
+	b = word(b, `,"rule":`, d.Rule)
+	b = strconv.AppendBool(append(b, `,"forwarded":`...), d.Go)
+	if !d.Go {
+		b = number(b, `,"errcode":`, int64(d.Errcode))
+	}
+	if r.Judged.Read {
+		b = append(b, `,"read":true`...)
+	}
+	b = wordIf(b, `,"client":`, r.Client)
+	b = wordIf(b, `,"msgtype":`, f.MsgType)
+	b = wordIf(b, `,"also":`, string(f.Also))
+	if f.Implicit {
+		b = append(b, `,"implicit":true`...)
+	}
+	if len(f.Groups) > 0 {
+		b = number(b, `,"groups":`, int64(len(f.Groups)))
+	}
+	b = r.appendCode(r.appendWindows(r.appendCustomers(b)))
+	if !d.Closes.IsZero() {
+		b = append(d.Closes.UTC().AppendFormat(append(b, `,"window_closes":"`...), time.RFC3339Nano), '"')
+	}
+	if d.Left >= 0 {
+		b = number(b, `,"replies_left":`, int64(d.Left))
+	}
+	if len(d.Rest) > 0 {
+		b = number(b, `,"trimmed":`, int64(len(d.Rest)))
+	}
+	if would := r.Judged.Shadow; would != nil {
+		b = word(b, `,"shadow":{"verdict":`, would.Verdict.String())
+		b = word(b, `,"reason":`, string(would.Reason))
+		b = append(word(b, `,"rule":`, would.Rule), '}')
+	}
+	return b
+}
+
+func (r DecisionRecord) appendCustomers(b []byte) []byte {
+	f := &r.Judged.Facts
+	if len(f.Customers) == 0 {
+		return b
+	}
+	b = word(b, `,"channel":`, f.Channel)
+	b = number(b, `,"recipients":`, int64(len(f.Customers)))
+	b = append(b, `,"customers":[`...)
+	for i, id := range f.Customers[:min(len(f.Customers), maxLoggedIDs)] {
+		if r.Hash != nil {
+			id = r.Hash(id)
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = word(b, "", id)
+	}
+	return append(b, ']')
+}
+
+func (r DecisionRecord) appendWindows(b []byte) []byte {
+	answers := r.Judged.Evidence.Windows
+	if len(answers) == 0 {
+		return b
+	}
+	b = append(b, `,"windows":[`...)
+	for i, a := range answers[:min(len(answers), maxLoggedIDs)] {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = word(b, `{"state":`, a.State.String())
+		if !a.Last.IsZero() {
+			b = number(b, `,"last":`, a.Last.UnixMilli())
+		}
+		if a.Left >= 0 {
+			b = number(b, `,"left":`, int64(a.Left))
+		}
+		b = append(b, '}')
+	}
+	return append(b, ']')
+}
+
+func (r DecisionRecord) appendCode(b []byte) []byte {
+	if r.Judged.Facts.Code == "" {
+		return b
+	}
+	b = append(b, `,"with_code":true`...)
+	code := r.Judged.Evidence.Code
+	if !code.Asked() {
+		return b
+	}
+	b = word(b, `,"code_state":`, code.State.String())
+	b = wordIf(b, `,"code_kind":`, code.Code.Kind)
+	if !code.Code.Deadline.IsZero() {
+		b = number(b, `,"code_deadline":`, code.Code.Deadline.UnixMilli())
+	}
+	return b
+}
+
+// word appends a string behind its name.
+func word(b []byte, name, value string) []byte {
+	b, _ = jsontext.AppendQuote(append(b, name...), value) // the error only tells of a U+FFFD
+	return b
+}
+
+// wordIf is word for a value that is left out if it is empty.
+func wordIf(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	return word(b, name, value)
+}
+
+func number(b []byte, name string, value int64) []byte {
+	return strconv.AppendInt(append(b, name...), value, 10)
+}
