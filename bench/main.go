@@ -33,6 +33,8 @@ const (
 
 func main() {
 	program := flag.String("gateway", "", "the replygate `PROGRAM`")
+	rounds := flag.Int("n", 1, "how often each kind of call is measured, by turns")
+	out := flag.String("out", "", "also append the figures to this `FILE`, as benchstat reads them")
 	each := flag.Duration("d", 5*time.Second, "how long each kind of call is sent")
 	clients := flag.Int("c", 64, "connections at a time")
 	seed := flag.String("seed", "", "only write into Redis what the files of this `FOLDER` tell of: tokens.map and windows.txt")
@@ -46,10 +48,52 @@ func main() {
 		}
 		return
 	}
-	if err := run(*program, *each, *clients); err != nil {
+	b := bench{program: *program, each: *each, clients: *clients, rounds: *rounds}
+	err := b.open(*out)
+	if err == nil {
+		err = errors.Join(b.run(), b.close())
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// bench is one run of all rows.
+type bench struct {
+	program string
+	each    time.Duration
+	clients int
+	rounds  int
+	out     *os.File // nil: none
+}
+
+func (b *bench) open(file string) (err error) {
+	if file != "" {
+		b.out, err = os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	}
+	return err
+}
+
+func (b *bench) close() error {
+	if b.out == nil {
+		return nil
+	}
+	return b.out.Close()
+}
+
+// report prints one row, and writes it as the result of a Go benchmark.
+func (b *bench) report(r row, calls int64, took, cpu time.Duration, latencies []time.Duration) error {
+	slices.Sort(latencies)
+	perCall, rate := float64(cpu.Nanoseconds())/float64(calls)/1000, float64(calls)/took.Seconds()
+	median, tail := latencies[len(latencies)/2], latencies[len(latencies)*99/100]
+	fmt.Printf("%-30s %10.0f %12.1f %12d %12d\n", r.name, rate, perCall, median.Microseconds(), tail.Microseconds())
+	if b.out == nil {
+		return nil
+	}
+	name := strings.NewReplacer(" ", "-", ",", "", ":", "").Replace(r.name)
+	_, err := fmt.Fprintf(b.out, "BenchmarkGateway/%s %d %.1f cpu-us/call %.0f calls/s %d median-us\n", name, calls, perCall, rate, median.Microseconds())
+	return err
 }
 
 // row is one kind of call.
@@ -81,8 +125,8 @@ func rows() []row {
 
 func customer(i int) string { return fmt.Sprintf("wmBenchCustomer%016d", i) }
 
-func run(program string, each time.Duration, clients int) error {
-	if program == "" {
+func (b *bench) run() error {
+	if b.program == "" {
 		return errors.New("name the program: -gateway ./replygate")
 	}
 	dir, err := os.MkdirTemp("", "replygate-bench-")
@@ -100,19 +144,20 @@ func run(program string, each time.Duration, clients int) error {
 	}
 	defer stopRedis()
 	fmt.Printf("%-30s %10s %12s %12s %12s\n", "call", "calls/s", "CPU us/call", "median us", "p99 us")
-	for _, r := range rows() {
+	all := slices.Repeat(rows(), b.rounds)
+	for _, r := range all {
 		target := upstream
 		var g *gateway
 		if r.corp != "" {
 			if err := seed(redisAddr); err != nil {
 				return err
 			}
-			if g, err = startGateway(program, dir, upstream, redisAddr, r.replies); err != nil {
+			if g, err = startGateway(b.program, dir, upstream, redisAddr, r.replies); err != nil {
 				return err
 			}
 			target = g.addr
 		}
-		err := measure(r, target, g, each, clients)
+		err := b.measure(r, target, g)
 		if g != nil {
 			g.stop()
 		}
@@ -236,8 +281,8 @@ func (g *gateway) stop() {
 }
 
 // measure sends one kind of call for a while and prints what it cost.
-func measure(r row, addr string, g *gateway, each time.Duration, clients int) error {
-	client := &fasthttp.HostClient{Addr: addr, MaxConns: clients, MaxIdemponentCallAttempts: 1}
+func (b *bench) measure(r row, addr string, g *gateway) error {
+	client := &fasthttp.HostClient{Addr: addr, MaxConns: b.clients, MaxIdemponentCallAttempts: 1}
 	want := []byte(`"errcode":` + r.errcode + `,`)
 	call := func(i int64) error {
 		req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
@@ -257,13 +302,13 @@ func measure(r row, addr string, g *gateway, each time.Duration, clients int) er
 	}
 	var next atomic.Int64
 	var failed atomic.Value
-	latencies := make([][]time.Duration, clients)
+	latencies := make([][]time.Duration, b.clients)
 	cpu := cpuOf(g)
 	began := time.Now()
 	var all sync.WaitGroup
-	for c := range clients {
+	for c := range b.clients {
 		all.Go(func() {
-			for time.Since(began) < each && failed.Load() == nil {
+			for time.Since(began) < b.each && failed.Load() == nil {
 				start := time.Now()
 				if err := call(next.Add(1)); err != nil {
 					failed.Store(err)
@@ -276,13 +321,7 @@ func measure(r row, addr string, g *gateway, each time.Duration, clients int) er
 	if err, ok := failed.Load().(error); ok {
 		return err
 	}
-	took, n := time.Since(began), next.Load()
-	perCall := float64((cpuOf(g) - cpu).Microseconds()) / float64(n)
-	merged := slices.Concat(latencies...)
-	slices.Sort(merged)
-	fmt.Printf("%-30s %10.0f %12.1f %12d %12d\n", r.name, float64(n)/took.Seconds(), perCall,
-		merged[len(merged)/2].Microseconds(), merged[len(merged)*99/100].Microseconds())
-	return nil
+	return b.report(r, next.Load(), time.Since(began), cpuOf(g)-cpu, slices.Concat(latencies...))
 }
 
 // cpuOf is the user and system time that the gateway has used; 0 where /proc does not say.

@@ -117,12 +117,19 @@ local from = last and (last - last % 1000 + 1000)
 `
 
 var (
-	// record: ARGV at, at + length.
-	recordScript = redis.NewScript(luaCount + `
+	// record: ARGV at, at + length. Makes no functions either.
+	recordScript = redis.NewScript(`
 local at = tonumber(ARGV[1])
-if last and last >= at then return 0 end
+local h = redis.call('HMGET', KEYS[1], 'last', 'sent')
+if h[1] and tonumber(h[1]) >= at then return 0 end
 redis.call('HSET', KEYS[1], 'last', ARGV[1])
-if sent ~= '' then write((count(sent, at - at % 1000 + 1000))) end
+if h[2] then
+  local kept, n, from = {}, 0, at - at % 1000 + 1000
+  for t in string.gmatch(h[2], '%d+') do
+    if tonumber(t) >= from then n = n + 1; kept[n] = t end
+  end
+  if n == 0 then redis.call('HDEL', KEYS[1], 'sent') else redis.call('HSET', KEYS[1], 'sent', table.concat(kept, ',')) end
+end
 redis.call('PEXPIREAT', KEYS[1], ARGV[2])
 return 1`)
 

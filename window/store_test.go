@@ -33,11 +33,16 @@ func each(t *testing.T, replies int, body func(b *bench)) {
 	storetest.Each(t, clock.Now, func(t *testing.T, c config.Redis, s *store.Store) {
 		clock.Set(time.Now().Truncate(time.Second))
 		settings := window.Settings{Prefix: "rg:", Length: length, Replies: replies, Timeout: 5 * time.Second, Now: clock.Now}
+		if s.Embedded == nil { // as the gateway does
+			settings.Batch = newBatch(s)
+		}
 		b := &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: window.NewStore(s.UniversalClient, settings)}
 		b.since(-2 * length)
 		body(b)
 	})
 }
+
+func newBatch(s *store.Store) *store.Batch { return store.NewBatch(s.UniversalClient, s.Timeout) }
 
 // since says that records reach back to now + d.
 func (b *bench) since(d time.Duration) {

@@ -1,0 +1,64 @@
+package window_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"replygate/store/storetest"
+	"replygate/window"
+)
+
+// BenchmarkRecordPage records pages of a thousand messages in a real Redis.
+func BenchmarkRecordPage(b *testing.B) {
+	const page = 1000
+	s := storetest.Open(b, storetest.Start(b).Config(), time.Now)
+	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: 5 * time.Second, Now: time.Now})
+	n := 0
+	for b.Loop() {
+		facts := make([]window.Fact, page)
+		for i := range facts {
+			n++
+			facts[i] = window.Fact{Key: window.Key{Corp: "ww0123456789abcdef", Channel: "wkAJ2GCAAAZSfhHCt7IFSvLKtMPxyJTw", Customer: fmt.Sprintf("wmHdKzDAAA%022d", n%100_000)}, At: time.Now()}
+		}
+		if t, err := w.Record(b.Context(), facts); err != nil || t.Recorded != page {
+			b.Fatal(t, err)
+		}
+	}
+	b.ReportMetric(float64(b.N*page)/b.Elapsed().Seconds(), "facts/s")
+}
+
+// BenchmarkReserve counts replies, one after the other and many at a time.
+func BenchmarkReserve(b *testing.B) {
+	server := storetest.Start(b)
+	for _, batched := range []bool{false, true} {
+		b.Run(fmt.Sprintf("batched=%v", batched), func(b *testing.B) {
+			s := storetest.Open(b, server.Config(), time.Now)
+			settings := window.Settings{Prefix: "rg:", Length: length, Replies: 1000, Timeout: 5 * time.Second, Now: time.Now}
+			if batched {
+				settings.Batch = newBatch(s)
+			}
+			w := window.NewStore(s.UniversalClient, settings)
+			keys := make([]window.Key, 10_000)
+			var facts []window.Fact
+			for i := range keys {
+				keys[i] = window.Key{Corp: "ww1", Channel: "wk1", Customer: fmt.Sprintf("wm%d", i)}
+				facts = append(facts, window.Fact{Key: keys[i], At: time.Now()})
+			}
+			if _, err := w.Record(b.Context(), facts); err != nil {
+				b.Fatal(err)
+			}
+			var next atomic.Int64
+			b.SetParallelism(32)
+			b.RunParallel(func(p *testing.PB) {
+				for p.Next() {
+					if a := w.Reserve(b.Context(), keys[next.Add(1)%int64(len(keys))]); a.State == window.Unavailable {
+						b.Error("redis does not answer")
+						return
+					}
+				}
+			})
+		})
+	}
+}
