@@ -39,7 +39,7 @@ var may = map[string][]string{
 	"gate":            {"config", "account", "policy", "wecom", "window"},
 	"ruletest":        {"config", "account", "gate", "policy", "store", "window"},
 	"replay":          {"gate", "policy", "wecom", "window"},
-	"proxy":           {"config", "account", "gate", "policy", "wecom", "window"},
+	"proxy":           {"config", "account", "gate", "policy", "record", "wecom", "window"},
 	"admin":           {"config", "account", "gate", "policy", "wecom", "window"},
 	"cmd/replygate":   {"config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "gate", "ruletest", "replay", "proxy", "admin"},
 	"bench":           {},

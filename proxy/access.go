@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"time"
 
-	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"replygate/record"
 	"replygate/wecom"
 )
 
@@ -21,17 +21,6 @@ type AccessRecord struct {
 	DecisionID string // of a judged call
 	Fault      string // why the gateway answered by itself without a decision
 	Duration   time.Duration
-}
-
-// MarshalLogObject writes the record's fields.
-func (r AccessRecord) MarshalLogObject(e zapcore.ObjectEncoder) error {
-	e.AddString("method", r.Method)
-	e.AddString("path", r.Path)
-	e.AddInt("status", r.Status)
-	e.AddFloat64("duration_ms", float64(r.Duration.Microseconds())/1000)
-	addStrings(e, "capability", string(r.Capability), "corp_id", r.CorpID, "verdict", r.Verdict,
-		"decision_id", r.DecisionID, "fault", r.Fault)
-	return nil
 }
 
 // CallbackRecord is the line that every callback leaves. It holds no query, no body and no customer.
@@ -85,10 +74,10 @@ func (x *exchange) finish() {
 		if x.decision.Go {
 			records = x.Decisions
 		}
-		records.Info("decision", zap.Inline(x.decisionRecord(r.Path)))
+		records.Info("decision", record.Field(x.decisionRecord(r.Path)))
 	}
 	x.Metrics.request(&r)
-	x.Access.Info("request", zap.Inline(r))
+	x.Access.Info("request", record.Field(r))
 }
 
 // method keeps to the methods there are: a client's own words do not belong in logs and labels.

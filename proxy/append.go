@@ -7,7 +7,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// AppendJSON appends the record's members, as MarshalLogObject writes them.
+// AppendJSON appends the record's members.
 func (r AccessRecord) AppendJSON(b []byte) []byte {
 	b = word(b, `"method":`, r.Method)
 	b = word(b, `,"path":`, r.Path)
@@ -20,7 +20,7 @@ func (r AccessRecord) AppendJSON(b []byte) []byte {
 	return wordIf(b, `,"fault":`, r.Fault)
 }
 
-// AppendJSON appends the record's members, as MarshalLogObject writes them.
+// AppendJSON appends the record's members.
 func (r DecisionRecord) AppendJSON(b []byte) []byte {
 	d, f := &r.Judged.Decision, &r.Judged.Facts
 	b = word(b, `"id":`, r.ID)

@@ -4,6 +4,7 @@ import (
 	"io"
 	"sync"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
 
@@ -13,16 +14,25 @@ type Appender interface {
 	AppendJSON(dst []byte) []byte
 }
 
-// core is a zap core that lets a record write itself, and has an encoder for all others.
-type core struct {
-	zapcore.Core
-	to    io.Writer
-	stamp func([]byte, zapcore.Entry) []byte
+// Field makes a record the one field of a log entry.
+func Field(r Appender) zap.Field { return zap.Field{Type: zapcore.SkipType, Interface: r} }
+
+// Format is how a line begins and ends around the members of a record.
+type Format struct {
+	Begin func(dst []byte, e zapcore.Entry) []byte
+	End   string
 }
 
-// NewCore writes to to. stamp appends the time of an entry as the encoder writes it.
-func NewCore(encoder zapcore.Encoder, to io.Writer, level zapcore.LevelEnabler, stamp func([]byte, zapcore.Entry) []byte) zapcore.Core {
-	return &core{Core: zapcore.NewCore(encoder, zapcore.AddSync(to), level), to: to, stamp: stamp}
+// core is a zap core that lets a record write itself, and has an encoder for all other entries.
+type core struct {
+	zapcore.Core
+	to     io.Writer
+	format Format
+}
+
+// NewCore writes to to.
+func NewCore(encoder zapcore.Encoder, to io.Writer, level zapcore.LevelEnabler, f Format) zapcore.Core {
+	return &core{Core: zapcore.NewCore(encoder, zapcore.AddSync(to), level), to: to, format: f}
 }
 
 var lines = sync.Pool{New: func() any { return new([]byte) }}
@@ -37,7 +47,7 @@ func (c *core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Checked
 
 // Write writes one line.
 func (c *core) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	if len(fields) != 1 || fields[0].Type != zapcore.InlineMarshalerType {
+	if len(fields) != 1 {
 		return c.Core.Write(e, fields)
 	}
 	r, ok := fields[0].Interface.(Appender)
@@ -45,11 +55,8 @@ func (c *core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		return c.Core.Write(e, fields)
 	}
 	line := lines.Get().(*[]byte)
-	b := append((*line)[:0], `{"level":"`...)
-	b = append(append(b, e.Level.String()...), `","time":"`...)
-	b = append(c.stamp(b, e), `","msg":"`...)
-	b = append(append(b, e.Message...), `",`...)
-	b = append(r.AppendJSON(b), '}', '\n')
+	b := c.format.Begin((*line)[:0], e)
+	b = append(r.AppendJSON(b), c.format.End...)
 	_, err := c.to.Write(b)
 	*line = b
 	lines.Put(line)

@@ -46,8 +46,16 @@ func NewBatch(rdb redis.UniversalClient, timeout time.Duration) *Batch {
 func (b *Batch) Do(ctx context.Context, send func(redis.Pipeliner) *redis.Cmd) (any, error) {
 	a := &ask{ctx: ctx, send: send, done: make(chan struct{})}
 	b.mu.Lock()
+	if b.workers == 0 { // nobody else asks: no goroutine needs to be woken for it
+		b.workers++
+		b.sent = time.Now()
+		b.mu.Unlock()
+		b.send([]*ask{a})
+		b.next()
+		return a.cmd.Result()
+	}
 	b.waiting = append(b.waiting, a)
-	if b.workers < maxWorkers && (b.workers == 0 || len(b.waiting) >= maxBatch || time.Since(b.sent) > slow) {
+	if b.workers < maxWorkers && (len(b.waiting) >= maxBatch || time.Since(b.sent) > slow) {
 		b.workers++
 		go b.work()
 	}
@@ -58,6 +66,17 @@ func (b *Batch) Do(ctx context.Context, send func(redis.Pipeliner) *redis.Cmd) (
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// next leaves what waits to a goroutine, if anything does.
+func (b *Batch) next() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting) == 0 {
+		b.workers--
+		return
+	}
+	go b.work()
 }
 
 // work sends what waits until nothing does.
@@ -82,7 +101,7 @@ func (b *Batch) send(batch []*ask) {
 	defer cancel()
 	p := b.rdb.Pipeline()
 	for _, a := range batch {
-		if a.ctx.Err() == nil { // else nobody waits for it any longer
+		if len(batch) == 1 || a.ctx.Err() == nil { // else nobody waits for it any longer
 			a.cmd = a.send(p)
 		}
 	}

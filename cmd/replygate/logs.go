@@ -69,13 +69,12 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 	return l, nil
 }
 
-// logger writes records. In JSON they write themselves.
+// logger writes records.
 func (l *logs) logger(console bool, to io.Writer, level zapcore.Level) *zap.Logger {
 	if console {
-		return zap.New(zapcore.NewCore(l.console, zapcore.AddSync(to), level))
+		return zap.New(record.NewCore(l.console, to, level, proxy.ConsoleLines))
 	}
-	stamp := func(b []byte, e zapcore.Entry) []byte { return proxy.AppendTime(b, e.Time) }
-	return zap.New(record.NewCore(l.json, to, level, stamp))
+	return zap.New(record.NewCore(l.json, to, level, proxy.JSONLines))
 }
 
 func (l *logs) sink(to, instead io.Writer) *record.Sink {
