@@ -60,7 +60,8 @@ func (x *exchange) finish() {
 	if x.hangUp || x.Draining() {
 		x.rc.SetConnectionClose()
 	}
-	r := AccessRecord{
+	r := &x.access
+	*r = AccessRecord{
 		Method: method(x.rc.Method()), Path: x.loggedPath(), Capability: x.capability(), CorpID: x.corp,
 		Status: x.rc.Response.StatusCode(), DecisionID: x.id, Fault: x.fault, Duration: time.Since(x.start),
 	}
@@ -74,9 +75,10 @@ func (x *exchange) finish() {
 		if x.decision.Go {
 			records = x.Decisions
 		}
-		records.Info("decision", record.Field(x.decisionRecord(r.Path)))
+		x.record = x.decisionRecord(r.Path)
+		records.Info("decision", record.Field(&x.record))
 	}
-	x.Metrics.request(&r)
+	x.Metrics.request(r)
 	x.Access.Info("request", record.Field(r))
 }
 

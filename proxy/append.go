@@ -8,7 +8,7 @@ import (
 )
 
 // AppendJSON appends the record's members.
-func (r AccessRecord) AppendJSON(b []byte) []byte {
+func (r *AccessRecord) AppendJSON(b []byte) []byte {
 	b = word(b, `"method":`, r.Method)
 	b = word(b, `,"path":`, r.Path)
 	b = number(b, `,"status":`, int64(r.Status))
@@ -21,7 +21,7 @@ func (r AccessRecord) AppendJSON(b []byte) []byte {
 }
 
 // AppendJSON appends the record's members.
-func (r DecisionRecord) AppendJSON(b []byte) []byte {
+func (r *DecisionRecord) AppendJSON(b []byte) []byte {
 	d, f := &r.Judged.Decision, &r.Judged.Facts
 	b = word(b, `"id":`, r.ID)
 	b = append(AppendTime(append(b, `,"at":"`...), r.At), '"')
@@ -67,7 +67,7 @@ func (r DecisionRecord) AppendJSON(b []byte) []byte {
 	return b
 }
 
-func (r DecisionRecord) appendCustomers(b []byte) []byte {
+func (r *DecisionRecord) appendCustomers(b []byte) []byte {
 	f := &r.Judged.Facts
 	if len(f.Customers) == 0 {
 		return b
@@ -87,7 +87,7 @@ func (r DecisionRecord) appendCustomers(b []byte) []byte {
 	return append(b, ']')
 }
 
-func (r DecisionRecord) appendWindows(b []byte) []byte {
+func (r *DecisionRecord) appendWindows(b []byte) []byte {
 	answers := r.Judged.Evidence.Windows
 	if len(answers) == 0 {
 		return b
@@ -109,7 +109,7 @@ func (r DecisionRecord) appendWindows(b []byte) []byte {
 	return append(b, ']')
 }
 
-func (r DecisionRecord) appendCode(b []byte) []byte {
+func (r *DecisionRecord) appendCode(b []byte) []byte {
 	if r.Judged.Facts.Code == "" {
 		return b
 	}

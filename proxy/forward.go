@@ -32,7 +32,8 @@ func (x *exchange) streamBody(from io.Reader) {
 	if reads != nil {
 		body.keepWhole()
 	}
-	a, err := x.send(&outgoing{target: x.withQuery(x.path), stream: body, plain: reads != nil})
+	x.out = outgoing{target: x.withQuery(x.path), stream: body, plain: reads != nil}
+	a, err := x.send()
 	if err != nil {
 		x.streamFailed(body, err)
 		return
@@ -68,7 +69,8 @@ func (x *exchange) reply(path, body []byte) {
 		}
 		body = trimmed
 	}
-	got, err := x.send(&outgoing{target: x.withQuery(path), body: body, plain: true})
+	x.out = outgoing{target: x.withQuery(path), body: body, plain: true}
+	got, err := x.send()
 	if err != nil {
 		if errors.Is(err, errNotSent) {
 			x.settle(window.NotTaken)
@@ -83,11 +85,11 @@ func (x *exchange) reply(path, body []byte) {
 	x.passRead(got, reads)
 }
 
-// send sends a call and times it. The head of the answer is that of the client's from then on.
-func (x *exchange) send(o *outgoing) (answer, error) {
+// send sends what is to go out and times it. The head of the answer is that of the client's from then on.
+func (x *exchange) send() (answer, error) {
 	began := time.Now()
-	o.head, o.host = &x.rc.Request.Header, x.Upstream.host
-	a, err := x.Upstream.Do(o, &x.rc.Response, time.Time{})
+	x.out.head, x.out.host = &x.rc.Request.Header, x.Upstream.host
+	a, err := x.Upstream.Do(&x.out, &x.rc.Response, time.Time{})
 	x.Metrics.upstream(err == nil, time.Since(began))
 	return a, err
 }

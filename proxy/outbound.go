@@ -29,6 +29,10 @@ type exchange struct {
 	decision *policy.Decision // of a judged call
 	judged   gate.Judgement   // likewise
 	waited   time.Duration    // for the store, to learn whose the token is
+
+	out    outgoing
+	access AccessRecord
+	record DecisionRecord
 }
 
 // serve is the walk of one call: read it, know who calls, judge it, forward or refuse it.
@@ -171,7 +175,8 @@ func (x *exchange) judgeBody(n policy.Needs) {
 
 // obey carries a judgement out: goOn sends the call, or it is refused.
 func (x *exchange) obey(j gate.Judgement, goOn func()) {
-	x.judged, x.decision = j, &j.Decision
+	x.judged = j
+	x.decision = &x.judged.Decision
 	x.id = newID()
 	if !j.Decision.Go {
 		x.settle(window.NotTaken)
