@@ -2,10 +2,13 @@ package window
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"replygate/store"
 )
 
 // A gateway whose journal holds facts knows what Redis does not, so the others must not refuse for want of a
@@ -17,7 +20,7 @@ const (
 	beatTimeout = 100 * time.Millisecond
 	// believed is how long a gateway is taken to hold nothing back, from the beginning of the look that saw it
 	// say so.
-	believed = 600 * time.Millisecond
+	believed = time.Second
 	// unbelieved is how long after its last word nobody can take a gateway to hold nothing back: a look that saw
 	// the word began at most that much later.
 	unbelieved = believed + beatEvery + beatTimeout
@@ -105,8 +108,8 @@ func (p *peers) begin(empty func() bool) (clean bool) {
 func (p *peers) end(own string, clean bool, began time.Time, said []string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if clean {
-		p.saying, p.word = false, time.Now()
+	if p.saying = false; clean && !errors.Is(err, store.ErrAway) { // else it was certainly not said
+		p.word = time.Now()
 	}
 	if err != nil {
 		return

@@ -308,7 +308,10 @@ func TestOneGatewayCutOff(t *testing.T) {
 	r.await("the gateways to know each other", func() bool {
 		return r.gateway.store.HLen(t.Context(), "rg:gateways").Val() == 2
 	})
-	r.reply("wmStranger", "refuse", "window_closed")
+	stranger := func() bool {
+		return r.call("POST", "/cgi-bin/kf/send_msg", replyTo("wmStranger")).Header.Get("Replygate-Reason") == "window_closed"
+	}
+	r.await("the gateways to trust each other", stranger)
 
 	r.platform.CustomerWrites(corpID, channel, "wmCutOff", "hello")
 	wire.Cut()
@@ -323,9 +326,7 @@ func TestOneGatewayCutOff(t *testing.T) {
 	wire.Heal()
 	r.await("the journal to be in Redis", cutOff.store.Journal.Empty)
 	r.reply("wmCutOff", "pass", "window_open")
-	r.await("doubt to end", func() bool {
-		return r.call("POST", "/cgi-bin/kf/send_msg", replyTo("wmStranger")).Header.Get("Replygate-Reason") == "window_closed"
-	})
+	r.await("doubt to end", stranger)
 }
 
 // A failover, planned or not, loses nothing: what the new master did not get is written again.
