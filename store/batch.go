@@ -22,6 +22,12 @@ type Batch struct {
 	sent    time.Time // when the last pipeline went out
 }
 
+// Sender sends a command, alone or in a pipeline.
+type Sender interface {
+	redis.Scripter
+	Do(ctx context.Context, args ...any) *redis.Cmd
+}
+
 const (
 	maxBatch   = 256                   // commands of one pipeline
 	maxWorkers = 4                     // pipelines at a time
@@ -31,7 +37,7 @@ const (
 // ask is a command that waits for its answer.
 type ask struct {
 	ctx  context.Context
-	send func(redis.Pipeliner) *redis.Cmd
+	send func(Sender) *redis.Cmd
 	cmd  *redis.Cmd
 	done chan struct{}
 }
@@ -43,17 +49,17 @@ func NewBatch(rdb redis.UniversalClient, timeout time.Duration) *Batch {
 
 // Do sends a command and waits for its answer, at most until ctx ends. What send builds must not be changed
 // afterwards: a command that nobody waits for any longer may still be sent.
-func (b *Batch) Do(ctx context.Context, send func(redis.Pipeliner) *redis.Cmd) (any, error) {
-	a := &ask{ctx: ctx, send: send, done: make(chan struct{})}
+func (b *Batch) Do(ctx context.Context, send func(Sender) *redis.Cmd) (any, error) {
 	b.mu.Lock()
 	if b.workers == 0 { // nobody else asks: no goroutine needs to be woken for it
 		b.workers++
 		b.sent = time.Now()
 		b.mu.Unlock()
-		b.send([]*ask{a})
+		cmd := send(b.rdb)
 		b.next()
-		return a.cmd.Result()
+		return cmd.Result()
 	}
+	a := &ask{ctx: ctx, send: send, done: make(chan struct{})}
 	b.waiting = append(b.waiting, a)
 	if b.workers < maxWorkers && (len(b.waiting) >= maxBatch || time.Since(b.sent) > slow) {
 		b.workers++
@@ -101,7 +107,7 @@ func (b *Batch) send(batch []*ask) {
 	defer cancel()
 	p := b.rdb.Pipeline()
 	for _, a := range batch {
-		if len(batch) == 1 || a.ctx.Err() == nil { // else nobody waits for it any longer
+		if a.ctx.Err() == nil { // else nobody waits for it any longer
 			a.cmd = a.send(p)
 		}
 	}

@@ -27,7 +27,7 @@ func TestBatchAnswersEachItsOwn(t *testing.T) {
 			if i%10 == 0 {
 				command = []any{"HGET", "rg:layout", "field"} // it is no hash
 			}
-			got, err := b.Do(t.Context(), func(p redis.Pipeliner) *redis.Cmd { return p.Do(t.Context(), command...) })
+			got, err := b.Do(t.Context(), func(p store.Sender) *redis.Cmd { return p.Do(t.Context(), command...) })
 			if wrong := i%10 == 0; wrong != (err != nil) || !wrong && got != text {
 				t.Errorf("%s: %v, %v", text, got, err)
 			}
@@ -47,7 +47,7 @@ func TestBatchOfAHangingRedis(t *testing.T) {
 	ask := func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 		defer cancel()
-		_, err := b.Do(ctx, func(p redis.Pipeliner) *redis.Cmd { return p.Do(ctx, "PING") })
+		_, err := b.Do(ctx, func(p store.Sender) *redis.Cmd { return p.Do(ctx, "PING") })
 		return err
 	}
 	wire.Hang()

@@ -43,11 +43,12 @@ type Store struct {
 	gap    atomic.Bool   // facts were lost and rg:since does not say so yet
 
 	lastSince atomic.Pointer[sinceRead]
+	deadlines deadlines
 }
 
 // NewStore keeps windows in rdb.
 func NewStore(rdb redis.UniversalClient, s Settings) *Store {
-	return &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1)}
+	return &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1), deadlines: deadlines{timeout: s.Timeout}}
 }
 
 // Fact is that a customer wrote.
@@ -279,7 +280,7 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 		}
 	}
 	key := string(spelt)
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	ctx, cancel := s.deadlines.within(ctx)
 	defer cancel()
 	a, err := s.reserve(ctx, key, now)
 	if err != nil {
@@ -324,7 +325,7 @@ func (s *Store) hmget(ctx context.Context, key string) ([]any, error) {
 	if s.Batch == nil {
 		return s.rdb.HMGet(ctx, key, "last", "sent", "shut").Result()
 	}
-	h, err := s.Batch.Do(ctx, func(p redis.Pipeliner) *redis.Cmd { return p.Do(ctx, "HMGET", key, "last", "sent", "shut") })
+	h, err := s.Batch.Do(ctx, func(p store.Sender) *redis.Cmd { return p.Do(ctx, "HMGET", key, "last", "sent", "shut") })
 	values, _ := h.([]any)
 	return values, err
 }
@@ -334,7 +335,7 @@ func (s *Store) run(ctx context.Context, script *redis.Script, key string, args 
 	if s.Batch == nil {
 		return script.Run(ctx, s.rdb, []string{key}, args...).Result()
 	}
-	r, err := s.Batch.Do(ctx, func(p redis.Pipeliner) *redis.Cmd { return script.EvalSha(ctx, p, []string{key}, args...) })
+	r, err := s.Batch.Do(ctx, func(p store.Sender) *redis.Cmd { return script.EvalSha(ctx, p, []string{key}, args...) })
 	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		return script.Eval(ctx, s.rdb, []string{key}, args...).Result()
 	}
