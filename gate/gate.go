@@ -197,7 +197,7 @@ func (g *Gate) ask(ctx context.Context, c policy.Call, m policy.Match, keys []wi
 	switch {
 	case code:
 		found.Code = s.TakeCode(ctx, c.Who.CorpID, c.Facts.Code)
-		found.Windows = windowOfCode(ctx, s, found.Code, window.CodeTaken)
+		found.Windows = windowOfCode(ctx, s, found.Code)
 	case windows && c.Endpoint.Capability == wecom.KfReply:
 		found.Windows = make([]window.Answer, len(keys))
 		for i, k := range keys {
@@ -211,9 +211,9 @@ func (g *Gate) ask(ctx context.Context, c policy.Call, m policy.Match, keys []wi
 	return found
 }
 
-// windowOfCode is the window of the customer that a code stands for, if it is in a state.
-func windowOfCode(ctx context.Context, s Store, a window.CodeAnswer, fresh window.CodeState) []window.Answer {
-	if a.State != fresh {
+// windowOfCode is the window of the customer that a code stands for, unless no message can go out with it.
+func windowOfCode(ctx context.Context, s Store, a window.CodeAnswer) []window.Answer {
+	if a.State != window.CodeTaken {
 		return nil
 	}
 	return s.Peek(ctx, a.Code.Key)
@@ -227,7 +227,7 @@ func (g *Gate) look(ctx context.Context, c policy.Call, m policy.Match, keys []w
 		return known
 	case code:
 		found.Code = s.PeekCode(ctx, c.Who.CorpID, c.Facts.Code)
-		found.Windows = windowOfCode(ctx, s, found.Code, window.CodeTaken)
+		found.Windows = windowOfCode(ctx, s, found.Code)
 	case windows && len(known.Windows) > 0:
 		return known
 	case windows && c.Windows != nil:

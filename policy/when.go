@@ -74,7 +74,7 @@ type condition struct {
 	windows bool // it speaks of windows
 }
 
-var errNoWindow = errors.New("Redis cannot be asked for the window just now")
+var errNoWindow = errors.New("redis cannot be asked for the window just now")
 
 // holds evaluates the condition for a call. An error means that there is no telling.
 func (w *condition) holds(c *Call, capability wecom.Capability) (bool, error) {
