@@ -2,6 +2,7 @@ package ruletest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -117,9 +118,11 @@ func (r Runner) begin(ctx context.Context, c *Case) (p *play, err error) {
 		Prefix: redis.Prefix, Length: w.Length, Replies: w.Replies, Timeout: p.store.Timeout, Now: p.clock.now,
 	})
 	if c.History.Text != "incomplete" {
-		err = p.store.Set(ctx, redis.Prefix+"since", c.Start.Add(-2*w.Length).UnixMilli(), 0).Err()
+		if err := p.store.Set(ctx, redis.Prefix+"since", c.Start.Add(-2*w.Length).UnixMilli(), 0).Err(); err != nil {
+			return nil, errors.Join(err, p.end())
+		}
 	}
-	return p, err
+	return p, nil
 }
 
 func (p *play) end() error {

@@ -1,0 +1,76 @@
+package ruletest_test
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"replygate/account"
+	"replygate/config"
+	"replygate/gate"
+	"replygate/policy"
+	"replygate/ruletest"
+)
+
+func newGate(t *testing.T) gate.Gate {
+	t.Helper()
+	c, err := config.Parse("c.yaml", []byte("accounts: [{ corp_id: ww1, subscription: { expires_at: 2020-01-01T00:00:00Z } }]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	book := account.NewBook(c.Accounts)
+	e, err := policy.New("c.yaml", c, book)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gate.Gate{Config: c, Accounts: book, Engine: e}
+}
+
+// What a case wants is compared member by member, and a case ends at its first failure of a step, not of the case.
+func TestRun(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	cases, err := ruletest.Parse("cases.yaml", []byte(`
+- name: one
+  steps:
+    - call: { path: /cgi-bin/externalcontact/get }
+      want: { verdict: refuse, forwarded: false, errmsg: subscription has lapsed, shadow: refuse }
+    - call: { path: /cgi-bin/kf/send_msg, body: '{"touser":"wm","open_kfid":"wk","msgtype":"text"}' }
+      want: { verdict: pass, replies_left: 4 }
+    - inbound: { channel: wk, customer: wm }
+    - call: { path: /cgi-bin/kf/send_msg, body: '{"touser":"wm","open_kfid":"wk","msgtype":"text"}' }
+      want: { verdict: pass, rule: reply-inside-the-window, replies_left: 4 }
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := ruletest.Runner{Gate: newGate(t)}.Run(t.Context(), "cases.yaml", &cases[0])
+	var out bytes.Buffer
+	ruletest.Print(&out, []ruletest.Result{r})
+	want := "cases.yaml:4:7: one\n    - shadow: refuse\n    + shadow: none\ncases.yaml:6:7: one\n    - verdict: pass\n    + verdict: refuse\n    - replies_left: 4\n    + replies_left: 0\n"
+	if r.Good() || out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+	if unmet := ruletest.Coverage([]string{"no-customer-details", "no-moments", "reply-inside-the-window"}, []ruletest.Result{r}); strings.Join(unmet, " ") != "no-moments" {
+		t.Errorf("unmet: %v", unmet)
+	}
+	left, err := os.ReadDir(os.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range left {
+		if strings.HasPrefix(e.Name(), "replygate-test-") {
+			t.Errorf("a case leaves %s behind", e.Name())
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("- name: a\n  steps: [{ at: +1h, lapses: ww1 }, { times: 2, call: { path: /a }, want: { verdict: pass } }]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		cases, err := ruletest.Parse("f", data)
+		if err == nil && len(cases) > 0 && cases[0].Name.Text == "" {
+			t.Error("a case without a name is taken")
+		}
+	})
+}
