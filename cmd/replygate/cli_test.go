@@ -62,6 +62,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"windows"}, exitUsage},
 		{[]string{"windows", "show", "ww1"}, exitUsage},
 		{[]string{"accounts", "remove"}, exitUsage},
+		{[]string{"replay", "--threshold", "NaN", "log"}, exitUsage},
+		{[]string{"replay", "--threshold", "-1%", "log"}, exitUsage},
 		{[]string{"windows", "list", "--admin", "http://127.0.0.1:1"}, exitBad},
 	} {
 		if code, out, errs := cli(t, test.args...); code != test.code || out+errs == "" {

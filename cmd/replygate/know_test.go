@@ -302,7 +302,7 @@ func TestReplay(t *testing.T) {
 	candidate := file(t, "c.yaml", account+"policy:\n  rules:\n    - { name: details, match: { capabilities: [customer_details] }, action: pass }\n    - { name: no-replies, match: { capabilities: [kf_reply], msgtypes: [text] }, action: refuse }\n")
 	code, out, errs := cli(t, "replay", "-c", candidate, "--threshold", "50%", log)
 	for _, want := range []string{
-		"10 calls judged once more|11 calls judged once more|12 calls judged once more", "3 newly refused, 0 newly unsure, 5 newly passed", `RULE +NEWLY NOT SENT +NEWLY PASSED\n(?s:.*)details +0 +5`, `no-replies +3 +0`,
+		"^12 calls judged once more: 4 as before" /* gettoken and sync_msg too */, "3 newly refused, 0 newly unsure, 5 newly passed", `RULE +NEWLY NOT SENT +NEWLY PASSED\n(?s:.*)details +0 +5`, `no-replies +3 +0`,
 		`kf_reply +3 +0`, `EXAMPLE +AT`, `pass window_open +refuse rule_refuse`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out) {

@@ -77,7 +77,7 @@ func limitOf(text string) (limit, error) {
 	}
 	number, percent := strings.CutSuffix(text, "%")
 	v, err := strconv.ParseFloat(number, 64)
-	if err != nil || v < 0 {
+	if err != nil || !(v >= 0) { // NaN is no limit
 		return limit{}, fmt.Errorf("%w: --threshold %q is neither a number nor a percentage", errUsage, text)
 	}
 	return limit{true, percent, v}, nil
