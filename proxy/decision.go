@@ -21,7 +21,7 @@ type DecisionRecord struct {
 	Client   string
 	Endpoint string
 	Judged   gate.Judgement
-	Hash     func(id string) string // of customers' ids and codes; nil: they stand as they are
+	Hash     func(id string) string // of customers' ids; nil: they stand as they are
 }
 
 // maxLoggedIDs bounds the ids of one record.
