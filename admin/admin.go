@@ -7,6 +7,7 @@ package admin
 import (
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,11 +36,14 @@ type Admin struct {
 	Past     func() int         // channels whose messages are pulled past the gateway
 	Gatherer prometheus.Gatherer
 	Draining func() bool
-	Reload   func() (changed []string, err error)
-	Version  func() (hash string, failed bool) // of the configuration in force, and whether a newer one could not be used
+	Reload   func(ifHash string) (changed []string, hash string, err error) // ErrOtherVersion: one with another hash is in force
+	Version  func() (hash string, failed bool)                              // of the configuration in force, and whether a newer one could not be used
 	Audit    *zap.Logger
 	Now      func() time.Time
 }
+
+// ErrOtherVersion tells that the configuration in force is not the one that a reload was to replace.
+var ErrOtherVersion = errors.New("another configuration is in force")
 
 const (
 	maxBody    = 1 << 20

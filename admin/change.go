@@ -147,22 +147,19 @@ type Reloaded struct {
 // reload reads the configuration anew. With If-Match it does so only while the one in force has that hash,
 // so that two operators do not overwrite one another.
 func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		fail(w, http.StatusUnsupportedMediaType, "not_json", "send Content-Type: application/json")
+	if !isJSON(w, r) {
 		return
 	}
-	hash, _ := a.Version()
-	if want := strings.Trim(r.Header.Get("If-Match"), `"`); want != "" && want != hash {
+	changed, hash, err := a.Reload(strings.Trim(r.Header.Get("If-Match"), `"`))
+	switch {
+	case errors.Is(err, ErrOtherVersion):
 		fail(w, http.StatusPreconditionFailed, "changed", "another configuration is in force: "+hash)
 		return
-	}
-	changed, err := a.Reload()
-	if err != nil {
+	case err != nil:
 		fail(w, http.StatusUnprocessableEntity, "bad_config", err.Error()+"\nthe configuration before it stays in force")
 		return
 	}
 	a.audit(r, "configuration reloaded", zap.Strings("changed", changed))
-	hash, _ = a.Version()
 	w.Header().Set("ETag", `"`+hash+`"`)
 	reply(w, http.StatusOK, Reloaded{Config: hash, Changed: changed})
 }
@@ -185,10 +182,19 @@ func (a *Admin) audit(r *http.Request, what string, fields ...zap.Field) {
 	a.Audit.Info(what, append(fields, zap.String("from", r.RemoteAddr))...)
 }
 
+// isJSON tells whether a body says that it is JSON, which no page of another site can; it answers by itself if not.
+func isJSON(w http.ResponseWriter, r *http.Request) bool {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/json" {
+		fail(w, http.StatusUnsupportedMediaType, "not_json", "send Content-Type: application/json")
+		return false
+	}
+	return true
+}
+
 // read takes a JSON body strictly; it answers by itself if it cannot.
 func read(w http.ResponseWriter, r *http.Request, into any) bool {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		fail(w, http.StatusUnsupportedMediaType, "not_json", "send Content-Type: application/json")
+	if !isJSON(w, r) {
 		return false
 	}
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"replygate/account"
+	"replygate/admin"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/proxy"
@@ -69,10 +70,14 @@ func (g *gateway) version() (hash string, failed bool) {
 }
 
 // reload reads the configuration's file anew, builds everything beside what runs, and swaps it in. On any
-// error the old one stays. It returns the keys that changed.
-func (g *gateway) reload() ([]string, error) {
+// error the old one stays. With a hash it does so only while the one in force has it. It returns the keys that
+// changed, and the hash of what is in force then.
+func (g *gateway) reload(ifHash string) (changed []string, hash string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if ifHash != "" && ifHash != g.inUse.hash {
+		return nil, g.inUse.hash, admin.ErrOtherVersion
+	}
 	next, err := load(g.path)
 	if err == nil {
 		err = g.fitting(next)
@@ -83,14 +88,14 @@ func (g *gateway) reload() ([]string, error) {
 			g.failed = hash
 		}
 		g.log.Error("the configuration could not be reloaded: the one before it stays in force", zap.Error(err))
-		return nil, err
+		return nil, g.inUse.hash, err
 	}
-	changed := g.inUse.Config.Changes(next.Config)
+	changed = g.inUse.Config.Changes(next.Config)
 	if err := g.use(next); err != nil {
-		return nil, err
+		return nil, g.inUse.hash, err
 	}
 	g.log.Info("the configuration is reloaded", zap.Strings("changed", changed), zap.String("hash", next.hash))
-	return changed, nil
+	return changed, next.hash, nil
 }
 
 // fitting tells whether a running gateway can take a configuration over.
@@ -135,7 +140,7 @@ func (g *gateway) watchFile(ctx context.Context) {
 		}
 		pending = hash != last
 		if !pending && g.isNew(hash) {
-			_, _ = g.reload() // it says by itself what is wrong
+			_, _, _ = g.reload("") // it says by itself what is wrong
 		}
 		seen, last = look, hash
 	}

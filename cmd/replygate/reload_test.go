@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,6 +76,23 @@ func (f *fileRig) details() bool {
 func (f *fileRig) reloads(headers ...string) answer {
 	f.Helper()
 	return f.adminCall("POST", "/v1/reload", "{}", headers...)
+}
+
+// Of those who want to replace the same version, one does.
+func TestReloadOfOneVersionHappensOnce(t *testing.T) {
+	f := newFileRig(t)
+	hash, _ := f.gateway.version()
+	f.writes(passDetails)
+	statuses := make([]int, 8)
+	var operators sync.WaitGroup
+	for i := range statuses {
+		operators.Go(func() { statuses[i] = f.reloads(`If-Match: "` + hash + `"`).StatusCode })
+	}
+	operators.Wait()
+	slices.Sort(statuses)
+	if want := []int{200, 412, 412, 412, 412, 412, 412, 412}; !slices.Equal(statuses, want) {
+		t.Errorf("HTTP %v", statuses)
+	}
 }
 
 func TestReloadByTheAdminAPI(t *testing.T) {
