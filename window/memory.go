@@ -1,67 +1,111 @@
 package window
 
 import (
+	"hash/maphash"
 	"sync"
 	"time"
 )
 
 const (
-	// generation is how many windows one half of the memory holds.
-	generation = 65_536
+	// buckets and places bound the memory: 262,144 windows in 8 MB.
+	buckets = 16_384
+	places  = 16
 	// fresh is how long a remembered window is believed without asking Redis again.
 	fresh = 60 * time.Second
 )
 
 // memory remembers open windows in the process, for when Redis is away and for when replies are not
-// counted. It is bounded: of two generations the older one is dropped when the newer one is full.
+// counted. A window has its place in one bucket of a few; in a full one it takes that of the window that was
+// asked for longest ago.
 type memory struct {
-	mu       sync.Mutex
-	new, old map[string]seen
+	seeds   [2]maphash.Seed
+	buckets [buckets]bucket
+}
+
+type bucket struct {
+	mu   sync.Mutex
+	seen [places]seen
 }
 
 type seen struct {
-	last  int64 // of the customer's last message, unix ms
+	name  name
+	last  int64 // of the customer's last message, unix ms; 0: nothing is here
 	asked int64 // when Redis said so, unix ms
 }
 
+// name stands for a key. Its 128 bits depend on seeds that nobody outside the process can know, so that no
+// customer can be made to pass for another.
+type name [2]uint64
+
 func newMemory() *memory {
-	return &memory{new: map[string]seen{}, old: map[string]seen{}}
+	return &memory{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+}
+
+func (m *memory) name(key string) name {
+	return name{maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)}
+}
+
+// bucket returns the bucket of a name, locked.
+func (m *memory) bucket(n name) *bucket {
+	b := &m.buckets[n[0]%buckets]
+	b.mu.Lock()
+	return b
 }
 
 func (m *memory) put(key string, last, now int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.new) >= generation {
-		m.old, m.new = m.new, make(map[string]seen, generation)
+	n := m.name(key)
+	b := m.bucket(n)
+	defer b.mu.Unlock()
+	place := &b.seen[0]
+	for i := range b.seen {
+		s := &b.seen[i]
+		if s.name == n {
+			place = s
+			break
+		}
+		if s.asked < place.asked {
+			place = s
+		}
 	}
-	m.new[key] = seen{last: last, asked: now}
+	*place = seen{name: n, last: last, asked: now}
 }
 
 func (m *memory) forget(key string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.new, key)
-	delete(m.old, key)
+	n := m.name(key)
+	b := m.bucket(n)
+	defer b.mu.Unlock()
+	if s := b.find(n); s != nil {
+		*s = seen{}
+	}
+}
+
+// find returns the place of a name, nil if it has none.
+func (b *bucket) find(n name) *seen {
+	for i := range b.seen {
+		if s := &b.seen[i]; s.name == n && s.last != 0 {
+			return s
+		}
+	}
+	return nil
 }
 
 // find returns the last message of a window that was open and by its length still is.
 func (m *memory) find(key string, now int64, length time.Duration) (last int64, found bool) {
-	m.mu.Lock()
-	s, found := m.new[key]
-	if !found {
-		s, found = m.old[key]
-	}
-	m.mu.Unlock()
+	s, found := m.get(m.name(key))
 	return s.last, found && now-s.last < length.Milliseconds()
 }
 
 // open is find for a window that need not be asked again yet.
 func (m *memory) open(key []byte, now int64, length time.Duration) (last int64, found bool) {
-	m.mu.Lock()
-	s, found := m.new[string(key)]
-	if !found {
-		s, found = m.old[string(key)]
-	}
-	m.mu.Unlock()
+	s, found := m.get(name{maphash.Bytes(m.seeds[0], key), maphash.Bytes(m.seeds[1], key)})
 	return s.last, found && now-s.last < length.Milliseconds() && now-s.asked < fresh.Milliseconds()
+}
+
+func (m *memory) get(n name) (seen, bool) {
+	b := m.bucket(n)
+	defer b.mu.Unlock()
+	if s := b.find(n); s != nil {
+		return *s, true
+	}
+	return seen{}, false
 }

@@ -1,0 +1,68 @@
+package window
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// The memory may forget, but what it says is what it was told last.
+func TestMemoryKeepsToAModel(t *testing.T) {
+	const length = 48 * time.Hour
+	m, model := newMemory(), map[string]seen{}
+	r := rand.New(rand.NewPCG(1, 2))
+	for step := range int64(20_000) {
+		key, now := fmt.Sprint("rg:window:{ww1:wk1:wm", r.IntN(500), "}"), int64(1_700_000_000_000)+step*1000
+		switch r.IntN(4) {
+		case 0:
+			last := now - r.Int64N(2*length.Milliseconds())
+			m.put(key, last, now)
+			model[key] = seen{last: last, asked: now}
+		case 1:
+			m.forget(key)
+			delete(model, key)
+		default:
+			want, told := model[key]
+			last, found := m.find(key, now, length)
+			if open := told && now-want.last < length.Milliseconds(); found != open || found && last != want.last {
+				t.Fatalf("step %d: find says %d, %v; it was told %+v", step, last, found, want)
+			}
+			_, believed := m.open([]byte(key), now, length)
+			if want := found && now-want.asked < fresh.Milliseconds(); believed != want {
+				t.Fatalf("step %d: believed %v, want %v", step, believed, want)
+			}
+		}
+	}
+}
+
+// As many windows as a busy day has fit; many more push out those that were asked for longest ago.
+func TestMemoryIsBounded(t *testing.T) {
+	const length = 48 * time.Hour
+	m, now := newMemory(), int64(1_700_000_000_000)
+	found := func(from, to int) (n int) {
+		for i := from; i < to; i++ {
+			if _, ok := m.find(fmt.Sprint("key", i), now, length); ok {
+				n++
+			}
+		}
+		return n
+	}
+	const busy, all = 100_000, 4 * buckets * places
+	for i := range busy {
+		m.put(fmt.Sprint("key", i), now, now)
+	}
+	if n := found(0, busy); n < busy*999/1000 {
+		t.Errorf("of %d windows %d are remembered", busy, n)
+	}
+	for i := busy; i < all; i++ {
+		now++
+		m.put(fmt.Sprint("key", i), now, now)
+	}
+	if n := found(0, busy); n > 0 {
+		t.Errorf("%d of the oldest are still remembered", n)
+	}
+	if n := found(all-busy, all); n < busy*99/100 {
+		t.Errorf("of the newest %d, %d are remembered", busy, n)
+	}
+}
