@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"time"
 
-	"go.uber.org/zap/zapcore"
-
-	"replygate/record"
 	"replygate/wecom"
 )
 
@@ -35,35 +32,16 @@ type CallbackRecord struct {
 	Duration time.Duration
 }
 
-// MarshalLogObject writes the record's fields.
-func (r CallbackRecord) MarshalLogObject(e zapcore.ObjectEncoder) error {
-	e.AddString("method", r.Method)
-	e.AddString("path", r.Path)
-	e.AddString("kind", r.Kind)
-	e.AddInt("status", r.Status)
-	e.AddFloat64("duration_ms", float64(r.Duration.Microseconds())/1000)
-	addStrings(e, "result", r.Result, "corp_id", r.CorpID, "fault", r.Fault)
-	return nil
-}
-
-// addStrings adds names and values by turns, without the empty values.
-func addStrings(e zapcore.ObjectEncoder, pairs ...string) {
-	for i := 0; i+1 < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			e.AddString(pairs[i], pairs[i+1])
-		}
-	}
-}
-
 // finish leaves the records of an exchange and counts it.
 func (x *exchange) finish() {
 	if x.hangUp || x.Draining() {
 		x.rc.SetConnectionClose()
 	}
+	now := time.Now()
 	r := &x.access
 	*r = AccessRecord{
 		Method: method(x.rc.Method()), Path: x.loggedPath(), Capability: x.capability(), CorpID: x.corp,
-		Status: x.rc.Response.StatusCode(), DecisionID: x.id, Fault: x.fault, Duration: time.Since(x.start),
+		Status: x.rc.Response.StatusCode(), DecisionID: x.id, Fault: x.fault, Duration: now.Sub(x.start),
 	}
 	if x.decision != nil {
 		r.Verdict = x.decision.Verdict.String()
@@ -76,10 +54,10 @@ func (x *exchange) finish() {
 			records = x.Decisions
 		}
 		x.record = x.decisionRecord(r.Path)
-		records.Info("decision", record.Field(&x.record))
+		records.Add(now, "decision", &x.record)
 	}
 	x.Metrics.request(r)
-	x.Access.Info("request", record.Field(r))
+	x.Access.Add(now, "request", r)
 }
 
 // method keeps to the methods there are: a client's own words do not belong in logs and labels.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"replygate/record"
 )
 
 // AppendJSON appends the record's members.
@@ -12,7 +14,7 @@ func (r *AccessRecord) AppendJSON(b []byte) []byte {
 	b = word(b, `"method":`, r.Method)
 	b = word(b, `,"path":`, r.Path)
 	b = number(b, `,"status":`, int64(r.Status))
-	b = strconv.AppendFloat(append(b, `,"duration_ms":`...), float64(r.Duration.Microseconds())/1000, 'f', -1, 64)
+	b = millis(b, `,"duration_ms":`, r.Duration)
 	b = wordIf(b, `,"capability":`, string(r.Capability))
 	b = wordIf(b, `,"corp_id":`, r.CorpID)
 	b = wordIf(b, `,"verdict":`, r.Verdict)
@@ -21,10 +23,22 @@ func (r *AccessRecord) AppendJSON(b []byte) []byte {
 }
 
 // AppendJSON appends the record's members.
+func (r *CallbackRecord) AppendJSON(b []byte) []byte {
+	b = word(b, `"method":`, r.Method)
+	b = word(b, `,"path":`, r.Path)
+	b = word(b, `,"kind":`, r.Kind)
+	b = number(b, `,"status":`, int64(r.Status))
+	b = millis(b, `,"duration_ms":`, r.Duration)
+	b = wordIf(b, `,"result":`, r.Result)
+	b = wordIf(b, `,"corp_id":`, r.CorpID)
+	return wordIf(b, `,"fault":`, r.Fault)
+}
+
+// AppendJSON appends the record's members.
 func (r *DecisionRecord) AppendJSON(b []byte) []byte {
 	d, f := &r.Judged.Decision, &r.Judged.Facts
 	b = word(b, `"id":`, r.ID)
-	b = append(AppendTime(append(b, `,"at":"`...), r.At), '"')
+	b = append(record.AppendTime(append(b, `,"at":"`...), r.At), '"')
 	b = word(b, `,"corp_id":`, r.CorpID)
 	b = word(b, `,"account":`, r.Account)
 	b = word(b, `,"standing":`, r.Standing)
@@ -142,4 +156,9 @@ func wordIf(b []byte, name, value string) []byte {
 
 func number(b []byte, name string, value int64) []byte {
 	return strconv.AppendInt(append(b, name...), value, 10)
+}
+
+// millis writes a duration in milliseconds, to the microsecond.
+func millis(b []byte, name string, d time.Duration) []byte {
+	return strconv.AppendFloat(append(b, name...), float64(d.Microseconds())/1000, 'f', -1, 64)
 }

@@ -19,7 +19,7 @@ func TestRecordsAreJSON(t *testing.T) {
 	last := time.UnixMilli(1_795_000_000_123).UTC()
 	full := &DecisionRecord{
 		ID: "id", At: last, CorpID: "ww1", Account: odd, Standing: "lapsed", Client: "pc", Endpoint: "/e",
-		Judged: gate.Judgement{
+		Judged: &gate.Judgement{
 			Decision: policy.Decision{Verdict: policy.Refuse, Reason: policy.WindowClosed, Rule: odd, Capability: "kf_reply", Errcode: 95002, Closes: last, Left: 0, Rest: []string{"x"}},
 			Shadow:   &policy.Decision{Verdict: policy.Pass, Reason: policy.RulePass, Rule: "s"},
 			Read:     true,
@@ -36,7 +36,7 @@ func TestRecordsAreJSON(t *testing.T) {
 		"windows":[{"state":"open","last":1795000000123,"left":3},{"state":"closed"}],"with_code":true,"code_state":"used","code_kind":"k",
 		"code_deadline":1795000000123,"window_closes":"2026-11-18T11:06:40.123Z","replies_left":0,"trimmed":1,
 		"shadow":{"verdict":"pass","reason":"rule_pass","rule":"s"}}`)
-	same(t, &DecisionRecord{At: last, Judged: gate.Judgement{Decision: policy.Decision{Verdict: policy.Pass, Go: true, Left: -1}}},
+	same(t, &DecisionRecord{At: last, Judged: &gate.Judgement{Decision: policy.Decision{Verdict: policy.Pass, Go: true, Left: -1}}},
 		`{"id":"","at":"2026-11-18T11:06:40.123Z","corp_id":"","account":"","standing":"","endpoint":"","capability":"","verdict":"pass","reason":"","rule":"","forwarded":true}`)
 	same(t, &AccessRecord{Method: "POST", Path: odd, Capability: "oa", CorpID: "ww1", Status: 200, Verdict: "pass", DecisionID: "d", Fault: "f", Duration: 1_234_567},
 		`{"method":"POST","path":"a\"b\\c\n企\u0000<&>","status":200,"duration_ms":1.234,"capability":"oa","corp_id":"ww1","verdict":"pass","decision_id":"d","fault":"f"}`)

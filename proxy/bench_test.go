@@ -18,6 +18,7 @@ import (
 	"replygate/gate"
 	"replygate/policy"
 	"replygate/proxy"
+	"replygate/record"
 	"replygate/store/storetest"
 	"replygate/window"
 )
@@ -55,7 +56,7 @@ func newGateway(b testing.TB, replies int) *proxy.Gateway {
 		Tokens:   account.NewTokens(s.UniversalClient, "rg:", s.Timeout, time.Now),
 		Windows:  window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: c.Window.Length, Replies: replies, Timeout: s.Timeout, Now: time.Now}),
 		Pulls:    proxy.NewPulls(), Metrics: proxy.NewMetrics(prometheus.NewRegistry()),
-		Access: zap.NewNop(), Decisions: zap.NewNop(), Refusals: zap.NewNop(), Log: zap.NewNop(),
+		Access: record.NewLog(io.Discard, false), Decisions: record.NewLog(io.Discard, false), Log: zap.NewNop(),
 		Now: time.Now, Draining: func() bool { return false },
 	}
 	g.Use(&proxy.Settings{Gate: gate.Gate{Config: c, Accounts: book, Engine: engine}})

@@ -289,9 +289,10 @@ func (d *delivery) finish() {
 	if d.hangUp || d.Draining() {
 		d.rc.SetConnectionClose()
 	}
-	r := CallbackRecord{
+	now := time.Now()
+	r := &CallbackRecord{
 		Method: method(d.rc.Method()), Path: "…", Kind: "none", Result: d.result, CorpID: d.said.Corp,
-		Status: d.rc.Response.StatusCode(), Fault: d.fault, Duration: time.Since(d.start),
+		Status: d.rc.Response.StatusCode(), Fault: d.fault, Duration: now.Sub(d.start),
 	}
 	if d.to != nil {
 		r.Path = d.to.path
@@ -303,7 +304,7 @@ func (d *delivery) finish() {
 		r.Kind = "other"
 	}
 	d.Metrics.callback(r)
-	d.Access.Info("callback", zap.Inline(r))
+	d.Access.Add(now, "callback", r)
 	if untrusted(d.result) {
 		d.Log.Warn("a callback is not to be believed: nothing of it was recorded", zap.String("path", r.Path), zap.String("why", d.result))
 	}

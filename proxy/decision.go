@@ -20,7 +20,7 @@ type DecisionRecord struct {
 	Standing string
 	Client   string
 	Endpoint string
-	Judged   gate.Judgement
+	Judged   *gate.Judgement
 	Hash     func(id string) string // of customers' ids; nil: they stand as they are
 }
 
@@ -30,7 +30,7 @@ const maxLoggedIDs = 20
 func (x *exchange) decisionRecord(path string) DecisionRecord {
 	r := DecisionRecord{
 		ID: x.id, At: x.at, CorpID: x.corp, Account: x.name, Standing: string(x.Who.Standing), Client: x.Who.Client,
-		Endpoint: path, Judged: x.judged,
+		Endpoint: path, Judged: &x.judged,
 	}
 	if x.Config.Log.IDs == config.Hashed {
 		r.Hash = hasherOf(x.Config.Log.IDsKey)

@@ -165,7 +165,7 @@ func (m *Metrics) answered(d *policy.Decision, errcode int) {
 
 func (m *Metrics) corrected(why string) { m.late.WithLabelValues(why).Inc() }
 
-func (m *Metrics) callback(r CallbackRecord) {
+func (m *Metrics) callback(r *CallbackRecord) {
 	result := r.Result
 	if result == "" {
 		result = "none"

@@ -22,6 +22,7 @@ import (
 	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
+	"replygate/record"
 	"replygate/wecom"
 	"replygate/window"
 )
@@ -41,9 +42,9 @@ type Gateway struct {
 	Upstream  *Upstream
 	Pulls     *Pulls
 	Metrics   *Metrics
-	Access    *zap.Logger // one record a request
-	Decisions *zap.Logger // one record a judged call that goes on
-	Refusals  *zap.Logger // one record a judged call that does not
+	Access    *record.Log // one record a request
+	Decisions *record.Log // one record a judged call that goes on
+	Refusals  *record.Log // one record a judged call that does not
 	Log       *zap.Logger
 	Now       func() time.Time
 	Draining  func() bool // the gateway stops: connections end behind their answers

@@ -12,7 +12,6 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"replygate/config"
-	"replygate/proxy"
 	"replygate/record"
 )
 
@@ -25,12 +24,10 @@ const (
 // logs are the gateway's streams of records. All of them pass the one redactor.
 type logs struct {
 	own       *zap.Logger // what happens to the gateway, to standard error
-	access    *zap.Logger // one record a request, to standard output
-	decisions *zap.Logger // one record a judged call that goes on
-	refusals  *zap.Logger // one record a judged call that does not: it waits a little for room
+	access    *record.Log // one record a request, to standard output; nil: none are wanted
+	decisions *record.Log // one record a judged call that goes on
+	refusals  *record.Log // one record a judged call that does not: it waits a little for room
 	redactor  *record.Redactor
-	json      zapcore.Encoder
-	console   zapcore.Encoder
 	sinks     []*record.Sink
 	files     []io.Closer
 }
@@ -41,20 +38,22 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 		return nil, fmt.Errorf("log.level: %w", err)
 	}
 	e := zap.NewProductionEncoderConfig()
-	e.TimeKey, e.EncodeTime = "time", proxy.EncodeTime
+	e.TimeKey, e.EncodeTime = "time", record.EncodeTime
 	redactor := record.NewRedactor(c.Secrets()...)
-	l := &logs{redactor: redactor, json: zapcore.NewJSONEncoder(e), console: zapcore.NewConsoleEncoder(e)}
-	console, encoder := c.Log.Format == "console", l.json
+	l := &logs{redactor: redactor}
+	console, encoder := c.Log.Format == "console", zapcore.NewJSONEncoder(e)
 	if console {
-		encoder = l.console
+		encoder = zapcore.NewConsoleEncoder(e)
 	}
 	errs := redactor.Redacting(std.err)
 	own := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(errs)), level)
 	l.own = zap.New(zapcore.NewSamplerWithOptions(own, time.Second, 20, 1000))
 	out := l.sink(redactor.Redacting(std.out), errs)
-	l.access = l.logger(console, out.Hasty(), level)
+	if level <= zapcore.InfoLevel {
+		l.access = record.NewLog(out.Hasty(), console)
+	}
 	if c.Log.Decisions == "stdout" {
-		l.decisions, l.refusals = l.logger(console, out.Hasty(), zapcore.InfoLevel), l.logger(console, out, zapcore.InfoLevel)
+		l.decisions, l.refusals = record.NewLog(out.Hasty(), console), record.NewLog(out, console)
 		return l, nil
 	}
 	f, err := os.OpenFile(c.Log.Decisions, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) // finds out now whether it can be written
@@ -65,16 +64,8 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 	file := &lumberjack.Logger{Filename: c.Log.Decisions, MaxSize: rotateAt, MaxBackups: keepOld}
 	l.files = append(l.files, file)
 	decisions := l.sink(redactor.Redacting(file), errs)
-	l.decisions, l.refusals = l.logger(false, decisions.Hasty(), zapcore.InfoLevel), l.logger(false, decisions, zapcore.InfoLevel)
+	l.decisions, l.refusals = record.NewLog(decisions.Hasty(), false), record.NewLog(decisions, false)
 	return l, nil
-}
-
-// logger writes records.
-func (l *logs) logger(console bool, to io.Writer, level zapcore.Level) *zap.Logger {
-	if console {
-		return zap.New(record.NewCore(l.console, to, level, proxy.ConsoleLines))
-	}
-	return zap.New(record.NewCore(l.json, to, level, proxy.JSONLines))
 }
 
 func (l *logs) sink(to, instead io.Writer) *record.Sink {

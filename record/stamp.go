@@ -1,11 +1,9 @@
-package proxy
+package record
 
 import (
 	"time"
 
 	"go.uber.org/zap/zapcore"
-
-	"replygate/record"
 )
 
 // EncodeTime writes the time of a record: RFC 3339 in UTC, to the millisecond.
@@ -21,19 +19,6 @@ func stamp(t time.Time) string {
 	b := stampBytes(t)
 	return string(b[:])
 }
-
-// JSONLines and ConsoleLines are how records are written.
-var (
-	JSONLines = record.Format{Begin: func(b []byte, e zapcore.Entry) []byte {
-		b = append(append(b, `{"level":"`...), e.Level.String()...)
-		b = AppendTime(append(b, `","time":"`...), e.Time)
-		return append(append(append(b, `","msg":"`...), e.Message...), `",`...)
-	}, End: "}\n"}
-	ConsoleLines = record.Format{Begin: func(b []byte, e zapcore.Entry) []byte {
-		b = append(append(AppendTime(b, e.Time), '\t'), e.Level.String()...)
-		return append(append(append(b, '\t'), e.Message...), "\t{"...)
-	}, End: "}\n"}
-)
 
 // stampBytes is a time as records have it, 2006-01-02T15:04:05.000Z: every call has several, and the layouts of
 // package time cost five times as much.

@@ -1,4 +1,4 @@
-package proxy
+package record
 
 import (
 	"math/rand/v2"
