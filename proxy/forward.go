@@ -13,10 +13,28 @@ import (
 	"replygate/window"
 )
 
-// stream forwards a call that no rule reads, as it came: unread, unparsed, of any size.
-func (x *exchange) stream() { x.streamBody(x.rc.RequestBodyStream()) }
+// stream forwards a call that no rule reads, as it came: unparsed, of any size.
+func (x *exchange) stream() {
+	if n := x.rc.Request.Header.ContentLength(); n > 0 && n <= smallBody {
+		x.forwardShort()
+		return
+	}
+	x.streamBody(x.rc.RequestBodyStream())
+}
 
-// streamBody is stream with a body of which something was read already.
+// forwardShort is stream for a short body: it comes whole, or is not sent at all.
+func (x *exchange) forwardShort() {
+	body, _, ok := x.readUpTo(smallBody)
+	if !ok {
+		return
+	}
+	read := x.readerOf(func() []byte { return body })
+	if err := x.carry(outgoing{target: x.withQuery(x.path), body: body}, read); err != nil {
+		x.unreachable(err)
+	}
+}
+
+// streamBody forwards a body as it comes.
 func (x *exchange) streamBody(from io.Reader) {
 	length := x.rc.Request.Header.ContentLength()
 	limit := x.Config.Limits.StreamedBody
@@ -28,21 +46,29 @@ func (x *exchange) streamBody(from io.Reader) {
 	if from != nil && length != 0 {
 		body = &clientBody{stream: from, conn: x.rc.Conn().(*clientConn), began: time.Now(), left: int64(limit), length: length}
 	}
-	reads := x.readerOf(body.whole)
-	if reads != nil {
+	read := x.readerOf(body.whole)
+	if read != nil {
 		body.keepWhole()
 	}
-	x.out = outgoing{target: x.withQuery(x.path), stream: body, plain: reads != nil}
-	a, err := x.send()
-	if err != nil {
+	if err := x.carry(outgoing{target: x.withQuery(x.path), stream: body}, read); err != nil {
 		x.streamFailed(body, err)
-		return
 	}
-	if reads == nil {
+}
+
+// carry sends a call out and hands the answer on. read, unless nil, sees it first.
+func (x *exchange) carry(o outgoing, read reader) error {
+	o.plain = read != nil
+	x.out = o
+	a, err := x.send()
+	switch {
+	case err != nil:
+		return err
+	case read == nil:
 		x.pass(a)
-		return
+	default:
+		x.passRead(a, read)
 	}
-	x.passRead(a, reads)
+	return nil
 }
 
 // streamFailed answers a call that could not be streamed: it is the client's fault if its body broke.
@@ -69,20 +95,16 @@ func (x *exchange) reply(path, body []byte) {
 		}
 		body = trimmed
 	}
-	x.out = outgoing{target: x.withQuery(path), body: body, plain: true}
-	got, err := x.send()
-	if err != nil {
+	read := x.readerOf(func() []byte { return body })
+	if read == nil {
+		read = func(answer io.Reader, err error) { x.settle(x.outcome(small(answer, err), rest)) }
+	}
+	if err := x.carry(outgoing{target: x.withQuery(path), body: body}, read); err != nil {
 		if errors.Is(err, errNotSent) {
 			x.settle(window.NotTaken)
 		}
 		x.unreachable(err)
-		return
 	}
-	reads := x.readerOf(func() []byte { return body })
-	if reads == nil {
-		reads = func(answer io.Reader, err error) { x.settle(x.outcome(small(answer, err), rest)) }
-	}
-	x.passRead(got, reads)
 }
 
 // send sends what is to go out and times it. The head of the answer is that of the client's from then on.

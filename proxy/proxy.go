@@ -32,6 +32,7 @@ const (
 	bodyTimeout  = 30 * time.Second // for a judged body, whole
 	idleTimeout  = 75 * time.Second
 	writeTimeout = 30 * time.Second // for one write to the client
+	clientSlack  = 2 * time.Second  // that any of them may take longer
 	smallAnswer  = 64 << 10         // an answer up to this size is read whole before it goes on
 )
 
@@ -103,6 +104,7 @@ func (g *Gateway) server(handler fasthttp.RequestHandler, bodyTime time.Duration
 		CloseOnShutdown:              true,
 		Concurrency:                  16 << 10,
 		ReduceMemoryUsage:            true,
+		LazyRequestTime:              true,
 		Logger:                       discard{},
 	}
 }
@@ -154,6 +156,9 @@ type clientConn struct {
 	net.Conn
 	sawEOF bool
 	line   lineWatch
+	readBy time.Time // asked for, and set with the next read
+	reads  deadline
+	writes deadline
 }
 
 // watchLines tells a connection where its requests begin and end.
@@ -168,7 +173,18 @@ func watchLines(c net.Conn, state fasthttp.ConnState) {
 	}
 }
 
+// SetReadDeadline is for the next read; most deadlines of the server library are over before there is one.
+func (c *clientConn) SetReadDeadline(t time.Time) error {
+	c.readBy = t
+	return nil
+}
+
 func (c *clientConn) Read(p []byte) (int, error) {
+	if at, set := c.reads.renew(c.readBy, clientSlack); set {
+		if err := c.Conn.SetReadDeadline(at); err != nil {
+			return 0, err
+		}
+	}
 	n, err := c.Conn.Read(p)
 	c.line.read(p[:n])
 	c.sawEOF = c.sawEOF || err == io.EOF
@@ -176,8 +192,10 @@ func (c *clientConn) Read(p []byte) (int, error) {
 }
 
 func (c *clientConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return 0, err
+	if at, set := c.writes.renew(time.Now().Add(writeTimeout), clientSlack); set {
+		if err := c.Conn.SetWriteDeadline(at); err != nil {
+			return 0, err
+		}
 	}
 	return c.Conn.Write(p)
 }
@@ -190,10 +208,12 @@ func (discard) Printf(string, ...any) {}
 // ServeAPI carries one call of a bot.
 func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
 	x := exchanges.Get().(*exchange)
+	space := x.space
 	x.visit = g.begin(rc)
+	x.space = space
 	defer func() {
 		x.finish()
-		*x = exchange{}
+		*x = exchange{visit: visit{space: x.space}}
 		exchanges.Put(x)
 	}()
 	defer func() {

@@ -116,7 +116,7 @@ type answer struct {
 // the upstream has closed is found out before the first byte is written, and only a call of which not
 // one byte was written is tried again. An error that is not errNotSent leaves the outcome open.
 //
-// Each step may take the upstream's timeout; by, unless zero, is when the whole must be over, the body
+// Each step may take the upstream's timeout, or an eighth longer; by, unless zero, is when the whole must be over, the body
 // included.
 func (u *Upstream) Do(o *outgoing, resp *fasthttp.Response, by time.Time) (answer, error) {
 	for range 2 {
@@ -148,7 +148,10 @@ func (u *Upstream) attempt(o *outgoing, resp *fasthttp.Response, by time.Time) (
 		return answer{}, fmt.Errorf("%w: %w: %w", errNotSent, errDial, err)
 	}
 	counter := counterOf(cc.Conn())
-	counter.written, counter.timeout = 0, u.within(by)
+	counter.written, counter.timeout, counter.slack = 0, u.within(by), 0
+	if by.IsZero() {
+		counter.slack = u.timeout / 8
+	}
 	if counter.giveBack == nil { // made once: the pool knows a connection by what it is wrapped in
 		counter.giveBack = func(clean bool) {
 			if clean {
@@ -351,6 +354,9 @@ type countingConn struct {
 	of      *Upstream
 	written int64
 	timeout time.Duration // of one write
+	slack   time.Duration // that a step may take longer
+	reads   deadline
+	writes  deadline
 
 	giveBack func(clean bool) // to the pool if it is clean, else it is closed
 	*staleness
@@ -368,7 +374,11 @@ func (c *countingConn) Close() error {
 
 // SetReadDeadline keeps to an Abort.
 func (c *countingConn) SetReadDeadline(t time.Time) error {
-	err := c.Conn.SetReadDeadline(t)
+	at, set := c.reads.renew(t, c.slack)
+	if !set {
+		return nil
+	}
+	err := c.Conn.SetReadDeadline(at)
 	if c.of != nil && c.of.ended.Load() { // looked at afterwards: an Abort meanwhile is not undone
 		err = c.Conn.SetReadDeadline(time.Unix(1, 0))
 	}
@@ -377,8 +387,10 @@ func (c *countingConn) SetReadDeadline(t time.Time) error {
 
 func (c *countingConn) Write(p []byte) (int, error) {
 	if c.timeout > 0 { // zero while it greets: TLS has a timeout of its own
-		if err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
-			return 0, err
+		if at, set := c.writes.renew(time.Now().Add(c.timeout), c.slack); set {
+			if err := c.Conn.SetWriteDeadline(at); err != nil {
+				return 0, err
+			}
 		}
 	}
 	n, err := c.Conn.Write(p)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ type visit struct {
 	path   []byte          // as sent
 	query  []byte          // as sent
 	fault  string          // why the gateway answered by itself without a decision
+	space  []byte          // for a short body, kept for other requests
 	hangUp bool            // the connection ends behind the answer: what follows on it cannot be trusted
 }
 
@@ -69,7 +71,8 @@ func (v *visit) readBody(limit config.Size) ([]byte, bool) {
 	return body, ok
 }
 
-// readUpTo is readBody for a body that may be longer: then more is all of it, as it comes.
+// readUpTo is readBody for a body that may be longer: then more is all of it, as it comes. The body is good until
+// the request is answered.
 func (v *visit) readUpTo(limit config.Size) (body []byte, more io.Reader, ok bool) {
 	stream, length := v.rc.RequestBodyStream(), v.rc.Request.Header.ContentLength()
 	switch {
@@ -78,13 +81,12 @@ func (v *visit) readUpTo(limit config.Size) (body []byte, more io.Reader, ok boo
 	case length > int(limit):
 		return nil, stream, true
 	case length >= 0 && length <= smallBody: // a longer one takes its memory as it comes: anybody can announce one
-		body = make([]byte, length)
-		n, err := io.ReadFull(stream, body)
-		if err != nil {
+		v.space = slices.Grow(v.space[:0], length)[:length]
+		if _, err := io.ReadFull(stream, v.space); err != nil {
 			v.brokeOff()
 			return nil, nil, false
 		}
-		return body[:n], nil, true
+		return v.space, nil, true
 	}
 	body, err := io.ReadAll(io.LimitReader(stream, int64(limit)+1))
 	switch {
