@@ -142,8 +142,22 @@ func (r *DecisionRecord) appendCode(b []byte) []byte {
 
 // word appends a string behind its name.
 func word(b []byte, name, value string) []byte {
+	if plain(value) {
+		b = append(append(b, name...), '"')
+		return append(append(b, value...), '"')
+	}
 	b, _ = jsontext.AppendQuote(append(b, name...), value) // the error only tells of a U+FFFD
 	return b
+}
+
+// plain tells whether a JSON string needs no escapes, as with nearly all words of a record.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // wordIf is word for a value that is left out if it is empty.

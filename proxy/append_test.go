@@ -50,6 +50,10 @@ func same(t *testing.T, r record.Appender, text string) {
 		t.Fatal(err)
 	}
 	line := append(r.AppendJSON([]byte{'{'}), '}')
+	redactor := record.NewRedactor()
+	if all, records := redactor.Redact(line), redactor.RedactRecords(line); string(all) != string(records) {
+		t.Errorf("a member has the name of a secret: %s", all)
+	}
 	if err := json.Unmarshal(line, &got); err != nil {
 		t.Fatalf("%v: %s", err, line)
 	}

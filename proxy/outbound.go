@@ -243,7 +243,8 @@ func (x *exchange) mark() {
 		return
 	}
 	if !d.Closes.IsZero() {
-		h.Set("Replygate-Window-Closes", d.Closes.UTC().Format(time.RFC3339))
+		var space [len(time.RFC3339)]byte
+		h.SetBytesV("Replygate-Window-Closes", d.Closes.UTC().AppendFormat(space[:0], time.RFC3339))
 	}
 	if d.Left >= 0 {
 		h.Set("Replygate-Replies-Left", strconv.Itoa(d.Left))

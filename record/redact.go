@@ -49,7 +49,7 @@ var (
 )
 
 // hinted tells, fast, whether a text could hold a secret behind a name: behind '=', in JSON within a string,
-// in a header, or as a member with such a name. A record of the gateway's own has none of these.
+// or in a header.
 func hinted(text []byte) bool {
 	if bytes.IndexByte(text, '=') >= 0 || bytes.IndexByte(text, '\\') >= 0 {
 		return true
@@ -59,6 +59,11 @@ func hinted(text []byte) bool {
 			return true
 		}
 	}
+	return false
+}
+
+// hasSecretMember tells whether a JSON object could have a member with the name of a secret.
+func hasSecretMember(text []byte) bool {
 	for {
 		i := bytes.Index(text, []byte(`":`))
 		if i < 0 {
@@ -96,14 +101,32 @@ func endsInSecret(name []byte) bool {
 
 // Redact returns the text without secrets, the text itself if it has none.
 func (r *Redactor) Redact(text []byte) []byte {
+	text = r.withoutKnown(text)
+	if !hinted(text) && !hasSecretMember(text) {
+		return text
+	}
+	return withoutNamed(text)
+}
+
+// RedactRecords is Redact for lines of a Log: the names of their members are the gateway's own.
+func (r *Redactor) RedactRecords(lines []byte) []byte {
+	lines = r.withoutKnown(lines)
+	if !hinted(lines) {
+		return lines
+	}
+	return withoutNamed(lines)
+}
+
+func (r *Redactor) withoutKnown(text []byte) []byte {
 	for _, s := range *r.known.Load() {
 		if bytes.Contains(text, s) {
 			text = bytes.ReplaceAll(text, s, blot)
 		}
 	}
-	if !hinted(text) {
-		return text
-	}
+	return text
+}
+
+func withoutNamed(text []byte) []byte {
 	for _, p := range []*regexp.Regexp{inQuery, inJSON, inHeader, bearer} {
 		if p.Match(text) {
 			text = p.ReplaceAll(text, []byte("${1}***"))

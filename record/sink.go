@@ -186,15 +186,18 @@ func (s *Sink) Close() error {
 
 // redacting writes what is left of a text without its secrets.
 type redacting struct {
-	*Redactor
-	to io.Writer
+	redact func([]byte) []byte
+	to     io.Writer
 }
 
 // Redacting returns a writer that takes secrets out before it writes to to.
-func (r *Redactor) Redacting(to io.Writer) io.Writer { return redacting{r, to} }
+func (r *Redactor) Redacting(to io.Writer) io.Writer { return redacting{r.Redact, to} }
+
+// RedactingRecords is Redacting for what a Log writes.
+func (r *Redactor) RedactingRecords(to io.Writer) io.Writer { return redacting{r.RedactRecords, to} }
 
 func (w redacting) Write(p []byte) (int, error) {
-	if _, err := w.to.Write(w.Redact(p)); err != nil {
+	if _, err := w.to.Write(w.redact(p)); err != nil {
 		return 0, err
 	}
 	return len(p), nil

@@ -48,7 +48,7 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 	errs := redactor.Redacting(std.err)
 	own := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(errs)), level)
 	l.own = zap.New(zapcore.NewSamplerWithOptions(own, time.Second, 20, 1000))
-	out := l.sink(redactor.Redacting(std.out), errs)
+	out := l.sink(redactor.RedactingRecords(std.out), errs)
 	if level <= zapcore.InfoLevel {
 		l.access = record.NewLog(out.Hasty(), console)
 	}
@@ -63,7 +63,7 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 	f.Close()
 	file := &lumberjack.Logger{Filename: c.Log.Decisions, MaxSize: rotateAt, MaxBackups: keepOld}
 	l.files = append(l.files, file)
-	decisions := l.sink(redactor.Redacting(file), errs)
+	decisions := l.sink(redactor.RedactingRecords(file), errs)
 	l.decisions, l.refusals = record.NewLog(decisions.Hasty(), false), record.NewLog(decisions, false)
 	return l, nil
 }
