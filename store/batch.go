@@ -2,80 +2,73 @@ package store
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
-// Batch sends commands that come at the same time in one pipeline: each costs a fraction of what it costs alone. A
-// command that comes while nobody else asks goes out at once.
+// Batch puts questions together that are asked at the same time: together each costs a fraction of what it costs
+// alone. One that comes while nobody else asks is asked at once. Every question has a deadline.
 //
-// It is for a single Redis: in a Cluster the commands of one node would wait for those of another.
-type Batch struct {
-	rdb     redis.UniversalClient
-	timeout time.Duration
+// It is for a single Redis: in a Cluster the questions of one node would wait for those of another.
+type Batch[Q, A any] struct {
+	ask func(context.Context, []Q) ([]A, error)
 
 	mu      sync.Mutex
-	waiting []*ask
+	waiting []*asked[Q, A]
 	workers int
-	sent    time.Time // when the last pipeline went out
-}
-
-// Sender sends a command, alone or in a pipeline.
-type Sender interface {
-	redis.Scripter
-	Do(ctx context.Context, args ...any) *redis.Cmd
+	sent    time.Time // when questions went out last
 }
 
 const (
-	maxBatch   = 256                   // commands of one pipeline
-	maxWorkers = 4                     // pipelines at a time
-	slow       = 20 * time.Millisecond // a pipeline that takes longer does not keep others waiting
+	maxBatch   = 256                   // questions at once
+	maxWorkers = 4                     // that wait for answers at a time
+	slow       = 20 * time.Millisecond // answers that take longer do not keep others waiting
 )
 
-// ask is a command that waits for its answer.
-type ask struct {
-	ctx  context.Context
-	send func(Sender) *redis.Cmd
-	cmd  *redis.Cmd
-	done chan struct{}
+// asked is a question that waits for its answer.
+type asked[Q, A any] struct {
+	ctx      context.Context
+	question Q
+	answer   A
+	err      error
+	done     chan struct{}
 }
 
-// NewBatch sends commands to rdb.
-func NewBatch(rdb redis.UniversalClient, timeout time.Duration) *Batch {
-	return &Batch{rdb: rdb, timeout: timeout}
+// NewBatch asks by ask, which returns an answer for each question or an error for all of them.
+func NewBatch[Q, A any](ask func(context.Context, []Q) ([]A, error)) *Batch[Q, A] {
+	return &Batch[Q, A]{ask: ask}
 }
 
-// Do sends a command and waits for its answer, at most until ctx ends. What send builds must not be changed
-// afterwards: a command that nobody waits for any longer may still be sent.
-func (b *Batch) Do(ctx context.Context, send func(Sender) *redis.Cmd) (any, error) {
+// Do asks and waits for the answer, at most until ctx ends. A question that nobody waits for any longer may still be
+// asked.
+func (b *Batch[Q, A]) Do(ctx context.Context, question Q) (answer A, err error) {
+	a := &asked[Q, A]{ctx: ctx, question: question, done: make(chan struct{})}
 	b.mu.Lock()
-	if b.workers == 0 { // nobody else asks: no goroutine needs to be woken for it
-		b.workers++
-		b.sent = time.Now()
-		b.mu.Unlock()
-		cmd := send(b.rdb)
-		b.next()
-		return cmd.Result()
-	}
-	a := &ask{ctx: ctx, send: send, done: make(chan struct{})}
 	b.waiting = append(b.waiting, a)
-	if b.workers < maxWorkers && (len(b.waiting) >= maxBatch || time.Since(b.sent) > slow) {
+	leads := b.workers == 0
+	switch {
+	case leads: // no goroutine needs to be woken for it
+		b.workers++
+	case b.workers < maxWorkers && (len(b.waiting) >= maxBatch || time.Since(b.sent) > slow):
 		b.workers++
 		go b.work()
 	}
 	b.mu.Unlock()
+	if leads {
+		b.askOnce()
+		b.handOver()
+	}
 	select {
 	case <-a.done:
-		return a.cmd.Result()
+		return a.answer, a.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return answer, ctx.Err()
 	}
 }
 
-// next leaves what waits to a goroutine, if anything does.
-func (b *Batch) next() {
+// handOver leaves what waits to a goroutine, if anything does.
+func (b *Batch[Q, A]) handOver() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.waiting) == 0 {
@@ -85,36 +78,54 @@ func (b *Batch) next() {
 	go b.work()
 }
 
-// work sends what waits until nothing does.
-func (b *Batch) work() {
+// work asks what waits until nothing does.
+func (b *Batch[Q, A]) work() {
 	for {
+		b.askOnce()
 		b.mu.Lock()
-		n := min(len(b.waiting), maxBatch)
-		if n == 0 {
+		if len(b.waiting) == 0 {
 			b.workers--
 			b.mu.Unlock()
 			return
 		}
-		batch := b.waiting[:n:n]
-		b.waiting, b.sent = b.waiting[n:], time.Now()
 		b.mu.Unlock()
-		b.send(batch)
 	}
 }
 
-func (b *Batch) send(batch []*ask) {
-	ctx, cancel := context.WithTimeout(context.Background(), b.timeout)
-	defer cancel()
-	p := b.rdb.Pipeline()
+// askOnce asks what waits, and what those ask who could go on at once: they are let go first.
+func (b *Batch[Q, A]) askOnce() {
+	runtime.Gosched()
+	b.mu.Lock()
+	n := min(len(b.waiting), maxBatch)
+	batch := b.waiting[:n:n]
+	b.waiting, b.sent = b.waiting[n:], time.Now()
+	b.mu.Unlock()
+	b.askAll(batch)
+}
+
+// askAll asks for as long as the one who waits longest does.
+func (b *Batch[Q, A]) askAll(batch []*asked[Q, A]) {
+	questions := make([]Q, 0, len(batch))
+	wanted := batch[:0]
+	var longest context.Context
+	var until time.Time
 	for _, a := range batch {
-		if a.ctx.Err() == nil { // else nobody waits for it any longer
-			a.cmd = a.send(p)
+		if a.ctx.Err() != nil {
+			continue // nobody waits for it any longer
+		}
+		questions, wanted = append(questions, a.question), append(wanted, a)
+		if d, _ := a.ctx.Deadline(); longest == nil || d.After(until) {
+			longest, until = a.ctx, d
 		}
 	}
-	_, _ = p.Exec(ctx) // each command has its own error
-	for _, a := range batch {
-		if a.cmd != nil {
-			close(a.done)
+	if len(wanted) == 0 {
+		return
+	}
+	answers, err := b.ask(longest, questions)
+	for i, a := range wanted {
+		if a.err = err; err == nil {
+			a.answer = answers[i]
 		}
+		close(a.done)
 	}
 }

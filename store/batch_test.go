@@ -4,36 +4,88 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"replygate/store"
 	"replygate/store/storetest"
 )
 
-// Everyone gets the answer to what was asked, however many ask at a time, and an error of one is nobody else's.
+// Everyone gets the answer to what was asked, however many ask at a time; where the asking fails, all of those who
+// asked together hear it.
 func TestBatchAnswersEachItsOwn(t *testing.T) {
-	c := storetest.Start(t).Config()
-	s := storetest.Open(t, c, time.Now)
-	b := store.NewBatch(s.UniversalClient, s.Timeout)
+	broken := errors.New("broken")
+	var asked atomic.Int64
+	b := store.NewBatch(func(_ context.Context, questions []int) ([]string, error) {
+		asked.Add(1)
+		if slices.Contains(questions, 777) {
+			return nil, broken
+		}
+		answers := make([]string, len(questions))
+		for i, q := range questions {
+			answers[i] = fmt.Sprint("answer ", q)
+		}
+		return answers, nil
+	})
 	var all sync.WaitGroup
+	var failed atomic.Int64
 	for i := range 2000 {
 		all.Go(func() {
-			text := fmt.Sprint("text", i)
-			command := []any{"ECHO", text}
-			if i%10 == 0 {
-				command = []any{"HGET", "rg:layout", "field"} // it is no hash
-			}
-			got, err := b.Do(t.Context(), func(p store.Sender) *redis.Cmd { return p.Do(t.Context(), command...) })
-			if wrong := i%10 == 0; wrong != (err != nil) || !wrong && got != text {
-				t.Errorf("%s: %v, %v", text, got, err)
+			switch got, err := b.Do(t.Context(), i); {
+			case errors.Is(err, broken):
+				failed.Add(1)
+			case err != nil || got != fmt.Sprint("answer ", i):
+				t.Errorf("%d: %v, %v", i, got, err)
 			}
 		})
 	}
 	all.Wait()
+	if n := failed.Load(); n < 1 || n > 256 {
+		t.Errorf("%d heard of an error of at most 256", n)
+	}
+	if n := asked.Load(); n > 2000 {
+		t.Errorf("2000 questions were asked %d times", n)
+	}
+}
+
+// Those who come while others are asked wait for one another, and are asked together.
+func TestBatchPutsTogether(t *testing.T) {
+	const many = 100
+	hold := make(chan struct{})
+	var sizes []int
+	b := store.NewBatch(func(_ context.Context, questions []int) ([]int, error) {
+		if sizes = append(sizes, len(questions)); len(sizes) == 1 {
+			<-hold
+		}
+		return questions, nil
+	})
+	var all sync.WaitGroup
+	ask := func(i int) {
+		all.Go(func() {
+			if got, err := b.Do(t.Context(), i); got != i || err != nil {
+				t.Error(got, err)
+			}
+		})
+	}
+	ask(0)
+	for b.Asking() == 0 || b.Waiting() > 0 {
+		runtime.Gosched()
+	}
+	for i := range many {
+		ask(i + 1)
+	}
+	for b.Waiting() < many {
+		runtime.Gosched()
+	}
+	close(hold)
+	all.Wait()
+	if !slices.Equal(sizes, []int{1, many}) {
+		t.Errorf("asked %v at a time", sizes)
+	}
 }
 
 // A Redis that hangs keeps nobody longer than they wait, and serves them all once it is back.
@@ -43,11 +95,13 @@ func TestBatchOfAHangingRedis(t *testing.T) {
 	c := server.Config()
 	c.Addrs, c.Timeout = []string{wire.Addr().String()}, 200*time.Millisecond
 	s := storetest.Open(t, c, time.Now)
-	b := store.NewBatch(s.UniversalClient, s.Timeout)
+	b := store.NewBatch(func(ctx context.Context, questions []int) ([]int, error) {
+		return questions, s.Ping(ctx).Err()
+	})
 	ask := func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 		defer cancel()
-		_, err := b.Do(ctx, func(p store.Sender) *redis.Cmd { return p.Do(ctx, "PING") })
+		_, err := b.Do(ctx, 1)
 		return err
 	}
 	wire.Hang()

@@ -25,7 +25,7 @@ type Settings struct {
 	Timeout time.Duration
 	Now     func() time.Time
 
-	Batch    *store.Batch    // for what every reply asks; nil: each asks by itself
+	Together bool            // replies of the same moment ask together: of a single Redis
 	Journal  *store.Journal  // for what Redis does not take; nil where the store keeps one itself
 	Gateway  string          // names this gateway among those on the same Redis, with Journal
 	Doubtful func() bool     // Redis was away within the last seconds; nil: never
@@ -44,11 +44,16 @@ type Store struct {
 
 	lastSince atomic.Pointer[sinceRead]
 	deadlines deadlines
+	asks      *store.Batch[string, asked] // with Together
 }
 
 // NewStore keeps windows in rdb.
 func NewStore(rdb redis.UniversalClient, s Settings) *Store {
-	return &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1), deadlines: deadlines{timeout: s.Timeout}}
+	kept := &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1), deadlines: deadlines{timeout: s.Timeout}}
+	if s.Together {
+		kept.asks = store.NewBatch(kept.askAll)
+	}
+	return kept
 }
 
 // Fact is that a customer wrote.
@@ -134,32 +139,53 @@ end
 redis.call('PEXPIREAT', KEYS[1], ARGV[2])
 return 1`)
 
-	// reserve: ARGV now, length, replies. Returns state, last, stamp, left. It is by far the most frequent, so it
-	// makes no functions, and is short where no reply was sent yet.
+	// reserve: KEYS windows, ARGV now, length, replies. Returns state, last, stamp, left of each; the state of a key
+	// that holds no window is -2: it must not spoil the others. It is by far the most frequent, so it makes no functions, and does not take a list of
+	// replies apart that all count, have 13 digits, and are before this one.
 	reserveScript = redis.NewScript(`
-local h = redis.call('HMGET', KEYS[1], 'last', 'sent', 'shut')
-if not h[1] then return {-1, 0, 0, 0} end
-local now, last, replies = tonumber(ARGV[1]), tonumber(h[1]), tonumber(ARGV[3])
-if now - last >= tonumber(ARGV[2]) then return {0, last, 0, 0} end
-if h[3] and tonumber(h[3]) >= last then return {1, last, 0, 0} end
-local from = last - last % 1000 + 1000
-local stamp = now
-if stamp < from then stamp = from end
-if not h[2] then
-  redis.call('HSET', KEYS[1], 'sent', string.format('%.0f', stamp))
-  return {3, last, stamp, replies - 1}
+local now, length, replies = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local out = {}
+for i = 1, #KEYS do
+  local h = redis.pcall('HMGET', KEYS[i], 'last', 'sent', 'shut')
+  local state, last, stamp, left = -1, 0, 0, 0
+  if h.err or h[1] and not tonumber(h[1]) then
+    state = -2
+  elseif h[1] then
+    last = tonumber(h[1])
+    if now - last >= length then
+      state = 0
+    elseif h[3] and (tonumber(h[3]) or 0) >= last then
+      state = 1
+    else
+      local from, at, text, sent, n = last - last % 1000 + 1000, now, ARGV[1], h[2], 0
+      if at < from then at, text = from, string.format('%.0f', from) end
+      if not sent then
+        sent = text
+      elseif #sent % 14 == 13 and (tonumber(string.sub(sent, 1, 13)) or 0) >= from and (tonumber(string.sub(sent, -13)) or at) < at then
+        n = (#sent + 1) / 14
+        sent = sent .. ',' .. text
+      else
+        local kept, taken = {}, {}
+        for t in string.gmatch(sent, '%d+') do
+          if tonumber(t) >= from then n = n + 1; kept[n] = t; taken[t] = true end
+        end
+        while taken[text] do at = at + 1; text = string.format('%.0f', at) end
+        kept[n + 1] = text
+        table.sort(kept)
+        sent = table.concat(kept, ',')
+      end
+      if n >= replies then
+        state = 2
+      else
+        redis.call('HSET', KEYS[i], 'sent', sent)
+        state, stamp, left = 3, at, replies - n - 1
+      end
+    end
+  end
+  local o = 4 * i
+  out[o - 3], out[o - 2], out[o - 1], out[o] = state, last, stamp, left
 end
-local kept, taken, n = {}, {}, 0
-for t in string.gmatch(h[2], '%d+') do
-  if tonumber(t) >= from then n = n + 1; kept[n] = t; taken[t] = true end
-end
-if n >= replies then return {2, last, 0, 0} end
-local text = string.format('%.0f', stamp)
-while taken[text] do stamp = stamp + 1; text = string.format('%.0f', stamp) end
-kept[n + 1] = text
-table.sort(kept)
-redis.call('HSET', KEYS[1], 'sent', table.concat(kept, ','))
-return {3, last, stamp, replies - n - 1}`)
+return out`)
 
 	// release: ARGV stamp.
 	releaseScript = redis.NewScript(luaCount + `
@@ -282,7 +308,7 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	key := string(spelt)
 	ctx, cancel := s.deadlines.within(ctx)
 	defer cancel()
-	a, err := s.reserve(ctx, key, now)
+	a, err := s.ask(ctx, key)
 	if err != nil {
 		return s.remembered(key, now)
 	}
@@ -294,52 +320,69 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	return s.doubted(a)
 }
 
-// reserve asks Redis. Where replies are not counted it only looks.
-func (s *Store) reserve(ctx context.Context, key string, now int64) (Answer, error) {
-	if s.Replies == 0 {
-		h, err := s.hmget(ctx, key)
-		w := parseWindow(h)
-		return w.answer(now, s.Length, 0), err
+// asked is what Redis says about one reply.
+type asked struct {
+	Answer
+	err error
+}
+
+// ask asks Redis about one reply.
+func (s *Store) ask(ctx context.Context, key string) (Answer, error) {
+	if s.asks != nil {
+		a, err := s.asks.Do(ctx, key)
+		return a.Answer, errors.Join(err, a.err)
 	}
-	r, err := s.run(ctx, reserveScript, key, now, s.Length.Milliseconds(), s.Replies)
+	a, err := s.askAll(ctx, []string{key})
 	if err != nil {
 		return Answer{}, err
 	}
-	var n [4]int64 // state, last, stamp, left
-	values, _ := r.([]any)
-	if len(values) != len(n) {
-		return Answer{}, fmt.Errorf("window: reserve: an odd answer: %v", r)
-	}
-	for i, v := range values {
-		n[i], _ = v.(int64)
-	}
-	a := Answer{State: State(max(n[0], 0)), Left: int(n[3]), stamp: n[2]}
-	if n[1] > 0 {
-		a.Last = time.UnixMilli(n[1])
-	}
-	return a, nil
+	return a[0].Answer, a[0].err
 }
 
-// hmget reads the fields of a window.
-func (s *Store) hmget(ctx context.Context, key string) ([]any, error) {
-	if s.Batch == nil {
-		return s.rdb.HMGet(ctx, key, "last", "sent", "shut").Result()
+// askAll asks about a reply to each window, all in one round trip. Where replies are not counted it only looks.
+func (s *Store) askAll(ctx context.Context, keys []string) ([]asked, error) {
+	now := s.Now().UnixMilli()
+	if s.Replies == 0 {
+		return s.look(ctx, keys, now), nil
 	}
-	h, err := s.Batch.Do(ctx, func(p store.Sender) *redis.Cmd { return p.Do(ctx, "HMGET", key, "last", "sent", "shut") })
-	values, _ := h.([]any)
-	return values, err
+	r, err := reserveScript.Run(ctx, s.rdb, keys, now, s.Length.Milliseconds(), s.Replies).Int64Slice()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("window: reserve: %w", err)
+	case len(r) != 4*len(keys):
+		return nil, fmt.Errorf("window: reserve: an odd answer: %v", r)
+	}
+	answers := make([]asked, len(keys))
+	for i := range answers {
+		state, last, stamp, left := r[4*i], r[4*i+1], r[4*i+2], r[4*i+3]
+		if state == -2 {
+			answers[i].err = fmt.Errorf("window: %s holds no window: delete it", keys[i])
+			continue
+		}
+		a := &answers[i].Answer
+		a.State, a.Left, a.stamp = State(max(state, 0)), int(left), stamp
+		if last > 0 {
+			a.Last = time.UnixMilli(last)
+		}
+	}
+	return answers, nil
 }
 
-// run runs a script on one key.
-func (s *Store) run(ctx context.Context, script *redis.Script, key string, args ...any) (any, error) {
-	if s.Batch == nil {
-		return script.Run(ctx, s.rdb, []string{key}, args...).Result()
+// look reads windows.
+func (s *Store) look(ctx context.Context, keys []string, now int64) []asked {
+	p := s.rdb.Pipeline()
+	read := make([]*redis.SliceCmd, len(keys))
+	for i, key := range keys {
+		read[i] = p.HMGet(ctx, key, "last", "sent", "shut")
 	}
-	r, err := s.Batch.Do(ctx, func(p store.Sender) *redis.Cmd { return script.EvalSha(ctx, p, []string{key}, args...) })
-	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		return script.Eval(ctx, s.rdb, []string{key}, args...).Result()
+	_, _ = p.Exec(ctx) // each command has its own error
+	answers := make([]asked, len(keys))
+	for i, cmd := range read {
+		h, err := cmd.Result()
+		w := parseWindow(h)
+		answers[i] = asked{w.answer(now, s.Length, s.Replies), err}
 	}
-	return r, err
+	return answers
 }
 
 // Peek asks for windows without counting a reply, all in one round trip.
@@ -347,33 +390,27 @@ func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 	now := s.Now().UnixMilli()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(keys))*time.Millisecond)
 	defer cancel()
-	spelt, asked := make([]string, len(keys)), make([]*redis.SliceCmd, len(keys))
-	p := s.rdb.Pipeline()
+	spelt := make([]string, len(keys))
 	for i, k := range keys {
 		spelt[i] = k.spell(s.Prefix)
-		asked[i] = p.HMGet(ctx, spelt[i], "last", "sent", "shut")
 	}
-	_, _ = p.Exec(ctx) // each command has its own error
 	answers := make([]Answer, len(keys))
 	missing := map[string]Answer{} // by corp: what it means that nothing is on record
-	for i, k := range keys {
-		h, err := asked[i].Result()
-		if err != nil {
+	for i, a := range s.look(ctx, spelt, now) {
+		corp := keys[i].Corp
+		switch {
+		case a.err != nil:
 			answers[i] = s.remembered(spelt[i], now)
-			continue
-		}
-		w := parseWindow(h)
-		if w.Judge(now, s.Length, s.Replies) == Closed {
+		case a.State == Closed:
 			s.memory.forget(spelt[i])
-			if _, known := missing[k.Corp]; !known {
-				missing[k.Corp] = s.nothing(ctx, k.Corp)
+			if _, known := missing[corp]; !known {
+				missing[corp] = s.nothing(ctx, corp)
 			}
-			answers[i] = s.doubted(missing[k.Corp].after(w.answer(now, s.Length, s.Replies).Last))
-			continue
+			answers[i] = s.doubted(missing[corp].after(a.Last))
+		default:
+			s.note(spelt[i], a.Answer, now)
+			answers[i] = s.doubted(a.Answer)
 		}
-		a := w.answer(now, s.Length, s.Replies)
-		s.note(spelt[i], a, now)
-		answers[i] = s.doubted(a)
 	}
 	return answers
 }

@@ -34,15 +34,13 @@ func each(t *testing.T, replies int, body func(b *bench)) {
 		clock.Set(time.Now().Truncate(time.Second))
 		settings := window.Settings{Prefix: "rg:", Length: length, Replies: replies, Timeout: 5 * time.Second, Now: clock.Now}
 		if s.Embedded == nil { // as the gateway does
-			settings.Batch = newBatch(s)
+			settings.Together = true
 		}
 		b := &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: window.NewStore(s.UniversalClient, settings)}
 		b.since(-2 * length)
 		body(b)
 	})
 }
-
-func newBatch(s *store.Store) *store.Batch { return store.NewBatch(s.UniversalClient, s.Timeout) }
 
 // since says that records reach back to now + d.
 func (b *bench) since(d time.Duration) {
@@ -103,6 +101,57 @@ func TestSixthReply(t *testing.T) {
 		b.wants(li, window.Full, 0)
 		b.wrote(li, b.clock.Now())
 		b.wants(li, window.Open, 4)
+	})
+}
+
+// What an operator broke by hand is nobody else's trouble, however many are asked about at once.
+func TestBrokenWindowsSpoilNoOthers(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		key := func(name string) window.Key { return window.Key{Corp: "ww1", Channel: "wk1", Customer: name} }
+		now := b.clock.Now()
+		stamp := fmt.Sprint(now.UnixMilli())
+		b.wrote(key("good"), now)
+		b.rdb.Set(b.Context(), key("text").Spell("rg:"), "x", 0)
+		for name, fields := range map[string][]any{
+			"last":  {"last", "yesterday"},
+			"sent":  {"last", stamp, "sent", "thirteen-char"},
+			"early": {"last", stamp, "sent", "1000000000000,junk_junk_jun"},
+			"shut":  {"last", stamp, "shut", "never"},
+			"empty": {"last", stamp, "sent", ""},
+			"other": {"note", "x"},
+		} {
+			b.rdb.HSet(b.Context(), key(name).Spell("rg:"), fields...)
+		}
+		names := []string{"text", "good", "last", "sent", "early", "good", "shut", "empty", "other", "none", "good"}
+		keys := make([]window.Key, len(names))
+		for i, name := range names {
+			keys[i] = key(name)
+		}
+		answers, errs := b.AskTogether(b.Context(), keys...)
+		if len(answers) != len(keys) {
+			b.Fatal(errs)
+		}
+		left := 5
+		for i, name := range names {
+			broken := name == "text" || name == "last"
+			if broken != (errs[i] != nil) {
+				b.Errorf("%s: %v", name, errs[i])
+			}
+			switch a := answers[i]; name {
+			case "good":
+				if left--; a.State != window.Open || a.Left != left {
+					b.Errorf("the good one: %+v", a)
+				}
+			case "sent", "early", "shut", "empty":
+				if a.State != window.Open || a.Left != 4 {
+					b.Errorf("%s: %+v", name, a)
+				}
+			case "other", "none":
+				if a.State != window.Closed {
+					b.Errorf("%s: %+v", name, a)
+				}
+			}
+		}
 	})
 }
 

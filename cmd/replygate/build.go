@@ -108,9 +108,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	kept := window.Settings{
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now,
 		Doubtful: g.store.Doubtful, Renewed: g.store.Renewed(),
-	}
-	if c.Redis.Mode == config.RedisSingle || c.Redis.Mode == config.RedisSentinel {
-		kept.Batch = store.NewBatch(g.store.UniversalClient, g.store.Timeout)
+		Together: c.Redis.Mode == config.RedisSingle || c.Redis.Mode == config.RedisSentinel,
 	}
 	if g.store.Embedded == nil {
 		kept.Journal, kept.Gateway = g.store.Journal, nameOf(c.Journal.Path)

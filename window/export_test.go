@@ -1,0 +1,22 @@
+package window
+
+import "context"
+
+// AskTogether asks about a reply to each window in one round trip.
+func (s *Store) AskTogether(ctx context.Context, keys ...Key) (answers []Answer, errs []error) {
+	spelt := make([]string, len(keys))
+	for i, k := range keys {
+		spelt[i] = k.spell(s.Prefix)
+	}
+	all, err := s.askAll(ctx, spelt)
+	if err != nil {
+		return nil, []error{err}
+	}
+	for _, a := range all {
+		answers, errs = append(answers, a.Answer), append(errs, a.err)
+	}
+	return answers, errs
+}
+
+// Spell returns the key in Redis.
+func (k Key) Spell(prefix string) string { return k.spell(prefix) }
