@@ -3,6 +3,7 @@ package window
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,7 +20,7 @@ const (
 // asked for longest ago.
 type memory struct {
 	seeds   [2]maphash.Seed
-	buckets [buckets]bucket
+	buckets [buckets]atomic.Pointer[bucket] // nil until something is put there
 }
 
 type bucket struct {
@@ -45,16 +46,14 @@ func (m *memory) name(key string) name {
 	return name{maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)}
 }
 
-// bucket returns the bucket of a name, locked.
-func (m *memory) bucket(n name) *bucket {
-	b := &m.buckets[n[0]%buckets]
-	b.mu.Lock()
-	return b
-}
-
 func (m *memory) put(key string, last, now int64) {
 	n := m.name(key)
-	b := m.bucket(n)
+	at := &m.buckets[n[0]%buckets]
+	if at.Load() == nil {
+		at.CompareAndSwap(nil, new(bucket))
+	}
+	b := at.Load()
+	b.mu.Lock()
 	defer b.mu.Unlock()
 	place := &b.seen[0]
 	for i := range b.seen {
@@ -72,7 +71,11 @@ func (m *memory) put(key string, last, now int64) {
 
 func (m *memory) forget(key string) {
 	n := m.name(key)
-	b := m.bucket(n)
+	b := m.buckets[n[0]%buckets].Load()
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s := b.find(n); s != nil {
 		*s = seen{}
@@ -102,7 +105,11 @@ func (m *memory) open(key []byte, now int64, length time.Duration) (last int64, 
 }
 
 func (m *memory) get(n name) (seen, bool) {
-	b := m.bucket(n)
+	b := m.buckets[n[0]%buckets].Load()
+	if b == nil {
+		return seen{}, false
+	}
+	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s := b.find(n); s != nil {
 		return *s, true
