@@ -119,6 +119,8 @@ func (s *Store) options(c config.Redis) (*redis.UniversalOptions, error) {
 		PoolTimeout:           s.Timeout,
 		ContextTimeoutEnabled: true,
 		PoolSize:              64,
+		ReadBufferSize:        8 << 10, // a connection has both for good
+		WriteBufferSize:       8 << 10,
 		DisableIdentity:       true,
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode: maintnotifications.ModeDisabled,

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// buckets and places bound the memory: 262,144 windows in 8 MB.
+	// buckets and places bound the memory: 196,608 windows in 6 MB.
 	buckets = 16_384
-	places  = 16
+	places  = 12
 	// fresh is how long a remembered window is believed without asking Redis again.
 	fresh = 60 * time.Second
 )
