@@ -23,7 +23,8 @@ type Engine struct {
 	busy      bool // answer unsure with -1, else let it pass
 	coldStart Verdict
 	length    time.Duration
-	chinese   bool // the language of refusals, else English
+	span      string // length in words
+	chinese   bool   // the language of refusals, else English
 }
 
 // phase is what applies from an instant on: the operator's rules, then those of a rule set.
@@ -48,6 +49,7 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 		length:    c.Window.Length,
 		chinese:   c.Policy.Language == config.Chinese,
 	}
+	e.span = spanOf(e.length, e.chinese)
 	if c.Policy.ColdStart == config.Refuse {
 		e.coldStart = Refuse
 	}
@@ -198,7 +200,7 @@ func (p *Engine) interfaceText(c Call, capability wecom.Capability) string {
 	if c.Who.Standing != account.Lapsed {
 		return p.say(textByRule, capability, c.Endpoint.Meaning)
 	}
-	return p.say(textLapsed, capability, c.Endpoint.Meaning, p.span(p.length))
+	return p.say(textLapsed, capability, c.Endpoint.Meaning, p.span)
 }
 
 // decideReply judges a call that only goes to customers with an open window.
@@ -207,7 +209,7 @@ func (p *Engine) decideReply(d Decision, c Call, rule *Rule, found Evidence) Dec
 	case c.Facts.Code != "":
 		return p.byCode(d, c, rule, found)
 	case c.Facts.Implicit || len(c.Facts.Groups) > 0:
-		return p.refuse(d, RecipientsImplicit, rule, wecom.CodeNoPermission, p.say(textImplicit, p.span(p.length)))
+		return p.refuse(d, RecipientsImplicit, rule, wecom.CodeNoPermission, p.say(textImplicit, p.span))
 	case len(found.Windows) == 0:
 		return p.refuse(d, RecipientsMissing, rule, wecom.CodeParameter, p.say(textNobody))
 	}
@@ -310,7 +312,7 @@ func (p *Engine) byWindow(d Decision, c Call, rule *Rule, a window.Answer) Decis
 		return p.refuse(d, WindowShut, rule, wecom.CodeReplyWindow, p.say(textShut, instant(a.Last)))
 	}
 	if a.Last.IsZero() {
-		return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.say(textNeverWrote, p.span(p.length)))
+		return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.say(textNeverWrote, p.span))
 	}
 	return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.say(textClosed, instant(a.Last), instant(a.Closes(p.length))))
 }
@@ -322,7 +324,7 @@ func (p *Engine) coldStartDecides(d Decision, c Call, rule *Rule) Decision {
 		return p.unsure(d, HistoryIncomplete, p.say(textHistory))
 	}
 	if p.coldStart == Refuse {
-		return p.refuse(d, HistoryIncomplete, rule, wecom.CodeReplyWindow, p.say(textColdStart, p.span(p.length)))
+		return p.refuse(d, HistoryIncomplete, rule, wecom.CodeReplyWindow, p.say(textColdStart, p.span))
 	}
 	d.Verdict, d.Reason, d.Go = Unsure, HistoryIncomplete, true
 	return d

@@ -89,12 +89,12 @@ func (p *Engine) say(t text, values ...any) string {
 	return fmt.Sprintf(t.en, values...)
 }
 
-// span writes a length of time: 48 h, or as Go writes durations if it is not whole hours.
-func (p *Engine) span(d time.Duration) string {
+// spanOf writes a length of time: 48 h, or as Go writes durations if it is not whole hours.
+func spanOf(d time.Duration, chinese bool) string {
 	switch {
 	case d%time.Hour != 0:
 		return d.String()
-	case p.chinese:
+	case chinese:
 		return fmt.Sprintf(" %d 小时", d/time.Hour)
 	}
 	return fmt.Sprintf("%d h", d/time.Hour)

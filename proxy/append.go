@@ -4,15 +4,14 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"replygate/record"
+	"replygate/wecom"
 )
 
 // AppendJSON appends the record's members.
 func (r *AccessRecord) AppendJSON(b []byte) []byte {
-	b = word(b, `"method":`, r.Method)
-	b = word(b, `,"path":`, r.Path)
+	b = wecom.AppendMember(b, `"method":`, r.Method)
+	b = wecom.AppendMember(b, `,"path":`, r.Path)
 	b = number(b, `,"status":`, int64(r.Status))
 	b = millis(b, `,"duration_ms":`, r.Duration)
 	b = wordIf(b, `,"capability":`, string(r.Capability))
@@ -24,9 +23,9 @@ func (r *AccessRecord) AppendJSON(b []byte) []byte {
 
 // AppendJSON appends the record's members.
 func (r *CallbackRecord) AppendJSON(b []byte) []byte {
-	b = word(b, `"method":`, r.Method)
-	b = word(b, `,"path":`, r.Path)
-	b = word(b, `,"kind":`, r.Kind)
+	b = wecom.AppendMember(b, `"method":`, r.Method)
+	b = wecom.AppendMember(b, `,"path":`, r.Path)
+	b = wecom.AppendMember(b, `,"kind":`, r.Kind)
 	b = number(b, `,"status":`, int64(r.Status))
 	b = millis(b, `,"duration_ms":`, r.Duration)
 	b = wordIf(b, `,"result":`, r.Result)
@@ -37,16 +36,16 @@ func (r *CallbackRecord) AppendJSON(b []byte) []byte {
 // AppendJSON appends the record's members.
 func (r *DecisionRecord) AppendJSON(b []byte) []byte {
 	d, f := &r.Judged.Decision, &r.Judged.Facts
-	b = word(b, `"id":`, r.ID)
+	b = wecom.AppendMember(b, `"id":`, r.ID)
 	b = append(record.AppendTime(append(b, `,"at":"`...), r.At), '"')
-	b = word(b, `,"corp_id":`, r.CorpID)
-	b = word(b, `,"account":`, r.Account)
-	b = word(b, `,"standing":`, r.Standing)
-	b = word(b, `,"endpoint":`, r.Endpoint)
-	b = word(b, `,"capability":`, string(d.Capability))
-	b = word(b, `,"verdict":`, d.Verdict.String())
-	b = word(b, `,"reason":`, string(d.Reason))
-	b = word(b, `,"rule":`, d.Rule)
+	b = wecom.AppendMember(b, `,"corp_id":`, r.CorpID)
+	b = wecom.AppendMember(b, `,"account":`, r.Account)
+	b = wecom.AppendMember(b, `,"standing":`, r.Standing)
+	b = wecom.AppendMember(b, `,"endpoint":`, r.Endpoint)
+	b = wecom.AppendMember(b, `,"capability":`, string(d.Capability))
+	b = wecom.AppendMember(b, `,"verdict":`, d.Verdict.String())
+	b = wecom.AppendMember(b, `,"reason":`, string(d.Reason))
+	b = wecom.AppendMember(b, `,"rule":`, d.Rule)
 	b = strconv.AppendBool(append(b, `,"forwarded":`...), d.Go)
 	if !d.Go {
 		b = number(b, `,"errcode":`, int64(d.Errcode))
@@ -74,9 +73,9 @@ func (r *DecisionRecord) AppendJSON(b []byte) []byte {
 		b = number(b, `,"trimmed":`, int64(len(d.Rest)))
 	}
 	if would := r.Judged.Shadow; would != nil {
-		b = word(b, `,"shadow":{"verdict":`, would.Verdict.String())
-		b = word(b, `,"reason":`, string(would.Reason))
-		b = append(word(b, `,"rule":`, would.Rule), '}')
+		b = wecom.AppendMember(b, `,"shadow":{"verdict":`, would.Verdict.String())
+		b = wecom.AppendMember(b, `,"reason":`, string(would.Reason))
+		b = append(wecom.AppendMember(b, `,"rule":`, would.Rule), '}')
 	}
 	return b
 }
@@ -86,7 +85,7 @@ func (r *DecisionRecord) appendCustomers(b []byte) []byte {
 	if len(f.Customers) == 0 {
 		return b
 	}
-	b = word(b, `,"channel":`, f.Channel)
+	b = wecom.AppendMember(b, `,"channel":`, f.Channel)
 	b = number(b, `,"recipients":`, int64(len(f.Customers)))
 	b = append(b, `,"customers":[`...)
 	for i, id := range f.Customers[:min(len(f.Customers), maxLoggedIDs)] {
@@ -96,7 +95,7 @@ func (r *DecisionRecord) appendCustomers(b []byte) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = word(b, "", id)
+		b = wecom.AppendMember(b, "", id)
 	}
 	return append(b, ']')
 }
@@ -111,7 +110,7 @@ func (r *DecisionRecord) appendWindows(b []byte) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = word(b, `{"state":`, a.State.String())
+		b = wecom.AppendMember(b, `{"state":`, a.State.String())
 		if !a.Last.IsZero() {
 			b = number(b, `,"last":`, a.Last.UnixMilli())
 		}
@@ -132,7 +131,7 @@ func (r *DecisionRecord) appendCode(b []byte) []byte {
 	if !code.Asked() {
 		return b
 	}
-	b = word(b, `,"code_state":`, code.State.String())
+	b = wecom.AppendMember(b, `,"code_state":`, code.State.String())
 	b = wordIf(b, `,"code_kind":`, code.Code.Kind)
 	if !code.Code.Deadline.IsZero() {
 		b = number(b, `,"code_deadline":`, code.Code.Deadline.UnixMilli())
@@ -140,32 +139,12 @@ func (r *DecisionRecord) appendCode(b []byte) []byte {
 	return b
 }
 
-// word appends a string behind its name.
-func word(b []byte, name, value string) []byte {
-	if plain(value) {
-		b = append(append(b, name...), '"')
-		return append(append(b, value...), '"')
-	}
-	b, _ = jsontext.AppendQuote(append(b, name...), value) // the error only tells of a U+FFFD
-	return b
-}
-
-// plain tells whether a JSON string needs no escapes, as with nearly all words of a record.
-func plain(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
-}
-
-// wordIf is word for a value that is left out if it is empty.
+// wordIf appends a string behind its name, unless it is empty.
 func wordIf(b []byte, name, value string) []byte {
 	if value == "" {
 		return b
 	}
-	return word(b, name, value)
+	return wecom.AppendMember(b, name, value)
 }
 
 func number(b []byte, name string, value int64) []byte {

@@ -124,11 +124,15 @@ func (v *visit) answer(status int, r wecom.Refusal) {
 	resp.Header.SetContentType("application/json; charset=UTF-8")
 	resp.Header.Set("Error-Code", strconv.Itoa(r.Errcode))
 	resp.Header.Set("Error-Msg", headerText(r.Errmsg, r.Reason))
-	resp.SetBody(r.AppendJSON(nil))
+	var space [1 << 10]byte
+	resp.SetBody(r.AppendJSON(space[:0]))
 }
 
 // headerText keeps a text to what a header may hold; instead stands for a text in another script.
 func headerText(s, instead string) string {
+	if fitsHeader(s) {
+		return s
+	}
 	if strings.ContainsFunc(s, func(r rune) bool { return r > '~' }) {
 		s = instead
 	}
@@ -138,6 +142,15 @@ func headerText(s, instead string) string {
 		}
 		return r
 	}, s)
+}
+
+func fitsHeader(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // passHead takes from the head of an answer, which is the client's now, what belongs to another connection.

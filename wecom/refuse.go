@@ -21,17 +21,31 @@ type Refusal struct {
 func (r Refusal) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"errcode":`...)
 	dst = strconv.AppendInt(dst, int64(r.Errcode), 10)
-	dst = member(dst, `,"errmsg":`, r.Errmsg)
+	dst = AppendMember(dst, `,"errmsg":`, r.Errmsg)
 	dst = append(dst, `,"replygate":{`...)
-	dst = member(dst, `"verdict":`, r.Verdict)
-	dst = member(dst, `,"rule":`, r.Rule)
-	dst = member(dst, `,"reason":`, r.Reason)
-	dst = member(dst, `,"decision_id":`, r.DecisionID)
+	dst = AppendMember(dst, `"verdict":`, r.Verdict)
+	dst = AppendMember(dst, `,"rule":`, r.Rule)
+	dst = AppendMember(dst, `,"reason":`, r.Reason)
+	dst = AppendMember(dst, `,"decision_id":`, r.DecisionID)
 	return append(dst, '}', '}')
 }
 
-// member appends a JSON string behind its name. Invalid UTF-8 becomes U+FFFD.
-func member(dst []byte, name, value string) []byte {
-	dst, _ = jsontext.AppendQuote(append(dst, name...), value) // the error only tells of the U+FFFD
+// AppendMember appends a JSON string behind its name, which ends in a colon. Invalid UTF-8 becomes U+FFFD.
+func AppendMember(dst []byte, name, value string) []byte {
+	dst = append(dst, name...)
+	if needsNoEscape(value) {
+		return append(append(append(dst, '"'), value...), '"')
+	}
+	dst, _ = jsontext.AppendQuote(dst, value) // the error only tells of the U+FFFD
 	return dst
+}
+
+// needsNoEscape tells whether a JSON string needs no escapes, as with nearly all that the gateway writes.
+func needsNoEscape(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }

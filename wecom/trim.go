@@ -96,14 +96,14 @@ func (e *Endpoint) restItems(items []byte, ids []string) []byte {
 			out = append(out, ',')
 		}
 		if e.fields.rest.value == "" {
-			out, _ = jsontext.AppendQuote(out, id) // the error only tells of a U+FFFD, and ids were read strictly
+			out = AppendMember(out, "", id)
 			continue
 		}
 		code, err := strconv.Atoi(string(e.fields.rest.value))
 		if err != nil {
 			panic("BUG: recipients.tsv: the value of a rest is no errcode")
 		}
-		out = member(append(out, '{'), `"external_userid":`, id)
+		out = AppendMember(append(out, '{'), `"external_userid":`, id)
 		out = append(strconv.AppendInt(append(out, `,"errcode":`...), int64(code), 10), '}')
 	}
 	return out
