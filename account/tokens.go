@@ -50,6 +50,11 @@ type Tokens struct {
 
 type hash [sha256.Size]byte
 
+func hashOf(token string) hash {
+	var space [512]byte // longer than WeCom's tokens
+	return sha256.Sum256(append(space[:0], token...))
+}
+
 type owned struct {
 	corp    string
 	expires time.Time
@@ -68,7 +73,7 @@ func NewTokens(rdb redis.UniversalClient, prefix string, timeout time.Duration, 
 // Learn notes that a token belongs to a corp for the rest of its life. The process knows it even if
 // Redis cannot be told.
 func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Duration) error {
-	h := hash(sha256.Sum256([]byte(token)))
+	h := hashOf(token)
 	t.mu.Lock()
 	t.remember(h, owned{corp: corp, expires: t.now().Add(life)})
 	t.mu.Unlock()
@@ -82,7 +87,7 @@ func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Durati
 
 // Owner returns the corp that a token belongs to.
 func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner) {
-	h := hash(sha256.Sum256([]byte(token)))
+	h := hashOf(token)
 	if corp, ok := t.inMemory(h); ok {
 		return corp, Known
 	}
@@ -110,7 +115,7 @@ func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner)
 // so that the bot fetches a new token through the gateway. It is so for three seconds from first sight,
 // then not again before the minute is over.
 func (t *Tokens) Reauthenticate(token string) bool {
-	h := hash(sha256.Sum256([]byte(token)))
+	h := hashOf(token)
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()

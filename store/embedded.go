@@ -151,12 +151,12 @@ func (e *Embedded) Save() error {
 	s := snapshotFile{Version: 1, Keys: []savedKey{}}
 	e.keeping.Lock() // a change that is not in the journal yet comes behind covered
 	covered := e.journal.End()
-	for _, key := range e.mini.Keys() {
+	e.keeping.Unlock()
+	for _, key := range e.mini.Keys() { // a key that changes meanwhile is in the journal as it is then
 		if k, there := e.read(key); there {
 			s.Keys = append(s.Keys, k)
 		}
 	}
-	e.keeping.Unlock()
 	data, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("redis.snapshot: %w", err)

@@ -431,7 +431,12 @@ func parseWindow(h []any) Window {
 	}
 	var w Window
 	w.Last, _ = strconv.ParseInt(texts[0], 10, 64)
-	w.Shut, _ = strconv.ParseInt(texts[2], 10, 64)
+	if texts[2] != "" {
+		w.Shut, _ = strconv.ParseInt(texts[2], 10, 64)
+	}
+	if texts[1] == "" {
+		return w
+	}
 	for t := range strings.SplitSeq(texts[1], ",") {
 		if n, err := strconv.ParseInt(t, 10, 64); err == nil && n >= counts(w.Last) {
 			w.Sent = append(w.Sent, n)
