@@ -116,9 +116,10 @@ func (g *Gate) obeying(d policy.Decision) Judgement {
 	if !g.Engine.Shadow() {
 		return Judgement{Decision: d}
 	}
+	would := d // a copy: else every decision would stand on the heap
 	return Judgement{
 		Decision: policy.Decision{Verdict: policy.Pass, Reason: policy.ShadowMode, Capability: d.Capability, Go: true, Left: -1},
-		Shadow:   &d,
+		Shadow:   &would,
 	}
 }
 
