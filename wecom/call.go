@@ -108,7 +108,7 @@ func decodeFully(s string) string {
 
 // unescape decodes the percent escapes that are well formed, and '+' as a blank if plus is set.
 func unescape(s string, plus bool) string {
-	if !strings.ContainsAny(s, "%+") {
+	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
 		return s
 	}
 	out := make([]byte, 0, len(s))
