@@ -100,11 +100,15 @@ func (l *traffic) check() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for customer, at := range l.acknowledged {
-		e, found, err := l.gateways[0].windows.Show(context.Background(), window.Key{Corp: corpID, Channel: channel, Customer: customer})
-		if err != nil {
-			l.Fatal(err)
-		}
-		if !found || e.Window.Last < at*1000 {
+		var last int64
+		l.await("redis to answer", func() bool { // it writes every change to the disk, and at times that takes long
+			e, found, err := l.gateways[0].windows.Show(context.Background(), window.Key{Corp: corpID, Channel: channel, Customer: customer})
+			if found {
+				last = e.Window.Last
+			}
+			return err == nil
+		})
+		if last < at*1000 {
 			l.wrong[lostInbound]++
 		}
 	}
