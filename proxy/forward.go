@@ -15,7 +15,7 @@ import (
 
 // stream forwards a call that no rule reads, as it came: unparsed, of any size.
 func (x *exchange) stream() {
-	if n := x.rc.Request.Header.ContentLength(); n > 0 && n <= smallBody {
+	if n := x.rc.Request.Header.ContentLength(); n > 0 && n <= min(smallBody, int(x.Config.Limits.StreamedBody)) {
 		x.forwardShort()
 		return
 	}

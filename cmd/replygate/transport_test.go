@@ -128,6 +128,21 @@ func TestTooLargeToStream(t *testing.T) {
 	}
 }
 
+// The bound holds for bodies that are read whole too.
+func TestTooLargeThoughShort(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { c.Limits.StreamedBody = 1 << 10 })
+	for size, want := range map[int]int{1 << 10: 200, 1<<10 + 1: 413, 8 << 10: 413} {
+		before := r.platform.Count("/cgi-bin/media/upload")
+		a := r.call("POST", "/cgi-bin/media/upload", strings.Repeat("x", size))
+		if a.StatusCode != want {
+			t.Errorf("%d bytes: HTTP %d %s", size, a.StatusCode, a.body)
+		}
+		if n := r.platform.Count("/cgi-bin/media/upload") - before; n != 0 && want != 200 {
+			t.Errorf("%d bytes: %d uploads reached WeCom", size, n)
+		}
+	}
+}
+
 // A download that breaks off upstream is a visible cut for the client, not a short success.
 func TestTruncatedStreamIsACut(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), nil)
