@@ -25,6 +25,13 @@ type Gate struct {
 	Engine   *policy.Engine
 }
 
+// New compiles a configuration. The error holds every config.Mistake found; file is the configuration's name in them.
+func New(file string, c *config.Config) (Gate, error) {
+	book := account.NewBook(c.Accounts)
+	engine, err := policy.New(file, c, book)
+	return Gate{Config: c, Accounts: book, Engine: engine}, err
+}
+
 // Store is what a judgement asks about customers; *window.Store is one.
 type Store interface {
 	Reserve(context.Context, window.Key) window.Answer

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/policy"
@@ -44,12 +43,11 @@ func newGate(t *testing.T, text string) *gate.Gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	book := account.NewBook(c.Accounts)
-	e, err := policy.New("gate.yaml", c, book)
+	g, err := gate.New("gate.yaml", c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &gate.Gate{Config: c, Accounts: book, Engine: e}
+	return &g
 }
 
 const accounts = `accounts:

@@ -16,7 +16,6 @@ import (
 	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
-	"replygate/policy"
 	"replygate/proxy"
 	"replygate/record"
 	"replygate/store/storetest"
@@ -41,8 +40,7 @@ func newGateway(b testing.TB, replies int) *proxy.Gateway {
 		b.Fatal(err)
 	}
 	c.Upstream.URL, c.Window.Replies = "http://"+ln.Addr().String(), replies
-	book := account.NewBook(c.Accounts)
-	engine, err := policy.New("bench", c, book)
+	judge, err := gate.New("bench", c)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -59,7 +57,7 @@ func newGateway(b testing.TB, replies int) *proxy.Gateway {
 		Access: record.NewLog(io.Discard, false), Decisions: record.NewLog(io.Discard, false), Log: zap.NewNop(),
 		Now: time.Now, Draining: func() bool { return false },
 	}
-	g.Use(&proxy.Settings{Gate: gate.Gate{Config: c, Accounts: book, Engine: engine}})
+	g.Use(&proxy.Settings{Gate: judge})
 	for _, corp := range []string{"wwActive", "wwLapsed"} {
 		if err := g.Tokens.Learn(b.Context(), "token-of-"+corp, corp, time.Hour); err != nil {
 			b.Fatal(err)

@@ -6,10 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
-	"replygate/policy"
 	"replygate/replay"
 )
 
@@ -19,12 +17,11 @@ func newGate(t testing.TB, rules string) *gate.Gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	book := account.NewBook(c.Accounts)
-	e, err := policy.New("replay.yaml", c, book)
+	g, err := gate.New("replay.yaml", c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &gate.Gate{Config: c, Accounts: book, Engine: e}
+	return &g
 }
 
 // decision is a record of a reply whose window was in a state.

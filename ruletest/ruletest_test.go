@@ -6,10 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
-	"replygate/policy"
 	"replygate/ruletest"
 )
 
@@ -19,12 +17,11 @@ func newGate(t *testing.T) gate.Gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	book := account.NewBook(c.Accounts)
-	e, err := policy.New("c.yaml", c, book)
+	g, err := gate.New("c.yaml", c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return gate.Gate{Config: c, Accounts: book, Engine: e}
+	return g
 }
 
 // What a case wants is compared member by member, and a case ends at its first failure of a step, not of the case.

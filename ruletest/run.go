@@ -14,10 +14,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
-	"replygate/policy"
 	"replygate/store"
 	"replygate/window"
 )
@@ -137,12 +135,11 @@ func (p *play) end() error {
 func (p *play) useAccounts(accounts []config.Account) error {
 	c := *p.gate.Config
 	c.Accounts = accounts
-	book := account.NewBook(accounts)
-	engine, err := policy.New("accounts of "+p.Name.Text, &c, book)
+	g, err := gate.New("accounts of "+p.Name.Text, &c)
 	if err != nil {
 		return err
 	}
-	p.gate = gate.Gate{Config: &c, Accounts: book, Engine: engine}
+	p.gate = g
 	return nil
 }
 

@@ -21,7 +21,6 @@ import (
 	"replygate/admin"
 	"replygate/config"
 	"replygate/gate"
-	"replygate/policy"
 	"replygate/proxy"
 	"replygate/store"
 	"replygate/window"
@@ -53,12 +52,8 @@ func load(path string) (settings, error) {
 }
 
 func compile(path string, c *config.Config) (settings, error) {
-	book := account.NewBook(c.Accounts)
-	engine, err := policy.New(path, c, book)
-	if err != nil {
-		return settings{}, err
-	}
-	return settings{path: path, Gate: gate.Gate{Config: c, Accounts: book, Engine: engine}}, nil
+	g, err := gate.New(path, c)
+	return settings{path: path, Gate: g}, err
 }
 
 // gateway is a built gateway, listening.

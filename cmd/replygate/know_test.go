@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/policy"
@@ -87,12 +86,11 @@ func planted(t *testing.T, set, capability string) gate.Gate {
 	}
 	mistake.Match.Standings = []config.Word{{Text: "lapsed"}}
 	c.Policy.Rules = append([]config.Rule{mistake}, rules.Rules...)
-	book := account.NewBook(c.Accounts)
-	e, err := policy.New("planted", c, book)
+	g, err := gate.New("planted", c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return gate.Gate{Config: c, Accounts: book, Engine: e}
+	return g
 }
 
 // A mistake in a rule set is caught by the tests that ship with it, whichever capability it is about.
