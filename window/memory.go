@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// buckets and places bound the memory: 196,608 windows in 6 MB.
+	// buckets and places bound the memory: 196,608 windows in 7 MB.
 	buckets = 16_384
 	places  = 12
 	// fresh is how long a remembered window is believed without asking Redis again.
