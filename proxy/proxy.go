@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -170,6 +171,7 @@ func watchLines(c net.Conn, state fasthttp.ConnState) {
 		conn.line.active()
 	case state == fasthttp.StateIdle:
 		conn.line.idle()
+		runtime.Gosched() // other answers go out before this connection is waited for: the clients wake once
 	}
 }
 
