@@ -35,7 +35,8 @@ const depthLimit = 64
 // valid UTF-8, no name twice at any depth, nothing behind it, and no name that differs from one we read
 // by letter case or escapes alone. An error says what is wrong, without quoting the call.
 func (e *Endpoint) ReadFacts(query, body []byte) (Facts, error) {
-	var f Facts
+	r := readers.Get().(*reader)
+	defer r.done()
 	for i := range e.fields.query {
 		q := &e.fields.query[i]
 		v, found, err := one(query, q.path[0])
@@ -45,52 +46,104 @@ func (e *Endpoint) ReadFacts(query, body []byte) (Facts, error) {
 		if !found {
 			continue
 		}
-		if err := f.take(q, v); err != nil {
+		if err := r.take(q, []byte(v)); err != nil {
 			return Facts{}, err
 		}
 	}
 	if len(e.fields.body) > 0 {
-		if err := e.readBody(body, &f); err != nil {
+		if err := r.body(e, body); err != nil {
 			return Facts{}, err
 		}
 	}
+	f := r.facts()
 	if e.fields.implicit && len(f.Customers) == 0 && len(f.Groups) == 0 {
 		f.Implicit = true
 	}
 	return f, nil
 }
 
-var decoders = sync.Pool{New: func() any { return &decoder{dec: jsontext.NewDecoder(new(bytes.Buffer))} }}
-
-type decoder struct {
+// reader reads a call. What that names lies in text until all is known, so that the strings of Facts
+// are parts of one.
+type reader struct {
 	dec *jsontext.Decoder
-	buf bytes.Buffer
+	buf bytes.Buffer // of dec
+
+	implicit          bool
+	also              Capability
+	text              []byte
+	named             []named // in the order given
+	customers, groups int     // of named
 }
 
-func (e *Endpoint) readBody(body []byte, f *Facts) error {
+// named is something that a call names.
+type named struct {
+	role Role
+	end  int // in the text; it begins where the one before ends
+}
+
+var readers = sync.Pool{New: func() any { return &reader{dec: jsontext.NewDecoder(new(bytes.Buffer))} }}
+
+// keptIDs bounds the memory that a reader keeps for other calls.
+const keptIDs = 256
+
+// done keeps the memory of a reader for other calls.
+func (r *reader) done() {
+	*r = reader{dec: r.dec, text: r.text[:0], named: r.named[:0]}
+	if cap(r.named) > keptIDs || cap(r.text) > keptIDs*MaxID {
+		r.text, r.named = nil, nil
+	}
+	readers.Put(r)
+}
+
+// facts are what was read.
+func (r *reader) facts() Facts {
+	f := Facts{Implicit: r.implicit, Also: r.also}
+	if r.customers > 0 {
+		f.Customers = make([]string, 0, r.customers)
+	}
+	if r.groups > 0 {
+		f.Groups = make([]string, 0, r.groups)
+	}
+	text, from := string(r.text), 0
+	for _, n := range r.named {
+		s := text[from:n.end]
+		from = n.end
+		switch n.role {
+		case roleCustomer:
+			f.Customers = append(f.Customers, s)
+		case roleGroup:
+			f.Groups = append(f.Groups, s)
+		case roleChannel:
+			f.Channel = s
+		case roleCode:
+			f.Code = s
+		case roleMsgType:
+			f.MsgType = s
+		}
+	}
+	return f
+}
+
+// body reads a body.
+func (r *reader) body(e *Endpoint, body []byte) error {
 	if len(body) == 0 {
 		return errors.New("the body is empty; it must be a JSON object")
 	}
 	if tooDeep(body) {
 		return fmt.Errorf("the JSON of the body nests deeper than %d levels", depthLimit)
 	}
-	d := decoders.Get().(*decoder)
-	defer func() {
-		d.buf = bytes.Buffer{}
-		decoders.Put(d)
-	}()
-	d.buf = *bytes.NewBuffer(body)
-	d.dec.Reset(&d.buf)
-	if d.dec.PeekKind() != '{' {
-		if _, err := d.dec.ReadToken(); err != nil {
+	r.buf = *bytes.NewBuffer(body)
+	r.dec.Reset(&r.buf)
+	if r.dec.PeekKind() != '{' {
+		if _, err := r.dec.ReadToken(); err != nil {
 			return jsonError(err)
 		}
 		return errors.New("the body is not a JSON object")
 	}
-	if err := e.readObject(d.dec, "", f); err != nil {
+	if err := r.object(&e.fields, ""); err != nil {
 		return err
 	}
-	if _, err := d.dec.ReadToken(); err != io.EOF {
+	if _, err := r.dec.ReadToken(); err != io.EOF {
 		return errors.New("something follows the JSON object in the body")
 	}
 	return nil
@@ -120,34 +173,34 @@ func tooDeep(body []byte) bool {
 	return false
 }
 
-// readObject walks one object; outer is the name of the member that holds it, "" at the top.
-func (e *Endpoint) readObject(dec *jsontext.Decoder, outer string, f *Facts) error {
-	if _, err := dec.ReadToken(); err != nil { // {
+// object walks one object; outer is the name of the member that holds it, "" at the top.
+func (r *reader) object(fs *fields, outer string) error {
+	if _, err := r.dec.ReadToken(); err != nil { // {
 		return jsonError(err)
 	}
 	for {
-		if dec.PeekKind() == '}' {
-			_, err := dec.ReadToken()
+		if r.dec.PeekKind() == '}' {
+			_, err := r.dec.ReadToken()
 			return jsonError(err)
 		}
-		raw, err := dec.ReadValue()
+		raw, err := r.dec.ReadValue()
 		if err != nil {
 			return jsonError(err)
 		}
-		name, err := e.fields.known(raw, outer)
+		name, err := fs.known(raw, outer)
 		if err != nil {
 			return err
 		}
 		switch {
 		case name == "":
-			err = jsonError(dec.SkipValue())
-		case outer == "" && e.fields.holds(name):
-			if dec.PeekKind() != '{' {
+			err = jsonError(r.dec.SkipValue())
+		case outer == "" && fs.holds(name):
+			if r.dec.PeekKind() != '{' {
 				return fmt.Errorf("%s must be an object", name)
 			}
-			err = e.readObject(dec, name, f)
+			err = r.object(fs, name)
 		default:
-			err = e.readField(dec, outer, name, f)
+			err = r.field(fs, outer, name)
 		}
 		if err != nil {
 			return err
@@ -156,7 +209,7 @@ func (e *Endpoint) readObject(dec *jsontext.Decoder, outer string, f *Facts) err
 }
 
 // known returns the name we read that the quoted name raw is, "" if it is none. A name that only
-// differs from one by letter case, or is spelt with escapes, has two readings.
+// differs from one by letter case, or is spelt with escapes, has two readers.
 func (fs *fields) known(raw jsontext.Value, outer string) (string, error) {
 	inner := raw[1 : len(raw)-1]
 	escaped := bytes.IndexByte(inner, '\\') >= 0
@@ -203,43 +256,44 @@ func (fs *fields) holds(name string) bool {
 	return false
 }
 
-// readField reads the value of a member into every field that stands there.
-func (e *Endpoint) readField(dec *jsontext.Decoder, outer, name string, f *Facts) error {
-	value, err := dec.ReadValue()
+// field reads the value of a member into every field that stands there.
+func (r *reader) field(fs *fields, outer, name string) error {
+	value, err := r.dec.ReadValue()
 	if err != nil {
 		return jsonError(err)
 	}
-	for i := range e.fields.body {
-		fd := &e.fields.body[i]
+	for i := range fs.body {
+		fd := &fs.body[i]
 		if fd.at(outer) != name || outer == "" && len(fd.path) == 2 {
 			continue
 		}
-		if err := f.takeJSON(fd, name, value); err != nil {
+		if err := r.value(fd, name, value); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *Facts) takeJSON(fd *field, name string, value jsontext.Value) error {
+// value takes a JSON value for a field.
+func (r *reader) value(fd *field, name string, value jsontext.Value) error {
 	switch kind := value.Kind(); {
 	case kind == 'n': // null is as good as absent
 		return nil
 	case fd.role == roleEveryone:
 		if s := string(value); s != "0" && s != "false" {
-			f.Implicit = true
+			r.implicit = true
 		}
 		return nil
 	case fd.list && kind == '[':
-		return f.takeList(fd, name, value)
+		return r.list(fd, name, value)
 	case !fd.list && kind == '"':
 		s, err := unquote(value)
 		if err != nil {
 			return err
 		}
-		return f.take(fd, s)
+		return r.take(fd, s)
 	case fd.role == roleAlso: // present in a shape we do not know: it counts
-		f.Also = fd.value
+		r.also = fd.value
 		return nil
 	case fd.list:
 		return fmt.Errorf("%s must be an array of strings", name)
@@ -247,7 +301,8 @@ func (f *Facts) takeJSON(fd *field, name string, value jsontext.Value) error {
 	return fmt.Errorf("%s must be a string", name)
 }
 
-func (f *Facts) takeList(fd *field, name string, value jsontext.Value) error {
+// list takes an array for a field.
+func (r *reader) list(fd *field, name string, value jsontext.Value) error {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(value))
 	if _, err := dec.ReadToken(); err != nil { // [
 		return jsonError(err)
@@ -264,57 +319,53 @@ func (f *Facts) takeList(fd *field, name string, value jsontext.Value) error {
 		if err != nil {
 			return err
 		}
-		if err := f.take(fd, s); err != nil {
+		if err := r.take(fd, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func unquote(v jsontext.Value) (string, error) {
+// unquote returns what a JSON string says, as a part of it where it can.
+func unquote(v jsontext.Value) ([]byte, error) {
 	if bytes.IndexByte(v, '\\') < 0 {
-		return string(v[1 : len(v)-1]), nil
+		return v[1 : len(v)-1], nil
 	}
 	u, err := jsontext.AppendUnquote(nil, v)
-	if err != nil {
-		return "", jsonError(err)
-	}
-	return string(u), nil
+	return u, jsonError(err)
 }
 
 // take files one value under its role.
-func (f *Facts) take(fd *field, s string) error {
+func (r *reader) take(fd *field, s []byte) error {
 	if fd.role == roleAlso {
-		if fd.equal == "" && s != "" || fd.equal != "" && strings.EqualFold(strings.TrimSpace(s), fd.equal) {
-			f.Also = fd.value
+		if fd.equal == "" && len(s) > 0 || fd.equal != "" && bytes.EqualFold(bytes.TrimSpace(s), []byte(fd.equal)) {
+			r.also = fd.value
 		}
 		return nil
 	}
-	if s == "" {
+	if len(s) == 0 {
 		return nil
 	}
 	if fd.role != roleCode && len(s) > MaxID {
 		return fmt.Errorf("%s is longer than the %d bytes of any WeCom id", strings.Join(fd.path, "."), MaxID)
 	}
-	if len(f.Customers)+len(f.Groups) >= maxRecipients {
+	if r.customers+r.groups >= maxRecipients {
 		return fmt.Errorf("the call names more than %d recipients", maxRecipients)
 	}
 	switch fd.role {
-	case roleCustomer:
-		f.Customers = append(f.Customers, s)
-	case roleGroup:
-		f.Groups = append(f.Groups, s)
-	case roleChannel:
-		f.Channel = s
 	case roleMember:
-		f.Implicit = true
+		r.implicit = true
+		return nil
 	case roleEveryone:
-		f.Implicit = f.Implicit || s != "0"
-	case roleCode:
-		f.Code = s
-	case roleMsgType:
-		f.MsgType = s
+		r.implicit = r.implicit || string(s) != "0"
+		return nil
+	case roleCustomer:
+		r.customers++
+	case roleGroup:
+		r.groups++
 	}
+	r.text = append(r.text, s...)
+	r.named = append(r.named, named{role: fd.role, end: len(r.text)})
 	return nil
 }
 

@@ -44,7 +44,7 @@ func listWithout(list []byte, without []string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if slices.Contains(without, id) {
+		if slices.Contains(without, string(id)) {
 			continue
 		}
 		if len(out) > 1 {
