@@ -16,6 +16,7 @@ import (
 type Engine struct {
 	phases    []phase // by the instant from which each applies; never empty
 	free      map[*wecom.Endpoint]bool
+	closed    map[interfaceRefused]string // why each interface is refused and what to do
 	shadow    bool // policy.mode: nothing is obeyed
 	shadows   bool // some rule is in shadow
 	windows   bool // some rule's when speaks of windows
@@ -67,11 +68,27 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 	for i := range e.phases {
 		e.phases[i].tabulate(endpoints)
 	}
-	e.free = map[*wecom.Endpoint]bool{}
+	e.free, e.closed = map[*wecom.Endpoint]bool{}, map[interfaceRefused]string{}
 	for _, ep := range endpoints {
 		e.free[ep] = e.isFree(ep)
+		for _, c := range capabilities(ep) {
+			e.closed[interfaceRefused{ep, c, false}] = e.say(textByRule, c, ep.Meaning)
+			e.closed[interfaceRefused{ep, c, true}] = e.say(textLapsed, c, ep.Meaning, e.span)
+		}
 	}
 	return e, nil
+}
+
+// interfaceRefused is a refusal of an interface by one of its capabilities.
+type interfaceRefused struct {
+	endpoint   *wecom.Endpoint
+	capability wecom.Capability
+	lapsed     bool // the account is
+}
+
+// capabilities are those that calls of e can have: its own first.
+func capabilities(e *wecom.Endpoint) []wecom.Capability {
+	return append([]wecom.Capability{e.Capability}, e.Also()...)
 }
 
 // phases compiles the rule sets of a configuration behind the operator's rules.
@@ -192,15 +209,8 @@ func (p *Engine) Decide(c Call, m Match, found Evidence) Decision {
 	case ActionReply:
 		return p.decideReply(d, c, rule, found)
 	}
-	return p.refuse(d, RuleRefuse, rule, wecom.CodeNoPermission, p.interfaceText(c, m.Capability))
-}
-
-// interfaceText says why an interface is refused and what to do.
-func (p *Engine) interfaceText(c Call, capability wecom.Capability) string {
-	if c.Who.Standing != account.Lapsed {
-		return p.say(textByRule, capability, c.Endpoint.Meaning)
-	}
-	return p.say(textLapsed, capability, c.Endpoint.Meaning, p.span)
+	why := p.closed[interfaceRefused{c.Endpoint, m.Capability, c.Who.Standing == account.Lapsed}]
+	return p.refuse(d, RuleRefuse, rule, wecom.CodeNoPermission, why)
 }
 
 // decideReply judges a call that only goes to customers with an open window.
@@ -384,7 +394,7 @@ func (p *Engine) Free(e *wecom.Endpoint) bool { return p.free[e] }
 
 func (p *Engine) isFree(e *wecom.Endpoint) bool {
 	for i := range p.phases {
-		for _, c := range slices.Concat([]wecom.Capability{e.Capability}, e.Also()) {
+		for _, c := range capabilities(e) {
 			if !p.phases[i].free(e, c) {
 				return false
 			}

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"slices"
 	"time"
 
 	"replygate/account"
@@ -46,7 +45,7 @@ func (p *phase) tabulate(endpoints []*wecom.Endpoint) {
 	shared := map[string]*table{}
 	for _, e := range endpoints {
 		all := make(place, 0, 1+len(e.Also()))
-		for _, c := range slices.Concat([]wecom.Capability{e.Capability}, e.Also()) {
+		for _, c := range capabilities(e) {
 			var rules []*Rule
 			for _, r := range p.rules {
 				if r.abilities.allows(c) && r.about(e) {

@@ -93,6 +93,27 @@ func TestOffPassesEverything(t *testing.T) {
 	}
 }
 
+// A refused interface is named with the capability that decided, whichever of its own that is.
+func TestRefusedInterfacesSayWhy(t *testing.T) {
+	const all = `
+    - { name: none, action: refuse }
+`
+	for _, language := range []string{"", "language: zh"} {
+		e := must(t, language, all)
+		for _, ep := range slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds()) {
+			for _, also := range slices.Concat(ep.Also(), []wecom.Capability{""}) {
+				for _, standing := range account.Standings() {
+					c := policy.Call{Who: policy.Subject{CorpID: "ww1", Standing: standing}, Endpoint: ep, Facts: wecom.Facts{Also: also}, At: now}
+					d := decide(e, c)
+					if d.Rule != "none" || !strings.Contains(d.Errmsg, string(d.Capability)) || !strings.Contains(d.Errmsg, ep.Meaning) {
+						t.Fatalf("%s, %s: %+v", ep.Path, standing, d)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestNeed(t *testing.T) {
 	e := must(t, "", "")
 	active := policy.Subject{CorpID: "ww1", Standing: account.Active}
