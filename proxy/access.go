@@ -32,7 +32,7 @@ type CallbackRecord struct {
 	Duration time.Duration
 }
 
-// finish leaves the records of an exchange and counts it.
+// finish marks the answer with the decision, leaves the records of an exchange and counts it.
 func (x *exchange) finish() {
 	if x.hangUp || x.Draining() {
 		x.rc.SetConnectionClose()
@@ -44,6 +44,7 @@ func (x *exchange) finish() {
 		Status: x.rc.Response.StatusCode(), DecisionID: x.id, Fault: x.fault, Duration: now.Sub(x.start),
 	}
 	if x.decision != nil {
+		x.mark()
 		r.Verdict = x.decision.Verdict.String()
 		x.Metrics.decision(x.decision)
 		if x.judged.Shadow != nil {

@@ -28,8 +28,7 @@ func (x *exchange) forwardShort() {
 	if !ok {
 		return
 	}
-	read := x.readerOf(func() []byte { return body })
-	if err := x.carry(outgoing{target: x.withQuery(x.path), body: body}, read); err != nil {
+	if err := x.carry(outgoing{target: x.withQuery(x.path), body: body}, x.learner()); err != nil {
 		x.unreachable(err)
 	}
 }
@@ -46,7 +45,7 @@ func (x *exchange) streamBody(from io.Reader) {
 	if from != nil && length != 0 {
 		body = &clientBody{stream: from, conn: x.rc.Conn().(*clientConn), began: time.Now(), left: int64(limit), length: length}
 	}
-	read := x.readerOf(body.whole)
+	read := x.learner()
 	if read != nil {
 		body.keepWhole()
 	}
@@ -87,17 +86,16 @@ func (x *exchange) streamFailed(body *clientBody, err error) {
 
 // reply forwards a judged call of which the body was read, and settles what was reserved for it.
 func (x *exchange) reply(path, body []byte) {
-	rest := x.decision.Rest
-	if len(rest) > 0 {
+	if rest := x.decision.Rest; len(rest) > 0 {
 		trimmed, err := x.Route.Endpoint.TrimBody(body, rest)
 		if err != nil {
 			panic("BUG: a body that was judged cannot be trimmed: " + err.Error())
 		}
 		body = trimmed
 	}
-	read := x.readerOf(func() []byte { return body })
+	read := x.learner()
 	if read == nil {
-		read = func(answer io.Reader, err error) { x.settle(x.outcome(small(answer, err), rest)) }
+		read = (*exchange).settleReply
 	}
 	if err := x.carry(outgoing{target: x.withQuery(path), body: body}, read); err != nil {
 		if errors.Is(err, errNotSent) {
@@ -173,14 +171,9 @@ func (x *exchange) passShort(a answer, body []byte, err error) {
 	a.close()
 }
 
-// reader takes what it needs from an answer before it goes on. It gets an error instead where the
-// answer cannot be read.
-type reader func(answer io.Reader, err error)
-
 var errTooLong = errors.New("the answer is longer than limits.read_answer")
 
-// passRead hands the answer on, and lets read see it first, without its Content-Encoding. One over
-// limits.read_answer goes on unread.
+// passRead hands the answer on, and lets read see it first. One over limits.read_answer goes on unread.
 func (x *exchange) passRead(a answer, read reader) {
 	if a.body == nil { // HEAD, 204, 304: there is nothing to see
 		x.pass(a)
@@ -188,7 +181,8 @@ func (x *exchange) passRead(a answer, read reader) {
 	}
 	if short, ok, err := a.body.peek(int(x.Config.Limits.ReadAnswer)); ok {
 		if x.passShort(a, short, err); err == nil {
-			read(inflated(inMemory(x.rc.Response.Body()), string(x.rc.Response.Header.ContentEncoding())))
+			x.seen.hold(x.rc.Response.Body())
+			x.letRead(read, &x.seen)
 		}
 		return
 	}
@@ -201,7 +195,7 @@ func (x *exchange) passRead(a answer, read reader) {
 	x.passHead()
 	resp := &x.rc.Response
 	if !s.whole {
-		read(nil, errTooLong)
+		read(x, nil, errTooLong)
 		resp.SetBodyStream(&streamedAnswer{Reader: io.MultiReader(s.Reader(), a.body), answer: a}, max(a.body.length, -1))
 		return
 	}
@@ -211,7 +205,13 @@ func (x *exchange) passRead(a answer, read reader) {
 	} else {
 		resp.SetBodyStream(s.Reader(), s.size)
 	}
-	read(inflated(s.Reader(), string(resp.Header.ContentEncoding())))
+	x.letRead(read, s.Reader())
+}
+
+// letRead has read see an answer without its Content-Encoding.
+func (x *exchange) letRead(read reader, answer io.Reader) {
+	plain, err := inflated(answer, string(x.rc.Response.Header.ContentEncoding()))
+	read(x, plain, err)
 }
 
 // close gives the connection back.
@@ -263,7 +263,7 @@ func (b *clientBody) keepWhole() {
 
 // whole returns the body, once it was read; nil if it is longer than maxWhole.
 func (b *clientBody) whole() []byte {
-	if b == nil || int64(len(b.kept)) < b.read {
+	if int64(len(b.kept)) < b.read {
 		return nil
 	}
 	return b.kept

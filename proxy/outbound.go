@@ -31,6 +31,7 @@ type exchange struct {
 	waited   time.Duration    // for the store, to learn whose the token is
 
 	out    outgoing
+	seen   memory // a short answer while it is read
 	access AccessRecord
 	record DecisionRecord
 }
@@ -49,14 +50,18 @@ func (x *exchange) serve() {
 		return
 	}
 	if stranger := x.identify(); stranger != nil {
-		x.obey(*stranger, x.stream)
+		if x.obey(*stranger) {
+			x.stream()
+		}
 		return
 	}
 	switch n := x.Needs(x.Head); n.Overall {
 	case policy.NeedNothing:
 		x.stream()
 	case policy.NeedPath:
-		x.obey(x.ByPath(x.Head), x.stream)
+		if x.obey(x.ByPath(x.Head)) {
+			x.stream()
+		}
 	case policy.NeedBody:
 		x.judgeBody(n)
 	}
@@ -149,13 +154,17 @@ func (x *exchange) judgeBody(n policy.Needs) {
 		x.tooLarge(x.Config.Limits.JudgedBody)
 		return
 	case more != nil:
-		x.obey(x.Ambiguous(x.Head, n, gate.ErrTooLarge), func() { x.streamBody(more) })
+		if x.obey(x.Ambiguous(x.Head, n, gate.ErrTooLarge)) {
+			x.streamBody(more)
+		}
 		return
 	}
 	h := &x.rc.Request.Header
 	facts, err := gate.ReadFacts(x.Route.Endpoint, x.query, string(h.ContentType()), string(h.Peek("Content-Encoding")), body)
 	if err != nil {
-		x.obey(x.Ambiguous(x.Head, n, err), func() { x.reply(x.path, body) })
+		if x.obey(x.Ambiguous(x.Head, n, err)) {
+			x.reply(x.path, body)
+		}
 		return
 	}
 	path := x.path
@@ -170,21 +179,21 @@ func (x *exchange) judgeBody(n policy.Needs) {
 	}
 	j := x.ByBody(ctx, x.Head, facts, x.Windows)
 	x.watchPulls(j)
-	x.obey(j, func() { x.reply(path, body) })
+	if x.obey(j) {
+		x.reply(path, body)
+	}
 }
 
-// obey carries a judgement out: goOn sends the call, or it is refused.
-func (x *exchange) obey(j gate.Judgement, goOn func()) {
+// obey takes a judgement for the call's own, and tells whether the call goes on. If not, it is refused.
+func (x *exchange) obey(j gate.Judgement) bool {
 	x.judged = j
 	x.decision = &x.judged.Decision
 	x.id = newID()
 	if !j.Decision.Go {
 		x.settle(window.NotTaken)
 		x.refuse()
-		return
 	}
-	goOn()
-	x.mark()
+	return j.Decision.Go
 }
 
 // newID names a decision.
@@ -226,10 +235,9 @@ func (x *exchange) refuse() {
 		Errmsg:  d.Errmsg + "; rule=" + rule + ", id=" + x.id,
 		Verdict: d.Verdict.String(), Rule: d.Rule, Reason: string(d.Reason), DecisionID: x.id,
 	})
-	x.mark()
 }
 
-// mark puts the decision into the headers of the answer.
+// mark puts the decision into the headers of the answer, whoever gave it.
 func (x *exchange) mark() {
 	h, d := &x.rc.Response.Header, x.decision
 	h.Set("Replygate-Verdict", d.Verdict.String())
@@ -256,7 +264,4 @@ func (x *exchange) mark() {
 // fail answers a call that was not judged, or whose judgement could not be carried out.
 func (x *exchange) fail(status, errcode int, errmsg string) {
 	x.answer(status, wecom.Refusal{Errcode: errcode, Errmsg: errmsg, Verdict: "error", Reason: x.fault, DecisionID: x.id})
-	if x.decision != nil {
-		x.mark()
-	}
 }

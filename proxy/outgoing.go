@@ -23,6 +23,14 @@ type outgoing struct {
 	relayed bool        // what proxies say of each other goes on too
 }
 
+// whole returns the body once it was sent, nil of one that streamed if it is longer than maxWhole.
+func (o *outgoing) whole() []byte {
+	if o.stream != nil {
+		return o.stream.whole()
+	}
+	return o.body
+}
+
 // writeTo writes the request.
 func (o *outgoing) writeTo(w *bufio.Writer) error {
 	_, _ = w.Write(o.head.Method()) // a bufio.Writer keeps its first error

@@ -26,9 +26,9 @@ func (x *exchange) preflight() {
 		return
 	}
 	if stranger := x.identifyForPreflight(); stranger != nil {
-		x.obey(*stranger, func() {
+		if x.obey(*stranger) {
 			x.fail(fasthttp.StatusOK, wecom.CodeNoPermission, "the gateway does not know whose this access_token is")
-		})
+		}
 		return
 	}
 	body, ok := x.readBody(maxPreflightBody)

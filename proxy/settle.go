@@ -11,27 +11,30 @@ import (
 	"replygate/window"
 )
 
-// readerOf returns what reads the answer of a call that the gateway learns from, nil for most. Some need the
-// call's body too, once it went by.
-func (x *exchange) readerOf(body func() []byte) reader {
+// reader takes what it needs from an answer before it goes on. It gets an error instead where the
+// answer cannot be read. What was sent is in x.out.
+type reader func(x *exchange, answer io.Reader, err error)
+
+// learner returns what reads the answer of a call that the gateway learns from, nil for most.
+func (x *exchange) learner() reader {
 	if x.Route.Odd() {
 		return nil
 	}
 	switch x.Route.Path {
 	case wecom.PathGetToken, wecom.PathCorpToken, wecom.PathPermanentCode, wecom.PathPermanentCodeV2,
 		wecom.PathRegisterInfo, wecom.PathDownstreamToken:
-		return func(answer io.Reader, err error) { x.learnToken(body(), answer, err) }
+		return (*exchange).learnToken
 	case wecom.PathSyncMsg:
-		return func(answer io.Reader, err error) { x.recordPage(body(), answer, err) }
+		return (*exchange).recordPage
 	case wecom.PathStateTrans:
-		return func(answer io.Reader, err error) { x.learnCode(body(), answer, err) }
+		return (*exchange).learnCode
 	}
 	return nil
 }
 
 // learnToken notes whose the token is that WeCom hands out.
-func (x *exchange) learnToken(request []byte, answer io.Reader, err error) {
-	g, found := wecom.ReadGrant(x.Route.Path, x.query, request, small(answer, err))
+func (x *exchange) learnToken(answer io.Reader, err error) {
+	g, found := wecom.ReadGrant(x.Route.Path, x.query, x.out.whole(), small(answer, err))
 	if !found || x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
@@ -42,8 +45,8 @@ func (x *exchange) learnToken(request []byte, answer io.Reader, err error) {
 }
 
 // learnCode notes whom the code stands for that a change of a session's state gives out.
-func (x *exchange) learnCode(request []byte, answer io.Reader, err error) {
-	c, found := wecom.ReadTransition(request, small(answer, err), x.at)
+func (x *exchange) learnCode(answer io.Reader, err error) {
+	c, found := wecom.ReadTransition(x.out.whole(), small(answer, err), x.at)
 	if !found || x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
@@ -83,7 +86,7 @@ func codesOf(corp string, codes []wecom.Code) []window.LearntCode {
 
 // recordPage notes what a page of kf/sync_msg says of customers. Where a message of one may have been
 // missed, records are incomplete from now on: a missing window then proves nothing.
-func (x *exchange) recordPage(request []byte, answer io.Reader, err error) {
+func (x *exchange) recordPage(answer io.Reader, err error) {
 	if x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
@@ -106,7 +109,7 @@ func (x *exchange) recordPage(request []byte, answer io.Reader, err error) {
 		return
 	}
 	x.corp = corp
-	x.Pulls.pulled(corp, wecom.ReadChannel(request), page)
+	x.Pulls.pulled(corp, wecom.ReadChannel(x.out.whole()), page)
 	x.recordMessages(page.Messages)
 	if err := x.Windows.LearnCodes(x.ctx, codesOf(corp, page.Codes)); err != nil {
 		x.Log.Warn("one-time codes are lost: redis did not take them", zap.Int("count", len(page.Codes)), zap.String("corp_id", corp), zap.Error(err))
@@ -163,6 +166,11 @@ func (x *exchange) missed(how string, n int, err error) {
 	if err := x.Windows.MarkGap(x.ctx); err != nil {
 		x.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 	}
+}
+
+// settleReply does to what was reserved for a reply what WeCom's answer says.
+func (x *exchange) settleReply(answer io.Reader, err error) {
+	x.settle(x.outcome(small(answer, err), x.decision.Rest))
 }
 
 // outcome is what WeCom's answer says of a reply, nil for one that could not be read. Only a readable refusal

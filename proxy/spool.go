@@ -71,10 +71,9 @@ type memory struct {
 	all []byte
 }
 
-func inMemory(all []byte) *memory {
-	m := &memory{all: all}
+func (m *memory) hold(all []byte) {
+	m.all = all
 	m.Reset(all)
-	return m
 }
 
 // maxInflated bounds what a compressed answer may unfold to: WeCom's longest page, 1,000 messages, has a
