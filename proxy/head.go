@@ -30,23 +30,24 @@ var errFraming = errors.New("the end of the message can be read in more than one
 func readFraming(block []byte) (framing, error) {
 	var f framing
 	for len(block) > 0 {
-		line, rest, _ := bytes.Cut(block, []byte{'\n'})
-		block = rest
-		line, ended := bytes.CutSuffix(line, []byte{'\r'})
-		if !ended {
+		end := bytes.IndexByte(block, '\n')
+		if end < 1 || block[end-1] != '\r' {
 			return f, errors.New("a header line does not end in CR LF")
 		}
+		line := block[:end-1]
+		block = block[end+1:]
 		if len(line) == 0 {
 			break
 		}
-		name, value, found := bytes.Cut(line, []byte{':'})
-		if !found || !isToken(name) {
+		colon := bytes.IndexByte(line, ':')
+		if colon < 0 || !isToken(line[:colon]) {
 			return f, errors.New("a header name is not a token")
 		}
+		value := line[colon+1:]
 		if hasControl(value) {
 			return f, errors.New("a header value holds control bytes")
 		}
-		if err := f.note(name, bytes.Trim(value, " \t")); err != nil {
+		if err := f.note(line[:colon], value); err != nil {
 			return f, err
 		}
 	}
@@ -61,6 +62,7 @@ func (f *framing) note(name, value []byte) error {
 	switch {
 	case sameHeader(name, "Content-Length"):
 		f.lengths++
+		value = withoutBlanks(value)
 		n, err := strconv.ParseUint(string(value), 10, 63)
 		if err != nil || f.lengths > 1 || bytes.ContainsAny(name, "_") || value[0] == '+' {
 			return errFraming
@@ -68,11 +70,12 @@ func (f *framing) note(name, value []byte) error {
 		f.length = int64(n)
 	case sameHeader(name, "Transfer-Encoding"):
 		f.codings++
-		if f.codings > 1 || bytes.ContainsAny(name, "_") || !strings.EqualFold(string(value), "chunked") {
+		if f.codings > 1 || bytes.ContainsAny(name, "_") || !strings.EqualFold(string(withoutBlanks(value)), "chunked") {
 			return errFraming
 		}
 	case sameHeader(name, "Host"):
 		f.hosts++
+		value = withoutBlanks(value)
 		if len(value) == 0 || bytes.ContainsAny(value, " \t/@?#\\,") {
 			return errors.New("the Host is not one host")
 		}
@@ -81,6 +84,9 @@ func (f *framing) note(name, value []byte) error {
 	}
 	return nil
 }
+
+// withoutBlanks is a value without the blanks around it.
+func withoutBlanks(value []byte) []byte { return bytes.Trim(value, " \t") }
 
 // sameHeader tells whether some server could take name for header: in any letter case, and with '_' for
 // '-'.

@@ -44,19 +44,21 @@ func (w *lineWatch) read(p []byte) {
 
 // readLine reads to the end of the request line, empty lines before it aside, and returns what is behind.
 func (w *lineWatch) readLine(p []byte) []byte {
-	for i, c := range p {
-		if c == '\n' {
-			w.bare = w.last != '\r'
-			w.ended = w.bare || w.length > 1
-			w.length = 0
-		} else {
-			w.length++
+	for len(p) > 0 && !w.ended {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			w.length += len(p)
+			w.last = p[len(p)-1]
+			return nil
 		}
-		if w.last = c; w.ended {
-			return p[i+1:]
+		if i > 0 {
+			w.last = p[i-1]
 		}
+		w.bare = w.last != '\r'
+		w.ended = w.bare || w.length+i > 1
+		w.length, w.last, p = 0, '\n', p[i+1:]
 	}
-	return nil
+	return p
 }
 
 // idle notes that a request has ended.
