@@ -107,6 +107,7 @@ func (x *exchange) reply(path, body []byte) {
 
 // send sends what is to go out and times it. The head of the answer is that of the client's from then on.
 func (x *exchange) send() (answer, error) {
+	x.crowd.letOthers()
 	began := time.Now()
 	x.out.head, x.out.host = &x.rc.Request.Header, x.Upstream.host
 	a, err := x.Upstream.Do(&x.out, &x.rc.Response, time.Time{})

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -52,6 +51,7 @@ type Gateway struct {
 	Draining  func() bool // the gateway stops: connections end behind their answers
 
 	current atomic.Pointer[Settings]
+	crowd   crowd
 }
 
 // Settings are what a configuration says that a running gateway can change. A request keeps to those that
@@ -91,7 +91,7 @@ func (g *Gateway) server(handler fasthttp.RequestHandler, bodyTime time.Duration
 		HeaderReceived: func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
 			return fasthttp.RequestConfig{ReadTimeout: bodyTime}
 		},
-		ConnState:                    watchLines,
+		ConnState:                    g.watchLines,
 		ReadTimeout:                  headTimeout,
 		IdleTimeout:                  idleTimeout,
 		ReadBufferSize:               headBytes,
@@ -163,7 +163,7 @@ type clientConn struct {
 }
 
 // watchLines tells a connection where its requests begin and end.
-func watchLines(c net.Conn, state fasthttp.ConnState) {
+func (g *Gateway) watchLines(c net.Conn, state fasthttp.ConnState) {
 	conn, ok := c.(*clientConn)
 	switch {
 	case !ok:
@@ -171,7 +171,7 @@ func watchLines(c net.Conn, state fasthttp.ConnState) {
 		conn.line.active()
 	case state == fasthttp.StateIdle:
 		conn.line.idle()
-		runtime.Gosched() // other answers go out before this connection is waited for: the clients wake once
+		g.crowd.letOthers()
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -179,7 +178,6 @@ func (u *Upstream) attempt(o *outgoing, resp *fasthttp.Response, by time.Time) (
 
 // exchange writes a request and reads the head of its answer.
 func (u *Upstream) exchange(conn net.Conn, o *outgoing, resp *fasthttp.Response, by time.Time) (*answerBody, error) {
-	runtime.Gosched() // who is still judging goes first: calls that go out together wake the upstream once
 	if err := u.send(conn, o); err != nil {
 		return nil, err
 	}

@@ -36,7 +36,9 @@ type visit struct {
 }
 
 func (g *Gateway) begin(rc *fasthttp.RequestCtx) visit {
-	return visit{Gateway: g, Settings: g.Current(), rc: rc, ctx: context.Background(), start: time.Now(), at: g.Now()}
+	start := time.Now()
+	g.crowd.join(start)
+	return visit{Gateway: g, Settings: g.Current(), rc: rc, ctx: context.Background(), start: start, at: g.Now()}
 }
 
 // readTarget reads path and query of a head that has one reading.

@@ -18,6 +18,7 @@ type Batch[Q, A any] struct {
 	waiting []*asked[Q, A]
 	workers int
 	sent    time.Time // when questions went out last
+	several bool      // went out then
 }
 
 const (
@@ -92,11 +93,18 @@ func (b *Batch[Q, A]) work() {
 	}
 }
 
-// askOnce asks what waits, and what those ask who could go on at once: they are let go first.
+// askOnce asks what waits. Where several questions came together just now, those are let go first who could ask one
+// at once; elsewhere that would only wake a thread.
 func (b *Batch[Q, A]) askOnce() {
-	runtime.Gosched()
+	b.mu.Lock()
+	several := b.several
+	b.mu.Unlock()
+	if several {
+		runtime.Gosched()
+	}
 	b.mu.Lock()
 	n := min(len(b.waiting), maxBatch)
+	b.several = n > 1
 	batch := b.waiting[:n:n]
 	b.waiting, b.sent = b.waiting[n:], time.Now()
 	b.mu.Unlock()
