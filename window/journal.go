@@ -94,7 +94,7 @@ func (s *Store) doubted(a Answer) Answer {
 
 // Keep brings Redis what it lacks until ctx ends: what the journal holds, and, after a failover, what was
 // recorded in the last minute, which the new master may not have got.
-func (s *Store) Keep(ctx context.Context, log *zap.Logger) {
+func (s *Store) Keep(ctx context.Context) {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	rewrite := false
@@ -111,7 +111,7 @@ func (s *Store) Keep(ctx context.Context, log *zap.Logger) {
 			facts, codes := s.recent.all(s.Now())
 			if err := s.write(ctx, facts, codes); err == nil {
 				rewrite = false
-				log.Info("redis is back, or has another master: the last minute's facts were written again", zap.Int("messages", len(facts)), zap.Int("codes", len(codes)))
+				s.Log.Info("redis is back, or has another master: the last minute's facts were written again", zap.Int("messages", len(facts)), zap.Int("codes", len(codes)))
 			}
 		}
 		if s.Journal == nil || s.Journal.Empty() {
@@ -119,10 +119,10 @@ func (s *Store) Keep(ctx context.Context, log *zap.Logger) {
 		}
 		n, err := s.drain(ctx)
 		if n > 0 {
-			log.Info("facts of the journal are in redis now", zap.Int("count", n))
+			s.Log.Info("facts of the journal are in redis now", zap.Int("count", n))
 		}
 		if err != nil && ctx.Err() == nil {
-			log.Debug("the journal waits", zap.Error(err))
+			s.Log.Debug("the journal waits", zap.Error(err))
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
 
 	"replygate/store"
 )
@@ -30,6 +31,7 @@ type Settings struct {
 	Gateway  string          // names this gateway among those on the same Redis, with Journal
 	Doubtful func() bool     // Redis was away within the last seconds; nil: never
 	Renewed  <-chan struct{} // Redis has another master, or is back
+	Log      *zap.Logger     // nil: nothing is said
 }
 
 // Store keeps windows in Redis, in the layout of docs/redis.md.
@@ -42,6 +44,8 @@ type Store struct {
 	kick   chan struct{} // the journal has something
 	gap    atomic.Bool   // facts were lost and rg:since does not say so yet
 
+	complained atomic.Int64 // when a key that holds no window was spoken of last, unix ms
+
 	lastSince atomic.Pointer[sinceRead]
 	deadlines deadlines
 	asks      *store.Batch[string, asked] // with Together
@@ -49,6 +53,9 @@ type Store struct {
 
 // NewStore keeps windows in rdb.
 func NewStore(rdb redis.UniversalClient, s Settings) *Store {
+	if s.Log == nil {
+		s.Log = zap.NewNop()
+	}
 	kept := &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1), deadlines: deadlines{timeout: s.Timeout}}
 	if s.Together {
 		kept.asks = store.NewBatch(kept.askAll)
@@ -123,11 +130,17 @@ local from = last and (last - last % 1000 + 1000)
 `
 
 var (
-	// record: ARGV at, at + length. Makes no functions either.
+	// record: ARGV at, at + length. What is no window gives way. Makes no functions either.
 	recordScript = redis.NewScript(`
 local at = tonumber(ARGV[1])
-local h = redis.call('HMGET', KEYS[1], 'last', 'sent')
-if h[1] and tonumber(h[1]) >= at then return 0 end
+local h = redis.pcall('HMGET', KEYS[1], 'last', 'sent')
+if h.err then
+  if not string.find(h.err, 'WRONGTYPE', 1, true) then return h end
+  redis.call('DEL', KEYS[1])
+  h = {}
+end
+local last = tonumber(h[1] or nil)
+if last and last >= at then return 0 end
 redis.call('HSET', KEYS[1], 'last', ARGV[1])
 if h[2] then
   local kept, n, from = {}, 0, at - at % 1000 + 1000
@@ -310,6 +323,7 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	defer cancel()
 	a, err := s.ask(ctx, key)
 	if err != nil {
+		s.complain(k, err, now)
 		return s.remembered(key, now)
 	}
 	if a.State == Closed { // nothing, or nothing that is not over: Redis has only not dropped it yet
@@ -356,7 +370,7 @@ func (s *Store) askAll(ctx context.Context, keys []string) ([]asked, error) {
 	for i := range answers {
 		state, last, stamp, left := r[4*i], r[4*i+1], r[4*i+2], r[4*i+3]
 		if state == -2 {
-			answers[i].err = fmt.Errorf("window: %s holds no window: delete it", keys[i])
+			answers[i].err = noWindow(keys[i])
 			continue
 		}
 		a := &answers[i].Answer
@@ -379,7 +393,7 @@ func (s *Store) look(ctx context.Context, keys []string, now int64) []asked {
 	answers := make([]asked, len(keys))
 	for i, cmd := range read {
 		h, err := cmd.Result()
-		w := parseWindow(h)
+		w, err := parseWindow(keys[i], h, err)
 		answers[i] = asked{w.answer(now, s.Length, s.Replies), err}
 	}
 	return answers
@@ -400,6 +414,7 @@ func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 		corp := keys[i].Corp
 		switch {
 		case a.err != nil:
+			s.complain(keys[i], a.err, now)
 			answers[i] = s.remembered(spelt[i], now)
 		case a.State == Closed:
 			s.memory.forget(spelt[i])
@@ -418,31 +433,58 @@ func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 // read returns the window on record, the zero Window if there is none.
 func (s *Store) read(ctx context.Context, key string) (Window, error) {
 	h, err := s.rdb.HMGet(ctx, key, "last", "sent", "shut").Result()
+	return parseWindow(key, h, err)
+}
+
+// errNoWindow is a key of a window that holds something else.
+var errNoWindow = errors.New("holds no window: delete it")
+
+func noWindow(key string) error { return fmt.Errorf("window: %s %w", key, errNoWindow) }
+
+// complainEvery bounds the lines about keys that hold no window.
+const complainEvery = time.Minute
+
+// complain tells the operator of a key that holds no window. The line does not say whose, since ids may have to stay
+// out of logs.
+func (s *Store) complain(k Key, err error, now int64) {
+	if !errors.Is(err, errNoWindow) {
+		return
+	}
+	if last := s.complained.Load(); now-last < complainEvery.Milliseconds() || !s.complained.CompareAndSwap(last, now) {
+		return
+	}
+	s.Log.Warn("redis holds something else where a customer's window should be, so replies to that customer cannot be judged: replygate windows list names the key, delete it",
+		zap.String("corp_id", k.Corp), zap.String("channel", k.Channel))
+}
+
+// parseWindow is the window of an answer to HMGET last sent shut.
+func parseWindow(key string, h []any, err error) (Window, error) {
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return Window{}, noWindow(key)
+	}
 	if err != nil {
 		return Window{}, fmt.Errorf("window: read: %w", err)
 	}
-	return parseWindow(h), nil
-}
-
-func parseWindow(h []any) Window {
 	var texts [3]string
 	for i := range min(len(h), 3) {
 		texts[i], _ = h[i].(string)
 	}
 	var w Window
-	w.Last, _ = strconv.ParseInt(texts[0], 10, 64)
+	if w.Last, err = strconv.ParseInt(texts[0], 10, 64); err != nil && texts[0] != "" {
+		return Window{}, noWindow(key)
+	}
 	if texts[2] != "" {
 		w.Shut, _ = strconv.ParseInt(texts[2], 10, 64)
 	}
 	if texts[1] == "" {
-		return w
+		return w, nil
 	}
 	for t := range strings.SplitSeq(texts[1], ",") {
 		if n, err := strconv.ParseInt(t, 10, 64); err == nil && n >= counts(w.Last) {
 			w.Sent = append(w.Sent, n)
 		}
 	}
-	return w
+	return w, nil
 }
 
 // note remembers an open window, and forgets one that is not.

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"replygate/config"
 	"replygate/store"
@@ -150,6 +153,68 @@ func TestBrokenWindowsSpoilNoOthers(t *testing.T) {
 				if a.State != window.Closed {
 					b.Errorf("%s: %+v", name, a)
 				}
+			}
+		}
+	})
+}
+
+// The next message of a customer mends what stands in the place of the window, and holds up nobody else's.
+func TestMessageMendsBrokenWindow(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		wang := window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmWang"}
+		now := b.clock.Now()
+		for name, spoil := range map[string]func(key string) error{
+			"text": func(key string) error { return b.rdb.Set(b.Context(), key, "x", 0).Err() },
+			"list": func(key string) error { return b.rdb.RPush(b.Context(), key, "x").Err() },
+			"last": func(key string) error { return b.rdb.HSet(b.Context(), key, "last", "yesterday", "shut", "never").Err() },
+			"sent": func(key string) error { return b.rdb.HSet(b.Context(), key, "sent", "junk").Err() },
+		} {
+			b.rdb.Del(b.Context(), li.Spell("rg:"), wang.Spell("rg:"))
+			if err := spoil(li.Spell("rg:")); err != nil {
+				b.Fatal(err)
+			}
+			tally, err := b.Record(b.Context(), []window.Fact{{Key: li, At: now}, {Key: wang, At: now}})
+			if err != nil || tally.Recorded != 2 {
+				b.Errorf("%s: %+v, %v", name, tally, err)
+			}
+			for _, k := range []window.Key{li, wang} {
+				if a := b.Reserve(b.Context(), k); a.State != window.Open || a.Left != 4 {
+					b.Errorf("%s: %s: %+v", name, k.Customer, a)
+				}
+			}
+		}
+	})
+}
+
+// The log tells of a broken window once a minute, without its customer; the list names its key.
+func TestBrokenWindowIsSpokenOf(t *testing.T) {
+	storetest.Each(t, time.Now, func(t *testing.T, c config.Redis, s *store.Store) {
+		for _, replies := range []int{0, 5} {
+			seen, lines := observer.New(zap.WarnLevel)
+			clock := wecomtest.NewClock()
+			clock.Set(time.Now())
+			w := window.NewStore(s.UniversalClient, window.Settings{
+				Prefix: "rg:", Length: length, Replies: replies, Timeout: 5 * time.Second, Now: clock.Now, Log: zap.New(seen),
+			})
+			if err := s.HSet(t.Context(), li.Spell("rg:"), "last", "yesterday").Err(); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if a := w.Reserve(t.Context(), li); a.State != window.Unavailable {
+					t.Errorf("Reserve: %+v", a)
+				}
+			}
+			if a := w.Peek(t.Context(), li); a[0].State != window.Unavailable {
+				t.Errorf("Peek: %+v", a)
+			}
+			clock.Advance(time.Minute)
+			w.Reserve(t.Context(), li)
+			all := lines.TakeAll()
+			if len(all) != 2 || strings.Contains(fmt.Sprint(all[0].Message, all[0].ContextMap()), li.Customer) {
+				t.Errorf("replies: %d: said: %v", replies, all)
+			}
+			if _, _, err := w.List(t.Context(), "", 10); err == nil || !strings.Contains(err.Error(), li.Spell("rg:")+" holds no window: delete it") {
+				t.Errorf("List: %v", err)
 			}
 		}
 	})

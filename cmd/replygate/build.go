@@ -103,6 +103,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	kept := window.Settings{
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now,
 		Doubtful: g.store.Doubtful, Renewed: g.store.Renewed(),
+		Log:      g.log,
 		Together: c.Redis.Mode == config.RedisSingle || c.Redis.Mode == config.RedisSentinel,
 	}
 	if g.store.Embedded == nil {
@@ -222,7 +223,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	}
 	g.done.Go(func() { failed <- g.admin.Serve(g.control) })
 	keeping, stopKeeping := context.WithCancel(context.Background())
-	g.done.Go(func() { g.windows.Keep(keeping, g.log) })
+	g.done.Go(func() { g.windows.Keep(keeping) })
 	g.done.Go(func() { g.windows.Beat(keeping) })
 	g.done.Go(func() { g.watchFile(keeping) })
 	g.log.Info("serving", zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
