@@ -107,7 +107,8 @@ type delivery struct {
 // ServeCallback carries one callback of WeCom: it is read, recorded if it tells of a customer, and
 // forwarded to the bot as it came, whose answer goes back as it comes.
 func (g *Gateway) ServeCallback(rc *fasthttp.RequestCtx) {
-	d := &delivery{visit: g.begin(rc)}
+	d := &delivery{}
+	d.begin(g, rc)
 	defer d.finish()
 	defer func() {
 		if p := recover(); p != nil {

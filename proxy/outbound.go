@@ -25,7 +25,6 @@ type exchange struct {
 	name  string // of the account
 	corp  string // "" if unknown
 
-	id       string           // of the decision; "" for a call that is not judged
 	decision *policy.Decision // of a judged call
 	judged   gate.Judgement   // likewise
 	waited   time.Duration    // for the store, to learn whose the token is
@@ -259,9 +258,4 @@ func (x *exchange) mark() {
 	} else if d.Reason == policy.WindowRemembered || d.Verdict == policy.Unsure {
 		h.Set("Replygate-Replies-Left", "unknown")
 	}
-}
-
-// fail answers a call that was not judged, or whose judgement could not be carried out.
-func (x *exchange) fail(status, errcode int, errmsg string) {
-	x.answer(status, wecom.Refusal{Errcode: errcode, Errmsg: errmsg, Verdict: "error", Reason: x.fault, DecisionID: x.id})
 }

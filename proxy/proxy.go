@@ -210,9 +210,7 @@ func (discard) Printf(string, ...any) {}
 // ServeAPI carries one call of a bot.
 func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
 	x := exchanges.Get().(*exchange)
-	space := x.space
-	x.visit = g.begin(rc)
-	x.space = space
+	x.begin(g, rc)
 	defer func() {
 		x.finish()
 		*x = exchange{visit: visit{space: x.space}}
@@ -232,7 +230,8 @@ var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 // serveLibraryError answers, in WeCom's shape, what the server library itself refuses.
 func (g *Gateway) serveLibraryError(rc *fasthttp.RequestCtx, err error) {
-	x := &exchange{visit: g.begin(rc)}
+	x := &exchange{}
+	x.begin(g, rc)
 	x.fault, x.hangUp = "unreadable request", true
 	var small *fasthttp.ErrSmallBuffer
 	var timeout interface{ Timeout() bool }

@@ -30,15 +30,17 @@ type visit struct {
 	at     time.Time       // by the gateway's clock
 	path   []byte          // as sent
 	query  []byte          // as sent
+	id     string          // of the decision; "" for a request that is not judged
 	fault  string          // why the gateway answered by itself without a decision
 	space  []byte          // for a short body, kept for other requests
 	hangUp bool            // the connection ends behind the answer: what follows on it cannot be trusted
 }
 
-func (g *Gateway) begin(rc *fasthttp.RequestCtx) visit {
+// begin makes v that of another request.
+func (v *visit) begin(g *Gateway, rc *fasthttp.RequestCtx) {
 	start := time.Now()
 	g.crowd.join(start)
-	return visit{Gateway: g, Settings: g.Current(), rc: rc, ctx: context.Background(), start: start, at: g.Now()}
+	*v = visit{Gateway: g, Settings: g.Current(), rc: rc, ctx: context.Background(), start: start, at: g.Now(), space: v.space}
 }
 
 // readTarget reads path and query of a head that has one reading.
@@ -112,9 +114,9 @@ func (v *visit) tooLarge(limit config.Size) {
 	v.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the "+limit.String()+" that the gateway takes for this call; nothing was sent")
 }
 
-// fail answers a request by the gateway's own word.
+// fail answers a request by the gateway's own word: it was not judged, or its judgement could not be carried out.
 func (v *visit) fail(status, errcode int, errmsg string) {
-	v.answer(status, wecom.Refusal{Errcode: errcode, Errmsg: errmsg, Verdict: "error", Reason: v.fault})
+	v.answer(status, wecom.Refusal{Errcode: errcode, Errmsg: errmsg, Verdict: "error", Reason: v.fault, DecisionID: v.id})
 }
 
 // answer writes an answer of the gateway's own, in WeCom's shape. Its headers can hold only ASCII: of

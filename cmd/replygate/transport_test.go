@@ -143,6 +143,18 @@ func TestTooLargeThoughShort(t *testing.T) {
 	}
 }
 
+// A judged call that cannot go on after all names its decision like any other.
+func TestTooLargeThoughJudged(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
+		c.Limits.StreamedBody = 1 << 10
+		c.Policy.Mode = config.Shadow
+	})
+	a := r.call("POST", "/cgi-bin/externalcontact/add_msg_template", strings.Repeat("x", 1<<10+1))
+	if id := a.Header.Get("Replygate-Decision-Id"); a.StatusCode != 413 || id == "" || a.Gate.DecisionID != id || a.Gate.Verdict != "error" {
+		t.Errorf("HTTP %d, decision %q: %s", a.StatusCode, id, a.body)
+	}
+}
+
 // A download that breaks off upstream is a visible cut for the client, not a short success.
 func TestTruncatedStreamIsACut(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), nil)
