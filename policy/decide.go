@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"replygate/account"
@@ -17,11 +16,11 @@ type Engine struct {
 	phases    []phase // by the instant from which each applies; never empty
 	free      map[*wecom.Endpoint]bool
 	closed    map[interfaceRefused]string // why each interface is refused and what to do
-	shadow    bool // policy.mode: nothing is obeyed
-	shadows   bool // some rule is in shadow
-	windows   bool // some rule's when speaks of windows
-	clients   bool // some rule asks what the caller is
-	busy      bool // answer unsure with -1, else let it pass
+	shadow    bool                        // policy.mode: nothing is obeyed
+	shadows   bool                        // some rule is in shadow
+	windows   bool                        // some rule's when speaks of windows
+	clients   bool                        // some rule asks what the caller is
+	busy      bool                        // answer unsure with -1, else let it pass
 	coldStart Verdict
 	length    time.Duration
 	span      string // length in words
@@ -56,7 +55,7 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 	}
 	rules := own.rules(c.Policy.Rules)
 	for _, r := range rules {
-		e.clients = e.clients || len(r.clients) > 0 || strings.Contains(r.when.source, "call.client")
+		e.clients = e.clients || len(r.clients) > 0 || r.when.speaksOf("call.client")
 		e.shadows = e.shadows || r.Shadow
 		e.windows = e.windows || r.when.windows
 	}

@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"replygate/account"
@@ -113,7 +112,8 @@ func includes[T comparable](a, b set[T]) bool {
 
 // unknownContacts tells that a rule asks for numbers of accounts that have none.
 func (l *linter) unknownContacts(r *Rule, book *account.Book) {
-	if !strings.Contains(r.when.source, "account.contacts") || strings.Contains(r.when.source, "contacts_known") {
+	asks := r.when.speaksOf("account.contacts") || r.when.speaksOf("account.contacts_free")
+	if !asks || r.when.speaksOf("account.contacts_known") {
 		return
 	}
 	n := 0

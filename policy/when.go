@@ -70,11 +70,15 @@ var stateWords = map[window.State]string{
 type condition struct {
 	source  string
 	program *vm.Program
-	body    bool // it speaks of what only the body says
-	windows bool // it speaks of windows
+	facts   []string // that it speaks of
+	body    bool     // it speaks of what only the body says
+	windows bool     // it speaks of windows
 }
 
 var errNoWindow = errors.New("redis cannot be asked for the window just now")
+
+// speaksOf tells whether the condition speaks of a fact.
+func (w *condition) speaksOf(fact string) bool { return slices.Contains(w.facts, fact) }
 
 // holds evaluates the condition for a call. An error means that there is no telling.
 func (w *condition) holds(c *Call, capability wecom.Capability) (bool, error) {
@@ -241,6 +245,7 @@ func (i *inspector) member(n *ast.MemberNode) {
 		i.wrong("there is no fact "+name, config.DidYouMean(name, Facts()))
 		return
 	}
+	i.out.facts = append(i.out.facts, name)
 	i.out.body = i.out.body || slices.Contains(ofBody, name) || strings.HasPrefix(name, "window.")
 	i.out.windows = i.out.windows || strings.HasPrefix(name, "window.")
 }

@@ -90,6 +90,25 @@ func TestWhen(t *testing.T) {
 	}
 }
 
+// What the caller is is found out however a rule asks for it.
+func TestWhenAsksClients(t *testing.T) {
+	for when, want := range map[string]bool{
+		`call.client == "pc"`:                                  true,
+		`call["client"] == "pc"`:                               true,
+		"call . client in [\"pc\"]":                            true,
+		`account.name == "call.client"`:                        false,
+		`call.msgtype == "text"`:                               false,
+		`account.name == "a" ? true : (call . client == "pc")`: true,
+	} {
+		e, _, err := ruled(t, when, "")
+		if err != nil {
+			t.Errorf("%s: %v", when, err)
+		} else if e.AsksClients() != want {
+			t.Errorf("%s: AsksClients is %v", when, !want)
+		}
+	}
+}
+
 // A when that speaks of nothing but the head is decided without the body.
 func TestWhenNeeds(t *testing.T) {
 	for when, want := range map[string]policy.Need{
