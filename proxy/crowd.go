@@ -10,7 +10,7 @@ import (
 // a write that wakes its reader costs the writer half as much again, and a reader is woken once for many. Where they
 // do not, letting others go first would itself wake a thread for nothing.
 type crowd struct {
-	last  atomic.Int64 // when a request came last, in nanoseconds of no meaning but their difference
+	last  atomic.Int64 // when a request came last, in nanoseconds since origin
 	dense atomic.Bool
 }
 
@@ -19,12 +19,12 @@ const closeBy = 50 * time.Microsecond
 
 var (
 	processors = runtime.GOMAXPROCS(0)
-	began      = time.Now()
+	origin     = time.Now()
 )
 
 // join notes that a request has come.
 func (c *crowd) join(at time.Time) {
-	now := int64(at.Sub(began))
+	now := int64(at.Sub(origin))
 	c.dense.Store(time.Duration(now-c.last.Swap(now)) < closeBy/time.Duration(processors))
 }
 

@@ -7,7 +7,7 @@ import (
 
 func TestCrowd(t *testing.T) {
 	var c crowd
-	at := began.Add(time.Hour)
+	at := origin.Add(time.Hour)
 	for _, step := range []struct {
 		after time.Duration // the one before
 		dense bool

@@ -97,7 +97,7 @@ func (a Answer) Reserved() bool { return a.stamp != 0 }
 
 // The scripts do what the functions of window.go do. KEYS[1] is the window's key.
 //
-// count leaves in n how many replies count from the time `from` on, and in kept those, in order.
+// They do nothing to a key that holds no window. count leaves in n how many replies count from the time `from` on, and in kept those, in order.
 const luaCount = `
 local function count(sent, from)
   local kept, n = {}, 0
@@ -124,7 +124,11 @@ local function fill(kept, n, stamp, replies)
   end
   write(kept)
 end
-local h = redis.call('HMGET', KEYS[1], 'last', 'sent', 'shut')
+local h = redis.pcall('HMGET', KEYS[1], 'last', 'sent', 'shut')
+if h.err then
+  if string.find(h.err, 'WRONGTYPE', 1, true) then return 0 end
+  return h
+end
 local last, sent, shut = tonumber(h[1] or nil), h[2] or '', tonumber(h[3] or nil)
 local from = last and (last - last % 1000 + 1000)
 `

@@ -166,7 +166,9 @@ func TestMessageMendsBrokenWindow(t *testing.T) {
 		for name, spoil := range map[string]func(key string) error{
 			"text": func(key string) error { return b.rdb.Set(b.Context(), key, "x", 0).Err() },
 			"list": func(key string) error { return b.rdb.RPush(b.Context(), key, "x").Err() },
-			"last": func(key string) error { return b.rdb.HSet(b.Context(), key, "last", "yesterday", "shut", "never").Err() },
+			"last": func(key string) error {
+				return b.rdb.HSet(b.Context(), key, "last", "yesterday", "shut", "never").Err()
+			},
 			"sent": func(key string) error { return b.rdb.HSet(b.Context(), key, "sent", "junk").Err() },
 		} {
 			b.rdb.Del(b.Context(), li.Spell("rg:"), wang.Spell("rg:"))
@@ -196,7 +198,12 @@ func TestBrokenWindowIsSpokenOf(t *testing.T) {
 			w := window.NewStore(s.UniversalClient, window.Settings{
 				Prefix: "rg:", Length: length, Replies: replies, Timeout: 5 * time.Second, Now: clock.Now, Log: zap.New(seen),
 			})
-			if err := s.HSet(t.Context(), li.Spell("rg:"), "last", "yesterday").Err(); err != nil {
+			s.Del(t.Context(), li.Spell("rg:"))
+			err := s.HSet(t.Context(), li.Spell("rg:"), "last", "yesterday").Err()
+			if replies > 0 {
+				err = s.Set(t.Context(), li.Spell("rg:"), "x", 0).Err()
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			for range 3 {
@@ -212,6 +219,9 @@ func TestBrokenWindowIsSpokenOf(t *testing.T) {
 			all := lines.TakeAll()
 			if len(all) != 2 || strings.Contains(fmt.Sprint(all[0].Message, all[0].ContextMap()), li.Customer) {
 				t.Errorf("replies: %d: said: %v", replies, all)
+			}
+			if err := w.Correct(t.Context(), li, clock.Now(), window.Closing); err != nil {
+				t.Errorf("Correct: %v", err)
 			}
 			if _, _, err := w.List(t.Context(), "", 10); err == nil || !strings.Contains(err.Error(), li.Spell("rg:")+" holds no window: delete it") {
 				t.Errorf("List: %v", err)
