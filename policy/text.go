@@ -35,8 +35,8 @@ var (
 		"the gateway has not recorded messages for long enough to know; nothing was sent",
 		"网关记录客户消息的时间还不够长，无法判断；消息未发送"}
 	textColdStart = text{
-		"the gateway has seen no message of the customer, and has not recorded for %s yet; policy.cold_start is refuse",
-		"网关没有见过该客户的消息，且记录尚不满%s；policy.cold_start 设为 refuse"}
+		"the gateway may have missed a message of the customer: it has not recorded for %s without a gap yet; policy.cold_start is refuse",
+		"网关可能漏掉了该客户的消息：不间断的记录尚不满%s；policy.cold_start 设为 refuse"}
 	textUsedUp = text{
 		"as many replies as WeCom allows were sent since the customer's message of %s; wait for the next message",
 		"自客户 %s 的消息以来，回复条数已达企业微信上限；请等待客户的下一条消息"}

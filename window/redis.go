@@ -335,7 +335,7 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 		return s.doubted(s.nothing(ctx, k.Corp).after(a.Last))
 	}
 	s.note(key, a, now)
-	return s.doubted(a)
+	return s.doubted(s.proven(ctx, k.Corp, key, a))
 }
 
 // asked is what Redis says about one reply.
@@ -428,7 +428,7 @@ func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 			answers[i] = s.doubted(missing[corp].after(a.Last))
 		default:
 			s.note(spelt[i], a.Answer, now)
-			answers[i] = s.doubted(a.Answer)
+			answers[i] = s.doubted(s.proven(ctx, corp, spelt[i], a.Answer))
 		}
 	}
 	return answers
@@ -521,6 +521,29 @@ func (s *Store) nothing(ctx context.Context, corp string) Answer {
 		return Answer{State: Incomplete, Left: -1}
 	}
 	return Answer{State: Closed}
+}
+
+// proven is an answer of Full only as far as it holds: where a message of the customer may have been missed, the
+// replies that went before that count for nothing.
+func (s *Store) proven(ctx context.Context, corp, key string, a Answer) Answer {
+	if a.State != Full || s.completeForAll() {
+		return a
+	}
+	since, err := s.Since(ctx, corp)
+	if err == nil && !since.After(a.Last) {
+		return a
+	}
+	var w Window
+	if err == nil {
+		w, err = s.read(ctx, key)
+	}
+	switch {
+	case err != nil:
+		return Answer{State: Unavailable, Last: a.Last, Left: -1}
+	case w.since(since.UnixMilli()) >= s.Replies:
+		return a
+	}
+	return Answer{State: Incomplete, Last: a.Last, Left: -1}
 }
 
 // after is an answer of nothing for a customer whose last message on record is too long ago; zero: there is none.

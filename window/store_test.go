@@ -230,6 +230,45 @@ func TestBrokenWindowIsSpokenOf(t *testing.T) {
 	})
 }
 
+// Where a message may have been missed, only the replies behind it prove that they are used up.
+func TestUsedUpBeforeAGap(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		at := b.clock.Now()
+		use := func(n int) {
+			for range n {
+				b.Reserve(b.Context(), li)
+			}
+		}
+		b.wrote(li, at)
+		use(3)
+		b.clock.Advance(time.Hour)
+		b.since(0) // a page was missed
+		b.clock.Advance(time.Minute)
+		use(2)
+		for range 2 {
+			if a := b.wants(li, window.Incomplete, -1); !a.Last.Equal(at) || a.Reserved() {
+				b.Errorf("behind a gap: %+v", a)
+			}
+		}
+		if a := b.Peek(b.Context(), li); a[0].State != window.Incomplete {
+			b.Errorf("Peek: %+v", a)
+		}
+		b.since(-2 * time.Hour) // a backfill, or the operator, knows better
+		b.wants(li, window.Full, 0)
+
+		b.wrote(li, b.clock.Now())
+		b.clock.Advance(time.Minute)
+		b.since(0)
+		b.clock.Advance(time.Minute)
+		use(5) // all of them behind the gap
+		b.wants(li, window.Full, 0)
+		b.clock.Advance(time.Minute)
+		b.wrote(li, b.clock.Now())
+		use(5)
+		b.wants(li, window.Full, 0) // of a message behind the gap
+	})
+}
+
 func TestLateMessageRenewsNothing(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		at := b.clock.Now()

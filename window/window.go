@@ -81,7 +81,7 @@ const (
 	Full                     // open, but its replies are used up
 	Open                     // a reply may go
 	Remembered               // Redis is away; this gateway saw the window open
-	Incomplete               // nothing on record, but records do not reach back far enough to prove anything
+	Incomplete               // nothing on record, or its replies are used up, but a message may have been missed
 	Unavailable              // Redis is away
 )
 
@@ -107,6 +107,16 @@ func (w Window) Judge(now int64, length time.Duration, replies int) State {
 		return Full
 	}
 	return Open
+}
+
+// since is how many replies count that certainly went behind a message of at.
+func (w Window) since(at int64) (n int) {
+	for _, sent := range w.Sent {
+		if sent >= counts(at) {
+			n++
+		}
+	}
+	return n
 }
 
 // Left is how many replies may still go; -1 if they are not counted.
