@@ -206,14 +206,14 @@ func (p *Engine) Decide(c Call, m Match, found Evidence) Decision {
 		d.Verdict, d.Reason, d.Go = Pass, RulePass, true
 		return d
 	case ActionReply:
-		return p.decideReply(d, c, rule, found)
+		return p.decideReply(d, &c, rule, &found)
 	}
 	why := p.closed[interfaceRefused{c.Endpoint, m.Capability, c.Who.Standing == account.Lapsed}]
 	return p.refuse(d, RuleRefuse, rule, wecom.CodeNoPermission, why)
 }
 
 // decideReply judges a call that only goes to customers with an open window.
-func (p *Engine) decideReply(d Decision, c Call, rule *Rule, found Evidence) Decision {
+func (p *Engine) decideReply(d Decision, c *Call, rule *Rule, found *Evidence) Decision {
 	switch {
 	case c.Facts.Code != "":
 		return p.byCode(d, c, rule, found)
@@ -229,14 +229,14 @@ func (p *Engine) decideReply(d Decision, c Call, rule *Rule, found Evidence) Dec
 }
 
 // byWorst judges a call by the worst of its customers' windows.
-func (p *Engine) byWorst(d Decision, c Call, rule *Rule, answers []window.Answer) Decision {
+func (p *Engine) byWorst(d Decision, c *Call, rule *Rule, answers []window.Answer) Decision {
 	a := worst(answers)
 	d.Closes, d.Left = a.Closes(p.length), a.Left
 	return p.byWindow(d, c, rule, a)
 }
 
 // trimmed judges a call that goes on with those of its customers who may be reached.
-func (p *Engine) trimmed(d Decision, c Call, rule *Rule, answers []window.Answer) Decision {
+func (p *Engine) trimmed(d Decision, c *Call, rule *Rule, answers []window.Answer) Decision {
 	var reached []window.Answer
 	var rest []string
 	for i, a := range answers {
@@ -267,7 +267,7 @@ func worst(answers []window.Answer) window.Answer {
 
 // byCode judges a call that answers an event by its one-time code. It may go while the code is live if the
 // customer opened the chat, else while the customer's window is open. It is not one of the counted replies.
-func (p *Engine) byCode(d Decision, c Call, rule *Rule, found Evidence) Decision {
+func (p *Engine) byCode(d Decision, c *Call, rule *Rule, found *Evidence) Decision {
 	code := found.Code.Code
 	switch found.Code.State {
 	case window.CodeUnavailable:
@@ -303,7 +303,7 @@ var severity = map[window.State]int{
 	window.Full: 4, window.Shut: 5, window.Closed: 6,
 }
 
-func (p *Engine) byWindow(d Decision, c Call, rule *Rule, a window.Answer) Decision {
+func (p *Engine) byWindow(d Decision, c *Call, rule *Rule, a window.Answer) Decision {
 	switch a.State {
 	case window.Open:
 		d.Verdict, d.Reason, d.Go = Pass, WindowOpen, true
@@ -328,7 +328,7 @@ func (p *Engine) byWindow(d Decision, c Call, rule *Rule, a window.Answer) Decis
 
 // coldStartDecides judges a reply to a customer without a record while records do not reach back far
 // enough. WeCom itself still enforces the window of kf, so policy.cold_start may let those pass.
-func (p *Engine) coldStartDecides(d Decision, c Call, rule *Rule) Decision {
+func (p *Engine) coldStartDecides(d Decision, c *Call, rule *Rule) Decision {
 	if c.Endpoint.Capability != wecom.KfReply {
 		return p.unsure(d, HistoryIncomplete, p.say(textHistory))
 	}

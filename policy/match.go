@@ -98,8 +98,8 @@ func tableOf(rules []*Rule, s account.Standing, shared map[string]*table) *table
 
 // always tells whether an enforced rule takes every call of its endpoints, capabilities and standings.
 func (r *Rule) always() bool {
-	return len(r.accounts) == 0 && len(r.entities) == 0 && len(r.msgtypes) == 0 && len(r.clients) == 0 &&
-		r.percent == 100 && r.from.IsZero() && r.until.IsZero() && r.when.program == nil && !r.Shadow
+	return len(r.accounts) == 0 && len(r.entities) == 0 && len(r.clients) == 0 && !r.picks() &&
+		r.from.IsZero() && r.until.IsZero() && !r.Shadow
 }
 
 // walk goes over the rules that can be about a call, in their order.
@@ -197,12 +197,13 @@ func need(who *Subject, e *wecom.Endpoint, at place, i int, now time.Time) Needs
 		if !r.fits(who, now) {
 			continue
 		}
-		takes, err := false, error(nil)
-		if !r.asksBody(e) {
+		takes, err := true, error(nil)
+		asksBody := r.asksBody(e)
+		if r.picks() && !asksBody {
 			takes, err = r.takes(&Call{Who: *who, Endpoint: e, Facts: e.Bare(), At: now}, at[i].capability)
 		}
 		switch {
-		case r.asksBody(e) || err != nil: // only the body says whether it is the first
+		case asksBody || err != nil: // only the body says whether it is the first
 			if r.Shadow {
 				shadow = NeedBody
 			} else {

@@ -97,8 +97,11 @@ func (r *Rule) asksBody(e *wecom.Endpoint) bool {
 
 // fits tells whether a rule that stands where a call looks is about its caller, at an instant.
 func (r *Rule) fits(who *Subject, now time.Time) bool {
-	return r.accounts.allows(who.CorpID) && r.entities.allows(who.Entity) && r.clients.allows(who.Client) && r.current(now)
+	return r.current(now) && r.accounts.allows(who.CorpID) && r.entities.allows(who.Entity) && r.clients.allows(who.Client)
 }
+
+// picks tells whether the rule takes only some of the calls that it fits.
+func (r *Rule) picks() bool { return len(r.msgtypes) > 0 || r.percent < 100 || r.when.program != nil }
 
 // takes tells whether the rule takes a call that it fits: by its message type, its share of customers and its
 // when. An error means that there is no telling.
