@@ -44,7 +44,7 @@ type Store struct {
 	kick   chan struct{} // the journal has something
 	gap    atomic.Bool   // facts were lost and rg:since does not say so yet
 
-	complained atomic.Int64 // when a key that holds no window was spoken of last, unix ms
+	ofWindows, ofSince complaints
 
 	lastSince atomic.Pointer[sinceRead]
 	deadlines deadlines
@@ -445,16 +445,18 @@ var errNoWindow = errors.New("holds no window: delete it")
 
 func noWindow(key string) error { return fmt.Errorf("window: %s %w", key, errNoWindow) }
 
-// complainEvery bounds the lines about keys that hold no window.
-const complainEvery = time.Minute
+// complaints are lines that tell the operator of one thing, at most once a minute.
+type complaints struct{ last atomic.Int64 } // unix ms
+
+func (c *complaints) due(now int64) bool {
+	last := c.last.Load()
+	return now-last >= time.Minute.Milliseconds() && c.last.CompareAndSwap(last, now)
+}
 
 // complain tells the operator of a key that holds no window. The line does not say whose, since ids may have to stay
 // out of logs.
 func (s *Store) complain(k Key, err error, now int64) {
-	if !errors.Is(err, errNoWindow) {
-		return
-	}
-	if last := s.complained.Load(); now-last < complainEvery.Milliseconds() || !s.complained.CompareAndSwap(last, now) {
+	if !errors.Is(err, errNoWindow) || !s.ofWindows.due(now) {
 		return
 	}
 	s.Log.Warn("redis holds something else where a customer's window should be, so replies to that customer cannot be judged: replygate windows list names the key, delete it",

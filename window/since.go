@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
 )
 
 // Backlog is how far kf/sync_msg reaches back (DOC 94670).
@@ -38,8 +39,12 @@ func (s *Store) Since(ctx context.Context, corp string) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("window: since: %w", err)
 	}
 	ms, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return now, nil // not a time: it proves nothing
+	if err != nil { // it proves nothing
+		if s.ofSince.due(now.UnixMilli()) {
+			s.Log.Warn("redis holds no time in unix milliseconds where records say since when they are complete, so they count as incomplete: set it, or delete it to begin now",
+				zap.String("key", s.Prefix+"since"))
+		}
+		return now, nil
 	}
 	s.lastSince.Store(&sinceRead{since: time.UnixMilli(ms), at: asked})
 	began, err := strconv.ParseInt(filled.Val(), 10, 64)

@@ -269,6 +269,27 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 	})
 }
 
+// A time that an operator set in another form proves nothing, and the log says so.
+func TestSinceOfAnotherForm(t *testing.T) {
+	storetest.Each(t, time.Now, func(t *testing.T, c config.Redis, s *store.Store) {
+		seen, lines := observer.New(zap.WarnLevel)
+		w := window.NewStore(s.UniversalClient, window.Settings{
+			Prefix: "rg:", Length: length, Timeout: 5 * time.Second, Now: time.Now, Log: zap.New(seen),
+		})
+		if err := s.Set(t.Context(), "rg:since", "2026-01-01", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if complete, _, err := w.Complete(t.Context(), "ww1"); complete || err != nil {
+				t.Errorf("complete: %v, %v", complete, err)
+			}
+		}
+		if all := lines.TakeAll(); len(all) != 1 || all[0].ContextMap()["key"] != "rg:since" {
+			t.Errorf("said: %v", all)
+		}
+	})
+}
+
 func TestLateMessageRenewsNothing(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		at := b.clock.Now()
