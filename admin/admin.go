@@ -5,6 +5,7 @@
 package admin
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -168,8 +169,8 @@ type Window struct {
 	CorpID   string   `json:"corp_id"`
 	Channel  string   `json:"channel"`
 	Customer string   `json:"customer"`
-	State    string   `json:"state"` // open, full, shut or closed
-	Last     string   `json:"last"`
+	State    string   `json:"state"` // open, full, shut or closed; broken: the key in Redis holds something else, delete it
+	Last     string   `json:"last"`  // "" if broken
 	Closes   string   `json:"closes"`
 	Left     *int     `json:"replies_left"` // null: not counted
 	Sent     []string `json:"sent"`
@@ -188,6 +189,9 @@ var states = map[window.State]string{
 }
 
 func show(e window.Entry) Window {
+	if e.Broken {
+		return Window{CorpID: e.Key.Corp, Channel: e.Key.Channel, Customer: e.Key.Customer, State: "broken", Sent: []string{}}
+	}
 	w := Window{
 		CorpID: e.Key.Corp, Channel: e.Key.Channel, Customer: e.Key.Customer, State: states[e.State],
 		Last: stamp(time.UnixMilli(e.Window.Last)), Closes: stamp(e.Closes), Sent: []string{},
@@ -220,8 +224,8 @@ func (a *Admin) windows(w http.ResponseWriter, r *http.Request) {
 	}
 	entries, more, err := a.Windows.List(r.Context(), q.Get("corp_id"), limit)
 	complete, since, unknown := a.Windows.Complete(r.Context(), q.Get("corp_id"))
-	if err != nil || unknown != nil {
-		storeAway(w)
+	if err = cmp.Or(err, unknown); err != nil {
+		storeAway(w, err)
 		return
 	}
 	list := WindowList{Windows: []Window{}, More: more, Since: stamp(since), Incomplete: !complete}
@@ -236,7 +240,7 @@ func (a *Admin) window(w http.ResponseWriter, r *http.Request, k window.Key) {
 	complete, since, unknown := a.Windows.Complete(r.Context(), k.Corp)
 	switch {
 	case err != nil, unknown != nil:
-		storeAway(w)
+		storeAway(w, cmp.Or(err, unknown))
 	case !found && !complete:
 		fail(w, http.StatusNotFound, "no_window", "no message of this customer on this channel is on record; but messages are only since "+stamp(since))
 	case !found:
@@ -246,7 +250,12 @@ func (a *Admin) window(w http.ResponseWriter, r *http.Request, k window.Key) {
 	}
 }
 
-func storeAway(w http.ResponseWriter) {
+// storeAway answers where Redis did not do what was asked.
+func storeAway(w http.ResponseWriter, err error) {
+	if errors.Is(err, window.ErrNoWindow) {
+		fail(w, http.StatusConflict, "broken", err.Error())
+		return
+	}
 	fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis does not answer; try again")
 }
 

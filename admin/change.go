@@ -94,7 +94,7 @@ func (a *Admin) changeWindow(w http.ResponseWriter, r *http.Request, what string
 		return
 	}
 	if err := change(k); err != nil {
-		storeAway(w)
+		storeAway(w, err)
 		return
 	}
 	a.audit(r, what, zap.String("corp_id", k.Corp), zap.String("channel", k.Channel), zap.String("customer", k.Customer), zap.String("reason", in.Reason))
@@ -129,7 +129,7 @@ func (a *Admin) backfill(w http.ResponseWriter, r *http.Request) {
 	missed, err := a.Windows.Backfilled(r.Context(), in.CorpID, in.Began)
 	switch {
 	case err != nil:
-		storeAway(w)
+		storeAway(w, err)
 	case missed:
 		fail(w, http.StatusConflict, "gap", "messages went by unrecorded while the backfill ran, as the gateway's log says: begin again")
 	default:

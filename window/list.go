@@ -2,6 +2,7 @@ package window
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -15,23 +16,28 @@ type Entry struct {
 	Window Window
 	State  State
 	Closes time.Time
-	Left   int // -1: not counted
+	Left   int  // -1: not counted
+	Broken bool // the key holds something else than a window
 }
 
 // Show returns the window of k; found is false if nothing is on record.
 func (s *Store) Show(ctx context.Context, k Key) (e Entry, found bool, err error) {
-	w, err := s.read(ctx, k.spell(s.Prefix))
-	if err != nil || w.Last == 0 {
-		return Entry{}, false, err
-	}
-	return s.entry(k, w), true, nil
+	e, err = s.entry(ctx, k)
+	return e, e.Broken || e.Window.Last != 0, err
 }
 
-func (s *Store) entry(k Key, w Window) Entry {
+func (s *Store) entry(ctx context.Context, k Key) (Entry, error) {
+	w, err := s.read(ctx, k.spell(s.Prefix))
+	switch {
+	case errors.Is(err, ErrNoWindow):
+		return Entry{Key: k, Left: -1, Broken: true}, nil
+	case err != nil:
+		return Entry{}, err
+	}
 	return Entry{
 		Key: k, Window: w, State: w.Judge(s.Now().UnixMilli(), s.Length, s.Replies),
 		Closes: time.UnixMilli(w.Last).Add(s.Length), Left: w.Left(s.Replies),
-	}
+	}, nil
 }
 
 // List returns up to limit windows of a corp, or of all if corp is "", in no order. more tells that
@@ -56,13 +62,13 @@ func (s *Store) List(ctx context.Context, corp string, limit int) (all []Entry, 
 			if full {
 				return nil
 			}
-			w, err := s.read(ctx, it.Val())
+			e, err := s.entry(ctx, k)
 			if err != nil {
 				return err
 			}
-			if w.Last != 0 {
+			if e.Broken || e.Window.Last != 0 {
 				mu.Lock()
-				all = append(all, s.entry(k, w))
+				all = append(all, e)
 				mu.Unlock()
 			}
 		}

@@ -440,10 +440,10 @@ func (s *Store) read(ctx context.Context, key string) (Window, error) {
 	return parseWindow(key, h, err)
 }
 
-// errNoWindow is a key of a window that holds something else.
-var errNoWindow = errors.New("holds no window: delete it")
+// ErrNoWindow is a key of a window that holds something else.
+var ErrNoWindow = errors.New("holds no window: delete it")
 
-func noWindow(key string) error { return fmt.Errorf("window: %s %w", key, errNoWindow) }
+func noWindow(key string) error { return fmt.Errorf("window: %s %w", key, ErrNoWindow) }
 
 // complaints are lines that tell the operator of one thing, at most once a minute.
 type complaints struct{ last atomic.Int64 } // unix ms
@@ -456,10 +456,10 @@ func (c *complaints) due(now int64) bool {
 // complain tells the operator of a key that holds no window. The line does not say whose, since ids may have to stay
 // out of logs.
 func (s *Store) complain(k Key, err error, now int64) {
-	if !errors.Is(err, errNoWindow) || !s.ofWindows.due(now) {
+	if !errors.Is(err, ErrNoWindow) || !s.ofWindows.due(now) {
 		return
 	}
-	s.Log.Warn("redis holds something else where a customer's window should be, so replies to that customer cannot be judged: replygate windows list names the key, delete it",
+	s.Log.Warn("redis holds something else where a customer's window should be, so replies to that customer cannot be judged: replygate windows list shows it as broken, delete it",
 		zap.String("corp_id", k.Corp), zap.String("channel", k.Channel))
 }
 

@@ -188,7 +188,7 @@ func TestMessageMendsBrokenWindow(t *testing.T) {
 	})
 }
 
-// The log tells of a broken window once a minute, without its customer; the list names its key.
+// The log tells of a broken window once a minute, without its customer; the list shows it.
 func TestBrokenWindowIsSpokenOf(t *testing.T) {
 	storetest.Each(t, time.Now, func(t *testing.T, c config.Redis, s *store.Store) {
 		for _, replies := range []int{0, 5} {
@@ -223,8 +223,14 @@ func TestBrokenWindowIsSpokenOf(t *testing.T) {
 			if err := w.Correct(t.Context(), li, clock.Now(), window.Closing); err != nil {
 				t.Errorf("Correct: %v", err)
 			}
-			if _, _, err := w.List(t.Context(), "", 10); err == nil || !strings.Contains(err.Error(), li.Spell("rg:")+" holds no window: delete it") {
-				t.Errorf("List: %v", err)
+			if all, _, err := w.List(t.Context(), "", 10); err != nil || len(all) != 1 || all[0].Key != li || !all[0].Broken {
+				t.Errorf("List: %v, %v", all, err)
+			}
+			if e, found, err := w.Show(t.Context(), li); err != nil || !found || !e.Broken {
+				t.Errorf("Show: %v, %v, %v", e, found, err)
+			}
+			if _, err := w.Close(t.Context(), li); err == nil || !strings.Contains(err.Error(), li.Spell("rg:")+" holds no window: delete it") {
+				t.Errorf("Close: %v", err)
 			}
 		}
 	})

@@ -197,6 +197,33 @@ func TestOperatorChangesWindows(t *testing.T) {
 	}
 }
 
+// An operator finds the key that somebody broke, and mends it by opening the window.
+func TestOperatorMendsWindow(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	at := "http://" + r.gateway.control.Addr().String()
+	key := "rg:window:{" + corpID + ":" + channel + ":" + wrote + "}"
+	r.writes("wmOther")
+	r.writes(wrote)
+	if err := r.gateway.store.Set(t.Context(), key, "open", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.reply(wrote, "unsure", "store_unavailable")
+	if log := r.log(); strings.Count(log, "windows list shows it as broken") != 1 {
+		t.Errorf("the log: %s", log)
+	}
+	code, out, errs := cli(t, "windows", "list", "--admin", at)
+	if code != exitGood || !strings.Contains(out, "broken") || !strings.Contains(out, "wmOther") || !strings.Contains(errs, "delete it") {
+		t.Errorf("exit %d %s%s", code, out, errs)
+	}
+	if code, _, errs = cli(t, "windows", "close", corpID, channel, wrote, "--admin", at, "--reason", "a test"); code != exitBad || !strings.Contains(errs, key+" holds no window: delete it") {
+		t.Errorf("close: exit %d %s", code, errs)
+	}
+	if code, out, errs = cli(t, "windows", "open", corpID, channel, wrote, "--admin", at, "--reason", "a test"); code != exitGood || !strings.Contains(out, "open") {
+		t.Errorf("open: exit %d %s%s", code, out, errs)
+	}
+	r.reply(wrote, "pass", "window_open")
+}
+
 // A bot that replies through the gateway and pulls past it: the operator hears of it.
 func TestBotPullsPastTheGateway(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), nil)

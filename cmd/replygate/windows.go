@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -104,6 +105,9 @@ func printWindows(s streams, list admin.WindowList, asJSON bool) error {
 	fmt.Fprintln(t, "CORP\tCHANNEL\tCUSTOMER\tSTATE\tLAST MESSAGE\tCLOSES\tREPLIES LEFT")
 	for _, w := range list.Windows {
 		left := "not counted"
+		if w.State == "broken" {
+			left = "-"
+		}
 		if w.Left != nil {
 			left = strconv.Itoa(*w.Left)
 		}
@@ -111,6 +115,9 @@ func printWindows(s streams, list admin.WindowList, asJSON bool) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(list.Windows, func(w admin.Window) bool { return w.State == "broken" }) {
+		fmt.Fprintln(s.err, "broken: the key in Redis holds something else than a window; delete it, or wait for the customer's next message")
 	}
 	if list.Incomplete {
 		fmt.Fprintf(s.err, "records reach back to %s only: who is missing here may have written before\n", local(list.Since))
