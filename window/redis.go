@@ -116,11 +116,13 @@ local function write(kept)
   redis.call('HSET', KEYS[1], 'sent', table.concat(kept, ','))
 end
 local function text(n) return string.format('%.0f', n) end
-local function fill(kept, n, stamp, replies)
+local function fill(kept, stamp, replies)
+  local n = 0
+  for _, t in ipairs(kept) do if tonumber(t) >= stamp then n = n + 1 end end
   while n < replies do
     while has(kept, text(stamp)) do stamp = stamp + 1 end
     n = n + 1
-    kept[n] = text(stamp)
+    kept[#kept + 1] = text(stamp)
   end
   write(kept)
 end
@@ -215,8 +217,7 @@ return 1`)
 	// use up: ARGV last, stamp, replies.
 	useUpScript = redis.NewScript(luaCount + `
 if last ~= tonumber(ARGV[1]) then return 0 end
-local kept, n = count(sent, from)
-fill(kept, n, math.max(tonumber(ARGV[2]), from), tonumber(ARGV[3]))
+fill(count(sent, from), math.max(tonumber(ARGV[2]), from), tonumber(ARGV[3]))
 return 1`)
 
 	// correct: ARGV the latest last that the word is about, replies (0: shut instead).
@@ -228,8 +229,7 @@ if replies == 0 then
   redis.call('HSET', KEYS[1], 'shut', text(last))
   return 1
 end
-local kept, n = count(sent, from)
-fill(kept, n, from, replies)
+fill(count(sent, from), from, replies)
 return 1`)
 	// close: ARGV last.
 	closeScript = redis.NewScript(luaCount + `
@@ -542,7 +542,7 @@ func (s *Store) proven(ctx context.Context, corp, key string, a Answer) Answer {
 	switch {
 	case err != nil:
 		return Answer{State: Unavailable, Last: a.Last, Left: -1}
-	case w.since(since.UnixMilli()) >= s.Replies:
+	case w.sentFrom(counts(since.UnixMilli())) >= s.Replies:
 		return a
 	}
 	return Answer{State: Incomplete, Last: a.Last, Left: -1}

@@ -262,6 +262,16 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 		b.since(-2 * time.Hour) // a backfill, or the operator, knows better
 		b.wants(li, window.Full, 0)
 
+		b.clock.Advance(time.Minute)
+		b.wrote(li, b.clock.Now())
+		b.clock.Advance(time.Minute)
+		use(2)
+		b.since(0)
+		b.clock.Advance(time.Minute)
+		b.settles(li, b.wants(li, window.Open, 2), window.UsedUp) // WeCom's word is newer than the gap
+		b.wants(li, window.Full, 0)
+		b.clock.Advance(time.Minute)
+
 		b.wrote(li, b.clock.Now())
 		b.clock.Advance(time.Minute)
 		b.since(0)

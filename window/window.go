@@ -59,8 +59,8 @@ func (w Window) UseUp(last, stamp int64, replies int) Window {
 	if w.Last != last {
 		return w
 	}
-	for len(w.Sent) < replies {
-		w, stamp = w.Reserve(stamp + 1)
+	for from := max(stamp, counts(w.Last)); w.sentFrom(from) < replies; {
+		w, _ = w.Reserve(from)
 	}
 	return w
 }
@@ -109,10 +109,10 @@ func (w Window) Judge(now int64, length time.Duration, replies int) State {
 	return Open
 }
 
-// since is how many replies count that certainly went behind a message of at.
-func (w Window) since(at int64) (n int) {
+// sentFrom is how many replies count that were sent at an instant or later.
+func (w Window) sentFrom(from int64) (n int) {
 	for _, sent := range w.Sent {
-		if sent >= counts(at) {
+		if sent >= from {
 			n++
 		}
 	}
