@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"sync"
 	"time"
 
@@ -44,18 +43,16 @@ type Tokens struct {
 	timeout time.Duration
 	now     func() time.Time
 
-	seeds   [2]maphash.Seed
 	mu      sync.Mutex
-	known   map[name]owned
-	strange map[name]sighting
+	known   map[hash]owned
+	strange map[hash]sighting
 }
 
-// name stands for a token in the process. Its 128 bits depend on seeds that nobody outside can know, so that no
-// token can be made to pass for another, and cost a tenth of the hash that stands for it in Redis.
-type name [2]uint64
+type hash [sha256.Size]byte
 
-func (t *Tokens) name(token string) name {
-	return name{maphash.String(t.seeds[0], token), maphash.String(t.seeds[1], token)}
+func hashOf(token string) hash {
+	var space [512]byte // longer than WeCom's tokens
+	return sha256.Sum256(append(space[:0], token...))
 }
 
 type owned struct {
@@ -69,20 +66,20 @@ type sighting struct{ first, asked time.Time }
 func NewTokens(rdb redis.UniversalClient, prefix string, timeout time.Duration, now func() time.Time) *Tokens {
 	return &Tokens{
 		rdb: rdb, prefix: prefix, timeout: timeout, now: now,
-		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		known: map[name]owned{}, strange: map[name]sighting{},
+		known: map[hash]owned{}, strange: map[hash]sighting{},
 	}
 }
 
 // Learn notes that a token belongs to a corp for the rest of its life. The process knows it even if
 // Redis cannot be told.
 func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Duration) error {
+	h := hashOf(token)
 	t.mu.Lock()
-	t.remember(t.name(token), owned{corp: corp, expires: t.now().Add(life)})
+	t.remember(h, owned{corp: corp, expires: t.now().Add(life)})
 	t.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	if err := t.rdb.Set(ctx, t.key(token), corp, life).Err(); err != nil {
+	if err := t.rdb.Set(ctx, t.key(h), corp, life).Err(); err != nil {
 		return fmt.Errorf("account: learn token: %w", err)
 	}
 	return nil
@@ -90,18 +87,17 @@ func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Durati
 
 // Owner returns the corp that a token belongs to.
 func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner) {
-	n := t.name(token)
-	if corp, ok := t.inMemory(n); ok {
+	h := hashOf(token)
+	if corp, ok := t.inMemory(h); ok {
 		return corp, Known
 	}
-	if !t.worthAsking(n) {
+	if !t.worthAsking(h) {
 		return "", Unknown
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	p := t.rdb.Pipeline()
-	key := t.key(token)
-	get, ttl := p.Get(ctx, key), p.PTTL(ctx, key)
+	get, ttl := p.Get(ctx, t.key(h)), p.PTTL(ctx, t.key(h))
 	_, err := p.Exec(ctx)
 	if errors.Is(err, redis.Nil) {
 		return "", Unknown
@@ -110,7 +106,7 @@ func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner)
 		return "", Unreachable
 	}
 	t.mu.Lock()
-	t.remember(n, owned{corp: get.Val(), expires: t.now().Add(max(ttl.Val(), 0))})
+	t.remember(h, owned{corp: get.Val(), expires: t.now().Add(max(ttl.Val(), 0))})
 	t.mu.Unlock()
 	return get.Val(), Known
 }
@@ -119,11 +115,11 @@ func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner)
 // so that the bot fetches a new token through the gateway. It is so for three seconds from first sight,
 // then not again before the minute is over.
 func (t *Tokens) Reauthenticate(token string) bool {
-	n := t.name(token)
+	h := hashOf(token)
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s, seen := t.strange[n]
+	s, seen := t.strange[h]
 	if !seen || now.Sub(s.first) >= strangeFor || now.Before(s.first) {
 		if !seen && len(t.strange) >= maxUnknown {
 			t.dropStrange(now)
@@ -134,35 +130,35 @@ func (t *Tokens) Reauthenticate(token string) bool {
 		s = sighting{first: now}
 	}
 	s.asked = now
-	t.strange[n] = s
+	t.strange[h] = s
 	return now.Sub(s.first) < reauthFor
 }
 
 // worthAsking tells whether Redis may know a token by now that it did not know before. While the bot is
 // told to fetch a new one it is asked every time: another gateway may have seen the answer.
-func (t *Tokens) worthAsking(n name) bool {
+func (t *Tokens) worthAsking(h hash) bool {
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s, seen := t.strange[n]
+	s, seen := t.strange[h]
 	return !seen || now.Sub(s.first) < reauthFor || now.Sub(s.asked) >= askEvery
 }
 
-func (t *Tokens) inMemory(n name) (corp string, ok bool) {
+func (t *Tokens) inMemory(h hash) (corp string, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	o, ok := t.known[n]
+	o, ok := t.known[h]
 	if ok && !t.now().Before(o.expires) {
-		delete(t.known, n)
+		delete(t.known, h)
 		return "", false
 	}
 	return o.corp, ok
 }
 
 // remember keeps a token in the process; if there is no room, one of the others goes.
-func (t *Tokens) remember(n name, o owned) {
-	delete(t.strange, n)
-	if _, there := t.known[n]; !there && len(t.known) >= maxTokens {
+func (t *Tokens) remember(h hash, o owned) {
+	delete(t.strange, h)
+	if _, there := t.known[h]; !there && len(t.known) >= maxTokens {
 		now, dropped := t.now(), false
 		for k, v := range t.known {
 			if !dropped || !now.Before(v.expires) {
@@ -171,7 +167,7 @@ func (t *Tokens) remember(n name, o owned) {
 			}
 		}
 	}
-	t.known[n] = o
+	t.known[h] = o
 }
 
 func (t *Tokens) dropStrange(now time.Time) {
@@ -182,7 +178,4 @@ func (t *Tokens) dropStrange(now time.Time) {
 	}
 }
 
-func (t *Tokens) key(token string) string {
-	h := sha256.Sum256([]byte(token))
-	return t.prefix + "token:" + hex.EncodeToString(h[:])
-}
+func (t *Tokens) key(h hash) string { return t.prefix + "token:" + hex.EncodeToString(h[:]) }
