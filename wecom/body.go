@@ -209,7 +209,7 @@ func (r *reader) object(fs *fields, outer string) error {
 }
 
 // known returns the name we read that the quoted name raw is, "" if it is none. A name that only
-// differs from one by letter case, or is spelt with escapes, has two readers.
+// differs from one by letter case, or is spelt with escapes, has two readings.
 func (fs *fields) known(raw jsontext.Value, outer string) (string, error) {
 	inner := raw[1 : len(raw)-1]
 	escaped := bytes.IndexByte(inner, '\\') >= 0
