@@ -289,6 +289,10 @@ func (p *Engine) byCode(d Decision, c *Call, rule *Rule, found *Evidence) Decisi
 	switch w.State {
 	case window.Full:
 		w.State = window.Open
+	case window.Incomplete: // open all the same, if the message on record is not too old
+		if c.At.Before(d.Closes) {
+			w.State = window.Open
+		}
 	case window.Closed, window.Shut:
 		if code.Kind == string(wecom.EnterSession) {
 			return p.refuse(d, CodeExpired, rule, wecom.CodeReplyWindow, p.say(textCodeExpired, instant(code.Deadline)))

@@ -114,6 +114,28 @@ func TestRefusedInterfacesSayWhy(t *testing.T) {
 	}
 }
 
+// An answer to an event is not counted: with the replies used up its window is open, also where a message may have
+// been missed since.
+func TestCodeWhereRepliesAreUsedUp(t *testing.T) {
+	e := must(t, "", "")
+	c := call("/cgi-bin/kf/send_msg_on_event", wecom.Facts{Code: "c"})
+	code := window.CodeAnswer{State: window.CodeTaken, Code: window.Code{Kind: string(wecom.EnterSession), Deadline: now.Add(-time.Minute)}}
+	for _, test := range []struct {
+		window window.Answer
+		reason policy.Reason
+	}{
+		{window.Answer{State: window.Full, Last: now.Add(-time.Hour)}, policy.WindowOpen},
+		{window.Answer{State: window.Incomplete, Last: now.Add(-time.Hour), Left: -1}, policy.WindowOpen},
+		{window.Answer{State: window.Incomplete, Last: now.Add(-49 * time.Hour), Left: -1}, policy.HistoryIncomplete},
+		{window.Answer{State: window.Incomplete, Left: -1}, policy.HistoryIncomplete},
+	} {
+		d := e.Decide(c, e.Match(c), policy.Evidence{Code: code, Windows: []window.Answer{test.window}})
+		if d.Reason != test.reason || d.Go != (test.reason == policy.WindowOpen) {
+			t.Errorf("%v: %+v", test.window, d)
+		}
+	}
+}
+
 func TestNeed(t *testing.T) {
 	e := must(t, "", "")
 	active := policy.Subject{CorpID: "ww1", Standing: account.Active}
