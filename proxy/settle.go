@@ -170,18 +170,18 @@ func (x *exchange) missed(how string, n int, err error) {
 
 // settleReply does to what was reserved for a reply what WeCom's answer says.
 func (x *exchange) settleReply(answer io.Reader, err error) {
-	x.settle(x.outcome(small(answer, err), x.decision.Rest))
+	x.settle(x.outcome(small(answer, err)))
 }
 
 // outcome is what WeCom's answer says of a reply, nil for one that could not be read. Only a readable refusal
 // gives a reservation back. The answer also gets the customers whom the call was not to reach.
-func (x *exchange) outcome(answer []byte, rest []string) window.Outcome {
+func (x *exchange) outcome(answer []byte) window.Outcome {
 	code, err := wecom.ReadErrcode(answer)
 	if x.rc.Response.StatusCode() != fasthttp.StatusOK || err != nil {
 		return window.Sent
 	}
 	x.Metrics.answered(x.decision, code)
-	if len(rest) > 0 {
+	if rest := x.decision.Rest; len(rest) > 0 {
 		x.reportRest(answer, rest)
 	}
 	switch code {
@@ -226,18 +226,18 @@ const maxSmall = 1 << 20
 
 // settle does to every reserved reply, and to a taken code, what became of the call.
 func (x *exchange) settle(o window.Outcome) {
+	if o == window.Sent {
+		return
+	}
 	found := &x.judged.Evidence
-	if o != window.Sent {
-		if err := x.Windows.GiveBackCode(x.ctx, found.Code); err != nil {
-			x.Log.Warn("a one-time code could not be given back: it counts as used", zap.Error(err))
-		}
+	if err := x.Windows.GiveBackCode(x.ctx, found.Code); err != nil {
+		x.Log.Warn("a one-time code could not be given back: it counts as used", zap.Error(err))
 	}
 	for i, k := range x.judged.Keys {
-		answer := found.Windows[i]
-		if o == window.Sent || o != window.Closing && !answer.Reserved() {
+		if o == window.NotTaken && !found.Windows[i].Reserved() {
 			continue
 		}
-		if err := x.Windows.Settle(x.ctx, k, answer, o); err != nil {
+		if err := x.Windows.Settle(x.ctx, k, found.Windows[i], o); err != nil {
 			x.Log.Warn("a reply could not be settled: at worst one fewer is left", zap.Error(err))
 		}
 	}

@@ -580,11 +580,14 @@ func (s *Store) Settle(ctx context.Context, k Key, a Answer, o Outcome) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	last, stamp := a.Last.UnixMilli(), a.stamp
+	if o == UsedUp && stamp == 0 { // it went on uncounted
+		stamp = s.Now().UnixMilli()
+	}
 	var err error
 	if stamp != 0 && (o == NotTaken || o == Closing) {
 		err = releaseScript.Run(ctx, s.rdb, []string{key}, stamp).Err()
 	}
-	if stamp != 0 && o == UsedUp {
+	if o == UsedUp && s.Replies > 0 && !a.Last.IsZero() {
 		err = useUpScript.Run(ctx, s.rdb, []string{key}, last, stamp, s.Replies).Err()
 	}
 	if o == Closing && !a.Last.IsZero() {

@@ -261,6 +261,9 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 		}
 		b.since(-2 * time.Hour) // a backfill, or the operator, knows better
 		b.wants(li, window.Full, 0)
+		b.since(-time.Second)
+		b.settles(li, b.wants(li, window.Incomplete, -1), window.UsedUp) // WeCom knows better still
+		b.wants(li, window.Full, 0)
 
 		b.clock.Advance(time.Minute)
 		b.wrote(li, b.clock.Now())
