@@ -1,41 +1,54 @@
 package proxy
 
 import (
-	"net"
 	"syscall"
 	"time"
 )
 
-// staleness looks whether a connection is good without taking anything from it. It is kept with its connection,
-// since it is asked before every call.
-type staleness struct {
-	raw   syscall.RawConn // nil: there is no looking
-	look  func(fd uintptr)
-	stale bool
+// sight is how a connection is looked at, without taking anything from it. It is kept with its connection, since it is
+// asked for before every call.
+type sight struct {
+	raw  syscall.RawConn // nil: there is no looking
+	step func(fd uintptr) (over bool)
+	sent bool
+	err  error
 }
 
-func newStaleness(c net.Conn) *staleness {
-	s := &staleness{}
-	if sys, ok := c.(syscall.Conn); ok {
+// look prepares for turns on a new connection.
+func (c *countingConn) look() {
+	if sys, ok := c.Conn.(syscall.Conn); ok {
 		if raw, err := sys.SyscallConn(); err == nil {
-			s.raw = raw
+			c.raw, c.step = raw, c.takeStep
 		}
 	}
-	s.look = func(fd uintptr) {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		s.stale = err != syscall.EAGAIN && err != syscall.EINTR
-	}
-	return s
 }
 
-// isStale tells whether a pooled connection must not be used: the upstream has closed it, or has sent
-// bytes that nobody asked for.
-func isStale(c *countingConn, lastUse time.Time) bool {
-	if lastUse.IsZero() || c.staleness == nil || c.staleness.raw == nil {
-		return false // just dialled
+// turn sends a call, unless the connection is stale, and waits until its answer begins. To wait at once saves a read
+// that can find nothing yet. It must have begun before the call is written, or it could miss the answer: hence the one
+// wait around all.
+func (c *countingConn) turn(lastUse time.Time) error {
+	if lastUse.IsZero() || c.raw == nil { // just dialled: TLS may still have to greet, which reads
+		return c.send()
 	}
-	c.staleness.stale = true
-	err := c.staleness.raw.Control(c.staleness.look)
-	return c.staleness.stale || err != nil
+	c.sent, c.err = false, nil
+	err := c.raw.Read(c.step)
+	if c.err != nil {
+		return c.err
+	}
+	return err
+}
+
+// takeStep looks at the connection and sends the call; asked again, there is something to read.
+func (c *countingConn) takeStep(fd uintptr) (over bool) {
+	if c.sent {
+		return true
+	}
+	var b [1]byte
+	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	if err != syscall.EAGAIN && err != syscall.EINTR {
+		c.err = errStale
+		return true
+	}
+	c.sent, c.err = true, c.send()
+	return c.err != nil
 }

@@ -2,17 +2,17 @@
 
 package proxy
 
-import (
-	"net"
-	"time"
-)
+import "time"
 
-// staleness is not known here.
-type staleness struct{}
+// sight is not to be had here.
+type sight struct{}
 
-func newStaleness(net.Conn) *staleness { return nil }
+func (c *countingConn) look() {}
 
-// isStale goes by age where a connection cannot be looked into: the upstream keeps idle ones longer.
-func isStale(_ *countingConn, lastUse time.Time) bool {
-	return !lastUse.IsZero() && time.Since(lastUse) > 4*time.Second
+// turn sends a call, unless the connection is stale. It goes by age: the upstream keeps idle ones longer.
+func (c *countingConn) turn(lastUse time.Time) error {
+	if !lastUse.IsZero() && time.Since(lastUse) > 4*time.Second {
+		return errStale
+	}
+	return c.send()
 }

@@ -89,7 +89,8 @@ func (u *Upstream) watch(c net.Conn) (net.Conn, error) {
 		c.Close()
 		return nil, os.ErrDeadlineExceeded
 	}
-	conn := &countingConn{Conn: c, of: u, staleness: newStaleness(c)}
+	conn := &countingConn{Conn: c, of: u}
+	conn.look()
 	u.open[conn] = struct{}{}
 	return conn, nil
 }
@@ -139,32 +140,47 @@ func (u *Upstream) within(by time.Time) time.Duration {
 var errDial = errors.New("cannot connect")
 
 func (u *Upstream) attempt(o *outgoing, resp *fasthttp.Response, by time.Time) (answer, error) {
-	cc, err := u.client.AcquireConn(u.within(by), false)
-	for err == nil && isStale(counterOf(cc.Conn()), cc.LastUseTime()) {
-		u.client.CloseConn(cc)
-		cc, err = u.client.AcquireConn(u.within(by), false)
-	}
-	if err != nil {
-		return answer{}, fmt.Errorf("%w: %w: %w", errNotSent, errDial, err)
-	}
-	counter := counterOf(cc.Conn())
-	counter.written, counter.timeout, counter.slack = 0, u.within(by), 0
-	if by.IsZero() {
-		counter.slack = u.timeout / 8
-	}
-	if counter.giveBack == nil { // made once: the pool knows a connection by what it is wrapped in
-		counter.giveBack = func(clean bool) {
-			if clean {
-				u.client.ReleaseConn(cc)
-			} else {
-				u.client.CloseConn(cc)
+	for {
+		cc, err := u.client.AcquireConn(u.within(by), false)
+		if err != nil {
+			return answer{}, fmt.Errorf("%w: %w: %w", errNotSent, errDial, err)
+		}
+		conn := counterOf(cc.Conn())
+		if conn.giveBack == nil { // made once: the pool knows a connection by what it is wrapped in
+			conn.outer = cc.Conn()
+			conn.giveBack = func(clean bool) {
+				if clean {
+					u.client.ReleaseConn(cc)
+				} else {
+					u.client.CloseConn(cc)
+				}
 			}
 		}
+		a, err := u.exchange(conn, cc.LastUseTime(), o, resp, by)
+		if !errors.Is(err, errStale) {
+			return a, err
+		}
 	}
-	body, err := u.exchange(cc.Conn(), o, resp, by)
+}
+
+// errStale says that a pooled connection must not be used: the upstream has closed it, or has sent bytes that nobody
+// asked for.
+var errStale = errors.New("the upstream closed the connection meanwhile")
+
+// exchange sends a request over a connection that was used before at lastUse, unless that is zero, and reads the head of
+// its answer.
+func (u *Upstream) exchange(conn *countingConn, lastUse time.Time, o *outgoing, resp *fasthttp.Response, by time.Time) (answer, error) {
+	err := conn.begin(o, by)
+	if err == nil {
+		err = conn.turn(lastUse)
+	}
+	var body *answerBody
+	if err == nil {
+		body, err = u.readAnswer(conn.outer, resp, by)
+	}
 	if err != nil {
-		counter.giveBack(false)
-		if counter.written == 0 {
+		conn.giveBack(false)
+		if conn.written == 0 {
 			err = fmt.Errorf("%w: %w", errNotSent, err)
 		}
 		return answer{}, err
@@ -176,14 +192,8 @@ func (u *Upstream) attempt(o *outgoing, resp *fasthttp.Response, by time.Time) (
 	return answer{body: body}, nil
 }
 
-// exchange writes a request and reads the head of its answer.
-func (u *Upstream) exchange(conn net.Conn, o *outgoing, resp *fasthttp.Response, by time.Time) (*answerBody, error) {
-	if err := u.send(conn, o); err != nil {
-		return nil, err
-	}
-	if err := conn.SetReadDeadline(time.Now().Add(u.within(by))); err != nil {
-		return nil, err
-	}
+// readAnswer reads the head of an answer.
+func (u *Upstream) readAnswer(conn net.Conn, resp *fasthttp.Response, by time.Time) (*answerBody, error) {
 	br := u.client.AcquireReader(conn)
 	if err := readHead(br, resp); err != nil {
 		u.client.ReleaseReader(br)
@@ -255,17 +265,6 @@ func (c *chunks) skipTrailer() error {
 		}
 	}
 	return errors.New("the trailer has no end")
-}
-
-// send writes a request; every write has a deadline of its own, so that a long upload may take long
-// while it moves.
-func (u *Upstream) send(conn net.Conn, o *outgoing) error {
-	bw := u.client.AcquireWriter(conn) // its buffer is smaller than maxAgain
-	defer u.client.ReleaseWriter(bw)
-	if err := o.writeTo(bw); err != nil {
-		return err // what is still in the buffer stays there: half a call helps nobody
-	}
-	return bw.Flush()
 }
 
 // answerBody streams the body of an answer and gives the connection back at its end.
@@ -352,23 +351,49 @@ func (b *answerBody) release(clean bool) {
 type countingConn struct {
 	net.Conn
 	of      *Upstream
-	written int64
+	outer   net.Conn      // what a call is written to and its answer read from: this, or TLS over it
+	call    *outgoing     // what is to be sent
+	by      time.Time     // of that call
+	written int64         // of that call
 	timeout time.Duration // of one write
 	slack   time.Duration // that a step may take longer
 	reads   deadline
 	writes  deadline
 
 	giveBack func(clean bool) // to the pool if it is clean, else it is closed
-	*staleness
+	sight
+}
+
+// begin makes a connection ready for a call.
+func (c *countingConn) begin(o *outgoing, by time.Time) error {
+	c.call, c.by, c.written, c.timeout, c.slack = o, by, 0, c.of.within(by), 0
+	if by.IsZero() {
+		c.slack = c.of.timeout / 8
+	}
+	return c.SetReadDeadline(time.Now().Add(c.timeout))
+}
+
+// send writes the call; every write has a deadline of its own, so that a long upload may take long while it moves. The
+// wait for the answer begins behind it.
+func (c *countingConn) send() error {
+	bw := c.of.client.AcquireWriter(c.outer) // its buffer is smaller than maxAgain
+	defer c.of.client.ReleaseWriter(bw)
+	call := c.call
+	c.call = nil // an idle connection keeps no body
+	if err := call.writeTo(bw); err != nil {
+		return err // what is still in the buffer stays there: half a call helps nobody
+	}
+	if err := bw.Flush(); err != nil {
+		return err
+	}
+	return c.SetReadDeadline(time.Now().Add(c.of.within(c.by)))
 }
 
 // Close forgets the connection.
 func (c *countingConn) Close() error {
-	if c.of != nil {
-		c.of.mu.Lock()
-		delete(c.of.open, c)
-		c.of.mu.Unlock()
-	}
+	c.of.mu.Lock()
+	delete(c.of.open, c)
+	c.of.mu.Unlock()
 	return c.Conn.Close()
 }
 
@@ -379,7 +404,7 @@ func (c *countingConn) SetReadDeadline(t time.Time) error {
 		return nil
 	}
 	err := c.Conn.SetReadDeadline(at)
-	if c.of != nil && c.of.ended.Load() { // looked at afterwards: an Abort meanwhile is not undone
+	if c.of.ended.Load() { // looked at afterwards: an Abort meanwhile is not undone
 		err = c.Conn.SetReadDeadline(time.Unix(1, 0))
 	}
 	return err

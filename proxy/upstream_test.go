@@ -56,7 +56,7 @@ func TestNothingWrittenIsTriedAgain(t *testing.T) {
 			u.client.DialTimeout = func(addr string, timeout time.Duration) (net.Conn, error) {
 				c, err := dial(addr, timeout)
 				if dials++; err == nil && dials <= test.broken {
-					c = &countingConn{Conn: dying{c}}
+					c = &countingConn{Conn: dying{c}, of: u}
 				}
 				return c, err
 			}
