@@ -236,26 +236,37 @@ func (x *exchange) refuse() {
 	})
 }
 
+// The headers that tell of a decision.
+var (
+	headerVerdict = []byte("Replygate-Verdict")
+	headerRule    = []byte("Replygate-Rule")
+	headerReason  = []byte("Replygate-Reason")
+	headerID      = []byte("Replygate-Decision-Id")
+	headerShadow  = []byte("Replygate-Shadow")
+	headerCloses  = []byte("Replygate-Window-Closes")
+	headerLeft    = []byte("Replygate-Replies-Left")
+)
+
 // mark puts the decision into the headers of the answer, whoever gave it.
 func (x *exchange) mark() {
 	h, d := &x.rc.Response.Header, x.decision
-	h.Set("Replygate-Verdict", d.Verdict.String())
-	h.Set("Replygate-Rule", d.Rule)
-	h.Set("Replygate-Reason", string(d.Reason))
-	h.Set("Replygate-Decision-Id", x.id)
+	var space [64]byte
+	h.SetCanonical(headerVerdict, append(space[:0], d.Verdict.String()...))
+	h.SetCanonical(headerRule, append(space[:0], d.Rule...))
+	h.SetCanonical(headerReason, append(space[:0], d.Reason...))
+	h.SetCanonical(headerID, append(space[:0], x.id...))
 	if would := x.judged.Shadow; would != nil {
-		h.Set("Replygate-Shadow", would.Verdict.String()+"; rule="+would.Rule+"; reason="+string(would.Reason))
+		h.SetCanonical(headerShadow, []byte(would.Verdict.String()+"; rule="+would.Rule+"; reason="+string(would.Reason)))
 	}
 	if d.Capability != wecom.KfReply {
 		return
 	}
 	if !d.Closes.IsZero() {
-		var space [len(time.RFC3339)]byte
-		h.SetBytesV("Replygate-Window-Closes", d.Closes.UTC().AppendFormat(space[:0], time.RFC3339))
+		h.SetCanonical(headerCloses, d.Closes.UTC().AppendFormat(space[:0], time.RFC3339))
 	}
 	if d.Left >= 0 {
-		h.Set("Replygate-Replies-Left", strconv.Itoa(d.Left))
+		h.SetCanonical(headerLeft, strconv.AppendInt(space[:0], int64(d.Left), 10))
 	} else if d.Reason == policy.WindowRemembered || d.Verdict == policy.Unsure {
-		h.Set("Replygate-Replies-Left", "unknown")
+		h.SetCanonical(headerLeft, append(space[:0], "unknown"...))
 	}
 }

@@ -119,6 +119,12 @@ func (v *visit) fail(status, errcode int, errmsg string) {
 	v.answer(status, wecom.Refusal{Errcode: errcode, Errmsg: errmsg, Verdict: "error", Reason: v.fault, DecisionID: v.id})
 }
 
+// WeCom's own headers of an error.
+var (
+	headerCode = []byte("Error-Code")
+	headerMsg  = []byte("Error-Msg")
+)
+
 // answer writes an answer of the gateway's own, in WeCom's shape. Its headers can hold only ASCII: of
 // another text they say the reason.
 func (v *visit) answer(status int, r wecom.Refusal) {
@@ -126,9 +132,9 @@ func (v *visit) answer(status int, r wecom.Refusal) {
 	resp.Reset()
 	resp.SetStatusCode(status)
 	resp.Header.SetContentType("application/json; charset=UTF-8")
-	resp.Header.Set("Error-Code", strconv.Itoa(r.Errcode))
-	resp.Header.Set("Error-Msg", headerText(r.Errmsg, r.Reason))
 	var space [1 << 10]byte
+	resp.Header.SetCanonical(headerCode, strconv.AppendInt(space[:0], int64(r.Errcode), 10))
+	resp.Header.SetCanonical(headerMsg, append(space[:0], headerText(r.Errmsg, r.Reason)...))
 	resp.SetBody(r.AppendJSON(space[:0]))
 }
 
