@@ -59,7 +59,7 @@ func tokens(t *testing.T, body func(t *testing.T, clock *wecomtest.Clock, one, t
 
 func owner(t *testing.T, tokens *account.Tokens, token, corp string, want account.Owner) {
 	t.Helper()
-	if got, o := tokens.Owner(t.Context(), token); got != corp || o != want {
+	if got, o, _ := tokens.Owner(t.Context(), token); got != corp || o != want {
 		t.Fatalf("Owner(%s) = %q, %d; want %q, %d", token, got, o, corp, want)
 	}
 }
@@ -76,7 +76,7 @@ func TestTokensAreShared(t *testing.T) {
 		owner(t, one, "T", "ww1", account.Known)
 		owner(t, two, "T", "ww1", account.Known) // at once: the bot comes back within milliseconds
 		clock.Advance(2 * time.Hour)
-		if corp, o := one.Owner(t.Context(), "T"); o == account.Known && corp != "ww1" {
+		if corp, o, _ := one.Owner(t.Context(), "T"); o == account.Known && corp != "ww1" {
 			t.Fatal("an expired token belongs to somebody else")
 		}
 	})

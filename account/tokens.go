@@ -85,15 +85,21 @@ func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Durati
 	return nil
 }
 
-// Owner returns the corp that a token belongs to.
-func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner) {
-	h := hashOf(token)
-	if corp, ok := t.inMemory(h); ok {
-		return corp, Known
+// Owner returns the corp that a token belongs to, and how long Redis had to be waited for.
+func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner, waited time.Duration) {
+	h, now := hashOf(token), t.now()
+	if corp, ok := t.inMemory(h, now); ok {
+		return corp, Known, 0
 	}
-	if !t.worthAsking(h) {
-		return "", Unknown
+	if !t.worthAsking(h, now) {
+		return "", Unknown, 0
 	}
+	corp, o = t.ask(ctx, h)
+	return corp, o, t.now().Sub(now)
+}
+
+// ask is Owner for a token that only Redis can know.
+func (t *Tokens) ask(ctx context.Context, h hash) (corp string, o Owner) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	p := t.rdb.Pipeline()
@@ -136,19 +142,18 @@ func (t *Tokens) Reauthenticate(token string) bool {
 
 // worthAsking tells whether Redis may know a token by now that it did not know before. While the bot is
 // told to fetch a new one it is asked every time: another gateway may have seen the answer.
-func (t *Tokens) worthAsking(h hash) bool {
-	now := t.now()
+func (t *Tokens) worthAsking(h hash, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s, seen := t.strange[h]
 	return !seen || now.Sub(s.first) < reauthFor || now.Sub(s.asked) >= askEvery
 }
 
-func (t *Tokens) inMemory(h hash) (corp string, ok bool) {
+func (t *Tokens) inMemory(h hash, now time.Time) (corp string, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	o, ok := t.known[h]
-	if ok && !t.now().Before(o.expires) {
+	if ok && !now.Before(o.expires) {
 		delete(t.known, h)
 		return "", false
 	}

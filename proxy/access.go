@@ -37,11 +37,11 @@ func (x *exchange) finish() {
 	if x.hangUp || x.Draining() {
 		x.rc.SetConnectionClose()
 	}
-	now := time.Now()
+	now := x.Now()
 	r := &x.access
 	*r = AccessRecord{
 		Method: method(x.rc.Method()), Path: x.loggedPath(), Capability: x.capability(), CorpID: x.corp,
-		Status: x.rc.Response.StatusCode(), DecisionID: x.id, Fault: x.fault, Duration: now.Sub(x.start),
+		Status: x.rc.Response.StatusCode(), DecisionID: x.id, Fault: x.fault, Duration: now.Sub(x.at),
 	}
 	if x.decision != nil {
 		x.mark()

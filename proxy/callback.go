@@ -251,7 +251,8 @@ func (d *delivery) reply() {
 // gave none, so that it tries again.
 func (d *delivery) forward(body []byte) {
 	o := &outgoing{head: &d.rc.Request.Header, target: d.withQuery([]byte(d.to.route)), host: d.to.bot.host, body: body, relayed: true}
-	a, err := d.to.bot.Do(o, &d.rc.Response, d.start.Add(callbackTime))
+	left := callbackTime - d.Now().Sub(d.at)
+	a, err := d.to.bot.Do(o, &d.rc.Response, time.Now().Add(left))
 	if err != nil {
 		d.botFailed(err)
 		return
@@ -290,10 +291,10 @@ func (d *delivery) finish() {
 	if d.hangUp || d.Draining() {
 		d.rc.SetConnectionClose()
 	}
-	now := time.Now()
+	now := d.Now()
 	r := &CallbackRecord{
 		Method: method(d.rc.Method()), Path: "…", Kind: "none", Result: d.result, CorpID: d.said.Corp,
-		Status: d.rc.Response.StatusCode(), Fault: d.fault, Duration: now.Sub(d.start),
+		Status: d.rc.Response.StatusCode(), Fault: d.fault, Duration: now.Sub(d.at),
 	}
 	if d.to != nil {
 		r.Path = d.to.path

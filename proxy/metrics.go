@@ -23,7 +23,7 @@ type Metrics struct {
 	decisions counters[decisionLabels]
 	shadows   *prometheus.CounterVec
 	inbounds  *prometheus.CounterVec
-	truths    *prometheus.CounterVec
+	truths    counters[truthLabels]
 	late      *prometheus.CounterVec
 	callbacks *prometheus.CounterVec
 }
@@ -32,7 +32,7 @@ var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1
 
 // NewMetrics registers the gateway's metrics.
 func NewMetrics(r prometheus.Registerer) *Metrics {
-	requests, duration, upstreams, decisions :=
+	requests, duration, upstreams, decisions, truths :=
 		prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "replygate_requests_total", Help: "Requests on the api listener, by capability of the endpoint and HTTP status.",
 		}, []string{"capability", "status"}),
@@ -44,7 +44,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"result"}),
 		prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "replygate_decisions_total", Help: "Judged calls.",
-		}, []string{"capability", "verdict", "reason", "forwarded"})
+		}, []string{"capability", "verdict", "reason", "forwarded"}),
+		prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "replygate_reply_answers_total", Help: "WeCom's answers to judged calls that went on, by our verdict: ok on unsure, or a window's errcode on pass, is a disagreement.",
+		}, []string{"verdict", "errcode"})
 	m := &Metrics{
 		duration:  [2]prometheus.Observer{duration.WithLabelValues("false"), duration.WithLabelValues("true")},
 		upstreams: [2]prometheus.Observer{upstreams.WithLabelValues("error"), upstreams.WithLabelValues("answered")},
@@ -55,9 +58,6 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.shadows = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "replygate_shadow_decisions_total", Help: "What judged calls would have come to if the rules in shadow were obeyed, where one of them decides.",
 	}, []string{"capability", "verdict", "reason", "rule"})
-	m.truths = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "replygate_reply_answers_total", Help: "WeCom's answers to judged calls that went on, by our verdict: ok on unsure, or a window's errcode on pass, is a disagreement.",
-	}, []string{"verdict", "errcode"})
 	m.late = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "replygate_late_truths_total", Help: "Replies that WeCom took and then did not deliver, by why; each corrects one window.",
 	}, []string{"why"})
@@ -70,7 +70,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.decisions.of = func(l decisionLabels) prometheus.Counter {
 		return decisions.WithLabelValues(string(l.capability), l.verdict.String(), string(l.reason), strconv.FormatBool(l.goes))
 	}
-	r.MustRegister(requests, duration, upstreams, decisions, m.shadows, m.inbounds, m.truths, m.late, m.callbacks)
+	m.truths.of = func(l truthLabels) prometheus.Counter {
+		return truths.WithLabelValues(l.verdict.String(), l.errcode)
+	}
+	r.MustRegister(requests, duration, upstreams, decisions, truths, m.shadows, m.inbounds, m.late, m.callbacks)
 	return m
 }
 
@@ -85,6 +88,10 @@ type (
 		verdict    policy.Verdict
 		reason     policy.Reason
 		goes       bool
+	}
+	truthLabels struct {
+		verdict policy.Verdict
+		errcode string
 	}
 )
 
@@ -160,7 +167,7 @@ func (m *Metrics) answered(d *policy.Decision, errcode int) {
 	case slices.Contains(windowCodes, errcode):
 		label = strconv.Itoa(errcode)
 	}
-	m.truths.WithLabelValues(d.Verdict.String(), label).Inc()
+	m.truths.inc(truthLabels{d.Verdict, label})
 }
 
 func (m *Metrics) corrected(why string) { m.late.WithLabelValues(why).Inc() }

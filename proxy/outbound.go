@@ -88,9 +88,8 @@ func (x *exchange) identify() *gate.Judgement {
 	if x.token == "" {
 		return x.turnAway(policy.MissingToken, "")
 	}
-	asked := time.Now()
-	corp, owner := x.Tokens.Owner(x.ctx, x.token)
-	x.waited = time.Since(asked)
+	corp, owner, waited := x.Tokens.Owner(x.ctx, x.token)
+	x.waited = waited
 	if owner != account.Known {
 		switch x.Config.UnknownToken {
 		case config.Reauthenticate, config.Refuse:

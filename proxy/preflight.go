@@ -66,7 +66,7 @@ func (x *exchange) identifyForPreflight() *gate.Judgement {
 	if x.token == "" {
 		return x.turnAway(policy.MissingToken, "")
 	}
-	corp, owner := x.Tokens.Owner(x.ctx, x.token)
+	corp, owner, _ := x.Tokens.Owner(x.ctx, x.token)
 	if owner != account.Known {
 		if x.Accounts.Find(x.Config.UnknownToken) == nil {
 			return x.turnAwayStranger(owner)

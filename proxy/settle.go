@@ -62,7 +62,7 @@ func (x *exchange) learnCode(answer io.Reader, err error) {
 
 // owner returns the corp whose token the call carries, "" if nobody learnt it.
 func (x *exchange) owner() string {
-	if corp, owner := x.Tokens.Owner(x.ctx, x.token); owner == account.Known {
+	if corp, owner, _ := x.Tokens.Owner(x.ctx, x.token); owner == account.Known {
 		return corp
 	}
 	if corp := x.Config.UnknownToken; x.Accounts.Find(corp) != nil {

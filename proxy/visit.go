@@ -26,8 +26,7 @@ type visit struct {
 	*Settings
 	rc     *fasthttp.RequestCtx
 	ctx    context.Context // not the request's: fasthttp uses that again
-	start  time.Time       // for durations
-	at     time.Time       // by the gateway's clock
+	at     time.Time       // when it came
 	path   []byte          // as sent
 	query  []byte          // as sent
 	id     string          // of the decision; "" for a request that is not judged
@@ -38,9 +37,9 @@ type visit struct {
 
 // begin makes v that of another request.
 func (v *visit) begin(g *Gateway, rc *fasthttp.RequestCtx) {
-	start := time.Now()
-	g.crowd.join(start)
-	*v = visit{Gateway: g, Settings: g.Current(), rc: rc, ctx: context.Background(), start: start, at: g.Now(), space: v.space}
+	at := g.Now()
+	g.crowd.join(at)
+	*v = visit{Gateway: g, Settings: g.Current(), rc: rc, ctx: context.Background(), at: at, space: v.space}
 }
 
 // readTarget reads path and query of a head that has one reading.
