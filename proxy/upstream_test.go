@@ -90,3 +90,57 @@ func TestNothingWrittenIsTriedAgain(t *testing.T) {
 		})
 	}
 }
+
+// An answer that begins while the call is still being written, on a connection that was used before, is not
+// missed: nothing comes later that would tell of it.
+func TestEarlyAnswer(t *testing.T) {
+	answered := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			<-answered
+			return
+		}
+		rc := http.NewResponseController(w)
+		_ = rc.EnableFullDuplex()
+		w.Header().Set("Content-Length", "5") // nothing comes behind it
+		_, _ = w.Write([]byte("early"))
+		_ = rc.Flush()
+		answered <- struct{}{}
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
+	defer server.Close()
+	u, err := NewUpstream(config.Upstream{URL: server.URL, Timeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	for range 3 { // the first one dials
+		got, from := io.Pipe()
+		go func() {
+			piece := bytes.Repeat([]byte("x"), maxAgain) // more than waits in the writer's buffer
+			_, _ = from.Write(piece)
+			if resp, err := http.Get(server.URL); err == nil { // over a socket: the poller has seen the answer before this one
+				resp.Body.Close()
+			}
+			_, _ = from.Write(piece)
+			from.Close()
+		}()
+		client, far := net.Pipe()
+		defer client.Close()
+		defer far.Close()
+		var head fasthttp.RequestHeader
+		if err := head.Read(bufio.NewReader(strings.NewReader("POST /cgi-bin/media/upload HTTP/1.1\r\nHost: g\r\n\r\n"))); err != nil {
+			t.Fatal(err)
+		}
+		body := &clientBody{stream: got, conn: &clientConn{Conn: client}, began: time.Now(), left: 1 << 20, length: -1}
+		var resp fasthttp.Response
+		a, err := u.Do(&outgoing{head: &head, target: head.RequestURI(), host: u.host, stream: body}, &resp, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all, err := io.ReadAll(a.body); err != nil || string(all) != "early" {
+			t.Fatalf("%q, %v", all, err)
+		}
+		_ = a.body.Close()
+	}
+}
