@@ -85,29 +85,40 @@ func (x *exchange) readHead() bool {
 
 // identify finds out who calls. It returns what becomes of the call if that stays unknown, else nil.
 func (x *exchange) identify() *gate.Judgement {
-	if x.token == "" {
-		return x.turnAway(policy.MissingToken, "")
+	if stranger := x.findCorp(); stranger != nil {
+		return stranger
 	}
-	corp, owner, waited := x.Tokens.Owner(x.ctx, x.token)
-	x.waited = waited
-	if owner != account.Known {
-		switch x.Config.UnknownToken {
-		case config.Reauthenticate, config.Refuse:
-			return x.turnAwayStranger(owner)
-		case config.Pass:
-			x.Who = policy.Subject{Standing: account.Active, Client: x.client()}
-			return nil
-		}
-		corp = x.Config.UnknownToken
+	if x.corp == "" {
+		x.Who = policy.Subject{Standing: account.Active, Client: x.client()}
+		return nil
 	}
-	x.corp = corp
 	var listed bool
-	if x.Who, listed = x.Subject(corp, x.client(), x.at); !listed && x.Needs(x.Head).Overall != policy.NeedNothing {
-		return x.turnAway(policy.UnlistedAccount, corp)
+	if x.Who, listed = x.Subject(x.corp, x.client(), x.at); !listed && x.Needs(x.Head).Overall != policy.NeedNothing {
+		return x.turnAway(policy.UnlistedAccount, x.corp)
 	}
 	if x.Who.Account != nil {
 		x.name = x.Who.Account.Name
 	}
+	return nil
+}
+
+// findCorp finds out whose the token is: nobody's, if the configuration lets strangers pass. It returns what becomes of a
+// stranger's call otherwise.
+func (x *exchange) findCorp() *gate.Judgement {
+	if x.token == "" {
+		return x.turnAway(policy.MissingToken, "")
+	}
+	var owner account.Owner
+	if x.corp, owner, x.waited = x.Tokens.Owner(x.ctx, x.token); owner == account.Known {
+		return nil
+	}
+	switch x.Config.UnknownToken {
+	case config.Reauthenticate, config.Refuse:
+		return x.turnAwayStranger(owner)
+	case config.Pass:
+		return nil
+	}
+	x.corp = x.Config.UnknownToken
 	return nil
 }
 

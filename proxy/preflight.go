@@ -4,10 +4,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/valyala/fasthttp"
 
-	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
-	"replygate/policy"
 	"replygate/wecom"
 )
 
@@ -25,10 +23,13 @@ func (x *exchange) preflight() {
 		x.fail(fasthttp.StatusMethodNotAllowed, wecom.CodeNoPath, "a preflight is a POST")
 		return
 	}
-	if stranger := x.identifyForPreflight(); stranger != nil {
-		if x.obey(*stranger) {
-			x.fail(fasthttp.StatusOK, wecom.CodeNoPermission, "the gateway does not know whose this access_token is")
-		}
+	stranger := x.findCorp()
+	if stranger != nil && !x.obey(*stranger) {
+		return
+	}
+	if x.corp == "" {
+		x.fault = "preflight"
+		x.fail(fasthttp.StatusOK, wecom.CodeNoPermission, "the gateway does not know whose this access_token is")
 		return
 	}
 	body, ok := x.readBody(maxPreflightBody)
@@ -59,20 +60,4 @@ func (x *exchange) preflight() {
 	resp.Reset()
 	resp.Header.SetContentType("application/json; charset=UTF-8")
 	resp.SetBody(out)
-}
-
-// identifyForPreflight is identify for a request that is about a corp whatever it asks.
-func (x *exchange) identifyForPreflight() *gate.Judgement {
-	if x.token == "" {
-		return x.turnAway(policy.MissingToken, "")
-	}
-	corp, owner, _ := x.Tokens.Owner(x.ctx, x.token)
-	if owner != account.Known {
-		if x.Accounts.Find(x.Config.UnknownToken) == nil {
-			return x.turnAwayStranger(owner)
-		}
-		corp = x.Config.UnknownToken
-	}
-	x.corp = corp
-	return nil
 }

@@ -392,18 +392,22 @@ func TestStubbornBotGetsAPlainNo(t *testing.T) {
 
 func TestUnknownTokenSettings(t *testing.T) {
 	for setting, want := range map[string]struct {
-		errcode int
-		reason  string
+		errcode   int
+		reason    string
+		preflight int // its errcode: a stranger's outlook nobody can tell
 	}{
-		config.Refuse: {48002, "unknown_token"},
-		config.Pass:   {0, ""},
-		corpID:        {48002, "rule_refuse"},
+		config.Refuse: {48002, "unknown_token", 48002},
+		config.Pass:   {0, "", 48002},
+		corpID:        {48002, "rule_refuse", 0},
 	} {
 		t.Run(setting, func(t *testing.T) {
 			r := newRig(t, storetest.Embedded(t), func(c *config.Config) { c.UnknownToken = setting })
 			r.token = r.platform.Issue(corpID)
 			if a := r.call("GET", "/cgi-bin/externalcontact/list?userid=z", ""); a.Errcode != want.errcode || a.Gate.Reason != want.reason {
 				t.Errorf("%s", a.body)
+			}
+			if a := r.call("POST", "/replygate/preflight", `{"calls":[{"endpoint":"/cgi-bin/externalcontact/get"}]}`); a.Errcode != want.preflight {
+				t.Errorf("a preflight: %s", a.body)
 			}
 		})
 	}
