@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -332,6 +333,12 @@ func TestTLS(t *testing.T) {
 	platform.AddCorp(corpID, secret, channel)
 	upstream := httptest.NewUnstartedServer(platform)
 	upstream.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	var connections atomic.Int32
+	upstream.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
 	upstream.StartTLS()
 	t.Cleanup(upstream.Close)
 	r := &rig{T: t, clock: clock, platform: platform, upstream: upstream}
@@ -345,7 +352,7 @@ func TestTLS(t *testing.T) {
 	pool.AppendCertsFromPEM(data)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	target := "https://" + r.gateway.api.Addr().String() + "/cgi-bin/gettoken?corpid=" + corpID + "&corpsecret=" + secret
-	for range 3 { // also over pooled connections
+	for i := range 6 { // also over pooled connections, one of them closed
 		resp, err := client.Get(target)
 		if err != nil {
 			t.Fatal(err)
@@ -355,7 +362,12 @@ func TestTLS(t *testing.T) {
 		if !strings.Contains(string(body), "access_token") {
 			t.Fatalf("%s", body)
 		}
-		upstream.CloseClientConnections()
+		if i == 2 {
+			upstream.CloseClientConnections()
+		}
+	}
+	if n := connections.Load(); n != 2 {
+		t.Errorf("%d connections to the upstream, want one and another once it was closed", n)
 	}
 	sealed, query, err := wecomtest.App{Token: callbackToken, Key: callbackKey, ReceiveID: corpID}.Seal(clock.Now(), "42")
 	if err != nil {
