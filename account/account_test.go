@@ -1,6 +1,8 @@
 package account_test
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"testing"
 	"time"
 
@@ -93,6 +95,24 @@ func TestTokensAreHashed(t *testing.T) {
 	if len(keys) != 1 || keys[0] != want {
 		t.Fatalf("keys = %v", keys)
 	}
+}
+
+// A key that holds no corp is nobody's, and gives way to one who is learnt.
+func TestBrokenTokenKeys(t *testing.T) {
+	clock := wecomtest.NewClock()
+	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+		tokens := account.NewTokens(s.UniversalClient, "rg:", 5*time.Second, clock.Now)
+		key := func(token string) string { return fmt.Sprintf("rg:token:%x", sha256.Sum256([]byte(token))) }
+		s.Set(t.Context(), key("empty"), "", time.Hour)
+		s.HSet(t.Context(), key("hash"), "a", "b")
+		for _, token := range []string{"empty", "hash"} {
+			owner(t, tokens, token, "", account.Unknown)
+			if err := tokens.Learn(t.Context(), token, "ww1", time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			owner(t, account.NewTokens(s.UniversalClient, "rg:", 5*time.Second, clock.Now), token, "ww1", account.Known)
+		}
+	})
 }
 
 func TestReauthenticateEnds(t *testing.T) {

@@ -85,7 +85,7 @@ func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Durati
 	return nil
 }
 
-// Owner returns the corp that a token belongs to, and how long Redis had to be waited for.
+// Owner returns the corp that a token belongs to, "" unless it is Known, and how long Redis had to be waited for.
 func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner, waited time.Duration) {
 	h, now := hashOf(token), t.now()
 	if corp, ok := t.inMemory(h, now); ok {
@@ -105,10 +105,10 @@ func (t *Tokens) ask(ctx context.Context, h hash) (corp string, o Owner) {
 	p := t.rdb.Pipeline()
 	get, ttl := p.Get(ctx, t.key(h)), p.PTTL(ctx, t.key(h))
 	_, err := p.Exec(ctx)
-	if errors.Is(err, redis.Nil) {
-		return "", Unknown
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "WRONGTYPE"), err == nil && get.Val() == "":
+		return "", Unknown // what is no corp gives way when the bot fetches a new token
+	case err != nil:
 		return "", Unreachable
 	}
 	t.mu.Lock()
