@@ -7,7 +7,9 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"replygate/record"
@@ -88,6 +90,31 @@ func TestSinkThatHangs(t *testing.T) {
 	if n := len(to.lines()); n < 4 {
 		t.Errorf("%d records came through once it moved", n)
 	}
+}
+
+// Sync waits for lines that are being written, too.
+func TestSyncWaitsForTheWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := &stream{hang: make(chan struct{})}
+		s := record.NewSink(to, io.Discard)
+		say(t, s, "a line")
+		time.Sleep(20 * time.Millisecond) // in the bubble's time: it is on its way now
+		var synced atomic.Bool
+		go func() {
+			_ = s.Sync()
+			synced.Store(true)
+		}()
+		synctest.Wait()
+		if synced.Load() {
+			t.Error("Sync did not wait")
+		}
+		close(to.hang)
+		synctest.Wait()
+		if !synced.Load() {
+			t.Error("Sync waits for what is written")
+		}
+		_ = s.Close()
+	})
 }
 
 // A disk that is full loses no record: they go to the other stream, and are counted.

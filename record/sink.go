@@ -27,6 +27,7 @@ type Sink struct {
 
 	mu      sync.Mutex
 	buf     []byte
+	writing bool          // what was taken out of buf
 	room    chan struct{} // closed, and made anew, whenever there is room again
 	closed  bool
 	wake    chan struct{}
@@ -128,7 +129,7 @@ func (s *Sink) run() {
 		case <-s.hurry:
 		}
 		s.mu.Lock()
-		batch, s.buf = s.buf, batch[:0]
+		batch, s.buf, s.writing = s.buf, batch[:0], true
 		close(s.room)
 		s.room = make(chan struct{})
 		s.mu.Unlock()
@@ -138,7 +139,7 @@ func (s *Sink) run() {
 			}
 		}
 		s.mu.Lock()
-		if len(s.buf) == 0 {
+		if s.writing = false; len(s.buf) == 0 {
 			close(s.flushed)
 			s.flushed = make(chan struct{})
 		}
@@ -155,9 +156,9 @@ func unwritten(batch []byte, n int) []byte {
 // Sync waits, a second at most, until what was taken is written.
 func (s *Sink) Sync() error {
 	s.mu.Lock()
-	flushed, empty := s.flushed, len(s.buf) == 0
+	flushed, written := s.flushed, len(s.buf) == 0 && !s.writing
 	s.mu.Unlock()
-	if empty {
+	if written {
 		return nil
 	}
 	signal(s.hurry)
