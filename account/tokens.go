@@ -85,7 +85,7 @@ func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Durati
 	return nil
 }
 
-// Owner returns the corp that a token belongs to, "" unless it is Known, and how long Redis had to be waited for.
+// Owner returns the corp that a token belongs to, "" exactly if it is not Known, and how long Redis had to be waited for.
 func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner, waited time.Duration) {
 	h, now := hashOf(token), t.now()
 	if corp, ok := t.inMemory(h, now); ok {
