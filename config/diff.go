@@ -7,9 +7,9 @@ import (
 )
 
 // Changes lists the dotted keys in which two configurations differ, wherever they stand in their files. A
-// list is one key.
+// list is one key. Where they differ in none it is empty, not nil: scripts read it as JSON.
 func (c *Config) Changes(other *Config) []string {
-	var keys []string
+	keys := []string{}
 	compare(reflect.ValueOf(*c), reflect.ValueOf(*other), "", &keys)
 	return keys
 }

@@ -120,6 +120,9 @@ func TestReloadByTheAdminAPI(t *testing.T) {
 	if !f.details() {
 		t.Error("the new rule does not hold")
 	}
+	if a := f.reloads(); !strings.Contains(string(a.body), `"changed":[]`) {
+		t.Errorf("the same file once more: HTTP %d %s", a.StatusCode, a.body)
+	}
 	f.writes("policy:\n  ruels: []\n")
 	if a := f.reloads(); a.StatusCode != 422 || !strings.Contains(string(a.body), "did you mean rules?") {
 		t.Errorf("HTTP %d %s", a.StatusCode, a.body)
