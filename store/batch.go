@@ -10,7 +10,7 @@ import (
 // Batch puts questions together that are asked at the same time: together each costs a fraction of what it costs
 // alone. One that comes while nobody else asks is asked at once. Every question has a deadline.
 //
-// It is for a single Redis: in a Cluster the questions of one node would wait for those of another.
+// It is for one Redis: in a Cluster each node has one, or the questions of a node would wait for those of another.
 type Batch[Q, A any] struct {
 	ask func(context.Context, []Q) ([]A, error)
 

@@ -26,7 +26,7 @@ type Settings struct {
 	Timeout time.Duration
 	Now     func() time.Time
 
-	Together bool            // replies of the same moment ask together: of a single Redis
+	Together bool            // replies of the same moment ask together
 	Journal  *store.Journal  // for what Redis does not take; nil where the store keeps one itself
 	Gateway  string          // names this gateway among those on the same Redis, with Journal
 	Doubtful func() bool     // Redis was away within the last seconds; nil: never
@@ -48,7 +48,7 @@ type Store struct {
 
 	lastSince atomic.Pointer[sinceRead]
 	deadlines deadlines
-	asks      *store.Batch[string, asked] // with Together
+	asks      asker
 }
 
 // NewStore keeps windows in rdb.
@@ -57,9 +57,7 @@ func NewStore(rdb redis.UniversalClient, s Settings) *Store {
 		s.Log = zap.NewNop()
 	}
 	kept := &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1), deadlines: deadlines{timeout: s.Timeout}}
-	if s.Together {
-		kept.asks = store.NewBatch(kept.askAll)
-	}
+	kept.asks = kept.newAsker()
 	return kept
 }
 
@@ -325,82 +323,18 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	key := string(spelt)
 	ctx, cancel := s.deadlines.within(ctx)
 	defer cancel()
-	a, err := s.ask(ctx, key)
-	if err != nil {
+	said, err := s.asks.Do(ctx, key)
+	if err = errors.Join(err, said.err); err != nil {
 		s.complain(k, err, now)
 		return s.remembered(key, now)
 	}
+	a := said.Answer
 	if a.State == Closed { // nothing, or nothing that is not over: Redis has only not dropped it yet
 		s.memory.forget(key)
 		return s.doubted(s.nothing(ctx, k.Corp).after(a.Last))
 	}
 	s.note(key, a, now)
 	return s.doubted(s.proven(ctx, k.Corp, key, a))
-}
-
-// asked is what Redis says about one reply.
-type asked struct {
-	Answer
-	err error
-}
-
-// ask asks Redis about one reply.
-func (s *Store) ask(ctx context.Context, key string) (Answer, error) {
-	if s.asks != nil {
-		a, err := s.asks.Do(ctx, key)
-		return a.Answer, errors.Join(err, a.err)
-	}
-	a, err := s.askAll(ctx, []string{key})
-	if err != nil {
-		return Answer{}, err
-	}
-	return a[0].Answer, a[0].err
-}
-
-// askAll asks about a reply to each window, all in one round trip. Where replies are not counted it only looks.
-func (s *Store) askAll(ctx context.Context, keys []string) ([]asked, error) {
-	now := s.Now().UnixMilli()
-	if s.Replies == 0 {
-		return s.look(ctx, keys, now), nil
-	}
-	r, err := reserveScript.Run(ctx, s.rdb, keys, now, s.Length.Milliseconds(), s.Replies).Int64Slice()
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("window: reserve: %w", err)
-	case len(r) != 4*len(keys):
-		return nil, fmt.Errorf("window: reserve: an odd answer: %v", r)
-	}
-	answers := make([]asked, len(keys))
-	for i := range answers {
-		state, last, stamp, left := r[4*i], r[4*i+1], r[4*i+2], r[4*i+3]
-		if state == -2 {
-			answers[i].err = noWindow(keys[i])
-			continue
-		}
-		a := &answers[i].Answer
-		a.State, a.Left, a.stamp = State(max(state, 0)), int(left), stamp
-		if last > 0 {
-			a.Last = time.UnixMilli(last)
-		}
-	}
-	return answers, nil
-}
-
-// look reads windows.
-func (s *Store) look(ctx context.Context, keys []string, now int64) []asked {
-	p := s.rdb.Pipeline()
-	read := make([]*redis.SliceCmd, len(keys))
-	for i, key := range keys {
-		read[i] = p.HMGet(ctx, key, "last", "sent", "shut")
-	}
-	_, _ = p.Exec(ctx) // each command has its own error
-	answers := make([]asked, len(keys))
-	for i, cmd := range read {
-		h, err := cmd.Result()
-		w, err := parseWindow(keys[i], h, err)
-		answers[i] = asked{w.answer(now, s.Length, s.Replies), err}
-	}
-	return answers
 }
 
 // Peek asks for windows without counting a reply, all in one round trip.

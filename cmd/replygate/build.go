@@ -104,7 +104,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now,
 		Doubtful: g.store.Doubtful, Renewed: g.store.Renewed(),
 		Log:      g.log,
-		Together: c.Redis.Mode == config.RedisSingle || c.Redis.Mode == config.RedisSentinel,
+		Together: g.store.Embedded == nil,
 	}
 	if g.store.Embedded == nil {
 		kept.Journal, kept.Gateway = g.store.Journal, nameOf(c.Journal.Path)

@@ -1,0 +1,180 @@
+package window
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"replygate/store"
+)
+
+// asked is what Redis says about one reply.
+type asked struct {
+	Answer
+	err error
+}
+
+// asker asks Redis about a reply to the window of a key.
+type asker interface {
+	Do(ctx context.Context, key string) (asked, error)
+}
+
+// newAsker returns the one that fits: replies of the same moment ask a single Redis together, and each node of a Cluster.
+func (s *Store) newAsker() asker {
+	cluster, ok := s.rdb.(*redis.ClusterClient)
+	switch {
+	case !s.Together:
+		return alone(s.askAll)
+	case ok:
+		return &nodes{cluster: cluster, ask: s.askNode}
+	}
+	return store.NewBatch(s.askAll)
+}
+
+// alone asks about each reply by itself.
+type alone func(ctx context.Context, keys []string) ([]asked, error)
+
+func (ask alone) Do(ctx context.Context, key string) (asked, error) {
+	a, err := ask(ctx, []string{key})
+	if err != nil {
+		return asked{}, err
+	}
+	return a[0], nil
+}
+
+// nodes puts questions together that are for the same node of a Cluster. Those for others do not wait for them.
+type nodes struct {
+	cluster *redis.ClusterClient
+	ask     func(ctx context.Context, node *redis.Client, keys []string) ([]asked, error)
+	batches sync.Map // of *store.Batch[string, asked], by the node's address
+}
+
+func (n *nodes) Do(ctx context.Context, key string) (asked, error) {
+	node, err := n.cluster.MasterForKey(ctx, key)
+	if err != nil {
+		return asked{}, fmt.Errorf("window: the node of a key: %w", err)
+	}
+	return n.batch(node.Options().Addr).Do(ctx, key)
+}
+
+// batch is that of a node. It finds the node anew each time: one that went away and came back has another client.
+func (n *nodes) batch(addr string) *store.Batch[string, asked] {
+	b, found := n.batches.Load(addr)
+	if !found {
+		b, _ = n.batches.LoadOrStore(addr, store.NewBatch(func(ctx context.Context, keys []string) ([]asked, error) {
+			node, err := n.cluster.MasterForKey(ctx, keys[0])
+			if err != nil {
+				return nil, fmt.Errorf("window: the node of a key: %w", err)
+			}
+			return n.ask(ctx, node, keys)
+		}))
+	}
+	return b.(*store.Batch[string, asked])
+}
+
+// askAll asks about a reply to each window, all in one round trip. Where replies are not counted it only looks.
+func (s *Store) askAll(ctx context.Context, keys []string) ([]asked, error) {
+	now := s.Now().UnixMilli()
+	if s.Replies == 0 {
+		return s.look(ctx, keys, now), nil
+	}
+	r, err := s.reserve(ctx, s.rdb, reserveScript.Run, now, keys...).Int64Slice()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("window: reserve: %w", err)
+	case len(r) != 4*len(keys):
+		return nil, fmt.Errorf("window: reserve: an odd answer: %v", r)
+	}
+	answers := make([]asked, len(keys))
+	for i, key := range keys {
+		answers[i] = readReserved(key, r[4*i:])
+	}
+	return answers, nil
+}
+
+// askNode is askAll for keys of one node of a Cluster: a pipeline of scripts, since no script has keys of two slots. It is sent to
+// the node itself, which sends nothing again that broke off and may have been counted. What the node certainly did not
+// do is asked of the Cluster.
+func (s *Store) askNode(ctx context.Context, node *redis.Client, keys []string) ([]asked, error) {
+	now := s.Now().UnixMilli()
+	if s.Replies == 0 {
+		return s.look(ctx, keys, now), nil
+	}
+	cmds := make([]*redis.Cmd, len(keys))
+	p := node.Pipeline()
+	for i, key := range keys {
+		cmds[i] = s.reserve(ctx, p, reserveScript.EvalSha, now, key)
+	}
+	_, _ = p.Exec(ctx) // each command has its own error
+	for i, key := range keys {
+		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
+			cmds[i] = s.reserve(ctx, p, reserveScript.Eval, now, key)
+		}
+	}
+	_, _ = p.Exec(ctx)
+	answers := make([]asked, len(keys))
+	for i, key := range keys {
+		if elsewhere(cmds[i].Err()) {
+			cmds[i] = s.reserve(ctx, s.rdb, reserveScript.Run, now, key)
+		}
+		r, err := cmds[i].Int64Slice()
+		switch {
+		case err != nil:
+			answers[i].err = fmt.Errorf("window: reserve: %w", err)
+		case len(r) != 4:
+			answers[i].err = fmt.Errorf("window: reserve: an odd answer: %v", r)
+		default:
+			answers[i] = readReserved(key, r)
+		}
+	}
+	return answers, nil
+}
+
+// elsewhere tells whether a node did nothing because it is not, or no longer, the key's.
+func elsewhere(err error) bool {
+	for _, word := range []string{"MOVED", "ASK", "READONLY"} {
+		if redis.HasErrorPrefix(err, word) {
+			return true
+		}
+	}
+	return errors.Is(err, redis.ErrClosed)
+}
+
+// reserve runs the script that counts a reply in each window.
+func (s *Store) reserve(ctx context.Context, c redis.Scripter, run func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd, now int64, keys ...string) *redis.Cmd {
+	return run(ctx, c, keys, now, s.Length.Milliseconds(), s.Replies)
+}
+
+// readReserved reads what that script says of one window: its state, last, stamp and left.
+func readReserved(key string, r []int64) asked {
+	state, last, stamp, left := r[0], r[1], r[2], r[3]
+	if state == -2 {
+		return asked{err: noWindow(key)}
+	}
+	a := Answer{State: State(max(state, 0)), Left: int(left), stamp: stamp}
+	if last > 0 {
+		a.Last = time.UnixMilli(last)
+	}
+	return asked{Answer: a}
+}
+
+// look reads windows.
+func (s *Store) look(ctx context.Context, keys []string, now int64) []asked {
+	p := s.rdb.Pipeline()
+	read := make([]*redis.SliceCmd, len(keys))
+	for i, key := range keys {
+		read[i] = p.HMGet(ctx, key, "last", "sent", "shut")
+	}
+	_, _ = p.Exec(ctx) // each command has its own error
+	answers := make([]asked, len(keys))
+	for i, cmd := range read {
+		h, err := cmd.Result()
+		w, err := parseWindow(keys[i], h, err)
+		answers[i] = asked{w.answer(now, s.Length, s.Replies), err}
+	}
+	return answers
+}
