@@ -37,9 +37,10 @@ func newBreaker(failed, moved func()) breaker {
 	})}
 }
 
-// judge takes in how a command ended.
-func (b breaker) judge(done func(error), err error) error {
-	if outage(err) {
+// judge takes in how a command ended. That a node of a Cluster cannot tell where slots are is no outage: any other can, and it may be one
+// that has none.
+func (b breaker) judge(done func(error), cmd redis.Cmder, err error) error {
+	if outage(err) && cmd.Name() != "cluster" {
 		b.failed()
 	}
 	done(err)
@@ -98,7 +99,7 @@ func (b breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			cmd.SetErr(ErrAway)
 			return ErrAway
 		}
-		return b.judge(done, next(ctx, cmd))
+		return b.judge(done, cmd, next(ctx, cmd))
 	}
 }
 
@@ -115,6 +116,6 @@ func (b breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 			}
 			return ErrAway
 		}
-		return b.judge(done, next(ctx, cmds))
+		return b.judge(done, cmds[0], next(ctx, cmds))
 	}
 }

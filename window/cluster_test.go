@@ -26,7 +26,7 @@ type cluster struct {
 
 func newCluster(t *testing.T, customers int) *cluster {
 	t.Helper()
-	c, nodes := storetest.StartCluster(t)
+	c, nodes := storetest.StartCluster(t, 0)
 	clock := wecomtest.NewClock()
 	s := storetest.Open(t, c, clock.Now)
 	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: clock.Now, Together: true})

@@ -355,7 +355,7 @@ func TestFailover(t *testing.T) {
 
 // A Cluster that loses a master serves the slots of the others, and all of them once it is back.
 func TestLostClusterMaster(t *testing.T) {
-	redis, nodes := storetest.StartCluster(t)
+	redis, nodes := storetest.StartCluster(t, 0)
 	l := newTraffic(t, faulty(t, redis), nil)
 	l.run(func() {
 		time.Sleep(lasts)
@@ -366,6 +366,19 @@ func TestLostClusterMaster(t *testing.T) {
 			n.Await("cluster_state:ok", "cluster", "info")
 		}
 		time.Sleep(lasts)
+	})
+}
+
+// A Cluster that loses a master for good goes on with its replica, which may lack what was acknowledged last.
+func TestClusterFailover(t *testing.T) {
+	redis, nodes := storetest.StartCluster(t, 1)
+	l := newTraffic(t, faulty(t, redis), nil)
+	l.run(func() {
+		time.Sleep(lasts)
+		nodes[0].Down()
+		nodes[1].Await("cluster_slots_ok:10", "cluster", "info") // it is missed
+		nodes[1].Await("cluster_slots_ok:16384", "cluster", "info")
+		time.Sleep(3 * lasts)
 	})
 }
 

@@ -188,23 +188,25 @@ func (s *Server) Await(text string, args ...string) {
 	}
 }
 
-// StartCluster starts a Cluster of three masters and returns them with the configuration that reaches them.
-func StartCluster(t testing.TB) (config.Redis, []*Server) {
+// StartCluster starts three masters without persistence that share the slots, each with so many replicas, and returns them, the masters
+// first, with the configuration that reaches them.
+func StartCluster(t testing.TB, replicas int) (config.Redis, []*Server) {
 	t.Helper()
 	var nodes []*Server
 	args := []string{"--cluster", "create"}
-	for range 3 {
+	for range 3 * (1 + replicas) {
 		n := Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no", "--cluster-config-file", "nodes.conf")
 		nodes = append(nodes, n)
 		args = append(args, n.addr)
 	}
-	nodes[0].CLI(append(args, "--cluster-yes")...)
-	for _, n := range nodes {
-		n.Await("cluster_state:ok", "cluster", "info")
-	}
+	nodes[0].CLI(append(args, "--cluster-replicas", fmt.Sprint(replicas), "--cluster-yes")...)
 	c := nodes[0].Config()
-	c.Mode = config.RedisCluster
-	for _, n := range nodes[1:] {
+	c.Mode, c.Addrs = config.RedisCluster, nil
+	for i, n := range nodes {
+		n.Await("cluster_state:ok", "cluster", "info")
+		if i >= 3 {
+			n.Await("master_link_status:up", "info", "replication")
+		}
 		c.Addrs = append(c.Addrs, n.addr)
 	}
 	return c, nodes
