@@ -382,6 +382,18 @@ func TestClusterFailover(t *testing.T) {
 	})
 }
 
+// Slots that move from one master to another under traffic lose nothing and refuse nobody.
+func TestClusterMovesSlots(t *testing.T) {
+	redis, nodes := storetest.StartCluster(t, 0)
+	l := newTraffic(t, faulty(t, redis), nil)
+	l.run(func() {
+		time.Sleep(lasts)
+		from, to := strings.TrimSpace(nodes[0].CLI("cluster", "myid")), strings.TrimSpace(nodes[1].CLI("cluster", "myid"))
+		nodes[0].CLI("--cluster", "reshard", nodes[0].Addr(), "--cluster-from", from, "--cluster-to", to, "--cluster-slots", "2000", "--cluster-yes")
+		time.Sleep(lasts)
+	})
+}
+
 // WeCom fails in every way it can: what is unknown counts as sent, and nothing goes out twice.
 func TestFaultsOfUpstream(t *testing.T) {
 	server := storetest.Start(t)
