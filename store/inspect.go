@@ -32,7 +32,7 @@ func Inspect(ctx context.Context, c config.Redis, now func() time.Time) ([]Findi
 	if err != nil {
 		return nil, err
 	}
-	s.UniversalClient = redis.NewUniversalClient(options)
+	s.UniversalClient = newClient(options)
 	defer s.UniversalClient.Close()
 	if err := s.ping(ctx); err != nil {
 		err = refused(err, "redis.username and redis.password")
@@ -56,7 +56,11 @@ func finding(name, says string, err error, remedy string) Finding {
 const floor = 7
 
 func (s *Store) version(ctx context.Context) Finding {
-	info, err := s.Info(ctx, "server").Result()
+	var info string
+	c, err := s.master(ctx)
+	if err == nil {
+		info, err = c.Info(ctx, "server").Result()
+	}
 	if err != nil {
 		return finding("version", "not told: INFO is not allowed, so a failover is noticed later", nil, "")
 	}
@@ -79,10 +83,14 @@ func (s *Store) rights(ctx context.Context) Finding {
 		p.HSet(ctx, key, "last", 1)
 		p.PExpireAt(ctx, key, s.now().Add(time.Minute))
 		p.HMGet(ctx, key, "last")
-		p.Scan(ctx, 0, s.Prefix+"check:*", 10)
 		p.Del(ctx, key)
 		return nil
 	})
+	if err == nil {
+		err = s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {
+			return c.Scan(ctx, 0, s.Prefix+"check:*", 10).Err()
+		})
+	}
 	return finding("rights", "reads and writes "+s.Prefix+"*", err, "let redis.username read and write keys "+s.Prefix+"* and SCAN (docs/redis.md)")
 }
 
@@ -96,12 +104,10 @@ func (s *Store) eviction(ctx context.Context) Finding {
 }
 
 func (s *Store) clock(ctx context.Context) Finding {
-	before := s.now()
-	theirs, err := s.Time(ctx).Result()
+	skew, err := s.askSkew(ctx)
 	if err != nil {
 		return finding("clock", "not told: TIME is not allowed", nil, "")
 	}
-	skew := theirs.Sub(before.Add(s.now().Sub(before) / 2))
 	if skew.Abs() >= maxSkew {
 		err = fmt.Errorf("it is %s ahead of this machine's", skew.Round(time.Millisecond))
 	}

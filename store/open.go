@@ -76,7 +76,7 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	if err != nil {
 		return nil, err
 	}
-	s.UniversalClient = redis.NewUniversalClient(options)
+	s.UniversalClient = newClient(options)
 	switch c := s.UniversalClient.(type) {
 	case *redis.ClusterClient:
 		c.OnNewNode(func(node *redis.Client) { node.AddHook(newBreaker(s.inTrouble, s.renew)) })
@@ -98,6 +98,17 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	s.stop = stop
 	go s.watch(watch)
 	return s, nil
+}
+
+// newClient is that of a Cluster, or of a single Redis or its sentinels. A Cluster's goes by the keys of commands alone. Else go-redis would ask for
+// COMMAND first, while all others wait, and again with every command if the user may not.
+func newClient(o *redis.UniversalOptions) redis.UniversalClient {
+	if !o.IsClusterMode {
+		return redis.NewUniversalClient(o)
+	}
+	c := o.Cluster()
+	c.DisableRoutingPolicies = true
+	return redis.NewClusterClient(c)
 }
 
 // options are those that a proxy's budget asks for: one attempt, deadlines from the context, no
@@ -257,6 +268,19 @@ func (s *Store) eachMaster(ctx context.Context, ask func(context.Context, redis.
 	return ask(ctx, s.UniversalClient)
 }
 
+// master is one of them: a Cluster would send what has no key to any node, also to one that is dead and has no slots.
+func (s *Store) master(ctx context.Context) (redis.Cmdable, error) {
+	c, ok := s.UniversalClient.(*redis.ClusterClient)
+	if !ok {
+		return s.UniversalClient, nil
+	}
+	master, err := c.MasterForKey(ctx, s.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	return master, nil
+}
+
 // masters names the processes that serve as masters, by their run ids; "" if Redis does not say.
 func (s *Store) masters(ctx context.Context) string {
 	if s.Embedded != nil {
@@ -290,17 +314,28 @@ func (s *Store) measureSkew(ctx context.Context) {
 	if s.Embedded != nil {
 		return
 	}
-	before := s.now()
-	theirs, err := s.Time(ctx).Result()
+	skew, err := s.askSkew(ctx)
 	if err != nil {
 		return
 	}
-	ours := before.Add(s.now().Sub(before) / 2)
-	skew := theirs.Sub(ours)
 	was := s.Skew().Abs() >= maxSkew
 	if s.skew.Store(skew.Milliseconds()); skew.Abs() >= maxSkew && !was {
 		s.log.Error("redis's clock and this machine's differ: set both by NTP", zap.Duration("ahead", skew))
 	}
+}
+
+// askSkew is how far Redis's clock is ahead just now.
+func (s *Store) askSkew(ctx context.Context) (time.Duration, error) {
+	c, err := s.master(ctx)
+	if err != nil {
+		return 0, err
+	}
+	before := s.now()
+	theirs, err := c.Time(ctx).Result()
+	if err != nil {
+		return 0, err
+	}
+	return theirs.Sub(before.Add(s.now().Sub(before) / 2)), nil
 }
 
 // check asks for all that the gateway needs of Redis. An error that is not ErrUnfit is an outage.
@@ -329,17 +364,19 @@ func checkLayout(key, text string) error {
 	return nil
 }
 
-// checkEviction refuses a memory policy that drops keys. Where CONFIG is not allowed nothing is known,
+// checkEviction refuses a memory policy that drops keys, of any master. Where CONFIG is not allowed nothing is known,
 // and nothing said.
 func (s *Store) checkEviction(ctx context.Context) error {
-	settings, err := s.ConfigGet(ctx, "maxmemory-policy").Result()
-	if err != nil {
+	return s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {
+		settings, err := c.ConfigGet(ctx, "maxmemory-policy").Result()
+		if err != nil {
+			return nil
+		}
+		if policy := settings["maxmemory-policy"]; policy != "" && policy != "noeviction" {
+			return fmt.Errorf("%w: its maxmemory-policy is %s, which drops windows when memory is short: set it to noeviction", ErrUnfit, policy)
+		}
 		return nil
-	}
-	if policy := settings["maxmemory-policy"]; policy != "" && policy != "noeviction" {
-		return fmt.Errorf("%w: its maxmemory-policy is %s, which drops windows when memory is short: set it to noeviction", ErrUnfit, policy)
-	}
-	return nil
+	})
 }
 
 // refused tells a refusal of Redis from an outage.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,18 +15,59 @@ import (
 	"replygate/store/storetest"
 )
 
-// A user of Redis who may touch the prefix alone is enough for the whole story.
+// The user of docs/redis.md, who may touch the prefix alone, is enough for the whole story: Redis notes each command that it denies.
 func TestLimitedUser(t *testing.T) {
-	server := storetest.Start(t, strings.Fields("--user gate on >limited-password ~rg:* -@all +@read +@write +@scripting +ping +info +time +select +cluster|slots")...)
-	redis := server.Config()
-	redis.Username, redis.Password = "gate", "limited-password"
-	r := newRig(t, redis, nil)
-	r.reply(wrote, "refuse", "window_closed")
-	r.writes(wrote)
-	r.reply(wrote, "pass", "window_open")
-	if a := r.adminCall("GET", "/v1/windows?corp_id="+corpID, ""); !strings.Contains(string(a.body), wrote) {
-		t.Errorf("windows: %s", a.body)
+	page, err := os.ReadFile("../../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
 	}
+	_, rules, found := strings.Cut(string(page), "    user replygate ")
+	rules, _, _ = strings.Cut(rules, "\n")
+	if !found {
+		t.Fatal("docs/redis.md has no user")
+	}
+	body := func(t *testing.T, redis config.Redis, servers ...*storetest.Server) {
+		for _, s := range servers {
+			s.CLI(append([]string{"acl", "setuser", "replygate"}, strings.Fields(rules)...)...)
+		}
+		redis.Username, redis.Password = "replygate", "a-long-password"
+		r := newRig(t, redis, nil)
+		r.reply(wrote, "refuse", "window_closed")
+		r.writes(wrote)
+		r.reply(wrote, "pass", "window_open")
+		r.platform.FailNext("/cgi-bin/kf/send_msg", 45009, 95001, 95002)
+		for range 2 { // given back; used up
+			r.reply(wrote, "pass", "window_open")
+		}
+		r.reply(wrote, "refuse", "replies_used_up")
+		code := r.platform.CustomerEnters(corpID, channel, "wmNew")
+		r.sync()
+		r.onEvent(code, "pass", "code_live")
+		if a := r.adminCall("GET", "/v1/windows?corp_id="+corpID, ""); !strings.Contains(string(a.body), wrote) {
+			t.Errorf("windows: %s", a.body)
+		}
+		for _, change := range []string{"open", "close"} {
+			if a := r.adminCall("POST", "/v1/windows/"+change, `{"corp_id":"`+corpID+`","channel":"`+channel+`","customer":"wmByHand","reason":"a call"}`); a.StatusCode != 200 {
+				t.Errorf("%s: HTTP %d %s", change, a.StatusCode, a.body)
+			}
+		}
+		for _, s := range servers {
+			denied := s.CLI("acl", "log")
+			for _, entry := range strings.Split(denied, "reason")[1:] {
+				if !strings.Contains(entry, "config|get") { // the memory policy is then not checked
+					t.Errorf("denied: %s", entry)
+				}
+			}
+		}
+	}
+	t.Run("single", func(t *testing.T) {
+		server := storetest.Start(t)
+		body(t, server.Config(), server)
+	})
+	t.Run("cluster", func(t *testing.T) {
+		c, nodes := storetest.StartCluster(t, 0)
+		body(t, c, nodes...)
+	})
 }
 
 // Redis over TLS, with a CA of its own.
