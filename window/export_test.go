@@ -8,7 +8,17 @@ func (s *Store) AskTogether(ctx context.Context, keys ...Key) (answers []Answer,
 	for i, k := range keys {
 		spelt[i] = k.spell(s.Prefix)
 	}
-	all, err := s.askAll(ctx, spelt)
+	ask := s.askAll
+	if c, ok := s.asks.(*nodes); ok { // the keys are on one node
+		ask = func(ctx context.Context, keys []string) ([]asked, error) {
+			node, err := c.cluster.MasterForKey(ctx, keys[0])
+			if err != nil {
+				return nil, err
+			}
+			return s.askNode(ctx, node, keys)
+		}
+	}
+	all, err := ask(ctx, spelt)
 	if err != nil {
 		return nil, []error{err}
 	}

@@ -171,7 +171,8 @@ func TestMessageMendsBrokenWindow(t *testing.T) {
 			},
 			"sent": func(key string) error { return b.rdb.HSet(b.Context(), key, "sent", "junk").Err() },
 		} {
-			b.rdb.Del(b.Context(), li.Spell("rg:"), wang.Spell("rg:"))
+			b.rdb.Del(b.Context(), li.Spell("rg:"))
+			b.rdb.Del(b.Context(), wang.Spell("rg:"))
 			if err := spoil(li.Spell("rg:")); err != nil {
 				b.Fatal(err)
 			}

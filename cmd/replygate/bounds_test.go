@@ -37,7 +37,7 @@ var builtGateway = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := storetest.Main(m)
 	if bin, err := builtGateway(); err == nil {
 		os.RemoveAll(filepath.Dir(bin))
 	}

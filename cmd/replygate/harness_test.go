@@ -273,10 +273,11 @@ func (r *rig) adminCall(method, path, body string, headers ...string) answer {
 	return raw(r, r.gateway.control.Addr().String(), req)
 }
 
-// eachStore runs body over both kinds of store.
+// eachStore runs body over every kind of store.
 func eachStore(t *testing.T, change func(*config.Config), body func(r *rig)) {
 	t.Run("embedded", func(t *testing.T) { body(newRig(t, storetest.Embedded(t), change)) })
 	t.Run("redis-server", func(t *testing.T) { body(newRig(t, storetest.Start(t).Config(), change)) })
+	t.Run("cluster", func(t *testing.T) { body(newRig(t, storetest.OneNode(t), change)) })
 }
 
 // lines reads a table of testdata; # begins a remark.

@@ -7,11 +7,14 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +24,8 @@ import (
 	"replygate/store"
 )
 
-// Each runs body over every kind of store: embedded, and a real redis-server.
+// Each runs body over every kind of store: embedded, a real redis-server, and one that is a Cluster of its own, where no command
+// may touch two slots.
 func Each(t *testing.T, now func() time.Time, body func(t *testing.T, c config.Redis, s *store.Store)) {
 	t.Run("embedded", func(t *testing.T) {
 		c := Embedded(t)
@@ -31,6 +35,55 @@ func Each(t *testing.T, now func() time.Time, body func(t *testing.T, c config.R
 		c := Start(t).Config()
 		body(t, c, Open(t, c, now))
 	})
+	t.Run("cluster", func(t *testing.T) {
+		c := OneNode(t)
+		body(t, c, Open(t, c, now))
+	})
+}
+
+// shared is a Cluster of one node for all tests of a package: a new one answers only after two seconds.
+var shared struct {
+	sync.Mutex
+	ends bool // Main ends it
+	node *Server
+}
+
+// Main runs the tests of a package and ends what they share. TestMain calls it.
+func Main(m *testing.M) (code int) {
+	shared.ends = true
+	defer func() {
+		if n := shared.node; n != nil {
+			n.Down()
+			_ = os.RemoveAll(n.dir)
+		}
+	}()
+	return m.Run()
+}
+
+// OneNode is the configuration of a Cluster of one node, empty. The tests of a package share it, one after the other.
+func OneNode(t testing.TB) config.Redis {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if !shared.ends {
+		t.Fatal("let TestMain call storetest.Main")
+	}
+	if shared.node == nil {
+		Need(t, "redis-server")
+		dir, err := os.MkdirTemp("", "storetest-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared.node = &Server{t: t, addr: freeAddr(t), args: nodeArgs, dir: dir}
+		shared.node.Up()
+		shared.node.CLI("cluster", "addslotsrange", "0", "16383")
+		shared.node.Await("cluster_state:ok", "cluster", "info")
+	}
+	shared.node.t = t
+	shared.node.CLI("flushall")
+	c := shared.node.Config()
+	c.Mode = config.RedisCluster
+	return c
 }
 
 // Embedded is the configuration of an embedded store with a snapshot of the test's own.
@@ -188,6 +241,9 @@ func (s *Server) Await(text string, args ...string) {
 	}
 }
 
+// nodeArgs make a server a node of a Cluster, which has no slots yet.
+var nodeArgs = []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no", "--cluster-config-file", "nodes.conf"}
+
 // StartCluster starts three masters without persistence that share the slots, each with so many replicas, and returns them, the masters
 // first, with the configuration that reaches them.
 func StartCluster(t testing.TB, replicas int) (config.Redis, []*Server) {
@@ -195,7 +251,7 @@ func StartCluster(t testing.TB, replicas int) (config.Redis, []*Server) {
 	var nodes []*Server
 	args := []string{"--cluster", "create"}
 	for range 3 * (1 + replicas) {
-		n := Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no", "--cluster-config-file", "nodes.conf")
+		n := Start(t, nodeArgs...)
 		nodes = append(nodes, n)
 		args = append(args, n.addr)
 	}
@@ -234,20 +290,25 @@ func StartSentinel(t testing.TB) (c config.Redis, master, replica, sentinel *Ser
 	return c, master, replica, sentinel
 }
 
-// freeAddr finds a free loopback port below 55,536: a node of a Cluster also takes the port 10,000 above.
+// freeAddr finds a loopback port that is free, with the port 10,000 above, which a node of a Cluster takes too. Both are
+// below those that the kernel gives to connections.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := ln.Addr().(*net.TCPAddr)
-		ln.Close()
-		if addr.Port < 55_536 {
-			return addr.String()
+		port := 10_000 + rand.IntN(12_000)
+		if addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port)); free(addr) && free(net.JoinHostPort("127.0.0.1", strconv.Itoa(port+10_000))) {
+			return addr
 		}
 	}
 	t.Fatal("no free port")
 	return ""
+}
+
+func free(addr string) bool {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	ln.Close()
+	return true
 }
