@@ -82,7 +82,7 @@ func (b breaker) DialHook(next redis.DialHook) redis.DialHook {
 // same hooks, inside the command that needs the connection.
 func greets(cmd redis.Cmder) bool {
 	switch cmd.Name() {
-	case "hello", "auth", "select", "client", "readonly":
+	case "hello", "auth", "select", "client", "readonly", "info":
 		return true
 	}
 	return false

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,13 +65,8 @@ func (s *Store) version(ctx context.Context) Finding {
 	if err != nil {
 		return finding("version", "not told: INFO is not allowed, so a failover is noticed later", nil, "")
 	}
-	text, major := "unknown", floor
-	for line := range strings.Lines(info) {
-		if v, found := strings.CutPrefix(line, "redis_version:"); found {
-			text = strings.TrimSpace(v)
-			_, _ = fmt.Sscanf(text, "%d.", &major)
-		}
-	}
+	text, major := cmp.Or(infoField(info, "redis_version"), "unknown"), floor
+	_, _ = fmt.Sscanf(text, "%d.", &major)
 	if major < floor {
 		err = errors.New("it is " + text)
 	}

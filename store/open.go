@@ -38,6 +38,7 @@ type Store struct {
 	trouble  atomic.Int64 // when a command met an outage last, or another master came, unix ms; 0: never
 	skew     atomic.Int64 // of its clock against ours, in ms
 	renewed  chan struct{}
+	serving  atomic.Pointer[string] // the masters at the last look, as masters names them; nil: none yet
 	now      func() time.Time
 	log      *zap.Logger
 	stop     context.CancelFunc
@@ -93,6 +94,7 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 		log.Warn("redis is away; starting without it", zap.Error(err))
 	} else {
 		s.up.Store(true)
+		s.lookAtMasters(ctx)
 	}
 	watch, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -140,8 +142,9 @@ func (s *Store) options(c config.Redis) (*redis.UniversalOptions, error) {
 	if c.Mode != config.RedisSentinel {
 		o.MasterName = ""
 	}
+	o.OnConnect = s.greet
 	if s.Embedded != nil {
-		o.Addrs = []string{"embedded"}
+		o.OnConnect, o.Addrs = nil, []string{"embedded"}
 		o.Dialer = func(context.Context, string, string) (net.Conn, error) { return s.Embedded.dial() }
 	}
 	if c.TLS {
@@ -204,7 +207,6 @@ func (s *Store) watch(ctx context.Context) {
 	defer close(s.done)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	masters := s.masters(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -214,12 +216,7 @@ func (s *Store) watch(ctx context.Context) {
 		probe, cancel := context.WithTimeout(ctx, 2*time.Second)
 		s.probe(probe)
 		if s.up.Load() {
-			if now := s.masters(probe); now != "" && now != masters {
-				if masters != "" {
-					s.renew()
-				}
-				masters = now
-			}
+			s.lookAtMasters(probe)
 			s.measureSkew(probe)
 		}
 		cancel()
@@ -281,6 +278,44 @@ func (s *Store) master(ctx context.Context) (redis.Cmdable, error) {
 	return master, nil
 }
 
+// lookAtMasters notices that others serve than at the last look.
+func (s *Store) lookAtMasters(ctx context.Context) {
+	now := s.masters(ctx)
+	if now == "" {
+		return
+	}
+	if before := s.serving.Swap(&now); before != nil && *before != now {
+		s.renew()
+	}
+}
+
+// greet notices on a new connection that it leads to another master than at the last look, before any answer comes through it: one that
+// was restarted in a moment is met without a single command that fails.
+func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
+	known := s.serving.Load()
+	if known == nil {
+		return nil
+	}
+	info, err := c.Info(ctx, "server", "replication").Result()
+	if err != nil {
+		return nil // it may be forbidden; an outage shows with the next command
+	}
+	if infoField(info, "role") == "master" && !strings.Contains(*known, infoField(info, "run_id")) {
+		s.renew()
+	}
+	return nil
+}
+
+// infoField is a field of an answer to INFO, "" if it has none.
+func infoField(info, name string) string {
+	for line := range strings.Lines(info) {
+		if value, found := strings.CutPrefix(line, name+":"); found {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
 // masters names the processes that serve as masters, by their run ids; "" if Redis does not say.
 func (s *Store) masters(ctx context.Context) string {
 	if s.Embedded != nil {
@@ -293,13 +328,9 @@ func (s *Store) masters(ctx context.Context) string {
 		if err != nil {
 			return err
 		}
-		for line := range strings.Lines(info) {
-			if id, found := strings.CutPrefix(line, "run_id:"); found {
-				mu.Lock()
-				ids = append(ids, strings.TrimSpace(id))
-				mu.Unlock()
-			}
-		}
+		mu.Lock()
+		defer mu.Unlock()
+		ids = append(ids, infoField(info, "run_id"))
 		return nil
 	})
 	if err != nil {
