@@ -92,12 +92,13 @@ func (s *Store) doubted(a Answer) Answer {
 	return a
 }
 
-// Keep brings Redis what it lacks until ctx ends: what the journal holds, and, after a failover, what was
-// recorded in the last minute, which the new master may not have got.
+// Keep brings Redis what it lacks until ctx ends: what the journal holds, and, after a failover or when it has gone back,
+// what was recorded in the last minute before, which it may not have.
 func (s *Store) Keep(ctx context.Context) {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	rewrite := false
+	var looked time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -107,8 +108,12 @@ func (s *Store) Keep(ctx context.Context) {
 		case <-s.kick:
 		case <-tick.C:
 		}
+		if s.Journal != nil && (rewrite || time.Since(looked) >= witnessEvery) {
+			looked = time.Now()
+			rewrite = s.lookBack(ctx) || rewrite
+		}
 		if rewrite {
-			facts, codes := s.recent.all(s.Now())
+			facts, codes := s.recent.all()
 			if err := s.write(ctx, facts, codes); err == nil {
 				rewrite = false
 				s.Log.Info("redis is back, or has another master: the last minute's facts were written again", zap.Int("messages", len(facts)), zap.Int("codes", len(codes)))
@@ -183,10 +188,11 @@ func (s *Store) write(ctx context.Context, facts map[Key]int64, codes []LearntCo
 	return s.learn(ctx, codes)
 }
 
-// recentFacts are the facts of the last minute, of each customer the newest. It is bounded.
+// recentFacts are the facts of the last minute or two in which any were recorded, of each customer the newest. It is bounded.
 type recentFacts struct {
 	mu       sync.Mutex
 	new, old factGeneration
+	dropped  time.Time // what was recorded up to then is not among them
 }
 
 type factGeneration struct {
@@ -205,27 +211,34 @@ func (r *recentFacts) note(now time.Time, facts map[Key]int64, codes []LearntCod
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.new.facts == nil || now.Sub(r.new.began) >= keepRecent {
+		if r.old.facts != nil {
+			r.dropped = r.new.began
+		}
 		r.old, r.new = r.new, factGeneration{began: now, facts: map[Key]int64{}}
 	}
+	if len(r.new.facts)+len(facts) > maxRecent || len(r.new.codes)+len(codes) > maxRecent {
+		r.dropped = now
+		return
+	}
 	for k, at := range facts {
-		if len(r.new.facts) < maxRecent {
-			r.new.facts[k] = max(r.new.facts[k], at)
-		}
+		r.new.facts[k] = max(r.new.facts[k], at)
 	}
-	if len(r.new.codes) < maxRecent {
-		r.new.codes = append(r.new.codes, codes...)
-	}
+	r.new.codes = append(r.new.codes, codes...)
 }
 
-// all returns at least the last minute's facts.
-func (r *recentFacts) all(now time.Time) (facts map[Key]int64, codes []LearntCode) {
+// covers tells whether all that was recorded behind a time is among them; not behind a time that is not known.
+func (r *recentFacts) covers(at time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return at.After(r.dropped)
+}
+
+// all returns them.
+func (r *recentFacts) all() (facts map[Key]int64, codes []LearntCode) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	facts = map[Key]int64{}
 	for _, g := range []factGeneration{r.old, r.new} {
-		if now.Sub(g.began) > 2*keepRecent {
-			continue
-		}
 		for k, at := range g.facts {
 			facts[k] = max(facts[k], at)
 		}

@@ -38,11 +38,12 @@ type Settings struct {
 type Store struct {
 	rdb redis.UniversalClient
 	Settings
-	memory *memory
-	recent recentFacts
-	peers  peers
-	kick   chan struct{} // the journal has something
-	gap    atomic.Bool   // facts were lost and rg:since does not say so yet
+	memory  *memory
+	recent  recentFacts
+	witness witness
+	peers   peers
+	kick    chan struct{} // the journal has something
+	gap     atomic.Bool   // facts were lost and rg:since does not say so yet
 
 	ofWindows, ofSince complaints
 
@@ -58,6 +59,8 @@ func NewStore(rdb redis.UniversalClient, s Settings) *Store {
 	}
 	kept := &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1), deadlines: deadlines{timeout: s.Timeout}}
 	kept.asks = kept.newAsker()
+	kept.recent.dropped = s.Now() // what a gateway before this one recorded
+	kept.witness = newWitness(rdb, s.Prefix, s.Gateway)
 	return kept
 }
 

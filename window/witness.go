@@ -1,0 +1,115 @@
+package window
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+// Redis may come back without what it acknowledged: from an older snapshot, empty, or as a replica that lagged. What is
+// missing then looks like a customer who never wrote. So each gateway leaves a word in Redis twice a second, the time, and
+// looks for its last one: an older one tells how far back Redis has gone. What was recorded since is recorded again, as
+// far as it is remembered; otherwise records are incomplete.
+const (
+	witnessEvery = 500 * time.Millisecond
+	witnessKept  = 72 * time.Hour
+)
+
+// witness is the last word in each of its keys. In a Cluster a node can go back by itself, so there is a key for every
+// 256 slots.
+type witness struct {
+	keys []string
+	said []int64 // unix ms; 0: nothing yet
+}
+
+func newWitness(rdb redis.UniversalClient, prefix, gateway string) witness {
+	w := witness{keys: []string{prefix + "witness:" + gateway}}
+	if _, ok := rdb.(*redis.ClusterClient); ok {
+		w.keys = nil
+		for tag := range slotTags {
+			w.keys = append(w.keys, prefix+"witness:"+gateway+":{"+slotTags[tag]+"}")
+		}
+	}
+	w.said = make([]int64, len(w.keys))
+	return w
+}
+
+// say leaves a word in Redis. back tells that Redis has an older word than the last instead, and to is the oldest of those,
+// zero if one is gone. A Redis that is away tells nothing.
+func (w *witness) say(ctx context.Context, rdb redis.UniversalClient, now time.Time) (to time.Time, back bool) {
+	p := rdb.Pipeline()
+	words := make([]*redis.StatusCmd, len(w.keys))
+	for i, key := range w.keys {
+		words[i] = p.SetArgs(ctx, key, now.UnixMilli(), redis.SetArgs{Get: true, TTL: witnessKept})
+	}
+	_, _ = p.Exec(ctx) // each command has its own error
+	oldest := now.UnixMilli()
+	for i, cmd := range words {
+		text, err := cmd.Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			continue
+		}
+		word, _ := strconv.ParseInt(text, 10, 64) // what is no word is none
+		if word < w.said[i] {
+			back, oldest = true, min(oldest, word)
+		}
+		w.said[i] = now.UnixMilli()
+	}
+	if oldest > 0 {
+		to = time.UnixMilli(oldest)
+	}
+	return to, back
+}
+
+// lookBack tells whether what was recorded lately has to be recorded again, since Redis has gone back.
+func (s *Store) lookBack(ctx context.Context) (rewrite bool) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	to, back := s.witness.say(ctx, s.rdb, s.Now())
+	if !back {
+		return false
+	}
+	if s.recent.covers(to) {
+		s.Log.Warn("redis has come back without what it acknowledged last: it is written again", zap.Time("gone_back_to", to))
+		return true
+	}
+	s.Log.Error("redis has come back without what it acknowledged: records are incomplete from now on. Let it write every change to the disk (appendonly yes)", zap.Time("gone_back_to", to))
+	if err := s.MarkGap(ctx); err != nil {
+		s.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
+	}
+	return true
+}
+
+// slotTags are hash tags of which each is in another 64th of a Cluster's slots.
+var slotTags = func() (tags [64]string) {
+	for n, found := 0, 0; found < len(tags); n++ {
+		tag := strconv.Itoa(n)
+		if part := &tags[slot(tag)/(slots/len(tags))]; *part == "" {
+			*part = tag
+			found++
+		}
+	}
+	return tags
+}()
+
+const slots = 16384
+
+// slot is where a Cluster keeps a hash tag: CRC16 (XMODEM) of it.
+func slot(tag string) int {
+	crc := uint16(0)
+	for i := range len(tag) {
+		crc ^= uint16(tag[i]) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return int(crc) % slots
+}
