@@ -12,8 +12,8 @@ import (
 
 // Redis may come back without what it acknowledged: from an older snapshot, empty, or as a replica that lagged. What is
 // missing then looks like a customer who never wrote. So each gateway leaves a word in Redis twice a second, the time, and
-// looks for its last one: an older one tells how far back Redis has gone. What was recorded since is recorded again, as
-// far as it is remembered; otherwise records are incomplete.
+// looks for its last one: an older one tells how far back Redis has gone. If it is no more than what every gateway remembers of
+// what it recorded, they record that again; otherwise records are incomplete.
 const (
 	witnessEvery = 500 * time.Millisecond
 	witnessKept  = 72 * time.Hour
@@ -38,16 +38,16 @@ func newWitness(rdb redis.UniversalClient, prefix, gateway string) witness {
 	return w
 }
 
-// say leaves a word in Redis. back tells that Redis has an older word than the last instead, and to is the oldest of those,
-// zero if one is gone. A Redis that is away tells nothing.
-func (w *witness) say(ctx context.Context, rdb redis.UniversalClient, now time.Time) (to time.Time, back bool) {
+// say leaves a word in Redis. back tells that Redis had an older word than the last one, and to is the oldest of those, zero if
+// one is gone. A Redis that is away tells nothing.
+func (w *witness) say(ctx context.Context, rdb redis.UniversalClient, now time.Time) (to, last time.Time, back bool) {
 	p := rdb.Pipeline()
 	words := make([]*redis.StatusCmd, len(w.keys))
 	for i, key := range w.keys {
 		words[i] = p.SetArgs(ctx, key, now.UnixMilli(), redis.SetArgs{Get: true, TTL: witnessKept})
 	}
 	_, _ = p.Exec(ctx) // each command has its own error
-	oldest := now.UnixMilli()
+	oldest, latest := now.UnixMilli(), int64(0)
 	for i, cmd := range words {
 		text, err := cmd.Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
@@ -55,25 +55,25 @@ func (w *witness) say(ctx context.Context, rdb redis.UniversalClient, now time.T
 		}
 		word, _ := strconv.ParseInt(text, 10, 64) // what is no word is none
 		if word < w.said[i] {
-			back, oldest = true, min(oldest, word)
+			back, oldest, latest = true, min(oldest, word), max(latest, w.said[i])
 		}
 		w.said[i] = now.UnixMilli()
 	}
 	if oldest > 0 {
 		to = time.UnixMilli(oldest)
 	}
-	return to, back
+	return to, time.UnixMilli(latest), back
 }
 
 // lookBack tells whether what was recorded lately has to be recorded again, since Redis has gone back.
 func (s *Store) lookBack(ctx context.Context) (rewrite bool) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	to, back := s.witness.say(ctx, s.rdb, s.Now())
+	to, last, back := s.witness.say(ctx, s.rdb, s.Now())
 	if !back {
 		return false
 	}
-	if s.recent.covers(to) {
+	if last.Sub(to) < keepRecent && s.recent.covers(to) {
 		s.Log.Warn("redis has come back without what it acknowledged last: it is written again", zap.Time("gone_back_to", to))
 		return true
 	}
