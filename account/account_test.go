@@ -115,6 +115,26 @@ func TestBrokenTokenKeys(t *testing.T) {
 	})
 }
 
+// A token that an operator put into Redis without an end is not asked for with every call, and may be changed.
+func TestTokenWithoutEnd(t *testing.T) {
+	clock := wecomtest.NewClock()
+	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+		tokens := account.NewTokens(s.UniversalClient, "rg:", 5*time.Second, clock.Now)
+		set := func(corp string) {
+			t.Helper()
+			if err := s.Set(t.Context(), fmt.Sprintf("rg:token:%x", sha256.Sum256([]byte("T"))), corp, 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set("ww1")
+		owner(t, tokens, "T", "ww1", account.Known)
+		set("ww2")
+		owner(t, tokens, "T", "ww1", account.Known)
+		clock.Advance(time.Minute)
+		owner(t, tokens, "T", "ww2", account.Known)
+	})
+}
+
 func TestReauthenticateEnds(t *testing.T) {
 	tokens(t, func(t *testing.T, clock *wecomtest.Clock, one, _ *account.Tokens) {
 		for _, step := range []struct {

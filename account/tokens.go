@@ -98,6 +98,11 @@ func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner,
 	return corp, o, t.now().Sub(now)
 }
 
+const (
+	endless    = -1          // what PTTL says of a key that does not expire
+	endlessFor = time.Minute // for which it is believed: somebody set it by hand, and may set it anew
+)
+
 // ask is Owner for a token that only Redis can know.
 func (t *Tokens) ask(ctx context.Context, h hash) (corp string, o Owner) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
@@ -111,8 +116,12 @@ func (t *Tokens) ask(ctx context.Context, h hash) (corp string, o Owner) {
 	case err != nil:
 		return "", Unreachable
 	}
+	life := ttl.Val()
+	if life == endless {
+		life = endlessFor
+	}
 	t.mu.Lock()
-	t.remember(h, owned{corp: get.Val(), expires: t.now().Add(max(ttl.Val(), 0))})
+	t.remember(h, owned{corp: get.Val(), expires: t.now().Add(max(life, 0))})
 	t.mu.Unlock()
 	return get.Val(), Known
 }
