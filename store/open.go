@@ -38,7 +38,7 @@ type Store struct {
 	trouble  atomic.Int64 // when a command met an outage last, or another master came, unix ms; 0: never
 	skew     atomic.Int64 // of its clock against ours, in ms
 	renewed  chan struct{}
-	serving  atomic.Pointer[string] // the masters at the last look, as masters names them; nil: none yet
+	serving  atomic.Pointer[[]string] // the masters at the last look, and those met since, by their run ids; nil: none yet
 	now      func() time.Time
 	log      *zap.Logger
 	stop     context.CancelFunc
@@ -278,18 +278,19 @@ func (s *Store) master(ctx context.Context) (redis.Cmdable, error) {
 	return master, nil
 }
 
-// lookAtMasters notices that others serve than at the last look.
+// lookAtMasters notices that one serves that was not known at the last look.
 func (s *Store) lookAtMasters(ctx context.Context) {
 	now := s.masters(ctx)
-	if now == "" {
+	if now == nil {
 		return
 	}
-	if before := s.serving.Swap(&now); before != nil && *before != now {
+	before := s.serving.Swap(&now)
+	if before != nil && slices.ContainsFunc(now, func(id string) bool { return !slices.Contains(*before, id) }) {
 		s.renew()
 	}
 }
 
-// greet notices on a new connection that it leads to another master than at the last look, before any answer comes through it: one that
+// greet notices on a new connection that it leads to a master that is not known, before any answer comes through it: one that
 // was restarted in a moment is met without a single command that fails.
 func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
 	known := s.serving.Load()
@@ -300,7 +301,9 @@ func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
 	if err != nil {
 		return nil // it may be forbidden; an outage shows with the next command
 	}
-	if infoField(info, "role") == "master" && !strings.Contains(*known, infoField(info, "run_id")) {
+	if id := infoField(info, "run_id"); infoField(info, "role") == "master" && !slices.Contains(*known, id) {
+		more := append(slices.Clone(*known), id)
+		s.serving.CompareAndSwap(known, &more)
 		s.renew()
 	}
 	return nil
@@ -316,13 +319,12 @@ func infoField(info, name string) string {
 	return ""
 }
 
-// masters names the processes that serve as masters, by their run ids; "" if Redis does not say.
-func (s *Store) masters(ctx context.Context) string {
+// masters are the run ids of the processes that serve as masters, nil if Redis does not say.
+func (s *Store) masters(ctx context.Context) (ids []string) {
 	if s.Embedded != nil {
-		return ""
+		return nil
 	}
 	var mu sync.Mutex
-	var ids []string
 	err := s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {
 		info, err := c.Info(ctx, "server").Result()
 		if err != nil {
@@ -334,10 +336,9 @@ func (s *Store) masters(ctx context.Context) string {
 		return nil
 	})
 	if err != nil {
-		return ""
+		return nil
 	}
-	slices.Sort(ids)
-	return strings.Join(ids, " ")
+	return ids
 }
 
 // measureSkew compares clocks, and says once that they differ.
