@@ -21,7 +21,7 @@ const Backlog = 72 * time.Hour
 func (s *Store) Since(ctx context.Context, corp string) (time.Time, error) {
 	now, asked := s.Now(), time.Now()
 	if s.gap.Load() {
-		if err := s.MarkGap(ctx); err != nil {
+		if err := s.noteGap(ctx); err != nil {
 			return time.Time{}, err
 		}
 	}
@@ -98,16 +98,21 @@ func (s *Store) Backfilled(ctx context.Context, corp string, began time.Time) (m
 	return false, nil
 }
 
-// MarkGap notes that messages were missed: from now on a missing window proves nothing for a while. If
-// Redis does not take the note now, Since tries again before it answers.
+// MarkGap notes that messages were missed: from now on a missing window proves nothing for a while. It returns once no other
+// gateway takes records for complete. If Redis does not take the note now, Since tries again before it answers.
 func (s *Store) MarkGap(ctx context.Context) error {
+	err := s.noteGap(ctx)
+	if err == nil && s.Journal != nil {
+		time.Sleep(sinceKnown)
+	}
+	return err
+}
+
+func (s *Store) noteGap(ctx context.Context) error {
 	s.gap.Store(true)
 	if err := s.rdb.Set(ctx, s.Prefix+"since", s.Now().UnixMilli(), 0).Err(); err != nil {
 		return fmt.Errorf("window: mark gap: %w", err)
 	}
 	s.gap.Store(false)
-	if s.Journal != nil {
-		time.Sleep(sinceKnown) // until no other gateway takes records for complete
-	}
 	return nil
 }
