@@ -64,7 +64,8 @@ func outage(err error) bool {
 	return true
 }
 
-// DialHook notices another master: with sentinels a client changes over without a single failed command.
+// DialHook notices another master: with sentinels a client changes over without a single failed command. Where INFO is allowed
+// the greeting tells more.
 func (b breaker) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := next(ctx, network, addr)
@@ -79,7 +80,7 @@ func (b breaker) DialHook(next redis.DialHook) redis.DialHook {
 }
 
 // greets tells whether a command belongs to the greeting on a new connection: go-redis sends it through the
-// same hooks, inside the command that needs the connection.
+// same hooks, inside the command that needs the connection. The watch asks INFO too, and may ask a Redis that is away.
 func greets(cmd redis.Cmder) bool {
 	switch cmd.Name() {
 	case "hello", "auth", "select", "client", "readonly", "info":
