@@ -82,18 +82,7 @@ func (s *Store) askAll(ctx context.Context, keys []string) ([]asked, error) {
 	if s.Replies == 0 {
 		return s.look(ctx, keys, now), nil
 	}
-	r, err := s.reserve(ctx, s.rdb, reserveScript.Run, now, keys...).Int64Slice()
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("window: reserve: %w", err)
-	case len(r) != 4*len(keys):
-		return nil, fmt.Errorf("window: reserve: an odd answer: %v", r)
-	}
-	answers := make([]asked, len(keys))
-	for i, key := range keys {
-		answers[i] = readReserved(key, r[4*i:])
-	}
-	return answers, nil
+	return readReserved(s.reserve(ctx, s.rdb, reserveScript.Run, now, keys...), keys...)
 }
 
 // askNode is askAll for keys of one node of a Cluster: a pipeline of scripts, since no script has keys of two slots. It is sent to
@@ -121,14 +110,10 @@ func (s *Store) askNode(ctx context.Context, node *redis.Client, keys []string) 
 		if elsewhere(cmds[i].Err()) {
 			cmds[i] = s.reserve(ctx, s.rdb, reserveScript.Run, now, key)
 		}
-		r, err := cmds[i].Int64Slice()
-		switch {
-		case err != nil:
-			answers[i].err = fmt.Errorf("window: reserve: %w", err)
-		case len(r) != 4:
-			answers[i].err = fmt.Errorf("window: reserve: an odd answer: %v", r)
-		default:
-			answers[i] = readReserved(key, r)
+		if one, err := readReserved(cmds[i], key); err != nil {
+			answers[i].err = err
+		} else {
+			answers[i] = one[0]
 		}
 	}
 	return answers, nil
@@ -149,17 +134,29 @@ func (s *Store) reserve(ctx context.Context, c redis.Scripter, run func(context.
 	return run(ctx, c, keys, now, s.Length.Milliseconds(), s.Replies)
 }
 
-// readReserved reads what that script says of one window: its state, last, stamp and left.
-func readReserved(key string, r []int64) asked {
-	state, last, stamp, left := r[0], r[1], r[2], r[3]
-	if state == -2 {
-		return asked{err: noWindow(key)}
+// readReserved reads what that script says of windows: the state, last, stamp and left of each.
+func readReserved(cmd *redis.Cmd, keys ...string) ([]asked, error) {
+	r, err := cmd.Int64Slice()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("window: reserve: %w", err)
+	case len(r) != 4*len(keys):
+		return nil, fmt.Errorf("window: reserve: an odd answer: %v", r)
 	}
-	a := Answer{State: State(max(state, 0)), Left: int(left), stamp: stamp}
-	if last > 0 {
-		a.Last = time.UnixMilli(last)
+	answers := make([]asked, len(keys))
+	for i := range answers {
+		state, last, stamp, left := r[4*i], r[4*i+1], r[4*i+2], r[4*i+3]
+		if state == -2 {
+			answers[i].err = noWindow(keys[i])
+			continue
+		}
+		a := &answers[i].Answer
+		a.State, a.Left, a.stamp = State(max(state, 0)), int(left), stamp
+		if last > 0 {
+			a.Last = time.UnixMilli(last)
+		}
 	}
-	return asked{Answer: a}
+	return answers, nil
 }
 
 // look reads windows.

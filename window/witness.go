@@ -73,11 +73,15 @@ func (s *Store) lookBack(ctx context.Context) (rewrite bool) {
 	if !back {
 		return false
 	}
+	wentTo := zap.Time("gone_back_to", to)
+	if to.IsZero() {
+		wentTo = zap.String("gone_back_to", "nothing")
+	}
 	if last.Sub(to) < keepRecent && s.recent.covers(to) {
-		s.Log.Warn("redis has come back without what it acknowledged last: it is written again", zap.Time("gone_back_to", to))
+		s.Log.Warn("redis has come back without what it acknowledged last: it is written again", wentTo)
 		return true
 	}
-	s.Log.Error("redis has come back without what it acknowledged: records are incomplete from now on. Let it write every change to the disk (appendonly yes)", zap.Time("gone_back_to", to))
+	s.Log.Error("redis has come back without what it acknowledged: records are incomplete from now on. Let it write every change to the disk (appendonly yes)", wentTo)
 	if err := s.noteGap(ctx); err != nil { // the others see for themselves
 		s.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 	}
