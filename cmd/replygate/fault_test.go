@@ -467,6 +467,7 @@ func TestRollingRestart(t *testing.T) {
 // and a reply that was sent still counts.
 func TestKill(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), nil)
+	r.clock.Set(time.Now()) // the gateway below goes by the machine's clock
 	r.clock.Run()
 	bin, err := builtGateway()
 	if err != nil {
