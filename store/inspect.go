@@ -13,7 +13,8 @@ import (
 	"replygate/config"
 )
 
-// Finding is what an inspection says of one thing that the gateway needs of Redis.
+// Finding is what an inspection says of one thing that the gateway needs of Redis. One that is OK may have a remedy all the
+// same: the gateway works, and could work better.
 type Finding struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
@@ -40,7 +41,7 @@ func Inspect(ctx context.Context, c config.Redis, now func() time.Time) ([]Findi
 		return []Finding{finding("reach", "", err, "check redis.mode, redis.addrs, redis.tls, and redis.username with redis.password")}, nil
 	}
 	all := []Finding{{Name: "reach", OK: true, Says: c.Mode + " at " + strings.Join(c.Addrs, ", ")}}
-	for _, look := range []func(context.Context) Finding{s.version, s.rights, s.scripts, s.eviction, s.clock, s.layout} {
+	for _, look := range []func(context.Context) Finding{s.version, s.rights, s.scripts, s.eviction, s.disk, s.clock, s.layout} {
 		all = append(all, look(ctx))
 	}
 	return all, nil
@@ -97,6 +98,15 @@ func (s *Store) scripts(ctx context.Context) Finding {
 
 func (s *Store) eviction(ctx context.Context) Finding {
 	return finding("eviction", "keys are not dropped, or CONFIG is not allowed and it is not told", s.checkEviction(ctx), "set maxmemory-policy to noeviction")
+}
+
+func (s *Store) disk(ctx context.Context) Finding {
+	if err := s.checkDisk(ctx); errors.Is(err, errForgetful) {
+		return Finding{Name: "disk", OK: true, Says: err.Error(), Remedy: forgetfulRemedy}
+	} else if err != nil {
+		return finding("disk", "not told: INFO is not allowed", nil, "")
+	}
+	return finding("disk", "every change is written to it", nil, "")
 }
 
 func (s *Store) clock(ctx context.Context) Finding {

@@ -95,6 +95,9 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	} else {
 		s.up.Store(true)
 		s.lookAtMasters(ctx)
+		if err := s.checkDisk(ctx); errors.Is(err, errForgetful) {
+			log.Warn("redis: " + err.Error() + ": " + forgetfulRemedy)
+		}
 	}
 	watch, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -408,6 +411,25 @@ func (s *Store) checkEviction(ctx context.Context) error {
 			return fmt.Errorf("%w: its maxmemory-policy is %s, which drops windows when memory is short: set it to noeviction", ErrUnfit, policy)
 		}
 		return nil
+	})
+}
+
+// errForgetful says that a Redis that crashes comes back without what it acknowledged last.
+var errForgetful = errors.New("appendonly is off: a crash loses what was not saved, and records may count as incomplete for two days")
+
+const forgetfulRemedy = "set appendonly yes"
+
+// checkDisk is errForgetful if a master does not write every change to its disk. Any other error: it does not say.
+func (s *Store) checkDisk(ctx context.Context) error {
+	if s.Embedded != nil {
+		return nil
+	}
+	return s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {
+		info, err := c.Info(ctx, "persistence").Result()
+		if err == nil && infoField(info, "aof_enabled") == "0" {
+			err = errForgetful
+		}
+		return err
 	})
 }
 

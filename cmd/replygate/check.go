@@ -65,10 +65,13 @@ func check(ctx context.Context, args []string, s streams) error {
 	fmt.Fprintf(s.out, "%s: good: %d accounts, rule set %s, %d rules of your own\n",
 		*file, len(set.Accounts.All()), ruleSetsOf(set.Config), len(set.Config.Policy.Rules))
 	for _, l := range found {
-		if l.OK {
-			fmt.Fprintf(s.out, "redis: %s: good: %s\n", l.Name, l.Says)
-		} else {
+		switch {
+		case !l.OK:
 			fmt.Fprintf(s.err, "redis: %s: %s: %s\n", l.Name, l.Says, l.Remedy)
+		case l.Remedy != "":
+			fmt.Fprintf(s.err, "warning: redis: %s: %s: %s\n", l.Name, l.Says, l.Remedy)
+		default:
+			fmt.Fprintf(s.out, "redis: %s: good: %s\n", l.Name, l.Says)
 		}
 	}
 	return lacking(found)
