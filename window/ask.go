@@ -158,20 +158,3 @@ func readReserved(cmd *redis.Cmd, keys ...string) ([]asked, error) {
 	}
 	return answers, nil
 }
-
-// look reads windows.
-func (s *Store) look(ctx context.Context, keys []string, now int64) []asked {
-	p := s.rdb.Pipeline()
-	read := make([]*redis.SliceCmd, len(keys))
-	for i, key := range keys {
-		read[i] = p.HMGet(ctx, key, "last", "sent", "shut")
-	}
-	_, _ = p.Exec(ctx) // each command has its own error
-	answers := make([]asked, len(keys))
-	for i, cmd := range read {
-		h, err := cmd.Result()
-		w, err := parseWindow(keys[i], h, err)
-		answers[i] = asked{w.answer(now, s.Length, s.Replies), err}
-	}
-	return answers
-}

@@ -60,20 +60,6 @@ type CodeAnswer struct {
 	key   string
 }
 
-var (
-	// take: ARGV the beginning of what is on record of the corp's codes. Returns state and record.
-	takeScript = redis.NewScript(`
-local v = redis.call('GET', KEYS[1])
-if not v or string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then return {0, ''} end
-if string.sub(v, -5) == ':used' then return {1, string.sub(v, 1, -6)} end
-redis.call('SET', KEYS[1], v .. ':used', 'KEEPTTL')
-return {2, v}`)
-	giveBackScript = redis.NewScript(`
-local v = redis.call('GET', KEYS[1])
-if v and string.sub(v, -5) == ':used' then redis.call('SET', KEYS[1], string.sub(v, 1, -6), 'KEEPTTL') end
-return 1`)
-)
-
 // LearnCodes notes whom codes stand for. What is known already stays, so that a replay frees no used code.
 // What Redis does not take is kept in the journal.
 func (s *Store) LearnCodes(ctx context.Context, codes []LearntCode) error {
@@ -134,7 +120,7 @@ func (s *Store) TakeCode(ctx context.Context, corp, code string) CodeAnswer {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	key := s.codeKey(code)
-	r, err := takeScript.Run(ctx, s.rdb, []string{key}, string(appendID(nil, corp))+":").Slice()
+	r, err := takeCodeScript.Run(ctx, s.rdb, []string{key}, string(appendID(nil, corp))+":").Slice()
 	if err != nil || len(r) != 2 {
 		return CodeAnswer{State: CodeUnavailable, key: key}
 	}
@@ -157,7 +143,7 @@ func (s *Store) GiveBackCode(ctx context.Context, a CodeAnswer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	if err := giveBackScript.Run(ctx, s.rdb, []string{a.key}).Err(); err != nil {
+	if err := giveBackCodeScript.Run(ctx, s.rdb, []string{a.key}).Err(); err != nil {
 		return fmt.Errorf("window: give back code: %w", err)
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 
 // Window is what is on record of one customer on one channel of one corp. Times are unix milliseconds.
 //
-// The functions below say what each fact does to it; the scripts in redis.go do the same atomically.
+// The functions below say what each fact does to it; the scripts in lua/ do the same atomically.
 // Facts commute: in whatever order messages and replies become known, the same Window comes out.
 type Window struct {
 	Last int64   // when the customer last wrote, by the platform's clock; 0: nothing on record

@@ -1,0 +1,21 @@
+-- A customer wrote. KEYS: the window. ARGV: at, at + length; unix ms.
+-- What is no window gives way. Like reserve.lua it is frequent, and makes no functions.
+local at = tonumber(ARGV[1])
+local h = redis.pcall('HMGET', KEYS[1], 'last', 'sent')
+if h.err then
+  if not string.find(h.err, 'WRONGTYPE', 1, true) then return h end
+  redis.call('DEL', KEYS[1])
+  h = {}
+end
+local last = tonumber(h[1] or nil)
+if last and last >= at then return 0 end
+redis.call('HSET', KEYS[1], 'last', ARGV[1])
+if h[2] then
+  local kept, n, from = {}, 0, at - at % 1000 + 1000
+  for t in string.gmatch(h[2], '%d+') do
+    if tonumber(t) >= from then n = n + 1; kept[n] = t end
+  end
+  if n == 0 then redis.call('HDEL', KEYS[1], 'sent') else redis.call('HSET', KEYS[1], 'sent', table.concat(kept, ',')) end
+end
+redis.call('PEXPIREAT', KEYS[1], ARGV[2])
+return 1

@@ -1,0 +1,47 @@
+-- A reply to each of several windows. KEYS: the windows. ARGV: now, length, replies.
+-- Returns state, last, stamp and left of each. The state of a key that holds no window is -2: it must not spoil the others.
+-- It is by far the most frequent script, so it makes no functions, and does not take a list of replies apart that all
+-- count, have 13 digits, and are before this one.
+local now, length, replies = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local out = {}
+for i = 1, #KEYS do
+  local h = redis.pcall('HMGET', KEYS[i], 'last', 'sent', 'shut')
+  local state, last, stamp, left = -1, 0, 0, 0
+  if h.err or h[1] and not tonumber(h[1]) then
+    state = -2
+  elseif h[1] then
+    last = tonumber(h[1])
+    if now - last >= length then
+      state = 0
+    elseif h[3] and (tonumber(h[3]) or 0) >= last then
+      state = 1
+    else
+      local from, at, text, sent, n = last - last % 1000 + 1000, now, ARGV[1], h[2], 0
+      if at < from then at, text = from, string.format('%.0f', from) end
+      if not sent then
+        sent = text
+      elseif #sent % 14 == 13 and (tonumber(string.sub(sent, 1, 13)) or 0) >= from and (tonumber(string.sub(sent, -13)) or at) < at then
+        n = (#sent + 1) / 14
+        sent = sent .. ',' .. text
+      else
+        local kept, taken = {}, {}
+        for t in string.gmatch(sent, '%d+') do
+          if tonumber(t) >= from then n = n + 1; kept[n] = t; taken[t] = true end
+        end
+        while taken[text] do at = at + 1; text = string.format('%.0f', at) end
+        kept[n + 1] = text
+        table.sort(kept)
+        sent = table.concat(kept, ',')
+      end
+      if n >= replies then
+        state = 2
+      else
+        redis.call('HSET', KEYS[i], 'sent', sent)
+        state, stamp, left = 3, at, replies - n - 1
+      end
+    end
+  end
+  local o = 4 * i
+  out[o - 3], out[o - 2], out[o - 1], out[o] = state, last, stamp, left
+end
+return out

@@ -1,0 +1,90 @@
+package window
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+// read returns the window on record, the zero Window if there is none.
+func (s *Store) read(ctx context.Context, key string) (Window, error) {
+	h, err := s.rdb.HMGet(ctx, key, "last", "sent", "shut").Result()
+	return parseWindow(key, h, err)
+}
+
+// look reads windows.
+func (s *Store) look(ctx context.Context, keys []string, now int64) []asked {
+	p := s.rdb.Pipeline()
+	read := make([]*redis.SliceCmd, len(keys))
+	for i, key := range keys {
+		read[i] = p.HMGet(ctx, key, "last", "sent", "shut")
+	}
+	_, _ = p.Exec(ctx) // each command has its own error
+	answers := make([]asked, len(keys))
+	for i, cmd := range read {
+		h, err := cmd.Result()
+		w, err := parseWindow(keys[i], h, err)
+		answers[i] = asked{w.answer(now, s.Length, s.Replies), err}
+	}
+	return answers
+}
+
+// ErrNoWindow is a key of a window that holds something else.
+var ErrNoWindow = errors.New("holds no window: delete it")
+
+func noWindow(key string) error { return fmt.Errorf("window: %s %w", key, ErrNoWindow) }
+
+// complaints are lines that tell the operator of one thing, at most once a minute.
+type complaints struct{ last atomic.Int64 } // unix ms
+
+func (c *complaints) due(now int64) bool {
+	last := c.last.Load()
+	return now-last >= time.Minute.Milliseconds() && c.last.CompareAndSwap(last, now)
+}
+
+// complain tells the operator of a key that holds no window. The line does not say whose, since ids may have to stay
+// out of logs.
+func (s *Store) complain(k Key, err error, now int64) {
+	if !errors.Is(err, ErrNoWindow) || !s.ofWindows.due(now) {
+		return
+	}
+	s.Log.Warn("redis holds something else where a customer's window should be, so replies to that customer cannot be judged: replygate windows list shows it as broken, delete it",
+		zap.String("corp_id", k.Corp), zap.String("channel", k.Channel))
+}
+
+// parseWindow is the window of an answer to HMGET last sent shut.
+func parseWindow(key string, h []any, err error) (Window, error) {
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return Window{}, noWindow(key)
+	}
+	if err != nil {
+		return Window{}, fmt.Errorf("window: read: %w", err)
+	}
+	var texts [3]string
+	for i := range min(len(h), 3) {
+		texts[i], _ = h[i].(string)
+	}
+	var w Window
+	if w.Last, err = strconv.ParseInt(texts[0], 10, 64); err != nil && texts[0] != "" {
+		return Window{}, noWindow(key)
+	}
+	if texts[2] != "" {
+		w.Shut, _ = strconv.ParseInt(texts[2], 10, 64)
+	}
+	if texts[1] == "" {
+		return w, nil
+	}
+	for t := range strings.SplitSeq(texts[1], ",") {
+		if n, err := strconv.ParseInt(t, 10, 64); err == nil && n >= counts(w.Last) {
+			w.Sent = append(w.Sent, n)
+		}
+	}
+	return w, nil
+}

@@ -1,0 +1,102 @@
+package window
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"replygate/store"
+)
+
+// Fact is that a customer wrote.
+type Fact struct {
+	Key Key
+	At  time.Time // by the platform's clock
+}
+
+// Tally is what became of facts.
+type Tally struct {
+	Recorded int // in Redis now, or in the journal, whether or not they moved a window
+	Expired  int // too old to open one
+	Ahead    int // too far ahead of our clock to be believed
+}
+
+// ahead is how far the platform's clock may be ahead of ours before a fact is not believed.
+const ahead = 5 * time.Minute
+
+// Record notes that customers wrote, in any order and any number of times: in Redis, or if that does not
+// take it, in the journal. If it fails some facts may be recorded and some not; recording all of them again
+// is right.
+func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
+	var t Tally
+	now := s.Now()
+	latest := make(map[Key]int64, len(facts))
+	for _, f := range facts {
+		switch at := f.At.UnixMilli(); {
+		case f.At.After(now.Add(ahead)):
+			t.Ahead++
+		case !now.Before(f.At.Add(s.Length)):
+			t.Expired++
+		default:
+			t.Recorded++
+			latest[f.Key] = max(latest[f.Key], at)
+		}
+	}
+	if len(latest) == 0 {
+		return t, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(latest))*time.Millisecond)
+	defer cancel()
+	if err := s.recordStubbornly(ctx, latest); err != nil {
+		if err := s.keepForLater(latest, nil, err); err != nil {
+			return Tally{}, fmt.Errorf("window: record: %w", err)
+		}
+		return t, nil
+	}
+	if s.Journal != nil {
+		s.recent.note(now, latest, nil)
+	}
+	return t, nil
+}
+
+// recordStubbornly is record, and once more if a connection broke: recording twice is right, and a fact in the
+// journal is unknown to other gateways for a moment. A Redis that is away is not asked again.
+func (s *Store) recordStubbornly(ctx context.Context, latest map[Key]int64) error {
+	err := s.record(ctx, latest)
+	for range 4 {
+		if err == nil || errors.Is(err, store.ErrAway) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+		err = s.record(ctx, latest)
+	}
+	return err
+}
+
+// record sends the facts in one pipeline, and once more if Redis did not know the script yet.
+func (s *Store) record(ctx context.Context, latest map[Key]int64) error {
+	send := func(run func(p redis.Pipeliner, key, at, expires string)) error {
+		p := s.rdb.Pipeline()
+		for k, at := range latest {
+			run(p, k.spell(s.Prefix), strconv.FormatInt(at, 10), strconv.FormatInt(at+s.Length.Milliseconds(), 10))
+		}
+		_, err := p.Exec(ctx)
+		return err
+	}
+	err := send(func(p redis.Pipeliner, key, at, expires string) {
+		recordScript.EvalSha(ctx, p, []string{key}, at, expires)
+	})
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		err = send(func(p redis.Pipeliner, key, at, expires string) {
+			recordScript.Eval(ctx, p, []string{key}, at, expires)
+		})
+	}
+	return err
+}

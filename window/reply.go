@@ -1,0 +1,233 @@
+package window
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Answer is what a window says about one reply.
+type Answer struct {
+	State State
+	Last  time.Time // of the customer's last message; zero if unknown
+	Left  int       // replies left after this one; -1 if unknown or not counted
+	stamp int64     // of the reservation, 0: none
+}
+
+// Closes is when the window closes by itself; zero if there is none on record.
+func (a Answer) Closes(length time.Duration) time.Time {
+	if a.Last.IsZero() {
+		return time.Time{}
+	}
+	return a.Last.Add(length)
+}
+
+// Reserved tells whether a reply is counted that Settle must confirm or take back.
+func (a Answer) Reserved() bool { return a.stamp != 0 }
+
+// Reserve asks for the window and counts one reply in it, in one step. It never fails: an answer that
+// Redis does not give is a State. A reservation must be given to Settle.
+func (s *Store) Reserve(ctx context.Context, k Key) Answer {
+	now := s.Now().UnixMilli()
+	var space [192]byte
+	spelt := k.append(space[:0], s.Prefix)
+	if s.Replies == 0 {
+		if last, fresh := s.memory.open(spelt, now, s.Length); fresh {
+			return Answer{State: Open, Last: time.UnixMilli(last), Left: -1}
+		}
+	}
+	key := string(spelt)
+	ctx, cancel := s.deadlines.within(ctx)
+	defer cancel()
+	said, err := s.asks.Do(ctx, key)
+	if err = errors.Join(err, said.err); err != nil {
+		s.complain(k, err, now)
+		return s.remembered(key, now)
+	}
+	a := said.Answer
+	if a.State == Closed { // nothing, or nothing that is not over: Redis has only not dropped it yet
+		s.memory.forget(key)
+		return s.doubted(s.nothing(ctx, k.Corp).after(a.Last))
+	}
+	s.note(key, a, now)
+	return s.doubted(s.proven(ctx, k.Corp, key, a))
+}
+
+// Peek asks for windows without counting a reply, all in one round trip.
+func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
+	now := s.Now().UnixMilli()
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(keys))*time.Millisecond)
+	defer cancel()
+	spelt := make([]string, len(keys))
+	for i, k := range keys {
+		spelt[i] = k.spell(s.Prefix)
+	}
+	answers := make([]Answer, len(keys))
+	missing := map[string]Answer{} // by corp: what it means that nothing is on record
+	for i, a := range s.look(ctx, spelt, now) {
+		corp := keys[i].Corp
+		switch {
+		case a.err != nil:
+			s.complain(keys[i], a.err, now)
+			answers[i] = s.remembered(spelt[i], now)
+		case a.State == Closed:
+			s.memory.forget(spelt[i])
+			if _, known := missing[corp]; !known {
+				missing[corp] = s.nothing(ctx, corp)
+			}
+			answers[i] = s.doubted(missing[corp].after(a.Last))
+		default:
+			s.note(spelt[i], a.Answer, now)
+			answers[i] = s.doubted(s.proven(ctx, corp, spelt[i], a.Answer))
+		}
+	}
+	return answers
+}
+
+// note remembers an open window, and forgets one that is not.
+func (s *Store) note(key string, a Answer, now int64) {
+	if a.State == Open || a.State == Full {
+		s.memory.put(key, a.Last.UnixMilli(), now)
+		return
+	}
+	s.memory.forget(key)
+}
+
+// remembered is the answer while Redis is away.
+func (s *Store) remembered(key string, now int64) Answer {
+	if last, found := s.memory.find(key, now, s.Length); found {
+		return Answer{State: Remembered, Last: time.UnixMilli(last), Left: -1}
+	}
+	return Answer{State: Unavailable, Left: -1}
+}
+
+// nothing is the answer for a customer without a record: closed if records reach back far enough.
+func (s *Store) nothing(ctx context.Context, corp string) Answer {
+	if s.completeForAll() {
+		return Answer{State: Closed}
+	}
+	complete, _, err := s.Complete(ctx, corp)
+	switch {
+	case err != nil:
+		return Answer{State: Unavailable, Left: -1}
+	case !complete:
+		return Answer{State: Incomplete, Left: -1}
+	}
+	return Answer{State: Closed}
+}
+
+// proven is an answer of Full only as far as it holds: where a message of the customer may have been missed, the
+// replies that went before that count for nothing.
+func (s *Store) proven(ctx context.Context, corp, key string, a Answer) Answer {
+	if a.State != Full || s.completeForAll() {
+		return a
+	}
+	since, err := s.Since(ctx, corp)
+	if err == nil && !since.After(a.Last) {
+		return a
+	}
+	var w Window
+	if err == nil {
+		w, err = s.read(ctx, key)
+	}
+	switch {
+	case err != nil:
+		return Answer{State: Unavailable, Last: a.Last, Left: -1}
+	case w.sentFrom(counts(since.UnixMilli())) >= s.Replies:
+		return a
+	}
+	return Answer{State: Incomplete, Last: a.Last, Left: -1}
+}
+
+// after is an answer of nothing for a customer whose last message on record is too long ago; zero: there is none.
+func (a Answer) after(last time.Time) Answer {
+	a.Last = last
+	return a
+}
+
+// answer is what a window says about a reply that is not counted.
+func (w Window) answer(now int64, length time.Duration, replies int) Answer {
+	a := Answer{State: w.Judge(now, length, replies), Left: w.Left(replies)}
+	if w.Last > 0 {
+		a.Last = time.UnixMilli(w.Last)
+	}
+	return a
+}
+
+// Outcome is what WeCom said of a reply.
+type Outcome uint8
+
+// The outcomes of a reply.
+const (
+	Sent     Outcome = iota // taken, or perhaps taken: the reply counts
+	NotTaken                // certainly not taken: the reservation is given back
+	UsedUp                  // 95001: the reply counts, and so do all others
+	Closing                 // 95002: not taken, and the window is shut
+)
+
+// Settle does what WeCom's answer says to a reserved reply of k.
+func (s *Store) Settle(ctx context.Context, k Key, a Answer, o Outcome) error {
+	key := k.spell(s.Prefix)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	last, stamp := a.Last.UnixMilli(), a.stamp
+	if o == UsedUp && stamp == 0 { // it went on uncounted
+		stamp = s.Now().UnixMilli()
+	}
+	var err error
+	if stamp != 0 && (o == NotTaken || o == Closing) {
+		err = releaseScript.Run(ctx, s.rdb, []string{key}, stamp).Err()
+	}
+	if o == UsedUp && s.Replies > 0 && !a.Last.IsZero() {
+		err = useUpScript.Run(ctx, s.rdb, []string{key}, last, stamp, s.Replies).Err()
+	}
+	if o == Closing && !a.Last.IsZero() {
+		s.memory.forget(key)
+		err = errors.Join(err, closeScript.Run(ctx, s.rdb, []string{key}, last).Err())
+	}
+	if err != nil {
+		return fmt.Errorf("window: settle: %w", err)
+	}
+	return nil
+}
+
+// lateBy is how long before an event the reply may have gone out that the event tells of. A message that
+// the customer wrote within it may be newer than the reply, so the event says nothing of its window.
+const lateBy = time.Minute
+
+// Correct does what WeCom says later, in an event of the time given, of a reply of k that it had taken:
+// UsedUp or Closing.
+func (s *Store) Correct(ctx context.Context, k Key, at time.Time, o Outcome) error {
+	replies := 0
+	if o == UsedUp {
+		if replies = s.Replies; replies == 0 {
+			return nil // not counted
+		}
+	}
+	key := k.spell(s.Prefix)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	s.memory.forget(key)
+	if err := correctScript.Run(ctx, s.rdb, []string{key}, at.Add(-lateBy).UnixMilli(), replies).Err(); err != nil {
+		return fmt.Errorf("window: correct: %w", err)
+	}
+	return nil
+}
+
+// Close shuts the window of k as it stands, until the customer writes again. found is false if nothing
+// is on record.
+func (s *Store) Close(ctx context.Context, k Key) (found bool, err error) {
+	key := k.spell(s.Prefix)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	s.memory.forget(key)
+	w, err := s.read(ctx, key)
+	if err != nil || w.Last == 0 {
+		return false, err
+	}
+	if err := closeScript.Run(ctx, s.rdb, []string{key}, w.Last).Err(); err != nil {
+		return true, fmt.Errorf("window: close: %w", err)
+	}
+	return true, nil
+}

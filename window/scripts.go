@@ -1,0 +1,37 @@
+package window
+
+import (
+	"embed"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// The scripts do in Redis, in one step, what the functions of window.go do. They do nothing to a key that holds no window.
+var (
+	recordScript  = script("record")
+	reserveScript = script("reserve")
+	releaseScript = script("window", "release")
+	useUpScript   = script("window", "use_up")
+	correctScript = script("window", "correct")
+	closeScript   = script("window", "close")
+
+	takeCodeScript     = script("take_code")
+	giveBackCodeScript = script("give_back_code")
+)
+
+//go:embed lua
+var lua embed.FS
+
+// script is made of files in lua, one behind the other.
+func script(names ...string) *redis.Script {
+	var text strings.Builder
+	for _, name := range names {
+		part, err := lua.ReadFile("lua/" + name + ".lua")
+		if err != nil {
+			panic("BUG: " + err.Error())
+		}
+		text.Write(part)
+	}
+	return redis.NewScript(text.String())
+}

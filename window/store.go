@@ -1,0 +1,57 @@
+package window
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"replygate/store"
+)
+
+// Settings are what the reply window is.
+type Settings struct {
+	Prefix  string
+	Length  time.Duration
+	Replies int // per customer message; 0: not counted
+	Timeout time.Duration
+	Now     func() time.Time
+
+	Together bool            // replies of the same moment ask together
+	Journal  *store.Journal  // for what Redis does not take; nil where the store keeps one itself
+	Gateway  string          // names this gateway among those on the same Redis, with Journal
+	Doubtful func() bool     // Redis was away within the last seconds; nil: never
+	Renewed  <-chan struct{} // Redis has another master, or is back
+	Log      *zap.Logger     // nil: nothing is said
+}
+
+// Store keeps windows in Redis, in the layout of docs/redis.md.
+type Store struct {
+	rdb redis.UniversalClient
+	Settings
+	memory  *memory
+	recent  recentFacts
+	witness witness
+	peers   peers
+	kick    chan struct{} // the journal has something
+	gap     atomic.Bool   // facts were lost and rg:since does not say so yet
+
+	ofWindows, ofSince complaints
+
+	lastSince atomic.Pointer[sinceRead]
+	deadlines deadlines
+	asks      asker
+}
+
+// NewStore keeps windows in rdb.
+func NewStore(rdb redis.UniversalClient, s Settings) *Store {
+	if s.Log == nil {
+		s.Log = zap.NewNop()
+	}
+	kept := &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1), deadlines: deadlines{timeout: s.Timeout}}
+	kept.asks = kept.newAsker()
+	kept.recent.dropped = s.Now() // what a gateway before this one recorded
+	kept.witness = newWitness(rdb, s.Prefix, s.Gateway)
+	return kept
+}
