@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrUnfit says that Redis answers but cannot serve: wrong credentials, missing rights, a newer layout,
+// or a memory policy that throws windows away. A start must end with it; an outage is no ErrUnfit.
+var ErrUnfit = errors.New("this Redis cannot serve")
+
+// check asks for all that the gateway needs of Redis. An error that is not ErrUnfit is an outage.
+func (s *Store) check(ctx context.Context) error {
+	if err := s.ping(ctx); err != nil {
+		return refused(err, "redis.username and redis.password")
+	}
+	key := s.Prefix + "layout"
+	if err := s.SetNX(ctx, key, Layout, 0).Err(); err != nil {
+		return refused(err, "the rights of redis.username on keys "+s.Prefix+"*")
+	}
+	text, err := s.Get(ctx, key).Result()
+	if err != nil {
+		return refused(err, "the rights of redis.username on keys "+s.Prefix+"*")
+	}
+	if err := checkLayout(key, text); err != nil {
+		return err
+	}
+	return s.checkEviction(ctx)
+}
+
+func checkLayout(key, text string) error {
+	if v, err := strconv.Atoi(text); err != nil || v > Layout {
+		return fmt.Errorf("%w: %s is %q, newer than the layout %d of this build: upgrade the gateway, or set another redis.prefix", ErrUnfit, key, text, Layout)
+	}
+	return nil
+}
+
+// checkEviction refuses a memory policy that drops keys, of any master. Where CONFIG is not allowed nothing is known,
+// and nothing said.
+func (s *Store) checkEviction(ctx context.Context) error {
+	return s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {
+		settings, err := c.ConfigGet(ctx, "maxmemory-policy").Result()
+		if err != nil {
+			return nil
+		}
+		if policy := settings["maxmemory-policy"]; policy != "" && policy != "noeviction" {
+			return fmt.Errorf("%w: its maxmemory-policy is %s, which drops windows when memory is short: set it to noeviction", ErrUnfit, policy)
+		}
+		return nil
+	})
+}
+
+// errForgetful says that a Redis that crashes comes back without what it acknowledged last.
+var errForgetful = errors.New("appendonly is off: a crash loses what was not saved, and records may count as incomplete for two days")
+
+const forgetfulRemedy = "set appendonly yes"
+
+// checkDisk is errForgetful if a master does not write every change to its disk. Any other error: it does not say.
+func (s *Store) checkDisk(ctx context.Context) error {
+	if s.Embedded != nil {
+		return nil
+	}
+	return s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {
+		info, err := c.Info(ctx, "persistence").Result()
+		if err == nil && infoField(info, "aof_enabled") == "0" {
+			err = errForgetful
+		}
+		return err
+	})
+}
+
+func (s *Store) warnOfDisk(ctx context.Context) {
+	if err := s.checkDisk(ctx); errors.Is(err, errForgetful) {
+		s.log.Warn("redis: " + err.Error() + ": " + forgetfulRemedy)
+	}
+}
+
+// refused tells a refusal of Redis from an outage.
+func refused(err error, setting string) error {
+	for _, word := range []string{"WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR invalid password"} {
+		if strings.Contains(err.Error(), word) {
+			return fmt.Errorf("%w: it says %s: check %s", ErrUnfit, word, setting)
+		}
+	}
+	return err
+}
