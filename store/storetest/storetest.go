@@ -223,20 +223,30 @@ func (s *Server) Signal(sig os.Signal) {
 // CLI runs one command of redis-cli against the server and returns what it prints.
 func (s *Server) CLI(args ...string) string {
 	s.t.Helper()
-	_, port, _ := net.SplitHostPort(s.addr)
-	out, err := exec.Command(Need(s.t, "redis-cli"), append([]string{"-p", port}, args...)...).CombinedOutput()
+	out, err := s.cli(args)
 	if err != nil {
 		s.t.Fatalf("redis-cli %q: %v: %s", args, err, out)
 	}
-	return string(out)
+	return out
 }
 
-// Await waits until a command of redis-cli prints a text.
+func (s *Server) cli(args []string) (string, error) {
+	s.t.Helper()
+	_, port, _ := net.SplitHostPort(s.addr)
+	out, err := exec.Command(Need(s.t, "redis-cli"), append([]string{"-p", port}, args...)...).CombinedOutput()
+	return string(out), err
+}
+
+// Await waits until a command of redis-cli prints a text. It may fail until then: a failover closes connections.
 func (s *Server) Await(text string, args ...string) {
 	s.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(s.CLI(args...), text); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		out, err := s.cli(args)
+		if err == nil && strings.Contains(out, text) {
+			return
+		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("%q never says %q: %s", args, text, s.CLI(args...))
+			s.t.Fatalf("%q never says %q: %v: %s", args, text, err, out)
 		}
 	}
 }
