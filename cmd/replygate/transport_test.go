@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"math/big"
 	"net"
 	"net/http"
@@ -67,12 +68,12 @@ func TestLargeBodiesStream(t *testing.T) {
 	})
 	base := "http://" + r.gateway.api.Addr().String()
 	for _, chunked := range []bool{false, true} {
-		src := &hashing{left: big20, sum: sha256.New()}
-		req, _ := http.NewRequest("POST", base+"/cgi-bin/media/upload?type=file&access_token="+r.token, io.NopCloser(src))
-		if !chunked {
-			req.ContentLength = big20
-		}
 		allocated := allocatedBy(func() {
+			src := &hashing{left: big20, sum: sha256.New()}
+			req, _ := http.NewRequest("POST", base+"/cgi-bin/media/upload?type=file&access_token="+r.token, io.NopCloser(src))
+			if !chunked {
+				req.ContentLength = big20
+			}
 			resp, err := http.DefaultClient.Do(req)
 			if err != nil {
 				t.Fatal(err)
@@ -105,13 +106,18 @@ func TestLargeBodiesStream(t *testing.T) {
 	}
 }
 
-// allocatedBy is what the whole process allocated during f: client, gateway and platform.
+// allocatedBy is what the whole process allocates during f: client, gateway and platform. What else is going on in it can only
+// add to that, so the least of three runs counts.
 func allocatedBy(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
+	least := uint64(math.MaxUint64)
+	for range 3 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	return least
 }
 
 func TestTooLargeToStream(t *testing.T) {
