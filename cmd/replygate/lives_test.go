@@ -72,19 +72,20 @@ func live(t *testing.T, redis config.Redis, gateways int, seed uint64) {
 	l := &life{rnd: rand.New(rand.NewPCG(seed, 0)), redis: redis}
 	l.change = func(c *config.Config) { c.Accounts[0].Subscription.ExpiresAt = l.ends }
 	l.ends = time.Now().Add(time.Duration(l.rnd.IntN(72)-24) * time.Hour).Truncate(time.Second)
-	l.rig = newRig(t, redis, l.change)
-	l.gateways, l.stops = []*gateway{l.gateway}, []func() <-chan error{nil}
-	for len(l.gateways) < gateways {
+	l.rig = newRig(t, storetest.Embedded(t), nil)
+	for range gateways {
 		g, stop := l.startApart(redis, l.change)
 		l.gateways, l.stops = append(l.gateways, g), append(l.stops, stop)
 	}
 	defer func() {
-		for _, stop := range l.stops[1:] {
+		for _, stop := range l.stops {
 			if err := <-stop(); err != nil {
 				t.Error(err)
 			}
 		}
 	}()
+	l.gateway = l.gateways[0]
+	l.since(-96 * time.Hour)
 	for n := range 6 {
 		l.customers = append(l.customers, &customer{id: fmt.Sprintf("wmLife%d", n), shutAt: -1})
 	}
@@ -112,7 +113,7 @@ func (l *life) step() {
 		l.approach()
 	case n < 84:
 		l.shut(c)
-	case n < 85 && len(l.gateways) > 1:
+	case n < 85:
 		l.restart()
 	default:
 		l.wait(c)
@@ -296,14 +297,22 @@ func (l *life) shut(c *customer) {
 	}
 }
 
-// restart replaces a gateway that is not the rig's own.
+// restart replaces a gateway, before it stops if two can be on the same store.
 func (l *life) restart() {
-	n := 1 + l.rnd.IntN(len(l.gateways)-1)
-	g, stop := l.startApart(l.redis, l.change)
-	if err := <-l.stops[n](); err != nil {
-		l.Fatal(err)
+	n := l.rnd.IntN(len(l.gateways))
+	if l.redis.Mode == config.RedisEmbedded {
+		if err := <-l.stops[n](); err != nil {
+			l.Fatal(err)
+		}
+		l.gateways[n], l.stops[n] = l.startApart(l.redis, l.change)
+	} else {
+		g, stop := l.startApart(l.redis, l.change)
+		if err := <-l.stops[n](); err != nil {
+			l.Fatal(err)
+		}
+		l.gateways[n], l.stops[n] = g, stop
 	}
-	l.gateways[n], l.stops[n] = g, stop
+	l.gateway = l.gateways[0]
 }
 
 // wait lets time go by, often up to where something changes, and tries it there.
