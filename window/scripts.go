@@ -18,6 +18,8 @@ var (
 
 	takeCodeScript     = script("take_code")
 	giveBackCodeScript = script("give_back_code")
+
+	witnessScript = script("witness")
 )
 
 //go:embed lua

@@ -8,6 +8,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"replygate/config"
+	"replygate/store"
 	"replygate/store/storetest"
 )
 
@@ -20,6 +22,39 @@ func TestSlotTags(t *testing.T) {
 			t.Errorf("%s is in slot %d, not %d in part %d: %v", tag, got, slot(tag), i, err)
 		}
 	}
+}
+
+// A gateway notices that its word is older than the one it left, and gone; not that Redis did what it was sent long ago
+// behind what it was sent now.
+func TestWitness(t *testing.T) {
+	storetest.Each(t, time.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+		w, now := newWitness(s.UniversalClient, "rg:", "me"), time.UnixMilli(1_790_000_000_000)
+		key := w.keys[len(w.keys)-1]
+		say := func(back bool, to time.Time) {
+			t.Helper()
+			now = now.Add(witnessEvery)
+			gotTo, last, got := w.say(t.Context(), s.UniversalClient, now)
+			if got != back || back && (!gotTo.Equal(to) || !last.Equal(now.Add(-witnessEvery))) {
+				t.Errorf("back: %v to %s from %s, want %v to %s", got, gotTo, last, back, to)
+			}
+		}
+		say(false, now)
+		say(false, now)
+
+		long := now.Add(-time.Minute)
+		late := witness{keys: w.keys, said: make([]int64, len(w.keys))}
+		late.say(t.Context(), s.UniversalClient, long)
+		say(false, now)
+
+		s.Set(t.Context(), key, long.UnixMilli(), 0)
+		say(true, long)
+		say(false, now)
+		s.Del(t.Context(), key)
+		say(true, time.Time{})
+		if left := s.PTTL(t.Context(), key).Val(); left <= 0 || left > witnessKept {
+			t.Errorf("the word is kept for %s", left)
+		}
+	})
 }
 
 // What was recorded behind a time is said to be kept only if it is, and of the last minute it is.
