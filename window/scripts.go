@@ -19,7 +19,7 @@ var (
 	takeCodeScript     = script("take_code")
 	giveBackCodeScript = script("give_back_code")
 
-	witnessScript = script("witness")
+	laterScript = script("later")
 )
 
 //go:embed lua

@@ -110,7 +110,8 @@ func (s *Store) MarkGap(ctx context.Context) error {
 
 func (s *Store) noteGap(ctx context.Context) error {
 	s.gap.Store(true)
-	if err := s.rdb.Set(ctx, s.Prefix+"since", s.Now().UnixMilli(), 0).Err(); err != nil {
+	err := laterScript.Run(ctx, s.rdb, []string{s.Prefix + "since"}, s.Now().UnixMilli(), 0).Err()
+	if err != nil && !errors.Is(err, redis.Nil) { // nil: there was none
 		return fmt.Errorf("window: mark gap: %w", err)
 	}
 	s.gap.Store(false)

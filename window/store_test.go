@@ -289,6 +289,22 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 	})
 }
 
+// A gap that Redis is told of late, behind a later one, is no reason to take records for complete from it on.
+func TestLateGap(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		for _, gap := range []time.Duration{0, -time.Minute, time.Minute} {
+			b.clock.Advance(gap)
+			if err := b.MarkGap(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			latest := b.clock.Now().Add(max(0, -gap))
+			if since, err := b.Since(b.Context(), ""); err != nil || !since.Equal(latest) {
+				b.Errorf("since %s, want %s: %v", since, latest, err)
+			}
+		}
+	})
+}
+
 // A time that an operator set in another form proves nothing, and the log says so.
 func TestSinceOfAnotherForm(t *testing.T) {
 	storetest.Each(t, time.Now, func(t *testing.T, c config.Redis, s *store.Store) {

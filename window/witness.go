@@ -65,12 +65,12 @@ func (w *witness) leave(ctx context.Context, rdb redis.UniversalClient, now time
 	p := rdb.Pipeline()
 	words := make([]*redis.Cmd, len(w.keys))
 	for i, key := range w.keys {
-		words[i] = witnessScript.EvalSha(ctx, p, []string{key}, now.UnixMilli(), witnessKept.Milliseconds())
+		words[i] = laterScript.EvalSha(ctx, p, []string{key}, now.UnixMilli(), witnessKept.Milliseconds())
 	}
 	_, _ = p.Exec(ctx) // each command has its own error
 	for i, key := range w.keys {
 		if redis.HasErrorPrefix(words[i].Err(), "NOSCRIPT") {
-			words[i] = witnessScript.Eval(ctx, p, []string{key}, now.UnixMilli(), witnessKept.Milliseconds())
+			words[i] = laterScript.Eval(ctx, p, []string{key}, now.UnixMilli(), witnessKept.Milliseconds())
 		}
 	}
 	_, _ = p.Exec(ctx)
