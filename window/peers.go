@@ -2,13 +2,9 @@ package window
 
 import (
 	"context"
-	"errors"
+	"strconv"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
-
-	"replygate/store"
 )
 
 // A gateway whose journal holds facts knows what Redis does not, so the others must not refuse for want of a
@@ -21,6 +17,8 @@ const (
 	// believed is how long a gateway is taken to hold nothing back, from the beginning of the look that saw it
 	// say so.
 	believed = time.Second
+	// late is how long after a gateway's last look, by Redis's own clock, its next word still counts.
+	late = 500 * time.Millisecond
 	// unbelieved is how long after its last word nobody can take a gateway to hold nothing back: a look that saw
 	// the word began at most that much later.
 	unbelieved = believed + beatEvery + beatTimeout
@@ -33,23 +31,20 @@ const (
 type peers struct {
 	mu     sync.Mutex
 	asked  time.Time       // when the last look that succeeded began
+	heard  time.Time       // when it ended
+	clock  int64           // Redis's time of it, unix ms
 	others map[string]word // as seen then
-	word   time.Time       // when the last word of our own ended, said or failed
-	saying bool            // one is under way
+	word   time.Time       // until when Redis may count our last word
 }
+
+// never is the number of a gateway that has said nothing yet, since it began with facts in its journal.
+const never = "0"
 
 // word is what another gateway said last, and since when it stands.
 type word struct {
 	count string
 	seen  time.Time
 }
-
-// beat: ARGV our id, 1 if we hold nothing back, and gateways to forget. Returns the whole hash.
-var beatScript = redis.NewScript(`
-if ARGV[2] == '1' then redis.call('HINCRBY', KEYS[1], ARGV[1], 1) else redis.call('HSETNX', KEYS[1], ARGV[1], 0) end
-for i = 3, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
-redis.call('PEXPIRE', KEYS[1], 3600000)
-return redis.call('HGETALL', KEYS[1])`)
 
 // Beat tells the other gateways on this Redis whether this one holds facts back, and listens to them, until ctx
 // ends. A gateway that holds nothing back says goodbye.
@@ -59,6 +54,7 @@ func (s *Store) Beat(ctx context.Context) {
 	}
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
+	s.beat(ctx) // learns Redis's time, without which no word counts
 	for {
 		s.beat(ctx)
 		select {
@@ -73,10 +69,10 @@ func (s *Store) Beat(ctx context.Context) {
 // beat says our word, and takes in those of the others.
 func (s *Store) beat(ctx context.Context) {
 	began := time.Now()
-	clean := s.peers.begin(s.Journal.Empty)
+	clean, clock := s.peers.begin(s.Journal.Empty)
 	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
 	defer cancel()
-	args := []any{s.Gateway, 0}
+	args := []any{s.Gateway, 0, clock, late.Milliseconds()}
 	if clean {
 		args[1] = 1
 	}
@@ -97,32 +93,38 @@ func (s *Store) goodbye() {
 	_ = s.rdb.HDel(ctx, s.Prefix+"gateways", s.Gateway).Err() // the others then wait for it in vain, for a while
 }
 
-// begin tells whether our word is that we hold nothing back.
-func (p *peers) begin(empty func() bool) (clean bool) {
+// begin tells whether our word is that we hold nothing back, and Redis's time of our last look.
+func (p *peers) begin(empty func() bool) (clean bool, clock int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.saying = empty() // asked under the lock: silence may begin right behind it
-	return p.saying
+	if clean = empty(); clean { // asked under the lock: silence may begin right behind it
+		p.word = p.heard.Add(late)
+	}
+	return clean, p.clock
 }
 
 func (p *peers) end(own string, clean bool, began time.Time, said []string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.saying = false; clean && !errors.Is(err, store.ErrAway) { // else it was certainly not said
-		p.word = time.Now()
-	}
-	if err != nil {
+	if err != nil || len(said) == 0 {
 		return
 	}
+	p.heard = time.Now()
+	if clean && p.heard.Before(p.word) {
+		p.word = p.heard
+	}
+	p.clock, _ = strconv.ParseInt(said[len(said)-1], 10, 64)
 	p.asked = began
 	others := make(map[string]word, len(said)/2)
-	for i := 0; i+1 < len(said); i += 2 {
+	for i := 0; i+2 < len(said); i += 2 {
 		id, w := said[i], word{count: said[i+1], seen: began}
 		if id == own {
 			continue
 		}
 		if before, known := p.others[id]; known && before.count == w.count {
 			w = before
+		} else if w.count == never {
+			w.seen = began.Add(-believed)
 		}
 		others[id] = w
 	}
@@ -162,9 +164,6 @@ func (p *peers) doubtful() bool {
 func (p *peers) silence() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.saying {
-		return unbelieved + beatTimeout
-	}
 	return time.Until(p.word.Add(unbelieved))
 }
 

@@ -20,6 +20,7 @@ var (
 	giveBackCodeScript = script("give_back_code")
 
 	laterScript = script("later")
+	beatScript  = script("beat")
 )
 
 //go:embed lua

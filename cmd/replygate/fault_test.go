@@ -298,25 +298,32 @@ func TestFaultsOfRedis(t *testing.T) {
 	}
 }
 
-// A gateway that alone cannot reach Redis keeps what it acknowledges in its journal. It cannot tell the others,
-// but they doubt what they would refuse until it is back.
-func TestOneGatewayCutOff(t *testing.T) {
+// wiredRig is a rig with a second gateway, which reaches Redis by a wire of its own; they trust each other. refuses tells whether the
+// first is sure enough to refuse a stranger.
+func wiredRig(t *testing.T) (r *rig, second *gateway, wire *storetest.Wire, refuses func() bool) {
+	t.Helper()
 	server := storetest.Start(t)
-	wire := storetest.NewWire(t, server.Addr())
+	wire = storetest.NewWire(t, server.Addr())
 	own := faulty(t, server.Config())
 	apart := own
 	apart.Addrs = []string{wire.Addr().String()}
-	r := newRig(t, own, nil)
-	cutOff := r.start(apart, nil)
-	r.token = r.fetchToken(cutOff)
+	r = newRig(t, own, nil)
+	second = r.start(apart, nil)
+	r.token = r.fetchToken(second)
 	r.await("the gateways to know each other", func() bool {
 		return r.gateway.store.HLen(t.Context(), "rg:gateways").Val() == 2
 	})
-	stranger := func() bool {
+	refuses = func() bool {
 		return r.call("POST", "/cgi-bin/kf/send_msg", replyTo("wmStranger")).Header.Get("Replygate-Reason") == "window_closed"
 	}
-	r.await("the gateways to trust each other", stranger)
+	r.await("the gateways to trust each other", refuses)
+	return r, second, wire, refuses
+}
 
+// A gateway that alone cannot reach Redis keeps what it acknowledges in its journal. It cannot tell the others,
+// but they doubt what they would refuse until it is back.
+func TestOneGatewayCutOff(t *testing.T) {
+	r, cutOff, wire, refuses := wiredRig(t)
 	r.platform.CustomerWrites(corpID, channel, "wmCutOff", "hello")
 	wire.Cut()
 	wire.Reset()
@@ -330,7 +337,29 @@ func TestOneGatewayCutOff(t *testing.T) {
 	wire.Heal()
 	r.await("the journal to be in Redis", cutOff.store.Journal.Empty)
 	r.reply("wmCutOff", "pass", "window_open")
-	r.await("doubt to end", stranger)
+	r.await("doubt to end", refuses)
+}
+
+// What such a gateway said while nothing came through to Redis arrives late, once something does: nobody may take it for
+// news.
+func TestLateWordOfAGatewayCutOff(t *testing.T) {
+	r, cutOff, wire, _ := wiredRig(t)
+	for n := range 5 {
+		customer := fmt.Sprint("wmLate", n)
+		wire.Hang()
+		time.Sleep(500 * time.Millisecond) // words are on their way
+		r.platform.CustomerWrites(corpID, channel, customer, "hello")
+		if a := r.callAt(cutOff, "POST", "/cgi-bin/kf/sync_msg", `{"open_kfid":"`+channel+`"}`); a.Errcode != 0 || cutOff.store.Journal.Empty() {
+			t.Fatalf("the page did not go into the journal: %s", a.body)
+		}
+		r.reply(customer, "unsure", "store_unavailable")
+		wire.Heal()
+		for verdict := ""; verdict != "pass"; {
+			if verdict = r.call("POST", "/cgi-bin/kf/send_msg", replyTo(customer)).Header.Get("Replygate-Verdict"); verdict == "refuse" {
+				t.Fatal("a customer who wrote was refused")
+			}
+		}
+	}
 }
 
 // A failover, planned or not, loses nothing: what the new master did not get is written again.
