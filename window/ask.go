@@ -129,9 +129,19 @@ func elsewhere(err error) bool {
 	return errors.Is(err, redis.ErrClosed)
 }
 
-// reserve runs the script that counts a reply in each window.
+// reserve runs the script that counts a reply in each window, unless Redis gets to it when nobody waits any longer.
 func (s *Store) reserve(ctx context.Context, c redis.Scripter, run func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd, now int64, keys ...string) *redis.Cmd {
-	return run(ctx, c, keys, now, s.Length.Milliseconds(), s.Replies)
+	return run(ctx, c, keys, now, s.Length.Milliseconds(), s.Replies, s.awaited(ctx))
+}
+
+// awaited is until when ctx lets somebody wait for an answer, unix ms by Redis's own clock. 0: it is not known; each node of a Cluster
+// has a clock of its own.
+func (s *Store) awaited(ctx context.Context) int64 {
+	until, ends := ctx.Deadline()
+	if _, ok := s.rdb.(*redis.ClusterClient); ok || !ends {
+		return 0
+	}
+	return s.peers.byRedis(until)
 }
 
 // readReserved reads what that script says of windows: the state, last, stamp and left of each.

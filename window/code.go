@@ -120,7 +120,7 @@ func (s *Store) TakeCode(ctx context.Context, corp, code string) CodeAnswer {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	key := s.codeKey(code)
-	r, err := takeCodeScript.Run(ctx, s.rdb, []string{key}, string(appendID(nil, corp))+":").Slice()
+	r, err := takeCodeScript.Run(ctx, s.rdb, []string{key}, string(appendID(nil, corp))+":", s.awaited(ctx)).Slice()
 	if err != nil || len(r) != 2 {
 		return CodeAnswer{State: CodeUnavailable, key: key}
 	}

@@ -10,13 +10,13 @@ import (
 // The scripts do in Redis, in one step, what the functions of window.go do. They do nothing to a key that holds no window.
 var (
 	recordScript  = script("record")
-	reserveScript = script("reserve")
+	reserveScript = script("awaited", "reserve")
 	releaseScript = script("window", "release")
 	useUpScript   = script("window", "use_up")
 	correctScript = script("window", "correct")
 	closeScript   = script("window", "close")
 
-	takeCodeScript     = script("take_code")
+	takeCodeScript     = script("awaited", "take_code")
 	giveBackCodeScript = script("give_back_code")
 
 	laterScript = script("later")

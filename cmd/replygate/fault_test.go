@@ -354,11 +354,58 @@ func TestLateWordOfAGatewayCutOff(t *testing.T) {
 		}
 		r.reply(customer, "unsure", "store_unavailable")
 		wire.Heal()
-		for verdict := ""; verdict != "pass"; {
-			if verdict = r.call("POST", "/cgi-bin/kf/send_msg", replyTo(customer)).Header.Get("Replygate-Verdict"); verdict == "refuse" {
+		r.await("the customer to be answered", func() bool {
+			verdict := r.call("POST", "/cgi-bin/kf/send_msg", replyTo(customer)).Header.Get("Replygate-Verdict")
+			if verdict == "refuse" {
 				t.Fatal("a customer who wrote was refused")
 			}
+			return verdict == "pass"
+		})
+	}
+}
+
+// What a hanging Redis was asked for calls that were answered long ago, it must not do when it goes on: no reply counts that was
+// not sent, and no code that no message went out with.
+func TestLateReservations(t *testing.T) {
+	server := storetest.Start(t)
+	redis := faulty(t, server.Config())
+	r := newRig(t, redis, nil)
+	other := r.start(redis, nil)
+	r.token = r.fetchToken(r.gateway)
+	r.await("the gateways to know each other", func() bool {
+		return r.gateway.store.HLen(t.Context(), "rg:gateways").Val() == 2
+	})
+	r.callAt(other, "POST", sendMsg, replyTo("wmStranger")) // it learns the token
+	for n := range 4 {
+		customer := fmt.Sprint("wmLate", n)
+		code := r.platform.CustomerEnters(corpID, channel, customer)
+		r.writes(customer)
+		server.Signal(syscall.SIGSTOP)
+		var asked sync.WaitGroup
+		for n := range 12 { // at once, each on a connection of its own
+			asked.Go(func() {
+				target, body := sendMsg, replyTo(customer)
+				if n%2 == 0 {
+					target, body = sendOnEvent, onEventWith(code)
+				}
+				if a := r.callAt(other, "POST", target, body); a.Header.Get("Replygate-Verdict") != "unsure" {
+					t.Errorf("while Redis hangs: %s", a.body)
+				}
+			})
 		}
+		asked.Wait()
+		server.Signal(syscall.SIGCONT)
+		r.await("the customer to be answered", func() bool {
+			a := r.callAt(other, "POST", sendMsg, replyTo(customer))
+			if a.Header.Get("Replygate-Verdict") == "unsure" {
+				return false
+			}
+			if left := a.Header.Get("Replygate-Replies-Left"); left != "4" {
+				t.Errorf("%s replies are left: %s", left, a.body)
+			}
+			return true
+		})
+		r.onEvent(code, "pass", "code_live")
 	}
 }
 

@@ -266,7 +266,7 @@ func (l *life) answerOnEvent() {
 	before, lapsed := l.platform.Count(sendOnEvent), l.lapsed()
 	now := l.now()
 	live := now.Before(code.deadline) && !code.used
-	a := l.at("POST", sendOnEvent, `{"code":"`+code.text+`","msgtype":"text","text":{"content":"welcome"}}`)
+	a := l.at("POST", sendOnEvent, onEventWith(code.text))
 	sent := l.platform.Count(sendOnEvent) - before
 	switch {
 	case sent == 1 && code.counted && now.Before(code.deadline.Add(24*time.Hour)): // later it may be forgotten, as it is past its deadline anyway

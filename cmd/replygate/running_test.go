@@ -21,9 +21,13 @@ const (
 )
 
 // onEvent sends one message by a code and wants a verdict and a reason.
+func onEventWith(code string) string {
+	return `{"code":"` + code + `","msgtype":"text","text":{"content":"welcome"}}`
+}
+
 func (r *rig) onEvent(code, verdict, reason string) answer {
 	r.Helper()
-	a := r.call("POST", sendOnEvent, `{"code":"`+code+`","msgtype":"text","text":{"content":"welcome"}}`)
+	a := r.call("POST", sendOnEvent, onEventWith(code))
 	if got, why := a.Header.Get("Replygate-Verdict"), a.Header.Get("Replygate-Reason"); got != verdict || why != reason {
 		r.Fatalf("code %s: verdict %s, reason %s; want %s, %s: %s", code, got, why, verdict, reason, a.body)
 	}

@@ -1,4 +1,5 @@
--- A message is to go out with a one-time code. KEYS: the code. ARGV: what a record of its corp begins with.
+-- A message is to go out with a one-time code. KEYS: the code. ARGV: what a record of its corp begins with, and what
+-- awaited.lua asks for.
 -- Returns the code's state and record.
 local v = redis.call('GET', KEYS[1])
 if not v or string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then return {0, ''} end
