@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,7 @@ type Store struct {
 	up       atomic.Bool
 	trouble  atomic.Int64 // when a command met an outage last, or another master came, unix ms; 0: never
 	skew     atomic.Int64 // of its clock against ours, in ms
+	clocks   sync.Map     // of reading, by node
 	renewed  chan struct{}
 	serving  atomic.Pointer[[]string] // the masters at the last look, and those met since, by their run ids; nil: none yet
 	now      func() time.Time
@@ -87,6 +89,7 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	} else {
 		s.up.Store(true)
 		s.lookAtMasters(ctx)
+		s.measureSkew(ctx)
 		s.warnOfDisk(ctx)
 	}
 	watch, stop := context.WithCancel(context.Background())

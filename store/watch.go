@@ -80,12 +80,12 @@ func (s *Store) renew() {
 	}
 }
 
-// measureSkew compares clocks, and says once that they differ.
+// measureSkew reads Redis's clocks, and says once that one differs from ours.
 func (s *Store) measureSkew(ctx context.Context) {
 	if s.Embedded != nil {
 		return
 	}
-	skew, err := s.askSkew(ctx)
+	skew, err := s.readClocks(ctx)
 	if err != nil {
 		return
 	}
@@ -93,18 +93,4 @@ func (s *Store) measureSkew(ctx context.Context) {
 	if s.skew.Store(skew.Milliseconds()); skew.Abs() >= maxSkew && !was {
 		s.log.Error("redis's clock and this machine's differ: set both by NTP", zap.Duration("ahead", skew))
 	}
-}
-
-// askSkew is how far Redis's clock is ahead just now.
-func (s *Store) askSkew(ctx context.Context) (time.Duration, error) {
-	c, err := s.master(ctx)
-	if err != nil {
-		return 0, err
-	}
-	before := s.now()
-	theirs, err := c.Time(ctx).Result()
-	if err != nil {
-		return 0, err
-	}
-	return theirs.Sub(before.Add(s.now().Sub(before) / 2)), nil
 }

@@ -82,7 +82,7 @@ func (s *Store) askAll(ctx context.Context, keys []string) ([]asked, error) {
 	if s.Replies == 0 {
 		return s.look(ctx, keys, now), nil
 	}
-	return readReserved(s.reserve(ctx, s.rdb, reserveScript.Run, now, keys...), keys...)
+	return readReserved(s.reserve(ctx, s.rdb, reserveScript.Run, now, s.awaited(ctx, ""), keys...), keys...)
 }
 
 // askNode is askAll for keys of one node of a Cluster: a pipeline of scripts, since no script has keys of two slots. It is sent to
@@ -93,22 +93,23 @@ func (s *Store) askNode(ctx context.Context, node *redis.Client, keys []string) 
 	if s.Replies == 0 {
 		return s.look(ctx, keys, now), nil
 	}
+	until := s.awaited(ctx, node.Options().Addr)
 	cmds := make([]*redis.Cmd, len(keys))
 	p := node.Pipeline()
 	for i, key := range keys {
-		cmds[i] = s.reserve(ctx, p, reserveScript.EvalSha, now, key)
+		cmds[i] = s.reserve(ctx, p, reserveScript.EvalSha, now, until, key)
 	}
 	_, _ = p.Exec(ctx) // each command has its own error
 	for i, key := range keys {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = s.reserve(ctx, p, reserveScript.Eval, now, key)
+			cmds[i] = s.reserve(ctx, p, reserveScript.Eval, now, until, key)
 		}
 	}
 	_, _ = p.Exec(ctx)
 	answers := make([]asked, len(keys))
 	for i, key := range keys {
 		if elsewhere(cmds[i].Err()) {
-			cmds[i] = s.reserve(ctx, s.rdb, reserveScript.Run, now, key)
+			cmds[i] = s.reserve(ctx, s.rdb, reserveScript.Run, now, 0, key) // another node has another clock
 		}
 		if one, err := readReserved(cmds[i], key); err != nil {
 			answers[i].err = err
@@ -129,19 +130,18 @@ func elsewhere(err error) bool {
 	return errors.Is(err, redis.ErrClosed)
 }
 
-// reserve runs the script that counts a reply in each window, unless Redis gets to it when nobody waits any longer.
-func (s *Store) reserve(ctx context.Context, c redis.Scripter, run func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd, now int64, keys ...string) *redis.Cmd {
-	return run(ctx, c, keys, now, s.Length.Milliseconds(), s.Replies, s.awaited(ctx))
+// reserve runs the script that counts a reply in each window, unless Redis gets to it behind until, by its own clock.
+func (s *Store) reserve(ctx context.Context, c redis.Scripter, run func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd, now, until int64, keys ...string) *redis.Cmd {
+	return run(ctx, c, keys, now, s.Length.Milliseconds(), s.Replies, until)
 }
 
-// awaited is until when ctx lets somebody wait for an answer, unix ms by Redis's own clock. 0: it is not known; each node of a Cluster
-// has a clock of its own.
-func (s *Store) awaited(ctx context.Context) int64 {
+// awaited is until when ctx lets somebody wait for an answer of a node, as awaited.lua asks for it.
+func (s *Store) awaited(ctx context.Context, node string) int64 {
 	until, ends := ctx.Deadline()
-	if _, ok := s.rdb.(*redis.ClusterClient); ok || !ends {
+	if !ends || s.ByRedis == nil {
 		return 0
 	}
-	return s.peers.byRedis(until)
+	return s.ByRedis(node, until)
 }
 
 // readReserved reads what that script says of windows: the state, last, stamp and left of each.

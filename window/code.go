@@ -120,7 +120,7 @@ func (s *Store) TakeCode(ctx context.Context, corp, code string) CodeAnswer {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	key := s.codeKey(code)
-	r, err := takeCodeScript.Run(ctx, s.rdb, []string{key}, string(appendID(nil, corp))+":", s.awaited(ctx)).Slice()
+	r, err := takeCodeScript.Run(ctx, s.rdb, []string{key}, string(appendID(nil, corp))+":", s.awaited(ctx, s.nodeOf(ctx, key))).Slice()
 	if err != nil || len(r) != 2 {
 		return CodeAnswer{State: CodeUnavailable, key: key}
 	}
@@ -134,6 +134,16 @@ func (s *Store) TakeCode(ctx context.Context, corp, code string) CodeAnswer {
 		return CodeAnswer{State: CodeUnknown, key: key}
 	}
 	return CodeAnswer{State: CodeState(state), Code: c, key: key}
+}
+
+// nodeOf is the address of the node of a Cluster that has a key, "" elsewhere.
+func (s *Store) nodeOf(ctx context.Context, key string) string {
+	if c, ok := s.rdb.(*redis.ClusterClient); ok {
+		if node, err := c.MasterForKey(ctx, key); err == nil {
+			return node.Options().Addr
+		}
+	}
+	return ""
 }
 
 // GiveBackCode makes a taken code fresh again.

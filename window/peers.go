@@ -167,16 +167,6 @@ func (p *peers) silence() time.Duration {
 	return time.Until(p.word.Add(unbelieved))
 }
 
-// byRedis is a time by Redis's own clock, unix ms; rather a little early. 0: the clock was not heard lately.
-func (p *peers) byRedis(t time.Time) int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.clock == 0 || time.Since(p.heard) > missed {
-		return 0
-	}
-	return p.clock + t.Sub(p.heard).Milliseconds()
-}
-
 // awaitSilence waits until what the journal holds can be acknowledged: the other gateways are in doubt.
 func (s *Store) awaitSilence() {
 	if wait := s.peers.silence(); wait > 0 {

@@ -24,6 +24,9 @@ type Settings struct {
 	Doubtful func() bool     // Redis was away within the last seconds; nil: never
 	Renewed  <-chan struct{} // Redis has another master, or is back
 	Log      *zap.Logger     // nil: nothing is said
+
+	// ByRedis is a time by the clock of a node of a Cluster, or of another Redis for "", unix ms; 0: that clock is not known. nil: none is.
+	ByRedis func(node string, t time.Time) int64
 }
 
 // Store keeps windows in Redis, in the layout of docs/redis.md.

@@ -102,7 +102,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	}
 	kept := window.Settings{
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now,
-		Doubtful: g.store.Doubtful, Renewed: g.store.Renewed(),
+		Doubtful: g.store.Doubtful, Renewed: g.store.Renewed(), ByRedis: g.store.ByRedis,
 		Log:      g.log,
 		Together: g.store.Embedded == nil,
 	}

@@ -367,8 +367,22 @@ func TestLateWordOfAGatewayCutOff(t *testing.T) {
 // What a hanging Redis was asked for calls that were answered long ago, it must not do when it goes on: no reply counts that was
 // not sent, and no code that no message went out with.
 func TestLateReservations(t *testing.T) {
-	server := storetest.Start(t)
-	redis := faulty(t, server.Config())
+	t.Run("single", func(t *testing.T) {
+		server := storetest.Start(t)
+		lateReservations(t, faulty(t, server.Config()), server)
+	})
+	t.Run("cluster", func(t *testing.T) {
+		redis, nodes := storetest.StartCluster(t, 0)
+		lateReservations(t, faulty(t, redis), nodes...)
+	})
+}
+
+func lateReservations(t *testing.T, redis config.Redis, servers ...*storetest.Server) {
+	signal := func(s os.Signal) {
+		for _, server := range servers {
+			server.Signal(s)
+		}
+	}
 	r := newRig(t, redis, nil)
 	other := r.start(redis, nil)
 	r.token = r.fetchToken(r.gateway)
@@ -380,7 +394,7 @@ func TestLateReservations(t *testing.T) {
 		customer := fmt.Sprint("wmLate", n)
 		code := r.platform.CustomerEnters(corpID, channel, customer)
 		r.writes(customer)
-		server.Signal(syscall.SIGSTOP)
+		signal(syscall.SIGSTOP)
 		var asked sync.WaitGroup
 		for n := range 12 { // at once, each on a connection of its own
 			asked.Go(func() {
@@ -394,7 +408,7 @@ func TestLateReservations(t *testing.T) {
 			})
 		}
 		asked.Wait()
-		server.Signal(syscall.SIGCONT)
+		signal(syscall.SIGCONT)
 		r.await("the customer to be answered", func() bool {
 			a := r.callAt(other, "POST", sendMsg, replyTo(customer))
 			if a.Header.Get("Replygate-Verdict") == "unsure" {
