@@ -47,6 +47,7 @@ type life struct {
 	log       []*customer // who wrote, or entered, in the order of the platform's log
 	pulled    int         // of log
 	codes     []*oneTime
+	doubts    int // calls that were not judged
 }
 
 // customer is what WeCom knows of one, and what the gateway can know.
@@ -224,6 +225,7 @@ func (l *life) answer(c *customer) {
 	switch {
 	case sent > 1:
 		l.Errorf("sent %d times: %s", sent, what)
+	case l.unsure(a, sent):
 	case !lapsed:
 		if verdict != "" || sent != 1 {
 			l.Errorf("in good standing: %s", what)
@@ -257,6 +259,18 @@ func (l *life) answer(c *customer) {
 	}
 }
 
+// unsure tells whether the gateway could not judge: on a busy machine gateways may not hear of each other for a second. That is rare, and
+// nothing goes out.
+func (l *life) unsure(a answer, sent int) bool {
+	if a.Header.Get("Replygate-Verdict") != "unsure" {
+		return false
+	}
+	if l.doubts++; sent > 0 || l.doubts > 20 {
+		l.Errorf("unsure for the %d. time, %d sent: %s", l.doubts, sent, a.body)
+	}
+	return true
+}
+
 // answerOnEvent sends a message with a code.
 func (l *life) answerOnEvent() {
 	if len(l.codes) == 0 {
@@ -269,6 +283,7 @@ func (l *life) answerOnEvent() {
 	a := l.at("POST", sendOnEvent, onEventWith(code.text))
 	sent := l.platform.Count(sendOnEvent) - before
 	switch {
+	case l.unsure(a, sent):
 	case sent == 1 && code.counted && now.Before(code.deadline.Add(24*time.Hour)): // later it may be forgotten, as it is past its deadline anyway
 		l.Errorf("a used code went out: %+v: %s", *code, a.body)
 	case sent == 0 && live && code.at < l.pulled:
