@@ -82,7 +82,7 @@ func (s *Store) askAll(ctx context.Context, keys []string) ([]asked, error) {
 	if s.Replies == 0 {
 		return s.look(ctx, keys, now), nil
 	}
-	return readReserved(s.reserve(ctx, s.rdb, reserveScript.Run, now, s.awaited(ctx, ""), keys...), keys...)
+	return readReserved(reserveScript.Run(ctx, s.rdb, keys, s.reserving(now, s.awaited(ctx, ""))...), keys...)
 }
 
 // askNode is askAll for keys of one node of a Cluster: a pipeline of scripts, since no script has keys of two slots. It is sent to
@@ -93,23 +93,11 @@ func (s *Store) askNode(ctx context.Context, node *redis.Client, keys []string) 
 	if s.Replies == 0 {
 		return s.look(ctx, keys, now), nil
 	}
-	until := s.awaited(ctx, node.Options().Addr)
-	cmds := make([]*redis.Cmd, len(keys))
-	p := node.Pipeline()
-	for i, key := range keys {
-		cmds[i] = s.reserve(ctx, p, reserveScript.EvalSha, now, until, key)
-	}
-	_, _ = p.Exec(ctx) // each command has its own error
-	for i, key := range keys {
-		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = s.reserve(ctx, p, reserveScript.Eval, now, until, key)
-		}
-	}
-	_, _ = p.Exec(ctx)
+	cmds := runEach(ctx, node, reserveScript, keys, s.reserving(now, s.awaited(ctx, node.Options().Addr))...)
 	answers := make([]asked, len(keys))
 	for i, key := range keys {
 		if elsewhere(cmds[i].Err()) {
-			cmds[i] = s.reserve(ctx, s.rdb, reserveScript.Run, now, 0, key) // another node has another clock
+			cmds[i] = reserveScript.Run(ctx, s.rdb, []string{key}, s.reserving(now, 0)...) // another node has another clock
 		}
 		if one, err := readReserved(cmds[i], key); err != nil {
 			answers[i].err = err
@@ -130,9 +118,9 @@ func elsewhere(err error) bool {
 	return errors.Is(err, redis.ErrClosed)
 }
 
-// reserve runs the script that counts a reply in each window, unless Redis gets to it behind until, by its own clock.
-func (s *Store) reserve(ctx context.Context, c redis.Scripter, run func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd, now, until int64, keys ...string) *redis.Cmd {
-	return run(ctx, c, keys, now, s.Length.Milliseconds(), s.Replies, until)
+// reserving is what reserve.lua asks for: it counts nothing behind until, by Redis's own clock.
+func (s *Store) reserving(now, until int64) []any {
+	return []any{now, s.Length.Milliseconds(), s.Replies, until}
 }
 
 // awaited is until when ctx lets somebody wait for an answer of a node, as awaited.lua asks for it.

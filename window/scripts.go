@@ -1,6 +1,7 @@
 package window
 
 import (
+	"context"
 	"embed"
 	"strings"
 
@@ -37,4 +38,22 @@ func script(names ...string) *redis.Script {
 		text.Write(part)
 	}
 	return redis.NewScript(text.String())
+}
+
+// runEach runs a script for each key by itself, in one pipeline, and in another one where Redis did not know the script yet. Each
+// command has its own error.
+func runEach(ctx context.Context, c redis.Cmdable, s *redis.Script, keys []string, args ...any) []*redis.Cmd {
+	p := c.Pipeline()
+	cmds := make([]*redis.Cmd, len(keys))
+	for i, key := range keys {
+		cmds[i] = s.EvalSha(ctx, p, []string{key}, args...)
+	}
+	_, _ = p.Exec(ctx)
+	for i, key := range keys {
+		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
+			cmds[i] = s.Eval(ctx, p, []string{key}, args...)
+		}
+	}
+	_, _ = p.Exec(ctx)
+	return cmds
 }

@@ -41,7 +41,7 @@ func newWitness(rdb redis.UniversalClient, prefix, gateway string) witness {
 // say leaves a word in Redis. back tells that Redis had an older word than the last one, and to is the oldest of those, zero if
 // one is gone. A Redis that is away tells nothing.
 func (w *witness) say(ctx context.Context, rdb redis.UniversalClient, now time.Time) (to, last time.Time, back bool) {
-	words := w.leave(ctx, rdb, now)
+	words := runEach(ctx, rdb, laterScript, w.keys, now.UnixMilli(), witnessKept.Milliseconds())
 	oldest, latest := now.UnixMilli(), int64(0)
 	for i, cmd := range words {
 		text, err := cmd.Text()
@@ -58,23 +58,6 @@ func (w *witness) say(ctx context.Context, rdb redis.UniversalClient, now time.T
 		to = time.UnixMilli(oldest)
 	}
 	return to, time.UnixMilli(latest), back
-}
-
-// leave puts a word into each key, in one pipeline, and in another one where Redis did not know the script yet.
-func (w *witness) leave(ctx context.Context, rdb redis.UniversalClient, now time.Time) []*redis.Cmd {
-	p := rdb.Pipeline()
-	words := make([]*redis.Cmd, len(w.keys))
-	for i, key := range w.keys {
-		words[i] = laterScript.EvalSha(ctx, p, []string{key}, now.UnixMilli(), witnessKept.Milliseconds())
-	}
-	_, _ = p.Exec(ctx) // each command has its own error
-	for i, key := range w.keys {
-		if redis.HasErrorPrefix(words[i].Err(), "NOSCRIPT") {
-			words[i] = laterScript.Eval(ctx, p, []string{key}, now.UnixMilli(), witnessKept.Milliseconds())
-		}
-	}
-	_, _ = p.Exec(ctx)
-	return words
 }
 
 // lookBack tells whether what was recorded lately has to be recorded again, since Redis has gone back.
