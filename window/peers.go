@@ -2,7 +2,6 @@ package window
 
 import (
 	"context"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -14,14 +13,8 @@ import (
 const (
 	beatEvery   = 100 * time.Millisecond
 	beatTimeout = 100 * time.Millisecond
-	// believed is how long a gateway is taken to hold nothing back, from the beginning of the look that saw it
-	// say so.
+	// believed is how long after its word a gateway is taken to hold nothing back, at most.
 	believed = time.Second
-	// late is how long after a gateway's last look, by Redis's own clock, its next word still counts.
-	late = 500 * time.Millisecond
-	// unbelieved is how long after its last word nobody can take a gateway to hold nothing back: a look that saw
-	// the word began at most that much later.
-	unbelieved = believed + beatEvery + beatTimeout
 	// missed is how long a gateway that vanished without a goodbye is waited for.
 	missed = 5 * time.Minute
 )
@@ -31,19 +24,17 @@ const (
 type peers struct {
 	mu     sync.Mutex
 	asked  time.Time       // when the last look that succeeded began
-	heard  time.Time       // when it ended
-	clock  int64           // Redis's time of it, unix ms
 	others map[string]word // as seen then
-	word   time.Time       // until when Redis may count our last word
+	word   time.Time       // when Redis counted our last word, at the latest
 }
 
 // never is the number of a gateway that has said nothing yet, since it began with facts in its journal.
 const never = "0"
 
-// word is what another gateway said last, and since when it stands.
+// word is what another gateway said last, and when, at the earliest.
 type word struct {
 	count string
-	seen  time.Time
+	said  time.Time
 }
 
 // Beat tells the other gateways on this Redis whether this one holds facts back, and listens to them, until ctx
@@ -54,7 +45,6 @@ func (s *Store) Beat(ctx context.Context) {
 	}
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
-	s.beat(ctx) // learns Redis's time, without which no word counts
 	for {
 		s.beat(ctx)
 		select {
@@ -69,18 +59,25 @@ func (s *Store) Beat(ctx context.Context) {
 // beat says our word, and takes in those of the others.
 func (s *Store) beat(ctx context.Context) {
 	began := time.Now()
-	clean, clock := s.peers.begin(s.Journal.Empty)
-	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	until := began.Add(beatTimeout)
+	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	args := []any{s.Gateway, 0, clock, late.Milliseconds()}
+	key := s.Prefix + "gateways"
+	node := s.nodeOf(ctx, key)
+	clean := s.peers.begin(s.Journal.Empty, until)
+	args := []any{s.Gateway, 0}
 	if clean {
 		args[1] = 1
 	}
 	for _, id := range s.peers.vanished(began) {
 		args = append(args, id)
 	}
-	said, err := beatScript.Run(ctx, s.rdb, []string{s.Prefix + "gateways"}, args...).StringSlice()
-	s.peers.end(s.Gateway, clean, began, said, err)
+	// By a clock that is not known every word is late.
+	args = append(args, max(s.awaited(ctx, node), 1))
+	said, err := beatScript.Run(ctx, s.rdb, []string{key}, args...).StringSlice()
+	if err == nil {
+		s.peers.end(s.Gateway, clean, began, said)
+	}
 }
 
 // goodbye leaves the gateways, unless facts are left in the journal.
@@ -93,38 +90,39 @@ func (s *Store) goodbye() {
 	_ = s.rdb.HDel(ctx, s.Prefix+"gateways", s.Gateway).Err() // the others then wait for it in vain, for a while
 }
 
-// begin tells whether our word is that we hold nothing back, and Redis's time of our last look.
-func (p *peers) begin(empty func() bool) (clean bool, clock int64) {
+// begin tells whether our word is that we hold nothing back. It is counted until then, or not at all.
+func (p *peers) begin(empty func() bool, until time.Time) (clean bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if clean = empty(); clean { // asked under the lock: silence may begin right behind it
-		p.word = p.heard.Add(late)
+		p.word = until
 	}
-	return clean, p.clock
+	return clean
 }
 
-func (p *peers) end(own string, clean bool, began time.Time, said []string, err error) {
+// end takes in what a look saw: each gateway and its number.
+func (p *peers) end(own string, clean bool, began time.Time, saw []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err != nil || len(said) == 0 {
-		return
+	if now := time.Now(); clean && now.Before(p.word) {
+		p.word = now
 	}
-	p.heard = time.Now()
-	if clean && p.heard.Before(p.word) {
-		p.word = p.heard
+	// What is new was said behind the look before. If that is long ago, it may be as old.
+	news, old := p.asked, began.Add(-believed)
+	if news.Before(old) {
+		news = old
 	}
-	p.clock, _ = strconv.ParseInt(said[len(said)-1], 10, 64)
 	p.asked = began
-	others := make(map[string]word, len(said)/2)
-	for i := 0; i+2 < len(said); i += 2 {
-		id, w := said[i], word{count: said[i+1], seen: began}
+	others := make(map[string]word, len(saw)/2)
+	for i := 0; i+1 < len(saw); i += 2 {
+		id, w := saw[i], word{count: saw[i+1], said: news}
 		if id == own {
 			continue
 		}
 		if before, known := p.others[id]; known && before.count == w.count {
 			w = before
 		} else if w.count == never {
-			w.seen = began.Add(-believed)
+			w.said = old
 		}
 		others[id] = w
 	}
@@ -136,7 +134,7 @@ func (p *peers) vanished(now time.Time) (ids []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, w := range p.others {
-		if now.Sub(w.seen) > missed {
+		if now.Sub(w.said) > missed {
 			ids = append(ids, id)
 		}
 	}
@@ -152,24 +150,22 @@ func (p *peers) doubtful() bool {
 		return true
 	}
 	for _, w := range p.others {
-		if age := now.Sub(w.seen); age > believed && age <= missed {
+		if age := now.Sub(w.said); age >= believed && age <= missed {
 			return true
 		}
 	}
 	return false
 }
 
-// silence returns how long it takes until no other gateway can believe any longer that this one holds nothing
-// back. Something is in the journal when it is called, so no new word begins.
-func (p *peers) silence() time.Duration {
+// silent is when no other gateway can believe any longer that this one holds nothing back. Something is in the journal when it is
+// asked for, so no new word begins.
+func (p *peers) silent() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return time.Until(p.word.Add(unbelieved))
+	return p.word.Add(believed)
 }
 
 // awaitSilence waits until what the journal holds can be acknowledged: the other gateways are in doubt.
 func (s *Store) awaitSilence() {
-	if wait := s.peers.silence(); wait > 0 {
-		time.Sleep(wait)
-	}
+	time.Sleep(time.Until(s.peers.silent()))
 }

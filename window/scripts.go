@@ -21,7 +21,7 @@ var (
 	giveBackCodeScript = script("give_back_code")
 
 	laterScript = script("later")
-	beatScript  = script("beat")
+	beatScript  = script("awaited", "beat")
 )
 
 //go:embed lua

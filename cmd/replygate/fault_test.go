@@ -310,9 +310,7 @@ func wiredRig(t *testing.T) (r *rig, second *gateway, wire *storetest.Wire, refu
 	r = newRig(t, own, nil)
 	second = r.start(apart, nil)
 	r.token = r.fetchToken(second)
-	r.await("the gateways to know each other", func() bool {
-		return r.gateway.store.HLen(t.Context(), "rg:gateways").Val() == 2
-	})
+	r.acquainted(r.gateway, 2)
 	refuses = func() bool {
 		return r.call("POST", "/cgi-bin/kf/send_msg", replyTo("wmStranger")).Header.Get("Replygate-Reason") == "window_closed"
 	}
@@ -386,9 +384,7 @@ func lateReservations(t *testing.T, redis config.Redis, servers ...*storetest.Se
 	r := newRig(t, redis, nil)
 	other := r.start(redis, nil)
 	r.token = r.fetchToken(r.gateway)
-	r.await("the gateways to know each other", func() bool {
-		return r.gateway.store.HLen(t.Context(), "rg:gateways").Val() == 2
-	})
+	r.acquainted(r.gateway, 2)
 	r.callAt(other, "POST", sendMsg, replyTo("wmStranger")) // it learns the token
 	for n := range 4 {
 		customer := fmt.Sprint("wmLate", n)

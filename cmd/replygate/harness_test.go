@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -136,6 +137,27 @@ func (r *rig) await(what string, done func() bool) {
 			r.Fatalf("waited in vain for %s", what)
 		}
 	}
+}
+
+// acquainted awaits that n gateways on one Redis, which g is one of, have heard of each other: each said that it holds nothing back,
+// and said so again.
+func (r *rig) acquainted(g *gateway, n int) {
+	r.Helper()
+	var first map[string]string
+	r.await("the gateways to hear of each other", func() bool {
+		words := g.store.HGetAll(r.Context(), "rg:gateways").Val()
+		if len(first) != n {
+			first = words
+			return false
+		}
+		for id, word := range words {
+			before, _ := strconv.Atoi(first[id])
+			if now, _ := strconv.Atoi(word); now < before+3 {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // since says that records reach back to now + d.

@@ -86,6 +86,7 @@ func live(t *testing.T, redis config.Redis, gateways int, seed uint64) {
 		g, stop := l.startApart(redis, l.change)
 		l.gateways, l.stops = append(l.gateways, g), append(l.stops, stop)
 	}
+	l.meet(len(l.gateways))
 	defer func() {
 		for _, stop := range l.stops {
 			if err := <-stop(); err != nil {
@@ -331,12 +332,21 @@ func (l *life) restart() {
 		l.gateways[n], l.stops[n] = l.startApart(l.redis, l.change)
 	} else {
 		g, stop := l.startApart(l.redis, l.change)
-		if err := <-l.stops[n](); err != nil {
+		old := l.stops[n]
+		l.gateways[n], l.stops[n] = g, stop
+		l.meet(len(l.gateways) + 1)
+		if err := <-old(); err != nil {
 			l.Fatal(err)
 		}
-		l.gateways[n], l.stops[n] = g, stop
 	}
 	l.gateway = l.gateways[0]
+}
+
+// meet awaits that n gateways know each other: they doubt until then.
+func (l *life) meet(n int) {
+	if l.redis.Mode != config.RedisEmbedded {
+		l.acquainted(l.gateways[0], n)
+	}
 }
 
 // wait lets time go by, often up to where something changes, and tries it there.
