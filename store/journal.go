@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,11 +16,12 @@ import (
 // Journal is an append-only file of records that must not be lost with the process: of facts that Redis
 // does not take just now, or of the embedded store's changes since its last snapshot.
 //
-// A record is its length and its CRC-32C, four bytes each, and its bytes. What a crash left half-written at
-// the end was never acknowledged, and is cut off.
+// It begins with the journal's own name. A record is its length and its CRC-32C, four bytes each, and its bytes. What a crash left
+// half-written at the end was never acknowledged, and is cut off.
 type Journal struct {
 	path string
 	max  int64
+	id   string
 
 	mu    sync.Mutex
 	file  *os.File
@@ -35,7 +37,8 @@ type Journal struct {
 var ErrJournalFull = errors.New("the journal is full: raise journal.max_bytes, or bring redis back")
 
 const (
-	journalMagic = "rgjournal1\n"
+	journalMagic = "rgjournal2 "
+	journalHead  = len(journalMagic) + 26 + 1 // a name of rand.Text, and a newline
 	recordHead   = 8
 	maxRecord    = 1 << 20
 )
@@ -63,11 +66,15 @@ func OpenJournal(path string, maxBytes int64) (j *Journal, fresh bool, lost int6
 	if err != nil {
 		return nil, false, 0, fmt.Errorf("journal.path: %w", err)
 	}
-	if fresh = info.Size() < int64(len(journalMagic)); fresh {
-		if _, err := f.WriteAt([]byte(journalMagic), 0); err != nil {
+	if fresh, err = j.readHead(); err != nil {
+		return nil, false, 0, err
+	}
+	j.end = j.Start()
+	if fresh {
+		j.id = rand.Text()
+		if _, err := f.WriteAt([]byte(j.head()), 0); err != nil {
 			return nil, false, 0, fmt.Errorf("journal.path: %w", err)
 		}
-		j.end = int64(len(journalMagic))
 	} else if lost, err = j.scan(info.Size()); err != nil {
 		return nil, false, 0, err
 	}
@@ -78,14 +85,25 @@ func OpenJournal(path string, maxBytes int64) (j *Journal, fresh bool, lost int6
 	return j, fresh, lost, nil
 }
 
+// readHead reads the journal's name. fresh tells that there is no journal yet: the file is empty, or a crash cut its head short.
+func (j *Journal) readHead() (fresh bool, err error) {
+	head, err := io.ReadAll(io.NewSectionReader(j.file, 0, j.Start()))
+	name, ours := strings.CutPrefix(string(head), journalMagic)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("journal.path: %w", err)
+	case len(head) < journalHead && (ours || strings.HasPrefix(journalMagic, string(head))):
+		return true, nil
+	case !ours || !strings.HasSuffix(name, "\n"):
+		return false, fmt.Errorf("journal.path: %s is not a journal of this version: move it away to start without it", j.path)
+	}
+	j.id = strings.TrimSuffix(name, "\n")
+	return false, nil
+}
+
 // scan finds the end of the last whole record. A file that ends inside a record is a crash's; one whose
 // record is whole and does not have its checksum is damaged.
 func (j *Journal) scan(size int64) (lost int64, err error) {
-	magic := make([]byte, len(journalMagic))
-	if _, err := j.file.ReadAt(magic, 0); err != nil || string(magic) != journalMagic {
-		return 0, fmt.Errorf("journal.path: %s is not a journal of this version: move it away to start without it", j.path)
-	}
-	j.end = int64(len(magic))
 	for {
 		record, err := j.readAt(j.end, size)
 		switch {
@@ -191,8 +209,14 @@ func (j *Journal) Sync() error {
 	return nil
 }
 
+// ID names the journal, and whoever has it open: it stays with the file, on whatever machine that is.
+func (j *Journal) ID() string { return j.id }
+
+// head is what the file begins with.
+func (j *Journal) head() string { return journalMagic + j.id + "\n" }
+
 // Start is the offset of the first record.
-func (j *Journal) Start() int64 { return int64(len(journalMagic)) }
+func (j *Journal) Start() int64 { return int64(journalHead) }
 
 // End is the offset behind the last record.
 func (j *Journal) End() int64 {
@@ -245,7 +269,7 @@ func (j *Journal) rewrite(from int64) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	_, err = io.Copy(f, io.MultiReader(strings.NewReader(journalMagic), io.NewSectionReader(j.file, from, j.end-from)))
+	_, err = io.Copy(f, io.MultiReader(strings.NewReader(j.head()), io.NewSectionReader(j.file, from, j.end-from)))
 	err = errors.Join(err, f.Sync(), lock(f))
 	if err == nil {
 		err = os.Rename(f.Name(), j.path)

@@ -86,6 +86,30 @@ func TestJournalOutlivesItsProcess(t *testing.T) {
 	wantContents(t, j, "six")
 }
 
+// The journal's name is in the file: it is that of no other, and stays when the file is written anew.
+func TestJournalName(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "journal")
+	j := journal(t, path, 1<<20)
+	name := j.ID()
+	if other := journal(t, filepath.Join(dir, "other"), 1<<20); name == "" || other.ID() == name {
+		t.Fatalf("two journals are named %q and %q", name, other.ID())
+	}
+	appends(t, j, "one", "two")
+	if err := j.Drop(j.Start() + 8 + 3); err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	moved := filepath.Join(dir, "moved")
+	if err := os.Rename(path, moved); err != nil {
+		t.Fatal(err)
+	}
+	j = journal(t, moved, 1<<20)
+	if wantContents(t, j, "two"); j.ID() != name {
+		t.Errorf("the name was %q and is %q", name, j.ID())
+	}
+}
+
 // A file that ends anywhere inside a record keeps every record before it.
 func TestJournalCutShort(t *testing.T) {
 	dir := t.TempDir()
@@ -104,8 +128,8 @@ func TestJournalCutShort(t *testing.T) {
 		}
 		j := journal(t, cut, 1<<20)
 		var want []string
-		for i, end := range []int{11 + 8 + 3, 11 + 2*(8+3), 11 + 2*(8+3) + 8 + 5} {
-			if n >= end {
+		for i, end := range []int{8 + 3, 2 * (8 + 3), 2*(8+3) + 8 + 5} {
+			if n >= int(j.Start())+end {
 				want = append(want, []string{"one", "two", "three"}[i])
 			}
 		}
@@ -126,7 +150,7 @@ func TestJournalDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := 11; n < len(whole); n++ {
+	for n := int(j.Start()); n < len(whole); n++ {
 		bad := bytes.Clone(whole)
 		bad[n] ^= 0x40
 		file := filepath.Join(dir, fmt.Sprint("bad", n))
@@ -143,11 +167,13 @@ func TestJournalDamaged(t *testing.T) {
 		}
 		j.Close()
 	}
-	if err := os.WriteFile(path, []byte("something else entirely"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, _, err := store.OpenJournal(path, 1<<20); err == nil {
-		t.Error("a file that is no journal is opened as one")
+	for _, text := range []string{"something", "something else entirely, as long as a journal or longer", string(whole[:5]) + "?"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, _, err := store.OpenJournal(path, 1<<20); err == nil {
+			t.Errorf("%q is opened as a journal", text)
+		}
 	}
 }
 

@@ -65,7 +65,7 @@ func (s *Store) beat(ctx context.Context) {
 	key := s.Prefix + "gateways"
 	node := s.nodeOf(ctx, key)
 	clean := s.peers.begin(s.Journal.Empty, until)
-	args := []any{s.Gateway, 0}
+	args := []any{s.gateway, 0}
 	if clean {
 		args[1] = 1
 	}
@@ -76,7 +76,7 @@ func (s *Store) beat(ctx context.Context) {
 	args = append(args, max(s.awaited(ctx, node), 1))
 	said, err := beatScript.Run(ctx, s.rdb, []string{key}, args...).StringSlice()
 	if err == nil {
-		s.peers.end(s.Gateway, clean, began, said)
+		s.peers.end(s.gateway, clean, began, said)
 	}
 }
 
@@ -87,7 +87,7 @@ func (s *Store) goodbye() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 	defer cancel()
-	_ = s.rdb.HDel(ctx, s.Prefix+"gateways", s.Gateway).Err() // the others then wait for it in vain, for a while
+	_ = s.rdb.HDel(ctx, s.Prefix+"gateways", s.gateway).Err() // the others then wait for it in vain, for a while
 }
 
 // begin tells whether our word is that we hold nothing back. It is counted until then, or not at all.

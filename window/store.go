@@ -20,7 +20,6 @@ type Settings struct {
 
 	Together bool            // replies of the same moment ask together
 	Journal  *store.Journal  // for what Redis does not take; nil where the store keeps one itself
-	Gateway  string          // names this gateway among those on the same Redis, with Journal
 	Doubtful func() bool     // Redis was away within the last seconds; nil: never
 	Renewed  <-chan struct{} // Redis has another master, or is back
 	Log      *zap.Logger     // nil: nothing is said
@@ -39,6 +38,7 @@ type Store struct {
 	peers   peers
 	kick    chan struct{} // the journal has something
 	gap     atomic.Bool   // facts were lost and rg:since does not say so yet
+	gateway string        // what names this one among those on the same Redis: its journal's name
 
 	ofWindows, ofSince complaints
 
@@ -55,6 +55,9 @@ func NewStore(rdb redis.UniversalClient, s Settings) *Store {
 	kept := &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1), deadlines: deadlines{timeout: s.Timeout}}
 	kept.asks = kept.newAsker()
 	kept.recent.dropped = s.Now() // what a gateway before this one recorded
-	kept.witness = newWitness(rdb, s.Prefix, s.Gateway)
+	if s.Journal != nil {
+		kept.gateway = s.Journal.ID()
+	}
+	kept.witness = newWitness(rdb, s.Prefix, kept.gateway)
 	return kept
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -107,7 +105,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		Together: g.store.Embedded == nil,
 	}
 	if g.store.Embedded == nil {
-		kept.Journal, kept.Gateway = g.store.Journal, nameOf(c.Journal.Path)
+		kept.Journal = g.store.Journal
 	}
 	g.windows = window.NewStore(g.store.UniversalClient, kept)
 	if err := g.windows.CheckJournal(); err != nil {
@@ -149,16 +147,6 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		return nil, fmt.Errorf("listen.admin: %w", err)
 	}
 	return g, nil
-}
-
-// nameOf names a gateway by its machine and its journal: one that starts again on them is the same.
-func nameOf(journal string) string {
-	host, _ := os.Hostname() // without one the path alone must do
-	path, err := filepath.Abs(journal)
-	if err != nil {
-		path = journal
-	}
-	return hashOf([]byte(host + "\x00" + path))
 }
 
 // registerGauges adds what is read when asked.
