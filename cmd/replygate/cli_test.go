@@ -53,6 +53,9 @@ func TestUsage(t *testing.T) {
 	}{
 		{nil, exitUsage},
 		{[]string{"help"}, exitGood},
+		{[]string{"version"}, exitGood},
+		{[]string{"--version"}, exitGood},
+		{[]string{"version", "1"}, exitUsage},
 		{[]string{"sevre"}, exitUsage},
 		{[]string{"check", "-h"}, exitGood},
 		{[]string{"check", "--no-such-flag"}, exitUsage},

@@ -33,6 +33,7 @@ const usage = `replygate stands between a company's bots and the WeCom API.
     replygate accounts list|show …        its accounts and their standing
     replygate rulesets list|show NAME     the rule sets that ship with the gateway, to be copied
     replygate simulate                    the simulated WeCom alone, for bot authors
+    replygate version                     which build this is
 
 replygate COMMAND -h tells the flags of a command.
 `
@@ -54,6 +55,7 @@ var commands = map[string]func(context.Context, []string, streams) error{
 	"explain":  explain,
 	"test":     testRules,
 	"replay":   replayLogs,
+	"version":  version,
 }
 
 func main() {
@@ -71,7 +73,11 @@ func run(ctx context.Context, args []string, s streams) int {
 		}
 		return exitGood
 	}
-	command, ok := commands[args[0]]
+	name := args[0]
+	if name == "--version" {
+		name = "version"
+	}
+	command, ok := commands[name]
 	if !ok {
 		fmt.Fprintf(s.err, "replygate: there is no command %q\n\n%s", args[0], usage)
 		return exitUsage
