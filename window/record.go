@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
 
 	"replygate/store"
 )
@@ -34,17 +35,23 @@ const ahead = 5 * time.Minute
 func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 	var t Tally
 	now := s.Now()
+	var furthest time.Duration
 	latest := make(map[Key]int64, len(facts))
 	for _, f := range facts {
 		switch at := f.At.UnixMilli(); {
 		case f.At.After(now.Add(ahead)):
 			t.Ahead++
+			furthest = max(furthest, f.At.Sub(now))
 		case !now.Before(f.At.Add(s.Length)):
 			t.Expired++
 		default:
 			t.Recorded++
 			latest[f.Key] = max(latest[f.Key], at)
 		}
+	}
+	if t.Ahead > 0 && s.ofAhead.due(now.UnixMilli()) {
+		s.Log.Error("messages of customers are too far ahead of this machine's clock to count, so replies to them are refused: set the clock by NTP",
+			zap.Int("count", t.Ahead), zap.Duration("ahead", furthest))
 	}
 	if len(latest) == 0 {
 		return t, nil

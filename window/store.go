@@ -40,7 +40,7 @@ type Store struct {
 	gap     atomic.Bool   // facts were lost and rg:since does not say so yet
 	gateway string        // what names this one among those on the same Redis: its journal's name
 
-	ofWindows, ofSince complaints
+	ofWindows, ofSince, ofAhead complaints
 
 	lastSince atomic.Pointer[sinceRead]
 	deadlines deadlines

@@ -203,6 +203,9 @@ func TestSyncPages(t *testing.T) {
 			}
 		})
 	}
+	if told := strings.Count(r.output.String(), "set the clock by NTP"); told != 1 {
+		t.Errorf("the operator was told %d times of messages that are ahead", told)
+	}
 	t.Run("compressed unasked", func(t *testing.T) {
 		r.platform.Answer(path, func(w http.ResponseWriter, req *http.Request) {
 			if req.Header.Get("Accept-Encoding") != "" {
