@@ -112,6 +112,9 @@ func (x *exchange) send() (answer, error) {
 	x.out.head, x.out.host = &x.rc.Request.Header, x.Upstream.host
 	a, err := x.Upstream.Do(&x.out, &x.rc.Response, time.Time{})
 	x.Metrics.upstream(err == nil, time.Since(began))
+	if err == nil {
+		x.lookAtClock(&x.rc.Response.Header, x.at)
+	}
 	return a, err
 }
 

@@ -52,6 +52,7 @@ type Gateway struct {
 
 	current atomic.Pointer[Settings]
 	crowd   crowd
+	skew    skew
 }
 
 // Settings are what a configuration says that a running gateway can change. A request keeps to those that

@@ -50,6 +50,7 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.calls = append(p.calls, call)
 	p.mu.Unlock()
+	w.Header().Set("Date", p.now().UTC().Format(http.TimeFormat))
 	if custom != nil {
 		r.Body = io.NopCloser(bytes.NewReader(head))
 		custom(w, r)
