@@ -310,9 +310,6 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	if b.left -= int64(n); b.left < 0 {
 		err = errStreamTooLarge
 	}
-	if err == io.EOF && b.conn.sawEOF {
-		err = io.ErrUnexpectedEOF // fasthttp takes the end of the connection for the end of a chunked body
-	}
 	if err == io.EOF {
 		b.ended = true
 	} else if err != nil {

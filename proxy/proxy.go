@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -153,10 +152,9 @@ func (l listener) Accept() (net.Conn, error) {
 	return &clientConn{Conn: c}, nil
 }
 
-// clientConn is a client's connection: every write has a deadline, and the end of what it sends is noted.
+// clientConn is a client's connection: every write has a deadline, and the ends of request lines are noted.
 type clientConn struct {
 	net.Conn
-	sawEOF bool
 	line   lineWatch
 	readBy time.Time // asked for, and set with the next read
 	reads  deadline
@@ -190,7 +188,6 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p)
 	c.line.read(p[:n])
-	c.sawEOF = c.sawEOF || err == io.EOF
 	return n, err
 }
 

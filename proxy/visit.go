@@ -95,7 +95,7 @@ func (v *visit) readUpTo(limit config.Size) (body []byte, more io.Reader, ok boo
 	switch {
 	case len(body) > int(limit):
 		return nil, io.MultiReader(bytes.NewReader(body), stream), true
-	case err != nil, v.rc.Conn().(*clientConn).sawEOF && length < 0:
+	case err != nil:
 		v.brokeOff()
 		return nil, nil, false
 	}
