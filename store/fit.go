@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -30,7 +31,10 @@ func (s *Store) check(ctx context.Context) error {
 	if err := checkLayout(key, text); err != nil {
 		return err
 	}
-	return s.checkEviction(ctx)
+	if err := s.checkEviction(ctx); err != nil {
+		return err
+	}
+	return s.checkSpread(ctx)
 }
 
 func checkLayout(key, text string) error {
@@ -54,6 +58,35 @@ func (s *Store) checkEviction(ctx context.Context) error {
 		return nil
 	})
 }
+
+var countKeys = redis.NewScript("local n = 0 for i = 1, #KEYS do n = n + redis.call('EXISTS', KEYS[i]) end return n")
+
+// checkSpread finds out whether a script may have several keys. Behind a proxy over shards it may not: one proxy refuses it, another runs it
+// where the first key is, and the other keys are missing there.
+func (s *Store) checkSpread(ctx context.Context) error {
+	if _, cluster := s.UniversalClient.(*redis.ClusterClient); cluster || s.Embedded != nil {
+		return nil
+	}
+	keys := make([]string, 16) // that they are all on one of two shards is one chance in 30,000
+	p := s.Pipeline()
+	for i := range keys {
+		keys[i] = s.Prefix + "check:" + strconv.Itoa(i)
+		p.Set(ctx, keys[i], 1, time.Minute)
+	}
+	if _, err := p.Exec(ctx); err != nil {
+		return err
+	}
+	n, err := countKeys.Run(ctx, s, keys).Int()
+	var refusal redis.Error
+	if err != nil && !errors.As(err, &refusal) {
+		return err
+	}
+	s.apart.Store(n != len(keys))
+	return nil
+}
+
+// Together tells whether a script may have several keys, in a Cluster several of one node.
+func (s *Store) Together() bool { return !s.apart.Load() }
 
 // errForgetful says that a Redis that crashes comes back without what it acknowledged last.
 var errForgetful = errors.New("appendonly is off: a crash loses what was not saved, and records may count as incomplete for two days")

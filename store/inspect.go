@@ -92,8 +92,15 @@ func (s *Store) rights(ctx context.Context) Finding {
 }
 
 func (s *Store) scripts(ctx context.Context) Finding {
-	err := redis.NewScript("return redis.call('EXISTS', KEYS[1])").Run(ctx, s, []string{s.Prefix + "check:{live}"}).Err()
-	return finding("scripts", "EVAL and EVALSHA", err, "let redis.username run EVAL and EVALSHA")
+	err := countKeys.Run(ctx, s, []string{s.Prefix + "check:{live}"}).Err()
+	if err == nil {
+		err = s.checkSpread(ctx)
+	}
+	says := "EVAL and EVALSHA"
+	if !s.Together() {
+		says += ", of one key at a time, as behind a proxy over shards: replies are counted each by itself"
+	}
+	return finding("scripts", says, err, "let redis.username run EVAL and EVALSHA")
 }
 
 func (s *Store) eviction(ctx context.Context) Finding {

@@ -75,9 +75,9 @@ func infoField(info, name string) string {
 	return ""
 }
 
-// masters are the run ids of the processes that serve as masters, nil if Redis does not say.
+// masters are the run ids of the processes that serve as masters, nil if Redis does not say. A proxy over shards says that of any.
 func (s *Store) masters(ctx context.Context) (ids []string) {
-	if s.Embedded != nil {
+	if s.Embedded != nil || !s.Together() {
 		return nil
 	}
 	var mu sync.Mutex

@@ -35,6 +35,7 @@ type Store struct {
 	trouble  atomic.Int64 // when a command met an outage last, or another master came, unix ms; 0: never
 	skew     atomic.Int64 // of its clock against ours, in ms
 	clocks   sync.Map     // of reading, by node
+	apart    atomic.Bool  // a script may have one key alone
 	renewed  chan struct{}
 	serving  atomic.Pointer[[]string] // the masters at the last look, and those met since, by their run ids; nil: none yet
 	now      func() time.Time

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,7 +28,7 @@ type asker interface {
 func (s *Store) newAsker() asker {
 	cluster, ok := s.rdb.(*redis.ClusterClient)
 	switch {
-	case !s.Together:
+	case s.Together == nil:
 		return alone(s.askAll)
 	case ok:
 		return &nodes{cluster: cluster, ask: s.askNode}
@@ -79,21 +80,36 @@ func (n *nodes) batch(addr string) *store.Batch[string, asked] {
 // askAll asks about a reply to each window, all in one round trip. Where replies are not counted it only looks.
 func (s *Store) askAll(ctx context.Context, keys []string) ([]asked, error) {
 	now := s.Now().UnixMilli()
-	if s.Replies == 0 {
+	switch {
+	case s.Replies == 0:
 		return s.look(ctx, keys, now), nil
+	case len(keys) > 1 && !s.together():
+		return s.askEach(ctx, s.rdb, "", keys)
 	}
-	return readReserved(reserveScript.Run(ctx, s.rdb, keys, s.reserving(now, s.awaited(ctx, ""))...), keys...)
+	answers, err := readReserved(reserveScript.Run(ctx, s.rdb, keys, s.reserving(now, s.awaited(ctx, ""))...), keys...)
+	if len(keys) > 1 && ofSeveralSlots(err) { // it has become a proxy over shards, and did nothing
+		return s.askEach(ctx, s.rdb, "", keys)
+	}
+	return answers, err
 }
 
-// askNode is askAll for keys of one node of a Cluster: a pipeline of scripts, since no script has keys of two slots. It is sent to
-// the node itself, which sends nothing again that broke off and may have been counted. What the node certainly did not
-// do is asked of the Cluster.
+// askNode is askAll for keys of one node of a Cluster. It is sent to the node itself, which sends nothing again that broke off and
+// may have been counted.
 func (s *Store) askNode(ctx context.Context, node *redis.Client, keys []string) ([]asked, error) {
-	now := s.Now().UnixMilli()
 	if s.Replies == 0 {
-		return s.look(ctx, keys, now), nil
+		return s.look(ctx, keys, s.Now().UnixMilli()), nil
 	}
-	cmds := runEach(ctx, node, reserveScript, keys, s.reserving(now, s.awaited(ctx, node.Options().Addr))...)
+	return s.askEach(ctx, node, node.Options().Addr, keys)
+}
+
+// together tells whether a script may have several keys.
+func (s *Store) together() bool { return s.Together == nil || s.Together() }
+
+// askEach is askAll where no script may have keys of two slots: a pipeline of scripts. What c certainly did not do is asked once more, in
+// a Cluster of whichever node it is.
+func (s *Store) askEach(ctx context.Context, c redis.Cmdable, node string, keys []string) ([]asked, error) {
+	now := s.Now().UnixMilli()
+	cmds := runEach(ctx, c, reserveScript, keys, s.reserving(now, s.awaited(ctx, node))...)
 	answers := make([]asked, len(keys))
 	for i, key := range keys {
 		if elsewhere(cmds[i].Err()) {
@@ -106,6 +122,12 @@ func (s *Store) askNode(ctx context.Context, node *redis.Client, keys []string) 
 		}
 	}
 	return answers, nil
+}
+
+// ofSeveralSlots tells whether a script was refused for its keys: by a node of a Cluster, or by a proxy in words of its own.
+func ofSeveralSlots(err error) bool {
+	var refusal redis.Error
+	return errors.As(err, &refusal) && strings.Contains(strings.ToLower(refusal.Error()), "slot")
 }
 
 // elsewhere tells whether a node did nothing because it is not, or no longer, the key's.

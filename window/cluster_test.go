@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"replygate/config"
 	"replygate/store/storetest"
 	"replygate/wecom/wecomtest"
 	"replygate/window"
@@ -29,7 +30,7 @@ func newCluster(t *testing.T, customers int) *cluster {
 	c, nodes := storetest.StartCluster(t, 0)
 	clock := wecomtest.NewClock()
 	s := storetest.Open(t, c, clock.Now)
-	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: clock.Now, Together: true})
+	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: clock.Now, Together: s.Together})
 	cl := &cluster{bench: &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: w}, nodes: nodes}
 	cl.since(-2 * length)
 	facts := make([]window.Fact, customers)
@@ -126,7 +127,7 @@ func TestClusterCountsTogether(t *testing.T) {
 // Where replies are not counted, windows of all nodes are looked at together.
 func TestClusterLooksTogether(t *testing.T) {
 	c := newCluster(t, 300)
-	c.Store = window.NewStore(c.rdb, window.Settings{Prefix: "rg:", Length: length, Timeout: 5 * time.Second, Now: c.clock.Now, Together: true})
+	c.Store = window.NewStore(c.rdb, window.Settings{Prefix: "rg:", Length: length, Timeout: 5 * time.Second, Now: c.clock.Now, Together: func() bool { return true }})
 	c.reserves(c.keys, -1)
 	if a := c.Reserve(t.Context(), window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmNobody"}); a.State != window.Closed {
 		t.Errorf("nobody's window: state %d", a.State)
@@ -157,4 +158,36 @@ func TestClusterNodesWaitForThemselves(t *testing.T) {
 	}
 	thaw()
 	held.Wait()
+}
+
+// A Redis that took scripts of several keys, and does so no longer, is asked for each key by itself: it became a proxy over shards.
+func TestKeysOfSeveralSlots(t *testing.T) {
+	c := storetest.OneNode(t)
+	c.Mode = config.RedisSingle // to which a node says what a proxy says
+	s := storetest.Open(t, c, time.Now)
+	if s.Together() {
+		t.Error("its scripts are taken to have several keys")
+	}
+	before := func() bool { return true }
+	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: time.Now, Together: before})
+	var keys []window.Key
+	var facts []window.Fact
+	for n := range 20 {
+		keys = append(keys, window.Key{Corp: "ww1", Channel: "wk1", Customer: fmt.Sprintf("wm%d", n)})
+		facts = append(facts, window.Fact{Key: keys[n], At: time.Now()})
+	}
+	if _, err := w.Record(t.Context(), facts); err != nil {
+		t.Fatal(err)
+	}
+	for left := 4; left >= 0; left-- {
+		answers, errs := w.AskTogether(t.Context(), keys...)
+		for i, a := range answers {
+			if errs[i] != nil || a.State != window.Open || a.Left != left {
+				t.Errorf("%s: %+v, %v; want %d left", keys[i].Customer, a, errs[i], left)
+			}
+		}
+		if len(answers) != len(keys) {
+			t.Fatal(errs)
+		}
+	}
 }

@@ -79,7 +79,10 @@ func TestHistories(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now().Truncate(time.Second))
 	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
-		settings := window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: 5 * time.Second, Now: clock.Now, Together: s.Embedded == nil}
+		settings := window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: 5 * time.Second, Now: clock.Now}
+		if s.Embedded == nil {
+			settings.Together = s.Together
+		}
 		gateway := func() *window.Store { return window.NewStore(s.UniversalClient, settings) }
 		if err := s.Set(t.Context(), "rg:since", 1, 0).Err(); err != nil {
 			t.Fatal(err)

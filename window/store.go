@@ -18,7 +18,7 @@ type Settings struct {
 	Timeout time.Duration
 	Now     func() time.Time
 
-	Together bool            // replies of the same moment ask together
+	Together func() bool     // a script may have several keys, so that replies of the same moment ask together; nil: they never do
 	Journal  *store.Journal  // for what Redis does not take; nil where the store keeps one itself
 	Doubtful func() bool     // Redis was away within the last seconds; nil: never
 	Renewed  <-chan struct{} // Redis has another master, or is back
@@ -58,6 +58,7 @@ func NewStore(rdb redis.UniversalClient, s Settings) *Store {
 	if s.Journal != nil {
 		kept.gateway = s.Journal.ID()
 	}
-	kept.witness = newWitness(rdb, s.Prefix, kept.gateway)
+	_, cluster := rdb.(*redis.ClusterClient)
+	kept.witness = newWitness(s.Prefix, kept.gateway, cluster || !kept.together())
 	return kept
 }

@@ -37,7 +37,7 @@ func each(t *testing.T, replies int, body func(b *bench)) {
 		clock.Set(time.Now().Truncate(time.Second))
 		settings := window.Settings{Prefix: "rg:", Length: length, Replies: replies, Timeout: 5 * time.Second, Now: clock.Now}
 		if s.Embedded == nil { // as the gateway does
-			settings.Together = true
+			settings.Together = s.Together
 		}
 		b := &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: window.NewStore(s.UniversalClient, settings)}
 		b.since(-2 * length)

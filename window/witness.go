@@ -19,16 +19,16 @@ const (
 	witnessKept  = 72 * time.Hour
 )
 
-// witness is the last word in each of its keys. In a Cluster a node can go back by itself, so there is a key for every
-// 256 slots.
+// witness is the last word in each of its keys. In a Cluster, or behind a proxy, a node can go back by itself, so there is a key
+// for every 256 slots.
 type witness struct {
 	keys []string
 	said []int64 // unix ms; 0: nothing yet
 }
 
-func newWitness(rdb redis.UniversalClient, prefix, gateway string) witness {
+func newWitness(prefix, gateway string, nodes bool) witness {
 	w := witness{keys: []string{prefix + "witness:" + gateway}}
-	if _, ok := rdb.(*redis.ClusterClient); ok {
+	if nodes {
 		w.keys = nil
 		for tag := range slotTags {
 			w.keys = append(w.keys, prefix+"witness:"+gateway+":{"+slotTags[tag]+"}")

@@ -28,7 +28,8 @@ func TestSlotTags(t *testing.T) {
 // behind what it was sent now.
 func TestWitness(t *testing.T) {
 	storetest.Each(t, time.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
-		w, now := newWitness(s.UniversalClient, "rg:", "me"), time.UnixMilli(1_790_000_000_000)
+		_, cluster := s.UniversalClient.(*redis.ClusterClient)
+		w, now := newWitness("rg:", "me", cluster), time.UnixMilli(1_790_000_000_000)
 		key := w.keys[len(w.keys)-1]
 		say := func(back bool, to time.Time) {
 			t.Helper()

@@ -101,11 +101,10 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	kept := window.Settings{
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now,
 		Doubtful: g.store.Doubtful, Renewed: g.store.Renewed(), ByRedis: g.store.ByRedis,
-		Log:      g.log,
-		Together: g.store.Embedded == nil,
+		Log: g.log,
 	}
 	if g.store.Embedded == nil {
-		kept.Journal = g.store.Journal
+		kept.Journal, kept.Together = g.store.Journal, g.store.Together
 	}
 	g.windows = window.NewStore(g.store.UniversalClient, kept)
 	if err := g.windows.CheckJournal(); err != nil {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -78,6 +80,43 @@ func TestLimitedUser(t *testing.T) {
 		c, nodes := storetest.StartCluster(t, 0)
 		body(t, "", c, nodes...)
 	})
+}
+
+// Behind a proxy over shards a script may have one key alone, whether the proxy says so or not: replies of the same moment are
+// counted all the same.
+func TestRedisBehindAProxy(t *testing.T) {
+	for _, strict := range []bool{true, false} {
+		t.Run(fmt.Sprintf("strict=%v", strict), func(t *testing.T) {
+			redis := storetest.StartShards(t, strict)
+			r := newRig(t, redis, nil)
+			if r.gateway.store.Together() {
+				t.Error("the proxy is taken for one Redis")
+			}
+			customers := make([]string, 64)
+			for i := range customers {
+				customers[i] = fmt.Sprint("wmShard", i)
+				r.platform.CustomerWrites(corpID, channel, customers[i], "hello")
+			}
+			r.sync()
+			for left := range 6 {
+				var sent sync.WaitGroup
+				for _, customer := range customers {
+					sent.Go(func() {
+						a := r.call("POST", sendMsg, replyTo(customer))
+						want, verdict := fmt.Sprint(4-left), "pass"
+						if left == 5 {
+							want, verdict = "0", "refuse"
+						}
+						if got := a.Header.Get("Replygate-Replies-Left"); got != want || a.Header.Get("Replygate-Verdict") != verdict {
+							t.Errorf("reply %d: %s replies left: %s", left, got, a.body)
+						}
+					})
+				}
+				sent.Wait()
+			}
+			r.reply("wmStranger", "refuse", "window_closed")
+		})
+	}
 }
 
 // Redis over TLS, with a CA of its own.
