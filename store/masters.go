@@ -42,7 +42,7 @@ func (s *Store) lookAtMasters(ctx context.Context) {
 	}
 	before := s.serving.Swap(&now)
 	if before != nil && slices.ContainsFunc(now, func(id string) bool { return !slices.Contains(*before, id) }) {
-		s.renew()
+		s.anotherMaster()
 	}
 }
 
@@ -60,9 +60,14 @@ func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
 	if id := infoField(info, "run_id"); infoField(info, "role") == "master" && !slices.Contains(*known, id) {
 		more := append(slices.Clone(*known), id)
 		s.serving.CompareAndSwap(known, &more)
-		s.renew()
+		s.anotherMaster()
 	}
 	return nil
+}
+
+func (s *Store) anotherMaster() {
+	s.log.Info("redis has another master than before, or was restarted: what would be refused is unsure for a moment")
+	s.renew()
 }
 
 // infoField is a field of an answer to INFO, "" if it has none.
