@@ -51,7 +51,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func OpenJournal(path string, maxBytes int64) (j *Journal, fresh bool, lost int64, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, false, 0, fmt.Errorf("journal.path: %w", err)
+		return nil, false, 0, fmt.Errorf("journal.path: %w: name a file in a folder that the gateway may write", err)
 	}
 	j = &Journal{path: path, max: maxBytes, file: f}
 	defer func() {

@@ -58,7 +58,7 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 	}
 	f, err := os.OpenFile(c.Log.Decisions, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) // finds out now whether it can be written
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("log.decisions: %w", err), l.Close())
+		return nil, errors.Join(fmt.Errorf("log.decisions: %w: name a file in a folder that the gateway may write", err), l.Close())
 	}
 	f.Close()
 	file := &lumberjack.Logger{Filename: c.Log.Decisions, MaxSize: rotateAt, MaxBackups: keepOld}
