@@ -37,6 +37,7 @@ type Journal struct {
 var ErrJournalFull = errors.New("the journal is full: raise journal.max_bytes, or bring redis back")
 
 const (
+	nameless     = "rgjournal1\n" // what a journal of an earlier build begins with
 	journalMagic = "rgjournal2 "
 	journalHead  = len(journalMagic) + 26 + 1 // a name of rand.Text, and a newline
 	recordHead   = 8
@@ -53,68 +54,84 @@ func OpenJournal(path string, maxBytes int64) (j *Journal, fresh bool, lost int6
 	if err != nil {
 		return nil, false, 0, fmt.Errorf("journal.path: %w: name a file in a folder that the gateway may write", err)
 	}
-	j = &Journal{path: path, max: maxBytes, file: f}
-	defer func() {
-		if err != nil {
-			f.Close()
-		}
-	}()
 	if err := lock(f); err != nil {
+		f.Close()
 		return nil, false, 0, fmt.Errorf("journal.path: another gateway uses %s: give each one of its own", path)
 	}
-	info, err := f.Stat()
-	if err != nil {
+	j = &Journal{path: path, max: maxBytes, file: f}
+	if fresh, lost, err = j.open(); err != nil {
+		j.file.Close()
 		return nil, false, 0, fmt.Errorf("journal.path: %w", err)
 	}
+	return j, fresh, lost, nil
+}
+
+// open reads the journal up to the last whole record, or begins it.
+func (j *Journal) open() (fresh bool, lost int64, err error) {
 	if fresh, err = j.readHead(); err != nil {
-		return nil, false, 0, err
+		return false, 0, err
 	}
 	j.end = j.Start()
 	if fresh {
 		j.id = rand.Text()
-		if _, err := f.WriteAt([]byte(j.head()), 0); err != nil {
-			return nil, false, 0, fmt.Errorf("journal.path: %w", err)
-		}
-	} else if lost, err = j.scan(info.Size()); err != nil {
-		return nil, false, 0, err
+		_, err = j.file.WriteAt([]byte(j.head()), 0)
+	} else {
+		lost, err = j.scan()
 	}
-	if err := errors.Join(f.Truncate(j.end), f.Sync()); err != nil {
-		return nil, false, 0, fmt.Errorf("journal.path: %w", err)
+	if err == nil {
+		err = errors.Join(j.file.Truncate(j.end), j.file.Sync())
 	}
 	j.synced = j.end
-	return j, fresh, lost, nil
+	return fresh, lost, err
 }
 
-// readHead reads the journal's name. fresh tells that there is no journal yet: the file is empty, or a crash cut its head short.
+// readHead reads the journal's name, and gives one to a journal that has none. fresh tells that there is no journal yet: the file is empty,
+// or a crash cut its head short.
 func (j *Journal) readHead() (fresh bool, err error) {
 	head, err := io.ReadAll(io.NewSectionReader(j.file, 0, j.Start()))
 	name, ours := strings.CutPrefix(string(head), journalMagic)
 	switch {
 	case err != nil:
-		return false, fmt.Errorf("journal.path: %w", err)
+		return false, err
 	case len(head) < journalHead && (ours || strings.HasPrefix(journalMagic, string(head))):
 		return true, nil
+	case strings.HasPrefix(string(head), nameless):
+		return false, j.giveName()
 	case !ours || !strings.HasSuffix(name, "\n"):
-		return false, fmt.Errorf("journal.path: %s is not a journal of this version: move it away to start without it", j.path)
+		return false, fmt.Errorf("%s is not a journal of this version: move it away to start without it", j.path)
 	}
 	j.id = strings.TrimSuffix(name, "\n")
 	return false, nil
 }
 
+// giveName writes a journal of an earlier build anew.
+func (j *Journal) giveName() error {
+	info, err := j.file.Stat()
+	if err != nil {
+		return err
+	}
+	j.id, j.end = rand.Text(), info.Size()
+	return j.rewrite(int64(len(nameless)))
+}
+
 // scan finds the end of the last whole record. A file that ends inside a record is a crash's; one whose
 // record is whole and does not have its checksum is damaged.
-func (j *Journal) scan(size int64) (lost int64, err error) {
+func (j *Journal) scan() (lost int64, err error) {
+	info, err := j.file.Stat()
+	if err != nil {
+		return 0, err
+	}
 	for {
-		record, err := j.readAt(j.end, size)
+		record, err := j.readAt(j.end, info.Size())
 		switch {
 		case err == nil:
 			j.end += recordHead + int64(len(record))
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			return 0, nil
 		case errors.Is(err, errDamaged):
-			return size - j.end, nil
+			return info.Size() - j.end, nil
 		default:
-			return 0, fmt.Errorf("journal.path: %w", err)
+			return 0, err
 		}
 	}
 }

@@ -110,6 +110,40 @@ func TestJournalName(t *testing.T) {
 	}
 }
 
+// A journal of an earlier build, which had no name, gets one, and keeps what it holds.
+func TestJournalWithoutName(t *testing.T) {
+	dir := t.TempDir()
+	named := filepath.Join(dir, "named")
+	j := journal(t, named, 1<<20)
+	start := j.Start()
+	appends(t, j, "one", "two")
+	j.Close()
+	whole, err := os.ReadFile(named)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, records := range [][]byte{whole[start:], nil} {
+		path := filepath.Join(dir, "nameless")
+		if err := os.WriteFile(path, append([]byte("rgjournal1\n"), records...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j, fresh, lost, err := store.OpenJournal(path, 1<<20)
+		if err != nil || fresh || lost != 0 || j.ID() == "" {
+			t.Fatalf("fresh %v, lost %d, %v", fresh, lost, err)
+		}
+		if len(records) > 0 {
+			wantContents(t, j, "one", "two")
+		}
+		name := j.ID()
+		appends(t, j, "three")
+		j.Close()
+		if j = journal(t, path, 1<<20); j.ID() != name {
+			t.Errorf("the name was %q and is %q", name, j.ID())
+		}
+		j.Close()
+	}
+}
+
 // A file that ends anywhere inside a record keeps every record before it.
 func TestJournalCutShort(t *testing.T) {
 	dir := t.TempDir()
