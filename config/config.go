@@ -72,18 +72,22 @@ const (
 
 // Redis is where windows and tokens are kept.
 type Redis struct {
-	Mode       string        `yaml:"mode"`
-	Addrs      []string      `yaml:"addrs"`
-	MasterName string        `yaml:"master_name"`
-	Username   string        `yaml:"username"`
-	Password   Secret        `yaml:"password"`
-	TLS        bool          `yaml:"tls"`
-	CAFile     string        `yaml:"ca_file"`
-	DB         int           `yaml:"db"`
-	Timeout    time.Duration `yaml:"timeout"` // for one command
-	Listen     string        `yaml:"listen"`
-	Snapshot   string        `yaml:"snapshot"`
-	Prefix     string        `yaml:"prefix"`
+	Mode       string   `yaml:"mode"`
+	Addrs      []string `yaml:"addrs"`
+	MasterName string   `yaml:"master_name"`
+	Username   string   `yaml:"username"`
+	Password   Secret   `yaml:"password"`
+
+	SentinelUsername string `yaml:"sentinel_username"` // what the sentinels themselves ask for
+	SentinelPassword Secret `yaml:"sentinel_password"`
+
+	TLS      bool          `yaml:"tls"`
+	CAFile   string        `yaml:"ca_file"`
+	DB       int           `yaml:"db"`
+	Timeout  time.Duration `yaml:"timeout"` // for one command
+	Listen   string        `yaml:"listen"`
+	Snapshot string        `yaml:"snapshot"`
+	Prefix   string        `yaml:"prefix"`
 }
 
 // Journal is the file that keeps what must not be lost with the process.

@@ -17,8 +17,8 @@ var ErrUnfit = errors.New("this Redis cannot serve")
 
 // check asks for all that the gateway needs of Redis. An error that is not ErrUnfit is an outage.
 func (s *Store) check(ctx context.Context) error {
-	if err := s.ping(ctx); err != nil {
-		return refused(err, "redis.username and redis.password")
+	if err := s.reach(ctx); err != nil {
+		return err
 	}
 	key := s.Prefix + "layout"
 	if err := s.SetNX(ctx, key, Layout, 0).Err(); err != nil {
@@ -35,6 +35,18 @@ func (s *Store) check(ctx context.Context) error {
 		return err
 	}
 	return s.checkSpread(ctx)
+}
+
+// reach is ping for the first time: it may be the credentials that fail.
+func (s *Store) reach(ctx context.Context) error {
+	err := s.ping(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case strings.Contains(err.Error(), "sentinel"): // they have not even said where the master is
+		return refused(err, "redis.sentinel_username and redis.sentinel_password")
+	}
+	return refused(err, "redis.username and redis.password")
 }
 
 func checkLayout(key, text string) error {

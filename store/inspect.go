@@ -36,8 +36,7 @@ func Inspect(ctx context.Context, c config.Redis, now func() time.Time) ([]Findi
 	}
 	s.UniversalClient = newClient(options)
 	defer s.UniversalClient.Close()
-	if err := s.ping(ctx); err != nil {
-		err = refused(err, "redis.username and redis.password")
+	if err := s.reach(ctx); err != nil {
 		return []Finding{finding("reach", "", err, "check redis.mode, redis.addrs, redis.tls, and redis.username with redis.password")}, nil
 	}
 	all := []Finding{{Name: "reach", OK: true, Says: c.Mode + " at " + strings.Join(c.Addrs, ", ")}}

@@ -119,6 +119,8 @@ func (s *Store) options(c config.Redis) (*redis.UniversalOptions, error) {
 		IsClusterMode:         c.Mode == config.RedisCluster,
 		Username:              c.Username,
 		Password:              c.Password.Reveal(),
+		SentinelUsername:      c.SentinelUsername,
+		SentinelPassword:      c.SentinelPassword.Reveal(),
 		DB:                    c.DB,
 		Protocol:              2, // the third looks for pushes before every answer, and nothing here is pushed
 		MaxRetries:            -1,

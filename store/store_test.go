@@ -302,3 +302,20 @@ func TestTicksDoNotAddUp(t *testing.T) {
 		t.Errorf("after 11 s %s are left", ttl)
 	}
 }
+
+// Sentinels may ask for a password of their own.
+func TestSentinelPassword(t *testing.T) {
+	c, _, _, sentinel := storetest.StartSentinel(t)
+	sentinel.CLI("acl", "setuser", "default", ">of-the-sentinel")
+	c.SentinelPassword = "of-the-sentinel"
+	if s := storetest.Open(t, c, time.Now); !s.Up() {
+		t.Error("it is away")
+	}
+	for _, wrong := range []config.Secret{"", "of-another"} {
+		c.SentinelPassword = wrong
+		_, err := store.Open(t.Context(), c, storetest.Journal(t, c), time.Now, zap.NewNop())
+		if !errors.Is(err, store.ErrUnfit) || !strings.Contains(err.Error(), "redis.sentinel_password") {
+			t.Errorf("with %q: %v", wrong, err)
+		}
+	}
+}
