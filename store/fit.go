@@ -97,7 +97,7 @@ func (s *Store) checkSpread(ctx context.Context) error {
 	return nil
 }
 
-// Together tells whether a script may have several keys, in a Cluster several of one node.
+// Together tells whether a script may have several keys. In a Cluster none has, and nobody asks.
 func (s *Store) Together() bool { return !s.apart.Load() }
 
 // errForgetful says that a Redis that crashes comes back without what it acknowledged last.
