@@ -83,7 +83,7 @@ func (s *Store) checkSpread(ctx context.Context) error {
 	p := s.Pipeline()
 	for i := range keys {
 		keys[i] = s.Prefix + "check:" + strconv.Itoa(i)
-		p.Set(ctx, keys[i], 1, time.Minute)
+		p.Set(ctx, keys[i], 1, 10*time.Second)
 	}
 	if _, err := p.Exec(ctx); err != nil {
 		return err
