@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"replygate/config"
 	"replygate/gate"
 	"replygate/proxy"
@@ -63,7 +65,7 @@ func newWire(f *testing.F, g *proxy.Gateway) (u *wire, api string) {
 	if g.Upstream, err = proxy.NewUpstream(config.Upstream{URL: "http://" + ln.Addr().String(), Timeout: 5 * time.Second}); err != nil {
 		f.Fatal(err)
 	}
-	front, err := proxy.Listen("listen.api", "127.0.0.1:0", config.TLS{})
+	front, err := proxy.Listen("listen.api", "127.0.0.1:0", config.TLS{}, time.Now, zap.NewNop())
 	if err != nil {
 		f.Fatal(err)
 	}

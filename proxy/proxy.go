@@ -6,7 +6,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -19,7 +18,6 @@ import (
 	"go.uber.org/zap"
 
 	"replygate/account"
-	"replygate/config"
 	"replygate/gate"
 	"replygate/record"
 	"replygate/wecom"
@@ -108,48 +106,6 @@ func (g *Gateway) server(handler fasthttp.RequestHandler, bodyTime time.Duration
 		LazyRequestTime:              true,
 		Logger:                       discard{},
 	}
-}
-
-// Listen opens the listener of one face, with TLS if there is a certificate. key names it in errors.
-func Listen(key, address string, c config.TLS) (net.Listener, error) {
-	ln, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
-	}
-	ln = patient{ln}
-	if c.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-		if err != nil {
-			ln.Close()
-			return nil, fmt.Errorf("listen.tls: %w", err)
-		}
-		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
-	}
-	return listener{ln}, nil
-}
-
-// patient is a listener that outlives a shortage of descriptors.
-type patient struct{ net.Listener }
-
-func (l patient) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err == nil || errors.Is(err, net.ErrClosed) {
-			return c, err
-		}
-		time.Sleep(50 * time.Millisecond) // it passes
-	}
-}
-
-// listener hands out connections as the gateway needs them.
-type listener struct{ net.Listener }
-
-func (l listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &clientConn{Conn: c}, nil
 }
 
 // clientConn is a client's connection: every write has a deadline, and the ends of request lines are noted.

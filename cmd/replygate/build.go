@@ -132,12 +132,12 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		Reported: metrics.Reported, Past: pulls.Past, Gatherer: registry, Draining: g.draining.Load, Audit: g.log, Now: now,
 	}).Server()
 	g.admin.ErrorLog = zap.NewStdLog(g.log)
-	if g.api, err = proxy.Listen("listen.api", c.Listen.API, c.Listen.TLS); err != nil {
+	if g.api, err = proxy.Listen("listen.api", c.Listen.API, c.Listen.TLS, now, g.log); err != nil {
 		return nil, err
 	}
 	g.faces = append(g.faces, face{g.handler.APIServer(), g.api})
 	if len(c.Callbacks) > 0 {
-		if g.callback, err = proxy.Listen("listen.callback", c.Listen.Callback, c.Listen.TLS); err != nil {
+		if g.callback, err = proxy.Listen("listen.callback", c.Listen.Callback, c.Listen.TLS, now, g.log); err != nil {
 			return nil, err
 		}
 		g.faces = append(g.faces, face{g.handler.CallbackServer(), g.callback})

@@ -29,7 +29,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"replygate/config"
+	"replygate/proxy"
 	"replygate/store/storetest"
 	"replygate/wecom/wecomtest"
 )
@@ -325,6 +328,56 @@ func certificate(t *testing.T) (caFile, certFile, keyFile string) {
 		}
 	}
 	return certFile, certFile, keyFile
+}
+
+// A certificate that is renewed in its files is served within a minute; half of a new one is not.
+func TestCertificateIsRenewed(t *testing.T) {
+	_, cert, key := certificate(t)
+	clock := wecomtest.NewClock()
+	ln, err := proxy.Listen("listen.api", "127.0.0.1:0", config.TLS{CertFile: cert, KeyFile: key}, clock.Now, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_, _ = io.Copy(io.Discard, c)
+			}()
+		}
+	}()
+	served := func() string {
+		t.Helper()
+		c, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return string(c.ConnectionState().PeerCertificates[0].Raw)
+	}
+	first := served()
+	_, newCert, newKey := certificate(t)
+	for _, move := range [][2]string{{newCert, cert}, {newKey, key}} {
+		clock.Advance(time.Minute)
+		if served() != first {
+			t.Error("another certificate is served though its files do not fit together")
+		}
+		if err := os.Rename(move[0], move[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if served() != first {
+		t.Error("the files are read before the minute is over")
+	}
+	clock.Advance(time.Minute)
+	if served() == first {
+		t.Error("the old certificate is served still")
+	}
 }
 
 // TLS on both sides: a client that trusts the gateway's certificate, an upstream with a CA of its own.

@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"replygate/config"
+)
+
+// Listen opens the listener of one face, with TLS if there is a certificate. key names it in errors. A certificate that is renewed in its
+// files holds within a minute by now.
+func Listen(key, address string, c config.TLS, now func() time.Time, log *zap.Logger) (net.Listener, error) {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	ln = patient{ln}
+	if c.CertFile != "" {
+		cert := &certificate{files: c, now: now, log: log}
+		if err := cert.read(); err != nil {
+			ln.Close()
+			return nil, fmt.Errorf("listen.tls: %w", err)
+		}
+		ln = tls.NewListener(ln, &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12})
+	}
+	return listener{ln}, nil
+}
+
+// certificate is that of a listener. Whoever renews it need not restart the gateway: its files are read anew every minute.
+type certificate struct {
+	files config.TLS
+	now   func() time.Time
+	log   *zap.Logger
+
+	mu   sync.Mutex
+	pair *tls.Certificate
+	asOf time.Time
+}
+
+// readCertEvery is how old what was read of the files may be.
+const readCertEvery = time.Minute
+
+// get is for tls.Config. Files that do not fit together, as while they are written, leave the pair before in force.
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.now().Sub(c.asOf) >= readCertEvery {
+		if err := c.read(); err != nil {
+			c.log.Error("listen.tls could not be read anew: the certificate before stays in force", zap.Error(err))
+		}
+	}
+	return c.pair, nil
+}
+
+func (c *certificate) read() error {
+	c.asOf = c.now()
+	pair, err := tls.LoadX509KeyPair(c.files.CertFile, c.files.KeyFile)
+	if err != nil {
+		return err
+	}
+	c.pair = &pair
+	return nil
+}
+
+// patient is a listener that outlives a shortage of descriptors.
+type patient struct{ net.Listener }
+
+func (l patient) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			return c, err
+		}
+		time.Sleep(50 * time.Millisecond) // it passes
+	}
+}
+
+// listener hands out connections as the gateway needs them.
+type listener struct{ net.Listener }
+
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &clientConn{Conn: c}, nil
+}
