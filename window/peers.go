@@ -25,7 +25,7 @@ type peers struct {
 	mu     sync.Mutex
 	asked  time.Time       // when the last look that succeeded began
 	others map[string]word // as seen then
-	word   time.Time       // when Redis counted our last word, at the latest
+	word   time.Time       // until when Redis may count what we said
 }
 
 // never is the number of a gateway that has said nothing yet, since it began with facts in its journal.
@@ -74,9 +74,9 @@ func (s *Store) beat(ctx context.Context) {
 	}
 	// By a clock that is not known every word is late.
 	args = append(args, max(s.awaited(ctx, node), 1))
-	said, err := beatScript.Run(ctx, s.rdb, []string{key}, args...).StringSlice()
+	saw, err := beatScript.Run(ctx, s.rdb, []string{key}, args...).StringSlice()
 	if err == nil {
-		s.peers.end(s.gateway, clean, began, said)
+		s.peers.end(s.gateway, began, saw)
 	}
 }
 
@@ -90,7 +90,8 @@ func (s *Store) goodbye() {
 	_ = s.rdb.HDel(ctx, s.Prefix+"gateways", s.gateway).Err() // the others then wait for it in vain, for a while
 }
 
-// begin tells whether our word is that we hold nothing back. It is counted until then, or not at all.
+// begin tells whether our word is that we hold nothing back. It is counted until then, or not at all; that it was counted earlier does not
+// matter: one before it, whose connection broke, may still be on its way.
 func (p *peers) begin(empty func() bool, until time.Time) (clean bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,12 +102,9 @@ func (p *peers) begin(empty func() bool, until time.Time) (clean bool) {
 }
 
 // end takes in what a look saw: each gateway and its number.
-func (p *peers) end(own string, clean bool, began time.Time, saw []string) {
+func (p *peers) end(own string, began time.Time, saw []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := time.Now(); clean && now.Before(p.word) {
-		p.word = now
-	}
 	// What is new was said behind the look before. If that is long ago, it may be as old.
 	news, old := p.asked, began.Add(-believed)
 	if news.Before(old) {
