@@ -178,6 +178,7 @@ func TestHealthReadinessMetrics(t *testing.T) {
 		`replygate_requests_total{capability="kf_sync",status="200"} 1`,
 		`replygate_accounts{standing="lapsed"} 1`,
 		`replygate_redis_up 1`,
+		`replygate_wecom_clock_skew_seconds 0`,
 	} {
 		if !strings.Contains(metrics, line+"\n") {
 			t.Errorf("missing in /metrics: %s", line)

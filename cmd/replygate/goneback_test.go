@@ -55,6 +55,9 @@ func TestRedisGoesBackAMoment(t *testing.T) {
 	r.trusts("wmStranger", "window_closed")
 	r.reply("wmLate", "pass", "window_open")
 	r.reply("wmEarly", "pass", "window_open")
+	if !strings.Contains(r.log(), "redis has another master than before, or was restarted") {
+		t.Error("the log does not tell")
+	}
 }
 
 // One that comes back from an older snapshot lacks messages that nobody can record again: nobody is refused for want of them.

@@ -92,6 +92,13 @@ func TestRedisBehindAProxy(t *testing.T) {
 			if r.gateway.store.Together() {
 				t.Error("the proxy is taken for one Redis")
 			}
+			findings, err := store.Inspect(t.Context(), redis, time.Now)
+			if says := fmt.Sprint(findings); err != nil || !strings.Contains(says, "of one key at a time") {
+				t.Errorf("check --live says %s, %v", says, err)
+			}
+			r.await("words for several shards", func() bool { // one shard answers
+				return len(r.gateway.store.Keys(t.Context(), "rg:witness:*").Val()) > 1
+			})
 			customers := make([]string, 64)
 			for i := range customers {
 				customers[i] = fmt.Sprint("wmShard", i)
