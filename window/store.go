@@ -58,7 +58,5 @@ func NewStore(rdb redis.UniversalClient, s Settings) *Store {
 	if s.Journal != nil {
 		kept.gateway = s.Journal.ID()
 	}
-	_, cluster := rdb.(*redis.ClusterClient)
-	kept.witness = newWitness(s.Prefix, kept.gateway, cluster || !kept.together())
 	return kept
 }

@@ -64,6 +64,10 @@ func (w *witness) say(ctx context.Context, rdb redis.UniversalClient, now time.T
 func (s *Store) lookBack(ctx context.Context) (rewrite bool) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
+	_, cluster := s.rdb.(*redis.ClusterClient)
+	if nodes := cluster || !s.together(); s.witness.keys == nil || nodes && len(s.witness.keys) == 1 { // a Redis that was away shows late what it is
+		s.witness = newWitness(s.Prefix, s.gateway, nodes)
+	}
 	to, last, back := s.witness.say(ctx, s.rdb, s.Now())
 	if !back {
 		return false
