@@ -246,20 +246,20 @@ func (g *Gate) look(ctx context.Context, c policy.Call, m policy.Match, keys []w
 	return found
 }
 
-// ReadFacts reads what the body of a call says, if it says it plainly.
-func ReadFacts(e *wecom.Endpoint, query []byte, contentType, contentEncoding string, body []byte) (wecom.Facts, error) {
+// ReadFacts reads what a call says, if readers cannot take it differently. types and encodings are all
+// Content-Type and all Content-Encoding lines of the call, joined by commas.
+func ReadFacts(e *wecom.Endpoint, query []byte, types, encodings string, body []byte) (wecom.Facts, error) {
 	if !e.SaysInBody() {
 		return e.ReadFacts(query, nil)
 	}
-	if contentEncoding != "" {
-		return wecom.Facts{}, errors.New("the body has a Content-Encoding; send it as plain JSON")
-	}
-	kind, _, _ := strings.Cut(contentType, ";")
-	switch strings.ToLower(strings.TrimSpace(kind)) {
-	case "application/x-www-form-urlencoded", "multipart/form-data":
-		if len(body) > 0 {
-			return wecom.Facts{}, errors.New("the body is declared as a form; send JSON with Content-Type: application/json")
+	for coding := range strings.SplitSeq(encodings, ",") {
+		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+			return wecom.Facts{}, errors.New("the body has a Content-Encoding; send it as plain JSON")
 		}
 	}
-	return e.ReadFacts(query, body)
+	facts, err := e.ReadFacts(query, body)
+	if err != nil {
+		return wecom.Facts{}, wecom.ExplainForm(types, body, err)
+	}
+	return facts, e.CheckForm(types, body)
 }

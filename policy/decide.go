@@ -222,7 +222,7 @@ func (p *Engine) decideReply(d Decision, c *Call, rule *Rule, found *Evidence) D
 	case len(found.Windows) == 0:
 		return p.refuse(d, RecipientsMissing, rule, wecom.CodeParameter, p.say(textNobody))
 	}
-	if rule.Trim && len(found.Windows) > 1 {
+	if rule.Trim && len(found.Windows) > 1 && !c.Facts.Lenient { // a body that readers may take differently is not rewritten
 		return p.trimmed(d, c, rule, found.Windows)
 	}
 	return p.byWorst(d, c, rule, found.Windows)

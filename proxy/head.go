@@ -105,6 +105,34 @@ func sameHeader(name []byte, header string) bool {
 	return true
 }
 
+// contentHeaders returns the values of all Content-Type and all Content-Encoding lines of a checked head,
+// in every spelling that some server takes for them, joined by commas.
+func contentHeaders(block []byte) (types, encodings string) {
+	for len(block) > 0 {
+		end := bytes.IndexByte(block, '\n')
+		line := block[:end+1]
+		block = block[end+1:]
+		colon := bytes.IndexByte(line, ':')
+		if colon < 0 {
+			break
+		}
+		switch name, value := line[:colon], withoutBlanks(bytes.TrimRight(line[colon+1:], "\r\n")); {
+		case sameHeader(name, "Content-Type"):
+			types = joined(types, value)
+		case sameHeader(name, "Content-Encoding"):
+			encodings = joined(encodings, value)
+		}
+	}
+	return types, encodings
+}
+
+func joined(list string, value []byte) string {
+	if list == "" {
+		return string(value)
+	}
+	return list + "," + string(value)
+}
+
 // tokenBytes are the bytes of a header name (RFC 9110, 5.6.2).
 var tokenBytes = func() (t [256]bool) {
 	for _, c := range "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {

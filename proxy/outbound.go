@@ -168,8 +168,8 @@ func (x *exchange) judgeBody(n policy.Needs) {
 		}
 		return
 	}
-	h := &x.rc.Request.Header
-	facts, err := gate.ReadFacts(x.Route.Endpoint, x.query, string(h.ContentType()), string(h.Peek("Content-Encoding")), body)
+	types, encodings := contentHeaders(x.rc.Request.Header.RawHeaders())
+	facts, err := gate.ReadFacts(x.Route.Endpoint, x.query, types, encodings, body)
 	if err != nil {
 		if x.obey(x.Ambiguous(x.Head, n, err)) {
 			x.reply(x.path, body)

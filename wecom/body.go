@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -20,6 +23,7 @@ type Facts struct {
 	MsgType   string
 	Implicit  bool       // the call reaches customers that it does not name
 	Also      Capability // a second capability that the call has because of its body, or ""
+	Lenient   bool       // not every reader takes the body as it stands, so it must not be rewritten
 }
 
 // MaxID is the length in bytes of the longest id that a call may carry.
@@ -28,12 +32,12 @@ const MaxID = 128
 // maxRecipients bounds the ids of one call; WeCom's own longest list has 10,000 (add_msg_template).
 const maxRecipients = 10_000
 
-// depthLimit bounds the nesting of a judged body. WeCom's deepest samples have about eight levels.
-const depthLimit = 64
-
-// ReadFacts reads a judged call of e strictly. The body must have exactly one reading: one JSON object,
-// valid UTF-8, no name twice at any depth, nothing behind it, and no name that differs from one we read
-// by letter case or escapes alone. An error says what is wrong, without quoting the call.
+// ReadFacts reads what a judged call of e says. Whatever two readers that both act on the call could
+// take differently makes it ambiguous: an error then says what is wrong, without quoting the call.
+//
+// The body must be one JSON object with nothing after it. Names and values that we read stand there
+// once, plainly; all else may be as sloppy as bots write it, except before the recipients of a call
+// that chooses them by itself if it names none: a reader that stops early would act on that.
 func (e *Endpoint) ReadFacts(query, body []byte) (Facts, error) {
 	r := readers.Get().(*reader)
 	defer r.done()
@@ -45,6 +49,9 @@ func (e *Endpoint) ReadFacts(query, body []byte) (Facts, error) {
 		}
 		if !found {
 			continue
+		}
+		if err := checkQueryValue(v); err != nil {
+			return Facts{}, fmt.Errorf("%s in the query %w", q.path[0], err)
 		}
 		if err := r.take(q, []byte(v)); err != nil {
 			return Facts{}, err
@@ -59,38 +66,51 @@ func (e *Endpoint) ReadFacts(query, body []byte) (Facts, error) {
 	if e.fields.implicit && len(f.Customers) == 0 && len(f.Groups) == 0 {
 		f.Implicit = true
 	}
+	f.Lenient = e.fields.rest != nil && !jsontext.Value(body).IsValid()
 	return f, nil
 }
 
-// reader reads a call. What that names lies in text until all is known, so that the strings of Facts
+// checkQueryValue is checkPlain for a decoded value of the query, which some servers decode twice.
+func checkQueryValue(v string) error {
+	if strings.IndexByte(v, '%') >= 0 {
+		return errors.New("is escaped twice")
+	}
+	return checkPlain([]byte(v))
+}
+
+// reader reads a call. What that names lies in ids until all is known, so that the strings of Facts
 // are parts of one.
 type reader struct {
-	dec *jsontext.Decoder
-	buf bytes.Buffer // of dec
+	scanner // of the body
 
 	implicit          bool
 	also              Capability
-	text              []byte
+	ids               []byte  // one after the other
 	named             []named // in the order given
 	customers, groups int     // of named
+
+	chooses    bool // a call that names nobody chooses its recipients by itself
+	scoped     bool // a field says that the customers named are not the ones who are reached
+	recipients int  // that were found so far, of any kind
+	stopped    bool // a reader that stopped earlier may have acted on what came before
 }
 
 // named is something that a call names.
 type named struct {
 	role Role
-	end  int // in the text; it begins where the one before ends
+	end  int // in ids; it begins where the one before ends
 }
 
-var readers = sync.Pool{New: func() any { return &reader{dec: jsontext.NewDecoder(new(bytes.Buffer))} }}
+var readers = sync.Pool{New: func() any { return new(reader) }}
 
 // keptIDs bounds the memory that a reader keeps for other calls.
 const keptIDs = 256
 
 // done keeps the memory of a reader for other calls.
 func (r *reader) done() {
-	*r = reader{dec: r.dec, text: r.text[:0], named: r.named[:0]}
-	if cap(r.named) > keptIDs || cap(r.text) > keptIDs*MaxID {
-		r.text, r.named = nil, nil
+	*r = reader{ids: r.ids[:0], named: r.named[:0]}
+	if cap(r.named) > keptIDs || cap(r.ids) > keptIDs*MaxID {
+		r.ids, r.named = nil, nil
 	}
 	readers.Put(r)
 }
@@ -104,7 +124,7 @@ func (r *reader) facts() Facts {
 	if r.groups > 0 {
 		f.Groups = make([]string, 0, r.groups)
 	}
-	text, from := string(r.text), 0
+	text, from := string(r.ids), 0
 	for _, n := range r.named {
 		s := text[from:n.end]
 		from = n.end
@@ -129,110 +149,147 @@ func (r *reader) body(e *Endpoint, body []byte) error {
 	if len(body) == 0 {
 		return errors.New("the body is empty; it must be a JSON object")
 	}
-	if tooDeep(body) {
-		return fmt.Errorf("the JSON of the body nests deeper than %d levels", depthLimit)
+	r.scanner = scanner{text: body}
+	r.chooses = e.fields.implicit
+	if bytes.HasPrefix(body, byteOrderMark) {
+		r.at = len(byteOrderMark)
+		r.stop()
 	}
-	r.buf = *bytes.NewBuffer(body)
-	r.dec.Reset(&r.buf)
-	if r.dec.PeekKind() != '{' {
-		if _, err := r.dec.ReadToken(); err != nil {
-			return jsonError(err)
+	if r.peek() != '{' {
+		if _, err := r.value(); err != nil {
+			return whyUnreadable(body, err)
 		}
 		return errors.New("the body is not a JSON object")
 	}
 	if err := r.object(&e.fields, ""); err != nil {
-		return err
+		return whyUnreadable(body, err)
 	}
-	if _, err := r.dec.ReadToken(); err != io.EOF {
+	if r.peek(); !r.ended() {
 		return errors.New("something follows the JSON object in the body")
+	}
+	if r.scoped && (r.customers > 0 || r.groups == 0) {
+		r.implicit = true
 	}
 	return nil
 }
 
-// tooDeep tells whether a body nests deeper than depthLimit. It need not be valid JSON.
-func tooDeep(body []byte) bool {
-	if bytes.Count(body, []byte{'{'})+bytes.Count(body, []byte{'['}) <= depthLimit {
-		return false // as with nearly all of them
-	}
-	depth, quoted := 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case c == '"':
-			quoted = !quoted
-		case quoted && c == '\\':
-			i++
-		case quoted:
-		case c == '{' || c == '[':
-			if depth++; depth > depthLimit {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// stop notes that a reader may stop here, since it dislikes what comes next, and act on what came
+// before. Recipients that are named later are then not the same for everybody.
+func (r *reader) stop() {
+	r.stopped = r.stopped || r.chooses || r.recipients > 0
 }
+
+// found notes something that says whom the call reaches.
+func (r *reader) found() error {
+	r.recipients++
+	if r.stopped {
+		return errTooLate
+	}
+	return nil
+}
+
+var errTooLate = errors.New("whom the call reaches is said after a part of the body at which a reader may stop; name the recipients first")
 
 // object walks one object; outer is the name of the member that holds it, "" at the top.
 func (r *reader) object(fs *fields, outer string) error {
-	if _, err := r.dec.ReadToken(); err != nil { // {
-		return jsonError(err)
-	}
-	for {
-		if r.dec.PeekKind() == '}' {
-			_, err := r.dec.ReadToken()
-			return jsonError(err)
+	var seen uint64 // of the fields, by their place in fs.body
+	r.at++          // {
+	for first := true; ; first = false {
+		if more, err := r.next('}', first); !more {
+			return err
 		}
-		raw, err := r.dec.ReadValue()
-		if err != nil {
-			return jsonError(err)
-		}
-		name, err := fs.known(raw, outer)
+		inner, escaped, err := r.name()
 		if err != nil {
 			return err
 		}
+		i, err := fs.known(inner, escaped, outer)
 		switch {
-		case name == "":
-			err = jsonError(r.dec.SkipValue())
-		case outer == "" && fs.holds(name):
-			if r.dec.PeekKind() != '{' {
-				return fmt.Errorf("%s must be an object", name)
+		case err != nil:
+			return err
+		case i < 0:
+			r.stop()
+			if err := r.skip(1); err != nil {
+				return err
 			}
-			err = r.object(fs, name)
-		default:
-			err = r.field(fs, outer, name)
+			continue
+		case seen&(1<<i) != 0:
+			return fmt.Errorf("%s stands twice in the body", fs.body[i].at(outer))
 		}
-		if err != nil {
+		seen |= 1 << i
+		if err := r.member(fs, outer, i); err != nil {
 			return err
 		}
 	}
 }
 
-// known returns the name we read that the quoted name raw is, "" if it is none. A name that only
-// differs from one by letter case, or is spelt with escapes, has two readings.
-func (fs *fields) known(raw jsontext.Value, outer string) (string, error) {
-	inner := raw[1 : len(raw)-1]
-	escaped := bytes.IndexByte(inner, '\\') >= 0
-	if escaped {
-		u, err := jsontext.AppendUnquote(nil, raw)
-		if err != nil {
-			return "", jsonError(err)
+// member reads the value of the member whose name the i-th field has.
+func (r *reader) member(fs *fields, outer string, i int) error {
+	name := fs.body[i].at(outer)
+	if outer == "" && len(fs.body[i].path) == 2 {
+		switch {
+		case r.peek() == '{':
+			return r.object(fs, name)
+		case fs.body[i].role == roleTyped:
+			r.stop()
+			return r.skip(1)
 		}
-		inner = u
+		return fmt.Errorf("%s must be an object", name)
 	}
+	value, err := r.value()
+	if err != nil {
+		return err
+	}
+	for j := range fs.body {
+		if fd := &fs.body[j]; fd.at(outer) == name {
+			if err := r.read(fd, name, value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// known returns the place of the first field that a name leads to at the level of outer, -1 if we do
+// not read it. A name that a lenient reader could take for one of them is an error.
+func (fs *fields) known(inner []byte, escaped bool, outer string) (int, error) {
+	odd := escaped || !isPlain(inner)
 	for i := range fs.body {
 		want := fs.body[i].at(outer)
-		if want == "" {
-			continue
-		}
-		if string(inner) == want && !escaped {
-			return want, nil
-		}
-		if strings.EqualFold(string(inner), want) {
-			return "", fmt.Errorf("a name in the body is %s in another spelling", want)
+		switch {
+		case want == "":
+		case !odd && string(inner) == want:
+			return i, nil
+		case !odd && len(inner) != len(want):
+		case odd && strings.EqualFold(lenientName(inner), want), !odd && strings.EqualFold(string(inner), want):
+			return -1, fmt.Errorf("a name in the body is %s in another spelling", want)
 		}
 	}
-	return "", nil
+	return -1, nil
+}
+
+// isPlain tells whether a name or a value is printable ASCII without blanks: every reader takes it as
+// it stands.
+func isPlain(s []byte) bool {
+	for _, c := range s {
+		if c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// lenientName is what a lenient reader takes a name for: unescaped, ended at NUL, without the blanks
+// around it.
+func lenientName(inner []byte) string {
+	name, _, _ := strings.Cut(string(unescapeJSON(inner)), "\x00")
+	return strings.TrimFunc(name, isBlank)
+}
+
+// isBlank tells whether a reader may take a rune for nothing: blanks, control and format characters.
+func isBlank(c rune) bool {
+	return c <= ' ' || unicode.IsSpace(c) || unicode.In(c, unicode.Cc, unicode.Cf) || c == utf8.RuneError
 }
 
 // at returns the member name that leads to the field at the level of outer, "" if it is not there.
@@ -246,99 +303,158 @@ func (f *field) at(outer string) string {
 	return ""
 }
 
-// holds tells whether a field stands inside the top-level member name.
-func (fs *fields) holds(name string) bool {
-	for i := range fs.body {
-		if len(fs.body[i].path) == 2 && fs.body[i].path[0] == name {
-			return true
+// read takes a JSON value for a field.
+func (r *reader) read(fd *field, name string, value []byte) error {
+	switch kind := value[0]; {
+	case fd.role == roleTyped:
+		if !fd.fits(value) {
+			r.stop()
 		}
-	}
-	return false
-}
-
-// field reads the value of a member into every field that stands there.
-func (r *reader) field(fs *fields, outer, name string) error {
-	value, err := r.dec.ReadValue()
-	if err != nil {
-		return jsonError(err)
-	}
-	for i := range fs.body {
-		fd := &fs.body[i]
-		if fd.at(outer) != name || outer == "" && len(fd.path) == 2 {
-			continue
-		}
-		if err := r.value(fd, name, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// value takes a JSON value for a field.
-func (r *reader) value(fd *field, name string, value jsontext.Value) error {
-	switch kind := value.Kind(); {
-	case kind == 'n': // null is as good as absent
+		return nil
+	case kind == 'n': // null is as good as absent, but some stop at it
+		r.stop()
 		return nil
 	case fd.role == roleEveryone:
-		if s := string(value); s != "0" && s != "false" {
+		if s := string(value); s != "0" && s != "false" && s != `"0"` && s != `""` {
 			r.implicit = true
+			return r.found()
+		}
+		return nil
+	case fd.role == roleAlso && fd.equal == "":
+		if string(value) != `""` {
+			r.also = fd.value
+			if !isCleanString(value) {
+				r.stop()
+			}
 		}
 		return nil
 	case fd.list && kind == '[':
 		return r.list(fd, name, value)
 	case !fd.list && kind == '"':
-		s, err := unquote(value)
+		s, err := plainString(value)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s %w", name, err)
 		}
 		return r.take(fd, s)
-	case fd.role == roleAlso: // present in a shape we do not know: it counts
-		r.also = fd.value
-		return nil
 	case fd.list:
 		return fmt.Errorf("%s must be an array of strings", name)
 	}
 	return fmt.Errorf("%s must be a string", name)
 }
 
-// list takes an array for a field.
-func (r *reader) list(fd *field, name string, value jsontext.Value) error {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(value))
-	if _, err := dec.ReadToken(); err != nil { // [
-		return jsonError(err)
-	}
-	for dec.PeekKind() != ']' {
-		v, err := dec.ReadValue()
-		if err != nil {
-			return jsonError(err)
+// list takes an array of strings for a field.
+func (r *reader) list(fd *field, name string, value []byte) error {
+	items := scanner{text: value, at: 1}
+	for first := true; ; first = false {
+		if more, err := items.next(']', first); !more {
+			return err
 		}
-		if v.Kind() != '"' {
-			return fmt.Errorf("%s must be an array of strings", name)
-		}
-		s, err := unquote(v)
+		v, err := items.value()
 		if err != nil {
 			return err
+		}
+		if v[0] != '"' {
+			return fmt.Errorf("%s must be an array of strings", name)
+		}
+		s, err := plainString(v)
+		if err != nil {
+			return fmt.Errorf("%s %w", name, err)
 		}
 		if err := r.take(fd, s); err != nil {
 			return err
 		}
 	}
+}
+
+// fits tells whether a value has the type of the field, with nothing in it that a reader could dislike.
+func (f *field) fits(value []byte) bool {
+	if f.value == "bool" {
+		return value[0] == 't' || value[0] == 'f'
+	}
+	return isCleanString(value)
+}
+
+// isCleanString tells whether every reader takes a JSON value for a string.
+func isCleanString(value []byte) bool { return value[0] == '"' && jsontext.Value(value).IsValid() }
+
+// What a value that we read must not hold, since readers would take it differently.
+var (
+	errNotUTF8 = errors.New("is not UTF-8, probably GBK; send UTF-8")
+	errBroken  = errors.New("holds half of a surrogate pair, or a character that was replaced for being broken")
+	errBlank   = errors.New("holds a blank or a control character")
+)
+
+// plainString returns what a JSON string that we read says, as a part of it where it can. One that
+// readers could take differently is an error: C readers end it at NUL, others trim blanks, and broken
+// characters are dropped or replaced.
+func plainString(v []byte) ([]byte, error) {
+	inner := v[1 : len(v)-1]
+	if bytes.IndexByte(inner, '\\') >= 0 {
+		inner = unescapeJSON(inner)
+	}
+	return inner, checkPlain(inner)
+}
+
+// checkPlain tells what is wrong with a value that we read, once it is unescaped.
+func checkPlain(s []byte) error {
+	switch {
+	case isPlain(s):
+		return nil
+	case !utf8.Valid(s):
+		return errNotUTF8
+	case bytes.ContainsRune(s, utf8.RuneError):
+		return errBroken
+	case bytes.ContainsFunc(s, isBlank):
+		return errBlank
+	}
 	return nil
 }
 
-// unquote returns what a JSON string says, as a part of it where it can.
-func unquote(v jsontext.Value) ([]byte, error) {
-	if bytes.IndexByte(v, '\\') < 0 {
-		return v[1 : len(v)-1], nil
+// unescapeJSON undoes the escapes of a JSON string whose escapes are well formed. Half of a surrogate
+// pair becomes U+FFFD.
+func unescapeJSON(s []byte) []byte {
+	if bytes.IndexByte(s, '\\') < 0 {
+		return s
 	}
-	u, err := jsontext.AppendUnquote(nil, v)
-	return u, jsonError(err)
+	out := make([]byte, 0, len(s))
+	for len(s) > 0 {
+		i := bytes.IndexByte(s, '\\')
+		if i < 0 {
+			return append(out, s...)
+		}
+		out, s = append(out, s[:i]...), s[i:]
+		if s[1] != 'u' {
+			out, s = append(out, shortEscapes[s[1]]), s[2:]
+			continue
+		}
+		c, length := rune(hex4(s[2:6])), 6
+		if utf16.IsSurrogate(c) {
+			low := rune(-1)
+			if len(s) >= 12 && s[6] == '\\' && s[7] == 'u' {
+				low = rune(hex4(s[8:12]))
+			}
+			if c = utf16.DecodeRune(c, low); c != utf8.RuneError {
+				length = 12
+			}
+		}
+		out, s = utf8.AppendRune(out, c), s[length:]
+	}
+	return out
+}
+
+var shortEscapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+func hex4(s []byte) (n int) {
+	for _, c := range s {
+		n = n<<4 | hexDigit(c)
+	}
+	return n
 }
 
 // take files one value under its role.
 func (r *reader) take(fd *field, s []byte) error {
 	if fd.role == roleAlso {
-		if fd.equal == "" && len(s) > 0 || fd.equal != "" && bytes.EqualFold(bytes.TrimSpace(s), []byte(fd.equal)) {
+		if bytes.EqualFold(s, []byte(fd.equal)) {
 			r.also = fd.value
 		}
 		return nil
@@ -353,35 +469,45 @@ func (r *reader) take(fd *field, s []byte) error {
 		return fmt.Errorf("the call names more than %d recipients", maxRecipients)
 	}
 	switch fd.role {
+	case roleScope:
+		if string(s) == fd.equal {
+			return nil
+		}
+		r.scoped = true
+		return r.found()
 	case roleMember:
 		r.implicit = true
-		return nil
-	case roleEveryone:
-		r.implicit = r.implicit || string(s) != "0"
-		return nil
+		return r.found()
 	case roleCustomer:
 		r.customers++
 	case roleGroup:
 		r.groups++
 	}
-	r.text = append(r.text, s...)
-	r.named = append(r.named, named{role: fd.role, end: len(r.text)})
-	return nil
+	r.ids = append(r.ids, s...)
+	r.named = append(r.named, named{role: fd.role, end: len(r.ids)})
+	if fd.role == roleChannel || fd.role == roleMsgType {
+		return nil
+	}
+	return r.found()
 }
 
-// jsonError tells what is wrong with a body without quoting it: message text and ids stay out of logs.
-func jsonError(err error) error {
+// whyUnreadable tells what is wrong with a body without quoting it: message text and ids stay out of
+// logs.
+func whyUnreadable(body []byte, err error) error {
 	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, jsontext.ErrDuplicateName):
-		return errors.New("a name stands twice in one object of the body")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case !slices.Contains(structural, err):
+		return err
+	case err == errDeep:
+		return fmt.Errorf("the JSON of the body nests deeper than %d levels", depthLimit)
+	case bytes.HasPrefix(body, []byte{0xff, 0xfe}), bytes.HasPrefix(body, []byte{0xfe, 0xff}), len(body) > 1 && (body[0] == 0 || body[1] == 0):
+		return errors.New("the body is UTF-16; send UTF-8")
+	case !utf8.Valid(body):
+		return errors.New("the text is not UTF-8, probably GBK, and cannot be read as JSON; send UTF-8")
+	case err == errCut:
 		return errors.New("the JSON of the body is cut short")
 	}
-	var s *jsontext.SyntacticError
-	if errors.As(err, &s) {
-		return fmt.Errorf("the body is not valid JSON at byte %d", s.ByteOffset)
-	}
-	return errors.New("the body is not valid JSON")
+	return fmt.Errorf("the body is not valid JSON: %w", err)
 }
+
+// structural are the errors of a scanner.
+var structural = []error{errCut, errDeep, errComma, errValue, errName, errEscape}

@@ -49,6 +49,8 @@ const (
 	roleCode     Role = "code"     // a one-time code or task id that stands for the recipient
 	roleMsgType  Role = "msgtype"  // the kind of message
 	roleAlso     Role = "also"     // a second capability that the call has if the field says so
+	roleScope    Role = "scope"    // with another value than the usual one the call ignores the customers that it names
+	roleTyped    Role = "typed"    // not read, but checked: readers that are strict about types go on after it
 	roleImplicit Role = "implicit" // without any recipient the call chooses them by itself
 	roleRest     Role = "rest"     // of the answer: lists whom the call did not reach
 )
@@ -59,7 +61,7 @@ type field struct {
 	query bool     // in the query string, else in the JSON body
 	path  []string // member names from the top of the body, at most two
 	list  bool     // an array of strings, else a string (or number for everyone)
-	equal string   // also: the value that counts; "" means any non-empty one
+	equal string   // also: the value that counts, "" for any but the empty one; scope: the usual value
 	value Capability
 }
 
@@ -181,7 +183,7 @@ func (e *Endpoint) Plausible(f Facts) Facts {
 		f.MsgType = ""
 	}
 	for i := range e.fields.body {
-		if fd := &e.fields.body[i]; fd.role == roleAlso && fd.equal != "" && strings.EqualFold(strings.TrimSpace(f.MsgType), fd.equal) {
+		if fd := &e.fields.body[i]; fd.role == roleAlso && fd.equal != "" && strings.EqualFold(f.MsgType, fd.equal) {
 			f.Also = fd.value
 		}
 	}
@@ -232,8 +234,8 @@ func rows(tsv string, columns int) [][]string {
 }
 
 // add takes one row of recipients.tsv: "?name" stands in the query, "a.b" below a, "a[]" is a list,
-// "a=v" counts where it has that value. Of a rest the value is the errcode that stands beside each id, if each is
-// an object.
+// "a=v" counts where it has that value, or of a scope where it has another. Of a rest the value is the
+// errcode beside each id, if each is an object; of a typed field it is its type, string or bool.
 func (fs *fields) add(role Role, spec, value string) {
 	if role == roleImplicit {
 		fs.implicit = true

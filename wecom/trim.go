@@ -30,17 +30,17 @@ func (e *Endpoint) TrimBody(body []byte, without []string) ([]byte, error) {
 
 // listWithout returns a JSON array of strings without some of them.
 func listWithout(list []byte, without []string) ([]byte, error) {
-	dec := jsontext.NewDecoder(bytes.NewReader(list))
-	if _, err := dec.ReadToken(); err != nil {
-		return nil, jsonError(err)
-	}
-	out := []byte{'['}
-	for dec.PeekKind() != ']' {
-		v, err := dec.ReadValue()
-		if err != nil {
-			return nil, jsonError(err)
+	items, out := scanner{text: list, at: 1}, []byte{'['}
+	for first := true; ; first = false {
+		more, err := items.next(']', first)
+		if !more {
+			return append(out, ']'), err
 		}
-		id, err := unquote(v)
+		v, err := items.value()
+		if err != nil {
+			return nil, err
+		}
+		id, err := plainString(v)
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +52,6 @@ func listWithout(list []byte, without []string) ([]byte, error) {
 		}
 		out = append(out, v...)
 	}
-	return append(out, ']'), nil
 }
 
 // ReportRest returns WeCom's answer to a call of e with the customers added whom the call did not reach, in the

@@ -283,7 +283,7 @@ func TestTokensOverTheListener(t *testing.T) {
 func TestBodiesOverTheListener(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
 		rules := []config.Rule{{Name: config.Word{Text: "windows-decide"}, Action: config.Word{Text: "reply"}}}
-		for _, capability := range []string{"mass_message", "customer_moments", "succession", "school_notice", "add_customer"} {
+		for _, capability := range []string{"mass_message", "customer_moments", "succession", "school_notice", "add_customer", "internal_message", "appchat", "linkedcorp_message", "webhook_robot", "aibot_reply"} {
 			rules[0].Match.Capabilities = append(rules[0].Match.Capabilities, config.Word{Text: capability})
 		}
 		c.Policy.Rules = rules
@@ -316,6 +316,53 @@ func TestBodiesOverTheListener(t *testing.T) {
 				t.Errorf("%s, calls %+v", a.body, calls)
 			}
 		})
+	}
+}
+
+// Every Content-Type line counts, in whatever spelling and order, and none is enough to refuse a reply.
+func TestTypesOverTheListener(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	for _, ch := range []string{"", "wkA"} {
+		r.adminCall("POST", "/v1/inbound", fmt.Sprintf(`{"inbound":[{"corp_id":%q,"channel":%q,"customer":"wmA","at":%q}]}`, corpID, ch, r.clock.Now().Format(time.RFC3339)))
+	}
+	for _, c := range lines(t, "wecom/forms.tsv", 4) {
+		if c[0] != "/cgi-bin/kf/send_msg" {
+			continue
+		}
+		for _, name := range []string{"Content-Type", "CONTENT-TYPE", "content_type"} {
+			var headers []string
+			for kind := range strings.SplitSeq(c[1], ",") {
+				headers = append(headers, name+": "+kind)
+			}
+			body := strings.ReplaceAll(c[2], `\n`, "\n")
+			t.Run(name+" "+c[1]+" "+c[2], func(t *testing.T) { r.checkBody(t, c[0], body, strings.HasPrefix(c[3], "!"), headers...) })
+		}
+	}
+	plain := `{"touser":"wmA","open_kfid":"wkA","msgtype":"text"}`
+	for encoding, bad := range map[string]bool{"identity": false, "": false, "gzip": true, "identity, gzip": true, "x": true} {
+		t.Run("encoding "+encoding, func(t *testing.T) {
+			r.checkBody(t, "/cgi-bin/kf/send_msg", plain, bad, "Content-Encoding: "+encoding)
+			r.checkBody(t, "/cgi-bin/kf/send_msg", plain, bad, "Content-Encoding: "+encoding, "Content-Encoding: identity")
+			r.checkBody(t, "/cgi-bin/kf/send_msg", plain, bad, "content_encoding: "+encoding)
+		})
+	}
+}
+
+// checkBody sends a reply to a customer who just wrote. It reaches WeCom as it came, or is refused as bad.
+func (r *rig) checkBody(t *testing.T, path, body string, bad bool, headers ...string) {
+	t.Helper()
+	r.clock.Advance(2 * time.Second)
+	r.adminCall("POST", "/v1/inbound", fmt.Sprintf(`{"inbound":[{"corp_id":%q,"channel":"","customer":"wmA","at":%q},{"corp_id":%q,"channel":"wkA","customer":"wmA","at":%q}]}`,
+		corpID, r.clock.Now().Format(time.RFC3339), corpID, r.clock.Now().Format(time.RFC3339)))
+	r.token = r.fetchToken(r.gateway)
+	r.platform.Forget()
+	a := r.call("POST", path, body, headers...)
+	calls := r.platform.Calls()
+	switch {
+	case bad && (a.Errcode != 40058 || a.Gate.Reason != "ambiguous_body" || len(calls) != 0):
+		t.Errorf("%s, %d calls", a.body, len(calls))
+	case !bad && (a.Header.Get("Replygate-Verdict") != "pass" || len(calls) != 1 || string(calls[0].Body) != body):
+		t.Errorf("%s %s, calls %+v", a.Header.Get("Replygate-Reason"), a.body, calls)
 	}
 }
 

@@ -476,7 +476,7 @@ func TestJudgedBodies(t *testing.T) {
 		errcode    int
 	}{
 		{"two recipients", `{"touser":"` + wrote + `","touser":"wmX","open_kfid":"` + channel + `"}`, nil, 200, 40058},
-		{"a form", replyTo(wrote), []string{"Content-Type: application/x-www-form-urlencoded"}, 200, 40058},
+		{"a form", "touser=" + wrote + "&open_kfid=" + channel + "&msgtype=text", []string{"Content-Type: application/x-www-form-urlencoded"}, 200, 40058},
 		{"compressed", replyTo(wrote), []string{"Content-Encoding: gzip"}, 200, 40058},
 		{"nothing", "", nil, 200, 40058},
 		{"nobody", `{"open_kfid":"` + channel + `","msgtype":"text"}`, nil, 200, 40058},
@@ -488,12 +488,12 @@ func TestJudgedBodies(t *testing.T) {
 			}
 		})
 	}
-	for name, headers := range map[string][]string{"text": {"Content-Type: text/plain"}, "no type": nil} {
+	for name, headers := range map[string][]string{"text": {"Content-Type: text/plain"}, "no type": nil, "JSON as a form": {"Content-Type: application/x-www-form-urlencoded"}} {
 		if a := r.call("POST", send, replyTo(wrote), headers...); a.Errcode != 0 {
 			t.Errorf("%s: %s", name, a.body)
 		}
 	}
-	if n := r.platform.Count(send); n != 2 {
-		t.Errorf("%d replies reached WeCom, want 2", n)
+	if n := r.platform.Count(send); n != 3 {
+		t.Errorf("%d replies reached WeCom, want 3", n)
 	}
 }

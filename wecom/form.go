@@ -1,0 +1,116 @@
+package wecom
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// CheckForm tells whether a server that believes the Content-Type of a call of e could take its JSON
+// body for a form that says something else. types are all lines of that header, in any spelling: such
+// a server may pick any of them.
+//
+// Many bots send JSON as application/x-www-form-urlencoded (curl -d, PHP, Java, Python), so a type
+// alone means nothing.
+func (e *Endpoint) CheckForm(types string, body []byte) error {
+	types = strings.ToLower(types)
+	switch {
+	case !declaresForm(types):
+		return nil
+	case strings.Contains(types, "multipart") && holdsPart(types, body):
+		return errors.New("the body can also be read as a multipart form; send it as JSON alone")
+	}
+	return e.checkURLEncoded(body)
+}
+
+// ExplainForm returns why a body cannot be read: err, or that it is a form.
+func ExplainForm(types string, body []byte, err error) error {
+	s := scanner{text: bytes.TrimPrefix(body, byteOrderMark)}
+	if declaresForm(strings.ToLower(types)) && len(body) > 0 && s.peek() != '{' {
+		return errors.New("the body is a form; send JSON with Content-Type: application/json")
+	}
+	return err
+}
+
+// declaresForm tells whether a server may find a form in types, which are in lower case.
+func declaresForm(types string) bool {
+	return strings.Contains(types, "form") || strings.Contains(types, "urlenc") || strings.Contains(types, "multipart")
+}
+
+// checkURLEncoded looks for form fields with the names that we read in the body, and another value.
+func (e *Endpoint) checkURLEncoded(body []byte) error {
+	for rest := body; len(rest) > 0; {
+		end := bytes.IndexAny(rest, "&;")
+		pair := rest
+		if end >= 0 {
+			pair, rest = rest[:end], rest[end+1:]
+		} else {
+			rest = nil
+		}
+		key, value, _ := bytes.Cut(pair, []byte{'='})
+		for i := range e.fields.body {
+			name := e.fields.body[i].path[0]
+			if e.fields.body[i].role != roleTyped && sameName(key, name) && !saysInJSON(body, name, unescape(string(value), true)) {
+				return fmt.Errorf("the body is declared as a form, and read as one it says something else for %s; send Content-Type: application/json", name)
+			}
+		}
+	}
+	return nil
+}
+
+// saysInJSON tells whether the member of a JSON object is the string value, or a list of it alone.
+func saysInJSON(object []byte, name, value string) bool {
+	s := scanner{text: bytes.TrimPrefix(object, byteOrderMark)}
+	if !s.takes('{') {
+		return false
+	}
+	for first := true; ; first = false {
+		if more, err := s.next('}', first); !more || err != nil {
+			return false
+		}
+		inner, _, err := s.name()
+		if err != nil {
+			return false
+		}
+		member, err := s.value()
+		if err != nil {
+			return false
+		}
+		if string(inner) != name {
+			continue
+		}
+		if member[0] == '[' {
+			member = bytes.TrimSpace(member[1 : len(member)-1])
+		}
+		list := scanner{text: member}
+		text, err := list.value()
+		return err == nil && list.ended() && text[0] == '"' && string(unescapeJSON(text[1:len(text)-1])) == value
+	}
+}
+
+// holdsPart tells whether a body may hold a part of a multipart form: the delimiter that a boundary
+// names, or the header that gives a part its name.
+func holdsPart(types string, body []byte) bool {
+	lower := bytes.ToLower(body)
+	if bytes.Contains(lower, []byte("content-disposition")) {
+		return true
+	}
+	for rest := types; ; {
+		_, after, found := strings.Cut(rest, "boundary")
+		if !found {
+			return false
+		}
+		rest = after
+		_, value, _ := strings.Cut(after, "=")
+		value = strings.TrimLeft(value, " \t")
+		if quoted, isQuoted := strings.CutPrefix(value, `"`); isQuoted {
+			value, _, _ = strings.Cut(quoted, `"`)
+		} else if end := strings.IndexAny(value, "; \t,"); end >= 0 {
+			value = value[:end]
+		}
+		if bytes.Contains(lower, []byte("--"+value)) || bytes.Contains(lower, []byte("--"+strings.Trim(value, "'"))) {
+			return true
+		}
+	}
+}

@@ -1,0 +1,260 @@
+package wecom
+
+import (
+	"bytes"
+	"errors"
+)
+
+// scanner walks over JSON text (RFC 8259). It is strict about structure and takes any bytes inside
+// strings: raw control characters, invalid UTF-8 and halves of surrogate pairs, as real bots send them.
+type scanner struct {
+	text []byte
+	at   int
+}
+
+// depthLimit bounds the nesting of a judged body. WeCom's deepest samples have about eight levels.
+const depthLimit = 64
+
+// What can be wrong with the structure of JSON text.
+var (
+	errCut    = errors.New("cut short")
+	errDeep   = errors.New("too deep")
+	errComma  = errors.New("a comma, a colon or a bracket is missing or misplaced")
+	errValue  = errors.New("a value is not one of JSON's: a string in double quotes, a number, true, false or null")
+	errName   = errors.New("a name is not a string in double quotes")
+	errEscape = errors.New("a string holds an escape that JSON does not have")
+)
+
+// peek skips blanks and returns the next byte without taking it, 0 at the end of the text.
+func (s *scanner) peek() byte {
+	for ; s.at < len(s.text); s.at++ {
+		switch c := s.text[s.at]; c {
+		case ' ', '\t', '\n', '\r':
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// ended tells whether nothing is left.
+func (s *scanner) ended() bool { return s.at >= len(s.text) }
+
+// wrong is err, or errCut where the text ended.
+func (s *scanner) wrong(err error) error {
+	if s.ended() {
+		return errCut
+	}
+	return err
+}
+
+// takes takes the next byte if it is c.
+func (s *scanner) takes(c byte) bool {
+	if s.peek() != c {
+		return false
+	}
+	s.at++
+	return true
+}
+
+// value returns the next value as it stands, of any kind and depth.
+func (s *scanner) value() ([]byte, error) {
+	s.peek()
+	from := s.at
+	err := s.skip(1)
+	return s.text[from:s.at], err
+}
+
+// skip takes a value; depth is that of its members, if it has any.
+func (s *scanner) skip(depth int) error {
+	switch c := s.peek(); {
+	case c == '"':
+		_, _, err := s.string()
+		return err
+	case c == '{':
+		return s.skipObject(depth)
+	case c == '[':
+		return s.skipArray(depth)
+	case c == '-' || c >= '0' && c <= '9':
+		return s.skipNumber()
+	}
+	for _, literal := range []string{"true", "false", "null"} {
+		if bytes.HasPrefix(s.text[s.at:], []byte(literal)) {
+			s.at += len(literal)
+			return nil
+		}
+	}
+	return s.wrong(errValue)
+}
+
+func (s *scanner) skipObject(depth int) error {
+	if depth >= depthLimit {
+		return errDeep
+	}
+	s.at++ // {
+	for first := true; ; first = false {
+		if more, err := s.next('}', first); !more {
+			return err
+		}
+		if _, _, err := s.name(); err != nil {
+			return err
+		}
+		if err := s.skip(depth + 1); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *scanner) skipArray(depth int) error {
+	if depth >= depthLimit {
+		return errDeep
+	}
+	s.at++ // [
+	for first := true; ; first = false {
+		if more, err := s.next(']', first); !more {
+			return err
+		}
+		if err := s.skip(depth + 1); err != nil {
+			return err
+		}
+	}
+}
+
+// next steps to the next member or item of an object or array that ends in end; more is false after
+// the last one.
+func (s *scanner) next(end byte, first bool) (more bool, err error) {
+	switch c := s.peek(); {
+	case c == end:
+		s.at++
+		return false, nil
+	case first:
+		return true, nil
+	case c != ',':
+		return false, s.wrong(errComma)
+	}
+	s.at++
+	if s.peek() == end {
+		return false, errComma
+	}
+	return true, nil
+}
+
+// name takes the name of a member and the colon after it.
+func (s *scanner) name() (inner []byte, escaped bool, err error) {
+	if s.peek() != '"' {
+		return nil, false, s.wrong(errName)
+	}
+	if inner, escaped, err = s.string(); err != nil {
+		return nil, false, err
+	}
+	if !s.takes(':') {
+		return nil, false, s.wrong(errComma)
+	}
+	return inner, escaped, nil
+}
+
+// string takes a string that begins here and returns what stands between its quotes.
+func (s *scanner) string() (inner []byte, escaped bool, err error) {
+	from := s.at + 1
+	for at, quote := from, -1; ; {
+		if quote < at {
+			i := bytes.IndexByte(s.text[at:], '"')
+			if i < 0 {
+				s.at = len(s.text)
+				return nil, false, errCut
+			}
+			quote = at + i
+		}
+		slash := bytes.IndexByte(s.text[at:quote], '\\')
+		if slash < 0 {
+			s.at = quote + 1
+			return s.text[from:quote], escaped, nil
+		}
+		escaped = true
+		length := escapeLength(s.text[at+slash:])
+		if length == 0 {
+			return nil, false, errEscape
+		}
+		at += slash + length
+	}
+}
+
+// escapeLength is the length of the escape that text begins with, 0 if JSON has none like it.
+func escapeLength(text []byte) int {
+	if len(text) < 2 {
+		return 0
+	}
+	switch text[1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 2
+	case 'u':
+		if len(text) < 6 {
+			return 0
+		}
+		for _, c := range text[2:6] {
+			if hexDigit(c) < 0 {
+				return 0
+			}
+		}
+		return 6
+	}
+	return 0
+}
+
+// skipNumber takes a number: -1.5e+3, with no zero before other digits.
+func (s *scanner) skipNumber() error {
+	if s.text[s.at] == '-' {
+		s.at++
+	}
+	zero := s.at < len(s.text) && s.text[s.at] == '0'
+	if n := s.digits(); n == 0 || zero && n > 1 {
+		return s.wrong(errValue)
+	}
+	if s.at < len(s.text) && s.text[s.at] == '.' {
+		s.at++
+		if s.digits() == 0 {
+			return s.wrong(errValue)
+		}
+	}
+	if s.at < len(s.text) && s.text[s.at]|0x20 == 'e' {
+		s.at++
+		if s.at < len(s.text) && (s.text[s.at] == '+' || s.text[s.at] == '-') {
+			s.at++
+		}
+		if s.digits() == 0 {
+			return s.wrong(errValue)
+		}
+	}
+	return nil
+}
+
+func (s *scanner) digits() (n int) {
+	for ; s.at < len(s.text) && s.text[s.at] >= '0' && s.text[s.at] <= '9'; s.at++ {
+		n++
+	}
+	return n
+}
+
+// tooDeep tells whether text nests deeper than depthLimit. It need not be valid JSON.
+func tooDeep(text []byte) bool {
+	if bytes.Count(text, []byte{'{'})+bytes.Count(text, []byte{'['}) <= depthLimit {
+		return false // as with nearly all of them
+	}
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > depthLimit {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
