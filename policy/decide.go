@@ -184,15 +184,40 @@ type Evidence struct {
 
 // Asks tells what a decision by a match depends on: the windows of the call's customers, or its code.
 func (p *Engine) Asks(c Call, m Match) (windows, code bool) {
-	if m.Rule == nil || m.Err != nil || m.Rule.Action != ActionReply {
+	if m.leniency() != replies && (m.other == nil || m.other.leniency() != replies) {
 		return false, false
 	}
 	code = c.Facts.Code != ""
 	return !code && !c.Facts.Implicit && len(c.Facts.Groups) == 0, code
 }
 
-// Decide judges a call by what Match gave, and for what that Asks by the evidence.
+// Decide judges a call by what Match gave, and for what that Asks by the evidence. Of two capabilities
+// the stricter decision holds: a certain refusal before a doubt, a doubt before a pass.
 func (p *Engine) Decide(c Call, m Match, found Evidence) Decision {
+	d := p.decide(&c, m, &found)
+	if m.other == nil {
+		return d
+	}
+	if other := p.decide(&c, *m.other, &found); other.strictness() > d.strictness() {
+		return other
+	}
+	return d
+}
+
+func (d *Decision) strictness() int {
+	switch {
+	case d.Verdict == Refuse:
+		return 3
+	case !d.Go:
+		return 2
+	case d.Verdict == Unsure:
+		return 1
+	}
+	return 0
+}
+
+// decide is Decide for one capability.
+func (p *Engine) decide(c *Call, m Match, found *Evidence) Decision {
 	rule, d := m.Rule, Decision{Capability: m.Capability, Left: -1}
 	if rule == nil {
 		return p.refuse(d, NoRule, rule, wecom.CodeNoPermission, p.say(textNoRule))
@@ -206,7 +231,7 @@ func (p *Engine) Decide(c Call, m Match, found Evidence) Decision {
 		d.Verdict, d.Reason, d.Go = Pass, RulePass, true
 		return d
 	case ActionReply:
-		return p.decideReply(d, &c, rule, &found)
+		return p.decideReply(d, c, rule, found)
 	}
 	why := p.closed[interfaceRefused{c.Endpoint, m.Capability, c.Who.Standing == account.Lapsed}]
 	return p.refuse(d, RuleRefuse, rule, wecom.CodeNoPermission, why)

@@ -232,25 +232,36 @@ type Call struct {
 	Windows  []window.Answer // of its customers, where WantsWindows asks for them
 }
 
-// Match is the rule that decides a call, and for which of its capabilities.
+// Match is the rule that a call meets, for one of its capabilities.
 type Match struct {
 	Rule       *Rule // nil: no rule matches
 	Capability wecom.Capability
 	Err        error // whether Rule matches cannot be told, and so neither what follows
+
+	// other is the rule for the second capability of a call, where the windows decide which of the two
+	// is stricter; else nil.
+	other *Match
 }
 
 // Match returns the rule that decides a call. A call with two capabilities must satisfy both: the stricter
-// rule decides.
+// rule decides, and where that depends on windows Decide compares what both come to.
 func (p *Engine) Match(c Call) Match { return p.match(&c, false) }
 
-// Would is Match as if the rules in shadow were obeyed; differs tells whether another rule than that of the match
-// which is obeyed decides then.
+// Would is Match as if the rules in shadow were obeyed; differs tells whether other rules than those of the match
+// which is obeyed decide then.
 func (p *Engine) Would(c Call, obeyed Match) (m Match, differs bool) {
 	if !p.shadows {
 		return obeyed, false
 	}
 	m = p.match(&c, true)
-	return m, m.Rule != obeyed.Rule
+	return m, m.Rule != obeyed.Rule || m.otherRule() != obeyed.otherRule()
+}
+
+func (m Match) otherRule() *Rule {
+	if m.other == nil {
+		return nil
+	}
+	return m.other.Rule
 }
 
 func (p *Engine) match(c *Call, shadows bool) Match {
@@ -258,23 +269,35 @@ func (p *Engine) match(c *Call, shadows bool) Match {
 	if c.Facts.Also == "" {
 		return m
 	}
-	if also := p.first(c, c.Facts.Also, shadows); also.leniency() <= m.leniency() {
-		return also
+	also := p.first(c, c.Facts.Also, shadows)
+	if also.leniency() > m.leniency() {
+		m, also = also, m
 	}
-	return m
+	if also.leniency() > refuses && m.leniency() < passes {
+		also.other = &m
+	}
+	return also
 }
 
-// leniency orders what decides: the lower of two decides a call with two capabilities.
+// The leniency of a match, from the certain refusal to the certain pass. What lies between depends on
+// windows or is unknown.
+const (
+	refuses = iota
+	unknown
+	replies
+	passes
+)
+
 func (m Match) leniency() int {
 	switch {
 	case m.Rule == nil || m.Err == nil && m.Rule.Action == ActionRefuse:
-		return 0
+		return refuses
 	case m.Err != nil:
-		return 1
+		return unknown
 	case m.Rule.Action == ActionReply:
-		return 2
+		return replies
 	}
-	return 3
+	return passes
 }
 
 func (p *Engine) first(c *Call, capability wecom.Capability, shadows bool) Match {

@@ -166,6 +166,24 @@ func call(path string, f wecom.Facts) policy.Call {
 	return policy.Call{Who: lapsed, Endpoint: wecom.Lookup(path), Facts: f, At: now}
 }
 
+// A body that readers may take differently is not rewritten, so its call is judged by the worst window.
+func TestLenientBodiesAreNotTrimmed(t *testing.T) {
+	e := must(t, "", "    - { name: mass, match: { capabilities: [mass_message], endpoints: [/cgi-bin/externalcontact/add_msg_template] }, action: reply, partial: trim }\n")
+	for lenient, want := range map[bool]policy.Reason{false: policy.RecipientsTrimmed, true: policy.WindowClosed} {
+		f, err := wecom.Lookup("/cgi-bin/externalcontact/add_msg_template").ReadFacts(nil, []byte(`{"external_userid":["a","b"],"text":{"content":"x"}}`))
+		if lenient {
+			f, err = wecom.Lookup("/cgi-bin/externalcontact/add_msg_template").ReadFacts(nil, []byte("{\"external_userid\":[\"a\",\"b\"],\"text\":{\"content\":\"x\n\"}}"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := decide(e, call("/cgi-bin/externalcontact/add_msg_template", f), window.Answer{State: window.Open, Last: now}, window.Answer{State: window.Closed})
+		if d.Reason != want {
+			t.Errorf("lenient %v: %s", lenient, d.Reason)
+		}
+	}
+}
+
 func decide(e *policy.Engine, c policy.Call, answers ...window.Answer) policy.Decision {
 	return e.Decide(c, e.Match(c), policy.Evidence{Windows: answers})
 }
@@ -207,6 +225,49 @@ func TestAnOpenWindowIsNoPassForAdding(t *testing.T) {
 	d := decide(e, call("/cgi-bin/kf/send_msg", card), window.Answer{State: window.Open, Last: now})
 	if d.Verdict != policy.Refuse || d.Rule != "no-adding-customers" || d.Capability != "add_customer" || d.Errcode != 48002 {
 		t.Errorf("%+v", d)
+	}
+}
+
+// Of a call with two capabilities the certain refusal of one is never hidden by a doubt about the other.
+func TestTwoCapabilities(t *testing.T) {
+	const (
+		fails  = "when: account.contacts < 5, action: pass" // the account does not tell: unsure
+		byName = "action: reply"
+		passes = "action: pass"
+	)
+	open, closed, away := window.State(window.Open), window.State(window.Closed), window.State(window.Unavailable)
+	for _, test := range []struct {
+		reply, add string // the rules for the two capabilities
+		state      window.State
+		verdict    policy.Verdict
+		reason     policy.Reason
+		capability wecom.Capability
+	}{
+		{byName, fails, closed, policy.Refuse, policy.WindowClosed, wecom.KfReply},
+		{byName, fails, open, policy.Unsure, policy.WhenFailed, "add_customer"},
+		{byName, fails, away, policy.Unsure, policy.WhenFailed, "add_customer"},
+		{fails, byName, closed, policy.Refuse, policy.WindowClosed, "add_customer"},
+		{fails, byName, open, policy.Unsure, policy.WhenFailed, wecom.KfReply},
+		{fails, "action: refuse", open, policy.Refuse, policy.RuleRefuse, "add_customer"},
+		{"action: refuse", fails, open, policy.Refuse, policy.RuleRefuse, wecom.KfReply},
+		{fails, passes, open, policy.Unsure, policy.WhenFailed, wecom.KfReply},
+		{byName, byName, closed, policy.Refuse, policy.WindowClosed, "add_customer"},
+		{byName, byName, open, policy.Pass, policy.WindowOpen, "add_customer"},
+		{byName, passes, closed, policy.Refuse, policy.WindowClosed, wecom.KfReply},
+		{passes, passes, closed, policy.Pass, policy.RulePass, "add_customer"},
+	} {
+		rules := fmt.Sprintf("    - { name: replies, match: { capabilities: [kf_reply] }, %s }\n    - { name: adds, match: { capabilities: [add_customer] }, %s }\n", test.reply, test.add)
+		for _, more := range []string{"", "on_unsure: pass"} {
+			e := must(t, more, rules)
+			c := call("/cgi-bin/kf/send_msg", wecom.Facts{Channel: "wk", Customers: []string{"wm"}, MsgType: "ca_link", Also: "add_customer"})
+			d := decide(e, c, window.Answer{State: test.state, Last: now.Add(-time.Hour), Left: -1})
+			if d.Verdict != test.verdict || d.Reason != test.reason || d.Capability != test.capability {
+				t.Errorf("replies %s, adds %s, state %s, %s: %s %s %s", test.reply, test.add, test.state, more, d.Verdict, d.Reason, d.Capability)
+			}
+			if d.Verdict == policy.Refuse && d.Go {
+				t.Errorf("replies %s, adds %s, state %s, %s: a refusal goes on", test.reply, test.add, test.state, more)
+			}
+		}
 	}
 }
 
