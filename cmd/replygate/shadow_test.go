@@ -105,7 +105,7 @@ func TestShadowRule(t *testing.T) {
 		{"lapsed: both refuse", lapsed, "GET", "/cgi-bin/externalcontact/get", "", "refuse", "refuse; rule=details-soon; reason=rule_refuse"},
 		{"paying: it would refuse", paying, "GET", "/cgi-bin/externalcontact/get", "", "pass", "refuse; rule=details-soon; reason=rule_refuse"},
 		{"paying: the body decides", paying, "POST", "/cgi-bin/kf/send_msg", video, "pass", "refuse; rule=no-videos-soon; reason=rule_refuse"},
-		{"paying: an ambiguous body goes on", paying, "POST", "/cgi-bin/kf/send_msg", `{"a":1,"a":2}`, "pass", "refuse; rule=; reason=ambiguous_body"},
+		{"paying: an ambiguous body goes on", paying, "POST", "/cgi-bin/kf/send_msg", `{"msgtype":"a","msgtype":"b"}`, "pass", "refuse; rule=; reason=ambiguous_body"},
 		{"lapsed: a reply", lapsed, "POST", "/cgi-bin/kf/send_msg", replyTo(wrote), "pass", ""},
 		{"lapsed: a video", lapsed, "POST", "/cgi-bin/kf/send_msg", video, "pass", "refuse; rule=no-videos-soon; reason=rule_refuse"},
 		{"lapsed: a mass message that would pass", lapsed, "POST", "/cgi-bin/externalcontact/add_msg_template", `{"external_userid":["` + wrote + `"]}`, "refuse", "pass; rule=mass-to-windows; reason=recipients_missing"},
