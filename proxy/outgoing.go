@@ -106,7 +106,7 @@ func (o *outgoing) drops(name []byte, listed []string) bool {
 		}
 	}
 	return sameName(name, "Host") || sameName(name, "Content-Length") || o.plain && sameName(name, "Accept-Encoding") ||
-		isHopByHop(name) || !o.relayed && isProxyTalk(name)
+		isHopByHop(name) || !o.relayed && isForwardingHeader(name)
 }
 
 // listedHeaders are the headers that the lines of a Connection header name, but for close and keep-alive, which
@@ -162,20 +162,31 @@ func isHopByHop(name []byte) bool {
 	return false
 }
 
-// proxyTalk are the headers that say who stands before the gateway, besides X-Forwarded-*.
-var proxyTalk = []string{"Forwarded", "Via", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip"}
+// forwarding are the headers by which proxies say who called them and what for. A server that believes
+// one would take another client, host, path or method for the call than the one that was judged.
+// A name that ends in '-' is the beginning of many.
+var forwarding = []string{
+	"X-Forwarded-", "X-Forwarded", "X-Forward-", "Forwarded", "Via", "Front-End-Https",
+	"X-Original-", "X-Originating-", "X-Rewrite-", "X-Envoy-", "X-Host", "X-Backend-Host",
+	"X-Http-Method", "X-Http-Method-Override", "X-Method", "X-Method-Override", "X-Http-Host-Override", "X-Http-Destinationurl",
+	"X-Real-Ip", "X-Remote-Ip", "X-Remote-Addr", "Remote-Addr", "X-Client-Ip", "Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip",
+	"X-Proxyuser-Ip", "X-Proxy-Url", "X-Url-Scheme", "X-Scheme", "Cf-Connecting-Ip", "Fastly-Client-Ip",
+}
 
-func isProxyTalk(name []byte) bool {
-	const forwarded = "X-Forwarded-"
-	if len(name) > len(forwarded) && sameName(name[:len(forwarded)], forwarded) {
-		return true
+// isForwardingHeader tells whether a header is one of these, with '_' for '-' too, as CGI has it.
+func isForwardingHeader(name []byte) bool {
+	switch name[0] | 0x20 { // what they begin with
+	case 'f', 'v', 'x', 't', 'c', 'r':
+	default:
+		return false
 	}
-	switch name[0] | 0x20 {
-	case 'f', 'v', 'x', 't':
-		for _, h := range proxyTalk {
-			if sameName(name, h) {
+	for _, h := range forwarding {
+		if len(name) > len(h) && h[len(h)-1] == '-' {
+			if sameHeader(name[:len(h)], h) {
 				return true
 			}
+		} else if sameHeader(name, h) {
+			return true
 		}
 	}
 	return false
