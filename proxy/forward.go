@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -159,8 +160,33 @@ func (x *exchange) pass(a answer) {
 		a.close()
 	default:
 		x.passHead()
-		x.rc.Response.SetBodyStream(&streamedAnswer{Reader: io.MultiReader(s.Reader(), a.body), answer: a}, max(a.body.length, -1))
+		x.streamAnswer(s, a)
 	}
+}
+
+// streamAnswer has an answer follow its head, after what was read of it already.
+func (x *exchange) streamAnswer(begin *spool, a answer) {
+	body := &streamedAnswer{Reader: io.MultiReader(begin.Reader(), a.body), answer: a}
+	if a.body.length < 0 && !x.rc.Request.Header.IsHTTP11() {
+		x.untilClose = body
+		return
+	}
+	x.rc.Response.SetBodyStream(body, max(a.body.length, -1))
+}
+
+// sendUntilClose sends an answer of unknown length to an HTTP/1.0 client, which knows no chunks: the
+// end of the connection is the end of the body (RFC 9112, 6.3). The server library would send chunks.
+func (x *exchange) sendUntilClose() {
+	body, resp := x.untilClose, &x.rc.Response
+	resp.Header.SetContentLength(-2) // unknown, so the connection ends after it
+	head := bytes.Clone(resp.Header.Header())
+	x.rc.HijackSetNoResponse(true)
+	x.rc.Hijack(func(c net.Conn) {
+		defer body.Close()
+		if _, err := c.Write(head); err == nil {
+			_, _ = io.Copy(c, body)
+		}
+	})
 }
 
 // passShort hands a short answer on, or says that it broke off.
@@ -200,7 +226,7 @@ func (x *exchange) passRead(a answer, read reader) {
 	resp := &x.rc.Response
 	if !s.whole {
 		read(x, nil, errTooLong)
-		resp.SetBodyStream(&streamedAnswer{Reader: io.MultiReader(s.Reader(), a.body), answer: a}, max(a.body.length, -1))
+		x.streamAnswer(s, a)
 		return
 	}
 	a.close()

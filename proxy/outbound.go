@@ -29,8 +29,11 @@ type exchange struct {
 	judged   gate.Judgement   // likewise
 	waited   time.Duration    // for the store, to learn whose the token is
 
-	out    outgoing
-	seen   memory // a short answer while it is read
+	out  outgoing
+	seen memory // a short answer while it is read
+
+	untilClose *streamedAnswer // an answer that ends with the connection; nil for most
+
 	access AccessRecord
 	record DecisionRecord
 }

@@ -86,7 +86,10 @@ func (g *Gateway) server(handler fasthttp.RequestHandler, bodyTime time.Duration
 	return &fasthttp.Server{
 		Handler:      handler,
 		ErrorHandler: g.serveLibraryError,
-		HeaderReceived: func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+		HeaderReceived: func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+			if !h.IsHTTP11() {
+				h.Del("Expect") // HTTP/1.0 has no interim answers (RFC 9110, 10.1.1)
+			}
 			return fasthttp.RequestConfig{ReadTimeout: bodyTime}
 		},
 		ConnState:                    g.watchLines,
@@ -167,6 +170,9 @@ func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
 	x.begin(g, rc)
 	defer func() {
 		x.finish()
+		if x.untilClose != nil {
+			x.sendUntilClose()
+		}
 		*x = exchange{visit: visit{space: x.space}}
 		exchanges.Put(x)
 	}()

@@ -24,6 +24,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -534,4 +535,92 @@ func TestStopEndsWhatHangs(t *testing.T) {
 	if took := time.Since(began); took > 5*(400*time.Millisecond+lastWords) {
 		t.Errorf("the stop took %s", took)
 	}
+}
+
+// An HTTP/1.0 client knows neither chunks nor interim answers: an answer of unknown length ends with the
+// connection, one of a known length leaves it open if the client asks for that.
+func TestHTTP10(t *testing.T) {
+	media := strings.Repeat("0123456789abcdef", 64<<10) // more than is read before it goes on
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		switch r.URL.Path {
+		case "/cgi-bin/media/get": // chunked, since it is long and has no length
+			_, _ = io.WriteString(w, media)
+		case "/cgi-bin/kf/sync_msg": // longer than what is read
+			_, _ = io.WriteString(w, `{"errcode":0,"x":"`+media+`"}`)
+		default:
+			_, _ = io.WriteString(w, `{"errcode":0}`)
+		}
+	}))
+	t.Cleanup(upstream.Close)
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
+		c.Upstream.URL = upstream.URL
+		c.Limits.ReadAnswer = 64 << 10
+	})
+	for _, test := range []struct {
+		name, request string
+		length        int // of the body
+		open          bool
+	}{
+		{"unknown length", "GET /cgi-bin/media/get?access_token=T HTTP/1.0\r\n\r\n", len(media), false},
+		{"unknown length, kept alive", "GET /cgi-bin/media/get?access_token=T HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", len(media), false},
+		{"a page that is too long", "POST /cgi-bin/kf/sync_msg?access_token=T HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}", len(media) + 20, false},
+		{"known length", "GET /cgi-bin/user/get?access_token=T HTTP/1.0\r\n\r\n", 13, false},
+		{"known length, kept alive", "GET /cgi-bin/user/get?access_token=T HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 13, true},
+		{"an expectation", "POST /cgi-bin/user/create?access_token=T HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}", 13, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", r.gateway.api.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+			if _, err := io.WriteString(conn, test.request); err != nil {
+				t.Fatal(err)
+			}
+			br := bufio.NewReader(conn)
+			head, body := readOldAnswer(t, br, test.open)
+			if !strings.HasPrefix(head, "HTTP/1.1 200") || strings.Contains(head, "Transfer-Encoding") {
+				t.Errorf("the head is %q", head)
+			}
+			if kept := strings.Contains(strings.ToLower(head), "connection: keep-alive"); kept != test.open {
+				t.Errorf("kept alive is %v: %q", kept, head)
+			}
+			if len(body) != test.length {
+				t.Errorf("a body of %d bytes, want %d", len(body), test.length)
+			}
+		})
+	}
+}
+
+// readOldAnswer reads an answer as an HTTP/1.0 client does: to the end of the connection, or of the length
+// that the head tells where the connection stays open.
+func readOldAnswer(t *testing.T, br *bufio.Reader, open bool) (head string, body []byte) {
+	t.Helper()
+	length := 0
+	for {
+		line, err := br.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		head += line
+		if n, found := strings.CutPrefix(strings.ToLower(line), "content-length: "); found {
+			length, _ = strconv.Atoi(strings.TrimSpace(n))
+		}
+		if line == "\r\n" {
+			break
+		}
+	}
+	var err error
+	if open {
+		body = make([]byte, length)
+		_, err = io.ReadFull(br, body)
+	} else {
+		body, err = io.ReadAll(br)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return head, body
 }
