@@ -62,6 +62,44 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A case is judged by a store that keeps what a gateway's would: a call that does not go on uses nothing up,
+// and what expires is gone.
+func TestWhatCallsUseUp(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	const onEvent = `{ path: /cgi-bin/kf/send_msg_on_event, body: '{"code":"C","msgtype":"text"}' }`
+	const card = `{ path: /cgi-bin/kf/send_msg, body: '{"touser":"wm","open_kfid":"wk","msgtype":"business_card"}' }`
+	const reply = `{ path: /cgi-bin/kf/send_msg, body: '{"touser":"wm","open_kfid":"wk","msgtype":"text"}' }`
+	for name, steps := range map[string]string{
+		"a refused call does not use its code up": `
+    - enters: { channel: wk, customer: wm, code: C }
+    - { at: +30s, call: ` + onEvent + `, want: { verdict: refuse, reason: code_expired } }
+    - { at: +31s, inbound: { channel: wk, customer: wm } }
+    - { at: +32s, call: ` + onEvent + `, want: { verdict: pass, reason: window_open } }
+    - { at: +33s, call: ` + onEvent + `, want: { verdict: refuse, reason: code_used } }`,
+		"a code is gone after 48 hours": `
+    - enters: { channel: wk, customer: wm, code: C }
+    - { at: +47h59m59s, inbound: { channel: wk, customer: wm } }
+    - { at: +48h1s, call: ` + onEvent + `, want: { verdict: refuse, reason: code_unknown } }`,
+		"a used code is remembered as long": `
+    - enters: { channel: wk, customer: wm, code: C }
+    - { call: ` + onEvent + `, want: { verdict: pass, reason: code_live } }
+    - { at: +47h59m59s, call: ` + onEvent + `, want: { verdict: refuse, reason: code_used } }`,
+		"a refused reply is not counted": `
+    - inbound: { channel: wk, customer: wm }
+    - { call: ` + card + `, times: 6, want: { verdict: refuse, rule: no-adding-customers } }
+    - { call: ` + reply + `, want: { verdict: pass, replies_left: 4 } }`,
+	} {
+		cases, err := ruletest.Parse("cases.yaml", []byte("- name: "+name+"\n  steps:"+steps+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := ruletest.Runner{Gate: newGate(t)}.Run(t.Context(), "cases.yaml", &cases[0])
+		if !r.Good() {
+			t.Errorf("%s: %v %+v", name, r.Err, r.Failures)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("- name: a\n  steps: [{ at: +1h, lapses: ww1 }, { times: 2, call: { path: /a }, want: { verdict: pass } }]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -169,6 +169,7 @@ func (p *play) step(ctx context.Context, s *Step) (*Failure, error) {
 		return nil, err
 	}
 	p.clock.set(at)
+	p.store.Embedded.Tick() // what expires by then is gone
 	switch {
 	case s.Inbound != nil:
 		_, err = p.windows.Record(ctx, []window.Fact{{Key: s.Inbound.key(p.corp()), At: at}})
@@ -188,8 +189,8 @@ func (p *play) step(ctx context.Context, s *Step) (*Failure, error) {
 		p.down = s.Redis.Text == "down"
 	case s.Call != nil:
 		for range times(s) {
-			if f := p.call(ctx, s); f != nil {
-				return f, nil
+			if f, err := p.call(ctx, s); f != nil || err != nil {
+				return f, err
 			}
 		}
 	}
@@ -204,7 +205,7 @@ func times(s *Step) int {
 }
 
 // call makes a call and compares what became of it.
-func (p *play) call(ctx context.Context, s *Step) *Failure {
+func (p *play) call(ctx context.Context, s *Step) (*Failure, error) {
 	path, query, _ := strings.Cut(s.Call.Path, "?")
 	in := gate.Call{
 		Corp: orElse(s.Call.CorpID, p.corp()), Client: s.Call.Client, Path: []byte(path), Query: []byte(query),
@@ -218,6 +219,11 @@ func (p *play) call(ctx context.Context, s *Step) *Failure {
 		asked = away{}
 	}
 	j, _, _ := p.gate.Judge(ctx, in, asked)
+	if !j.Decision.Go {
+		if err := p.giveBack(ctx, &j); err != nil {
+			return nil, err
+		}
+	}
 	if j.Decision.Rule != "" {
 		p.met[j.Decision.Rule] = true
 	}
@@ -225,7 +231,22 @@ func (p *play) call(ctx context.Context, s *Step) *Failure {
 		p.met[j.Shadow.Rule] = true
 	}
 	if lines := s.Want.diff(j); len(lines) > 0 {
-		return &Failure{At: s.Position, Lines: lines}
+		return &Failure{At: s.Position, Lines: lines}, nil
+	}
+	return nil, nil
+}
+
+// giveBack returns what the judgement of a call took that does not go on: reservations and its code.
+func (p *play) giveBack(ctx context.Context, j *gate.Judgement) error {
+	if err := p.windows.GiveBackCode(ctx, j.Evidence.Code); err != nil {
+		return err
+	}
+	for i, k := range j.Keys {
+		if a := j.Evidence.Windows[i]; a.Reserved() {
+			if err := p.windows.Settle(ctx, k, a, window.NotTaken); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
