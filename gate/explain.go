@@ -33,10 +33,7 @@ func (g *Gate) Explain(ctx context.Context, in Call, s Store, chinese bool) Expl
 	j, h, judged := g.Judge(ctx, in, known)
 	e := Explanation{Judgement: j, Judged: judged, ChangesAt: g.changesAt(ctx, in, j, known)}
 	if !h.Route.Odd() {
-		c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: j.Facts, At: in.At, Windows: j.Evidence.Windows}
-		if c.Windows == nil && g.Engine.WantsWindows(c) {
-			c.Windows = known.Peek(ctx, keysOf(c)...)
-		}
+		c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: j.Facts, At: in.At, Windows: j.Seen}
 		e.Rules = g.Engine.Try(c, h.Route.Endpoint.Capability, chinese)
 		if also := j.Facts.Also; also != "" {
 			for _, t := range g.Engine.Try(c, also, chinese) {
@@ -45,7 +42,11 @@ func (g *Gate) Explain(ctx context.Context, in Call, s Store, chinese bool) Expl
 			}
 		}
 	}
-	e.Facts = g.facts(in, h, j)
+	before := j.Evidence.Windows
+	if len(j.Keys) > 0 {
+		before = known.Peek(ctx, j.Keys...) // not as this reply would leave them
+	}
+	e.Facts = g.facts(in, h, j, before)
 	return e
 }
 
@@ -145,8 +146,8 @@ const (
 	fromStore   = "Redis"
 )
 
-// facts lists what a judgement was made from.
-func (g *Gate) facts(in Call, h Head, j Judgement) []Fact {
+// facts lists what a judgement was made from; windows are as they were before the call.
+func (g *Gate) facts(in Call, h Head, j Judgement, windows []window.Answer) []Fact {
 	all := []Fact{{"account.corp_id", in.Corp, fromRequest}, {"at", in.At.Format(time.RFC3339Nano), fromRequest}}
 	if a := h.Who.Account; a != nil {
 		all = append(all, accountFacts(a, h.Who)...)
@@ -161,7 +162,7 @@ func (g *Gate) facts(in Call, h Head, j Judgement) []Fact {
 		all = append(all, Fact{"call.client", in.Client, fromRequest})
 	}
 	all = append(all, bodyFacts(j.Facts)...)
-	for _, a := range j.Evidence.Windows {
+	for _, a := range windows {
 		all = append(all, windowFacts(a, g.Engine.Length())...)
 	}
 	if code := j.Evidence.Code; code.Asked() {

@@ -23,13 +23,14 @@ type Gate struct {
 	Config   *config.Config
 	Accounts *account.Book
 	Engine   *policy.Engine
+	Clients  Clients
 }
 
 // New compiles a configuration. The error holds every config.Mistake found; file is the configuration's name in them.
 func New(file string, c *config.Config) (Gate, error) {
 	book := account.NewBook(c.Accounts)
 	engine, err := policy.New(file, c, book)
-	return Gate{Config: c, Accounts: book, Engine: engine}, err
+	return Gate{Config: c, Accounts: book, Engine: engine, Clients: newClients(c.Clients)}, err
 }
 
 // Store is what a judgement asks about customers; *window.Store is one.
@@ -54,7 +55,8 @@ type Judgement struct {
 	Read     bool             // what the call says was read: Facts are all of it
 	Facts    wecom.Facts
 	Evidence policy.Evidence
-	Keys     []window.Key // of Evidence.Windows, unless they are of a code
+	Seen     []window.Answer // the windows as the when of a rule saw them, before this call was counted; nil: none asks
+	Keys     []window.Key    // of Evidence.Windows, unless they are of a code
 }
 
 // Subject tells who calls, and whether the accounts list the corp. One that they do not list may do what a lapsed
@@ -175,7 +177,7 @@ func (g *Gate) ByBody(ctx context.Context, h Head, facts wecom.Facts, s Store) J
 	m := g.Engine.Match(c)
 	found := g.ask(ctx, c, m, keys, s)
 	j := g.obeying(g.Engine.Decide(c, m, found))
-	j.Read, j.Facts, j.Evidence = true, facts, found
+	j.Read, j.Facts, j.Evidence, j.Seen = true, facts, found, c.Windows
 	if len(found.Windows) == len(keys) && facts.Code == "" {
 		j.Keys = keys
 	}

@@ -20,6 +20,7 @@ type Engine struct {
 	shadows   bool                        // some rule is in shadow
 	windows   bool                        // some rule's when speaks of windows
 	clients   bool                        // some rule asks what the caller is
+	draws     bool                        // some rule takes a share of customers
 	busy      bool                        // answer unsure with -1, else let it pass
 	coldStart Verdict
 	length    time.Duration
@@ -56,6 +57,7 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 	rules := own.rules(c.Policy.Rules)
 	for _, r := range rules {
 		e.clients = e.clients || len(r.clients) > 0 || r.when.speaksOf("call.client")
+		e.draws = e.draws || r.percent < 100
 		e.shadows = e.shadows || r.Shadow
 		e.windows = e.windows || r.when.windows
 	}
@@ -131,6 +133,9 @@ func (p *Engine) Opens(kind string, now time.Time) bool { return p.at(now).opens
 
 // AsksClients tells whether some rule depends on what the caller is.
 func (p *Engine) AsksClients() bool { return p.clients }
+
+// DrawsCustomers tells whether some rule takes a share of customers, by their ids.
+func (p *Engine) DrawsCustomers() bool { return p.draws }
 
 // Shadow tells that decisions are made and counted, but not obeyed.
 func (p *Engine) Shadow() bool { return p.shadow }

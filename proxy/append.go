@@ -54,10 +54,14 @@ func (r *DecisionRecord) AppendJSON(b []byte) []byte {
 		b = append(b, `,"read":true`...)
 	}
 	b = wordIf(b, `,"client":`, r.Client)
+	b = r.appendCaller(b)
 	b = wordIf(b, `,"msgtype":`, f.MsgType)
 	b = wordIf(b, `,"also":`, string(f.Also))
 	if f.Implicit {
 		b = append(b, `,"implicit":true`...)
+	}
+	if f.Lenient {
+		b = append(b, `,"lenient":true`...)
 	}
 	if len(f.Groups) > 0 {
 		b = number(b, `,"groups":`, int64(len(f.Groups)))
@@ -100,8 +104,22 @@ func (r *DecisionRecord) appendCustomers(b []byte) []byte {
 	return append(b, ']')
 }
 
+// appendCaller appends what clients are told by, so that another configuration can tell them too.
+func (r *DecisionRecord) appendCaller(b []byte) []byte {
+	if !r.Remote.IsValid() {
+		return b
+	}
+	b = append(r.Remote.AppendTo(append(b, `,"remote":"`...)), '"')
+	return wecom.AppendMember(b, `,"user_agent":`, string(r.Agent[:min(len(r.Agent), maxLoggedAgent)]))
+}
+
+// appendWindows appends the windows of the call. left is what this call left of the replies, and counted
+// tells that it is one of them: before it there was one more.
 func (r *DecisionRecord) appendWindows(b []byte) []byte {
 	answers := r.Judged.Evidence.Windows
+	if len(answers) == 0 {
+		answers = r.Judged.Seen
+	}
 	if len(answers) == 0 {
 		return b
 	}
@@ -116,6 +134,7 @@ func (r *DecisionRecord) appendWindows(b []byte) []byte {
 		}
 		if a.Left >= 0 {
 			b = number(b, `,"left":`, int64(a.Left))
+			b = strconv.AppendBool(append(b, `,"counted":`...), a.Reserved())
 		}
 		b = append(b, '}')
 	}

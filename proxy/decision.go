@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"net/netip"
 	"time"
 
 	"replygate/config"
@@ -19,18 +20,22 @@ type DecisionRecord struct {
 	Account  string
 	Standing string
 	Client   string
+	Remote   netip.Addr // of the caller
+	Agent    []byte     // its User-Agent
 	Endpoint string
 	Judged   *gate.Judgement
 	Hash     func(id string) string // of customers' ids; nil: they stand as they are
 }
 
-// maxLoggedIDs bounds the ids of one record.
-const maxLoggedIDs = 20
+const (
+	maxLoggedIDs   = 20  // of one record
+	maxLoggedAgent = 200 // bytes of a User-Agent
+)
 
 func (x *exchange) decisionRecord(path string) DecisionRecord {
 	r := DecisionRecord{
 		ID: x.id, At: x.at, CorpID: x.corp, Account: x.name, Standing: string(x.Who.Standing), Client: x.Who.Client,
-		Endpoint: path, Judged: &x.judged,
+		Endpoint: path, Judged: &x.judged, Remote: x.remote(), Agent: x.rc.Request.Header.UserAgent(),
 	}
 	if x.Config.Log.IDs == config.Hashed {
 		r.Hash = hasherOf(x.Config.Log.IDsKey)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"math/rand/v2"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -123,6 +124,23 @@ func (x *exchange) findCorp() *gate.Judgement {
 	}
 	x.corp = x.Config.UnknownToken
 	return nil
+}
+
+// client returns what the caller is, as far as a rule asks. What a client says of itself in X-Forwarded-For
+// counts for nothing: its address is that of its connection.
+func (x *exchange) client() string {
+	if !x.Engine.AsksClients() {
+		return ""
+	}
+	name, _ := x.Clients.Find(x.remote(), func(header string) (string, bool) {
+		return string(x.rc.Request.Header.Peek(header)), true
+	})
+	return name
+}
+
+func (x *exchange) remote() netip.Addr {
+	addr, _ := netip.AddrFromSlice(x.rc.RemoteIP())
+	return addr.Unmap()
 }
 
 // turnAway judges a call that a rule could refuse, and that never comes to one.

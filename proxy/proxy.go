@@ -57,7 +57,6 @@ type Gateway struct {
 type Settings struct {
 	gate.Gate
 	Receivers Receivers
-	Clients   Clients
 }
 
 // Use puts settings in force for requests from now on; it must be called before the first. Idle connections

@@ -8,6 +8,7 @@ package replay
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -26,7 +27,9 @@ type record struct {
 	At         time.Time      `json:"at"`
 	Time       string         `json:"time"` // of an access record, as the log writes it
 	CorpID     string         `json:"corp_id"`
-	Client     string         `json:"client"`
+	Client     string         `json:"client"`     // by the configuration of the time, where a rule of it asked
+	Remote     string         `json:"remote"`     // the caller's address; "" in records of earlier builds
+	Agent      string         `json:"user_agent"` // its beginning
 	Endpoint   string         `json:"endpoint"`
 	Path       string         `json:"path"` // of an access record
 	Verdict    string         `json:"verdict"`
@@ -37,6 +40,7 @@ type record struct {
 	MsgType    string         `json:"msgtype"`
 	Also       string         `json:"also"`
 	Implicit   bool           `json:"implicit"`
+	Lenient    bool           `json:"lenient"`
 	Groups     int            `json:"groups"`
 	Channel    string         `json:"channel"`
 	Recipients int            `json:"recipients"`
@@ -51,9 +55,10 @@ type record struct {
 }
 
 type windowRecord struct {
-	State string `json:"state"`
-	Last  int64  `json:"last"`
-	Left  *int   `json:"left"`
+	State   string `json:"state"`
+	Last    int64  `json:"last"`
+	Left    *int   `json:"left"`    // after this call
+	Counted *bool  `json:"counted"` // whether this call was counted; nil in records of earlier builds
 }
 
 var errNoRecord = errors.New("no record of a call")
@@ -78,6 +83,8 @@ var (
 	errUnread  = errors.New("the record does not hold what the call says")
 	errNobody  = errors.New("the record does not tell whose call it was")
 	errOddPath = errors.New("the record does not hold the path as it was sent")
+	errClient  = errors.New("the record does not hold the header that tells the client")
+	errHashed  = errors.New("the record holds customers' ids hashed, and a rule takes a share of them")
 )
 
 // judge judges the call of a record. An error says what the record lacks.
@@ -88,10 +95,47 @@ func (r *record) judge(g *gate.Gate) (policy.Decision, error) {
 		return policy.Decision{}, errOddPath
 	case r.CorpID == "" && !g.Free(route):
 		return policy.Decision{}, errNobody
+	case len(r.Customers) == 1 && strings.HasPrefix(r.Customers[0], hashed) && g.Engine.DrawsCustomers():
+		return policy.Decision{}, errHashed
 	}
+	clients := r.clients(g)
+	d, lack := r.judgeAs(g, clients[0])
+	for _, client := range clients[1:] { // where nobody knows which it was, they must agree
+		if other, err := r.judgeAs(g, client); lack == nil && (err != nil || other.Go != d.Go || other.Rule != d.Rule) {
+			return policy.Decision{}, errClient
+		}
+	}
+	return d, lack
+}
+
+// hashed begins the ids of records that were written with log.ids: hashed.
+const hashed = "h:"
+
+// clients are what the caller may have been by a configuration.
+func (r *record) clients(g *gate.Gate) []string {
+	switch addr, err := netip.ParseAddr(r.Remote); {
+	case !g.Engine.AsksClients():
+		return []string{""}
+	case err == nil:
+		if name, known := g.Clients.Find(addr, r.header); known {
+			return []string{name}
+		}
+	case r.Client != "": // of an earlier build: what it was by the configuration of the time
+		return []string{r.Client}
+	}
+	return g.Clients.Names()
+}
+
+// header returns a header of the call, if the record holds it.
+func (r *record) header(name string) (value string, known bool) {
+	return r.Agent, strings.EqualFold(name, "User-Agent")
+}
+
+// judgeAs is judge for a caller that is a client.
+func (r *record) judgeAs(g *gate.Gate, client string) (policy.Decision, error) {
 	s := &recorded{record: r}
 	var lack error
-	in := gate.Call{Corp: r.CorpID, Client: r.Client, Path: []byte(r.Endpoint), At: r.At}
+	in := gate.Call{Corp: r.CorpID, Client: client, Path: []byte(r.Endpoint), At: r.At}
 	j, _, _ := g.JudgeReading(context.Background(), in, s, func(e *wecom.Endpoint) (wecom.Facts, error) {
 		if !r.Read && r.Reason != string(policy.AmbiguousBody) {
 			lack = errUnread
@@ -109,7 +153,7 @@ func (r *record) judge(g *gate.Gate) (policy.Decision, error) {
 
 // facts are what the call says, as far as the record holds it: of many customers the first stand for all.
 func (r *record) facts() wecom.Facts {
-	f := wecom.Facts{Channel: r.Channel, MsgType: r.MsgType, Also: wecom.Capability(r.Also), Implicit: r.Implicit, Customers: r.Customers}
+	f := wecom.Facts{Channel: r.Channel, MsgType: r.MsgType, Also: wecom.Capability(r.Also), Implicit: r.Implicit, Lenient: r.Lenient, Customers: r.Customers}
 	if n := min(r.Recipients, 10_000); n > len(f.Customers) {
 		f.Customers = append(f.Customers[:len(f.Customers):len(f.Customers)], make([]string, n-len(f.Customers))...)
 	}
@@ -136,10 +180,24 @@ func (s *recorded) Peek(_ context.Context, keys ...window.Key) []window.Answer {
 	for i := range keys {
 		answers[i] = window.Answer{State: window.Unavailable, Left: -1}
 		if i < len(s.Windows) {
-			answers[i] = s.Windows[i].answer()
+			answers[i] = s.Windows[i].before(s.Endpoint)
 		}
 	}
 	return answers
+}
+
+// before is the window as it was before the call. Earlier builds do not say whether the call was counted:
+// they recorded windows of open replies only once they were.
+func (w windowRecord) before(endpoint string) window.Answer {
+	a := w.answer()
+	counted := a.State == window.Open && wecom.Lookup(endpoint).Capability == wecom.KfReply
+	if w.Counted != nil {
+		counted = *w.Counted
+	}
+	if counted && a.Left >= 0 {
+		a.Left++
+	}
+	return a
 }
 
 func (w windowRecord) answer() window.Answer {
@@ -158,7 +216,11 @@ func (w windowRecord) answer() window.Answer {
 }
 
 func (s *recorded) Reserve(ctx context.Context, k window.Key) window.Answer {
-	return s.Peek(ctx, k)[0]
+	a := s.Peek(ctx, k)[0]
+	if a.State == window.Open && a.Left > 0 {
+		a.Left--
+	}
+	return a
 }
 
 func (s *recorded) TakeCode(ctx context.Context, corp, code string) window.CodeAnswer {

@@ -80,6 +80,51 @@ type badReader struct{}
 func (badReader) Read([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 // Whatever stands in a log, a record is judged or is not, and nothing breaks.
+// A record holds what a decision was made from, not what came of it: another configuration asks the same.
+func TestJudgeByInputs(t *testing.T) {
+	const (
+		reply = `{"msg":"decision","id":"a","at":"2026-11-22T12:00:00.000Z","corp_id":"ww1","endpoint":"/cgi-bin/kf/send_msg","verdict":"pass","reason":"window_open","rule":"r","forwarded":true,"read":true,"msgtype":"text","channel":"wk","recipients":1,"customers":["wm"],%s}`
+		get   = `{"msg":"decision","id":"b","at":"2026-11-22T12:00:00.000Z","corp_id":"ww1","endpoint":"/cgi-bin/externalcontact/get","verdict":"refuse","reason":"rule_refuse","rule":"r","forwarded":false,"read":true,%s}`
+
+		unread  = `{"msg":"request","time":"2026-11-22T12:00:00.000Z","method":"GET","path":"/cgi-bin/externalcontact/get","status":200,"corp_id":"ww1"}`
+		last    = "policy: { rules: [{ name: last, match: { capabilities: [kf_reply] }, when: window.replies_left <= 1 && window.replies_left >= 1, action: refuse }] }\n"
+		clients = "clients: [{ name: bot, header: X-Bot, contains: x, networks: [10.9.0.0/16] }, { name: pc, header: user-agent, contains: WindowsWechat }, { name: crm, networks: [10.1.0.0/16] }]\n"
+		byPC    = clients + "policy: { rules: [{ name: pc, match: { clients: [pc] }, action: pass }] }\n"
+		byCRM   = clients + "policy: { rules: [{ name: crm, match: { clients: [crm] }, action: pass }] }\n"
+		share   = "policy: { rules: [{ name: half, match: { capabilities: [kf_reply] }, percent: 50, action: refuse }] }\n"
+	)
+	for _, test := range []struct{ name, rules, line, want string }{
+		{"the last reply, counted", last, fmt.Sprintf(reply, `"windows":[{"state":"open","last":1795348800000,"left":0,"counted":true}]`), "refuse last"},
+		{"the one before it, counted", last, fmt.Sprintf(reply, `"windows":[{"state":"open","last":1795348800000,"left":1,"counted":true}]`), "pass reply-inside-the-window"},
+		{"one left, not counted", last, fmt.Sprintf(reply, `"windows":[{"state":"open","last":1795348800000,"left":1,"counted":false}]`), "refuse last"},
+		{"the last reply of an earlier build", last, fmt.Sprintf(reply, `"windows":[{"state":"open","last":1795348800000,"left":0}]`), "refuse last"},
+		{"no reply left", last, fmt.Sprintf(reply, `"windows":[{"state":"full","last":1795348800000,"left":0,"counted":false}]`), "refuse reply-inside-the-window"},
+
+		{"a client by its agent", byPC, fmt.Sprintf(get, `"remote":"10.2.0.1","user_agent":"x WindowsWechat y"`), "pass pc"},
+		{"another agent", byPC, fmt.Sprintf(get, `"remote":"10.2.0.1","user_agent":"curl"`), "refuse no-customer-details"},
+		{"a client by its network", byCRM, fmt.Sprintf(get, `"remote":"10.1.2.3","user_agent":"curl"`), "pass crm"},
+		{"the first that fits", byCRM, fmt.Sprintf(get, `"remote":"10.1.2.3","user_agent":"WindowsWechat"`), "refuse no-customer-details"},
+		{"a mapped address", byCRM, fmt.Sprintf(get, `"remote":"::ffff:10.1.2.3","user_agent":""`), "pass crm"},
+		{"by a header that is not on record", byCRM, fmt.Sprintf(get, `"remote":"10.9.0.1","user_agent":"curl"`), "the record does not hold the header that tells the client"},
+		{"an earlier build that knew", byPC, fmt.Sprintf(get, `"client":"pc"`), "pass pc"},
+		{"an earlier build that did not ask", byPC, fmt.Sprintf(get, `"groups":0`), "the record does not hold the header that tells the client"},
+		{"a call that was not judged", byPC, unread, "the record does not hold the header that tells the client"},
+		{"no rule asks", clients, unread, "refuse no-customer-details"},
+
+		{"a share of customers", share, strings.Replace(fmt.Sprintf(reply, `"windows":[{"state":"open","last":1795348800000,"left":3}]`), `"wm"`, `"h:0123"`, 1), "the record holds customers' ids hashed, and a rule takes a share of them"},
+		{"hashed, and no share", "", strings.Replace(fmt.Sprintf(reply, `"windows":[{"state":"open","last":1795348800000,"left":3}]`), `"wm"`, `"h:0123"`, 1), "pass reply-inside-the-window"},
+	} {
+		o, err := replay.Judge(newGate(t, test.rules), []byte(test.line))
+		got := o.Verdict + " " + o.Rule
+		if err != nil {
+			got = err.Error()
+		}
+		if got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
 func FuzzJudge(f *testing.F) {
 	f.Add([]byte(decision("a", "open", true)))
 	f.Add([]byte(`{"msg":"decision","endpoint":"/cgi-bin/kf/send_msg_on_event","at":"2026-11-22T12:00:00Z","corp_id":"ww1","read":true,"with_code":true,"code_state":"fresh"}`))

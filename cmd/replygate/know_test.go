@@ -193,7 +193,7 @@ func TestExplain(t *testing.T) {
 		"pass  window_open, rule reply-inside-the-window", "in 30 m 0 s, if nobody writes",
 		`in-good-standing +false +it is about active, free, grace accounts, this one is lapsed`, `reply-inside-the-window +true +it matches: reply`,
 		`no-moments +false +not tried: reply-inside-the-window decides`, `account.standing +lapsed +configuration and clock`, `window.last +` + at.UTC().Format("2006-01-02T15:04:05Z") + ` +Redis`,
-		`window.replies_left +4 +Redis`,
+		`window.replies_left +5 +Redis`,
 	} {
 		if code != exitGood || !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("exit %d: no %q in\n%s%s", code, want, out, errs)

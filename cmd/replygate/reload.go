@@ -51,7 +51,7 @@ func (g *gateway) use(s settings) error {
 		return err
 	}
 	g.logs.redactor.Know(s.Config.Secrets()...)
-	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: receivers, Clients: proxy.NewClients(s.Config.Clients)})
+	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: receivers})
 	g.inUse, g.failed = s, ""
 	return nil
 }
