@@ -392,7 +392,7 @@ func TestFirstMatchDecides(t *testing.T) {
 		}
 		e := must(t, "ruleset: off", text.String())
 		for range 50 {
-			ep := wecom.Endpoints()[random.IntN(953)]
+			ep := wecom.Endpoints()[random.IntN(len(wecom.Endpoints()))]
 			who := policy.Subject{CorpID: []string{"ww1", "ww2", "ww3"}[random.IntN(3)], Standing: account.Standings()[random.IntN(4)]}
 			want := "everything-passes"
 			for _, p := range rules {

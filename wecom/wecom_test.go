@@ -34,8 +34,8 @@ func cases(t testing.TB, name string, columns int) [][]string {
 }
 
 func TestCatalogue(t *testing.T) {
-	if n := len(wecom.Endpoints()); n != 953 {
-		t.Errorf("%d endpoints, want 953", n)
+	if n := len(wecom.Endpoints()); n != 955 {
+		t.Errorf("%d endpoints, want 955", n)
 	}
 	for _, e := range wecom.Endpoints() {
 		if r := wecom.ReadPath([]byte(e.Path)); r.Endpoint != e || r.Path != e.Path {
