@@ -49,6 +49,21 @@ func TestEnvironmentGoesOverTheFile(t *testing.T) {
 	}
 }
 
+// The environment's rule set stands over a list in the file too.
+func TestEnvironmentGoesOverAListOfRuleSets(t *testing.T) {
+	file := []byte("accounts: [{ corp_id: ww1 }]\npolicy: { ruleset: [{ ruleset: off }, { ruleset: reply-only-2024, from: 2026-12-01T00:00:00Z }] }\n")
+	for env, lists := range map[string]int{"": 2, "grandfathered-2023": 0} {
+		t.Setenv("REPLYGATE_POLICY_RULESET", env)
+		c, err := config.Parse("f", file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Policy.Rulesets) != lists || env != "" && c.Policy.Ruleset != env {
+			t.Errorf("with %q: %+v", env, c.Policy)
+		}
+	}
+}
+
 func TestSecretFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(file, []byte("from-file\n"), 0o600); err != nil {

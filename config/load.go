@@ -205,6 +205,11 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 			continue
 		}
 		seen[name] = at
+		plain := strings.TrimSuffix(name, "_file")
+		if first, both := seen[otherForm(name)]; both && isSecret(v, fields, plain) {
+			d.wrong(at, fmt.Sprintf("%s and %s_file are both given", join(path, plain), join(path, plain)), fmt.Sprintf("the other is in line %d; keep one", first.Line))
+			continue
+		}
 		if index, ok := fields[name+"[]"]; ok && value.Kind == yaml.SequenceNode { // the key's other form
 			d.where[join(path, name)] = d.position(value)
 			d.walk(value, v.Field(index), join(path, name))
@@ -215,8 +220,8 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 			d.walk(value, v.Field(index), join(path, name))
 			continue
 		}
-		if index, ok := fields[strings.TrimSuffix(name, "_file")]; ok && v.Field(index).Type() == reflect.TypeFor[Secret]() {
-			d.secretFile(value, v.Field(index), join(path, strings.TrimSuffix(name, "_file")))
+		if isSecret(v, fields, plain) {
+			d.secretFile(value, v.Field(fields[plain]), join(path, plain))
 			continue
 		}
 		remedy := DidYouMean(name, names(fields))
@@ -225,6 +230,20 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 		}
 		d.wrong(at, "unknown key "+join(path, name), remedy)
 	}
+}
+
+// isSecret tells whether a key of v, without _file, holds a secret.
+func isSecret(v reflect.Value, fields map[string]int, key string) bool {
+	index, ok := fields[key]
+	return ok && v.Field(index).Type() == reflect.TypeFor[Secret]()
+}
+
+// otherForm is the other key that can give the same secret: password_file for password, and the reverse.
+func otherForm(key string) string {
+	if plain, file := strings.CutSuffix(key, "_file"); file {
+		return plain
+	}
+	return key + "_file"
 }
 
 // secretFile reads a secret from the file that a …_file key names.
@@ -295,6 +314,9 @@ func (d *decoder) layer(c *Config) {
 		word.Text = v.GetString(path)
 		d.set(field, word)
 	})
+	if d.where["policy.ruleset"].Env != "" {
+		c.Policy.Rulesets = nil // the environment stands over the file's list too
+	}
 }
 
 // eachScalar visits the scalars of the configuration that do not stand in lists.

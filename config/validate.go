@@ -280,13 +280,24 @@ func (v validator) clients(c *Config) {
 		if (cl.Header == "") != (cl.Contains == "") || cl.Header == "" && len(cl.Networks) == 0 {
 			v.wrong(path, path+" does not say who it is", "give header with contains, or networks, or all three")
 		}
+		if strings.ContainsFunc(cl.Header, notInName) {
+			v.wrong(path+".header", fmt.Sprintf("no header can be called %q", cl.Header), "write a name without blanks and colons, like User-Agent")
+		}
 		for j, n := range cl.Networks {
-			if _, err := netip.ParsePrefix(n); err != nil {
-				at := fmt.Sprintf("%s.networks[%d]", path, j)
+			at := fmt.Sprintf("%s.networks[%d]", path, j)
+			switch p, err := netip.ParsePrefix(n); {
+			case err != nil:
 				v.wrong(at, fmt.Sprintf("%q is not a network", n), "write an address and a length, like 10.1.0.0/16")
+			case p.Addr().Is4In6():
+				v.wrong(at, fmt.Sprintf("no caller is in %s", n), "callers by IPv4 have IPv4 addresses here: write the network as IPv4, like 10.1.0.0/16")
 			}
 		}
 	}
+}
+
+// notInName tells of a character that cannot stand in the name of a header (RFC 9110, 5.6.2).
+func notInName(r rune) bool {
+	return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 }
 
 func (v validator) forwardTo(path, value string) {

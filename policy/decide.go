@@ -107,7 +107,12 @@ func (c *compiler) phases(cfg *config.Config, rules []*Rule) []phase {
 		if err != nil {
 			c.wrong(d.Ruleset.At, err.Error(), "")
 		}
-		if i > 0 && !d.From.After(dated[i-1].From) {
+		key := fmt.Sprintf("policy.ruleset[%d].from", i)
+		switch at := cfg.Where(key); {
+		case i == 0 && (!d.From.IsZero() || at != config.Position{}):
+			c.wrong(at, "the from of the first rule set has no effect: the set applies before that instant too",
+				"take it out; to refuse nothing until then put { ruleset: off } before it")
+		case i > 0 && !d.From.After(dated[i-1].From):
 			c.wrong(d.At, "the rule sets are not in the order of their from", "write the earlier one first, and a from behind each but the first")
 		}
 		for j, r := range set.rules {

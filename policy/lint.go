@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"replygate/account"
@@ -15,7 +16,7 @@ const longPast = 365 * 24 * time.Hour
 
 // Lint finds what is legal in a configuration that compiled, and surely unmeant. file is its name in the findings.
 func (p *Engine) Lint(file string, c *config.Config, book *account.Book, now time.Time) config.Mistakes {
-	l := linter{file: file, endpoints: slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds())}
+	l := linter{file: file, endpoints: slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds()), clients: p.clients}
 	rules := p.phases[0].rules[:len(c.Policy.Rules)]
 	for i, r := range rules {
 		l.neverMatches(r, book, now)
@@ -25,6 +26,7 @@ func (p *Engine) Lint(file string, c *config.Config, book *account.Book, now tim
 	for _, a := range c.Accounts {
 		l.account(a, now)
 	}
+	l.unused(c)
 	_ = l.found.Err() // sorts
 	return l.found
 }
@@ -32,6 +34,7 @@ func (p *Engine) Lint(file string, c *config.Config, book *account.Book, now tim
 type linter struct {
 	file      string
 	endpoints []*wecom.Endpoint
+	clients   bool // some rule asks what the caller is
 	found     config.Mistakes
 }
 
@@ -43,7 +46,7 @@ func (l *linter) say(at config.Position, what, remedy string) {
 func (l *linter) calls(r *Rule) map[string]bool {
 	all := map[string]bool{}
 	for _, e := range l.endpoints {
-		for _, c := range slices.Concat([]wecom.Capability{e.Capability}, e.Also()) {
+		for _, c := range capabilities(e) {
 			if r.abilities.allows(c) && r.about(e) {
 				all[e.Path+" "+string(c)] = true
 			}
@@ -52,11 +55,18 @@ func (l *linter) calls(r *Rule) map[string]bool {
 	return all
 }
 
+// canTake tells whether a rule is about calls of an endpoint, by one of their capabilities.
+func (l *linter) canTake(r *Rule, e *wecom.Endpoint) bool {
+	return r.about(e) && slices.ContainsFunc(capabilities(e), r.abilities.allows)
+}
+
 func (l *linter) neverMatches(r *Rule, book *account.Book, now time.Time) {
 	const remedy = "mend its match, or take the rule out"
 	switch {
 	case len(l.calls(r)) == 0:
 		l.say(r.At, "rule "+r.Name+" can never match: none of its endpoints has one of its capabilities", remedy)
+	case len(r.msgtypes) > 0 && !slices.ContainsFunc(l.endpoints, func(e *wecom.Endpoint) bool { return e.SaysMsgType() && l.canTake(r, e) }):
+		l.say(r.At, "rule "+r.Name+" can never match: none of its calls has a msgtype", remedy)
 	case !slices.ContainsFunc(book.All(), func(a *account.Account) bool { return r.accounts.allows(a.CorpID) && r.entities.allows(a.Entity) }):
 		l.say(r.At, "rule "+r.Name+" can never match: none of its accounts belongs to one of its entities", remedy)
 	case !r.until.IsZero() && !now.Before(r.until):
@@ -134,5 +144,37 @@ func (l *linter) account(a config.Account, now time.Time) {
 	}
 	if a.Contacts != nil && a.Contacts.Total == nil {
 		l.say(a.At, "contacts of "+a.CorpID+" have no total, so the date alone decides", "give contacts.total, or take contacts out")
+	}
+}
+
+// unused tells of keys that another key leaves without effect. A default is no finding, wherever it stands.
+func (l *linter) unused(c *config.Config) {
+	r, d := c.Redis, config.Default()
+	embedded, sentinel := r.Mode == config.RedisEmbedded, r.Mode == config.RedisSentinel
+	mode := "redis.mode is " + r.Mode
+	const setMode = "set redis.mode to the one that you mean, or take it out"
+	for _, k := range []struct {
+		key, why, remedy string
+		idle             bool
+	}{
+		{"redis.addrs", mode, setMode, embedded && !slices.Equal(r.Addrs, d.Redis.Addrs)},
+		{"redis.username", mode, setMode, embedded && r.Username != ""},
+		{"redis.password", mode, setMode, embedded && r.Password != ""},
+		{"redis.tls", mode, setMode, embedded && r.TLS},
+		{"redis.db", mode, setMode, embedded && r.DB != 0},
+		{"redis.master_name", mode, setMode, !sentinel && r.MasterName != ""},
+		{"redis.sentinel_username", mode, setMode, !sentinel && r.SentinelUsername != ""},
+		{"redis.sentinel_password", mode, setMode, !sentinel && r.SentinelPassword != ""},
+		{"redis.listen", mode, setMode, !embedded && r.Listen != ""},
+		{"redis.snapshot", mode, setMode, !embedded && r.Snapshot != d.Redis.Snapshot},
+		{"redis.ca_file", "redis.tls is not on", "write redis.tls: true, or take it out", !r.TLS && r.CAFile != ""},
+		{"upstream.ca_file", "upstream.url is plain http", "write https:// in upstream.url, or take it out", strings.HasPrefix(c.Upstream.URL, "http:") && c.Upstream.CAFile != ""},
+		{"listen.callback", "there are no callbacks", "write callbacks, or take it out", len(c.Callbacks) == 0 && c.Listen.Callback != d.Listen.Callback},
+		{"log.ids_key", "log.ids is plain", "write log.ids: hashed, or take it out", c.Log.IDs == config.Plain && c.Log.IDsKey != ""},
+		{"clients", "no rule asks what the caller is", "name them in a rule's match.clients, or take them out", len(c.Clients) > 0 && !l.clients},
+	} {
+		if k.idle {
+			l.say(c.Where(k.key), k.key+" has no effect: "+k.why, k.remedy)
+		}
 	}
 }

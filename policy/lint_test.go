@@ -35,6 +35,25 @@ func TestLint(t *testing.T) {
 		{head + "policy:\n  rules:\n    - { name: r, when: account.contacts_known && account.contacts < 10, action: pass }\n", ""},
 		{"accounts: [{ corp_id: ww1, subscription: { expires_at: 2016-10-01T00:00:00+08:00 } }]\n", "f:1:12: the subscription of ww1 ended on 2016-10-01, over a year ago: check the year"},
 		{"accounts: [{ corp_id: ww1, contacts: { free: 100 } }]\n", "f:1:12: contacts of ww1 have no total"},
+		{head + "policy: { rules: [{ name: r, match: { capabilities: [customer_details], msgtypes: [text] }, action: pass }] }\n",
+			"f:2:19: rule r can never match: none of its calls has a msgtype"},
+		{head + "policy: { rules: [{ name: r, match: { capabilities: [kf_reply], msgtypes: [text] }, action: pass }] }\n", ""},
+		{head + "redis: { addrs: [10.0.0.1:6379] }\n", "f:2:17: redis.addrs has no effect: redis.mode is embedded: set redis.mode"},
+		{head + "redis: { addrs: [127.0.0.1:6379], master_name: \"\", tls: false, db: 0 }\n", ""}, // defaults
+		{head + "redis: { username: u }\n", "f:2:20: redis.username has no effect"},
+		{head + "redis: { password: secret }\n", "f:2:20: redis.password has no effect"},
+		{head + "redis: { db: 2 }\n", "f:2:14: redis.db has no effect"},
+		{head + "redis: { tls: true }\n", "f:2:15: redis.tls has no effect"},
+		{head + "redis: { mode: single, master_name: m }\n", "f:2:37: redis.master_name has no effect: redis.mode is single"},
+		{head + "redis: { mode: cluster, sentinel_username: u }\n", "f:2:44: redis.sentinel_username has no effect"},
+		{head + "redis: { mode: single, sentinel_password: p }\n", "f:2:43: redis.sentinel_password has no effect"},
+		{head + "redis: { mode: sentinel, master_name: m, sentinel_password: p, sentinel_username: u, username: a, password: b, tls: true }\n", ""},
+		{head + "redis: { mode: single, listen: 127.0.0.1:6379 }\n", "f:2:32: redis.listen has no effect"},
+		{head + "redis: { mode: single, snapshot: other }\n", "f:2:34: redis.snapshot has no effect"},
+		{head + "listen: { callback: 127.0.0.1:8082 }\n", "f:2:21: listen.callback has no effect: there are no callbacks"},
+		{head + "log: { ids_key: 0123456789abcdef }\n", "f:2:17: log.ids_key has no effect: log.ids is plain"},
+		{head + "clients: [{ name: pc, header: User-Agent, contains: x }]\n", "f:2:10: clients has no effect: no rule asks what the caller is"},
+		{head + "clients: [{ name: pc, header: User-Agent, contains: x }]\npolicy: { rules: [{ name: r, when: call.client == \"pc\", action: pass }] }\n", ""},
 	} {
 		c, err := config.Parse("f", []byte(test.text))
 		if err != nil {

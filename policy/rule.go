@@ -202,25 +202,32 @@ func (c *compiler) rule(r config.Rule) *Rule {
 	out.Shadow = c.oneOf("mode", r.Mode, config.Enforce, config.Shadow) == config.Shadow
 	out.Trim = c.oneOf("partial", r.Partial, config.Refuse, config.Trim) == config.Trim
 	c.action(r, out)
-	c.trim(r, out)
+	c.partial(r, out)
 	return out
 }
 
 // oneOf reads a word of a rule that may be absent.
 func (c *compiler) oneOf(key string, w config.Word, known ...string) string {
-	if w.Text != "" && !slices.Contains(known, w.Text) {
+	if w != (config.Word{}) && !slices.Contains(known, w.Text) {
 		c.wrong(w.At, fmt.Sprintf("%s cannot be %q", key, w.Text), config.DidYouMean(w.Text, known))
 	}
 	return w.Text
 }
 
-// trim checks that a rule with partial: trim is about calls that can report whom they did not reach.
-func (c *compiler) trim(r config.Rule, out *Rule) {
-	if !out.Trim {
+// partial checks that a rule with partial replies, and one with partial: trim is about calls that can report whom
+// they did not reach.
+func (c *compiler) partial(r config.Rule, out *Rule) {
+	const remedy = "write action: reply, or take partial out"
+	switch {
+	case r.Partial == config.Word{}:
 		return
-	}
-	if out.Action != ActionReply {
-		c.wrong(r.Partial.At, "only a rule with action: reply can trim", "write action: reply, or take partial out")
+	case out.Action != ActionReply && out.Trim:
+		c.wrong(r.Partial.At, "only a rule with action: reply can trim", remedy)
+		return
+	case out.Action != ActionReply:
+		c.wrong(r.Partial.At, "partial has no effect on a rule that does not reply", remedy)
+		return
+	case !out.Trim:
 		return
 	}
 	for _, e := range wecom.Endpoints() {

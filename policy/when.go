@@ -154,7 +154,11 @@ var ofBody = []string{"call.channel", "call.msgtype", "call.customers", "call.gr
 
 // when compiles the expression of a rule.
 func (c *compiler) when(w config.Word) condition {
-	if w.Text == "" {
+	if w == (config.Word{}) {
+		return condition{}
+	}
+	if strings.TrimSpace(w.Text) == "" {
+		c.wrong(w.At, "when is empty", "write an expression, or take when out: the rule then needs none")
 		return condition{}
 	}
 	if len(w.Text) > maxWhen {

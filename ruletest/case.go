@@ -145,6 +145,9 @@ func (p *parser) step(s *Step) {
 	if s.Call != nil && !strings.HasPrefix(s.Call.Path, "/") {
 		p.wrong(s.Position, "a call has no path", "write path: /cgi-bin/kf/send_msg, or another one as it stands in the request")
 	}
+	if s.Times != nil && s.Call == nil {
+		p.wrong(s.Position, "times has no effect on a step without a call", "take it out, or write the step as often as it happens")
+	}
 	if s.Times != nil && (*s.Times < 1 || *s.Times > 10_000) {
 		p.wrong(s.Position, fmt.Sprintf("times cannot be %d", *s.Times), "write 1 to 10000")
 	}

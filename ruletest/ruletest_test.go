@@ -100,6 +100,17 @@ func TestWhatCallsUseUp(t *testing.T) {
 	}
 }
 
+// What has no effect in a case is a mistake of its author.
+func TestParseFindsWhatHasNoEffect(t *testing.T) {
+	for text, want := range map[string]string{
+		"- name: a\n  steps: [{ times: 2, inbound: { customer: wm } }]\n": "f:2:11: times has no effect on a step without a call",
+	} {
+		if _, err := ruletest.Parse("f", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("- name: a\n  steps: [{ at: +1h, lapses: ww1 }, { times: 2, call: { path: /a }, want: { verdict: pass } }]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
