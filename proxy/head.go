@@ -232,11 +232,13 @@ func peekHead(br *bufio.Reader) ([]byte, error) {
 	if _, err := br.Peek(1); err != nil {
 		return nil, err
 	}
-	for {
+	for seen := 0; ; {
 		b, _ := br.Peek(br.Buffered())
-		if end := bytes.Index(b, []byte("\r\n\r\n")); end >= 0 {
-			return b[:end+4], nil
+		from := max(seen-len("\r\n\r"), 0) // what was looked at before is not looked at again
+		if end := bytes.Index(b[from:], []byte("\r\n\r\n")); end >= 0 {
+			return b[:from+end+4], nil
 		}
+		seen = len(b)
 		if len(b) >= br.Size() {
 			return nil, errors.New("its head is too large")
 		}

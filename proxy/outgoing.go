@@ -99,25 +99,34 @@ func (o *outgoing) writeChunked(w *bufio.Writer) error {
 
 // drops tells whether a header does not go on: what belongs to one connection, what the request writes itself, and
 // what a client or a proxy before the gateway says of itself.
-func (o *outgoing) drops(name []byte, listed []string) bool {
-	for _, l := range listed {
-		if sameName(name, l) {
-			return true
-		}
-	}
-	return sameName(name, "Host") || sameName(name, "Content-Length") || o.plain && sameName(name, "Accept-Encoding") ||
+func (o *outgoing) drops(name []byte, listed headerNames) bool {
+	return listed.has(name) || sameName(name, "Host") || sameName(name, "Content-Length") || o.plain && sameName(name, "Accept-Encoding") ||
 		isHopByHop(name) || !o.relayed && isForwardingHeader(name)
+}
+
+// headerNames are names of headers, in lower case. A client may list thousands, beside thousands of headers.
+type headerNames map[string]struct{}
+
+func (names headerNames) has(name []byte) bool {
+	if len(names) == 0 { // as a rule
+		return false
+	}
+	_, in := names[strings.ToLower(string(name))]
+	return in
 }
 
 // listedHeaders are the headers that the lines of a Connection header name, but for close and keep-alive, which
 // name none.
-func listedHeaders(lines [][]byte) (names []string) {
+func listedHeaders(lines [][]byte) (names headerNames) {
 	for _, line := range lines {
 		if sameName(line, "keep-alive") || sameName(line, "close") {
 			continue
 		}
+		if names == nil {
+			names = headerNames{}
+		}
 		for name := range strings.SplitSeq(string(line), ",") {
-			names = append(names, strings.TrimSpace(name))
+			names[strings.ToLower(strings.TrimSpace(name))] = struct{}{}
 		}
 	}
 	return names
@@ -194,9 +203,10 @@ func isForwardingHeader(name []byte) bool {
 
 // dropHopByHop takes away from an answer what belongs to one connection.
 func dropHopByHop(h *fasthttp.ResponseHeader) {
-	drop := listedHeaders(h.PeekAll("Connection"))
+	listed := listedHeaders(h.PeekAll("Connection"))
+	var drop []string
 	for name := range h.All() {
-		if isHopByHop(name) {
+		if isHopByHop(name) || listed.has(name) {
 			drop = append(drop, string(name))
 		}
 	}

@@ -53,13 +53,24 @@ func plain(raw []byte) bool {
 
 // canonical makes doubled slashes and doubled /cgi-bin single.
 func canonical(path string) string {
-	for strings.Contains(path, "//") {
-		path = strings.ReplaceAll(path, "//", "/")
-	}
+	path = singleSlashes(path)
 	for strings.HasPrefix(path, "/cgi-bin/cgi-bin/") {
 		path = path[len("/cgi-bin"):]
 	}
 	return path
+}
+
+func singleSlashes(path string) string {
+	if !strings.Contains(path, "//") {
+		return path
+	}
+	out := make([]byte, 0, len(path))
+	for i := range len(path) {
+		if path[i] != '/' || i == 0 || path[i-1] != '/' {
+			out = append(out, path[i])
+		}
+	}
+	return string(out)
 }
 
 // readings lists the endpoints that some lenient server could take an odd path for: with escapes
@@ -67,22 +78,34 @@ func canonical(path string) string {
 // either of two ways, dots kept, dropped or resolved, blanks at the end kept or trimmed, and the text
 // behind '#', '?' or NUL kept or cut.
 func readings(raw []byte) []*Endpoint {
-	var all []*Endpoint
-	decoded := strings.ReplaceAll(strings.ToLower(decodeFully(string(raw))), `\`, "/")
-	for _, end := range []func(string) string{keep, cutEnd} {
-		for _, params := range []func(string) string{keep, cutSegmentParams, cutAtFirstParam} {
-			for _, dots := range []func(string) string{keep, dropDots, resolveDots} {
-				for _, blanks := range []func(string) string{keep, strings.TrimSpace} {
-					path := blanks(dots(params(end(decoded))))
-					path = canonical("/" + strings.Trim(canonical(path), "/"))
-					if e := Lookup(path); !slices.Contains(all, e) {
-						all = append(all, e)
-					}
+	paths := []string{strings.ReplaceAll(strings.ToLower(decodeFully(string(raw))), `\`, "/")}
+	for _, ways := range leniency {
+		var read []string
+		for _, p := range paths {
+			for _, way := range ways {
+				if p := way(p); !slices.Contains(read, p) { // most ways change nothing
+					read = append(read, p)
 				}
 			}
 		}
+		paths = read
+	}
+	var all []*Endpoint
+	for _, p := range paths {
+		p = canonical("/" + strings.Trim(canonical(p), "/"))
+		if e := Lookup(p); !slices.Contains(all, e) {
+			all = append(all, e)
+		}
 	}
 	return all
+}
+
+// leniency are the steps of a lenient server, each with the ways in which servers take it.
+var leniency = [][]func(string) string{
+	{keep, cutEnd},
+	{keep, cutSegmentParams, cutAtFirstParam},
+	{keep, dropDots, resolveDots},
+	{keep, strings.TrimSpace},
 }
 
 func keep(path string) string { return path }
@@ -94,16 +117,26 @@ func cutEnd(path string) string {
 	return path
 }
 
-// decodeFully undoes percent escapes until none is left.
+// decodeFully undoes percent escapes until none is left. Escapes never overlap, so it does not matter in which order
+// they are undone: one pass that looks back after each byte takes as many steps as there are bytes.
 func decodeFully(s string) string {
-	for strings.Contains(s, "%") {
-		d := unescape(s, false)
-		if d == s {
-			return s
-		}
-		s = d
+	first := strings.IndexByte(s, '%')
+	if first < 0 {
+		return s
 	}
-	return s
+	out := append(make([]byte, 0, len(s)), s[:first]...)
+	for i := first; i < len(s); i++ {
+		out = append(out, s[i])
+		for n := len(out); endsInEscape(out); n = len(out) {
+			out = append(out[:n-3], byte(hexDigit(out[n-2])<<4|hexDigit(out[n-1])))
+		}
+	}
+	return string(out)
+}
+
+func endsInEscape(b []byte) bool {
+	n := len(b)
+	return n >= 3 && b[n-3] == '%' && hexDigit(b[n-2]) >= 0 && hexDigit(b[n-1]) >= 0
 }
 
 // unescape decodes the percent escapes that are well formed, and '+' as a blank if plus is set.
@@ -144,35 +177,54 @@ func cutAtFirstParam(p string) string {
 }
 
 func cutSegmentParams(p string) string {
-	segments := strings.Split(p, "/")
-	for i, s := range segments {
-		segments[i], _, _ = strings.Cut(s, ";")
+	if strings.IndexByte(p, ';') < 0 {
+		return p
 	}
-	return strings.Join(segments, "/")
+	out := make([]byte, 0, len(p))
+	cut := false
+	for i := range len(p) {
+		switch p[i] {
+		case ';':
+			cut = true
+		case '/':
+			cut = false
+		}
+		if !cut {
+			out = append(out, p[i])
+		}
+	}
+	return string(out)
 }
 
 func dropDots(p string) string {
-	var kept []string
+	out := make([]byte, 0, len(p)+1)
 	for s := range strings.SplitSeq(p, "/") {
 		if s = strings.Trim(s, ". "); s != "" {
-			kept = append(kept, s)
+			out = append(append(out, '/'), s...)
 		}
 	}
-	return "/" + strings.Join(kept, "/")
+	return orRoot(out)
 }
 
 func resolveDots(p string) string {
-	var kept []string
+	out := make([]byte, 0, len(p)+1)
 	for s := range strings.SplitSeq(p, "/") {
 		switch s {
 		case "", ".":
 		case "..":
-			kept = kept[:max(0, len(kept)-1)]
+			out = out[:max(0, bytes.LastIndexByte(out, '/'))]
 		default:
-			kept = append(kept, s)
+			out = append(append(out, '/'), s...)
 		}
 	}
-	return "/" + strings.Join(kept, "/")
+	return orRoot(out)
+}
+
+func orRoot(path []byte) string {
+	if len(path) == 0 {
+		return "/"
+	}
+	return string(path)
 }
 
 // ErrAmbiguousCredential says that a query can be read as carrying another token than the first look

@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// manyHeaders is a head of about n bytes whose Connection lists many headers, and which has as many others.
+func manyHeaders(n int) string {
+	var names, lines strings.Builder
+	for i := range n / 12 {
+		fmt.Fprintf(&names, ",a%04x", i)
+		fmt.Fprintf(&lines, "b%04x:\r\n", i)
+	}
+	return "GET / HTTP/1.1\r\nHost: g\r\nConnection: x" + names.String() + "\r\n" + lines.String() + "\r\n"
+}
+
+// What a head costs grows with its length, not with its square.
+func TestHeadsAreLinear(t *testing.T) {
+	for what, read := range map[string]func(text string){
+		"a request with many headers that Connection lists": func(text string) {
+			var h fasthttp.RequestHeader
+			if err := h.Read(bufio.NewReaderSize(strings.NewReader(text), 1<<20)); err != nil {
+				t.Fatal(err)
+			}
+			if err := checkHead(&h); err != nil {
+				t.Fatal(err)
+			}
+			if err := (&outgoing{head: &h}).writeTo(bufio.NewWriter(io.Discard)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"an answer that comes a byte at a time": func(text string) {
+			if _, err := peekHead(bufio.NewReaderSize(iotest.OneByteReader(strings.NewReader(text)), 1<<20)); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		const short, times = 8 << 10, 16
+		took := func(n int) time.Duration {
+			text := manyHeaders(n)
+			began := time.Now()
+			read(text)
+			return time.Since(began)
+		}
+		small, large := time.Hour, time.Hour
+		for range 5 {
+			small = min(small, took(short))
+		}
+		limit := 5 * times * max(small, 250*time.Microsecond)
+		for tries := 0; tries < 15 && large > limit && (tries == 0 || large < 10*limit); tries++ { // the machine may be busy
+			large = min(large, took(short*times))
+		}
+		if large > limit {
+			t.Errorf("%s: %s for %d bytes, %s for %d", what, small, short, large, short*times)
+		}
+	}
+}
