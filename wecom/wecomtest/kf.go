@@ -9,6 +9,10 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 func ok(more map[string]any) map[string]any {
@@ -19,15 +23,44 @@ func ok(more map[string]any) map[string]any {
 	return out
 }
 
-// decode reads a JSON body; on failure it answers with WeCom's code for it.
+// decode reads a JSON body, whatever its Content-Type, in order: WeCom stops at the first member that
+// it cannot read, keeps what came before, and acts on that. On failure it answers with WeCom's code
+// for it.
 func (p *Platform) decode(call *Call, body []byte, into any) (any, bool) {
 	if len(body) == 0 {
 		return p.fail(call, 44002), false
 	}
-	if json.Unmarshal(body, into) != nil {
+	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff"))))
+	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
+		return p.fail(call, 47001), false
+	}
+	read := 0
+	for dec.More() {
+		if !member(dec, into) {
+			call.Warned = true
+			break
+		}
+		read++
+	}
+	if _, err := dec.Token(); err != nil && !call.Warned {
+		call.Warned = true // the end is missing
+	}
+	if read == 0 && call.Warned {
 		return p.fail(call, 47001), false
 	}
 	return nil, true
+}
+
+// member reads the next member of an object into the field whose name is exactly the same, if there
+// is one.
+func member(dec *json.Decoder, into any) bool {
+	var value json.RawMessage
+	name, err := dec.Token()
+	if err != nil || dec.Decode(&value) != nil {
+		return false
+	}
+	one, err := json.Marshal(map[string]json.RawMessage{name.(string): value})
+	return err == nil && jsonv2.Unmarshal(one, into, jsontext.AllowInvalidUTF8(true)) == nil
 }
 
 func (p *Platform) accountList(_ *Call, c *corp, _ *http.Request, _ []byte) any {
@@ -217,4 +250,19 @@ func (p *Platform) AddMedia(id string, data []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.media[id] = data
+}
+
+// contact is the details of a customer. Every well-formed id is a customer's.
+func (p *Platform) contact(call *Call, _ *corp, r *http.Request, _ []byte) any {
+	id := r.URL.Query().Get("external_userid")
+	switch {
+	case id == "":
+		return p.fail(call, 41035)
+	case !strings.HasPrefix(id, "wm") && !strings.HasPrefix(id, "wo"):
+		return p.fail(call, 40096)
+	}
+	return ok(map[string]any{
+		"external_contact": map[string]any{"external_userid": id, "name": "Li", "type": 1, "gender": 1},
+		"follow_user":      []any{map[string]any{"userid": "zhangsan", "remark": "Li of Acme", "createtime": 1525779812}},
+	})
 }

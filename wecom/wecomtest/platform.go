@@ -92,6 +92,7 @@ type Call struct {
 	Size   int64  // of the whole body
 	Code   int    // the errcode it was answered with
 	Corp   string // whose token it carried, "" if none or a bad one
+	Warned bool   // its JSON was read only in part
 }
 
 // New makes a platform that reads the time from now.
@@ -125,6 +126,16 @@ func (p *Platform) Revoke(corpID string) {
 	defer p.mu.Unlock()
 	if c := p.corps[corpID]; c.token != nil {
 		c.token.expires = p.now()
+	}
+}
+
+// Invalidate makes a corp's token unknown, as a new secret does.
+func (p *Platform) Invalidate(corpID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.corps[corpID]; c.token != nil {
+		delete(p.tokens, c.token.value)
+		c.token = nil
 	}
 }
 

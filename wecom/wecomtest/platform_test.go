@@ -95,6 +95,16 @@ func TestTokensRepeatAndExpire(t *testing.T) {
 	if p.fetch() == p.token {
 		t.Error("an expired token is handed out")
 	}
+	p.token = p.fetch()
+	p.Revoke("ww1")
+	p.wants(42001, "/cgi-bin/user/get", "")
+	p.token = p.fetch()
+	p.wants(0, "/cgi-bin/user/get", "")
+	p.Invalidate("ww1")
+	p.wants(40014, "/cgi-bin/user/get", "")
+	if again := p.fetch(); again == p.token {
+		t.Error("an invalid token is handed out")
+	}
 	p.token = "made-up"
 	p.wants(40014, "/cgi-bin/user/get", "")
 	p.token = ""
@@ -160,5 +170,48 @@ func TestFaultsAndCounts(t *testing.T) {
 	calls := p.Calls()
 	if p.Count("/cgi-bin/message/send") != 3 || string(calls[2].Body) != `{"touser":"@all"}` || calls[2].Corp != "ww1" || calls[0].Code != 45009 {
 		t.Errorf("%+v", calls)
+	}
+}
+
+// WeCom reads a body in order, stops at what it cannot read, and acts on what came before.
+func TestSloppyBodies(t *testing.T) {
+	p := start(t)
+	p.CustomerWrites("ww1", "wk1", "wmA", "hello")
+	const head = `{"touser":"wmA","open_kfid":"wk1","msgtype":"text"`
+	for _, c := range []struct {
+		name, body string
+		errcode    int
+		warned     bool
+	}{
+		{"a BOM", "\ufeff" + send, 0, false},
+		{"a cut surrogate", head + `,"text":{"content":"\ud83d"}}`, 0, false},
+		{"a cut character", head + ",\"text\":{\"content\":\"\xe4\xbd\"}}", 0, false},
+		{"a raw newline after the recipient", head + ",\"text\":{\"content\":\"a\nb\"}}", 0, true},
+		{"a raw newline before the recipient", `{"text":{"content":"` + "\n" + `"},"touser":"wmA","open_kfid":"wk1","msgtype":"text"}`, 47001, true},
+		{"no end", head, 0, true},
+		{"a wrong type at the end", head + `,"msgid":7}`, 0, true},
+		{"a wrong type before the channel", `{"touser":"wmA","msgid":7,"open_kfid":"wk1","msgtype":"text"}`, 95000, true},
+		{"another case", `{"toUser":"wmA","open_kfid":"wk1","msgtype":"text"}`, 40096, false},
+		{"a form", "touser=wmA&open_kfid=wk1", 47001, false},
+	} {
+		p.CustomerWrites("ww1", "wk1", "wmA", "hello") // five replies again
+		a := p.wants(c.errcode, "/cgi-bin/kf/send_msg", c.body)
+		if warned := strings.HasPrefix(a["errmsg"].(string), "Warning: wrong json format. "); warned != c.warned {
+			t.Errorf("%s: %v", c.name, a)
+		}
+	}
+}
+
+func TestCustomerDetails(t *testing.T) {
+	p := start(t)
+	details := func(id string) (int, any) {
+		a, _ := p.get("/cgi-bin/externalcontact/get?access_token="+p.token+"&external_userid="+id, "")
+		contact, _ := a["external_contact"].(map[string]any)
+		return int(a["errcode"].(float64)), contact["external_userid"]
+	}
+	for id, want := range map[string]int{"wmA": 0, "woB": 0, "": 41035, "zhangsan": 40096} {
+		if code, got := details(id); code != want || code == 0 && got != id {
+			t.Errorf("%q: errcode %d, %v; want %d", id, code, got, want)
+		}
 	}
 }

@@ -25,6 +25,7 @@ var samples embed.FS
 var words = map[int]string{
 	-1: "system busy", 40001: "invalid credential", 40013: "invalid corpid", 40014: "invalid access_token",
 	40058: "invalid request parameter", 40084: "invalid permanent_code", 40096: "invalid external userid", 41001: "access_token missing",
+	41035: "external userid missing",
 	42001: "access_token expired", 44002: "empty post data", 47001: "data format error", 48002: "api forbidden",
 	84061: "not external contact", 95000: "invalid open_kfid", 95001: "send msg count limit", 95002: "send msg time limit",
 	95018: "send msg session status invalid",
@@ -47,6 +48,9 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var out any
 	if custom == nil {
 		out = p.route(&call, r, path, head)
+		if m, isObject := out.(map[string]any); isObject && call.Warned {
+			m["errmsg"] = "Warning: wrong json format. " + m["errmsg"].(string)
+		}
 	}
 	p.calls = append(p.calls, call)
 	p.mu.Unlock()
@@ -96,6 +100,7 @@ var handlers = map[string]func(*Platform, *Call, *corp, *http.Request, []byte) a
 	"/cgi-bin/corpgroup/corp/gettoken": (*Platform).downstreamToken,
 	"/cgi-bin/media/upload":            (*Platform).mediaUpload,
 	"/cgi-bin/media/get":               (*Platform).mediaGet,
+	"/cgi-bin/externalcontact/get":     (*Platform).contact,
 }
 
 // authorise checks the credential of a call. Calls with a suite's, a provider's or no token of a corp
