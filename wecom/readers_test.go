@@ -218,8 +218,8 @@ func (h habits) template(top node) (f found, ok bool) {
 	inner.stopsAt = -1
 	list, _ := top.member("external_userid", h)
 	for _, item := range list.items {
-		if item.kind == '"' {
-			f.customers = append(f.customers, inner.plain(item.text))
+		if id := inner.plain(item.text); item.kind == '"' && id != "" { // an empty id is nobody
+			f.customers = append(f.customers, id)
 		}
 	}
 	chat, _ := top.member("chat_type", h)
