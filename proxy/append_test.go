@@ -33,7 +33,7 @@ func TestRecordsAreJSON(t *testing.T) {
 	same(t, full, `{"id":"id","at":"2026-11-18T11:06:40.123Z","corp_id":"ww1","account":"a\"b\\c\n企\u0000<&>","standing":"lapsed","endpoint":"/e",
 		"capability":"kf_reply","verdict":"refuse","reason":"window_closed","rule":"a\"b\\c\n企\u0000<&>","forwarded":false,"errcode":95002,"read":true,
 		"client":"pc","msgtype":"text","also":"add_customer","implicit":true,"groups":1,"channel":"wk","recipients":2,"customers":["a","a\"b\\c\n企\u0000<&>"],
-		"windows":[{"state":"open","last":1795000000123,"left":3},{"state":"closed"}],"with_code":true,"code_state":"used","code_kind":"k",
+		"windows":[{"state":"open","last":1795000000123,"left":3,"counted":false},{"state":"closed"}],"with_code":true,"code_state":"used","code_kind":"k",
 		"code_deadline":1795000000123,"window_closes":"2026-11-18T11:06:40.123Z","replies_left":0,"trimmed":1,
 		"shadow":{"verdict":"pass","reason":"rule_pass","rule":"s"}}`)
 	same(t, &DecisionRecord{At: last, Judged: &gate.Judgement{Decision: policy.Decision{Verdict: policy.Pass, Go: true, Left: -1}}},

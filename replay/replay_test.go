@@ -79,7 +79,6 @@ type badReader struct{}
 
 func (badReader) Read([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// Whatever stands in a log, a record is judged or is not, and nothing breaks.
 // A record holds what a decision was made from, not what came of it: another configuration asks the same.
 func TestJudgeByInputs(t *testing.T) {
 	const (
@@ -125,6 +124,7 @@ func TestJudgeByInputs(t *testing.T) {
 	}
 }
 
+// Whatever stands in a log, a record is judged or is not, and nothing breaks.
 func FuzzJudge(f *testing.F) {
 	f.Add([]byte(decision("a", "open", true)))
 	f.Add([]byte(`{"msg":"decision","endpoint":"/cgi-bin/kf/send_msg_on_event","at":"2026-11-22T12:00:00Z","corp_id":"ww1","read":true,"with_code":true,"code_state":"fresh"}`))
