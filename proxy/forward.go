@@ -39,7 +39,7 @@ func (x *exchange) streamBody(from io.Reader) {
 	length := x.rc.Request.Header.ContentLength()
 	limit := x.Config.Limits.StreamedBody
 	if length > int(limit) {
-		x.tooLarge(limit)
+		x.tooLarge(limit, nothingSent)
 		return
 	}
 	var body *clientBody
@@ -71,18 +71,22 @@ func (x *exchange) carry(o outgoing, read reader) error {
 	return nil
 }
 
-// streamFailed answers a call that could not be streamed: it is the client's fault if its body broke.
+// streamFailed answers a call that could not be streamed. It is no failure of WeCom if the client's body broke.
 func (x *exchange) streamFailed(body *clientBody, err error) {
 	x.hangUp = body != nil && !body.ended // the client may still be sending
-	switch {
-	case body != nil && errors.Is(body.err, errStreamTooLarge):
-		x.tooLarge(x.Config.Limits.StreamedBody)
-	case body != nil && body.err != nil:
-		x.fault = "the body broke off"
-		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the body did not arrive whole")
-	default:
+	if !body.broke() {
 		x.unreachable(err)
+		return
 	}
+	sent := "WeCom got the beginning of it, and no whole call"
+	if errors.Is(err, errNotSent) {
+		sent = nothingSent
+	}
+	if errors.Is(body.err, errStreamTooLarge) {
+		x.tooLarge(x.Config.Limits.StreamedBody, sent)
+		return
+	}
+	x.brokeOff(sent)
 }
 
 // reply forwards a judged call of which the body was read, and settles what was reserved for it.
@@ -112,7 +116,9 @@ func (x *exchange) send() (answer, error) {
 	began := time.Now()
 	x.out.head, x.out.host = &x.rc.Request.Header, x.Upstream.host
 	a, err := x.Upstream.Do(&x.out, &x.rc.Response, time.Time{})
-	x.Metrics.upstream(err == nil, time.Since(began))
+	if !x.out.stream.broke() {
+		x.Metrics.upstream(err == nil, time.Since(began))
+	}
 	if err == nil {
 		x.lookAtClock(&x.rc.Response.Header, x.at)
 	}
@@ -299,12 +305,15 @@ func (b *clientBody) whole() []byte {
 	return b.kept
 }
 
+// broke tells whether the client's body broke, so that what became of the call is no failure of WeCom.
+func (b *clientBody) broke() bool { return b != nil && b.err != nil }
+
 // again starts the body from its beginning, and tells whether it can. No body is no obstacle.
 func (b *clientBody) again() bool {
 	if b == nil {
 		return true
 	}
-	if b.err != nil || int64(len(b.kept)) < b.read {
+	if b.broke() || int64(len(b.kept)) < b.read {
 		return false
 	}
 	b.replay = b.kept
@@ -332,6 +341,9 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	b.read += int64(n)
 	if int64(len(b.kept)) == b.read-int64(n) && len(b.kept)+n <= max(b.keeps, maxAgain) {
 		b.kept = append(b.kept, p[:n]...)
+	}
+	if err == io.EOF && b.read < int64(b.length) { // the server library does not tell of a body that ends early
+		err = io.ErrUnexpectedEOF
 	}
 	if b.left -= int64(n); b.left < 0 {
 		err = errStreamTooLarge

@@ -181,7 +181,7 @@ func (x *exchange) judgeBody(n policy.Needs) {
 	}
 	switch {
 	case more != nil && n.Enforced == policy.NeedBody:
-		x.tooLarge(x.Config.Limits.JudgedBody)
+		x.tooLarge(x.Config.Limits.JudgedBody, nothingSent)
 		return
 	case more != nil:
 		if x.obey(x.Ambiguous(x.Head, n, gate.ErrTooLarge)) {

@@ -114,6 +114,7 @@ func (g *Gateway) server(handler fasthttp.RequestHandler, bodyTime time.Duration
 type clientConn struct {
 	net.Conn
 	line   lineWatch
+	failed error     // of a read: why nothing more comes
 	readBy time.Time // asked for, and set with the next read
 	reads  deadline
 	writes deadline
@@ -146,6 +147,9 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p)
 	c.line.read(p[:n])
+	if err != nil {
+		c.failed = err
+	}
 	return n, err
 }
 
@@ -193,14 +197,17 @@ func (g *Gateway) serveLibraryError(rc *fasthttp.RequestCtx, err error) {
 	x.begin(g, rc)
 	x.fault, x.hangUp = "unreadable request", true
 	var small *fasthttp.ErrSmallBuffer
-	var timeout interface{ Timeout() bool }
-	switch {
+	switch ended := x.whyEnded(); {
 	case errors.As(err, &small):
 		x.fail(fasthttp.StatusRequestHeaderFieldsTooLarge, wecom.CodeHeadTooLarge, fmt.Sprintf("the head of the request is larger than %d KiB", headBytes>>10))
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		x.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the gateway takes; nothing was sent")
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case ended == clientSlow:
+		x.fault = clientSlow
 		x.fail(fasthttp.StatusRequestTimeout, wecom.CodeClientTimeout, "the request did not arrive in time")
+	case ended == clientAborted:
+		x.fault = clientAborted
+		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the connection ended before the request was whole; nothing was sent")
 	default:
 		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the request is not well-formed HTTP; nothing was sent")
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,7 +69,7 @@ func (v *visit) readTarget() bool {
 func (v *visit) readBody(limit config.Size) ([]byte, bool) {
 	body, more, ok := v.readUpTo(limit)
 	if more != nil {
-		v.tooLarge(limit)
+		v.tooLarge(limit, nothingSent)
 		return nil, false
 	}
 	return body, ok
@@ -86,7 +87,7 @@ func (v *visit) readUpTo(limit config.Size) (body []byte, more io.Reader, ok boo
 	case length >= 0 && length <= smallBody: // a longer one takes its memory as it comes: anybody can announce one
 		v.space = slices.Grow(v.space[:0], length)[:length]
 		if _, err := io.ReadFull(stream, v.space); err != nil {
-			v.brokeOff()
+			v.brokeOff(nothingSent)
 			return nil, nil, false
 		}
 		return v.space, nil, true
@@ -95,22 +96,53 @@ func (v *visit) readUpTo(limit config.Size) (body []byte, more io.Reader, ok boo
 	switch {
 	case len(body) > int(limit):
 		return nil, io.MultiReader(bytes.NewReader(body), stream), true
-	case err != nil:
-		v.brokeOff()
+	case err != nil || len(body) < length: // the server library does not tell of a body that ends early
+		v.brokeOff(nothingSent)
 		return nil, nil, false
 	}
 	return body, nil, true
 }
 
-// brokeOff answers for a body that did not arrive whole.
-func (v *visit) brokeOff() {
-	v.fault, v.hangUp = "the body broke off", true
-	v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the body did not arrive whole; nothing was sent")
+// Why a request did not arrive whole, as records have it.
+const (
+	clientAborted = "client aborted"
+	clientSlow    = "client too slow"
+	malformedBody = "malformed body" // its chunks are none
+)
+
+// whyEnded tells why nothing more comes from the client, "" if something may.
+func (v *visit) whyEnded() string {
+	conn, ok := v.rc.Conn().(*clientConn)
+	if !ok || conn.failed == nil {
+		return ""
+	}
+	var late net.Error
+	if errors.As(conn.failed, &late) && late.Timeout() {
+		return clientSlow
+	}
+	return clientAborted
 }
 
-func (v *visit) tooLarge(limit config.Size) {
+const nothingSent = "nothing was sent"
+
+// brokeOff answers for a body that did not arrive whole; sent says what of it went to WeCom.
+func (v *visit) brokeOff(sent string) {
+	why := "the chunks of the body are malformed"
+	switch v.fault, v.hangUp = v.whyEnded(), true; v.fault {
+	case clientAborted:
+		why = "the connection ended before the body was whole"
+	case clientSlow:
+		why = "the body did not arrive in time"
+	default:
+		v.fault = malformedBody
+	}
+	v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, why+"; "+sent)
+}
+
+// tooLarge answers for a body over its limit; sent says what of it went to WeCom.
+func (v *visit) tooLarge(limit config.Size, sent string) {
 	v.fault, v.hangUp = "the body is too large", true
-	v.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the "+limit.String()+" that the gateway takes for this call; nothing was sent")
+	v.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the "+limit.String()+" that the gateway takes for this call; "+sent)
 }
 
 // fail answers a request by the gateway's own word: it was not judged, or its judgement could not be carried out.
