@@ -55,6 +55,11 @@ func packages(t *testing.T, visit func(dir, file string, imports []string, comme
 		if d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git" || d.Name() == ".work") {
 			return fs.SkipDir
 		}
+		if d.IsDir() && path != "." {
+			if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil { // a module of its own
+				return fs.SkipDir
+			}
+		}
 		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return nil
 		}
