@@ -34,7 +34,7 @@ var may = map[string][]string{
 	"window":          {"store"},
 	"wecom":           {},
 	"wecom/wecomtest": {"wecom"},
-	"account":         {"config"},
+	"account":         {"config", "store"},
 	"policy":          {"config", "account", "wecom", "window"},
 	"gate":            {"config", "account", "policy", "wecom", "window"},
 	"ruletest":        {"config", "account", "gate", "policy", "store", "window"},

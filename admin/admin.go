@@ -37,8 +37,8 @@ type Admin struct {
 	Past     func() int         // channels whose messages are pulled past the gateway
 	Gatherer prometheus.Gatherer
 	Draining func() bool
-	Reload   func(ifHash string) (changed []string, hash string, err error) // ErrOtherVersion: one with another hash is in force
-	Version  func() (hash string, failed bool)                              // of the configuration in force, and whether a newer one could not be used
+	Reload   func(ifHash string) (Reloaded, error) // ErrOtherVersion: one with another hash is in force
+	Version  func() (hash string, failed bool)     // of the configuration in force, and whether a newer one could not be used
 	Audit    *zap.Logger
 	Now      func() time.Time
 }

@@ -140,8 +140,9 @@ func (a *Admin) backfill(w http.ResponseWriter, r *http.Request) {
 
 // Reloaded is the answer of POST /v1/reload.
 type Reloaded struct {
-	Config  string   `json:"config"`  // the hash of what is in force now
-	Changed []string `json:"changed"` // keys
+	Config   string   `json:"config"`             // the hash of what is in force now
+	Changed  []string `json:"changed"`            // keys
+	Warnings []string `json:"warnings,omitempty"` // what the operator most likely did not think of
 }
 
 // reload reads the configuration anew. With If-Match it does so only while the one in force has that hash,
@@ -150,18 +151,18 @@ func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
 	if !isJSON(w, r) {
 		return
 	}
-	changed, hash, err := a.Reload(strings.Trim(r.Header.Get("If-Match"), `"`))
+	done, err := a.Reload(strings.Trim(r.Header.Get("If-Match"), `"`))
 	switch {
 	case errors.Is(err, ErrOtherVersion):
-		fail(w, http.StatusPreconditionFailed, "changed", "another configuration is in force: "+hash)
+		fail(w, http.StatusPreconditionFailed, "changed", "another configuration is in force: "+done.Config)
 		return
 	case err != nil:
 		fail(w, http.StatusUnprocessableEntity, "bad_config", err.Error()+"\nthe configuration before it stays in force")
 		return
 	}
-	a.audit(r, "configuration reloaded", zap.Strings("changed", changed))
-	w.Header().Set("ETag", `"`+hash+`"`)
-	reply(w, http.StatusOK, Reloaded{Config: hash, Changed: changed})
+	a.audit(r, "configuration reloaded", zap.Strings("changed", done.Changed))
+	w.Header().Set("ETag", `"`+done.Config+`"`)
+	reply(w, http.StatusOK, done)
 }
 
 // key checks the ids of a window. where begins the message of a failure.

@@ -69,6 +69,8 @@ var columns = map[string]column{
 	"grace":          {"subscription.grace", func(a *Account) any { return &a.subscription().Grace }},
 	"contacts_free":  {"contacts.free", func(a *Account) any { return &a.contacts().Free }},
 	"contacts_total": {"contacts.total", func(a *Account) any { return &a.contacts().Total }},
+	"hosts":          {"hosts", func(a *Account) any { return &a.Hosts }},       // in one cell, separated by blanks
+	"channels":       {"channels", func(a *Account) any { return &a.Channels }}, // likewise
 }
 
 func (a *Account) subscription() *Subscription {
@@ -128,6 +130,10 @@ func (d *decoder) csvAccounts(data []byte, first int) []Account {
 			}
 			c := columns[head[i]]
 			d.where[path+"."+c.key] = at(i)
+			if list, ok := c.of(&a).(*[]string); ok {
+				*list = strings.Fields(cell)
+				continue
+			}
 			d.set(reflect.ValueOf(c.of(&a)).Elem(), Word{Text: cell, At: at(i)})
 		}
 		all = append(all, a)
@@ -136,7 +142,7 @@ func (d *decoder) csvAccounts(data []byte, first int) []Account {
 
 // csvHead reads the head line; nil if it cannot be understood.
 func (d *decoder) csvHead(row []string, at func(int) Position) []string {
-	known := []string{"corp_id", "name", "entity", "expires_at", "grace", "contacts_free", "contacts_total"}
+	known := []string{"corp_id", "name", "entity", "expires_at", "grace", "contacts_free", "contacts_total", "hosts", "channels"}
 	head, good := make([]string, len(row)), true
 	for i, name := range row {
 		head[i] = strings.TrimSpace(name)

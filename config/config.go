@@ -109,6 +109,8 @@ type Account struct {
 	Entity       string        `yaml:"entity"`
 	Subscription *Subscription `yaml:"subscription"` // nil: never lapses
 	Contacts     *Contacts     `yaml:"contacts"`
+	Hosts        []string      `yaml:"hosts"`    // names by which its bots call the gateway
+	Channels     []string      `yaml:"channels"` // its kf accounts, open_kfid
 	At           Position      `yaml:"-"`
 }
 
@@ -136,6 +138,7 @@ type Callback struct {
 
 // What unknown_token, unlisted_account, policy.on_unsure and policy.cold_start may say.
 const (
+	Auto           = "auto" // of unknown_token: the corp is found by what else the call says
 	Reauthenticate = "reauthenticate"
 	Refuse         = "refuse"
 	Pass           = "pass"
@@ -262,7 +265,7 @@ func Default() Config {
 		Redis:           Redis{Mode: RedisEmbedded, Addrs: []string{"127.0.0.1:6379"}, Timeout: 300 * time.Millisecond, Snapshot: "replygate.snapshot", Prefix: "rg:"},
 		Journal:         Journal{Path: "replygate.journal", MaxBytes: 256 << 20},
 		Window:          Window{Length: 48 * time.Hour, Replies: 5},
-		UnknownToken:    Reauthenticate,
+		UnknownToken:    Auto,
 		UnlistedAccount: Refuse,
 		Policy:          Policy{Ruleset: "reply-only-2024", Mode: Enforce, OnUnsure: Busy, ColdStart: Pass, Language: English},
 		Limits:          Limits{JudgedBody: 1 << 20, StreamedBody: 128 << 20, ReadAnswer: 64 << 20},

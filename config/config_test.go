@@ -113,3 +113,66 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestHostNames(t *testing.T) {
+	for host, want := range map[string]string{
+		"Acme.Gateway.Internal":       "acme.gateway.internal",
+		"acme.gateway.internal:8080":  "acme.gateway.internal",
+		"acme.gateway.internal:":      "acme.gateway.internal",
+		"acme.gateway.internal.":      "acme.gateway.internal",
+		"acme.gateway.internal.:8080": "acme.gateway.internal",
+		"10.0.0.1:80":                 "10.0.0.1",
+		"[::1]:8080":                  "::1",
+		"[FE80::1]":                   "fe80::1",
+		"::1":                         "::1",
+		"http://acme":                 "http://acme",
+		"acme:eighty":                 "acme:eighty",
+		"":                            "",
+	} {
+		if got := config.HostName(host); got != want {
+			t.Errorf("HostName(%q) = %q, want %q", host, got, want)
+		}
+	}
+}
+
+// Hosts and channels of accounts stand in the file itself, or in another one as YAML or CSV.
+func TestHostsAndChannels(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const own = "accounts: [{ corp_id: ww1, hosts: [one.internal], channels: [wkOne] }]\naccounts_file: "
+	for name, text := range map[string]string{
+		"more.yaml": "- { corp_id: ww2, hosts: [two.internal, zwei.internal], channels: [wkTwo, wkone] }\n",
+		"more.csv":  "corp_id,channels,hosts\nww2,wkTwo wkone,  two.internal  zwei.internal \n",
+	} {
+		c, err := config.Parse("f", []byte(own+write(name, text)+"\n"))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := fmt.Sprint(c.Accounts[0].Hosts, c.Accounts[0].Channels, c.Accounts[1].Hosts, c.Accounts[1].Channels); got != "[one.internal] [wkOne] [two.internal zwei.internal] [wkTwo wkone]" {
+			t.Errorf("%s: %s", name, got)
+		}
+		other, err := config.Parse("f", []byte(own+write(name, strings.Replace(text, "zwei", "drei", 1))+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(c.Changes(other)); got != "[accounts]" {
+			t.Errorf("%s: another host changes %s", name, got)
+		}
+	}
+}
+
+func TestUnknownTokenIsAutoByDefault(t *testing.T) {
+	for text, want := range map[string]string{"": "auto", "unknown_token: auto\n": "auto", "unknown_token: ww1\n": "ww1"} {
+		if c, err := config.Parse("f", []byte("accounts: [{ corp_id: ww1 }]\n"+text)); err != nil || c.UnknownToken != want {
+			t.Errorf("%q: %+v, %v", text, c, err)
+		}
+	}
+}

@@ -197,6 +197,7 @@ func (v validator) accounts(c *Config) {
 		return
 	}
 	first := map[string]Position{}
+	hosts, channels := map[string]Position{}, map[string]Position{}
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
 		path := fmt.Sprintf("accounts[%d]", i)
@@ -212,6 +213,8 @@ func (v validator) accounts(c *Config) {
 		}
 		first[a.CorpID] = v.d.where[path+".corp_id"]
 		v.account(a, path)
+		v.hosts(a, path, hosts)
+		v.channels(a, path, channels)
 	}
 }
 
@@ -312,7 +315,7 @@ func (v validator) forwardTo(path, value string) {
 }
 
 func (v validator) unknownToken(c *Config) {
-	known := []string{Reauthenticate, Refuse, Pass}
+	known := []string{Auto, Reauthenticate, Refuse, Pass}
 	if slices.Contains(known, c.UnknownToken) {
 		return
 	}

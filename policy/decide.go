@@ -398,8 +398,8 @@ func (p *Engine) refuse(d Decision, why Reason, rule *Rule, errcode int, errmsg 
 }
 
 // TurnAway decides a judged call that never comes to a rule, since something about it is missing or can
-// be read in more than one way. detail is the corp of an UnlistedAccount, what is wrong with an
-// AmbiguousBody, else "".
+// be read in more than one way. detail is the corp of an UnlistedAccount, the corps of a CorpContradiction, what is
+// wrong with an AmbiguousBody, else "".
 func (p *Engine) TurnAway(why Reason, capability wecom.Capability, detail string) Decision {
 	d := Decision{Capability: capability, Left: -1}
 	switch why {
@@ -407,6 +407,10 @@ func (p *Engine) TurnAway(why Reason, capability wecom.Capability, detail string
 		return p.refuse(d, why, nil, wecom.CodeNoToken, p.say(textNoToken))
 	case UnlistedAccount:
 		return p.refuse(d, why, nil, wecom.CodeNoPermission, p.say(textUnlisted, detail))
+	case CorpContradiction:
+		return p.refuse(d, why, nil, wecom.CodeNoPermission, p.say(textTwoCorps, detail))
+	case AmbiguousCredential:
+		return p.refuse(d, why, nil, wecom.CodeAmbiguous, p.say(textTwoTokens))
 	case AmbiguousPath:
 		return p.refuse(d, why, nil, wecom.CodeParameter, p.say(textOddPath))
 	case AmbiguousBody:
@@ -415,7 +419,7 @@ func (p *Engine) TurnAway(why Reason, capability wecom.Capability, detail string
 	return p.refuse(d, UnknownToken, nil, wecom.CodeNoPermission, p.say(textUnknownToken))
 }
 
-// Reauthenticate decides a judged call with a strange token so that the bot fetches a new one.
+// Reauthenticate decides a judged call with an unknown token so that the bot fetches a new one.
 func (p *Engine) Reauthenticate(capability wecom.Capability) Decision {
 	return p.refuse(Decision{Capability: capability, Left: -1}, UnknownToken, nil, wecom.CodeTokenExpired, p.say(textReauthenticate))
 }

@@ -55,6 +55,8 @@ const (
 	MissingToken    Reason = "missing_token"    // a judged call without a token
 	UnlistedAccount Reason = "unlisted_account" // the token's corp is not in accounts
 
+	CorpContradiction Reason = "corp_contradiction" // the token is unknown, and the call names two accounts
+
 	AmbiguousPath       Reason = "ambiguous_path"       // the path has more than one reading
 	AmbiguousBody       Reason = "ambiguous_body"       // the body has more than one reading, or none
 	AmbiguousCredential Reason = "ambiguous_credential" // the query has more than one token

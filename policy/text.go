@@ -68,8 +68,14 @@ var (
 		"the gateway cannot find out whose this access_token is just now; nothing was sent, try again",
 		"网关暂时无法查询此 access_token 属于哪个企业；消息未发送，请稍后重试"}
 	textUnknownToken = text{
-		"the gateway does not know whose this access_token is; let the bot call gettoken through the gateway too",
-		"网关不知道此 access_token 属于哪个企业；请让程序也通过网关调用 gettoken"}
+		"the gateway does not know whose this access_token is; let the bot fetch its tokens through the gateway or call /corp/<corp_id>/cgi-bin/..., or let the operator list the bot's host name in accounts[].hosts or its open_kfid in accounts[].channels",
+		"网关不知道此 access_token 属于哪个企业；请通过网关获取 access_token，或使用 /corp/<corp_id>/cgi-bin/… 形式的地址，或请网关管理员将程序所用的域名加入 accounts[].hosts、将 open_kfid 加入 accounts[].channels"}
+	textTwoCorps = text{
+		"the gateway does not know whose this access_token is, and the call names two accounts: %s; check its path, its Host and its open_kfid",
+		"网关不知道此 access_token 属于哪个企业，而此调用同时指向两个企业：%s；请检查路径、Host 和 open_kfid"}
+	textTwoTokens = text{
+		"the query can be read as carrying more than one access_token, and they are not known to belong to one account; send exactly one, written plainly",
+		"URL 参数中可读出多个 access_token，且无法确认它们属于同一企业；请只传一个，并按原样书写参数名"}
 	textUnlisted = text{
 		"the gateway does not know this account; add corp %s to accounts",
 		"网关的配置中没有此企业；请将 %s 加入 accounts"}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"replygate/gate"
 	"replygate/record"
 	"replygate/wecom"
 )
@@ -41,6 +42,9 @@ func (r *DecisionRecord) AppendJSON(b []byte) []byte {
 	b = wecom.AppendMember(b, `,"corp_id":`, r.CorpID)
 	b = wecom.AppendMember(b, `,"account":`, r.Account)
 	b = wecom.AppendMember(b, `,"standing":`, r.Standing)
+	if r.By > gate.ByToken {
+		b = wecom.AppendMember(b, `,"attributed_by":`, r.By.String())
+	}
 	b = wecom.AppendMember(b, `,"endpoint":`, r.Endpoint)
 	b = wecom.AppendMember(b, `,"capability":`, string(d.Capability))
 	b = wecom.AppendMember(b, `,"verdict":`, d.Verdict.String())

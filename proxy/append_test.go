@@ -18,7 +18,7 @@ func TestRecordsAreJSON(t *testing.T) {
 	odd := "a\"b\\c\n企\x00<&>"
 	last := time.UnixMilli(1_795_000_000_123).UTC()
 	full := &DecisionRecord{
-		ID: "id", At: last, CorpID: "ww1", Account: odd, Standing: "lapsed", Client: "pc", Endpoint: "/e",
+		ID: "id", At: last, CorpID: "ww1", Account: odd, Standing: "lapsed", By: gate.ByHost, Client: "pc", Endpoint: "/e",
 		Judged: &gate.Judgement{
 			Decision: policy.Decision{Verdict: policy.Refuse, Reason: policy.WindowClosed, Rule: odd, Capability: "kf_reply", Errcode: 95002, Closes: last, Left: 0, Rest: []string{"x"}},
 			Shadow:   &policy.Decision{Verdict: policy.Pass, Reason: policy.RulePass, Rule: "s"},
@@ -30,7 +30,7 @@ func TestRecordsAreJSON(t *testing.T) {
 			},
 		},
 	}
-	same(t, full, `{"id":"id","at":"2026-11-18T11:06:40.123Z","corp_id":"ww1","account":"a\"b\\c\n企\u0000<&>","standing":"lapsed","endpoint":"/e",
+	same(t, full, `{"id":"id","at":"2026-11-18T11:06:40.123Z","corp_id":"ww1","account":"a\"b\\c\n企\u0000<&>","standing":"lapsed","attributed_by":"host","endpoint":"/e",
 		"capability":"kf_reply","verdict":"refuse","reason":"window_closed","rule":"a\"b\\c\n企\u0000<&>","forwarded":false,"errcode":95002,"read":true,
 		"client":"pc","msgtype":"text","also":"add_customer","implicit":true,"groups":1,"channel":"wk","recipients":2,"customers":["a","a\"b\\c\n企\u0000<&>"],
 		"windows":[{"state":"open","last":1795000000123,"left":3,"counted":false},{"state":"closed"}],"with_code":true,"code_state":"used","code_kind":"k",

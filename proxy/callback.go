@@ -181,6 +181,9 @@ func (d *delivery) judge(body []byte) string {
 	if d.said, err = wecom.ReadCallback(plain); err != nil {
 		return callbackUnreadable
 	}
+	if d.speaksFor(receiver) && d.said.Channel != "" {
+		d.learnChannels(d.said.Corp, []string{d.said.Channel})
+	}
 	return d.worth(receiver)
 }
 
@@ -194,14 +197,19 @@ func (d *delivery) onTime(timestamp string) bool {
 	return time.Unix(seconds, 0).Sub(d.at).Abs() <= callbackSkew
 }
 
-// worth tells whether a callback tells something to keep. One that is sealed for an account of ours may
+// speaksFor tells whether a callback may say what it says of its corp. One that is sealed for an account of ours may
 // speak for that account alone: its owner knows the key, and must not speak for others.
+func (d *delivery) speaksFor(receiver string) bool {
+	return d.Accounts.Find(receiver) == nil || d.said.Corp == receiver
+}
+
+// worth tells whether a callback tells something to keep.
 func (d *delivery) worth(receiver string) string {
 	message := d.said.Says() == wecom.SaysMessage && d.Engine.Opens(d.said.Kind, d.at)
 	switch {
 	case !message && d.said.WelcomeCode == "":
 		return callbackPassed
-	case d.Accounts.Find(receiver) != nil && d.said.Corp != receiver:
+	case !d.speaksFor(receiver):
 		return callbackMisaddressed
 	case d.Accounts.Find(d.said.Corp) == nil:
 		return callbackUnlisted

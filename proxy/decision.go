@@ -19,6 +19,7 @@ type DecisionRecord struct {
 	CorpID   string
 	Account  string
 	Standing string
+	By       gate.By // how its corp was found
 	Client   string
 	Remote   netip.Addr // of the caller
 	Agent    []byte     // its User-Agent
@@ -34,7 +35,7 @@ const (
 
 func (x *exchange) decisionRecord(path string) DecisionRecord {
 	r := DecisionRecord{
-		ID: x.id, At: x.at, CorpID: x.corp, Account: x.name, Standing: string(x.Who.Standing), Client: x.Who.Client,
+		ID: x.id, At: x.at, CorpID: x.corp, Account: x.name, Standing: string(x.Who.Standing), By: x.by, Client: x.Who.Client,
 		Endpoint: path, Judged: &x.judged, Remote: x.remote(), Agent: x.rc.Request.Header.UserAgent(),
 	}
 	if x.Config.Log.IDs == config.Hashed {

@@ -16,6 +16,10 @@ import (
 
 // stream forwards a call that no rule reads, as it came: unparsed, of any size.
 func (x *exchange) stream() {
+	if x.bodyRead {
+		x.forwardRead()
+		return
+	}
 	if n := x.rc.Request.Header.ContentLength(); n > 0 && n <= min(smallBody, int(x.Config.Limits.StreamedBody)) {
 		x.forwardShort()
 		return
@@ -31,6 +35,20 @@ func (x *exchange) forwardShort() {
 	}
 	if err := x.carry(outgoing{target: x.withQuery(x.path), body: body}, x.learner()); err != nil {
 		x.unreachable(err)
+	}
+}
+
+// forwardRead is stream for a call of which the body was read to find out whose it is. It goes on as it came.
+func (x *exchange) forwardRead() {
+	switch {
+	case x.more != nil:
+		x.streamBody(x.more)
+	case len(x.body) > int(x.Config.Limits.StreamedBody):
+		x.tooLarge(x.Config.Limits.StreamedBody, nothingSent)
+	default:
+		if err := x.carry(outgoing{target: x.withQuery(x.path), body: x.body}, x.learner()); err != nil {
+			x.unreachable(err)
+		}
 	}
 }
 

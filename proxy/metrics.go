@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"replygate/gate"
 	"replygate/policy"
 	"replygate/wecom"
 	"replygate/window"
@@ -26,6 +27,9 @@ type Metrics struct {
 	truths    counters[truthLabels]
 	late      *prometheus.CounterVec
 	callbacks *prometheus.CounterVec
+
+	attributed     [gate.Ways]prometheus.Counter
+	contradictions *prometheus.CounterVec
 }
 
 var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
@@ -64,6 +68,18 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.callbacks = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "replygate_callbacks_total", Help: "Callbacks, by kind, what was made of them, and the HTTP status WeCom got.",
 	}, []string{"kind", "result", "status"})
+	attributed := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "replygate_attributed_total", Help: "Calls of which the gateway had to know whose they are, by what told it; none: nothing did.",
+	}, []string{"by"})
+	for by := range m.attributed {
+		m.attributed[by] = attributed.WithLabelValues(gate.By(by).String())
+	}
+	m.contradictions = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "replygate_corp_contradictions_total", Help: "What named two corps: token (a call, another than its known token's), call (a call whose token is unknown), earlier (calls with one unknown token), channel, learnt (a token).",
+	}, []string{"kind"})
+	for _, kind := range contradictions {
+		m.contradictions.WithLabelValues(kind)
+	}
 	m.requests.of = func(l requestLabels) prometheus.Counter {
 		return requests.WithLabelValues(cmp.Or(string(l.capability), "none"), strconv.Itoa(l.status))
 	}
@@ -73,7 +89,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.truths.of = func(l truthLabels) prometheus.Counter {
 		return truths.WithLabelValues(l.verdict.String(), l.errcode)
 	}
-	r.MustRegister(requests, duration, upstreams, decisions, truths, m.shadows, m.inbounds, m.late, m.callbacks)
+	r.MustRegister(requests, duration, upstreams, decisions, truths, m.shadows, m.inbounds, m.late, m.callbacks, attributed, m.contradictions)
 	return m
 }
 

@@ -11,7 +11,6 @@ import (
 	"go.uber.org/zap"
 
 	"replygate/account"
-	"replygate/config"
 	"replygate/gate"
 	"replygate/policy"
 	"replygate/wecom"
@@ -21,14 +20,12 @@ import (
 // exchange is one call of a bot on its way through the gateway.
 type exchange struct {
 	visit
+	caller
 	gate.Head
-	token string
-	name  string // of the account
-	corp  string // "" if unknown
+	name string // of the account
 
 	decision *policy.Decision // of a judged call
 	judged   gate.Judgement   // likewise
-	waited   time.Duration    // for the store, to learn whose the token is
 
 	out  outgoing
 	seen memory // a short answer while it is read
@@ -52,12 +49,16 @@ func (x *exchange) serve() {
 		x.stream()
 		return
 	}
-	if stranger := x.identify(); stranger != nil {
-		if x.obey(*stranger) {
-			x.stream()
-		}
-		return
+	switch x.identify() {
+	case unread:
+		x.stream()
+	case judged:
+		x.judgeKnown()
 	}
+}
+
+// judgeKnown judges a call as that of the corp that was found, and forwards or refuses it.
+func (x *exchange) judgeKnown() {
 	switch n := x.Needs(x.Head); n.Overall {
 	case policy.NeedNothing:
 		x.stream()
@@ -70,60 +71,37 @@ func (x *exchange) serve() {
 	}
 }
 
-// readHead reads path and credential. What can be read in two ways is refused for everybody.
+// readHead reads the head as far as every call needs it. One that can be read in two ways is refused for everybody.
 func (x *exchange) readHead() bool {
-	if !x.readTarget() {
-		return false
-	}
 	x.At = x.at
-	x.Route = wecom.ReadPath(x.path)
-	token, err := wecom.ReadToken(x.query)
-	if err != nil {
-		x.fault = string(policy.AmbiguousCredential)
-		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, err.Error()+"; send exactly one, plainly spelt")
-		return false
-	}
-	x.token = token
-	return true
+	return x.readTarget() && x.readRoute()
 }
 
-// identify finds out who calls. It returns what becomes of the call if that stays unknown, else nil.
-func (x *exchange) identify() *gate.Judgement {
-	if stranger := x.findCorp(); stranger != nil {
-		return stranger
+// identify finds out who calls, and what is to become of the call.
+func (x *exchange) identify() next {
+	n, refusal := x.findCorp(true)
+	if n == judged || n == refused || x.by != gate.ByNone {
+		x.countCaller()
 	}
-	if x.corp == "" {
+	switch {
+	case n == judged && x.corp == "":
 		x.Who = policy.Subject{Standing: account.Active, Client: x.client()}
-		return nil
+	case n == judged:
+		var listed bool
+		if x.Who, listed = x.Subject(x.corp, x.client(), x.at); !listed && x.Needs(x.Head).Overall != policy.NeedNothing {
+			n, refusal = refused, x.turnAway(policy.UnlistedAccount, x.corp)
+		}
+		if x.Who.Account != nil {
+			x.name = x.Who.Account.Name
+		}
 	}
-	var listed bool
-	if x.Who, listed = x.Subject(x.corp, x.client(), x.at); !listed && x.Needs(x.Head).Overall != policy.NeedNothing {
-		return x.turnAway(policy.UnlistedAccount, x.corp)
+	if n != refused {
+		return n
 	}
-	if x.Who.Account != nil {
-		x.name = x.Who.Account.Name
+	if x.obey(*refusal) {
+		return unread
 	}
-	return nil
-}
-
-// findCorp finds out whose the token is: nobody's, if the configuration lets strangers pass. It returns what becomes of a
-// stranger's call otherwise.
-func (x *exchange) findCorp() *gate.Judgement {
-	if x.token == "" {
-		return x.turnAway(policy.MissingToken, "")
-	}
-	var owner account.Owner
-	if x.corp, owner, x.waited = x.Tokens.Owner(x.ctx, x.token); owner == account.Known {
-		return nil
-	}
-	switch x.Config.UnknownToken {
-	case config.Reauthenticate, config.Refuse:
-		return x.turnAwayStranger(owner)
-	case config.Pass:
-		return nil
-	}
-	x.corp = x.Config.UnknownToken
-	return nil
+	return answered
 }
 
 // client returns what the caller is, as far as a rule asks. What a client says of itself in X-Forwarded-For
@@ -149,22 +127,6 @@ func (x *exchange) turnAway(why policy.Reason, detail string) *gate.Judgement {
 	return &j
 }
 
-// turnAwayStranger is turnAway for a token that nobody learnt. For a few seconds it is answered as an
-// expired one, so that the bot fetches its next one through the gateway, which then knows whose it is.
-func (x *exchange) turnAwayStranger(o account.Owner) *gate.Judgement {
-	again := x.Tokens.Reauthenticate(x.token)
-	var j gate.Judgement
-	switch {
-	case again && x.Config.UnknownToken == config.Reauthenticate:
-		j = x.Unknown(x.Engine.Reauthenticate(x.capability()))
-	case o == account.Unreachable:
-		j = x.Unknown(x.Engine.OwnerUnavailable(x.capability()))
-	default:
-		return x.turnAway(policy.UnknownToken, "")
-	}
-	return &j
-}
-
 func (x *exchange) capability() wecom.Capability {
 	if x.Route.Odd() {
 		return ""
@@ -175,7 +137,7 @@ func (x *exchange) capability() wecom.Capability {
 // judgeBody reads a call whole, decides it, and forwards or refuses it. One that goes on whatever the rules in
 // shadow say goes on as it came, also if its body cannot be read.
 func (x *exchange) judgeBody(n policy.Needs) {
-	body, more, ok := x.readUpTo(x.Config.Limits.JudgedBody)
+	body, more, ok := x.readBodyOnce()
 	if !ok {
 		return
 	}
@@ -189,14 +151,14 @@ func (x *exchange) judgeBody(n policy.Needs) {
 		}
 		return
 	}
-	types, encodings := contentHeaders(x.rc.Request.Header.RawHeaders())
-	facts, err := gate.ReadFacts(x.Route.Endpoint, x.query, types, encodings, body)
+	facts, err := x.readFacts(body)
 	if err != nil {
 		if x.obey(x.Ambiguous(x.Head, n, err)) {
 			x.reply(x.path, body)
 		}
 		return
 	}
+	x.compareChannel(facts.Channel)
 	path := x.path
 	if n.Enforced == policy.NeedBody {
 		path = []byte(x.Route.Path) // what was judged is what goes on
@@ -260,7 +222,11 @@ func (x *exchange) refuse() {
 	if rule == "" {
 		rule = "-"
 	}
-	x.answer(fasthttp.StatusOK, wecom.Refusal{
+	status := fasthttp.StatusOK
+	if d.Reason == policy.AmbiguousCredential {
+		status = fasthttp.StatusBadRequest
+	}
+	x.answer(status, wecom.Refusal{
 		Errcode: d.Errcode,
 		Errmsg:  d.Errmsg + "; rule=" + rule + ", id=" + x.id,
 		Verdict: d.Verdict.String(), Rule: d.Rule, Reason: string(d.Reason), DecisionID: x.id,

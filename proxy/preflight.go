@@ -9,7 +9,7 @@ import (
 	"replygate/wecom"
 )
 
-// pathPreflight is the one path of the api listener that is not WeCom's.
+// pathPreflight is the one path of the gateway's own on the api listener.
 const pathPreflight = "/replygate/preflight"
 
 // maxPreflightBody bounds the body of a preflight: a thousand questions.
@@ -23,8 +23,9 @@ func (x *exchange) preflight() {
 		x.fail(fasthttp.StatusMethodNotAllowed, wecom.CodeNoPath, "a preflight is a POST")
 		return
 	}
-	stranger := x.findCorp()
-	if stranger != nil && !x.obey(*stranger) {
+	n, refusal := x.findCorp(false)
+	x.countCaller()
+	if n == refused && !x.obey(*refusal) {
 		return
 	}
 	if x.corp == "" {

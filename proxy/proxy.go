@@ -50,6 +50,8 @@ type Gateway struct {
 	current atomic.Pointer[Settings]
 	crowd   crowd
 	skew    skew
+	alone   lastDay // calls that were attributed only because one account is configured
+	logLimit
 }
 
 // Settings are what a configuration says that a running gateway can change. A request keeps to those that

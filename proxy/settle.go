@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
 	"replygate/account"
+	"replygate/gate"
 	"replygate/wecom"
 	"replygate/window"
 )
@@ -34,41 +36,35 @@ func (x *exchange) learner() reader {
 
 // learnToken notes whose the token is that WeCom hands out.
 func (x *exchange) learnToken(answer io.Reader, err error) {
-	g, found := wecom.ReadGrant(x.Route.Path, x.query, x.out.whole(), small(answer, err))
-	if !found || x.rc.Response.StatusCode() != fasthttp.StatusOK {
+	if x.rc.Response.StatusCode() != fasthttp.StatusOK || !x.rc.IsGet() && !x.rc.IsPost() {
+		return
+	}
+	g, found := wecom.ReadGrant(x.Route.Path, x.sentCall(), small(answer, err))
+	if !found {
 		return
 	}
 	x.corp = g.Corp
-	if err := x.Tokens.Learn(x.ctx, g.Token, g.Corp, g.Life); err != nil {
+	switch err := x.Tokens.Learn(x.ctx, g.Token, g.Corp, g.Life); {
+	case errors.Is(err, account.ErrOtherCorp):
+		x.contradiction(contradictsLearnt, "WeCom handed a token out for this corp that belongs to another one: it stays the other's", g.Corp)
+	case err != nil:
 		x.Log.Warn("a token is known to this gateway alone: redis did not take it", zap.String("corp_id", g.Corp), zap.Error(err))
 	}
 }
 
 // learnCode notes whom the code stands for that a change of a session's state gives out.
 func (x *exchange) learnCode(answer io.Reader, err error) {
-	c, found := wecom.ReadTransition(x.out.whole(), small(answer, err), x.at)
+	c, found := wecom.ReadTransition(x.sentCall(), small(answer, err), x.at)
 	if !found || x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
-	corp := x.owner()
+	corp := x.owner([]string{c.Channel})
 	if corp == "" {
 		return
 	}
-	x.corp = corp
 	if err := x.Windows.LearnCodes(x.ctx, codesOf(corp, []wecom.Code{c})); err != nil {
 		x.Log.Warn("a one-time code is lost: redis did not take it", zap.String("corp_id", corp), zap.Error(err))
 	}
-}
-
-// owner returns the corp whose token the call carries, "" if nobody learnt it.
-func (x *exchange) owner() string {
-	if corp, owner, _ := x.Tokens.Owner(x.ctx, x.token); owner == account.Known {
-		return corp
-	}
-	if corp := x.Config.UnknownToken; x.Accounts.Find(corp) != nil {
-		return corp
-	}
-	return ""
 }
 
 // codesOf gives codes their corp and their deadline.
@@ -101,15 +97,17 @@ func (x *exchange) recordPage(answer io.Reader, err error) {
 	if page.Skipped > 0 {
 		x.Metrics.inbound("sync_msg", "skipped", page.Skipped)
 	}
-	corp := x.owner()
+	corp := x.owner(x.channelsOf(page))
 	if corp == "" {
 		if len(page.Messages) > 0 {
 			x.missed("unattributed", len(page.Messages), nil)
 		}
 		return
 	}
-	x.corp = corp
-	x.Pulls.pulled(corp, wecom.ReadChannel(x.out.whole()), page)
+	if x.by == gate.ByToken { // nothing that was attributed by what a call says teaches
+		x.learnChannels(corp, itemChannels(page))
+	}
+	x.Pulls.pulled(corp, wecom.ReadChannel(x.sentCall()), page)
 	x.recordMessages(page.Messages)
 	if err := x.Windows.LearnCodes(x.ctx, codesOf(corp, page.Codes)); err != nil {
 		x.Log.Warn("one-time codes are lost: redis did not take them", zap.Int("count", len(page.Codes)), zap.String("corp_id", corp), zap.Error(err))

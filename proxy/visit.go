@@ -28,7 +28,8 @@ type visit struct {
 	rc     *fasthttp.RequestCtx
 	ctx    context.Context // not the request's: fasthttp uses that again
 	at     time.Time       // when it came
-	path   []byte          // as sent
+	target []byte          // as sent, without a prefix that names a corp
+	path   []byte          // of it
 	query  []byte          // as sent
 	id     string          // of the decision; "" for a request that is not judged
 	fault  string          // why the gateway answered by itself without a decision
@@ -60,6 +61,7 @@ func (v *visit) readTarget() bool {
 		v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, err.Error()+"; nothing was sent")
 		return false
 	}
+	v.target = target
 	v.path, v.query, _ = bytes.Cut(target, []byte{'?'})
 	return true
 }
@@ -206,7 +208,7 @@ var http11 = []byte("HTTP/1.1")
 
 // withQuery is the request target of path and query, an empty query kept as it came.
 func (v *visit) withQuery(path []byte) []byte {
-	target := v.rc.Request.Header.RequestURI()
+	target := v.target
 	if bytes.HasPrefix(target, path) && len(path) == len(v.path) {
 		return target // as it came
 	}

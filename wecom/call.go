@@ -73,11 +73,22 @@ func singleSlashes(path string) string {
 	return string(out)
 }
 
-// readings lists the endpoints that some lenient server could take an odd path for: with escapes
+// readings lists the endpoints that some lenient server could take an odd path for.
+func readings(raw []byte) []*Endpoint {
+	var all []*Endpoint
+	for _, p := range lenientPaths(raw) {
+		if e := Lookup(p); !slices.Contains(all, e) {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// lenientPaths lists the canonical paths that some lenient server could take an odd path for: with escapes
 // decoded until none is left, any letter case, backslashes as slashes, path parameters kept or cut in
 // either of two ways, dots kept, dropped or resolved, blanks at the end kept or trimmed, and the text
 // behind '#', '?' or NUL kept or cut.
-func readings(raw []byte) []*Endpoint {
+func lenientPaths(raw []byte) []string {
 	paths := []string{strings.ReplaceAll(strings.ToLower(decodeFully(string(raw))), `\`, "/")}
 	for _, ways := range leniency {
 		var read []string
@@ -90,14 +101,10 @@ func readings(raw []byte) []*Endpoint {
 		}
 		paths = read
 	}
-	var all []*Endpoint
-	for _, p := range paths {
-		p = canonical("/" + strings.Trim(canonical(p), "/"))
-		if e := Lookup(p); !slices.Contains(all, e) {
-			all = append(all, e)
-		}
+	for i, p := range paths {
+		paths[i] = canonical("/" + strings.Trim(canonical(p), "/"))
 	}
-	return all
+	return paths
 }
 
 // leniency are the steps of a lenient server, each with the ways in which servers take it.
@@ -227,22 +234,8 @@ func orRoot(path []byte) string {
 	return string(path)
 }
 
-// ErrAmbiguousCredential says that a query can be read as carrying another token than the first look
-// shows: two of them, or one whose name is spelt in another case or with escapes.
-var ErrAmbiguousCredential = errors.New("the query can be read as carrying more than one access_token")
-
-// ReadToken returns the access_token of a query as WeCom would see it, decoded, or "" if there is none.
-// WeCom takes a token from the query alone, of POST calls too; one in a body is not a credential.
-func ReadToken(query []byte) (string, error) {
-	if bytes.IndexByte(query, '#') >= 0 { // a fragment hides the rest from some servers
-		return "", ErrAmbiguousCredential
-	}
-	token, found, err := one(query, "access_token")
-	if err != nil || !found {
-		return "", err
-	}
-	return token, nil
-}
+// errTwice says that a query can be read as carrying a parameter twice, or under another name that some servers take for its.
+var errTwice = errors.New("the query can be read as carrying the parameter twice")
 
 // one returns the value of the parameter called name. It is an error if the parameter stands there
 // twice, if its name is spelt in another case or with escapes, or if it follows a ';', which some
@@ -254,7 +247,7 @@ func one(query []byte, name string) (value string, found bool, err error) {
 		key, val, _ := bytes.Cut(pair, []byte{'='})
 		plain := string(key) == name
 		if plain && found || hidesName(pair, name, plain) {
-			return "", false, ErrAmbiguousCredential
+			return "", false, errTwice
 		}
 		if plain {
 			found = true

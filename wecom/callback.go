@@ -20,6 +20,7 @@ type Callback struct {
 	Kind        string // as in callbacks.tsv: message.text, enter_agent, customer_acquisition.customer_start_chat
 	Corp        string // ToUserName of an own app, AuthCorpId of a third party's; "" where there is none
 	Customer    string // ExternalUserID
+	Channel     string // OpenKfId: of a kf account
 	WelcomeCode string
 	At          time.Time // by the platform's clock; zero if it says none
 	ThirdParty  bool      // it came to a provider: "success" is the answer that it must have (DOC 90597)
@@ -117,7 +118,7 @@ func ReadCallback(plain []byte) (Callback, error) {
 		return Callback{}, err
 	}
 	c := Callback{
-		Kind: f.kind(), Corp: f["ToUserName"], Customer: f["ExternalUserID"],
+		Kind: f.kind(), Corp: f["ToUserName"], Customer: f["ExternalUserID"], Channel: f["OpenKfId"],
 		WelcomeCode: f["WelcomeCode"], ThirdParty: f["InfoType"] != "",
 	}
 	if f["AuthCorpId"] != "" {
@@ -127,7 +128,7 @@ func ReadCallback(plain []byte) (Callback, error) {
 	if seconds, err := strconv.ParseInt(at, 10, 64); err == nil && seconds > 0 && seconds < 1<<33 {
 		c.At = time.Unix(seconds, 0)
 	}
-	if c.Kind == "" || max(len(c.Corp), len(c.Customer)) > MaxID || len(c.WelcomeCode) > MaxCode {
+	if c.Kind == "" || max(len(c.Corp), len(c.Customer), len(c.Channel)) > MaxID || len(c.WelcomeCode) > MaxCode {
 		return Callback{}, ErrCallback
 	}
 	return c, nil
@@ -139,7 +140,7 @@ type callbackFields map[string]string
 // callbackNames are those names; another one may stand there as often as it likes.
 var callbackNames = map[string]bool{
 	"Encrypt": true, "encrypt": true, "ToUserName": true, "AuthCorpId": true, "MsgType": true, "Event": true,
-	"InfoType": true, "ChangeType": true, "ExternalUserID": true, "WelcomeCode": true,
+	"InfoType": true, "ChangeType": true, "ExternalUserID": true, "WelcomeCode": true, "OpenKfId": true,
 	"CreateTime": true, "TimeStamp": true, "msgtype": true, "create_time": true,
 }
 

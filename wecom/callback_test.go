@@ -162,7 +162,7 @@ func TestReadCallback(t *testing.T) {
 	at := time.Unix(1348831860, 0)
 	for plain, want := range map[string]wecom.Callback{
 		`<xml><ToUserName>ww1</ToUserName><CreateTime>1348831860</CreateTime><MsgType>event</MsgType><Event>kf_msg_or_event</Event><Token>ENC</Token><OpenKfId>wk1</OpenKfId></xml>`: {
-			Kind: "kf_msg_or_event", Corp: "ww1", At: at},
+			Kind: "kf_msg_or_event", Corp: "ww1", Channel: "wk1", At: at},
 		`<xml><ToUserName><![CDATA[ww1]]></ToUserName><FromUserName>sys</FromUserName><CreateTime>1348831860</CreateTime><MsgType>event</MsgType><Event>change_external_contact</Event><ChangeType>add_external_contact</ChangeType><UserID>zhang</UserID><ExternalUserID>wmA</ExternalUserID><WelcomeCode>W1</WelcomeCode></xml>`: {
 			Kind: "change_external_contact.add_external_contact", Corp: "ww1", Customer: "wmA", WelcomeCode: "W1", At: at},
 		`<xml><SuiteId>ww4</SuiteId><AuthCorpId>ww2</AuthCorpId><InfoType>customer_acquisition</InfoType><TimeStamp>1348831860</TimeStamp><ChangeType>customer_start_chat</ChangeType><UserID>zhang</UserID><ExternalUserID>wmB</ExternalUserID></xml>`: {

@@ -132,6 +132,7 @@ var hostile = map[string]func(n int) string{
 	"short parameters":   func(n int) string { return "/x" + strings.Repeat(";", n) },
 	"pairs":              func(n int) string { return "x" + strings.Repeat("&accesstokens=", n/14) },
 	"escaped names":      func(n int) string { return "x" + strings.Repeat("&%2561%2563cess_tokem=1", n/23) },
+	"tokens":             func(n int) string { return "x" + strings.Repeat("&access_token=%2525;", n/20) },
 	"plus signs":         func(n int) string { return strings.Repeat("+", n) + "=1" },
 	"every way at once":  func(n int) string { return "/X" + strings.Repeat("/%2e.;x/ ", n/10) + "#y" + strings.Repeat(" ", n/2) },
 }
@@ -139,7 +140,8 @@ var hostile = map[string]func(n int) string{
 // targetReaders are what reads paths and queries that anybody may send.
 var targetReaders = map[string]func(string){
 	"path":     func(s string) { _ = ReadPath([]byte(s)) },
-	"token":    func(s string) { _, _ = ReadToken([]byte(s)) },
+	"tokens":   func(s string) { _ = ReadTokens(nil, []byte(s)) },
+	"own path": func(s string) { _ = IsOwn([]byte(s)) },
 	"callback": func(s string) { _, _ = ReadSigned([]byte(s)) },
 	"query":    func(s string) { _, _ = Lookup("/cgi-bin/externalcontact/get").ReadFacts([]byte(s), nil) },
 }

@@ -1,8 +1,11 @@
 package wecom
 
 import (
+	"bytes"
+	"io"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -25,9 +28,18 @@ const (
 	PathDownstreamToken = "/cgi-bin/corpgroup/corp/gettoken"       // in the body, corpid: the downstream corp
 )
 
+// Sent is a call as it went to WeCom, as far as it says what the answer is about.
+type Sent struct {
+	Query     []byte
+	Body      []byte // nil if it is too long to be known
+	HasBody   bool
+	Types     string // all Content-Type lines, joined by commas
+	Encodings string // all Content-Encoding lines likewise
+}
+
 // ReadGrant returns the token in the answer of one of the paths above. found is false if WeCom gave none,
-// or if the call can be read as being of more than one corp.
-func ReadGrant(path string, query, request, answer []byte) (g Grant, found bool) {
+// or if the call can be read in more than one way.
+func ReadGrant(path string, call Sent, answer []byte) (g Grant, found bool) {
 	var a struct {
 		granted
 		Errcode     int     `json:"errcode"`
@@ -43,39 +55,132 @@ func ReadGrant(path string, query, request, answer []byte) (g Grant, found bool)
 	token := a.granted
 	switch path {
 	case PathGetToken:
-		g.Corp, _, _ = one(query, "corpid")
+		g.Corp = call.parameter("corpid")
 	case PathCorpToken:
-		g.Corp = memberOf(request, "auth_corpid")
+		g.Corp = call.member("auth_corpid")
 	case PathDownstreamToken:
-		g.Corp = memberOf(request, "corpid")
+		g.Corp = call.member("corpid")
 	case PathPermanentCode, PathPermanentCodeV2:
 		g.Corp = a.AuthCorp.CorpID
 	case PathRegisterInfo:
 		g.Corp, token = a.CorpID, a.ContactSync
 	}
 	g.Token, g.Life = token.AccessToken, time.Duration(min(max(token.ExpiresIn, 0), 86400))*time.Second
-	return g, g.Corp != "" && len(g.Corp) <= MaxID && g.Token != "" && g.Life > 0
+	return g, isCorpID(g.Corp) && g.Token != "" && g.Life > 0
+}
+
+// parameter returns what the query of a call without a body says under a name, "" if it can be read in more than one way.
+func (s *Sent) parameter(name string) string {
+	value, _, err := one(s.Query, name)
+	if err != nil || s.HasBody || bytes.IndexByte(s.Query, '#') >= 0 {
+		return ""
+	}
+	return value
+}
+
+// member returns the string that the body of a call holds under a name, "" if the call can be read in more than one way.
+func (s *Sent) member(name string) string {
+	if _, inQuery, err := one(s.Query, name); inQuery || err != nil {
+		return ""
+	}
+	values, ok := s.members(name)
+	if !ok {
+		return ""
+	}
+	return plainText(values[name])
+}
+
+// members returns what the body of a call holds under names. ok is false if anybody could read something else there.
+func (s *Sent) members(names ...string) (values map[string]jsontext.Value, ok bool) {
+	types := strings.ToLower(s.Types)
+	if s.Encodings != "" || strings.Contains(types, "multipart") || declaresForm(types) && formHolds(s.Body, names) {
+		return nil, false
+	}
+	return plainMembers(s.Body, names)
+}
+
+// formHolds tells whether a form reader finds a field of one of the names in a body.
+func formHolds(body []byte, names []string) bool {
+	for pair := range bytes.FieldsFuncSeq(body, func(r rune) bool { return r == '&' || r == ';' }) {
+		key, _, _ := bytes.Cut(pair, []byte{'='})
+		for _, name := range names {
+			if sameName(key, name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// plainMembers returns what a JSON object holds under names. ok is false if it is not valid JSON, or if a name stands
+// there that some reader could take for one of them, though it is another one: by letter case, by escapes, by blanks
+// around it, or by a NUL in it.
+func plainMembers(body []byte, names []string) (values map[string]jsontext.Value, ok bool) {
+	dec := jsontext.NewDecoder(bytes.NewReader(body))
+	if tooDeep(body) || dec.PeekKind() != '{' {
+		return nil, false
+	}
+	_, _ = dec.ReadToken()
+	values = map[string]jsontext.Value{}
+	for dec.PeekKind() != '}' {
+		key, err := dec.ReadValue() // a name that stands twice is an error
+		if err != nil {
+			return nil, false
+		}
+		name, odd := plainName(key, names)
+		value, err := dec.ReadValue()
+		if odd || err != nil {
+			return nil, false
+		}
+		if name != "" {
+			values[name] = value.Clone()
+		}
+	}
+	if _, err := dec.ReadToken(); err != nil { // }
+		return nil, false
+	}
+	_, err := dec.ReadToken()
+	return values, err == io.EOF
+}
+
+// plainName returns the one of names that a quoted name is, "" if it is another one. odd tells that some reader could
+// take it for one of them.
+func plainName(key jsontext.Value, names []string) (name string, odd bool) {
+	said, err := jsontext.AppendUnquote(nil, key)
+	if err != nil {
+		return "", true
+	}
+	for _, name := range names {
+		if string(key[1:len(key)-1]) == name {
+			return name, false
+		}
+		lenient, _, _ := strings.Cut(string(said), "\x00")
+		lenient = strings.TrimFunc(lenient, func(r rune) bool { return r <= ' ' || unicode.IsSpace(r) })
+		if strings.EqualFold(lenient, name) {
+			return "", true
+		}
+	}
+	return "", false
+}
+
+// plainText returns the string that a value is, "" for any other value, and for one with escapes, blanks or control bytes.
+func plainText(v jsontext.Value) string {
+	if v.Kind() != '"' {
+		return ""
+	}
+	inner := v[1 : len(v)-1]
+	for _, c := range inner {
+		if c <= ' ' || c > '~' || c == '\\' {
+			return ""
+		}
+	}
+	return string(inner)
 }
 
 // granted is a token as answers hold it.
 type granted struct {
 	AccessToken string `json:"access_token"`
 	ExpiresIn   int64  `json:"expires_in"`
-}
-
-// memberOf returns the string that a request holds under a name, "" if it can be read in more than one
-// way.
-func memberOf(request []byte, name string) string {
-	var members map[string]jsontext.Value
-	if tooDeep(request) || json.Unmarshal(request, &members) != nil {
-		return ""
-	}
-	for other := range members {
-		if other != name && strings.EqualFold(other, name) {
-			return ""
-		}
-	}
-	return text(members[name])
 }
 
 // CodeKind is what gave a one-time code out.
@@ -120,27 +225,31 @@ func (c Code) good() bool {
 // transitions are the states of kf/service_state/trans that give a code out (DOC 94669).
 var transitions = map[string]CodeKind{"2": ToQueue, "3": ToServicer, "4": ToEnd}
 
-// ReadTransition returns the code in the answer of kf/service_state/trans.
-func ReadTransition(request, answer []byte, at time.Time) (c Code, found bool) {
+// ReadTransition returns the code in the answer of kf/service_state/trans. found is false if there is none, or if the
+// call can be read in more than one way.
+func ReadTransition(call Sent, answer []byte, at time.Time) (c Code, found bool) {
 	var a struct {
 		Errcode int    `json:"errcode"`
 		Code    string `json:"msg_code"`
 	}
-	var in struct {
-		Channel  string         `json:"open_kfid"`
-		Customer string         `json:"external_userid"`
-		State    jsontext.Value `json:"service_state"`
-	}
-	if json.Unmarshal(answer, &a, lenient) != nil || a.Errcode != CodeOK || tooDeep(request) || json.Unmarshal(request, &in) != nil {
+	if json.Unmarshal(answer, &a, lenient) != nil || a.Errcode != CodeOK {
 		return Code{}, false
 	}
-	c = Code{Text: a.Code, Kind: transitions[string(in.State)], Channel: in.Channel, Customer: in.Customer, At: at}
+	in, ok := call.members("open_kfid", "external_userid", "service_state")
+	if !ok {
+		return Code{}, false
+	}
+	c = Code{
+		Text: a.Code, Kind: transitions[string(in["service_state"])],
+		Channel: plainText(in["open_kfid"]), Customer: plainText(in["external_userid"]), At: at,
+	}
 	return c, c.Kind != "" && c.good()
 }
 
-// ReadChannel returns the open_kfid of a kf/sync_msg call, "" if it names none plainly.
-func ReadChannel(request []byte) string {
-	if channel := memberOf(request, "open_kfid"); len(channel) <= MaxID {
+// ReadChannel returns the open_kfid that the body of a kf call names, "" if it names none plainly.
+func ReadChannel(call Sent) string {
+	values, _ := call.members("open_kfid")
+	if channel := plainText(values["open_kfid"]); len(channel) <= MaxID {
 		return channel
 	}
 	return ""

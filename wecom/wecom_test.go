@@ -71,11 +71,17 @@ func TestReadPath(t *testing.T) {
 	}
 }
 
-func TestReadToken(t *testing.T) {
+func TestReadTokens(t *testing.T) {
 	for _, c := range cases(t, "wecom/tokens.tsv", 2) {
-		token, err := wecom.ReadToken([]byte(c[0]))
-		if ambiguous := c[1] == "!"; ambiguous != (err != nil) || !ambiguous && token != c[1] {
-			t.Errorf("%s: %q, %v; want %s", c[0], token, err, c[1])
+		var all []string
+		for _, token := range wecom.ReadTokens(nil, []byte(c[0])) {
+			if token == "" {
+				token = "-"
+			}
+			all = append(all, strings.NewReplacer("\x00", "%00", "%00", "%2500", " ", "%20", "\n", "%0a").Replace(token))
+		}
+		if got := strings.Join(all, " "); got != c[1] {
+			t.Errorf("%s: %s, want %s", c[0], got, c[1])
 		}
 	}
 }
@@ -295,9 +301,78 @@ func TestReadGrant(t *testing.T) {
 		{wecom.PathRegisterInfo, "", `{"register_code":"R"}`, `{"corpid":"ww4","access_token":"T","expires_in":7200}`, ""},
 	} {
 		want := wecom.Grant{Corp: test.corp, Token: "T", Life: 2 * time.Hour}
-		got, found := wecom.ReadGrant(test.path, []byte(test.query), []byte(test.request), []byte(test.answer))
+		got, found := wecom.ReadGrant(test.path, wecom.Sent{Query: []byte(test.query), Body: []byte(test.request), HasBody: test.request != ""}, []byte(test.answer))
 		if found != (test.corp != "") || found && got != want {
 			t.Errorf("%s?%s %s: %+v, %v", test.path, test.query, test.request, got, found)
+		}
+	}
+}
+
+// What a call teaches, as far as it has one reading.
+func TestTeaching(t *testing.T) {
+	at := time.Unix(1700000000, 0)
+	for _, c := range cases(t, "wecom/teaching.tsv", 5) {
+		call := wecom.Sent{Query: []byte(c[1]), Body: []byte(c[2]), HasBody: c[2] != ""}
+		for line := range strings.SplitSeq(c[3], "|") {
+			switch name, value, _ := strings.Cut(line, ": "); name {
+			case "Content-Type":
+				call.Types = strings.TrimPrefix(call.Types+","+value, ",")
+			case "Content-Encoding":
+				call.Encodings = value
+			}
+		}
+		got := "-"
+		if c[0] == wecom.PathStateTrans {
+			if code, found := wecom.ReadTransition(call, []byte(`{"errcode":0,"msg_code":"C"}`), at); found {
+				got = code.Channel + "/" + code.Customer
+			}
+		} else if g, found := wecom.ReadGrant(c[0], call, []byte(`{"errcode":0,"errmsg":"ok","access_token":"T","expires_in":7200}`)); found {
+			got = g.Corp
+		}
+		if got != c[4] {
+			t.Errorf("%s?%s %s %s: %s, want %s", c[0], c[1], c[2], c[3], got, c[4])
+		}
+	}
+}
+
+// A body that was sent and is not known teaches as little as one that says something else.
+func TestUnknownBodyTeachesNothing(t *testing.T) {
+	answer := []byte(`{"errcode":0,"access_token":"T","expires_in":7200}`)
+	for _, path := range []string{wecom.PathGetToken, wecom.PathCorpToken, wecom.PathDownstreamToken} {
+		if g, found := wecom.ReadGrant(path, wecom.Sent{Query: []byte("corpid=ww1"), HasBody: true}, answer); found {
+			t.Errorf("%s: %+v", path, g)
+		}
+	}
+}
+
+func TestReadChannel(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"open_kfid":"wk1"}`:                              "wk1",
+		`{"cursor":"c","open_kfid":"wk1","limit":1000}`:    "wk1",
+		`{"open_kfid":"wk1","Open_KfID":"wk2"}`:            "",
+		`{"open_kfid":"wk1","open_kfid":"wk2"}`:            "",
+		`{"open_kfid":"wk1\u0000"}`:                        "",
+		`{"open_kfid":"` + strings.Repeat("w", 129) + `"}`: "",
+		`{"cursor":"c"}`:                                   "",
+		`{}`:                                               "",
+		``:                                                 "",
+	} {
+		if got := wecom.ReadChannel(wecom.Sent{Body: []byte(body), HasBody: true}); got != want {
+			t.Errorf("%s: %q, want %q", body, got, want)
+		}
+	}
+}
+
+// The prefix that names a corp is one in just its own spelling; what some server could take for one of the gateway's
+// own prefixes is known for it in any spelling.
+func TestOwnPaths(t *testing.T) {
+	for _, c := range cases(t, "wecom/own.tsv", 4) {
+		corp, rest := wecom.CutCorp([]byte(c[0]))
+		if string(corp) != c[1] || string(rest) != c[2] {
+			t.Errorf("%s: corp %q, rest %q, want %q, %q", c[0], corp, rest, c[1], c[2])
+		}
+		if own := fmt.Sprint(wecom.IsOwn([]byte(c[2]))); own != c[3] {
+			t.Errorf("%s: IsOwn(%s) is %s, want %s", c[0], c[2], own, c[3])
 		}
 	}
 }
@@ -343,7 +418,7 @@ func TestReadTransition(t *testing.T) {
 		{`{"open_kfid":"wk","external_userid":"wm","external_userid":"wx","service_state":3}`, `{"errcode":0,"msg_code":"C"}`, ""},
 		{``, `{"errcode":0,"msg_code":"C"}`, ""},
 	} {
-		c, found := wecom.ReadTransition([]byte(test.request), []byte(test.answer), at)
+		c, found := wecom.ReadTransition(wecom.Sent{Body: []byte(test.request), HasBody: true}, []byte(test.answer), at)
 		want := wecom.Code{Text: "C", Kind: test.kind, Channel: "wk", Customer: "wm", At: at}
 		if found != (test.kind != "") || found && c != want {
 			t.Errorf("%s: %+v, %v", test.request, c, found)

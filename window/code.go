@@ -113,6 +113,22 @@ func (s *Store) PeekCode(ctx context.Context, corp, code string) CodeAnswer {
 	return CodeAnswer{State: CodeTaken, Code: c, key: key}
 }
 
+// CorpOfCode returns the corp that a code was given out for, "" if it is not on record. An error says that Redis did not
+// answer, or may lack the code.
+func (s *Store) CorpOfCode(ctx context.Context, code string) (corp string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	record, err := s.rdb.Get(ctx, s.codeKey(code)).Result()
+	if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return "", fmt.Errorf("window: corp of code: %w", err)
+	}
+	c, ok := parseCode(strings.TrimSuffix(record, ":used"))
+	if !ok && s.inDoubt() {
+		return "", errors.New("window: corp of code: redis may lack codes that were learnt")
+	}
+	return c.Key.Corp, nil
+}
+
 // TakeCode asks whom a code of the corp stands for and marks it as used, in one step. It never fails: an
 // answer that Redis does not give is a CodeState. One in the state CodeTaken is given to GiveBackCode if
 // WeCom certainly did not take the message.

@@ -47,6 +47,20 @@ func TestCodeIsTakenOnce(t *testing.T) {
 	})
 }
 
+func TestCorpOfCode(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		b.learns("CODE", window.Code{Key: li, Kind: "to_queue", Deadline: b.clock.Now().Add(time.Hour)})
+		for range 2 { // also once it is used
+			for code, want := range map[string]string{"CODE": li.Corp, "ELSE": "", "": ""} {
+				if corp, err := b.CorpOfCode(b.Context(), code); corp != want || err != nil {
+					b.Fatalf("%q belongs to %q, %v; want %q", code, corp, err, want)
+				}
+			}
+			b.TakeCode(b.Context(), li.Corp, "CODE")
+		}
+	})
+}
+
 // Of many gateways that try at once one takes the code.
 func TestCodeRace(t *testing.T) {
 	each(t, 5, func(b *bench) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,9 +100,16 @@ func lacking(found []store.Finding) error {
 	return nil
 }
 
-// lint finds what is surely unmeant.
+// lint finds what is surely unmeant, and what the operator may not have thought of.
 func (s settings) lint() config.Mistakes {
-	return s.Engine.Lint(s.path, s.Config, s.Accounts, time.Now())
+	found := s.Engine.Lint(s.path, s.Config, s.Accounts, time.Now())
+	if len(s.Config.Accounts) > 1 && s.Config.UnknownToken == config.Auto &&
+		!slices.ContainsFunc(s.Config.Accounts, func(a config.Account) bool { return len(a.Hosts)+len(a.Channels) > 0 }) {
+		found.Add(s.path, s.Config.Where("accounts"), "no account has hosts or channels, so a bot that fetches its tokens past the gateway is refused where a rule applies, unless it calls /corp/<corp_id>/",
+			"list hosts (the names by which an account's bots call the gateway) or channels (its open_kfids); if all bots fetch their tokens through the gateway, nothing is to do")
+	}
+	_ = found.Err() // sorts
+	return found
 }
 
 func listed(mistakes config.Mistakes) []checkMistake {

@@ -64,6 +64,13 @@ func lapsedAccount(now time.Time) config.Account {
 	return config.Account{CorpID: corpID, Name: "Golden", Entity: "golden", Subscription: &config.Subscription{ExpiresAt: now.Add(-time.Hour)}}
 }
 
+// withAnother adds a second lapsed account: then whose a token is that nobody learnt cannot be told by that alone.
+func withAnother(c *config.Config) {
+	c.Accounts = append(c.Accounts, config.Account{CorpID: "wwAnother", Subscription: c.Accounts[0].Subscription})
+}
+
+func reauthenticating(c *config.Config) { c.UnknownToken = config.Reauthenticate }
+
 // newRig starts a gateway for one lapsed account; change alters its configuration first.
 func newRig(t *testing.T, c config.Redis, change func(*config.Config)) *rig {
 	t.Helper()

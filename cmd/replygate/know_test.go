@@ -234,7 +234,7 @@ func TestExplain(t *testing.T) {
 
 // A preflight tells of a thousand customers, to operators and to bots, and changes nothing.
 func TestPreflight(t *testing.T) {
-	eachStore(t, nil, func(r *rig) {
+	eachStore(t, reauthenticating, func(r *rig) {
 		r.writes(wrote)
 		r.reply(wrote, "pass", "window_open")
 		var calls []string

@@ -70,13 +70,14 @@ func (g *gateway) version() (hash string, failed bool) {
 }
 
 // reload reads the configuration's file anew, builds everything beside what runs, and swaps it in. On any
-// error the old one stays. With a hash it does so only while the one in force has it. It returns the keys that
-// changed, and the hash of what is in force then.
-func (g *gateway) reload(ifHash string) (changed []string, hash string, err error) {
+// error the old one stays. With a hash it does so only while the one in force has it. It returns what is in force then,
+// also with an error.
+func (g *gateway) reload(ifHash string) (admin.Reloaded, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	before := admin.Reloaded{Config: g.inUse.hash}
 	if ifHash != "" && ifHash != g.inUse.hash {
-		return nil, g.inUse.hash, admin.ErrOtherVersion
+		return before, admin.ErrOtherVersion
 	}
 	next, err := load(g.path)
 	if err == nil {
@@ -88,14 +89,27 @@ func (g *gateway) reload(ifHash string) (changed []string, hash string, err erro
 			g.failed = hash
 		}
 		g.log.Error("the configuration could not be reloaded: the one before it stays in force", zap.Error(err))
-		return nil, g.inUse.hash, err
+		return before, err
 	}
-	changed = g.inUse.Config.Changes(next.Config)
+	done := admin.Reloaded{Config: next.hash, Changed: g.inUse.Config.Changes(next.Config), Warnings: g.warnings(next)}
 	if err := g.use(next); err != nil {
-		return nil, g.inUse.hash, err
+		return before, err
 	}
-	g.log.Info("the configuration is reloaded", zap.Strings("changed", changed), zap.String("hash", next.hash))
-	return changed, next.hash, nil
+	for _, w := range done.Warnings {
+		g.log.Warn(w)
+	}
+	g.log.Info("the configuration is reloaded", zap.Strings("changed", done.Changed), zap.String("hash", done.Config))
+	return done, nil
+}
+
+// warnings tell what a configuration ends without saying so: with a second account a call whose token is unknown belongs
+// no longer to the only one.
+func (g *gateway) warnings(next settings) []string {
+	calls := g.handler.AttributedAlone()
+	if calls == 0 || g.inUse.OnlyAccount() == nil || next.OnlyAccount() != nil || next.Config.UnknownToken != config.Auto {
+		return nil
+	}
+	return []string{fmt.Sprintf("there is more than one account now: %d calls of the last day had an unknown token, and counted as the only account's for no other reason; calls like them are refused from now on where a rule applies, unless the bots fetch their tokens through the gateway or call /corp/<corp_id>/, or accounts[].hosts or accounts[].channels tell whose they are", calls)}
 }
 
 // fitting tells whether a running gateway can take a configuration over.
@@ -140,7 +154,7 @@ func (g *gateway) watchFile(ctx context.Context) {
 		}
 		pending = hash != last
 		if !pending && g.isNew(hash) {
-			_, _, _ = g.reload("") // it says by itself what is wrong
+			_, _ = g.reload("") // it says by itself what is wrong
 		}
 		seen, last = look, hash
 	}

@@ -32,7 +32,7 @@ func serve(ctx context.Context, args []string, s streams) error {
 			case <-ctx.Done():
 				return
 			case <-hangups:
-				_, _, _ = g.reload("") // it says by itself what is wrong
+				_, _ = g.reload("") // it says by itself what is wrong
 			}
 		}
 	}()

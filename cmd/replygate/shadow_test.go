@@ -24,7 +24,10 @@ func ruleOf(t *testing.T, text string) config.Rule {
 
 // In shadow mode nothing is refused: what would be reaches WeCom as it came, and the answer says so.
 func TestShadowMode(t *testing.T) {
-	eachStore(t, func(c *config.Config) { c.Policy.Mode = config.Shadow; c.Limits.JudgedBody = 2 << 10 }, func(r *rig) {
+	eachStore(t, func(c *config.Config) {
+		reauthenticating(c)
+		c.Policy.Mode, c.Limits.JudgedBody = config.Shadow, 2<<10
+	}, func(r *rig) {
 		r.golden()
 		for _, c := range lines(r.T, "golden/refused.tsv", 3) {
 			r.platform.Forget()
@@ -53,6 +56,7 @@ func TestShadowMode(t *testing.T) {
 			"a long body in chunks":      {chunked, "ambiguous_body"},
 			"a token that nobody learnt": {request("GET", "/cgi-bin/externalcontact/get?access_token=strange", ""), "unknown_token"},
 			"no token":                   {request("GET", "/cgi-bin/externalcontact/get", ""), "missing_token"},
+			"two tokens":                 {request("GET", "/cgi-bin/externalcontact/get?access_token=A&access_token="+r.token, ""), "ambiguous_credential"},
 		} {
 			r.platform.Forget()
 			a := raw(r, r.gateway.api.Addr().String(), call.request)

@@ -1,0 +1,52 @@
+package account
+
+import (
+	"strconv"
+	"testing"
+	"time"
+)
+
+// What came last is there, and there is never more than two halves of it.
+func TestRecent(t *testing.T) {
+	r := newRecent[int, int](100)
+	for i := range 10_000 {
+		r.put(i, -i)
+		r.put(7, i) // put again and again, it stays
+		if n := len(r.young) + len(r.older); n > 200 {
+			t.Fatalf("%d entries after %d", n, i)
+		}
+		for _, k := range []int{7, i, max(i-98, 0)} {
+			if v, ok := r.get(k); !ok || k != 7 && v != -k {
+				t.Fatalf("after %d: %d is %d, %v", i, k, v, ok)
+			}
+		}
+	}
+	if _, ok := r.get(1000); ok {
+		t.Error("what came long ago is still there")
+	}
+	r.drop(9_999)
+	if _, ok := r.get(9_999); ok {
+		t.Error("what was dropped is still there")
+	}
+}
+
+// However many unknown tokens come, they take no more room than a bounded number of them.
+func TestUnknownTokensTakeBoundedRoom(t *testing.T) {
+	tokens := NewTokens(nil, "rg:", 0, func() (now time.Time) { return time.Unix(1_800_000_000, 0) })
+	for i := range 3 * 2 * maxUnknown {
+		token := strconv.Itoa(i)
+		tokens.tokens.missed(hashOf(token), tokens.now())
+		tokens.Reauthenticate(token, Retry{Call: token})
+		tokens.Named(token, "ww1")
+	}
+	for name, n := range map[string]int{
+		"unknown": len(tokens.tokens.unknown.young) + len(tokens.tokens.unknown.older),
+		"named":   len(tokens.named.last.young) + len(tokens.named.last.older),
+		"callers": len(tokens.callers.last.young) + len(tokens.callers.last.older),
+		"known":   len(tokens.tokens.known),
+	} {
+		if n > 2*maxUnknown {
+			t.Errorf("%s: %d entries", name, n)
+		}
+	}
+}

@@ -1,0 +1,533 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"replygate/account"
+	"replygate/config"
+	"replygate/gate"
+	"replygate/policy"
+	"replygate/wecom"
+)
+
+// caller is whose a call is, and what tells it.
+type caller struct {
+	tokens   []string // that servers could take the query to carry; "" among them where some would find none
+	oneToken [1]string
+	prefix   []byte // the corp that the path names, an account or not
+	pathCorp string // the account that the path names
+	hostCorp string // the account that the Host names
+	corp     string // "" if unknown
+	by       gate.By
+	counted  bool          // by what it was found
+	waited   time.Duration // for the store, to learn it
+
+	bodyRead bool      // to find it, or to judge the call
+	body     []byte    // then: the whole body,
+	more     io.Reader // or, of one that is longer than limits.judged_body, all of it as it comes
+}
+
+// next is what is to become of a call once its caller was looked for.
+type next uint8
+
+const (
+	judged   next = iota // it is judged as the corp's that was found
+	refused              // it is refused, but where everything passes
+	unread               // it passes as it came
+	answered             // the gateway has answered it
+)
+
+// readRoute reads the path. What names a corp is taken off before anything else is read. A path that the gateway keeps
+// for itself, and has nothing at, is answered here.
+func (x *exchange) readRoute() bool {
+	corp, rest := wecom.CutCorp(x.path)
+	x.target, x.path, x.prefix = x.target[len(x.path)-len(rest):], rest, corp
+	x.Route = wecom.ReadPath(x.path)
+	named := corp != nil
+	if named && !strings.HasPrefix(x.Route.Path, "/cgi-bin/") || x.isOwn() && (named || x.Route.Path != pathPreflight) {
+		x.fault = "no such path"
+		x.fail(fasthttp.StatusNotFound, wecom.CodeNoPath, "the gateway keeps /corp/ and /replygate/ for itself, and has nothing at this path; call /corp/<corp_id>/cgi-bin/... or /replygate/preflight; nothing was sent")
+		return false
+	}
+	return true
+}
+
+// readClaims reads what the head says of whose the call is, by the configuration in force.
+func (x *exchange) readClaims() {
+	x.tokens = wecom.ReadTokens(x.oneToken[:0], x.query)
+	x.pathCorp, x.hostCorp = "", ""
+	if a := x.Accounts.Find(string(x.prefix)); a != nil {
+		x.pathCorp = a.CorpID
+	}
+	if a := x.Accounts.OfHost(x.rc.Request.Header.Host()); a != nil {
+		x.hostCorp = a.CorpID
+	}
+}
+
+// isOwn tells whether somebody could take the path for one of the gateway's own. One of the catalogue is none.
+func (x *exchange) isOwn() bool {
+	return (x.Route.Odd() || x.Route.Endpoint.Path != x.Route.Path) && wecom.IsOwn(x.path)
+}
+
+// findCorp finds out whose a call is that is judged for somebody. mayPass tells whether it may go on where that does not
+// matter. The judgement is that of a call which is refused.
+func (x *exchange) findCorp(mayPass bool) (next, *gate.Judgement) {
+	x.readClaims()
+	x.corp, x.by, x.waited = "", gate.ByNone, 0
+	if len(x.tokens) != 1 {
+		return x.withoutOneToken(mayPass)
+	}
+	var owner account.Owner
+	x.corp, owner, x.waited = x.Tokens.Owner(x.ctx, x.tokens[0])
+	if owner == account.Known {
+		x.by = gate.ByToken
+		x.compareNames()
+		return judged, nil
+	}
+	switch x.Config.UnknownToken {
+	case config.Auto:
+		return x.attribute(owner, mayPass)
+	case config.Reauthenticate, config.Refuse:
+		return refused, x.refuseUnknown(owner)
+	case config.Pass:
+		return judged, nil
+	}
+	x.corp, x.by = x.Config.UnknownToken, gate.BySetting
+	return judged, nil
+}
+
+// attribute finds out whose a call with an unknown token is by what else it says.
+func (x *exchange) attribute(owner account.Owner, mayPass bool) (next, *gate.Judgement) {
+	signs, doubt := x.signs(), owner == account.Unreachable
+	found := x.Attribute(signs)
+	ask := x.OnlyAccount() == nil && !signs.Several && found.Other == "" && gate.MayNameOwner(x.Route)
+	if (found.Corp == "" || found.Other != "" || ask) && mayPass && x.JudgedForNobody(x.Route, x.client(), x.At) {
+		if found.Other == "" {
+			x.corp, x.by = found.Corp, found.By
+		}
+		return unread, nil
+	}
+	if ask {
+		var unsure, ok bool
+		if signs.Body, signs.ByBody, unsure, ok = x.ownerInBody(); !ok {
+			return answered, nil
+		}
+		found, doubt = x.Attribute(signs), doubt || unsure
+	}
+	switch {
+	case found.Other != "":
+		x.contradiction(contradictsItself, "a call names two accounts, and its token is unknown: it is refused", found.Corp, found.Other)
+		return refused, x.turnAway(policy.CorpContradiction, found.Corp+" and "+found.Other)
+	case found.Corp != "":
+		x.corp, x.by = found.Corp, found.By
+		return judged, nil
+	case doubt:
+		j := x.Unknown(x.Engine.OwnerUnavailable(x.capability()))
+		return refused, &j
+	}
+	return refused, x.refuseUnknown(account.Unknown)
+}
+
+// signs are what the head of a call with an unknown token says of whose it is.
+func (x *exchange) signs() gate.Signs {
+	s := gate.Signs{Path: x.pathCorp, Host: x.hostCorp}
+	if x.OnlyAccount() != nil || len(x.tokens) == 0 {
+		return s
+	}
+	named := s.Path
+	switch {
+	case s.Path == "":
+		named = s.Host
+	case s.Host != "" && s.Host != s.Path:
+		named = ""
+	}
+	if s.Several = x.Tokens.Named(x.tokens[0], named); s.Several {
+		x.contradiction(contradictsEarlier, "calls with one unknown token have named several accounts: it belongs to none of them for the rest of its life", s.Path, s.Host)
+	}
+	return s
+}
+
+// ownerInBody returns the account to which the channel or the one-time code belongs that the body of a kf call names.
+// doubt tells that Redis could not be asked for it; ok is false if the call is answered.
+func (x *exchange) ownerInBody() (corp string, by gate.By, doubt, ok bool) {
+	body, more, ok := x.readBodyOnce()
+	if !ok || more != nil {
+		return "", gate.ByNone, false, ok
+	}
+	facts, err := x.readFacts(body)
+	if err != nil { // it names none plainly
+		return "", gate.ByNone, false, true
+	}
+	began := x.Now()
+	defer func() { x.waited += x.Now().Sub(began) }()
+	if facts.Channel == "" && facts.Code == "" {
+		facts.Channel = wecom.ReadChannel(x.sent(body, true))
+	}
+	if facts.Channel != "" {
+		corp, doubt = x.ownerOfChannel(facts.Channel)
+		return corp, gate.ByChannel, doubt, true
+	}
+	if facts.Code == "" {
+		return "", gate.ByNone, false, true
+	}
+	corp, err = x.Windows.CorpOfCode(x.ctx, facts.Code)
+	if x.Accounts.Find(corp) == nil {
+		corp = ""
+	}
+	return corp, gate.ByCode, err != nil, true
+}
+
+// ownerOfChannel returns the one account that a channel belongs to, "" if there is none. doubt tells that Redis could not be
+// asked.
+func (x *exchange) ownerOfChannel(channel string) (corp string, doubt bool) {
+	if listed := x.Accounts.OfChannel(channel); listed != nil {
+		if learnt := x.Tokens.LearntChannel(channel); learnt != "" && learnt != listed.CorpID {
+			x.contradiction(contradictsChannel, "accounts[].channels lists a channel that was seen with another corp's token: it belongs to neither", listed.CorpID, learnt)
+			return "", false
+		}
+		return listed.CorpID, false
+	}
+	corp, owner := x.Tokens.OwnerOfChannel(x.ctx, channel)
+	if x.Accounts.Find(corp) == nil {
+		corp = ""
+	}
+	return corp, owner == account.Unreachable
+}
+
+// withoutOneToken is findCorp for a call that carries no access token, or perhaps several.
+func (x *exchange) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
+	switch known, judgedForOne := x.knownOwner(); {
+	case known != "":
+		x.corp, x.by = known, gate.ByToken
+		x.compareNames()
+		return judged, nil
+	case mayPass && !judgedForOne:
+		return unread, nil
+	case len(x.tokens) == 0:
+		return refused, x.turnAway(policy.MissingToken, "")
+	}
+	return refused, x.turnAway(policy.AmbiguousCredential, "")
+}
+
+// knownOwner returns the corp that all the tokens of a call are known to belong to, "" if there is none; then it tells
+// whether the call is judged for the owner of any of them.
+func (x *exchange) knownOwner() (corp string, judgedForOne bool) {
+	one := len(x.tokens) > 0 && len(x.tokens) <= wecom.MaxTokens
+	for i, token := range x.tokens[:min(len(x.tokens), wecom.MaxTokens)] {
+		owner := ""
+		if token != "" {
+			var waited time.Duration
+			owner, _, waited = x.Tokens.Owner(x.ctx, token)
+			x.waited += waited
+		}
+		if owner == "" && token != "" && x.Accounts.Find(x.Config.UnknownToken) != nil {
+			owner = x.Config.UnknownToken
+		}
+		if i == 0 {
+			corp = owner
+		}
+		one = one && owner != "" && owner == corp
+		judgedForOne = judgedForOne || x.judgedFor(owner)
+	}
+	if len(x.tokens) == 0 || len(x.tokens) > wecom.MaxTokens {
+		judgedForOne = judgedForOne || x.judgedFor("")
+	}
+	if !one {
+		corp = ""
+	}
+	return corp, judgedForOne
+}
+
+// judgedFor tells whether the call is judged if a corp makes it; with "" if somebody does whose token is unknown.
+func (x *exchange) judgedFor(corp string) bool {
+	switch {
+	case corp == "" && x.Config.UnknownToken == config.Auto:
+		return !x.JudgedForNobody(x.Route, x.client(), x.At)
+	case corp == "":
+		return true
+	}
+	who, _ := x.Subject(corp, x.client(), x.At)
+	return x.Needs(gate.Head{Route: x.Route, Who: who, At: x.At}).Overall != policy.NeedNothing
+}
+
+// compareNames says so if a call names another account than the one that its token is known to belong to. The token is
+// right.
+func (x *exchange) compareNames() {
+	for _, named := range []string{x.pathCorp, x.hostCorp} {
+		if named != "" && named != x.corp {
+			x.contradiction(contradictsToken, "a call names another account than the one that its token belongs to: it counts as the token's", x.corp, named)
+		}
+	}
+}
+
+// compareChannel is compareNames for the channel that a call names.
+func (x *exchange) compareChannel(channel string) {
+	if listed := x.Accounts.OfChannel(channel); listed != nil && x.by == gate.ByToken && listed.CorpID != x.corp {
+		x.contradiction(contradictsToken, "a call names another account's channel than one of the account that its token belongs to: it counts as the token's", x.corp, listed.CorpID)
+	}
+}
+
+// refuseUnknown judges a call whose caller stays unknown. For a few seconds it is answered as with an expired token, so
+// that the bot fetches its next one through the gateway, which then knows whose it is.
+func (x *exchange) refuseUnknown(o account.Owner) *gate.Judgement {
+	setting := x.Config.UnknownToken
+	var j gate.Judgement
+	switch {
+	case setting != config.Refuse && x.Tokens.Reauthenticate(x.tokens[0], x.retry(setting)):
+		j = x.Unknown(x.Engine.Reauthenticate(x.capability()))
+	case o == account.Unreachable:
+		j = x.Unknown(x.Engine.OwnerUnavailable(x.capability()))
+	default:
+		return x.turnAway(policy.UnknownToken, "")
+	}
+	return &j
+}
+
+// maxRetryBody is how much of a body tells calls apart.
+const maxRetryBody = 4 << 10
+
+// retry tells the call from others: by method, path, query and the beginning of the body, or its length where the body
+// was not read. That takes some different calls for the same one, never one for several.
+func (x *exchange) retry(setting string) account.Retry {
+	var call bytes.Buffer
+	fmt.Fprintf(&call, "%s %s?", x.rc.Method(), x.Route.Path)
+	for pair := range bytes.SplitSeq(x.query, []byte{'&'}) {
+		if !bytes.HasPrefix(pair, []byte("access_token=")) {
+			call.Write(append(pair[:len(pair):len(pair)], '&'))
+		}
+	}
+	fmt.Fprintf(&call, " %d ", x.rc.Request.Header.ContentLength())
+	call.Write(x.body[:min(len(x.body), maxRetryBody)])
+	return account.Retry{Call: call.String(), Caller: x.remote().String(), Anew: setting == config.Reauthenticate}
+}
+
+// owner returns the corp whose call it is that WeCom has answered, "" if nobody knows: by its token, else by what the
+// call says, else by the channels that the answer is about.
+func (x *exchange) owner(channels []string) string {
+	x.readClaims()
+	known := ""
+	if len(x.tokens) == 1 {
+		known, _, _ = x.Tokens.Owner(x.ctx, x.tokens[0])
+	} else {
+		known, _ = x.knownOwner()
+	}
+	switch {
+	case known != "":
+		x.corp, x.by = known, gate.ByToken
+	case x.Config.UnknownToken == config.Auto:
+		found := x.attributeAnswer(channels)
+		x.corp, x.by = found.Corp, found.By
+	case x.Accounts.Find(x.Config.UnknownToken) != nil:
+		x.corp, x.by = x.Config.UnknownToken, gate.BySetting
+	}
+	x.countCaller()
+	return x.corp
+}
+
+// attributeAnswer is attribute for a call that passed unread.
+func (x *exchange) attributeAnswer(channels []string) gate.Attribution {
+	signs := x.signs()
+	if x.OnlyAccount() == nil && !signs.Several {
+		signs.Body, signs.ByBody = x.ownerOfChannels(channels), gate.ByChannel
+	}
+	found := x.Attribute(signs)
+	if found.Other != "" {
+		x.contradiction(contradictsItself, "a call names two accounts, and its token is unknown: what WeCom answered is recorded for neither", found.Corp, found.Other)
+		return gate.Attribution{}
+	}
+	return found
+}
+
+// maxChannels is of how many channels of one page the owners are asked for.
+const maxChannels = 64
+
+// ownerOfChannels returns the one account to which channels belong that were seen with one token, "" if none is known
+// to, or if two are.
+func (x *exchange) ownerOfChannels(channels []string) (corp string) {
+	for _, channel := range channels[:min(len(channels), maxChannels)] {
+		owner, doubt := x.ownerOfChannel(channel)
+		switch {
+		case doubt: // the next one would wait as long
+			return corp
+		case corp == "":
+			corp = owner
+		case owner != "" && owner != corp:
+			x.contradiction(contradictsItself, "one page of messages has channels of two accounts: it is recorded for neither", corp, owner)
+			return ""
+		}
+	}
+	return corp
+}
+
+// channelsOf are the different channels that a page of kf/sync_msg is about: the one that the call names, else those of its items.
+func (x *exchange) channelsOf(page wecom.Page) (channels []string) {
+	if named := wecom.ReadChannel(x.sentCall()); named != "" {
+		return []string{named}
+	}
+	return itemChannels(page)
+}
+
+// itemChannels are the different channels of the items of a page.
+func itemChannels(page wecom.Page) (channels []string) {
+	seen := map[string]bool{"": true}
+	add := func(channel string) {
+		if !seen[channel] {
+			seen[channel] = true
+			channels = append(channels, channel)
+		}
+	}
+	for _, m := range page.Messages {
+		add(m.Channel)
+	}
+	for _, c := range page.Codes {
+		add(c.Channel)
+	}
+	for _, f := range page.Failures {
+		add(f.Channel)
+	}
+	return channels
+}
+
+// learnChannels notes whose channels are that came with a known token, or in a verified callback.
+func (v *visit) learnChannels(corp string, channels []string) {
+	if v.Accounts.Find(corp) == nil || len(channels) == 0 {
+		return
+	}
+	others, err := v.Tokens.LearnChannels(v.ctx, corp, channels)
+	if err != nil && v.mayLog("channels", v.at) {
+		v.Log.Warn("redis did not take whose channels are: it is told with the next page", zap.String("corp_id", corp), zap.Error(err))
+	}
+	for _, channel := range channels {
+		if a := v.Accounts.OfChannel(channel); a != nil && a.CorpID != corp {
+			others = append(others, channel)
+		}
+	}
+	if len(others) > 0 {
+		v.contradiction(contradictsChannel, "channels of another corp were seen with this corp's token, or in its callback: they stay the other's", corp, others...)
+	}
+}
+
+// sent is the call as it goes to WeCom.
+func (x *exchange) sent(body []byte, hasBody bool) wecom.Sent {
+	types, encodings := contentHeaders(x.rc.Request.Header.RawHeaders())
+	return wecom.Sent{Query: x.query, Body: body, HasBody: hasBody, Types: types, Encodings: encodings}
+}
+
+// sentCall is the call as it went to WeCom.
+func (x *exchange) sentCall() wecom.Sent {
+	return x.sent(x.out.whole(), x.out.stream != nil || len(x.out.body) > 0)
+}
+
+// readBodyOnce reads a body for those who judge the call, once.
+func (x *exchange) readBodyOnce() (body []byte, more io.Reader, ok bool) {
+	if !x.bodyRead {
+		x.body, x.more, ok = x.readUpTo(x.Config.Limits.JudgedBody)
+		if !ok {
+			return nil, nil, false
+		}
+		x.bodyRead = true
+	}
+	return x.body, x.more, true
+}
+
+// readFacts reads what the body of the call says.
+func (x *exchange) readFacts(body []byte) (wecom.Facts, error) {
+	types, encodings := contentHeaders(x.rc.Request.Header.RawHeaders())
+	return gate.ReadFacts(x.Route.Endpoint, x.query, types, encodings, body)
+}
+
+// countCaller counts by what the corp of a call was found.
+func (x *exchange) countCaller() {
+	if x.counted {
+		return
+	}
+	x.counted = true
+	x.Metrics.attributed[x.by].Inc()
+	if x.by == gate.ByOnlyAccount && x.pathCorp == "" && x.hostCorp == "" && !x.namesOwnChannel() {
+		x.alone.add(x.at)
+	}
+}
+
+// namesOwnChannel tells whether a call most likely names a channel that its account lists.
+func (x *exchange) namesOwnChannel() bool {
+	a := x.Accounts.Find(x.corp)
+	return a != nil && a.ListsChannels() && gate.MayNameOwner(x.Route)
+}
+
+// The kinds of contradictions that are counted.
+const (
+	contradictsToken   = "token"   // the call names another account than its known token's
+	contradictsItself  = "call"    // the call names two accounts, and its token is unknown
+	contradictsEarlier = "earlier" // calls with one unknown token have named several accounts
+	contradictsChannel = "channel" // a channel was seen with two corps
+	contradictsLearnt  = "learnt"  // a token was handed out for two corps
+)
+
+var contradictions = []string{contradictsToken, contradictsItself, contradictsEarlier, contradictsChannel, contradictsLearnt}
+
+// contradiction counts that two things name two corps, and says so once a minute.
+func (v *visit) contradiction(kind, what, corp string, others ...string) {
+	v.Metrics.contradictions.WithLabelValues(kind).Inc()
+	if v.mayLog(kind, v.at) {
+		v.Log.Error(what, zap.String("contradiction", kind), zap.String("corp_id", corp), zap.Strings("other", others))
+	}
+}
+
+// logLimit lets each kind of line into the log once a minute.
+type logLimit struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+func (l *logLimit) mayLog(kind string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last, said := l.last[kind]; said && now.Sub(last).Abs() < time.Minute {
+		return false
+	}
+	if l.last == nil {
+		l.last = map[string]time.Time{}
+	}
+	l.last[kind] = now
+	return true
+}
+
+// lastDay counts what happened within 24 hours, to the hour.
+type lastDay struct {
+	mu    sync.Mutex
+	hours [25]struct{ hour, n int64 }
+}
+
+func (d *lastDay) add(now time.Time) {
+	hour := now.Unix() / 3600
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h := &d.hours[hour%int64(len(d.hours))]
+	if h.hour != hour {
+		h.hour, h.n = hour, 0
+	}
+	h.n++
+}
+
+func (d *lastDay) count(now time.Time) (n int64) {
+	hour := now.Unix() / 3600
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, h := range d.hours {
+		if hour-h.hour < int64(len(d.hours)) {
+			n += h.n
+		}
+	}
+	return n
+}
+
+// AttributedAlone is how many calls of the last day were attributed only because exactly one account is configured.
+func (g *Gateway) AttributedAlone() int64 { return g.alone.count(g.Now()) }
