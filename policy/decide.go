@@ -13,19 +13,19 @@ import (
 
 // Engine holds the rules in force and decides.
 type Engine struct {
-	phases    []phase // by the instant from which each applies; never empty
-	free      map[*wecom.Endpoint]bool
-	closed    map[interfaceRefused]string // why each interface is refused and what to do
-	shadow    bool                        // policy.mode: nothing is obeyed
-	shadows   bool                        // some rule is in shadow
-	windows   bool                        // some rule's when speaks of windows
-	clients   bool                        // some rule asks what the caller is
-	draws     bool                        // some rule takes a share of customers
-	busy      bool                        // answer unsure with -1, else let it pass
-	coldStart Verdict
-	length    time.Duration
-	span      string // length in words
-	chinese   bool   // the language of refusals, else English
+	phases     []phase // by the instant from which each applies; never empty
+	free       map[*wecom.Endpoint]bool
+	closed     map[interfaceRefused]string // why each interface is refused and what to do
+	shadow     bool                        // policy.mode: nothing is obeyed
+	shadows    bool                        // some rule is in shadow
+	windows    bool                        // some rule's when speaks of windows
+	clients    bool                        // some rule asks what the caller is
+	draws      bool                        // some rule takes a share of customers
+	passUnsure bool                        // a kf reply that stays unsure goes on, else it is answered with -1
+	coldStart  Verdict
+	length     time.Duration
+	span       string // length in words
+	chinese    bool   // the language of refusals, else English
 }
 
 // phase is what applies from an instant on: the operator's rules, then those of a rule set.
@@ -44,11 +44,11 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 		own.clients = append(own.clients, cl.Name)
 	}
 	e := &Engine{
-		shadow:    c.Policy.Mode == config.Shadow,
-		busy:      c.Policy.OnUnsure == config.Busy,
-		coldStart: Pass,
-		length:    c.Window.Length,
-		chinese:   c.Policy.Language == config.Chinese,
+		shadow:     c.Policy.Mode == config.Shadow,
+		passUnsure: c.Policy.OnUnsure == config.Pass,
+		coldStart:  Pass,
+		length:     c.Window.Length,
+		chinese:    c.Policy.Language == config.Chinese,
 	}
 	e.span = spanOf(e.length, e.chinese)
 	if c.Policy.ColdStart == config.Refuse {
@@ -260,14 +260,14 @@ func (p *Engine) decideReply(d Decision, c *Call, rule *Rule, found *Evidence) D
 	if rule.Trim && len(found.Windows) > 1 && !c.Facts.Lenient { // a body that readers may take differently is not rewritten
 		return p.trimmed(d, c, rule, found.Windows)
 	}
-	return p.byWorst(d, c, rule, found.Windows)
+	return p.byWorst(d, rule, found.Windows)
 }
 
 // byWorst judges a call by the worst of its customers' windows.
-func (p *Engine) byWorst(d Decision, c *Call, rule *Rule, answers []window.Answer) Decision {
+func (p *Engine) byWorst(d Decision, rule *Rule, answers []window.Answer) Decision {
 	a := worst(answers)
 	d.Closes, d.Left = a.Closes(p.length), a.Left
-	return p.byWindow(d, c, rule, a)
+	return p.byWindow(d, rule, a)
 }
 
 // trimmed judges a call that goes on with those of its customers who may be reached.
@@ -275,16 +275,16 @@ func (p *Engine) trimmed(d Decision, c *Call, rule *Rule, answers []window.Answe
 	var reached []window.Answer
 	var rest []string
 	for i, a := range answers {
-		if p.byWindow(d, c, rule, a).Go {
+		if p.byWindow(d, rule, a).Go {
 			reached = append(reached, a)
 		} else {
 			rest = append(rest, c.Facts.Customers[i])
 		}
 	}
 	if len(reached) == 0 || len(rest) == 0 {
-		return p.byWorst(d, c, rule, answers)
+		return p.byWorst(d, rule, answers)
 	}
-	d = p.byWorst(d, c, rule, reached)
+	d = p.byWorst(d, rule, reached)
 	d.Reason, d.Rest = RecipientsTrimmed, rest
 	return d
 }
@@ -333,7 +333,7 @@ func (p *Engine) byCode(d Decision, c *Call, rule *Rule, found *Evidence) Decisi
 			return p.refuse(d, CodeExpired, rule, wecom.CodeReplyWindow, p.say(textCodeExpired, instant(code.Deadline)))
 		}
 	}
-	return p.byWindow(d, c, rule, w)
+	return p.byWindow(d, rule, w)
 }
 
 // severity orders states: the recipient with the highest decides a call with several.
@@ -342,7 +342,7 @@ var severity = map[window.State]int{
 	window.Full: 4, window.Shut: 5, window.Closed: 6,
 }
 
-func (p *Engine) byWindow(d Decision, c *Call, rule *Rule, a window.Answer) Decision {
+func (p *Engine) byWindow(d Decision, rule *Rule, a window.Answer) Decision {
 	switch a.State {
 	case window.Open:
 		d.Verdict, d.Reason, d.Go = Pass, WindowOpen, true
@@ -351,9 +351,11 @@ func (p *Engine) byWindow(d Decision, c *Call, rule *Rule, a window.Answer) Deci
 		d.Verdict, d.Reason, d.Go = Pass, WindowRemembered, true
 		return d
 	case window.Incomplete:
-		return p.coldStartDecides(d, c, rule)
+		return p.coldStartDecides(d, rule)
 	case window.Unavailable:
-		return p.unsure(d, StoreUnavailable, p.say(textStoreDown))
+		d = p.unsure(d, StoreUnavailable, p.say(textStoreDown))
+		d.Go = p.passUnsure && d.Capability == wecom.KfReply
+		return d
 	case window.Full:
 		return p.refuse(d, RepliesUsedUp, rule, wecom.CodeReplyCount, p.say(textUsedUp, instant(a.Last)))
 	case window.Shut:
@@ -367,8 +369,8 @@ func (p *Engine) byWindow(d Decision, c *Call, rule *Rule, a window.Answer) Deci
 
 // coldStartDecides judges a reply to a customer without a record while records do not reach back far
 // enough. WeCom itself still enforces the window of kf, so policy.cold_start may let those pass.
-func (p *Engine) coldStartDecides(d Decision, c *Call, rule *Rule) Decision {
-	if c.Endpoint.Capability != wecom.KfReply {
+func (p *Engine) coldStartDecides(d Decision, rule *Rule) Decision {
+	if d.Capability != wecom.KfReply {
 		return p.unsure(d, HistoryIncomplete, p.say(textHistory))
 	}
 	if p.coldStart == Refuse {
@@ -378,10 +380,10 @@ func (p *Engine) coldStartDecides(d Decision, c *Call, rule *Rule) Decision {
 	return d
 }
 
-// unsure makes the decision of a call that cannot be judged.
+// unsure makes the decision of a call that cannot be judged. The call does not go on; byWindow makes the
+// exception for replies of kf, whose window WeCom enforces itself.
 func (p *Engine) unsure(d Decision, why Reason, errmsg string) Decision {
-	d.Verdict, d.Reason, d.Go = Unsure, why, !p.busy
-	d.Errcode, d.Errmsg = wecom.CodeBusy, errmsg
+	d.Verdict, d.Reason, d.Errcode, d.Errmsg = Unsure, why, wecom.CodeBusy, errmsg
 	return d
 }
 

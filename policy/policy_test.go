@@ -218,6 +218,53 @@ func TestReplyByWindow(t *testing.T) {
 	}
 }
 
+// On doubt nothing goes on but a reply of kf, for which WeCom itself enforces the window: neither by on_unsure nor by
+// cold_start.
+func TestOnlyKfRepliesPassOnDoubt(t *testing.T) {
+	const rules = `
+    - { name: odd, match: { capabilities: [kf_reply], msgtypes: [odd] }, when: account.contacts > 1, action: pass }
+    - { name: seen, match: { capabilities: [kf_reply], msgtypes: [seen] }, when: window.replies_left >= 1, action: pass }
+    - { name: cards, match: { capabilities: [add_customer], msgtypes: [link] }, action: pass }
+    - { name: windows, match: { capabilities: [mass_message, add_customer, succession] }, action: reply }
+`
+	e := must(t, "on_unsure: pass", rules)
+	one := []string{"wm"}
+	kf := func(msgtype, also string) policy.Call {
+		return call("/cgi-bin/kf/send_msg", wecom.Facts{Channel: "wk", Customers: one, MsgType: msgtype, Also: wecom.Capability(also)})
+	}
+	for name, test := range map[string]struct {
+		call policy.Call
+		goes bool
+	}{
+		"a reply":                          {kf("text", ""), true},
+		"a legacy reply":                   {call("/cgi-bin/kf/send", wecom.Facts{Customers: one}), true},
+		"a reply that a rule lets add too": {kf("link", "add_customer"), true},
+		"a reply that adds":                {kf("business_card", "add_customer"), false},
+		"a mass message":                   {call("/cgi-bin/externalcontact/add_msg_template", wecom.Facts{Customers: one}), false},
+		"a mass message to two":            {call("/cgi-bin/externalcontact/add_msg_template", wecom.Facts{Customers: []string{"wm", "wn"}}), false},
+		"a transfer":                       {call("/cgi-bin/externalcontact/transfer_customer", wecom.Facts{Customers: one}), false},
+		"an unknown number":                {kf("odd", ""), false},
+		"a rule about windows":             {kf("seen", ""), false},
+		"a reply with a code":              {call("/cgi-bin/kf/send_msg_on_event", wecom.Facts{Code: "c"}), false},
+	} {
+		for _, state := range []window.State{window.Unavailable, window.Incomplete} {
+			var answers []window.Answer
+			for range test.call.Facts.Customers {
+				answers = append(answers, window.Answer{State: state, Left: -1})
+			}
+			c := test.call
+			c.Windows = answers
+			m := e.Match(c)
+			for _, code := range []window.CodeState{window.CodeTaken, window.CodeUnavailable} {
+				d := e.Decide(c, m, policy.Evidence{Windows: answers, Code: window.CodeAnswer{State: code}})
+				if d.Verdict != policy.Unsure || d.Go != test.goes {
+					t.Errorf("%s, window %s: verdict %s, reason %s, rule %s, goes on %v", name, state, d.Verdict, d.Reason, d.Rule, d.Go)
+				}
+			}
+		}
+	}
+}
+
 // A window opens nothing but replies.
 func TestAnOpenWindowIsNoPassForAdding(t *testing.T) {
 	e := must(t, "", "")

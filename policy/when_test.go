@@ -118,7 +118,7 @@ func TestWhenNeeds(t *testing.T) {
 		`call.msgtype == "text"`:   policy.NeedNothing, // an upload has none
 		`call.msgtype == ""`:       policy.NeedPath,
 		`window.open`:              policy.NeedNothing, // and no customer
-		`account.contacts_free % (account.contacts - 5321) > 1`: policy.NeedBody, // it fails: unsure, which on_unsure may let go
+		`account.contacts_free % (account.contacts - 5321) > 1`: policy.NeedBody, // it fails: the call is unsure
 		`call.capability == "media"`:                            policy.NeedPath,
 	} {
 		e, book, err := ruled(t, when, "")
