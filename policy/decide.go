@@ -324,7 +324,7 @@ func (p *Engine) byCode(d Decision, c *Call, rule *Rule, found *Evidence) Decisi
 	switch w.State {
 	case window.Full:
 		w.State = window.Open
-	case window.Incomplete: // open all the same, if the message on record is not too old
+	case window.Incomplete, window.Unproven: // open all the same, if the message on record is not too old
 		if c.At.Before(d.Closes) {
 			w.State = window.Open
 		}
@@ -338,8 +338,8 @@ func (p *Engine) byCode(d Decision, c *Call, rule *Rule, found *Evidence) Decisi
 
 // severity orders states: the recipient with the highest decides a call with several.
 var severity = map[window.State]int{
-	window.Open: 0, window.Remembered: 1, window.Incomplete: 2, window.Unavailable: 3,
-	window.Full: 4, window.Shut: 5, window.Closed: 6,
+	window.Open: 0, window.Remembered: 1, window.Incomplete: 2, window.Unproven: 3, window.Unavailable: 4,
+	window.Full: 5, window.Shut: 6, window.Closed: 7,
 }
 
 func (p *Engine) byWindow(d Decision, rule *Rule, a window.Answer) Decision {
@@ -352,6 +352,10 @@ func (p *Engine) byWindow(d Decision, rule *Rule, a window.Answer) Decision {
 		return d
 	case window.Incomplete:
 		return p.coldStartDecides(d, rule)
+	case window.Unproven:
+		d = p.unsure(d, StoreUnavailable, p.say(textStoreDown))
+		d.Go = p.coldStart == Pass && d.Capability == wecom.KfReply
+		return d
 	case window.Unavailable:
 		d = p.unsure(d, StoreUnavailable, p.say(textStoreDown))
 		d.Go = p.passUnsure && d.Capability == wecom.KfReply

@@ -128,6 +128,9 @@ func TestCodeWhereRepliesAreUsedUp(t *testing.T) {
 		{window.Answer{State: window.Incomplete, Last: now.Add(-time.Hour), Left: -1}, policy.WindowOpen},
 		{window.Answer{State: window.Incomplete, Last: now.Add(-49 * time.Hour), Left: -1}, policy.HistoryIncomplete},
 		{window.Answer{State: window.Incomplete, Left: -1}, policy.HistoryIncomplete},
+		{window.Answer{State: window.Unproven, Last: now.Add(-time.Hour), Left: -1}, policy.WindowOpen},
+		{window.Answer{State: window.Unproven, Last: now.Add(-49 * time.Hour), Left: -1}, policy.StoreUnavailable},
+		{window.Answer{State: window.Unproven, Left: -1}, policy.StoreUnavailable},
 	} {
 		d := e.Decide(c, e.Match(c), policy.Evidence{Code: code, Windows: []window.Answer{test.window}})
 		if d.Reason != test.reason || d.Go != (test.reason == policy.WindowOpen) {
@@ -207,6 +210,8 @@ func TestReplyByWindow(t *testing.T) {
 		{window.Unavailable, "", policy.Unsure, policy.StoreUnavailable, false, -1},
 		{window.Unavailable, "on_unsure: pass", policy.Unsure, policy.StoreUnavailable, true, -1},
 		{window.Incomplete, "", policy.Unsure, policy.HistoryIncomplete, true, 0},
+		{window.Unproven, "", policy.Unsure, policy.StoreUnavailable, true, -1},
+		{window.Unproven, "on_unsure: pass", policy.Unsure, policy.StoreUnavailable, true, -1},
 	} {
 		d := decide(must(t, test.more, ""), call("/cgi-bin/kf/send_msg", one), window.Answer{State: test.state, Last: wrote, Left: 3})
 		if d.Verdict != test.verdict || d.Reason != test.reason || d.Go != test.goes || d.Errcode != test.errcode {
@@ -214,6 +219,27 @@ func TestReplyByWindow(t *testing.T) {
 		}
 		if d.Rule != "reply-inside-the-window" || d.Capability != wecom.KfReply || !d.Closes.Equal(wrote.Add(48*time.Hour)) {
 			t.Errorf("state %d: %+v", test.state, d)
+		}
+	}
+}
+
+// A proof that is missing for a moment is no cold start: with cold_start: refuse a reply is unsure, and not refused.
+func TestUnprovenUnderColdStartRefuse(t *testing.T) {
+	c, err := config.Parse("test.yaml", []byte("accounts: [{ corp_id: ww1 }]\npolicy: { cold_start: refuse }\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := policy.New("test.yaml", c, account.NewBook(c.Accounts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply := call("/cgi-bin/kf/send_msg", wecom.Facts{Customers: []string{"wm"}})
+	for state, want := range map[window.State]struct {
+		verdict policy.Verdict
+		errcode int
+	}{window.Unproven: {policy.Unsure, -1}, window.Unavailable: {policy.Unsure, -1}, window.Incomplete: {policy.Refuse, 95002}} {
+		if d := decide(e, reply, window.Answer{State: state}); d.Verdict != want.verdict || d.Errcode != want.errcode || d.Go {
+			t.Errorf("%s: %+v", state, d)
 		}
 	}
 }
@@ -247,7 +273,7 @@ func TestOnlyKfRepliesPassOnDoubt(t *testing.T) {
 		"a rule about windows":             {kf("seen", ""), false},
 		"a reply with a code":              {call("/cgi-bin/kf/send_msg_on_event", wecom.Facts{Code: "c"}), false},
 	} {
-		for _, state := range []window.State{window.Unavailable, window.Incomplete} {
+		for _, state := range []window.State{window.Unavailable, window.Incomplete, window.Unproven} {
 			var answers []window.Answer
 			for range test.call.Facts.Customers {
 				answers = append(answers, window.Answer{State: state, Left: -1})
@@ -331,6 +357,7 @@ func TestReplyActionElsewhere(t *testing.T) {
 		"one closed":       {call(path, wecom.Facts{Customers: []string{"a", "b"}}), []window.Answer{open, {State: window.Closed}}, policy.WindowClosed},
 		"one unknown":      {call(path, wecom.Facts{Customers: []string{"a", "b"}}), []window.Answer{{State: window.Unavailable}, open}, policy.StoreUnavailable},
 		"closed > unknown": {call(path, wecom.Facts{Customers: []string{"a", "b"}}), []window.Answer{{State: window.Unavailable}, {State: window.Closed}}, policy.WindowClosed},
+		"unproven":         {call(path, wecom.Facts{Customers: []string{"a"}}), []window.Answer{{State: window.Unproven}}, policy.StoreUnavailable},
 		"cold start":       {call(path, wecom.Facts{Customers: []string{"a"}}), []window.Answer{{State: window.Incomplete}}, policy.HistoryIncomplete},
 		"all customers":    {call(path, wecom.Facts{Implicit: true}), nil, policy.RecipientsImplicit},
 		"a group":          {call("/cgi-bin/externalcontact/groupchat/get", wecom.Facts{Groups: []string{"wr"}}), nil, policy.RecipientsImplicit},

@@ -130,7 +130,7 @@ func windowOf(answers []window.Answer) (f windowFacts, known bool) {
 		return windowFacts{State: NoWindow}, true
 	}
 	a := worst(answers)
-	if a.State == window.Unavailable {
+	if a.State == window.Unavailable || a.State == window.Unproven {
 		return f, false
 	}
 	f = windowFacts{State: stateWords[a.State], Open: stateWords[a.State] == "open"}

@@ -61,6 +61,7 @@ func TestWhen(t *testing.T) {
 		{`window.state in ["shut", "full"]`, "ww1", window.Full, "yes"},
 		{`window.state == "incomplete"`, "ww1", window.Incomplete, "yes"},
 		{`window.open`, "ww1", window.Unavailable, "unsure"},
+		{`window.open`, "ww1", window.Unproven, "unsure"},
 		{`window.replies_left <= 2`, "ww1", window.Open, "yes"},
 		{`window.replies_left > 2 ? true : false`, "ww1", window.Open, "no"},
 		{`account.contacts % (call.groups) > 1`, "ww1", window.Open, "unsure"},

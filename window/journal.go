@@ -81,15 +81,22 @@ func (s *Store) inDoubt() bool {
 	return s.Journal != nil && (!s.Journal.Empty() || s.peers.doubtful()) || s.Doubtful != nil && s.Doubtful()
 }
 
-// doubted is an answer that a missing fact could turn: what would be refused is not known.
-func (s *Store) doubted(a Answer) Answer {
+// degraded is an answer that a message which Redis lacks could turn: what would be refused is not known. A window
+// that WeCom or an operator shut is not Unproven, since WeCom does not enforce what an operator said: nothing may
+// go there on doubt.
+func (s *Store) degraded(a Answer) Answer {
+	to := Unproven
 	switch a.State {
-	case Closed, Shut, Full:
-		if s.inDoubt() {
-			return Answer{State: Unavailable, Last: a.Last, Left: -1}
-		}
+	case Shut:
+		to = Unavailable
+	case Closed, Full:
+	default:
+		return a
 	}
-	return a
+	if !s.inDoubt() {
+		return a
+	}
+	return Answer{State: to, Last: a.Last, Left: -1}
 }
 
 // Keep brings Redis what it lacks until ctx ends: what the journal holds, and, after a failover or when it has gone back,

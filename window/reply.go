@@ -48,10 +48,10 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	a := said.Answer
 	if a.State == Closed { // nothing, or nothing that is not over: Redis has only not dropped it yet
 		s.memory.forget(key)
-		return s.doubted(s.nothing(ctx, k.Corp).after(a.Last))
+		return s.degraded(s.nothing(ctx, k.Corp).after(a.Last))
 	}
 	s.note(key, a, now)
-	return s.doubted(s.proven(ctx, k.Corp, key, a))
+	return s.degraded(s.proven(ctx, k.Corp, key, a))
 }
 
 // Peek asks for windows without counting a reply, all in one round trip.
@@ -76,10 +76,10 @@ func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 			if _, known := missing[corp]; !known {
 				missing[corp] = s.nothing(ctx, corp)
 			}
-			answers[i] = s.doubted(missing[corp].after(a.Last))
+			answers[i] = s.degraded(missing[corp].after(a.Last))
 		default:
 			s.note(spelt[i], a.Answer, now)
-			answers[i] = s.doubted(s.proven(ctx, corp, spelt[i], a.Answer))
+			answers[i] = s.degraded(s.proven(ctx, corp, spelt[i], a.Answer))
 		}
 	}
 	return answers

@@ -621,6 +621,47 @@ func TestKeysDiffer(t *testing.T) {
 	}
 }
 
+// While Redis may lack a message for a moment, nothing on record proves that the customer has not written.
+func TestWhatARefusalLacks(t *testing.T) {
+	each(t, 1, func(b *bench) {
+		now := b.clock.Now()
+		key := func(name string) window.Key { return window.Key{Corp: "ww1", Channel: "wk1", Customer: name} }
+		b.wrote(key("wmOld"), now.Add(-length))
+		for _, name := range []string{"wmFull", "wmShut", "wmOpen"} {
+			b.wrote(key(name), now)
+		}
+		b.wants(key("wmFull"), window.Open, 0)
+		if _, err := b.Close(b.Context(), key("wmShut")); err != nil {
+			b.Fatal(err)
+		}
+		for _, row := range []struct {
+			customer      string
+			proven, lacks window.State
+		}{
+			{"wmNever", window.Closed, window.Unproven},
+			{"wmOld", window.Closed, window.Unproven},
+			{"wmFull", window.Full, window.Unproven},
+			{"wmShut", window.Shut, window.Unavailable}, // WeCom may not know of it
+			{"wmOpen", window.Open, window.Open},
+		} {
+			for lacks, want := range map[bool]window.State{false: row.proven, true: row.lacks} {
+				b.Doubtful = func() bool { return lacks }
+				if a := b.Peek(b.Context(), key(row.customer))[0]; a.State != want {
+					b.Errorf("%s: Peek = %s while Redis may lack a message: %v, want %s", row.customer, a.State, lacks, want)
+				}
+			}
+		}
+		b.Doubtful = func() bool { return true }
+		if a := b.wants(key("wmFull"), window.Unproven, -1); !a.Last.Equal(now) || a.Reserved() {
+			b.Errorf("Reserve = %+v", a)
+		}
+		b.wants(key("wmNever"), window.Unproven, -1)
+		b.wants(key("wmShut"), window.Unavailable, -1)
+		b.since(0)
+		b.wants(key("wmNever"), window.Incomplete, -1)
+	})
+}
+
 func TestRedisAway(t *testing.T) {
 	clock := wecomtest.NewClock()
 	server := storetest.Start(t)

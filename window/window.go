@@ -83,9 +83,10 @@ const (
 	Remembered               // Redis is away; this gateway saw the window open
 	Incomplete               // nothing on record, or its replies are used up, but a message may have been missed
 	Unavailable              // Redis is away
+	Unproven                 // on record it is Closed or Full, but for a moment Redis may lack a newer message
 )
 
-var stateNames = [...]string{"closed", "shut", "full", "open", "remembered", "incomplete", "unavailable"}
+var stateNames = [...]string{"closed", "shut", "full", "open", "remembered", "incomplete", "unavailable", "unproven"}
 
 // String returns the state's word, as records have it.
 func (s State) String() string { return stateNames[s] }

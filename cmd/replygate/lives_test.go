@@ -74,12 +74,12 @@ type oneTime struct {
 func live(t *testing.T, redis config.Redis, gateways int, seed uint64) {
 	l := &life{rnd: rand.New(rand.NewPCG(seed, 0)), redis: redis}
 	l.counted = seed%2 == 0
-	l.change = func(c *config.Config) {
+	l.change = strictly(func(c *config.Config) {
 		c.Accounts[0].Subscription.ExpiresAt = l.ends
 		if !l.counted {
 			c.Window.Replies = 0
 		}
-	}
+	})
 	l.ends = time.Now().Add(time.Duration(l.rnd.IntN(72)-24) * time.Hour).Truncate(time.Second)
 	l.rig = newRig(t, storetest.Embedded(t), nil)
 	for range gateways {
