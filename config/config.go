@@ -168,13 +168,14 @@ const (
 
 // Policy is what a lapsed account may do.
 type Policy struct {
-	Rulesets  []DatedRuleSet `yaml:"ruleset[]"` // in place of Ruleset, to change over on a date
-	Ruleset   string         `yaml:"ruleset"`
-	Mode      string         `yaml:"mode"`
-	OnUnsure  string         `yaml:"on_unsure"`
-	ColdStart string         `yaml:"cold_start"`
-	Language  string         `yaml:"language"` // of refusals
-	Rules     []Rule         `yaml:"rules"`
+	Rulesets   []DatedRuleSet `yaml:"ruleset[]"` // in place of Ruleset, to change over on a date
+	Ruleset    string         `yaml:"ruleset"`
+	Mode       string         `yaml:"mode"`
+	UnsureWait time.Duration  `yaml:"unsure_wait"` // how long a reply waits for a doubt to end; 0: not at all
+	OnUnsure   string         `yaml:"on_unsure"`
+	ColdStart  string         `yaml:"cold_start"`
+	Language   string         `yaml:"language"` // of refusals
+	Rules      []Rule         `yaml:"rules"`
 }
 
 // DatedRuleSet is a rule set with the instant from which it applies.
@@ -267,7 +268,7 @@ func Default() Config {
 		Window:          Window{Length: 48 * time.Hour, Replies: 5},
 		UnknownToken:    Auto,
 		UnlistedAccount: Refuse,
-		Policy:          Policy{Ruleset: "reply-only-2024", Mode: Enforce, OnUnsure: Busy, ColdStart: Pass, Language: English},
+		Policy:          Policy{Ruleset: "reply-only-2024", Mode: Enforce, UnsureWait: 3 * time.Second, OnUnsure: Busy, ColdStart: Pass, Language: English},
 		Limits:          Limits{JudgedBody: 1 << 20, StreamedBody: 128 << 20, ReadAnswer: 64 << 20},
 		Log:             Log{Level: "info", Format: "json", Decisions: "stdout", IDs: Plain},
 		Shutdown:        Shutdown{LameDuck: 2 * time.Second, Grace: 8 * time.Second},

@@ -31,6 +31,10 @@ func validate(c *Config, d *decoder) {
 	}
 	v.oneOf("unlisted_account", c.UnlistedAccount, Refuse, Pass)
 	v.oneOf("policy.mode", c.Policy.Mode, Enforce, Shadow)
+	if c.Policy.UnsureWait > maxUnsureWait {
+		v.wrong("policy.unsure_wait", fmt.Sprintf("policy.unsure_wait cannot be %s", c.Policy.UnsureWait),
+			fmt.Sprintf("write 0s (not at all) to %s: the client of a bot must still be waiting for the answer when it ends", maxUnsureWait))
+	}
 	v.oneOf("policy.on_unsure", c.Policy.OnUnsure, Busy, Pass)
 	v.oneOf("policy.cold_start", c.Policy.ColdStart, Pass, Refuse)
 	v.clients(c)
@@ -50,6 +54,9 @@ func validate(c *Config, d *decoder) {
 		v.wrong("log.decisions", "log.decisions is empty", "write stdout, or the name of a file")
 	}
 }
+
+// maxUnsureWait bounds policy.unsure_wait. Few HTTP clients wait longer than ten seconds.
+const maxUnsureWait = 10 * time.Second
 
 type validator struct{ d *decoder }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -184,6 +185,7 @@ type Decision struct {
 	Closes     time.Time        // when the window closes, for a reply; zero if unknown
 	Left       int              // replies left after this one; -1 if unknown or not counted
 	Rest       []string         // customers whom a call that goes on must not reach
+	Transient  bool             // it rests on a doubt that may end by itself within seconds: the call may wait for that
 }
 
 // Evidence is what was found out about the recipients of a call that a rule lets go to open windows.
@@ -234,7 +236,9 @@ func (p *Engine) decide(c *Call, m Match, found *Evidence) Decision {
 	}
 	d.Rule = rule.Name
 	if m.Err != nil {
-		return p.unsure(d, WhenFailed, p.say(textWhenFailed, m.Err))
+		d = p.unsure(d, WhenFailed, p.say(textWhenFailed, m.Err))
+		d.Transient = errors.Is(m.Err, errNoWindow)
+		return d
 	}
 	switch rule.Action {
 	case ActionPass:
@@ -274,8 +278,11 @@ func (p *Engine) byWorst(d Decision, rule *Rule, answers []window.Answer) Decisi
 func (p *Engine) trimmed(d Decision, c *Call, rule *Rule, answers []window.Answer) Decision {
 	var reached []window.Answer
 	var rest []string
+	transient := false // perhaps one more may be reached in a moment
 	for i, a := range answers {
-		if p.byWindow(d, rule, a).Go {
+		one := p.byWindow(d, rule, a)
+		transient = transient || one.Transient
+		if one.Go {
 			reached = append(reached, a)
 		} else {
 			rest = append(rest, c.Facts.Customers[i])
@@ -285,7 +292,7 @@ func (p *Engine) trimmed(d Decision, c *Call, rule *Rule, answers []window.Answe
 		return p.byWorst(d, rule, answers)
 	}
 	d = p.byWorst(d, rule, reached)
-	d.Reason, d.Rest = RecipientsTrimmed, rest
+	d.Reason, d.Rest, d.Transient = RecipientsTrimmed, rest, transient
 	return d
 }
 
@@ -306,7 +313,7 @@ func (p *Engine) byCode(d Decision, c *Call, rule *Rule, found *Evidence) Decisi
 	code := found.Code.Code
 	switch found.Code.State {
 	case window.CodeUnavailable:
-		return p.unsure(d, StoreUnavailable, p.say(textStoreDown))
+		return p.storeUnavailable(d)
 	case window.CodeUnknown:
 		return p.refuse(d, CodeUnknown, rule, wecom.CodeReplyWindow, p.say(textCodeUnknown))
 	case window.CodeUsed:
@@ -353,13 +360,13 @@ func (p *Engine) byWindow(d Decision, rule *Rule, a window.Answer) Decision {
 	case window.Incomplete:
 		return p.coldStartDecides(d, rule)
 	case window.Unproven:
-		d = p.unsure(d, StoreUnavailable, p.say(textStoreDown))
-		d.Go = p.coldStart == Pass && d.Capability == wecom.KfReply
+		d = p.storeUnavailable(d)
+		if p.coldStart == Pass && d.Capability == wecom.KfReply {
+			d.Go, d.Transient = true, false // WeCom itself knows the window, so there is nothing to wait for
+		}
 		return d
 	case window.Unavailable:
-		d = p.unsure(d, StoreUnavailable, p.say(textStoreDown))
-		d.Go = p.passUnsure && d.Capability == wecom.KfReply
-		return d
+		return p.storeUnavailable(d)
 	case window.Full:
 		return p.refuse(d, RepliesUsedUp, rule, wecom.CodeReplyCount, p.say(textUsedUp, instant(a.Last)))
 	case window.Shut:
@@ -384,8 +391,15 @@ func (p *Engine) coldStartDecides(d Decision, rule *Rule) Decision {
 	return d
 }
 
-// unsure makes the decision of a call that cannot be judged. The call does not go on; byWindow makes the
-// exception for replies of kf, whose window WeCom enforces itself.
+// storeUnavailable makes the decision of a call whose window or code Redis does not tell just now. A reply of kf
+// may go on all the same, since WeCom itself enforces its window.
+func (p *Engine) storeUnavailable(d Decision) Decision {
+	d = p.unsure(d, StoreUnavailable, p.say(textStoreDown))
+	d.Go, d.Transient = p.passUnsure && d.Capability == wecom.KfReply, true
+	return d
+}
+
+// unsure makes the decision of a call that cannot be judged. The call does not go on.
 func (p *Engine) unsure(d Decision, why Reason, errmsg string) Decision {
 	d.Verdict, d.Reason, d.Errcode, d.Errmsg = Unsure, why, wecom.CodeBusy, errmsg
 	return d
@@ -433,8 +447,26 @@ func (p *Engine) Reauthenticate(capability wecom.Capability) Decision {
 // OwnerUnavailable decides a judged call of which Redis must say whose it is, and does not. It never
 // goes on: there is no account whose rules could let it.
 func (p *Engine) OwnerUnavailable(capability wecom.Capability) Decision {
-	return Decision{Verdict: Unsure, Reason: StoreUnavailable, Capability: capability, Left: -1,
-		Errcode: wecom.CodeBusy, Errmsg: p.say(textTokenUnsure)}
+	d := p.unsure(Decision{Capability: capability, Left: -1}, StoreUnavailable, p.say(textTokenUnsure))
+	d.Transient = capability == wecom.KfReply || capability == wecom.KfEventReply
+	return d
+}
+
+// Waited adds to the answer of a call that did not go on how its wait ended. A call that was judged in the end has
+// nothing to add.
+func (p *Engine) Waited(d Decision, how WaitOutcome, waited time.Duration) Decision {
+	switch how {
+	case WaitStillUnsure:
+		d.Errmsg += p.say(textWaited, waited.Round(100*time.Millisecond))
+	case WaitQueueFull:
+		d.Errmsg += p.say(textQueueFull)
+	case WaitShutdown:
+		d.Errmsg += p.say(textStopping)
+	case WaitClientGone:
+		d.Verdict, d.Reason, d.Go, d.Left = Unsure, StoreUnavailable, false, -1
+		d.Errcode, d.Errmsg = wecom.CodeBusy, p.say(textClientGone)
+	}
+	return d
 }
 
 // Free tells whether no rule could ever refuse a call of e or ask for its body, whoever calls and when.

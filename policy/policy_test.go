@@ -291,6 +291,58 @@ func TestOnlyKfRepliesPassOnDoubt(t *testing.T) {
 	}
 }
 
+// What may end within seconds is worth a wait, and nothing else is.
+func TestTransient(t *testing.T) {
+	const rules = `
+    - { name: odd, match: { capabilities: [kf_reply], msgtypes: [odd] }, when: account.contacts > 1, action: pass }
+    - { name: seen, match: { capabilities: [kf_reply], msgtypes: [seen] }, when: window.open, action: pass }
+    - { name: windows, match: { capabilities: [mass_message] }, action: reply }
+`
+	one := []string{"wm"}
+	text := call("/cgi-bin/kf/send_msg", wecom.Facts{Customers: one, MsgType: "text"})
+	odd := call("/cgi-bin/kf/send_msg", wecom.Facts{Customers: one, MsgType: "odd"})
+	seen := call("/cgi-bin/kf/send_msg", wecom.Facts{Customers: one, MsgType: "seen"})
+	mass := call("/cgi-bin/externalcontact/add_msg_template", wecom.Facts{Customers: one})
+	for _, more := range []string{"", "on_unsure: pass"} {
+		e := must(t, more, rules)
+		for _, test := range []struct {
+			name  string
+			call  policy.Call
+			state window.State
+			want  bool
+		}{
+			{"a reply", text, window.Unavailable, true},
+			{"a reply that WeCom judges", text, window.Unproven, false},
+			{"a reply on the first day", text, window.Incomplete, false},
+			{"a mass message", mass, window.Unavailable, true},
+			{"a mass message, unproven", mass, window.Unproven, true},
+			{"a mass message on the first day", mass, window.Incomplete, false},
+			{"an open window", text, window.Open, false},
+			{"a closed window", text, window.Closed, false},
+			{"a rule about a number", odd, window.Unavailable, false},
+			{"a rule about windows", seen, window.Unavailable, true},
+		} {
+			a := []window.Answer{{State: test.state, Left: -1}}
+			test.call.Windows = a
+			d := e.Decide(test.call, e.Match(test.call), policy.Evidence{Windows: a})
+			if d.Transient != test.want {
+				t.Errorf("%s, %s: %+v", test.name, more, d)
+			}
+		}
+		for state, want := range map[window.CodeState]bool{window.CodeUnavailable: true, window.CodeUnknown: false, window.CodeUsed: false} {
+			c := call("/cgi-bin/kf/send_msg_on_event", wecom.Facts{Code: "c"})
+			if d := e.Decide(c, e.Match(c), policy.Evidence{Code: window.CodeAnswer{State: state}}); d.Transient != want {
+				t.Errorf("a code, %s: %+v", state, d)
+			}
+		}
+		for capability, want := range map[wecom.Capability]bool{wecom.KfReply: true, wecom.KfEventReply: true, "mass_message": false, "customer_details": false, "": false} {
+			if d := e.OwnerUnavailable(capability); d.Transient != want || d.Go {
+				t.Errorf("an unknown token, %s: %+v", capability, d)
+			}
+		}
+	}
+}
+
 // A window opens nothing but replies.
 func TestAnOpenWindowIsNoPassForAdding(t *testing.T) {
 	e := must(t, "", "")

@@ -21,6 +21,19 @@ func (v Verdict) String() string {
 	return "refuse"
 }
 
+// WaitOutcome is how the wait of an unsure call for the end of its doubt came out; "" is a call that did not wait.
+type WaitOutcome string
+
+// The outcomes of a wait.
+const (
+	WaitPassed      WaitOutcome = "passed"       // the call was judged anew, and passed
+	WaitRefused     WaitOutcome = "refused"      // the call was judged anew, and refused
+	WaitStillUnsure WaitOutcome = "still_unsure" // the doubt outlasted policy.unsure_wait
+	WaitClientGone  WaitOutcome = "client_gone"  // the client closed its connection: the call was dropped
+	WaitQueueFull   WaitOutcome = "queue_full"   // too many calls waited already: this one did not
+	WaitShutdown    WaitOutcome = "shutdown"     // the gateway stops, and the call was still unsure
+)
+
 // Reason is the stable word that goes with a verdict.
 type Reason string
 

@@ -29,8 +29,8 @@ var (
 		"the call names no customer; give the one it replies to",
 		"此调用没有指明客户；请指明所回复的客户"}
 	textStoreDown = text{
-		"the gateway cannot see the customer's window just now; nothing was sent, try again",
-		"网关暂时无法查询该客户的回复窗口；消息未发送，请稍后重试"}
+		"the gateway cannot see the customer's window just now: Redis does not answer, or may lack the newest messages; nothing was sent, try again in a few seconds",
+		"网关暂时无法查询该客户的回复窗口（Redis 无响应，或可能缺少最新消息）；消息未发送，请几秒后重试"}
 	textHistory = text{
 		"the gateway has not recorded messages for long enough to know; nothing was sent",
 		"网关记录客户消息的时间还不够长，无法判断；消息未发送"}
@@ -65,8 +65,20 @@ var (
 		"the gateway does not know whose this access_token is; fetch a new one through the gateway",
 		"网关不知道此 access_token 属于哪个企业；请通过网关重新获取"}
 	textTokenUnsure = text{
-		"the gateway cannot find out whose this access_token is just now; nothing was sent, try again",
-		"网关暂时无法查询此 access_token 属于哪个企业；消息未发送，请稍后重试"}
+		"the gateway cannot find out whose this access_token is just now: Redis does not answer; nothing was sent, try again in a few seconds",
+		"网关暂时无法查询此 access_token 属于哪个企业（Redis 无响应）；消息未发送，请几秒后重试"}
+	textWaited = text{
+		"; the call waited %s in vain",
+		"；该调用已等待 %s，仍无法判断"}
+	textQueueFull = text{
+		"; too many calls are waiting already, so this one was answered at once",
+		"；等待中的调用过多，本次未等待"}
+	textStopping = text{
+		"; the gateway is stopping, so the call waits no longer",
+		"；网关正在停止，不再等待"}
+	textClientGone = text{
+		"the client closed its connection while the call was waiting, so it was dropped; nothing was sent, send it again",
+		"调用等待期间客户端关闭了连接，该调用已放弃；消息未发送，请重新发送"}
 	textUnknownToken = text{
 		"the gateway does not know whose this access_token is; let the bot fetch its tokens through the gateway or call /corp/<corp_id>/cgi-bin/..., or let the operator list the bot's host name in accounts[].hosts or its open_kfid in accounts[].channels",
 		"网关不知道此 access_token 属于哪个企业；请通过网关获取 access_token，或使用 /corp/<corp_id>/cgi-bin/… 形式的地址，或请网关管理员将程序所用的域名加入 accounts[].hosts、将 open_kfid 加入 accounts[].channels"}

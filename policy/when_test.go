@@ -269,15 +269,16 @@ func TestTrim(t *testing.T) {
 		reason  policy.Reason
 		goes    bool
 		rest    string
+		waits   bool
 	}{
-		{[]window.Answer{open, open, open}, policy.WindowOpen, true, "[]"},
-		{[]window.Answer{open, closed, open}, policy.RecipientsTrimmed, true, "[b]"},
-		{[]window.Answer{closed, open, away}, policy.RecipientsTrimmed, true, "[a c]"},
-		{[]window.Answer{closed, closed, away}, policy.WindowClosed, false, "[]"},
-		{[]window.Answer{away, away, away}, policy.StoreUnavailable, false, "[]"},
+		{[]window.Answer{open, open, open}, policy.WindowOpen, true, "[]", false},
+		{[]window.Answer{open, closed, open}, policy.RecipientsTrimmed, true, "[b]", false},
+		{[]window.Answer{closed, open, away}, policy.RecipientsTrimmed, true, "[a c]", true},
+		{[]window.Answer{closed, closed, away}, policy.WindowClosed, false, "[]", false},
+		{[]window.Answer{away, away, away}, policy.StoreUnavailable, false, "[]", true},
 	} {
 		d := decide(e, call("/cgi-bin/externalcontact/add_msg_template", wecom.Facts{Customers: []string{"a", "b", "c"}}), test.answers...)
-		if d.Reason != test.reason || d.Go != test.goes || fmt.Sprint(d.Rest) != test.rest {
+		if d.Reason != test.reason || d.Go != test.goes || fmt.Sprint(d.Rest) != test.rest || d.Transient != test.waits {
 			t.Errorf("%v: %+v", test.answers, d)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"time"
 
+	"replygate/policy"
 	"replygate/wecom"
 )
 
@@ -18,6 +19,8 @@ type AccessRecord struct {
 	DecisionID string // of a judged call
 	Fault      string // why the gateway answered by itself without a decision
 	Duration   time.Duration
+	Wait       policy.WaitOutcome // of a call that was unsure; "" if it did not wait
+	Waited     time.Duration
 }
 
 // CallbackRecord is the line that every callback leaves. It holds no query, no body and no customer.
@@ -37,11 +40,13 @@ func (x *exchange) finish() {
 	if x.hangUp || x.Draining() {
 		x.rc.SetConnectionClose()
 	}
+	x.endWait()
 	now := x.Now()
 	r := &x.access
 	*r = AccessRecord{
 		Method: method(x.rc.Method()), Path: x.loggedPath(), Capability: x.capability(), CorpID: x.corp,
 		Status: x.rc.Response.StatusCode(), DecisionID: x.id, Fault: x.fault, Duration: now.Sub(x.at),
+		Wait: x.waitOutcome(), Waited: x.wait.took,
 	}
 	if x.decision != nil {
 		x.mark()
@@ -58,6 +63,9 @@ func (x *exchange) finish() {
 		records.Add(now, "decision", &x.record)
 	}
 	x.Metrics.request(r)
+	if r.Wait != "" {
+		x.Metrics.waited(r.Wait, r.Waited)
+	}
 	x.Access.Add(now, "request", r)
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"replygate/gate"
+	"replygate/policy"
 	"replygate/record"
 	"replygate/wecom"
 )
@@ -19,6 +20,7 @@ func (r *AccessRecord) AppendJSON(b []byte) []byte {
 	b = wordIf(b, `,"corp_id":`, r.CorpID)
 	b = wordIf(b, `,"verdict":`, r.Verdict)
 	b = wordIf(b, `,"decision_id":`, r.DecisionID)
+	b = appendWait(b, r.Wait, r.Waited)
 	return wordIf(b, `,"fault":`, r.Fault)
 }
 
@@ -54,6 +56,7 @@ func (r *DecisionRecord) AppendJSON(b []byte) []byte {
 	if !d.Go {
 		b = number(b, `,"errcode":`, int64(d.Errcode))
 	}
+	b = appendWait(b, r.Wait, r.Waited)
 	if r.Judged.Read {
 		b = append(b, `,"read":true`...)
 	}
@@ -86,6 +89,14 @@ func (r *DecisionRecord) AppendJSON(b []byte) []byte {
 		b = append(wecom.AppendMember(b, `,"rule":`, would.Rule), '}')
 	}
 	return b
+}
+
+// appendWait appends how the wait of an unsure call came out, and how long it was.
+func appendWait(b []byte, how policy.WaitOutcome, waited time.Duration) []byte {
+	if how == "" {
+		return b
+	}
+	return millis(wecom.AppendMember(b, `,"wait":`, string(how)), `,"waited_ms":`, waited)
 }
 
 func (r *DecisionRecord) appendCustomers(b []byte) []byte {

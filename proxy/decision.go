@@ -9,6 +9,7 @@ import (
 
 	"replygate/config"
 	"replygate/gate"
+	"replygate/policy"
 )
 
 // DecisionRecord is the line that every judged call leaves: the decision and the facts it was made from, so that
@@ -24,6 +25,8 @@ type DecisionRecord struct {
 	Remote   netip.Addr // of the caller
 	Agent    []byte     // its User-Agent
 	Endpoint string
+	Wait     policy.WaitOutcome // "" if it did not wait
+	Waited   time.Duration
 	Judged   *gate.Judgement
 	Hash     func(id string) string // of customers' ids; nil: they stand as they are
 }
@@ -35,8 +38,9 @@ const (
 
 func (x *exchange) decisionRecord(path string) DecisionRecord {
 	r := DecisionRecord{
-		ID: x.id, At: x.at, CorpID: x.corp, Account: x.name, Standing: string(x.Who.Standing), By: x.by, Client: x.Who.Client,
+		ID: x.id, At: x.At, CorpID: x.corp, Account: x.name, Standing: string(x.Who.Standing), By: x.by, Client: x.Who.Client,
 		Endpoint: path, Judged: &x.judged, Remote: x.remote(), Agent: x.rc.Request.Header.UserAgent(),
+		Wait: x.waitOutcome(), Waited: x.wait.took,
 	}
 	if x.Config.Log.IDs == config.Hashed {
 		r.Hash = hasherOf(x.Config.Log.IDsKey)

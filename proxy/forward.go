@@ -27,7 +27,7 @@ func (x *exchange) stream() {
 	x.streamBody(x.rc.RequestBodyStream())
 }
 
-// forwardShort is stream for a short body: it comes whole, or is not sent at all.
+// forwardShort is stream for a body that is short, or was read already: it comes whole, or is not sent at all.
 func (x *exchange) forwardShort() {
 	body, _, ok := x.readUpTo(smallBody)
 	if !ok {
@@ -133,7 +133,13 @@ func (x *exchange) send() (answer, error) {
 	x.crowd.letOthers()
 	began := time.Now()
 	x.out.head, x.out.host = &x.rc.Request.Header, x.Upstream.host
+	if x.endWait(); !x.wait.began.IsZero() {
+		x.out.dropped = func() bool { return x.peer() == peerGone }
+	}
 	a, err := x.Upstream.Do(&x.out, &x.rc.Response, time.Time{})
+	if errors.Is(err, errDropped) {
+		return a, err // WeCom has no part in it
+	}
 	if !x.out.stream.broke() {
 		x.Metrics.upstream(err == nil, time.Since(began))
 	}
@@ -147,6 +153,8 @@ func (x *exchange) send() (answer, error) {
 func (x *exchange) unreachable(err error) {
 	var timeout net.Error
 	switch {
+	case errors.Is(err, errDropped):
+		x.drop()
 	case errors.Is(err, errNotSent):
 		x.fault = "upstream unreachable"
 		x.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "WeCom cannot be reached from the gateway; nothing was sent")

@@ -18,18 +18,18 @@ import (
 
 // Metrics count what passes. Labels come from closed lists: no id, path or token of a caller is one.
 type Metrics struct {
-	requests  counters[requestLabels]
-	duration  [2]prometheus.Observer // not judged, judged
-	upstreams [2]prometheus.Observer // error, answered
-	decisions counters[decisionLabels]
-	shadows   *prometheus.CounterVec
-	inbounds  *prometheus.CounterVec
-	truths    counters[truthLabels]
-	late      *prometheus.CounterVec
-	callbacks *prometheus.CounterVec
-
+	requests       counters[requestLabels]
+	duration       [2]prometheus.Observer // not judged, judged
+	upstreams      [2]prometheus.Observer // error, answered
+	decisions      counters[decisionLabels]
+	shadows        *prometheus.CounterVec
+	inbounds       *prometheus.CounterVec
+	truths         counters[truthLabels]
+	late           *prometheus.CounterVec
+	callbacks      *prometheus.CounterVec
 	attributed     [gate.Ways]prometheus.Counter
 	contradictions *prometheus.CounterVec
+	waits          *prometheus.HistogramVec
 }
 
 var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
@@ -80,6 +80,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	for _, kind := range contradictions {
 		m.contradictions.WithLabelValues(kind)
 	}
+	m.waits = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "replygate_unsure_wait_seconds", Help: "How long replies that Redis could not tell about waited for that, by what became of them.",
+		Buckets: []float64{.1, .25, .5, 1, 1.5, 2, 2.5, 3, 5, 10},
+	}, []string{"outcome"})
 	m.requests.of = func(l requestLabels) prometheus.Counter {
 		return requests.WithLabelValues(cmp.Or(string(l.capability), "none"), strconv.Itoa(l.status))
 	}
@@ -89,7 +93,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.truths.of = func(l truthLabels) prometheus.Counter {
 		return truths.WithLabelValues(l.verdict.String(), l.errcode)
 	}
-	r.MustRegister(requests, duration, upstreams, decisions, truths, m.shadows, m.inbounds, m.late, m.callbacks, attributed, m.contradictions)
+	r.MustRegister(requests, duration, upstreams, decisions, truths, m.shadows, m.inbounds, m.late, m.callbacks, attributed, m.contradictions, m.waits)
 	return m
 }
 
@@ -153,6 +157,10 @@ func (m *Metrics) upstream(answered bool, d time.Duration) {
 
 func (m *Metrics) decision(d *policy.Decision) {
 	m.decisions.inc(decisionLabels{d.Capability, d.Verdict, d.Reason, d.Go})
+}
+
+func (m *Metrics) waited(how policy.WaitOutcome, d time.Duration) {
+	m.waits.WithLabelValues(string(how)).Observe(d.Seconds())
 }
 
 func (m *Metrics) shadow(d *policy.Decision) {

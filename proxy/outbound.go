@@ -26,6 +26,7 @@ type exchange struct {
 
 	decision *policy.Decision // of a judged call
 	judged   gate.Judgement   // likewise
+	wait     wait             // for a doubt to end
 
 	out  outgoing
 	seen memory // a short answer while it is read
@@ -45,6 +46,15 @@ func (x *exchange) serve() {
 		x.preflight()
 		return
 	}
+	for x.judge(); x.wait.again; x.judge() {
+		if !x.awaitDoubt() {
+			return
+		}
+	}
+}
+
+// judge judges the call, and forwards or refuses it, unless it is to wait and be judged anew.
+func (x *exchange) judge() {
 	if x.Free(x.Route) { // whose it is does not matter: neither a token nor Redis is looked at
 		x.stream()
 		return
@@ -88,7 +98,7 @@ func (x *exchange) identify() next {
 		x.Who = policy.Subject{Standing: account.Active, Client: x.client()}
 	case n == judged:
 		var listed bool
-		if x.Who, listed = x.Subject(x.corp, x.client(), x.at); !listed && x.Needs(x.Head).Overall != policy.NeedNothing {
+		if x.Who, listed = x.Subject(x.corp, x.client(), x.At); !listed && x.Needs(x.Head).Overall != policy.NeedNothing {
 			n, refusal = refused, x.turnAway(policy.UnlistedAccount, x.corp)
 		}
 		if x.Who.Account != nil {
@@ -176,16 +186,22 @@ func (x *exchange) judgeBody(n policy.Needs) {
 	}
 }
 
-// obey takes a judgement for the call's own, and tells whether the call goes on. If not, it is refused.
+// obey takes a judgement for the call's own, and tells whether the call goes on. If not, it is refused, or waits to be
+// judged anew.
 func (x *exchange) obey(j gate.Judgement) bool {
 	x.judged = j
 	x.decision = &x.judged.Decision
 	x.id = newID()
-	if !j.Decision.Go {
-		x.settle(window.NotTaken)
+	waits := j.Decision.Transient && x.waits()
+	if j.Decision.Go && !waits {
+		return true
+	}
+	x.settle(window.NotTaken)
+	if !waits {
+		*x.decision = x.Engine.Waited(j.Decision, x.waitOutcome(), time.Since(x.wait.began))
 		x.refuse()
 	}
-	return j.Decision.Go
+	return false
 }
 
 // newID names a decision.

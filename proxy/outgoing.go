@@ -21,6 +21,7 @@ type outgoing struct {
 	stream  *clientBody // or one that streams
 	plain   bool        // no compression is asked for: the answer is read
 	relayed bool        // what proxies say of each other goes on too
+	dropped func() bool // is asked right before the first byte: true if nobody wants the call sent any longer; nil: it goes
 }
 
 // whole returns the body once it was sent, nil of one that streamed if it is longer than maxWhole.

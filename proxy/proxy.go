@@ -47,11 +47,15 @@ type Gateway struct {
 	Now       func() time.Time
 	Draining  func() bool // the gateway stops: connections end behind their answers
 
+	// RedisAnswers tells whether Redis answered when it was asked last, without asking it; nil: it always does.
+	RedisAnswers func() bool
+
 	current atomic.Pointer[Settings]
 	crowd   crowd
 	skew    skew
 	alone   lastDay // calls that were attributed only because one account is configured
 	logLimit
+	waiters waiters
 }
 
 // Settings are what a configuration says that a running gateway can change. A request keeps to those that

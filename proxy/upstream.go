@@ -38,6 +38,9 @@ const headBytes = 32 << 10
 // errNotSent says that not one byte of the call went upstream.
 var errNotSent = errors.New("upstream unreachable, nothing was sent")
 
+// errDropped says that the call was not sent since nobody wanted it any longer. It is errNotSent, too.
+var errDropped = fmt.Errorf("dropped: %w", errNotSent)
+
 // NewUpstream prepares for the host of the configuration; it does not connect yet.
 func NewUpstream(c config.Upstream) (*Upstream, error) {
 	parsed, err := url.Parse(c.URL)
@@ -122,7 +125,7 @@ type answer struct {
 func (u *Upstream) Do(o *outgoing, resp *fasthttp.Response, by time.Time) (answer, error) {
 	for range 2 {
 		a, err := u.attempt(o, resp, by)
-		if !errors.Is(err, errNotSent) || errors.Is(err, errDial) || !o.stream.again() {
+		if !errors.Is(err, errNotSent) || errors.Is(err, errDial) || errors.Is(err, errDropped) || !o.stream.again() {
 			return a, err
 		}
 	}
@@ -170,6 +173,10 @@ var errStale = errors.New("the upstream closed the connection meanwhile")
 // exchange sends a request over a connection that was used before at lastUse, unless that is zero, and reads the head of
 // its answer.
 func (u *Upstream) exchange(conn *countingConn, lastUse time.Time, o *outgoing, resp *fasthttp.Response, by time.Time) (answer, error) {
+	if o.dropped != nil && o.dropped() {
+		conn.giveBack(true)
+		return answer{}, errDropped
+	}
 	err := conn.begin(o, by)
 	if err == nil {
 		err = conn.turn(lastUse)

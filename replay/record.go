@@ -36,6 +36,7 @@ type record struct {
 	Reason     string         `json:"reason"`
 	Rule       string         `json:"rule"`
 	Forwarded  bool           `json:"forwarded"`
+	Wait       string         `json:"wait"`
 	Read       bool           `json:"read"`
 	MsgType    string         `json:"msgtype"`
 	Also       string         `json:"also"`
@@ -85,12 +86,15 @@ var (
 	errOddPath = errors.New("the record does not hold the path as it was sent")
 	errClient  = errors.New("the record does not hold the header that tells the client")
 	errHashed  = errors.New("the record holds customers' ids hashed, and a rule takes a share of them")
+	errDropped = errors.New("the client went away while the call waited, so no rule decided it")
 )
 
 // judge judges the call of a record. An error says what the record lacks.
 func (r *record) judge(g *gate.Gate) (policy.Decision, error) {
 	route := wecom.ReadPath([]byte(r.Endpoint))
 	switch {
+	case r.Wait == string(policy.WaitClientGone):
+		return policy.Decision{}, errDropped
 	case route.Odd() || strings.Contains(r.Endpoint, "…") || r.Reason == string(policy.AmbiguousPath):
 		return policy.Decision{}, errOddPath
 	case r.CorpID == "" && !g.Free(route):

@@ -36,6 +36,8 @@ func TestRunCountsEveryLine(t *testing.T) {
 		decision("refused", "closed", true),
 		decision("passed", "open", false),
 		decision("unsure", "unavailable", true),
+		decision("unproven", "unproven", true), // the record of before, under cold_start: pass
+		strings.Replace(decision("dropped", "open", false), `"read"`, `"wait":"client_gone","waited_ms":1200,"read"`, 1),
 		`{"msg":"decision","id":"unread","at":"2026-11-22T12:00:00.000Z","corp_id":"ww1","endpoint":"/cgi-bin/kf/send_msg","verdict":"refuse","reason":"unlisted_account","forwarded":false}`,
 		`{"msg":"decision","id":"odd","at":"2026-11-22T12:00:00.000Z","corp_id":"ww1","endpoint":"/cgi-bin/externalcontact/…","verdict":"refuse","reason":"ambiguous_path","forwarded":false}`,
 		`{"msg":"decision","id":"nobody","at":"2026-11-22T12:00:00.000Z","corp_id":"","endpoint":"/cgi-bin/externalcontact/get","verdict":"refuse","reason":"unknown_token","forwarded":false}`,
@@ -56,7 +58,7 @@ func TestRunCountsEveryLine(t *testing.T) {
 	for _, n := range r.Undecided {
 		undecided += n
 	}
-	if r.Calls != 6 || r.Same != 2 || r.Refused != 2 || r.Unsure != 1 || r.Passed != 1 || undecided != 3 || r.OtherLines != 2 || r.Unreadable != 2 {
+	if r.Calls != 7 || r.Same != 3 || r.Refused != 2 || r.Unsure != 1 || r.Passed != 1 || undecided != 4 || r.OtherLines != 2 || r.Unreadable != 2 {
 		t.Errorf("%+v", r)
 	}
 	if tips := r.ByAccount["ww1"]; tips.Refused != 3 || tips.Passed != 1 || r.ByHour["2026-11-22T12:00Z"] != tips || len(r.Examples) != 4 {

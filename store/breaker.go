@@ -24,13 +24,14 @@ const (
 // a Cluster has one of its own.
 type breaker struct {
 	*gobreaker.TwoStepCircuitBreaker[any]
-	failed func() // is called for every command that met an outage
-	moved  func() // is called when a connection comes to another master than those before
-	master *atomic.Value
+	failed   func() // is called for every command that met an outage
+	answered func() // is called for every other one that was sent
+	moved    func() // is called when a connection comes to another master than those before
+	master   *atomic.Value
 }
 
-func newBreaker(failed, moved func()) breaker {
-	return breaker{failed: failed, moved: moved, master: &atomic.Value{}, TwoStepCircuitBreaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+func newBreaker(failed, answered, moved func()) breaker {
+	return breaker{failed: failed, answered: answered, moved: moved, master: &atomic.Value{}, TwoStepCircuitBreaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Timeout:      breakFor,
 		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
 		IsSuccessful: func(err error) bool { return !outage(err) },
@@ -40,10 +41,13 @@ func newBreaker(failed, moved func()) breaker {
 // judge takes in how a command ended. That a node of a Cluster cannot tell where slots are is no outage: any other can, and it may be one
 // that has none.
 func (b breaker) judge(done func(error), cmd redis.Cmder, err error) error {
-	if outage(err) && cmd.Name() != "cluster" {
-		b.failed()
-	}
 	done(err)
+	switch {
+	case outage(err) && cmd.Name() != "cluster":
+		b.failed()
+	case !outage(err) && !errors.Is(err, context.Canceled):
+		b.answered()
+	}
 	return err
 }
 

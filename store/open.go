@@ -33,6 +33,7 @@ type Store struct {
 	Timeout  time.Duration // for one command; longer for the embedded one, which is never away, only busy
 	up       atomic.Bool
 	trouble  atomic.Int64 // when a command met an outage last, or another master came, unix ms; 0: never
+	silent   atomic.Bool  // the last command met an outage
 	skew     atomic.Int64 // of its clock against ours, in ms
 	clocks   sync.Map     // of reading, by node
 	apart    atomic.Bool  // a script may have one key alone
@@ -75,10 +76,10 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	s.UniversalClient = newClient(options)
 	switch c := s.UniversalClient.(type) {
 	case *redis.ClusterClient:
-		c.OnNewNode(func(node *redis.Client) { node.AddHook(newBreaker(s.inTrouble, s.renew)) })
+		c.OnNewNode(func(node *redis.Client) { node.AddHook(newBreaker(s.commandFailed, s.commandAnswered, s.renew)) })
 	default:
 		if s.Embedded == nil {
-			c.AddHook(newBreaker(s.inTrouble, s.renew))
+			c.AddHook(newBreaker(s.commandFailed, s.commandAnswered, s.renew))
 		} else {
 			c.AddHook(journaling{s.Embedded})
 		}

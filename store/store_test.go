@@ -288,6 +288,34 @@ func TestAwayAtStart(t *testing.T) {
 	}
 }
 
+// Whether Redis answers is known from the commands that are sent anyway.
+func TestAnswers(t *testing.T) {
+	server := storetest.Start(t)
+	c := server.Config()
+	c.Timeout = 300 * time.Millisecond
+	s := storetest.Open(t, c, time.Now)
+	given, giveUp := context.WithCancel(t.Context())
+	giveUp()
+	asks := func(what string, ctx context.Context, want error, answers bool) {
+		t.Helper()
+		err := s.Get(ctx, "rg:nothing").Err()
+		if want != nil && !errors.Is(err, want) || want == nil && err == nil || s.Answers() != answers {
+			t.Errorf("%s: %v, answers %v", what, err, s.Answers())
+		}
+	}
+	asks("no such key is an answer", t.Context(), redis.Nil, true)
+	asks("a question that was given up proves nothing", given, context.Canceled, true)
+	server.Down()
+	asks("a Redis that is away", t.Context(), nil, false)
+	asks("a question that was given up proves nothing", given, nil, false)
+	server.Up()
+	for deadline := time.Now().Add(20 * time.Second); !s.Answers(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is not noticed that Redis is back")
+		}
+	}
+}
+
 // However often the store's clock moves, by whatever parts of a millisecond, no key ends before its time.
 func TestTicksDoNotAddUp(t *testing.T) {
 	clock := wecomtest.NewClock()

@@ -17,6 +17,20 @@ func (s *Store) Doubtful() bool {
 	return at != 0 && time.Since(time.UnixMilli(at)) < doubtFor
 }
 
+// Answers tells whether Redis answered when it was asked last, by any command of this process.
+func (s *Store) Answers() bool { return !s.silent.Load() }
+
+func (s *Store) commandFailed() {
+	s.inTrouble()
+	s.silent.Store(true)
+}
+
+func (s *Store) commandAnswered() {
+	if s.silent.Load() { // hardly ever: so many commands need not share a line of the cache for writing
+		s.silent.Store(false)
+	}
+}
+
 func (s *Store) inTrouble() { s.trouble.Store(time.Now().UnixMilli()) }
 
 // Renewed says that Redis is back, or has another master than before: what it acknowledged last may be lost.

@@ -64,7 +64,7 @@ func newAgreeing(t *testing.T) *agreeing {
 		now := time.Now()
 		total := func(n int) *config.Contacts { return &config.Contacts{Free: 2000, Total: &n} }
 		over, paid := &config.Subscription{ExpiresAt: now.Add(-1000 * time.Hour)}, &config.Subscription{ExpiresAt: now.Add(1000 * time.Hour)}
-		c.Upstream.URL = upstream.URL
+		c.Upstream.URL, c.Policy.UnsureWait = upstream.URL, 0
 		c.Accounts = []config.Account{
 			{CorpID: "wwActive", Subscription: paid},
 			{CorpID: "wwGrace", Subscription: &config.Subscription{ExpiresAt: now.Add(-time.Hour), Grace: 72 * time.Hour}, Contacts: total(5000)},

@@ -121,6 +121,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		Windows: g.windows, Upstream: g.upstream, Metrics: metrics, Pulls: pulls,
 		Tokens: account.NewTokens(g.store.UniversalClient, c.Redis.Prefix, g.store.Timeout, now),
 		Access: g.logs.access, Decisions: g.logs.decisions, Refusals: g.logs.refusals, Log: g.log, Now: now, Draining: g.draining.Load,
+		RedisAnswers: g.store.Answers,
 	}
 	registerGauges(registry, g, pulls, now)
 	if err := g.use(s); err != nil {
@@ -181,6 +182,9 @@ func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Pulls, now 
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "replygate_wecom_clock_skew_seconds", Help: "How far WeCom's clock is ahead of the gateway's, as far as answers prove; alarm from 5 on, either way.",
 	}, func() float64 { return g.handler.Skew().Seconds() }))
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "replygate_unsure_waiting", Help: "Replies that wait, since Redis does not tell about them just now.",
+	}, func() float64 { return float64(g.handler.Waiting()) }))
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "replygate_redis_up", Help: "1 if Redis answered when last asked.",
 	}, func() float64 {

@@ -58,7 +58,13 @@ func strictly(change func(*config.Config)) func(*config.Config) {
 
 // newTraffic starts two gateways on one Redis and warms them: both know the bots' token.
 func newTraffic(t *testing.T, redis config.Redis, change func(*config.Config)) *traffic {
-	change = strictly(change)
+	own := change
+	change = strictly(func(c *config.Config) {
+		c.Policy.UnsureWait = 500 * time.Millisecond // what waits is no traffic
+		if own != nil {
+			own(c)
+		}
+	})
 	r := newRig(t, redis, change)
 	r.clock.Run()
 	second := r.start(redis, change)
@@ -394,7 +400,7 @@ func lateReservations(t *testing.T, redis config.Redis, servers ...*storetest.Se
 		}
 	}
 	r := newRig(t, redis, nil)
-	other := r.start(redis, nil)
+	other := r.start(redis, waitFor(time.Second))
 	r.token = r.fetchToken(r.gateway)
 	r.acquainted(r.gateway, 2)
 	r.callAt(other, "POST", sendMsg, replyTo("wmStranger")) // it learns the token

@@ -162,10 +162,10 @@ func TestFrozenRedisKeepsNobodyWaiting(t *testing.T) {
 	server := storetest.Start(t)
 	redis := server.Config()
 	redis.Timeout = timeout
-	r := newRig(t, redis, nil)
+	r := newRig(t, redis, waitFor(0)) // only for Redis itself
 	r.writes(wrote)
 	r.reply(wrote, "pass", "window_open")
-	second := r.start(redis, func(c *config.Config) { c.UnknownToken = config.Refuse })
+	second := r.start(redis, func(c *config.Config) { c.UnknownToken, c.Policy.UnsureWait = config.Refuse, 0 })
 	server.Signal(syscall.SIGSTOP)
 	defer server.Signal(syscall.SIGCONT)
 	slow := 0

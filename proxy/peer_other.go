@@ -1,0 +1,6 @@
+//go:build !linux
+
+package proxy
+
+// peer cannot be told here.
+func (c *clientConn) peer() peerState { return peerUnknown }
