@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -163,6 +164,26 @@ type clientRig struct {
 	read    chan seen // of the last callback
 }
 
+// newCorpRig is a gateway for two accounts, one of which is lapsed and has a host name and a
+// channel of its own.
+func newCorpRig(t *testing.T, client string) *clientRig {
+	c := &clientRig{client: client}
+	c.rig = newRig(t, storetest.Embedded(t), func(f *config.Config) {
+		f.Accounts[0].Hosts, f.Accounts[0].Channels = []string{"localhost"}, []string{channel}
+		f.Accounts = append(f.Accounts, config.Account{CorpID: "wwOther"})
+	})
+	return c
+}
+
+// starts starts the client's bot anew, with another base URL and a token that the gateway has never
+// seen.
+func (c *clientRig) starts(host, path string) {
+	c.Helper()
+	_, port, _ := net.SplitHostPort(c.gateway.api.Addr().String())
+	c.bot = startBot(c.T, c.client, "http://"+net.JoinHostPort(host, port)+path)
+	c.strange()
+}
+
 func newClientRig(t *testing.T, client string) *clientRig {
 	c := &clientRig{client: client, read: make(chan seen, 1)}
 	redis := storetest.Start(t).Config()
@@ -230,6 +251,14 @@ func (c *clientRig) pull(customer string) seen {
 	return s
 }
 
+// strange gives the client a token that the gateway has never seen, as one that ran before the
+// gateway came has.
+func (c *clientRig) strange() {
+	c.Helper()
+	c.platform.Revoke(corpID)
+	c.do("token", "token", c.platform.Issue(corpID))
+}
+
 // uploads uploads a file, and looks at it where it arrived.
 func (c *clientRig) uploads() seen {
 	c.Helper()
@@ -295,6 +324,10 @@ var clientSteps = []clientStep{
 		c.do("forget")
 		return c.do("mass", "customer", wrote)
 	}},
+	{"old token", massMsg, func(c *clientRig) seen {
+		c.strange()
+		return c.do("mass", "customer", wrote)
+	}},
 	{"pull", syncMsg, func(c *clientRig) seen { return c.pull(wrote) }},
 	{"reply", sendMsg, func(c *clientRig) seen { return c.do("reply", "customer", wrote) }},
 	{"callback URL check", "", func(c *clientRig) seen { return c.callback(true) }},
@@ -318,11 +351,42 @@ var clientSteps = []clientStep{
 		}
 		return c.do("reply", "customer", "wmLapsed")
 	}},
+	{"lapsed: old token", sendMsg, func(c *clientRig) seen {
+		c.pull("wmOld")
+		c.strange()
+		return c.do("reply", "customer", "wmOld")
+	}},
 	{"lapsed: expired token", sendMsg, func(c *clientRig) seen {
 		c.do("forget")
 		c.pull("wmExpired")
 		c.platform.Revoke(corpID)
 		return c.do("reply", "customer", "wmExpired")
+	}},
+}
+
+// corpSteps are the steps with two accounts. The tokens are old ones: the gateway must find the
+// corp by other means.
+var corpSteps = []clientStep{
+	{"two accounts: old token, mass send", massMsg, func(c *clientRig) seen {
+		c.starts("127.0.0.1", "/")
+		return c.do("mass", "customer", wrote)
+	}},
+	{"two accounts: the third time", massMsg, func(c *clientRig) seen {
+		c.do("mass", "customer", wrote)
+		return c.do("mass", "customer", wrote)
+	}},
+	{"two accounts: a known channel", sendMsg, func(c *clientRig) seen {
+		c.writes(wrote) // pulled by another bot
+		c.strange()
+		return c.do("reply", "customer", wrote)
+	}},
+	{"two accounts: the corp in the path", massMsg, func(c *clientRig) seen {
+		c.starts("127.0.0.1", "/corp/"+corpID+"/")
+		return c.do("mass", "customer", wrote)
+	}},
+	{"two accounts: a host of its own", massMsg, func(c *clientRig) seen {
+		c.starts("localhost", "/")
+		return c.do("mass", "customer", wrote)
 	}},
 }
 
@@ -359,10 +423,11 @@ func TestRealClients(t *testing.T) {
 					rows = append(rows, row)
 				}
 			}
-			if len(rows) != len(clientSteps) {
-				t.Fatalf("%d rows for %d steps", len(rows), len(clientSteps))
+			if len(rows) != len(clientSteps)+len(corpSteps) {
+				t.Fatalf("%d rows for %d steps", len(rows), len(clientSteps)+len(corpSteps))
 			}
 			newClientRig(t, client).walk(clientSteps, rows)
+			newCorpRig(t, client).walk(corpSteps, rows[len(clientSteps):])
 		})
 	}
 }
@@ -457,7 +522,7 @@ func TestClientsPage(t *testing.T) {
 			t.Errorf("%s:\ngot  %q\nwant %q", client, got, want)
 		}
 	}
-	for i, step := range clientSteps {
+	for i, step := range slices.Concat(clientSteps, corpSteps) {
 		if page[i+2][0] != step.name {
 			t.Errorf("row %d is %q, want %q", i+2, page[i+2][0], step.name)
 		}
