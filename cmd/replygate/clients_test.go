@@ -351,6 +351,19 @@ var clientSteps = []clientStep{
 		}
 		return c.do("reply", "customer", "wmLapsed")
 	}},
+	{"lapsed: Redis away for 2 s", sendMsg, func(c *clientRig) seen {
+		c.pull("wmAway")
+		c.wire.Cut()
+		back := time.AfterFunc(2*time.Second, c.wire.Heal)
+		s := c.do("reply", "customer", "wmAway")
+		if back.Stop() {
+			c.wire.Heal()
+			if s.code() == "0" {
+				s.Error = "sent before Redis was back"
+			}
+		}
+		return s
+	}},
 	{"lapsed: old token", sendMsg, func(c *clientRig) seen {
 		c.pull("wmOld")
 		c.strange()
