@@ -68,11 +68,26 @@ func TestAttribution(t *testing.T) {
 			a := attribution{rig: newRig(t, redis, change), rows: rows[accounts]}
 			a.prepare()
 			a.runAll(func(token string) bool { return token != "away" })
-			wire.Cut()
-			wire.Reset()
+			a.cutOff(wire)
 			a.runAll(func(token string) bool { return token == "away" })
 		})
 	}
+}
+
+// cutOff cuts Redis off, and awaits that no connection is left that was made at that moment.
+func (r *rig) cutOff(wire *storetest.Wire) {
+	r.Helper()
+	wire.Cut()
+	failed := 0
+	r.await("redis to be away", func() bool {
+		wire.Reset()
+		if r.gateway.store.Ping(r.Context()).Err() == nil {
+			failed = 0
+			return false
+		}
+		failed++
+		return failed >= 3
+	})
 }
 
 var attributionChannels = map[string]string{"new": "wkNew", "listed": "wkListed", "learnt": "wkLearnt", "elsewhere": "wkElsewhere", "unseen": "wkUnseen", "other": "wkOther"}

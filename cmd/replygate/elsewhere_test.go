@@ -711,8 +711,7 @@ func TestUnknownTokenWhileRedisIsAway(t *testing.T) {
 	r := newRig(t, redis, func(c *config.Config) { twoCorps(c, true, true) })
 	b := pastBot{rig: r, corp: corpID}
 	b.fetch()
-	wire.Cut()
-	wire.Reset()
+	r.cutOff(wire)
 	for range 3 {
 		if a := b.send("POST", massPath, massBody); a.Errcode != -1 || a.Gate.Verdict != "unsure" || a.Gate.Reason != "store_unavailable" {
 			t.Fatalf("%s", a.body)
