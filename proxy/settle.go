@@ -54,7 +54,7 @@ func (x *exchange) learnToken(answer io.Reader, err error) {
 
 // learnCode notes whom the code stands for that a change of a session's state gives out.
 func (x *exchange) learnCode(answer io.Reader, err error) {
-	c, found := wecom.ReadTransition(x.sentCall(), small(answer, err), x.at)
+	c, found, _ := wecom.ReadTransition(x.sentCall(), small(answer, err), x.at)
 	if !found || x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
@@ -94,8 +94,12 @@ func (x *exchange) recordPage(answer io.Reader, err error) {
 		x.missed("unreadable", 1, err)
 		return
 	}
-	if page.Skipped > 0 {
-		x.Metrics.inbound("sync_msg", "skipped", page.Skipped)
+	if page.Errcode != wecom.CodeOK {
+		return
+	}
+	x.Metrics.inbound("sync_msg", "skipped", page.Skipped)
+	if n := len(page.Unreadable); n > 0 {
+		x.missed("unreadable", n, nil)
 	}
 	corp := x.owner(x.channelsOf(page))
 	if corp == "" {

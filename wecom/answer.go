@@ -3,8 +3,9 @@ package wecom
 import (
 	"bytes"
 	"errors"
-	"io"
+	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -37,7 +38,8 @@ const (
 )
 
 // lenient reads the platform's own answers: it is WeCom that wrote them, and what matters of a page must
-// not be lost because of one odd character in a customer's text.
+// not be lost because of one odd character in a customer's text. Control characters, which it cannot allow, are
+// neutralised before.
 var lenient = json.JoinOptions(
 	jsontext.AllowInvalidUTF8(true),
 	jsontext.AllowDuplicateNames(true),
@@ -46,6 +48,16 @@ var lenient = json.JoinOptions(
 // ErrUnreadable says that an answer is not what the platform documents.
 var ErrUnreadable = errors.New("the answer is not readable JSON")
 
+// ReadAnswer reads the JSON object that an answer is into v, as leniently as clients do. Where WeCom may write a number as
+// a string, or the other way round, v has a jsontext.Value.
+func ReadAnswer(answer []byte, v any) error {
+	o, _, err := object(answer)
+	if err != nil || json.Unmarshal(o, v, lenient) != nil {
+		return ErrUnreadable
+	}
+	return nil
+}
+
 // ReadErrcode returns the errcode of an answer. An answer without one is a success, as those of a few
 // old calls are; one that is no JSON object is ErrUnreadable.
 func ReadErrcode(body []byte) (int, error) {
@@ -53,184 +65,54 @@ func ReadErrcode(body []byte) (int, error) {
 		return CodeOK, nil
 	}
 	var a struct {
-		Errcode int `json:"errcode"`
+		Errcode jsontext.Value `json:"errcode"`
 	}
-	if err := json.Unmarshal(body, &a, lenient); err != nil {
+	if ReadAnswer(body, &a) != nil {
 		return 0, ErrUnreadable
 	}
-	return a.Errcode, nil
+	return errcode(a.Errcode)
 }
 
 var success = []byte(`{"errcode":0,`)
 
-// Message is a customer's own message as kf/sync_msg reports it.
-type Message struct {
-	Channel  string // open_kfid
-	Customer string // external_userid
-	At       time.Time
+// errcode reads the errcode of an answer.
+func errcode(v jsontext.Value) (int, error) {
+	if len(v) == 0 || v.Kind() == 'n' {
+		return CodeOK, nil
+	}
+	n, ok := integer(v)
+	if !ok {
+		return 0, ErrUnreadable
+	}
+	return int(n), nil
 }
 
-// Failure is a reply that WeCom had taken and did not deliver.
-type Failure struct {
-	Channel  string
-	Customer string
-	Type     int // one of the three below
-	At       time.Time
-}
-
-// What a msg_send_fail event says of the customer's window (DOC 94670); other types are about the account.
-const (
-	FailedWindow  = 4  // the session was over 48 h old
-	FailedCount   = 6  // more than five messages since the customer's own
-	FailedRefused = 10 // the customer refuses messages
-)
-
-// Page is what one answer of kf/sync_msg says.
-type Page struct {
-	Messages []Message // the customers' own, origin 3, in the page's order
-	Codes    []Code    // welcome_codes and msg_codes
-	Failures []Failure
-	Skipped  int // items of origin 3 that lack an id or a time
-}
-
-// originCustomer marks an item that the customer wrote (DOC 94670: 3 customer, 4 event, 5 servicer).
-const originCustomer = 3
-
-// ReadPage reads an answer of kf/sync_msg (DOC 94670). Events, servicers' messages and items of unknown
-// shape are normal and give nothing; an empty page with has_more is too. A page that is no JSON, or
-// whose msg_list is no array, is ErrUnreadable: customers' messages may be in it.
-//
-// It reads as it goes, an item at a time: a page may be tens of megabytes long.
-func ReadPage(r io.Reader) (Page, error) {
-	dec := jsontext.NewDecoder(r, lenient)
-	if dec.PeekKind() != '{' {
-		return Page{}, ErrUnreadable
-	}
-	var page Page
-	_, _ = dec.ReadToken()
-	for dec.PeekKind() != '}' {
-		name, err := dec.ReadToken()
-		if err != nil {
-			return Page{}, ErrUnreadable
-		}
-		if name.String() != "msg_list" {
-			if dec.SkipValue() != nil {
-				return Page{}, ErrUnreadable
-			}
-			continue
-		}
-		if err := page.readList(dec); err != nil {
-			return Page{}, ErrUnreadable
-		}
-	}
-	if _, err := dec.ReadToken(); err != nil { // }
-		return Page{}, ErrUnreadable
-	}
-	if _, err := dec.ReadToken(); err != io.EOF {
-		return Page{}, ErrUnreadable
-	}
-	return page, nil
-}
-
-func (p *Page) readList(dec *jsontext.Decoder) error {
-	switch dec.PeekKind() {
-	case 'n':
-		return dec.SkipValue()
-	case '[':
-	default:
-		return ErrUnreadable
-	}
-	_, _ = dec.ReadToken()
-	for dec.PeekKind() != ']' {
-		item, err := dec.ReadValue()
-		if err != nil {
-			return err
-		}
-		p.add(item)
-	}
-	_, err := dec.ReadToken()
-	return err
-}
-
-// add takes one item of msg_list: a message if the customer wrote it, or what an event says.
-func (p *Page) add(item jsontext.Value) {
-	var it struct {
-		Channel  jsontext.Value `json:"open_kfid"`
-		Customer jsontext.Value `json:"external_userid"`
-		SendTime jsontext.Value `json:"send_time"`
-		Origin   jsontext.Value `json:"origin"`
-		Event    jsontext.Value `json:"event"`
-	}
-	if item.Kind() != '{' || json.Unmarshal(item, &it, lenient) != nil {
-		return
-	}
-	origin, _ := integer(it.Origin)
-	seconds, ok := integer(it.SendTime)
-	ok = ok && seconds > 0
-	if it.Event.Kind() == '{' && origin != originCustomer {
-		if ok {
-			p.addEvent(it.Event, time.Unix(seconds, 0))
-		}
-		return
-	}
-	if origin != originCustomer {
-		return
-	}
-	m := Message{Channel: text(it.Channel), Customer: text(it.Customer), At: time.Unix(seconds, 0)}
-	if !ok || m.Customer == "" || len(m.Customer) > MaxID || len(m.Channel) > MaxID {
-		p.Skipped++
-		return
-	}
-	p.Messages = append(p.Messages, m)
-}
-
-// addEvent takes what matters of an event. Its ids stand inside it.
-func (p *Page) addEvent(event jsontext.Value, at time.Time) {
-	var e struct {
-		Type     jsontext.Value `json:"event_type"`
-		Channel  jsontext.Value `json:"open_kfid"`
-		Customer jsontext.Value `json:"external_userid"`
-		Welcome  jsontext.Value `json:"welcome_code"`
-		Code     jsontext.Value `json:"msg_code"`
-		Change   jsontext.Value `json:"change_type"`
-		Fail     jsontext.Value `json:"fail_type"`
-	}
-	if json.Unmarshal(event, &e, lenient) != nil {
-		return
-	}
-	c := Code{Channel: text(e.Channel), Customer: text(e.Customer), At: at}
-	change, _ := integer(e.Change)
-	switch kind := text(e.Type); {
-	case kind == "enter_session":
-		c.Text, c.Kind = text(e.Welcome), EnterSession
-	case kind == "session_status_change" && change == 1:
-		c.Text, c.Kind = text(e.Code), SessionTaken
-	case kind == "session_status_change" && change == 3:
-		c.Text, c.Kind = text(e.Code), SessionEnded
-	case kind == "msg_send_fail":
-		p.addFailure(Failure{Channel: c.Channel, Customer: c.Customer, At: at}, e.Fail)
-	}
-	if c.good() {
-		p.Codes = append(p.Codes, c)
-	}
-}
-
-func (p *Page) addFailure(f Failure, kind jsontext.Value) {
-	n, ok := integer(kind)
-	f.Type = int(n)
-	if ok && (n == FailedWindow || n == FailedCount || n == FailedRefused) && f.Customer != "" && max(len(f.Customer), len(f.Channel)) <= MaxID {
-		p.Failures = append(p.Failures, f)
-	}
-}
-
-// integer reads a number, also one in quotes.
-func integer(v jsontext.Value) (int64, bool) {
+// number reads a number, also one in quotes, with a fraction or with an exponent.
+func number(v jsontext.Value) (float64, bool) {
 	s := string(v)
 	if v.Kind() == '"' {
-		s = text(v)
+		s = strings.TrimSpace(text(v))
 	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	return n, err == nil
+	if strings.Trim(s, "+-.0123456789eE") != "" { // what else ParseFloat takes
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	return f, err == nil
+}
+
+// integer reads a whole number.
+func integer(v jsontext.Value) (int64, bool) {
+	f, ok := number(v)
+	return int64(f), ok && f == math.Trunc(f) && math.Abs(f) < 1<<53
+}
+
+// seconds reads an instant that is given in unix seconds.
+func seconds(v jsontext.Value) (time.Time, bool) {
+	f, ok := number(v)
+	if !ok || f < 1 || f >= 1<<33 {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(f), 0), true
 }
 
 // text reads a string, "" for any other value.

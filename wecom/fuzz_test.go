@@ -8,6 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	strictjson "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"replygate/wecom"
 )
@@ -172,20 +176,59 @@ func FuzzReadFacts(f *testing.F) {
 	})
 }
 
-// FuzzReadPage: whatever a page holds, reading ends, and every message has what a window needs.
+// strictPage is a page as a strict reader reads it.
+type strictPage struct {
+	Errcode int `json:"errcode"`
+	List    []struct {
+		Channel  string         `json:"open_kfid"`
+		Customer string         `json:"external_userid"`
+		Time     int64          `json:"send_time"`
+		Origin   int            `json:"origin"`
+		Event    jsontext.Value `json:"event"`
+	} `json:"msg_list"`
+}
+
+// FuzzReadPage: whatever a page holds, reading ends, and every message has what a window needs. What a strict reader reads
+// is read. As one item among others it loses none of them, or the page says that others may be lost.
 func FuzzReadPage(f *testing.F) {
 	f.Add([]byte(`{"errcode":0,"msg_list":[{"open_kfid":"wk","external_userid":"wm","send_time":1700000000,"origin":3}]}`))
 	f.Add([]byte(`{"msg_list":[{"origin":"3","send_time":"1","external_userid":"\u0041"}],"msg_list":[]}`))
 	f.Add([]byte(`{"msg_list":null}`))
+	f.Add([]byte("\xEF\xBB\xBF{\"errcode\":\"0\",\"msg_list\":[{\"open_kfid\":\"wk\",\"external_userid\":\"wm\",\"send_time\":1.7e9,\"origin\":3.0,\"text\":\"\x00\\ud83d\"}]}x"))
+	f.Add([]byte(`{"msgid":"m","origin":4,"event":{"event_type":"enter_session","welcome_code":"W"}}`))
+	f.Add([]byte(`{"msgid":"m","text":{"content":"5" wide"},"x":[{"msgid":"n"},{"msgid":"o"`))
+	const first, last = `{"msgid":"a","open_kfid":"wk","external_userid":"wmFirst","send_time":1700000000,"origin":3}`, `{"msgid":"b","open_kfid":"wk","external_userid":"wmLast","send_time":1700000000,"origin":3}`
+	has := func(p wecom.Page, customer string) bool {
+		return slices.ContainsFunc(p.Messages, func(m wecom.Message) bool { return m.Customer == customer })
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		page, err := wecom.ReadPage(bytes.NewReader(body))
-		if err != nil && len(page.Messages) > 0 {
-			t.Fatal("an unreadable page has messages")
-		}
 		for _, m := range page.Messages {
-			if m.Customer == "" || len(m.Customer) > wecom.MaxID || m.At.Unix() <= 0 {
+			if m.Channel == "" || m.Customer == "" || max(len(m.Customer), len(m.Channel)) > wecom.MaxID || m.At.Unix() <= 0 {
 				t.Fatalf("message %+v", m)
 			}
+		}
+		if page.Errcode != 0 && len(page.Messages)+len(page.Codes)+len(page.Failures)+len(page.Unreadable) > 0 {
+			t.Fatalf("a failure says %+v", page)
+		}
+		var strict strictPage
+		if strictjson.Unmarshal(body, &strict) == nil && bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) && strict.Errcode>>53 == 0 {
+			var want []wecom.Message
+			for _, m := range strict.List {
+				if m.Origin == 3 && m.Channel != "" && m.Customer != "" && max(len(m.Customer), len(m.Channel)) <= wecom.MaxID && m.Time > 0 && m.Time < 1<<33 && strict.Errcode == 0 {
+					want = append(want, wecom.Message{Channel: m.Channel, Customer: m.Customer, At: time.Unix(m.Time, 0)})
+				}
+			}
+			if err != nil || page.Errcode != strict.Errcode || !slices.Equal(page.Messages, want) {
+				t.Fatalf("%q: %+v, %v; a strict reader reads %+v", body, page, err, want)
+			}
+		}
+		if bytes.IndexByte(body, ']') >= 0 { // it may end the list
+			return
+		}
+		page, err = wecom.ReadPage(strings.NewReader(`{"msg_list":[` + first + "," + string(body) + "," + last + `]}`))
+		if !has(page, "wmFirst") || !has(page, "wmLast") && err == nil && len(page.Unreadable) == 0 {
+			t.Fatalf("%q among others: %+v, %v", body, page, err)
 		}
 	})
 }

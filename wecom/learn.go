@@ -7,7 +7,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -42,14 +41,17 @@ type Sent struct {
 func ReadGrant(path string, call Sent, answer []byte) (g Grant, found bool) {
 	var a struct {
 		granted
-		Errcode     int     `json:"errcode"`
-		CorpID      string  `json:"corpid"`
-		ContactSync granted `json:"contact_sync"`
+		Errcode     jsontext.Value `json:"errcode"`
+		CorpID      string         `json:"corpid"`
+		ContactSync granted        `json:"contact_sync"`
 		AuthCorp    struct {
 			CorpID string `json:"corpid"`
 		} `json:"auth_corp_info"`
 	}
-	if json.Unmarshal(answer, &a, lenient) != nil || a.Errcode != CodeOK {
+	if ReadAnswer(answer, &a) != nil {
+		return Grant{}, false
+	}
+	if code, err := errcode(a.Errcode); err != nil || code != CodeOK {
 		return Grant{}, false
 	}
 	token := a.granted
@@ -65,7 +67,8 @@ func ReadGrant(path string, call Sent, answer []byte) (g Grant, found bool) {
 	case PathRegisterInfo:
 		g.Corp, token = a.CorpID, a.ContactSync
 	}
-	g.Token, g.Life = token.AccessToken, time.Duration(min(max(token.ExpiresIn, 0), 86400))*time.Second
+	life, _ := integer(token.ExpiresIn)
+	g.Token, g.Life = token.AccessToken, time.Duration(min(max(life, 0), 86400))*time.Second
 	return g, isCorpID(g.Corp) && g.Token != "" && g.Life > 0
 }
 
@@ -179,8 +182,8 @@ func plainText(v jsontext.Value) string {
 
 // granted is a token as answers hold it.
 type granted struct {
-	AccessToken string `json:"access_token"`
-	ExpiresIn   int64  `json:"expires_in"`
+	AccessToken string         `json:"access_token"`
+	ExpiresIn   jsontext.Value `json:"expires_in"`
 }
 
 // CodeKind is what gave a one-time code out.
@@ -225,25 +228,32 @@ func (c Code) good() bool {
 // transitions are the states of kf/service_state/trans that give a code out (DOC 94669).
 var transitions = map[string]CodeKind{"2": ToQueue, "3": ToServicer, "4": ToEnd}
 
-// ReadTransition returns the code in the answer of kf/service_state/trans. found is false if there is none, or if the
-// call can be read in more than one way.
-func ReadTransition(call Sent, answer []byte, at time.Time) (c Code, found bool) {
+// ReadTransition returns the code in the answer of kf/service_state/trans. lost tells that the answer holds a code, or
+// may hold one, of which it cannot be told whom it stands for: also where the call can be read in more than one way.
+func ReadTransition(call Sent, answer []byte, at time.Time) (c Code, found, lost bool) {
 	var a struct {
-		Errcode int    `json:"errcode"`
-		Code    string `json:"msg_code"`
+		Errcode jsontext.Value `json:"errcode"`
+		Code    jsontext.Value `json:"msg_code"`
 	}
-	if json.Unmarshal(answer, &a, lenient) != nil || a.Errcode != CodeOK {
-		return Code{}, false
+	if ReadAnswer(answer, &a) != nil {
+		return Code{}, false, true
+	}
+	code := readOneTime(a.Code)
+	if n, err := errcode(a.Errcode); err == nil && n != CodeOK || !code.there {
+		return Code{}, false, false
 	}
 	in, ok := call.members("open_kfid", "external_userid", "service_state")
 	if !ok {
-		return Code{}, false
+		return Code{}, false, true
 	}
 	c = Code{
-		Text: a.Code, Kind: transitions[string(in["service_state"])],
+		Text: code.text, Kind: transitions[string(in["service_state"])],
 		Channel: plainText(in["open_kfid"]), Customer: plainText(in["external_userid"]), At: at,
 	}
-	return c, c.Kind != "" && c.good()
+	if found = c.Kind != "" && c.good(); !found {
+		return Code{}, false, true
+	}
+	return c, true, false
 }
 
 // ReadChannel returns the open_kfid that the body of a kf call names, "" if it names none plainly.

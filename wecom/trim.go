@@ -70,12 +70,17 @@ func (e *Endpoint) ReportRest(answer []byte, rest []string) ([]byte, error) {
 		return answer, nil
 	}
 	name := e.fields.rest.path[0]
-	start, end, err := findMember(answer, name)
+	legible, before, err := object(answer)
 	if err != nil {
 		return answer, ErrUnreadable
 	}
+	start, end, err := findMember(legible, name)
+	if err != nil {
+		return answer, ErrUnreadable
+	}
+	start, end = start+int64(before), end+int64(before)
 	if start == end { // absent: it becomes the first member
-		open := bytes.IndexByte(answer, '{') + 1
+		open := before + 1
 		list := e.restItems(nil, rest)
 		out := slices.Concat(answer[:open], []byte(`"`+name+`":[`), list, []byte{']'})
 		if bytes.TrimSpace(answer[open:])[0] != '}' {

@@ -36,6 +36,9 @@ func TestReportRest(t *testing.T) {
 		{template, `{"errcode":0,"fail_list":null}`, `{"errcode":0,"fail_list":["a","c"]}`},
 		{template, ` {"errcode":0}`, ` {"fail_list":["a","c"],"errcode":0}`},
 		{template, `{ }`, `{"fail_list":["a","c"] }`},
+		{template, `{"errcode":0}{}`, `{"fail_list":["a","c"],"errcode":0}{}`},
+		{template, "\xEF\xBB\xBF{\"errcode\":\"0\",\"errmsg\":\"\x00\n\xff\",\"fail_list\":[\"x\"]}\x00", "\xEF\xBB\xBF{\"errcode\":\"0\",\"errmsg\":\"\x00\n\xff\",\"fail_list\":[\"x\",\"a\",\"c\"]}\x00"},
+		{template, "\xEF\xBB\xBF {\"errcode\":0.0,\"errmsg\":\"\x1b\"}", "\xEF\xBB\xBF {\"fail_list\":[\"a\",\"c\"],\"errcode\":0.0,\"errmsg\":\"\x1b\"}"},
 		{template, `{"errcode":41048,"errmsg":"no customer"}`, `{"errcode":41048,"errmsg":"no customer"}`},
 		{transfer, `{"errcode":0,"customer":[{"external_userid":"b","errcode":0}]}`,
 			`{"errcode":0,"customer":[{"external_userid":"b","errcode":0},{"external_userid":"a","errcode":95002},{"external_userid":"c","errcode":95002}]}`},
@@ -45,7 +48,7 @@ func TestReportRest(t *testing.T) {
 			t.Errorf("%s: %s, %v", test.answer, got, err)
 		}
 	}
-	for _, odd := range []string{``, `[]`, `{"errcode":0`, `{"errcode":0}{}`} {
+	for _, odd := range []string{``, `[]`, `{"errcode":0`, `{"errcode":0,,}`} {
 		if got, err := template.ReportRest([]byte(odd), []string{"a"}); err == nil || string(got) != odd {
 			t.Errorf("%q: %q, %v", odd, got, err)
 		}
