@@ -65,6 +65,15 @@ func (b *Book) All() []*Account { return b.all }
 // ListsChannels tells whether the configuration lists channels of the account.
 func (a *Account) ListsChannels() bool { return a.channels }
 
+// CorpIDs returns the corp ids of all accounts.
+func (b *Book) CorpIDs() []string {
+	ids := make([]string, len(b.all))
+	for i, a := range b.all {
+		ids[i] = a.CorpID
+	}
+	return ids
+}
+
 // ExpiresAt is when the subscription ends; zero if it never does.
 func (a *Account) ExpiresAt() time.Time {
 	if a.subscription == nil {

@@ -150,7 +150,7 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	s.Config, s.Stale = a.Version()
 	if a.Store.Up() {
 		s.Redis = "up"
-		if complete, since, err := a.Windows.Complete(r.Context(), ""); err == nil {
+		if complete, since, err := a.Windows.Complete(r.Context(), "", ""); err == nil {
 			s.Since, s.History = stamp(since), "incomplete"
 			if complete {
 				s.History = "complete"
@@ -180,7 +180,7 @@ type Window struct {
 type WindowList struct {
 	Windows    []Window `json:"windows"`
 	More       bool     `json:"more"`
-	Since      string   `json:"since"`      // since when messages are on record without a gap
+	Since      string   `json:"since"`      // since when the records shown have no gap
 	Incomplete bool     `json:"incomplete"` // a customer who is missing here may have written all the same
 }
 
@@ -223,7 +223,7 @@ func (a *Admin) windows(w http.ResponseWriter, r *http.Request) {
 		limit = n
 	}
 	entries, more, err := a.Windows.List(r.Context(), q.Get("corp_id"), limit)
-	complete, since, unknown := a.Windows.Complete(r.Context(), q.Get("corp_id"))
+	complete, since, unknown := a.Windows.Complete(r.Context(), q.Get("corp_id"), "")
 	if err = cmp.Or(err, unknown); err != nil {
 		storeAway(w, err)
 		return
@@ -237,7 +237,7 @@ func (a *Admin) windows(w http.ResponseWriter, r *http.Request) {
 
 func (a *Admin) window(w http.ResponseWriter, r *http.Request, k window.Key) {
 	e, found, err := a.Windows.Show(r.Context(), k)
-	complete, since, unknown := a.Windows.Complete(r.Context(), k.Corp)
+	complete, since, unknown := a.Windows.Complete(r.Context(), k.Corp, k.Channel)
 	switch {
 	case err != nil, unknown != nil:
 		storeAway(w, cmp.Or(err, unknown))

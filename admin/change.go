@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,12 +105,17 @@ func (a *Admin) changeWindow(w http.ResponseWriter, r *http.Request, what string
 // Backfill is the body of POST /v1/backfill, and its answer. Without Began it only asks for the time, by the
 // gateway's clock, at which a backfill begins.
 type Backfill struct {
-	CorpID string    `json:"corp_id"`
-	Began  time.Time `json:"began,omitzero"`
+	CorpID   string    `json:"corp_id"`
+	Began    time.Time `json:"began,omitzero"`
+	Channels []string  `json:"channels,omitempty"` // read to their end; in the answer, now complete
+	Missed   []string  `json:"missed,omitempty"`   // in the answer: had losses meanwhile
 }
 
-// backfill notes that a backfill that began at the time given ended well: every message that kf/sync_msg
-// had of the corp went through the gateway.
+// maxChannels bounds the channels of a backfill.
+const maxChannels = 10_000
+
+// backfill notes that a backfill that began at the time given ended well: every message that
+// kf/sync_msg had of its channels went through the gateway.
 func (a *Admin) backfill(w http.ResponseWriter, r *http.Request) {
 	var in Backfill
 	if !read(w, r, &in) {
@@ -126,14 +132,19 @@ func (a *Admin) backfill(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "bad_time", fmt.Sprintf("kf/sync_msg reaches back %s, so a backfill must end within %s: begin again", window.Backlog, max(spare, 0)))
 		return
 	}
-	missed, err := a.Windows.Backfilled(r.Context(), in.CorpID, in.Began)
+	if n := len(in.Channels); n == 0 || n > maxChannels || slices.ContainsFunc(in.Channels, func(c string) bool { return c == "" || len(c) > wecom.MaxID }) {
+		fail(w, http.StatusBadRequest, "bad_channels", fmt.Sprintf("name the 1 to %d channels (open_kfid) that the backfill read to their end", maxChannels))
+		return
+	}
+	missed, err := a.Windows.Backfilled(r.Context(), in.CorpID, in.Channels, in.Began)
 	switch {
 	case err != nil:
 		storeAway(w, err)
-	case missed:
-		fail(w, http.StatusConflict, "gap", "messages went by unrecorded while the backfill ran, as the gateway's log says: begin again")
+	case len(missed) == len(in.Channels):
+		fail(w, http.StatusConflict, "gap", "messages passed unrecorded while the backfill ran, as the gateway's log says: begin again")
 	default:
-		a.audit(r, "backfilled", zap.String("corp_id", in.CorpID), zap.Time("began", in.Began))
+		in.Channels, in.Missed = slices.DeleteFunc(in.Channels, func(c string) bool { return slices.Contains(missed, c) }), missed
+		a.audit(r, "backfilled", zap.String("corp_id", in.CorpID), zap.Time("began", in.Began), zap.Int("channels", len(in.Channels)), zap.Int("missed", len(missed)))
 		reply(w, http.StatusOK, in)
 	}
 }

@@ -49,7 +49,7 @@ const (
 	WindowClosed      Reason = "window_closed"      // no message of the customer within the window's length
 	WindowShut        Reason = "window_shut"        // WeCom said that the window is shut
 	RepliesUsedUp     Reason = "replies_used_up"    // as many replies as WeCom allows for one message
-	HistoryIncomplete Reason = "history_incomplete" // nothing on record, or used up, and records do not reach back far enough
+	HistoryIncomplete Reason = "history_incomplete" // what is missing, or used up, proves nothing: records have a gap
 	StoreUnavailable  Reason = "store_unavailable"  // Redis is away
 
 	RecipientsImplicit Reason = "recipients_implicit" // the call reaches customers that it does not name

@@ -32,8 +32,8 @@ var (
 		"the gateway cannot see the customer's window just now: Redis does not answer, or may lack the newest messages; nothing was sent, try again in a few seconds",
 		"网关暂时无法查询该客户的回复窗口（Redis 无响应，或可能缺少最新消息）；消息未发送，请几秒后重试"}
 	textHistory = text{
-		"the gateway has not recorded messages for long enough to know; nothing was sent",
-		"网关记录客户消息的时间还不够长，无法判断；消息未发送"}
+		"the gateway may have missed a message of the customer: its records have a gap, or do not reach back far enough; nothing was sent",
+		"网关可能漏掉了该客户的消息：记录有缺口，或记录的时间还不够长；消息未发送"}
 	textColdStart = text{
 		"the gateway may have missed a message of the customer: it has not recorded for %s without a gap yet; policy.cold_start is refuse",
 		"网关可能漏掉了该客户的消息：不间断的记录尚不满%s；policy.cold_start 设为 refuse"}

@@ -222,8 +222,9 @@ func (d *delivery) worth(receiver string) string {
 // record notes what the callback tells: a customer's message, or whom a welcome code is for.
 func (d *delivery) record() bool {
 	k := window.Key{Corp: d.said.Corp, Customer: d.said.Customer}
+	message := d.said.Says() == wecom.SaysMessage && d.Engine.Opens(d.said.Kind, d.at)
 	var err error
-	if d.said.Says() == wecom.SaysMessage && d.Engine.Opens(d.said.Kind, d.at) {
+	if message {
 		var tally window.Tally
 		tally, err = d.Windows.Record(d.ctx, []window.Fact{{Key: k, At: d.said.At}})
 		d.Metrics.tally("callback", tally)
@@ -234,6 +235,11 @@ func (d *delivery) record() bool {
 	}
 	if err != nil {
 		d.Log.Warn("a callback could not be recorded: WeCom will send it again", zap.String("corp_id", d.said.Corp), zap.Error(err))
+		// WeCom gives up after three times.
+		lost := window.Loss{Corp: d.said.Corp, Messages: message, Codes: d.said.WelcomeCode != ""}
+		if _, err := d.Windows.MarkGaps(d.ctx, lost); err != nil {
+			d.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
+		}
 	}
 	return err == nil
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 
@@ -54,16 +55,22 @@ func (x *exchange) learnToken(answer io.Reader, err error) {
 
 // learnCode notes whom the code stands for that a change of a session's state gives out.
 func (x *exchange) learnCode(answer io.Reader, err error) {
-	c, found, _ := wecom.ReadTransition(x.sentCall(), small(answer, err), x.at)
-	if !found || x.rc.Response.StatusCode() != fasthttp.StatusOK {
+	c, found, lost := wecom.ReadTransition(x.sentCall(), small(answer, err), x.at)
+	if !found && !lost || x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
 	corp := x.owner([]string{c.Channel})
-	if corp == "" {
+	if !found || corp == "" {
+		x.lost("code", 1, nil, window.Loss{Corp: corp, Codes: true})
 		return
 	}
-	if err := x.Windows.LearnCodes(x.ctx, codesOf(corp, []wecom.Code{c})); err != nil {
-		x.Log.Warn("a one-time code is lost: redis did not take it", zap.String("corp_id", corp), zap.Error(err))
+	x.learnCodes([]wecom.Code{c})
+}
+
+// learnCodes notes whom codes of the call's corp stand for.
+func (x *exchange) learnCodes(codes []wecom.Code) {
+	if err := x.Windows.LearnCodes(x.ctx, codesOf(x.corp, codes)); err != nil {
+		x.lost("code", len(codes), err, window.Loss{Corp: x.corp, Codes: true})
 	}
 }
 
@@ -80,43 +87,75 @@ func codesOf(corp string, codes []wecom.Code) []window.LearntCode {
 	return all
 }
 
-// recordPage notes what a page of kf/sync_msg says of customers. Where a message of one may have been
-// missed, records are incomplete from now on: a missing window then proves nothing.
+// recordPage records what a page of kf/sync_msg says about customers. What cannot be recorded marks
+// a gap, so that a missing window proves nothing.
 func (x *exchange) recordPage(answer io.Reader, err error) {
 	if x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
 	var page wecom.Page
-	if err == nil {
+	if err == nil { // else it is too long, or in an encoding that nobody asked for
 		page, err = wecom.ReadPage(answer)
-	}
-	if err != nil {
-		x.missed("unreadable", 1, err)
-		return
 	}
 	if page.Errcode != wecom.CodeOK {
 		return
 	}
-	x.Metrics.inbound("sync_msg", "skipped", page.Skipped)
-	if n := len(page.Unreadable); n > 0 {
-		x.missed("unreadable", n, nil)
+	corp, channel := x.owner(x.channelsOf(page)), wecom.ReadChannel(x.sentCall())
+	switch {
+	case err != nil:
+		x.missed("unreadable", 1, err, window.Loss{Corp: corp, Channel: channel, Messages: true, Codes: true})
+	case x.Accounts.Find(corp) != nil:
+		x.Windows.PagePassed(x.ctx, corp)
 	}
-	corp := x.owner(x.channelsOf(page))
+	if page.Skipped > 0 {
+		x.Metrics.inbound("sync_msg", "skipped", page.Skipped)
+	}
+	x.loseItems(corp, channel, page.Unreadable)
 	if corp == "" {
-		if len(page.Messages) > 0 {
-			x.missed("unattributed", len(page.Messages), nil)
-		}
+		x.loseUnattributed(channel, &page)
 		return
 	}
 	if x.by == gate.ByToken { // nothing that was attributed by what a call says teaches
 		x.learnChannels(corp, itemChannels(page))
 	}
-	x.Pulls.pulled(corp, wecom.ReadChannel(x.sentCall()), page)
+	x.Pulls.pulled(corp, channel, page)
 	x.recordMessages(page.Messages)
-	if err := x.Windows.LearnCodes(x.ctx, codesOf(corp, page.Codes)); err != nil {
-		x.Log.Warn("one-time codes are lost: redis did not take them", zap.Int("count", len(page.Codes)), zap.String("corp_id", corp), zap.Error(err))
-	}
+	x.learnCodes(page.Codes)
 	x.correct(page.Failures)
+}
+
+// loseItems marks the gaps of a page's unreadable items.
+func (x *exchange) loseItems(corp, channel string, items []wecom.Unreadable) {
+	losses := make([]window.Loss, len(items))
+	for i, it := range items {
+		losses[i] = window.Loss{
+			Corp: corp, Channel: cmp.Or(channel, it.Channel), Messages: it.Message, Codes: it.Code,
+			Item: &window.Item{At: it.At, ID: it.ID},
+		}
+	}
+	x.missed("unreadable", len(items), nil, losses...)
+}
+
+// loseUnattributed marks the gaps of a page whose corp is not known. Its channels are.
+func (x *exchange) loseUnattributed(channel string, page *wecom.Page) {
+	losses := lossesOf("", channel, page.Messages)
+	if len(page.Codes) > 0 {
+		losses = append(losses, window.Loss{Codes: true})
+	}
+	x.missed("unattributed", len(page.Messages), nil, losses...)
+}
+
+// lossesOf returns the losses of unrecorded messages: on the channel that the call names, else on
+// theirs.
+func lossesOf(corp, channel string, messages []wecom.Message) (losses []window.Loss) {
+	seen := map[string]bool{}
+	for _, m := range messages {
+		if c := cmp.Or(channel, m.Channel); !seen[c] {
+			seen[c] = true
+			losses = append(losses, window.Loss{Corp: corp, Channel: c, Messages: true})
+		}
+	}
+	return losses
 }
 
 // recordMessages notes that customers wrote.
@@ -131,7 +170,7 @@ func (x *exchange) recordMessages(messages []wecom.Message) {
 	}
 	tally, err := x.Windows.Record(x.ctx, facts)
 	if err != nil {
-		x.missed("unrecorded", len(facts), err)
+		x.missed("unrecorded", len(facts), err, lossesOf(x.corp, "", messages)...)
 		return
 	}
 	x.Metrics.tally("sync_msg", tally)
@@ -160,12 +199,31 @@ func (x *exchange) correct(late []wecom.Failure) {
 	}
 }
 
-// missed notes that customers' messages went by without being recorded.
-func (x *exchange) missed(how string, n int, err error) {
-	x.Metrics.inbound("sync_msg", how, n)
-	x.Log.Warn("customers' messages went by unrecorded: records are incomplete from now on",
-		zap.String("how", how), zap.Int("count", n), zap.String("corp_id", x.corp), zap.Error(err))
-	if err := x.Windows.MarkGap(x.ctx); err != nil {
+// missed counts n messages, items or pages that passed unrecorded, and marks their gaps.
+func (x *exchange) missed(how string, n int, why error, losses ...window.Loss) {
+	if n > 0 {
+		x.Metrics.inbound("sync_msg", how, n)
+	}
+	x.lost(how, n, why, losses...)
+}
+
+// lost marks the gaps of losses. It logs only gaps that are new or moved: bots pull the same pages
+// again and again.
+func (x *exchange) lost(how string, n int, why error, losses ...window.Loss) {
+	if len(losses) == 0 {
+		return
+	}
+	for i := range losses {
+		if losses[i].Corp == "" {
+			losses[i].Among = x.Accounts.CorpIDs()
+		}
+	}
+	news, err := x.Windows.MarkGaps(x.ctx, losses...)
+	if news {
+		x.Log.Warn("customers' messages or codes passed unrecorded: replies without an open window are history_incomplete there until a window's length is over",
+			zap.String("how", how), zap.Int("count", n), zap.String("corp_id", losses[0].Corp), zap.String("channel", losses[0].Channel), zap.Error(why))
+	}
+	if err != nil {
 		x.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 	}
 }

@@ -37,9 +37,9 @@ const (
 	CodeClientTimeout = 990408 // the gateway's own, with HTTP 408
 )
 
-// lenient reads the platform's own answers: it is WeCom that wrote them, and what matters of a page must
-// not be lost because of one odd character in a customer's text. Control characters, which it cannot allow, are
-// neutralised before.
+// lenient reads the platform's own answers: it is WeCom that wrote them, and what matters of a page
+// must not be lost because of one odd character in a customer's text. Control characters, which it
+// cannot allow, are neutralised before.
 var lenient = json.JoinOptions(
 	jsontext.AllowInvalidUTF8(true),
 	jsontext.AllowDuplicateNames(true),
@@ -48,8 +48,8 @@ var lenient = json.JoinOptions(
 // ErrUnreadable says that an answer is not what the platform documents.
 var ErrUnreadable = errors.New("the answer is not readable JSON")
 
-// ReadAnswer reads the JSON object that an answer is into v, as leniently as clients do. Where WeCom may write a number as
-// a string, or the other way round, v has a jsontext.Value.
+// ReadAnswer reads the JSON object that an answer is into v, as leniently as clients do. Where
+// WeCom may write a number as a string, or the other way round, v has a jsontext.Value.
 func ReadAnswer(answer []byte, v any) error {
 	o, _, err := object(answer)
 	if err != nil || json.Unmarshal(o, v, lenient) != nil {

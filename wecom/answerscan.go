@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// answerScanner splits the platform's JSON into values, as a stream, without judging what is in them: it knows strings and
-// brackets alone. So one odd item of a page does not lose those after it.
+// answerScanner splits the platform's JSON into values, as a stream, without judging what is in them: it
+// knows strings and brackets alone. So one odd item of a page does not lose those after it.
 //
-// It looks at each byte once, but for up to maxAgain bytes in all, which it looks at again after a value whose end
-// cannot be told.
+// It looks at each byte once, but for up to maxAgain bytes in all, which it looks at again after a
+// value whose end cannot be told.
 type answerScanner struct {
 	r     io.Reader // nil: all is in buf
 	buf   []byte
@@ -62,7 +62,8 @@ func (s *answerScanner) more() bool {
 	return false
 }
 
-// peek returns the next byte that is no blank, 0 at the end. Control characters between values are blanks.
+// peek returns the next byte that is no blank, 0 at the end. Control characters between values are
+// blanks.
 func (s *answerScanner) peek() byte {
 	for s.more() {
 		if c := s.buf[s.at]; c > ' ' {
@@ -83,8 +84,9 @@ func (s *answerScanner) skipMark() {
 	}
 }
 
-// value reads the value that comes next to its end, and returns it as it came. It is good until the next read; without
-// keep it is nil. Where its end cannot be told, what was read of it comes with errNoEnd.
+// value reads the value that comes next to its end, and returns it as it came. It is good until the
+// next read; without keep it is nil. Where its end cannot be told, what was read of it comes with
+// errNoEnd.
 func (s *answerScanner) value(keep bool) (v []byte, err error) {
 	switch c := s.peek(); {
 	case keep:
@@ -130,8 +132,9 @@ func (s *answerScanner) quoted() error {
 	return errNoEnd
 }
 
-// nested reads an object or an array. A string that anything else follows than JSON has it was not ended where it should
-// be, or has a quote too many; brackets that do not match, or stand where a name must, belong to another item.
+// nested reads an object or an array. A string that anything else follows than JSON has it was not
+// ended where it should be, or has a quote too many; brackets that do not match, or stand where a
+// name must, belong to another item.
 func (s *answerScanner) nested() error {
 	s.open = s.open[:0]
 	last := byte(0) // the last byte that was no blank
@@ -185,12 +188,13 @@ func (s *answerScanner) bare() error {
 	return nil
 }
 
-// itemNames are the names that an item of msg_list begins with, as WeCom writes it and as sorted names would have it. No
-// object within an item begins with one of them.
+// itemNames are the names that an item of msg_list begins with, as WeCom writes it and as sorted
+// names would have it. No object within an item begins with one of them.
 var itemNames = []string{"msgid", "open_kfid", "external_userid", "origin", "event"}
 
-// nextItem goes on at the next item of msg_list after one that broke, of which v was read right before. In JSON that is not broken no
-// text of a customer can look like the beginning of an item: its quotes are escaped.
+// nextItem goes on at the next item of msg_list after one that broke, of which v was read right
+// before. In JSON that is not broken no text of a customer can look like the beginning of an item:
+// its quotes are escaped.
 func (s *answerScanner) nextItem(v []byte) bool {
 	if s.again += len(v); s.again > maxAgain {
 		return false
@@ -229,11 +233,13 @@ func (s *answerScanner) itemBegins() bool {
 	return s.more() && s.buf[s.at] == '"' && slices.Contains(itemNames, string(s.buf[s.from+name:s.at]))
 }
 
-// neutral takes the place of a control character inside a string, which JSON forbids and WeCom sends: it is as long, and
-// what decoders take for invalid UTF-8, so that no id with one can be read as another.
+// neutral takes the place of a control character inside a string, which JSON forbids and WeCom
+// sends: it is as long, and what decoders take for invalid UTF-8, so that no id with one can be
+// read as another.
 const neutral = 0xFF
 
-// neutralise makes what a answerScanner read of a value legible for a decoder, in place. No length changes.
+// neutralise makes what a answerScanner read of a value legible for a decoder, in place. No length
+// changes.
 func neutralise(v []byte) []byte {
 	if !slices.ContainsFunc(v, func(c byte) bool { return c < ' ' }) { // as with nearly all of them
 		return v
@@ -256,8 +262,8 @@ func neutralise(v []byte) []byte {
 	return v
 }
 
-// object returns the JSON object that an answer is, legible for a decoder, and where it begins. A byte order mark before it
-// and anything after it do not matter.
+// object returns the JSON object that an answer is, legible for a decoder, and where it begins. A
+// byte order mark before it and anything after it do not matter.
 func object(answer []byte) (v []byte, start int, err error) {
 	s := &answerScanner{buf: answer, from: -1}
 	if s.skipMark(); s.peek() != '{' {

@@ -188,8 +188,9 @@ type strictPage struct {
 	} `json:"msg_list"`
 }
 
-// FuzzReadPage: whatever a page holds, reading ends, and every message has what a window needs. What a strict reader reads
-// is read. As one item among others it loses none of them, or the page says that others may be lost.
+// FuzzReadPage: whatever a page holds, reading ends, and every message has what a window needs.
+// What a strict reader reads is read. As one item among others it loses none of them, or the page
+// says that others may be lost.
 func FuzzReadPage(f *testing.F) {
 	f.Add([]byte(`{"errcode":0,"msg_list":[{"open_kfid":"wk","external_userid":"wm","send_time":1700000000,"origin":3}]}`))
 	f.Add([]byte(`{"msg_list":[{"origin":"3","send_time":"1","external_userid":"\u0041"}],"msg_list":[]}`))

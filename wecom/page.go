@@ -25,7 +25,8 @@ type Failure struct {
 	At       time.Time
 }
 
-// What a msg_send_fail event says of the customer's window (DOC 94670); other types are about the account.
+// What a msg_send_fail event says of the customer's window (DOC 94670); other types are about the
+// account.
 const (
 	FailedWindow  = 4  // the session was over 48 h old
 	FailedCount   = 6  // more than five messages since the customer's own
@@ -44,7 +45,8 @@ type Page struct {
 	More       bool   // has_more
 }
 
-// Unreadable is an item that does not say, in a way that can be read, what the gateway must know of it.
+// Unreadable is an item that does not say, in a way that can be read, what the gateway must know of
+// it.
 type Unreadable struct {
 	ID      string    // msgid
 	Channel string    // open_kfid
@@ -53,15 +55,17 @@ type Unreadable struct {
 	Code    bool      // it holds, or may hold, a one-time code
 }
 
-// maxUnreadable bounds what is kept of items that cannot be read. WeCom's longest page has 1,000 items.
+// maxUnreadable bounds what is kept of items that cannot be read. WeCom's longest page has 1,000
+// items.
 const maxUnreadable = 1000
 
-// ReadPage reads an answer of kf/sync_msg (DOC 94670). Events, servicers' messages and items of unknown
-// kinds are normal and give nothing; an empty page with has_more is too. Where the page is no JSON object, or
-// breaks off, it returns what it could read with ErrUnreadable: there may be other messages of customers in it.
+// ReadPage reads an answer of kf/sync_msg (DOC 94670). Events, servicers' messages and items of
+// unknown kinds are normal and give nothing; an empty page with has_more is too. Where the page is
+// no JSON object, or breaks off, it returns what it could read with ErrUnreadable: there may be
+// other messages of customers in it.
 //
-// It reads as it goes, an item at a time: a page may be tens of megabytes long. An item that cannot be read loses
-// itself alone, if it can be told where the next one begins.
+// It reads as it goes, an item at a time: a page may be tens of megabytes long. An item that cannot
+// be read loses itself alone, if it can be told where the next one begins.
 func ReadPage(r io.Reader) (Page, error) {
 	p := pageReader{answerScanner: newAnswerScanner(r), dec: jsontext.NewDecoder(new(bytes.Buffer))}
 	err := p.page()
@@ -105,8 +109,8 @@ func (p *pageReader) page() error {
 			}
 		case '}':
 			p.at++
-			if p.peek() != 0 && (p.again > 0 || p.nextItem(nil)) { // an item that broke has ended the page, not WeCom
-				return errNoEnd
+			if p.peek() != 0 && (p.again > 0 || p.nextItem(nil)) {
+				return errNoEnd // a broken item seems to have ended the page early
 			}
 			return bad
 		default:
@@ -181,8 +185,8 @@ func (p *pageReader) list() error {
 	}
 }
 
-// add takes one item of msg_list: a message if the customer wrote it, or what an event says. Where it is not whole, what
-// could be read of it says what is lost.
+// add takes one item of msg_list: a message if the customer wrote it, or what an event says. Where
+// it is not whole, what could be read of it says what is lost.
 func (p *pageReader) add(v []byte, whole bool) {
 	if !bytes.HasPrefix(v, []byte{'{'}) { // it is no item at all
 		if !whole || !jsontext.Value(neutralise(bytes.Clone(v))).IsValid(lenient) {

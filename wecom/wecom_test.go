@@ -235,7 +235,7 @@ func TestReadFactsOfAQuery(t *testing.T) {
 	}
 }
 
-// item is a customer's message on a page, with more members behind those that matter.
+// item is a customer's message on a page, with more members after those that matter.
 func item(customer, more string) string {
 	return `{"msgid":"m","open_kfid":"wk","external_userid":"` + customer + `","send_time":1700000000,"origin":3,"msgtype":"text"` + more + `}`
 }
@@ -459,12 +459,12 @@ func TestOtherAnswersAreReadLeniently(t *testing.T) {
 		`{"errcode":"0","access_token":"T","expires_in":"7200"}`, `{"errcode":0.0,"access_token":"T","expires_in":7.2e3}`,
 		"\xEF\xBB\xBF{\"errcode\":0,\"errmsg\":\"o\x00k\",\"access_token\":\"T\",\"expires_in\":7200}\x00",
 	} {
-		if g, found := wecom.ReadGrant(wecom.PathGetToken, []byte("corpid=ww1"), nil, []byte(answer)); !found || g != (wecom.Grant{Corp: "ww1", Token: "T", Life: 2 * time.Hour}) {
+		if g, found := wecom.ReadGrant(wecom.PathGetToken, wecom.Sent{Query: []byte("corpid=ww1")}, []byte(answer)); !found || g != (wecom.Grant{Corp: "ww1", Token: "T", Life: 2 * time.Hour}) {
 			t.Errorf("%q: %+v, %v", answer, g, found)
 		}
 	}
 	request := []byte(`{"open_kfid":"wk","external_userid":"wm","service_state":3}`)
-	if c, found, _ := wecom.ReadTransition(request, []byte("{\"errcode\":\"0\",\"errmsg\":\"\x1b\",\"msg_code\":\"C\"}"), time.Unix(1, 0)); !found || c.Text != "C" {
+	if c, found, _ := wecom.ReadTransition(wecom.Sent{Body: request, HasBody: true}, []byte("{\"errcode\":\"0\",\"errmsg\":\"\x1b\",\"msg_code\":\"C\"}"), time.Unix(1, 0)); !found || c.Text != "C" {
 		t.Errorf("%+v, %v", c, found)
 	}
 }
@@ -516,7 +516,7 @@ func TestTeaching(t *testing.T) {
 		}
 		got := "-"
 		if c[0] == wecom.PathStateTrans {
-			if code, found := wecom.ReadTransition(call, []byte(`{"errcode":0,"msg_code":"C"}`), at); found {
+			if code, found, _ := wecom.ReadTransition(call, []byte(`{"errcode":0,"msg_code":"C"}`), at); found {
 				got = code.Channel + "/" + code.Customer
 			}
 		} else if g, found := wecom.ReadGrant(c[0], call, []byte(`{"errcode":0,"errmsg":"ok","access_token":"T","expires_in":7200}`)); found {

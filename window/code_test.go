@@ -138,34 +138,3 @@ func TestOperatorClosesAndOpens(t *testing.T) {
 		b.wants(li, window.Open, 4)
 	})
 }
-
-// A backfill completes the records of its corp alone, and not over a gap.
-func TestBackfilled(t *testing.T) {
-	each(t, 5, func(b *bench) {
-		complete := func(corp string, want bool) {
-			b.Helper()
-			if got, since, err := b.Complete(b.Context(), corp); got != want || err != nil {
-				b.Fatalf("%s: complete is %v since %v, %v", corp, got, since, err)
-			}
-		}
-		b.since(-time.Hour)
-		began := b.clock.Now()
-		if missed, err := b.Backfilled(b.Context(), "ww1", began.Add(-2*time.Hour)); !missed || err != nil {
-			b.Fatalf("a backfill from before the records: missed %v, %v", missed, err)
-		}
-		complete("ww1", false)
-		if missed, err := b.Backfilled(b.Context(), "ww1", began); missed || err != nil {
-			b.Fatalf("missed %v, %v", missed, err)
-		}
-		complete("ww1", true)
-		complete("ww2", false)
-		complete("", false)
-		b.wants(li, window.Closed, 0)
-		b.wants(window.Key{Corp: "ww2", Customer: "wm"}, window.Incomplete, -1)
-		b.clock.Advance(time.Minute)
-		if err := b.MarkGap(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-		complete("ww1", false)
-	})
-}

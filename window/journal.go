@@ -99,8 +99,9 @@ func (s *Store) degraded(a Answer) Answer {
 	return Answer{State: to, Last: a.Last, Left: -1}
 }
 
-// Keep brings Redis what it lacks until ctx ends: what the journal holds, and, after a failover or when it has gone back,
-// what was recorded in the last minute before, which it may not have.
+// Keep brings Redis what it lacks until ctx ends: what the journal holds, gaps that it did not
+// take, and, after a failover or when it has gone back, what was recorded in the last minute
+// before, which it may not have.
 func (s *Store) Keep(ctx context.Context) {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
@@ -118,6 +119,9 @@ func (s *Store) Keep(ctx context.Context) {
 		if s.Journal != nil && (rewrite || time.Since(looked) >= witnessEvery) {
 			looked = time.Now()
 			rewrite = s.lookBack(ctx) || rewrite
+		}
+		if err := s.writePending(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Debug("gaps wait", zap.Error(err))
 		}
 		if rewrite {
 			facts, codes := s.recent.all()

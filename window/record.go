@@ -23,11 +23,18 @@ type Fact struct {
 type Tally struct {
 	Recorded int // in Redis now, or in the journal, whether or not they moved a window
 	Expired  int // too old to open one
-	Ahead    int // too far ahead of our clock to be believed
+	Ahead    int // too far ahead of our clock to be believed; each marks a gap of its channel, once
 }
 
 // ahead is how far the platform's clock may be ahead of ours before a fact is not believed.
 const ahead = 5 * time.Minute
+
+// ahead returns the loss of a message whose time is too far ahead of our clock. Bots pull it again,
+// so it is named by what it says.
+func (f Fact) ahead() Loss {
+	id := f.Key.appendIDs(nil)
+	return Loss{Corp: f.Key.Corp, Channel: f.Key.Channel, Messages: true, Item: &Item{ID: string(strconv.AppendInt(append(id, ' '), f.At.UnixMilli(), 10))}}
+}
 
 // Record notes that customers wrote, in any order and any number of times: in Redis, or if that does not
 // take it, in the journal. If it fails some facts may be recorded and some not; recording all of them again
@@ -36,12 +43,14 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 	var t Tally
 	now := s.Now()
 	var furthest time.Duration
+	var unbelieved []Loss
 	latest := make(map[Key]int64, len(facts))
 	for _, f := range facts {
 		switch at := f.At.UnixMilli(); {
 		case f.At.After(now.Add(ahead)):
 			t.Ahead++
 			furthest = max(furthest, f.At.Sub(now))
+			unbelieved = append(unbelieved, f.ahead())
 		case !now.Before(f.At.Add(s.Length)):
 			t.Expired++
 		default:
@@ -50,8 +59,13 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 		}
 	}
 	if t.Ahead > 0 && s.ofAhead.due(now.UnixMilli()) {
-		s.Log.Error("messages of customers are too far ahead of this machine's clock to count, so replies to them are refused: set the clock by NTP",
+		s.Log.Error("messages of customers are too far ahead of this machine's clock to count, so replies on their channels that have no open window are history_incomplete: set the clock by NTP",
 			zap.Int("count", t.Ahead), zap.Duration("ahead", furthest))
+	}
+	if len(unbelieved) > 0 {
+		if _, err := s.MarkGaps(ctx, unbelieved...); err != nil {
+			s.Log.Warn("a gap is noted in this gateway alone: redis did not take it", zap.Error(err))
+		}
 	}
 	if len(latest) == 0 {
 		return t, nil

@@ -48,13 +48,16 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	a := said.Answer
 	if a.State == Closed { // nothing, or nothing that is not over: Redis has only not dropped it yet
 		s.memory.forget(key)
-		return s.degraded(s.nothing(ctx, k.Corp).after(a.Last))
+		return s.degraded(s.nothing(s.history(ctx, s.ofMessages(k))).after(a.Last))
 	}
 	s.note(key, a, now)
-	return s.degraded(s.proven(ctx, k.Corp, key, a))
+	if a.State == Full {
+		a = s.proven(ctx, s.history(ctx, s.ofMessages(k)), key, a)
+	}
+	return s.degraded(a)
 }
 
-// Peek asks for windows without counting a reply, all in one round trip.
+// Peek asks for windows without counting a reply, in one round trip, or two if some are not open.
 func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 	now := s.Now().UnixMilli()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(keys))*time.Millisecond)
@@ -63,26 +66,50 @@ func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 	for i, k := range keys {
 		spelt[i] = k.spell(s.Prefix)
 	}
+	found := s.look(ctx, spelt, now)
+	since := s.historiesOf(ctx, keys, found)
 	answers := make([]Answer, len(keys))
-	missing := map[string]Answer{} // by corp: what it means that nothing is on record
-	for i, a := range s.look(ctx, spelt, now) {
-		corp := keys[i].Corp
+	for i, a := range found {
 		switch {
 		case a.err != nil:
 			s.complain(keys[i], a.err, now)
 			answers[i] = s.remembered(spelt[i], now)
+			continue
 		case a.State == Closed:
 			s.memory.forget(spelt[i])
-			if _, known := missing[corp]; !known {
-				missing[corp] = s.nothing(ctx, corp)
-			}
-			answers[i] = s.degraded(missing[corp].after(a.Last))
+			answers[i] = s.nothing(since[s.ofMessages(keys[i])]).after(a.Last)
 		default:
 			s.note(spelt[i], a.Answer, now)
-			answers[i] = s.degraded(s.proven(ctx, corp, spelt[i], a.Answer))
+			if answers[i] = a.Answer; a.State == Full {
+				answers[i] = s.proven(ctx, since[s.ofMessages(keys[i])], spelt[i], a.Answer)
+			}
 		}
+		answers[i] = s.degraded(answers[i])
 	}
 	return answers
+}
+
+// historiesOf reads the histories that the answers about windows depend on.
+func (s *Store) historiesOf(ctx context.Context, keys []Key, found []asked) map[scope]history {
+	all := map[scope]history{}
+	var scopes []scope
+	for i, a := range found {
+		if a.err != nil || a.State != Closed && a.State != Full {
+			continue
+		}
+		sc := s.ofMessages(keys[i])
+		if _, asked := all[sc]; !asked {
+			all[sc] = history{}
+			scopes = append(scopes, sc)
+		}
+	}
+	if len(scopes) == 0 {
+		return nil
+	}
+	for i, h := range s.histories(ctx, scopes...) {
+		all[scopes[i]] = h
+	}
+	return all
 }
 
 // note remembers an open window, and forgets one that is not.
@@ -103,15 +130,11 @@ func (s *Store) remembered(key string, now int64) Answer {
 }
 
 // nothing is the answer for a customer without a record: closed if records reach back far enough.
-func (s *Store) nothing(ctx context.Context, corp string) Answer {
-	if s.completeForAll() {
-		return Answer{State: Closed}
-	}
-	complete, _, err := s.Complete(ctx, corp)
+func (s *Store) nothing(h history) Answer {
 	switch {
-	case err != nil:
+	case h.err != nil:
 		return Answer{State: Unavailable, Left: -1}
-	case !complete:
+	case !s.complete(h):
 		return Answer{State: Incomplete, Left: -1}
 	}
 	return Answer{State: Closed}
@@ -119,12 +142,9 @@ func (s *Store) nothing(ctx context.Context, corp string) Answer {
 
 // proven is an answer of Full only as far as it holds: where a message of the customer may have been missed, the
 // replies that went before that count for nothing.
-func (s *Store) proven(ctx context.Context, corp, key string, a Answer) Answer {
-	if a.State != Full || s.completeForAll() {
-		return a
-	}
-	since, err := s.Since(ctx, corp)
-	if err == nil && !since.After(a.Last) {
+func (s *Store) proven(ctx context.Context, h history, key string, a Answer) Answer {
+	err := h.err
+	if err == nil && !h.since.After(a.Last) {
 		return a
 	}
 	var w Window
@@ -134,7 +154,7 @@ func (s *Store) proven(ctx context.Context, corp, key string, a Answer) Answer {
 	switch {
 	case err != nil:
 		return Answer{State: Unavailable, Last: a.Last, Left: -1}
-	case w.sentFrom(counts(since.UnixMilli())) >= s.Replies:
+	case w.sentFrom(counts(h.since.UnixMilli())) >= s.Replies:
 		return a
 	}
 	return Answer{State: Incomplete, Last: a.Last, Left: -1}

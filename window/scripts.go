@@ -43,15 +43,20 @@ func script(names ...string) *redis.Script {
 // runEach runs a script for each key by itself, in one pipeline, and in another one where Redis did not know the script yet. Each
 // command has its own error.
 func runEach(ctx context.Context, c redis.Cmdable, s *redis.Script, keys []string, args ...any) []*redis.Cmd {
+	return runEachWith(ctx, c, s, keys, func(string) []any { return args })
+}
+
+// runEachWith is runEach with arguments of each key's own.
+func runEachWith(ctx context.Context, c redis.Cmdable, s *redis.Script, keys []string, args func(key string) []any) []*redis.Cmd {
 	p := c.Pipeline()
 	cmds := make([]*redis.Cmd, len(keys))
 	for i, key := range keys {
-		cmds[i] = s.EvalSha(ctx, p, []string{key}, args...)
+		cmds[i] = s.EvalSha(ctx, p, []string{key}, args(key)...)
 	}
 	_, _ = p.Exec(ctx)
 	for i, key := range keys {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = s.Eval(ctx, p, []string{key}, args...)
+			cmds[i] = s.Eval(ctx, p, []string{key}, args(key)...)
 		}
 	}
 	_, _ = p.Exec(ctx)

@@ -5,115 +5,246 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
+
+	"replygate/store"
 )
 
 // Backlog is how far kf/sync_msg reaches back (DOC 94670).
 const Backlog = 72 * time.Hour
 
-// Since is when the recording of a corp's messages began, without a gap up to now; "" asks what is so of
-// every corp. If Redis has no such time it begins now: it is new, or has lost its state.
-//
-// A backfill moves it back for its corp, as far as kf/sync_msg reaches, unless something was missed since.
-func (s *Store) Since(ctx context.Context, corp string) (time.Time, error) {
-	now, asked := s.Now(), time.Now()
-	if s.gap.Load() {
-		if err := s.noteGap(ctx); err != nil {
-			return time.Time{}, err
+// scope is the part of the records that must be complete for something missing to prove anything:
+// the keys that tell since when it is, beside rg:since. "" is no key.
+type scope struct {
+	gaps   [2]string
+	filled string // a backfill that may end those gaps
+}
+
+// ofMessages is the scope of a window. A backfill proves nothing about windows without a channel:
+// kf/sync_msg has no messages of theirs.
+func (s *Store) ofMessages(k Key) scope {
+	sc := scope{gaps: [2]string{s.gapKey(k.Corp)}}
+	if k.Channel != "" {
+		sc.gaps[1], sc.filled = s.gapKey(k.Channel), s.backfillKey(k.Channel)
+	}
+	return sc
+}
+
+// ofCorp is the scope of all channels of a corp; without a corp, of what concerns every corp.
+func (s *Store) ofCorp(corp string) scope {
+	if corp == "" {
+		return scope{}
+	}
+	return scope{gaps: [2]string{s.gapKey(corp) + anyChannel}, filled: s.backfillKey(corp)}
+}
+
+// history is since when a scope has been recorded without a gap.
+type history struct {
+	since time.Time
+	err   error // Redis did not answer
+}
+
+// complete tells whether a history reaches back far enough for something missing to prove anything.
+func (s *Store) complete(h history) bool {
+	return h.err == nil && !s.Now().Before(h.since.Add(s.Length))
+}
+
+// Complete tells whether the records of a corp's channels, or of one channel, reach back far enough
+// for a missing window to prove anything, and since when there is no gap. Without a corp it tells
+// what holds for every corp.
+func (s *Store) Complete(ctx context.Context, corp, channel string) (complete bool, since time.Time, err error) {
+	sc := s.ofCorp(corp)
+	if channel != "" {
+		sc = s.ofMessages(Key{Corp: corp, Channel: channel})
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	h := s.histories(ctx, sc)[0]
+	return s.complete(h), h.since, h.err
+}
+
+// newHistory returns the function that reads the history of one scope. Requests of the same moment
+// share a round trip to a single Redis; in a Cluster they would all wait for the slowest node.
+func (s *Store) newHistory() func(context.Context, scope) history {
+	if _, cluster := s.rdb.(*redis.ClusterClient); cluster {
+		return func(ctx context.Context, sc scope) history { return s.histories(ctx, sc)[0] }
+	}
+	batch := store.NewBatch(func(ctx context.Context, scopes []scope) ([]history, error) { return s.histories(ctx, scopes...), nil })
+	return func(ctx context.Context, sc scope) history {
+		h, err := batch.Do(ctx, sc)
+		if err != nil {
+			return history{err: err}
 		}
+		return h
+	}
+}
+
+// histories reads the histories of scopes, in one round trip. Nothing is cached: a gap that another
+// gateway has marked counts at once. If Redis has no rg:since it begins now: Redis is new, or has
+// lost its state.
+func (s *Store) histories(ctx context.Context, scopes ...scope) []history {
+	all := make([]history, len(scopes))
+	if err := s.catchUp(ctx); err != nil {
+		return failed(all, err)
+	}
+	now, p := s.Now().UnixMilli(), s.rdb.Pipeline()
+	asked := map[string]*redis.StringCmd{"": nil}
+	get := func(key string) *redis.StringCmd {
+		if _, there := asked[key]; !there {
+			asked[key] = p.Get(ctx, key)
+		}
+		return asked[key]
+	}
+	since := get(s.Prefix + "since")
+	type answer struct{ gaps, other, filled *redis.StringCmd }
+	answers := make([]answer, len(scopes))
+	for i, sc := range scopes {
+		answers[i] = answer{get(sc.gaps[0]), get(sc.gaps[1]), get(sc.filled)}
+	}
+	_, _ = p.Exec(ctx) // each command has its own error
+	if errors.Is(since.Err(), redis.Nil) {
+		if err := s.rdb.SetNX(ctx, s.Prefix+"since", now, 0).Err(); err != nil {
+			return failed(all, fmt.Errorf("window: since: %w", err))
+		}
+		s.listAgain()
+	}
+	for i, a := range answers {
+		newest := int64(0)
+		for _, cmd := range []*redis.StringCmd{since, a.gaps, a.other} {
+			at, err := s.readTime(cmd, now)
+			newest, all[i].err = max(newest, at), errors.Join(all[i].err, err)
+		}
+		if since.Err() != nil && all[i].err == nil {
+			newest = max(newest, now)
+		}
+		if a.filled != nil {
+			if f, found := readBackfill(a.filled.Val()); found && f.began >= newest {
+				newest = min(newest, f.since)
+			}
+		}
+		all[i].since = time.UnixMilli(newest)
+	}
+	return all
+}
+
+func failed(all []history, err error) []history {
+	for i := range all {
+		all[i].err = err
+	}
+	return all
+}
+
+// readTime reads unix ms from an answer: 0 if the key is absent, now if it holds no time, since
+// that proves nothing.
+func (s *Store) readTime(cmd *redis.StringCmd, now int64) (int64, error) {
+	if cmd == nil || errors.Is(cmd.Err(), redis.Nil) {
+		return 0, nil
+	}
+	if err := cmd.Err(); err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return 0, fmt.Errorf("window: since: %w", err)
+	}
+	ms, err := strconv.ParseInt(cmd.Val(), 10, 64)
+	if err == nil {
+		return ms, nil
+	}
+	if s.ofSince.due(now) {
+		s.Log.Warn("redis holds no time in unix milliseconds where records say since when they are complete, so they count as incomplete: set it, or delete it to begin now",
+			zap.Any("key", cmd.Args()[1]))
+	}
+	return now, nil
+}
+
+// backfillKey is the key of a finished backfill of a channel, or of all channels of a corp that its
+// secret can see.
+func (s *Store) backfillKey(id string) string {
+	return s.Prefix + "backfill:" + string(appendID(nil, id))
+}
+
+// backfilled is a finished backfill: when it began, and since when it makes records complete, unix
+// ms.
+type backfilled struct{ began, since int64 }
+
+// String writes a backfill for Redis: without the second time if it reaches back as far as
+// kf/sync_msg does.
+func (b backfilled) String() string {
+	if b.since == b.began-Backlog.Milliseconds() {
+		return strconv.FormatInt(b.began, 10)
+	}
+	return fmt.Sprintf("%d:%d", b.began, b.since)
+}
+
+// readBackfill reads what String writes.
+func readBackfill(text string) (b backfilled, ok bool) {
+	began, since, more := strings.Cut(text, ":")
+	var err, bad error
+	b.began, err = strconv.ParseInt(began, 10, 64)
+	if b.since = b.began - Backlog.Milliseconds(); more {
+		b.since, bad = strconv.ParseInt(since, 10, 64)
+	}
+	return b, err == nil && bad == nil
+}
+
+// Backfilled notes that everything kf/sync_msg has of some channels passed through a gateway, in a
+// run that began at the time given. missed are the channels that had a loss since then, so that it
+// proves nothing about them. Unreadable items do not count as such: the channel is then complete
+// since the newest of them.
+func (s *Store) Backfilled(ctx context.Context, corp string, channels []string, began time.Time) (missed []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(channels))*time.Millisecond)
+	defer cancel()
+	if err := s.catchUp(ctx); err != nil {
+		return nil, err
 	}
 	p := s.rdb.Pipeline()
-	all, filled := p.Get(ctx, s.Prefix+"since"), p.Get(ctx, s.backfillKey(corp))
-	if _, err := p.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return time.Time{}, fmt.Errorf("window: since: %w", err)
+	get := func(key string) *redis.StringCmd { return p.Get(ctx, key) }
+	since, gap, items := get(s.Prefix+"since"), get(s.gapKey(corp)), get(s.gapKey(corp)+unreadableItems)
+	gaps, unreadable := make([]*redis.StringCmd, len(channels)), make([]*redis.StringCmd, len(channels))
+	for i, c := range channels {
+		gaps[i], unreadable[i] = get(s.gapKey(c)), get(s.gapKey(c)+unreadableItems)
 	}
-	text, err := all.Result()
-	if errors.Is(err, redis.Nil) {
-		err = s.rdb.SetNX(ctx, s.Prefix+"since", now.UnixMilli(), 0).Err()
-		text = strconv.FormatInt(now.UnixMilli(), 10)
+	_, _ = p.Exec(ctx)
+	read := func(cmd *redis.StringCmd) int64 {
+		at, failed := s.readTime(cmd, s.Now().UnixMilli())
+		err = errors.Join(err, failed)
+		return at
 	}
-	if err != nil {
-		return time.Time{}, fmt.Errorf("window: since: %w", err)
-	}
-	ms, err := strconv.ParseInt(text, 10, 64)
-	if err != nil { // it proves nothing
-		if s.ofSince.due(now.UnixMilli()) {
-			s.Log.Warn("redis holds no time in unix milliseconds where records say since when they are complete, so they count as incomplete: set it, or delete it to begin now",
-				zap.String("key", s.Prefix+"since"))
+	start, ofItems := began.UnixMilli(), read(items)
+	lost := func(gap, items int64) bool { return gap > start && gap > items }
+	all := read(since) > start || lost(read(gap), ofItems)
+	whole := backfilled{start, max(start-Backlog.Milliseconds(), ofItems)}
+	ended := map[string]backfilled{}
+	for i, c := range channels {
+		newest := read(unreadable[i])
+		if all || lost(read(gaps[i]), newest) {
+			missed = append(missed, c)
+			continue
 		}
-		return now, nil
+		ended[c] = backfilled{start, max(start-Backlog.Milliseconds(), ofItems, newest)}
+		whole.since = max(whole.since, newest)
 	}
-	s.lastSince.Store(&sinceRead{since: time.UnixMilli(ms), at: asked})
-	began, err := strconv.ParseInt(filled.Val(), 10, 64)
-	if corp != "" && err == nil && began >= ms {
-		ms = min(ms, began-Backlog.Milliseconds())
-	}
-	return time.UnixMilli(ms), nil
-}
-
-// sinceKnown is how long a time since when records are complete, once read, is believed without asking again. A
-// gateway that notes a gap waits as long before it lets go what it could not record.
-const sinceKnown = 200 * time.Millisecond
-
-// sinceRead is what Redis said last of the time since when everybody's records are complete.
-type sinceRead struct {
-	since time.Time
-	at    time.Time // when it was asked
-}
-
-// completeForAll tells, as far as it was read just now, that records of every corp reach back far enough.
-func (s *Store) completeForAll() bool {
-	r := s.lastSince.Load()
-	return r != nil && s.Journal != nil && !s.gap.Load() && time.Since(r.at) < sinceKnown && !s.Now().Before(r.since.Add(s.Length))
-}
-
-// backfillKey holds when the last backfill of a corp began that ended well, unix ms.
-func (s *Store) backfillKey(corp string) string {
-	return s.Prefix + "backfill:" + string(appendID(nil, corp))
-}
-
-// Complete tells whether the records of a corp reach back far enough for a missing window to prove
-// something, and since when they do.
-func (s *Store) Complete(ctx context.Context, corp string) (complete bool, since time.Time, err error) {
-	since, err = s.Since(ctx, corp)
-	return err == nil && !s.Now().Before(since.Add(s.Length)), since, err
-}
-
-// Backfilled notes that everything kf/sync_msg had of a corp was recorded, by a run that began at the
-// time given. missed tells that it proves nothing: messages went by unrecorded since.
-func (s *Store) Backfilled(ctx context.Context, corp string, began time.Time) (missed bool, err error) {
-	since, err := s.Since(ctx, "")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	if began.Before(since) {
-		return true, nil
+	if !all && len(missed) == 0 {
+		ended[corp] = whole
 	}
-	if err := s.rdb.Set(ctx, s.backfillKey(corp), began.UnixMilli(), s.Length).Err(); err != nil {
-		return false, fmt.Errorf("window: backfilled: %w", err)
-	}
-	return false, nil
+	return missed, s.endGaps(ctx, ended)
 }
 
-// MarkGap notes that messages were missed: from now on a missing window proves nothing for a while. It returns once no other
-// gateway takes records for complete. If Redis does not take the note now, Since tries again before it answers.
-func (s *Store) MarkGap(ctx context.Context) error {
-	err := s.noteGap(ctx)
-	if err == nil && s.Journal != nil {
-		time.Sleep(sinceKnown)
+// endGaps writes finished backfills.
+func (s *Store) endGaps(ctx context.Context, ended map[string]backfilled) error {
+	if len(ended) == 0 {
+		return nil
 	}
-	return err
-}
-
-func (s *Store) noteGap(ctx context.Context) error {
-	s.gap.Store(true)
-	err := laterScript.Run(ctx, s.rdb, []string{s.Prefix + "since"}, s.Now().UnixMilli(), 0).Err()
-	if err != nil && !errors.Is(err, redis.Nil) { // nil: there was none
-		return fmt.Errorf("window: mark gap: %w", err)
+	p := s.rdb.Pipeline()
+	for id, b := range ended {
+		p.Set(ctx, s.backfillKey(id), b.String(), s.Length)
 	}
-	s.gap.Store(false)
+	if _, err := p.Exec(ctx); err != nil {
+		return fmt.Errorf("window: backfilled: %w", err)
+	}
 	return nil
 }

@@ -1,7 +1,7 @@
 package window
 
 import (
-	"sync/atomic"
+	"context"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -37,14 +37,14 @@ type Store struct {
 	witness witness
 	peers   peers
 	kick    chan struct{} // the journal has something
-	gap     atomic.Bool   // facts were lost and rg:since does not say so yet
-	gateway string        // what names this one among those on the same Redis: its journal's name
+	gaps    gaps
+	gateway string // what names this one among those on the same Redis: its journal's name
 
 	ofWindows, ofSince, ofAhead complaints
 
-	lastSince atomic.Pointer[sinceRead]
 	deadlines deadlines
 	asks      asker
+	history   func(context.Context, scope) history // reads that of one scope
 }
 
 // NewStore keeps windows in rdb.
@@ -53,7 +53,7 @@ func NewStore(rdb redis.UniversalClient, s Settings) *Store {
 		s.Log = zap.NewNop()
 	}
 	kept := &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1), deadlines: deadlines{timeout: s.Timeout}}
-	kept.asks = kept.newAsker()
+	kept.asks, kept.history = kept.newAsker(), kept.newHistory()
 	kept.recent.dropped = s.Now() // what a gateway before this one recorded
 	if s.Journal != nil {
 		kept.gateway = s.Journal.ID()

@@ -81,7 +81,7 @@ func (s *Store) lookBack(ctx context.Context) (rewrite bool) {
 		return true
 	}
 	s.Log.Error("redis has come back without what it acknowledged: records are incomplete from now on. Let it write every change to the disk (appendonly yes)", wentTo)
-	if err := s.noteGap(ctx); err != nil { // the others see for themselves
+	if err := s.MarkGap(ctx); err != nil { // the others see for themselves
 		s.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 	}
 	return true

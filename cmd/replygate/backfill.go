@@ -21,8 +21,9 @@ import (
 
 const backfillUsage = "write: replygate windows backfill CORP --secret-file FILE"
 
-// backfill is windows backfill CORP: it pulls, through the gateway as a bot would, what kf/sync_msg still
-// has of the corp's messages, and then tells the gateway that its records are complete.
+// backfill is windows backfill CORP: it pulls, through the gateway as a bot would, what kf/sync_msg
+// still has of the corp's messages, and then tells the gateway that the records of its channels are
+// complete.
 func backfill(ctx context.Context, args []string, s streams) error {
 	f := flags("windows backfill", s)
 	connect := clientFlags(f)
@@ -92,12 +93,14 @@ type backfillState struct {
 	Began    time.Time         `json:"began"` // by the gateway's clock
 	Channels []channelBackfill `json:"channels"`
 	Messages int               `json:"messages"`
+	Odd      int               `json:"unreadable"` // items that may be messages
 }
 
 type channelBackfill struct {
 	Channel string `json:"channel"`
 	Cursor  string `json:"cursor"`
 	Done    bool   `json:"done"`
+	Broken  bool   `json:"broken"` // one of its pages could not be read to its end
 }
 
 func (b *backfiller) run(ctx context.Context, s streams) error {
@@ -122,13 +125,43 @@ func (b *backfiller) run(ctx context.Context, s streams) error {
 		}
 	}
 	b.bar.end()
+	return b.finish(ctx, s)
+}
+
+// finish tells the gateway what was read, and the operator what is complete by it.
+func (b *backfiller) finish(ctx context.Context, s streams) error {
+	defer os.Remove(b.file) // a finished run is never resumed
+	read := admin.Backfill{CorpID: b.corp, Began: b.done.Began}
+	for _, c := range b.done.Channels {
+		if c.Broken {
+			fmt.Fprintf(s.err, "channel %s: WeCom gave a page that cannot be read to its end, so its records stay as they were\n", c.Channel)
+		} else {
+			read.Channels = append(read.Channels, c.Channel)
+		}
+	}
+	switch {
+	case len(b.done.Channels) == 0:
+		return fmt.Errorf("%s: kf/account/list names no channel; its records stay as they were", b.corp)
+	case len(read.Channels) == 0:
+		return fmt.Errorf("%s: no channel could be read to its end; its records stay as they were", b.corp)
+	}
 	var answer admin.Backfill
-	if err := b.client.post(ctx, "/v1/backfill", admin.Backfill{CorpID: b.corp, Began: b.done.Began}, &answer); err != nil {
-		_ = os.Remove(b.file) // what it keeps is of no use any more
+	if err := b.client.post(ctx, "/v1/backfill", read, &answer); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "%s: %d messages of customers on %d channels went through the gateway; its records are complete\n", b.corp, b.done.Messages, len(b.done.Channels))
-	return os.Remove(b.file)
+	for _, c := range answer.Missed {
+		fmt.Fprintf(s.err, "channel %s: messages passed unrecorded meanwhile, as the gateway's log says\n", c)
+	}
+	if b.done.Odd > 0 {
+		fmt.Fprintf(s.err, "%d items could not be read: the history of their channels stays incomplete until they are older than a window\n", b.done.Odd)
+	}
+	fmt.Fprintf(s.out, "%s: %d messages of customers on %d channels went through the gateway; ", b.corp, b.done.Messages, len(b.done.Channels))
+	if whole := len(b.done.Channels); len(answer.Channels) < whole {
+		fmt.Fprintf(s.out, "the records of %d are complete\n", len(answer.Channels))
+		return fmt.Errorf("the records of %d channels are not complete: begin again", whole-len(answer.Channels))
+	}
+	fmt.Fprintln(s.out, "its records are complete")
+	return nil
 }
 
 // resume takes up an interrupted run, if there is one that is young enough to prove anything.
@@ -175,7 +208,7 @@ func (b *backfiller) listChannels(ctx context.Context) error {
 			} `json:"account_list"`
 		}
 		body := fmt.Sprintf(`{"offset":%d,"limit":%d}`, offset, limit)
-		if err := b.call(ctx, "/cgi-bin/kf/account/list?access_token="+url.QueryEscape(b.token), body, &page); err != nil {
+		if err := b.callInto(ctx, "/cgi-bin/kf/account/list?access_token="+url.QueryEscape(b.token), body, &page); err != nil {
 			return err
 		}
 		for _, a := range page.Accounts {
@@ -191,16 +224,19 @@ func (b *backfiller) listChannels(ctx context.Context) error {
 func (b *backfiller) pull(ctx context.Context, c *channelBackfill) error {
 	for !c.Done {
 		page, err := b.page(ctx, c)
-		if err != nil {
+		switch stuck := page.More && page.Next == c.Cursor; {
+		case errors.Is(err, wecom.ErrUnreadable): // later pages may still hold messages
+			c.Broken, page.More = true, page.More && !stuck
+		case err != nil:
 			return err
-		}
-		if page.More != 0 && page.Next == c.Cursor {
+		case stuck:
 			return fmt.Errorf("channel %s: WeCom says that there is more, but not where", c.Channel)
 		}
-		c.Cursor, c.Done = page.Next, page.More == 0
-		for _, m := range page.Messages {
-			if m.Origin == 3 {
-				b.done.Messages++
+		c.Cursor, c.Done = page.Next, !page.More
+		b.done.Messages += len(page.Messages)
+		for _, u := range page.Unreadable {
+			if u.Message {
+				b.done.Odd++
 			}
 		}
 		if err := b.save(); err != nil {
@@ -209,15 +245,6 @@ func (b *backfiller) pull(ctx context.Context, c *channelBackfill) error {
 		b.show()
 	}
 	return nil
-}
-
-// syncPage is what a backfill needs of an answer of kf/sync_msg; the gateway reads the rest as it passes.
-type syncPage struct {
-	Next     string `json:"next_cursor"`
-	More     int    `json:"has_more"`
-	Messages []struct {
-		Origin int `json:"origin"`
-	} `json:"msg_list"`
 }
 
 // What WeCom may answer for a while.
@@ -229,7 +256,7 @@ const (
 )
 
 // page pulls one page, at the pace that is allowed.
-func (b *backfiller) page(ctx context.Context, c *channelBackfill) (page syncPage, err error) {
+func (b *backfiller) page(ctx context.Context, c *channelBackfill) (page wecom.Page, err error) {
 	body, err := json.Marshal(map[string]any{"cursor": c.Cursor, "limit": 1000, "open_kfid": c.Channel})
 	if err != nil {
 		return page, err
@@ -239,9 +266,11 @@ func (b *backfiller) page(ctx context.Context, c *channelBackfill) (page syncPag
 			return page, err
 		}
 		b.last = time.Now()
-		err = b.call(ctx, wecom.PathSyncMsg+"?access_token="+url.QueryEscape(b.token), string(body), &page)
+		answer, err := b.call(ctx, wecom.PathSyncMsg+"?access_token="+url.QueryEscape(b.token), string(body))
 		var refused *wecomError
 		switch {
+		case err == nil:
+			return wecom.ReadPage(bytes.NewReader(answer))
 		case !errors.As(err, &refused):
 			return page, err
 		case refused.code == codeTooOften || refused.code == wecom.CodeBusy:
@@ -270,7 +299,7 @@ func (b *backfiller) fetchToken(ctx context.Context) error {
 		Token string `json:"access_token"`
 	}
 	query := url.Values{"corpid": {b.corp}, "corpsecret": {b.secret.Reveal()}}
-	if err := b.call(ctx, wecom.PathGetToken+"?"+query.Encode(), "", &t); err != nil {
+	if err := b.callInto(ctx, wecom.PathGetToken+"?"+query.Encode(), "", &t); err != nil {
 		return err
 	}
 	b.token = t.Token
@@ -288,8 +317,22 @@ func (e *wecomError) Error() string {
 	return fmt.Sprintf("%s: errcode %d: %s", e.path, e.code, e.text)
 }
 
-// call calls WeCom through the gateway. Its errors never quote the query: a secret stands there.
-func (b *backfiller) call(ctx context.Context, target, body string, v any) error {
+// callInto is call for an answer that is read into v.
+func (b *backfiller) callInto(ctx context.Context, target, body string, v any) error {
+	answer, err := b.call(ctx, target, body)
+	if err != nil {
+		return err
+	}
+	if err := wecom.ReadAnswer(answer, v); err != nil {
+		path, _, _ := strings.Cut(target, "?")
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// call calls WeCom through the gateway, and returns the answer of a success. Its errors never quote
+// the query: a secret stands there.
+func (b *backfiller) call(ctx context.Context, target, body string) (answer []byte, err error) {
 	path, _, _ := strings.Cut(target, "?")
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -299,30 +342,35 @@ func (b *backfiller) call(ctx context.Context, target, body string, v any) error
 	}
 	req, err := http.NewRequestWithContext(ctx, method, b.client.api+target, strings.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("%w: --api is not a URL", errUsage)
+		return nil, fmt.Errorf("%w: --api is not a URL", errUsage)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("no gateway answers at %s: is this its listen.api?", b.client.api)
+		return nil, fmt.Errorf("no gateway answers at %s: is this its listen.api?", b.client.api)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	if err != nil {
-		return fmt.Errorf("%s: the answer broke off", path)
+	if answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1)); err != nil {
+		return nil, fmt.Errorf("%s: the answer broke off", path)
 	}
-	var code struct {
-		Errcode int    `json:"errcode"`
-		Errmsg  string `json:"errmsg"`
+	if len(answer) > maxAnswer {
+		return nil, fmt.Errorf("%s: HTTP %d, and an answer of more than %d bytes", path, resp.StatusCode, maxAnswer)
 	}
-	if err := json.Unmarshal(answer, &code); err != nil {
-		return fmt.Errorf("%s: HTTP %d, and no JSON", path, resp.StatusCode)
+	code, err := wecom.ReadErrcode(answer)
+	if page := path == wecom.PathSyncMsg && resp.StatusCode == http.StatusOK; err != nil && !page { // of a page a part will do
+		return nil, fmt.Errorf("%s: HTTP %d, and no JSON", path, resp.StatusCode)
 	}
-	if code.Errcode != 0 {
-		return &wecomError{path: path, code: code.Errcode, text: code.Errmsg}
+	if err == nil && code != wecom.CodeOK {
+		var text struct {
+			Errmsg string `json:"errmsg"`
+		}
+		_ = wecom.ReadAnswer(answer, &text) // without it the code must do
+		return nil, &wecomError{path: path, code: code, text: text.Errmsg}
 	}
-	return json.NewDecoder(bytes.NewReader(answer)).Decode(v)
+	return answer, nil
 }
+
+const maxAnswer = 64 << 20 // bytes
 
 // show moves the progress bar.
 func (b *backfiller) show() {

@@ -110,7 +110,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	if err := g.windows.CheckJournal(); err != nil {
 		return nil, fmt.Errorf("journal.path: %w", err)
 	}
-	if _, err := g.windows.Since(ctx, ""); err != nil {
+	if _, _, err := g.windows.Complete(ctx, "", ""); err != nil {
 		g.log.Warn("records begin once redis is back", zap.Error(err))
 	}
 	registry := prometheus.NewRegistry()
@@ -155,9 +155,9 @@ func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Pulls, now 
 		Name: "replygate_channels_pulled_past", Help: "Channels with replies through the gateway whose messages nobody pulls through it.",
 	}, func() float64 { return float64(pulls.Past()) }))
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "replygate_history_incomplete", Help: "1 while a missing window proves nothing, for the accounts without a backfill.",
+		Name: "replygate_history_incomplete", Help: "1 while a missing window proves nothing, of whatever account, but for channels with a backfill.",
 	}, func() float64 {
-		if complete, _, err := g.windows.Complete(context.Background(), ""); err == nil && complete {
+		if complete, _, err := g.windows.Complete(context.Background(), "", ""); err == nil && complete {
 			return 0
 		}
 		return 1

@@ -51,6 +51,13 @@ func (g *gateway) use(s settings) error {
 		return err
 	}
 	g.logs.redactor.Know(s.Config.Secrets()...)
+	var before []string // nil at the start
+	if g.handler.Current() != nil {
+		before = g.accounts().CorpIDs()
+	}
+	if err := g.windows.ListAccounts(context.Background(), s.Accounts.CorpIDs(), before); err != nil {
+		g.log.Warn("redis is told of the accounts once it is back: until then nothing is refused for want of a record", zap.Error(err))
+	}
 	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: receivers})
 	g.inUse, g.failed = s, ""
 	return nil

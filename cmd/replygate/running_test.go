@@ -331,7 +331,7 @@ func TestBackfillResumes(t *testing.T) {
 	r.since(-time.Minute)
 	complete := func(want bool) {
 		t.Helper()
-		if got, _, err := r.gateway.windows.Complete(context.Background(), corpID); err != nil || got != want {
+		if got, _, err := r.gateway.windows.Complete(context.Background(), corpID, channel); err != nil || got != want {
 			t.Errorf("complete is %v, %v", got, err)
 		}
 	}
