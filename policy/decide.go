@@ -314,6 +314,8 @@ func (p *Engine) byCode(d Decision, c *Call, rule *Rule, found *Evidence) Decisi
 	switch found.Code.State {
 	case window.CodeUnavailable:
 		return p.storeUnavailable(d)
+	case window.CodeIncomplete:
+		return p.unsure(d, HistoryIncomplete, p.say(textCodeHistory))
 	case window.CodeUnknown:
 		return p.refuse(d, CodeUnknown, rule, wecom.CodeReplyWindow, p.say(textCodeUnknown))
 	case window.CodeUsed:

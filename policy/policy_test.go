@@ -139,6 +139,25 @@ func TestCodeWhereRepliesAreUsedUp(t *testing.T) {
 	}
 }
 
+// An unknown code is refused only if records are complete; else the call is unsure, and cold_start
+// does not let it pass.
+func TestCodeThatNobodySaw(t *testing.T) {
+	c := call("/cgi-bin/kf/send_msg_on_event", wecom.Facts{Code: "c"})
+	for _, settings := range []string{"", "language: zh"} {
+		e := must(t, settings, "")
+		for state, want := range map[window.CodeState]policy.Decision{
+			window.CodeUnknown:     {Verdict: policy.Refuse, Reason: policy.CodeUnknown, Errcode: 95002},
+			window.CodeIncomplete:  {Verdict: policy.Unsure, Reason: policy.HistoryIncomplete, Errcode: -1},
+			window.CodeUnavailable: {Verdict: policy.Unsure, Reason: policy.StoreUnavailable, Errcode: -1},
+		} {
+			d := e.Decide(c, e.Match(c), policy.Evidence{Code: window.CodeAnswer{State: state}})
+			if d.Verdict != want.Verdict || d.Reason != want.Reason || d.Errcode != want.Errcode || d.Go || d.Errmsg == "" {
+				t.Errorf("%s, %s: %+v", settings, state, d)
+			}
+		}
+	}
+}
+
 func TestNeed(t *testing.T) {
 	e := must(t, "", "")
 	active := policy.Subject{CorpID: "ww1", Standing: account.Active}

@@ -60,7 +60,7 @@ const (
 	ShadowMode Reason = "shadow_mode" // policy.mode is shadow: nothing is refused
 
 	CodeLive    Reason = "code_live"    // a code of a chat that the customer opened just now
-	CodeUnknown Reason = "code_unknown" // a one-time code that the gateway never saw
+	CodeUnknown Reason = "code_unknown" // a one-time code that the gateway never saw, or another corp's
 	CodeUsed    Reason = "code_used"    // a message went out with the code already
 	CodeExpired Reason = "code_expired" // the code's time is over, and the window is not open
 

@@ -34,6 +34,9 @@ var (
 	textHistory = text{
 		"the gateway may have missed a message of the customer: its records have a gap, or do not reach back far enough; nothing was sent",
 		"网关可能漏掉了该客户的消息：记录有缺口，或记录的时间还不够长；消息未发送"}
+	textCodeHistory = text{
+		"the gateway never saw where this code comes from, but may have missed it: its records have a gap, or do not reach back far enough; nothing was sent",
+		"网关没有见过此 code 的来源，但可能漏掉了它：记录有缺口，或记录的时间还不够长；消息未发送"}
 	textColdStart = text{
 		"the gateway may have missed a message of the customer: it has not recorded for %s without a gap yet; policy.cold_start is refuse",
 		"网关可能漏掉了该客户的消息：不间断的记录尚不满%s；policy.cold_start 设为 refuse"}

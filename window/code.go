@@ -40,9 +40,10 @@ const (
 	CodeUsed                         // a message went out with it already
 	CodeTaken                        // it was fresh, and is marked as used now
 	CodeUnavailable                  // Redis is away
+	CodeIncomplete                   // it was never seen, but may have been missed: records have a gap
 )
 
-var codeStateNames = [...]string{"unknown", "used", "fresh", "unavailable"}
+var codeStateNames = [...]string{"unknown", "used", "fresh", "unavailable", "incomplete"}
 
 // String returns the state's word, as records have it.
 func (s CodeState) String() string { return codeStateNames[s] }
@@ -103,9 +104,9 @@ func (s *Store) PeekCode(ctx context.Context, corp, code string) CodeAnswer {
 	record, used := strings.CutSuffix(record, ":used")
 	c, ok := parseCode(record)
 	switch {
-	case (!ok || c.Key.Corp != corp) && s.inDoubt():
-		return CodeAnswer{State: CodeUnavailable, key: key}
-	case !ok || c.Key.Corp != corp:
+	case !ok:
+		return s.missingCode(ctx, corp, key)
+	case c.Key.Corp != corp:
 		return CodeAnswer{State: CodeUnknown, key: key}
 	case used:
 		return CodeAnswer{State: CodeUsed, Code: c, key: key}
@@ -144,12 +145,24 @@ func (s *Store) TakeCode(ctx context.Context, corp, code string) CodeAnswer {
 	record, _ := r[1].(string)
 	c, ok := parseCode(record)
 	switch {
-	case !ok && s.inDoubt():
-		return CodeAnswer{State: CodeUnavailable, key: key}
 	case !ok:
+		return s.missingCode(ctx, corp, key)
+	case c.Key.Corp != corp:
 		return CodeAnswer{State: CodeUnknown, key: key}
 	}
 	return CodeAnswer{State: CodeState(state), Code: c, key: key}
+}
+
+// missingCode is the answer for a code that is not on record: unknown only if records are complete.
+func (s *Store) missingCode(ctx context.Context, corp, key string) CodeAnswer {
+	h := s.history(ctx, s.ofCodes(corp))
+	switch {
+	case h.err != nil, s.inDoubt():
+		return CodeAnswer{State: CodeUnavailable, key: key}
+	case !s.complete(h):
+		return CodeAnswer{State: CodeIncomplete, key: key}
+	}
+	return CodeAnswer{State: CodeUnknown, key: key}
 }
 
 // nodeOf is the address of the node of a Cluster that has a key, "" elsewhere.

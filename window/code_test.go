@@ -138,3 +138,47 @@ func TestOperatorClosesAndOpens(t *testing.T) {
 		b.wants(li, window.Open, 4)
 	})
 }
+
+// A code that nobody saw is unknown only where it would have been seen; one of another corp is
+// unknown in any case.
+func TestUnknownCodes(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		states := func(corp string, want window.CodeState) {
+			b.Helper()
+			b.takes(corp, "NEVER", want)
+			if a := b.PeekCode(b.Context(), corp, "NEVER"); a.State != want || !a.Asked() {
+				b.Fatalf("PeekCode(%s) = %s, want %s", corp, a.State, want)
+			}
+		}
+		theirs := window.Code{Key: window.Key{Corp: "ww2", Channel: "wk2", Customer: "wm"}, Kind: "to_queue", Deadline: b.clock.Now().Add(time.Hour)}
+		b.learns("FRESH", theirs)
+		b.learns("USED", theirs)
+		b.takes("ww2", "USED", window.CodeTaken)
+		states("ww1", window.CodeUnknown)
+		b.loses(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true, Codes: true})
+		states("ww1", window.CodeIncomplete)
+		states("ww2", window.CodeUnknown)
+		b.loses(true, window.Loss{Corp: "ww3", Codes: true}, window.Loss{Channel: "wk4", Messages: true, Codes: true, Among: []string{"ww4"}}, window.Loss{Channel: "wk5", Messages: true, Among: []string{"ww5"}})
+		states("ww3", window.CodeIncomplete)
+		states("ww4", window.CodeIncomplete)
+		states("ww5", window.CodeUnknown) // no codes were lost
+		b.peeks(window.Closed, on("ww3", "wk3"), on("ww4", "wk3"))
+		b.since(-time.Hour)
+		states("ww2", window.CodeIncomplete)
+		for _, corp := range []string{"ww1", "ww3"} {
+			for _, code := range []string{"FRESH", "USED"} {
+				b.takes(corp, code, window.CodeUnknown)
+				if a := b.PeekCode(b.Context(), corp, code); a.State != window.CodeUnknown {
+					b.Errorf("%s's code for %s: %s", code, corp, a.State)
+				}
+			}
+		}
+		b.takes("ww2", "FRESH", window.CodeTaken)
+		if err := b.ListAccounts(b.Context(), []string{"ww6"}, []string{"ww1"}); err != nil { // its records begin now
+			b.Fatal(err)
+		}
+		states("ww6", window.CodeIncomplete)
+		b.clock.Advance(length)
+		states("ww1", window.CodeUnknown)
+	})
+}

@@ -34,6 +34,12 @@ func (s *Store) ofMessages(k Key) scope {
 	return sc
 }
 
+// ofCodes is the scope of a corp's one-time codes. An unknown code may come from any channel, and
+// some codes stand in no page, so a backfill proves nothing about them.
+func (s *Store) ofCodes(corp string) scope {
+	return scope{gaps: [2]string{s.gapKey(corp) + anyChannel}}
+}
+
 // ofCorp is the scope of all channels of a corp; without a corp, of what concerns every corp.
 func (s *Store) ofCorp(corp string) scope {
 	if corp == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,6 +91,51 @@ func TestOneTimeCodes(t *testing.T) {
 			r.Errorf("%s", a.body)
 		}
 		r.onEvent(taken, "refuse", "code_used")
+	})
+}
+
+// A code that nobody saw is refused only where records would hold it; one of another company in any
+// case.
+func TestUnknownCodes(t *testing.T) {
+	eachPageRig(t, nil, func(p *pageRig) {
+		says := func(corp, code, verdict, reason string) answer {
+			p.Helper()
+			p.token = p.tokens[corp]
+			return p.onEvent(code, verdict, reason)
+		}
+		says(corpID, "NEVER", "refuse", "code_unknown")
+		theirs := p.platform.CustomerEnters(otherCorp, otherChannel, "wmTheirs")
+		p.token = p.tokens[otherCorp]
+		p.callAt(p.gateway, "POST", syncMsg, `{}`)
+
+		p.pull(corpID, `{"open_kfid":"`+second+`"}`, `<html>`) // it may have held the code
+		if a := says(corpID, "NEVER", "unsure", "history_incomplete"); a.Errcode != -1 {
+			p.Errorf("%s", a.body)
+		}
+		says(otherCorp, "NEVER", "refuse", "code_unknown")
+		says(corpID, theirs, "refuse", "code_unknown")
+		p.clock.Advance(48 * time.Hour)
+		p.fetch()
+		says(corpID, "NEVER", "refuse", "code_unknown")
+
+		p.platform.Answer(stateTrans, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"errcode":0,"msg_code":"C`) })
+		p.token = p.tokens[otherCorp]
+		p.callAt(p.gateway, "POST", stateTrans, `{"open_kfid":"`+otherChannel+`","external_userid":"wm","service_state":2}`)
+		p.platform.Answer(stateTrans, nil)
+		says(otherCorp, "C", "unsure", "history_incomplete")
+		says(corpID, "C", "refuse", "code_unknown")
+		p.incomplete() // no message was lost
+		p.pull(corpID, `{}`, pageOf(`{"msgid":"m","origin":4,"event":{"event_type":"enter_session","welcome_code":"W"}}`))
+		says(corpID, "W", "unsure", "history_incomplete")
+
+		p.clock.Advance(48 * time.Hour)
+		p.fetch()
+		says(corpID, "NEVER", "refuse", "code_unknown")
+		p.since(-time.Hour)
+		says(corpID, "NEVER", "unsure", "history_incomplete")
+		if n := p.platform.Count(sendOnEvent); n != 0 {
+			p.Errorf("%d messages reached WeCom", n)
+		}
 	})
 }
 
