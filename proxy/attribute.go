@@ -281,10 +281,10 @@ func (x *exchange) refuseUnknown(o account.Owner) *gate.Judgement {
 	setting := x.Config.UnknownToken
 	var j gate.Judgement
 	switch {
+	case o == account.Unreachable: // Redis may know it
+		j = x.Unknown(x.Engine.OwnerUnavailable(x.capability()))
 	case setting != config.Refuse && x.Tokens.Reauthenticate(x.tokens[0], x.retry(setting)):
 		j = x.Unknown(x.Engine.Reauthenticate(x.capability()))
-	case o == account.Unreachable:
-		j = x.Unknown(x.Engine.OwnerUnavailable(x.capability()))
 	default:
 		return x.turnAway(policy.UnknownToken, "")
 	}

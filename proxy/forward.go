@@ -27,7 +27,7 @@ func (x *exchange) stream() {
 	x.streamBody(x.rc.RequestBodyStream())
 }
 
-// forwardShort is stream for a body that is short, or was read already: it comes whole, or is not sent at all.
+// forwardShort is stream for a short body: it comes whole, or is not sent at all.
 func (x *exchange) forwardShort() {
 	body, _, ok := x.readUpTo(smallBody)
 	if !ok {

@@ -167,7 +167,7 @@ func (x *exchange) redisAnswers() bool { return x.RedisAnswers == nil || x.Redis
 // configuration in force, and with the body that was read.
 func (x *exchange) forget() {
 	x.Settings, x.At = x.Current(), x.Now()
-	x.Who, x.name, x.corp, x.waited = policy.Subject{}, "", "", 0
+	x.Who, x.name, x.corp, x.by, x.waited = policy.Subject{}, "", "", gate.ByNone, 0
 	x.decision, x.judged, x.id = nil, gate.Judgement{}, ""
 	x.wait.again = false
 }

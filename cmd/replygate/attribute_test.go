@@ -65,7 +65,7 @@ func TestAttribution(t *testing.T) {
 			wire := storetest.NewWire(t, server.Addr())
 			redis := server.Config()
 			redis.Addrs, redis.Timeout = []string{wire.Addr().String()}, 500*time.Millisecond
-			a := attribution{rig: newRig(t, redis, change), rows: rows[accounts]}
+			a := attribution{rig: newRig(t, redis, func(c *config.Config) { change(c); c.Policy.UnsureWait = 0 }), rows: rows[accounts]}
 			a.prepare()
 			a.runAll(func(token string) bool { return token != "away" })
 			a.cutOff(wire)

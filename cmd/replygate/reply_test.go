@@ -69,8 +69,8 @@ func TestSixthReplyIsRefused(t *testing.T) {
 // Fifty replies at once through two gateways on one Redis: exactly the five that are left go.
 func TestFiftyRepliesThroughTwoGateways(t *testing.T) {
 	redis := storetest.Start(t).Config()
-	r := newRig(t, redis, nil)
-	other := r.start(redis, nil)
+	r := newRig(t, redis, strictly(nil)) // until the two have heard of each other what is used up is unsure
+	other := r.start(redis, strictly(nil))
 	r.writes(wrote)
 	var all sync.WaitGroup
 	verdicts := make([]string, 50)
