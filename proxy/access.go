@@ -15,8 +15,8 @@ type AccessRecord struct {
 	Capability wecom.Capability
 	CorpID     string
 	Status     int
-	Verdict    string // of a judged call
-	DecisionID string // of a judged call
+	Verdict    string // of a judged call; error if the gateway answered by itself without a decision
+	DecisionID string // of a judged call, or of such an answer
 	Fault      string // why the gateway answered by itself without a decision
 	Duration   time.Duration
 	Wait       policy.WaitOutcome // of a call that was unsure; "" if it did not wait
@@ -25,14 +25,15 @@ type AccessRecord struct {
 
 // CallbackRecord is the line that every callback leaves. It holds no query, no body and no customer.
 type CallbackRecord struct {
-	Method   string
-	Path     string // of the configuration
-	Kind     string // of callbacks.tsv, other, or none if it could not be read
-	Result   string
-	CorpID   string
-	Status   int
-	Fault    string // why the gateway answered in the bot's stead
-	Duration time.Duration
+	Method     string
+	Path       string // of the configuration
+	Kind       string // of callbacks.tsv, other, or none if it could not be read
+	Result     string
+	CorpID     string
+	Status     int
+	DecisionID string // of an answer of the gateway's own that is a failure
+	Fault      string // why the gateway answered in the bot's stead
+	Duration   time.Duration
 }
 
 // finish marks the answer with the decision, leaves the records of an exchange and counts it.
@@ -61,8 +62,13 @@ func (x *exchange) finish() {
 		}
 		x.record = x.decisionRecord(r.Path)
 		records.Add(now, "decision", &x.record)
+	} else if x.id != "" {
+		r.Verdict = verdictError
+		f := x.failure(x.corp, r.Path)
+		f.Account, f.Capability, f.Forwarded = x.name, r.Capability, x.forwarded
+		x.Refusals.Add(now, "decision", f)
 	}
-	x.Metrics.request(r)
+	x.Metrics.request(r, x.decision != nil)
 	if r.Wait != "" {
 		x.Metrics.waited(r.Wait, r.Waited)
 	}

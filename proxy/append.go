@@ -33,7 +33,27 @@ func (r *CallbackRecord) AppendJSON(b []byte) []byte {
 	b = millis(b, `,"duration_ms":`, r.Duration)
 	b = wordIf(b, `,"result":`, r.Result)
 	b = wordIf(b, `,"corp_id":`, r.CorpID)
+	b = wordIf(b, `,"decision_id":`, r.DecisionID)
 	return wordIf(b, `,"fault":`, r.Fault)
+}
+
+// AppendJSON appends the record's members, those that a decision has by the same names.
+func (r *FailureRecord) AppendJSON(b []byte) []byte {
+	b = wecom.AppendMember(b, `"id":`, r.ID)
+	b = append(record.AppendTime(append(b, `,"at":"`...), r.At), '"')
+	b = wecom.AppendMember(b, `,"corp_id":`, r.CorpID)
+	b = wecom.AppendMember(b, `,"account":`, r.Account)
+	b = wecom.AppendMember(b, `,"endpoint":`, r.Endpoint)
+	b = wordIf(b, `,"capability":`, string(r.Capability))
+	b = wecom.AppendMember(b, `,"verdict":`, verdictError)
+	b = wecom.AppendMember(b, `,"reason":`, r.Reason)
+	b = wecom.AppendMember(b, `,"rule":`, "")
+	b = strconv.AppendBool(append(b, `,"forwarded":`...), r.Forwarded)
+	b = number(b, `,"errcode":`, int64(r.Errcode))
+	if r.Remote.IsValid() {
+		b = append(r.Remote.AppendTo(append(b, `,"remote":"`...)), '"')
+	}
+	return b
 }
 
 // AppendJSON appends the record's members.
@@ -83,6 +103,7 @@ func (r *DecisionRecord) AppendJSON(b []byte) []byte {
 	if len(d.Rest) > 0 {
 		b = number(b, `,"trimmed":`, int64(len(d.Rest)))
 	}
+	b = wordIf(b, `,"fault":`, r.Fault)
 	if would := r.Judged.Shadow; would != nil {
 		b = wecom.AppendMember(b, `,"shadow":{"verdict":`, would.Verdict.String())
 		b = wecom.AppendMember(b, `,"reason":`, string(would.Reason))

@@ -53,7 +53,7 @@ func (x *exchange) readRoute() bool {
 	x.Route = wecom.ReadPath(x.path)
 	named := corp != nil
 	if named && !strings.HasPrefix(x.Route.Path, "/cgi-bin/") || x.isOwn() && (named || x.Route.Path != pathPreflight) {
-		x.fault = "no such path"
+		x.fault = unknownPath
 		x.fail(fasthttp.StatusNotFound, wecom.CodeNoPath, "the gateway keeps /corp/ and /replygate/ for itself, and has nothing at this path; call /corp/<corp_id>/cgi-bin/... or /replygate/preflight; nothing was sent")
 		return false
 	}

@@ -113,10 +113,19 @@ func (g *Gateway) ServeCallback(rc *fasthttp.RequestCtx) {
 	defer func() {
 		if p := recover(); p != nil {
 			g.Log.Error("BUG: a callback panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			d.fault = gatewayFailed
 			d.fail(fasthttp.StatusInternalServerError, wecom.CodeServerFault, "the gateway failed on this callback")
 		}
 	}()
 	d.serve()
+}
+
+// serveCallbackError answers what the server library of the callback listener itself refuses.
+func (g *Gateway) serveCallbackError(rc *fasthttp.RequestCtx, err error) {
+	d := &delivery{}
+	d.begin(g, rc)
+	d.unreadable(err)
+	d.finish()
 }
 
 func (d *delivery) serve() {
@@ -124,12 +133,12 @@ func (d *delivery) serve() {
 		return
 	}
 	if d.to = d.Receivers[string(d.path)]; d.to == nil {
-		d.fault = "no such callback"
+		d.fault = unknownCallback
 		d.fail(fasthttp.StatusNotFound, wecom.CodeNoPath, "no callback of the configuration has this path")
 		return
 	}
 	if !d.rc.IsGet() && !d.rc.IsPost() {
-		d.fault = "no callback has this method"
+		d.fault = methodNotAllowed
 		d.fail(fasthttp.StatusMethodNotAllowed, wecom.CodeNoPath, "WeCom calls a callback by GET or POST")
 		return
 	}
@@ -139,7 +148,7 @@ func (d *delivery) serve() {
 	}
 	d.result = d.judge(body)
 	if d.result == callbackRecorded && !d.record() {
-		d.result = callbackUnrecorded
+		d.result, d.fault = callbackUnrecorded, callbackUnrecorded
 		d.fail(fasthttp.StatusServiceUnavailable, wecom.CodeStoreAway, "the gateway cannot record this callback just now; send it again")
 		return
 	}
@@ -292,10 +301,10 @@ func (d *delivery) botFailed(err error) {
 	var late interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &late) && late.Timeout():
-		d.fault = "bot timeout"
+		d.fault = botTimeout
 		d.fail(fasthttp.StatusGatewayTimeout, wecom.CodeNoAnswer, "the bot did not answer in time")
 	default:
-		d.fault = "bot unreachable"
+		d.fault = botUnreachable
 		d.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "the bot gave no whole answer")
 	}
 }
@@ -308,7 +317,7 @@ func (d *delivery) finish() {
 	now := d.Now()
 	r := &CallbackRecord{
 		Method: method(d.rc.Method()), Path: "…", Kind: "none", Result: d.result, CorpID: d.said.Corp,
-		Status: d.rc.Response.StatusCode(), Fault: d.fault, Duration: now.Sub(d.at),
+		Status: d.rc.Response.StatusCode(), DecisionID: d.id, Fault: d.fault, Duration: now.Sub(d.at),
 	}
 	if d.to != nil {
 		r.Path = d.to.path
@@ -318,6 +327,9 @@ func (d *delivery) finish() {
 		r.Kind = d.said.Kind
 	case d.said.Kind != "":
 		r.Kind = "other"
+	}
+	if d.id != "" {
+		d.Refusals.Add(now, "decision", d.failure(r.CorpID, r.Path))
 	}
 	d.Metrics.callback(r)
 	d.Access.Add(now, "callback", r)

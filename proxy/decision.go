@@ -28,6 +28,7 @@ type DecisionRecord struct {
 	Wait     policy.WaitOutcome // "" if it did not wait
 	Waited   time.Duration
 	Judged   *gate.Judgement
+	Fault    string                 // why the gateway answered by itself, though the call was to go on
 	Hash     func(id string) string // of customers' ids; nil: they stand as they are
 }
 
@@ -39,7 +40,7 @@ const (
 func (x *exchange) decisionRecord(path string) DecisionRecord {
 	r := DecisionRecord{
 		ID: x.id, At: x.At, CorpID: x.corp, Account: x.name, Standing: string(x.Who.Standing), By: x.by, Client: x.Who.Client,
-		Endpoint: path, Judged: &x.judged, Remote: x.remote(), Agent: x.rc.Request.Header.UserAgent(),
+		Endpoint: path, Judged: &x.judged, Fault: x.fault, Remote: x.remote(), Agent: x.rc.Request.Header.UserAgent(),
 		Wait: x.waitOutcome(), Waited: x.wait.took,
 	}
 	if x.Config.Log.IDs == config.Hashed {

@@ -152,17 +152,18 @@ func (x *exchange) send() (answer, error) {
 // unreachable answers for an upstream that gave no whole answer.
 func (x *exchange) unreachable(err error) {
 	var timeout net.Error
+	x.forwarded = !errors.Is(err, errNotSent)
 	switch {
 	case errors.Is(err, errDropped):
 		x.drop()
-	case errors.Is(err, errNotSent):
-		x.fault = "upstream unreachable"
-		x.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "WeCom cannot be reached from the gateway; nothing was sent")
+	case !x.forwarded:
+		x.fault = upstreamUnreachable
+		x.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "WeCom cannot be reached from the gateway; "+nothingSent)
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, fasthttp.ErrTimeout):
-		x.fault = "upstream timeout"
+		x.fault = upstreamTimeout
 		x.fail(fasthttp.StatusGatewayTimeout, wecom.CodeNoAnswer, "WeCom did not answer in time; the outcome is unknown, it may have taken the call")
 	default:
-		x.fault = "upstream broke off"
+		x.fault = upstreamBrokeOff
 		x.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "WeCom's answer broke off; the outcome is unknown, it may have taken the call")
 	}
 }

@@ -139,9 +139,9 @@ func (c *counters[L]) inc(l L) {
 	c.known.CompareAndSwap(known, &more) // else another one was added just now: this one is, next time
 }
 
-func (m *Metrics) request(r *AccessRecord) {
+func (m *Metrics) request(r *AccessRecord, judged bool) {
 	m.requests.inc(requestLabels{r.Capability, r.Status})
-	m.duration[index(r.DecisionID != "")].Observe(r.Duration.Seconds())
+	m.duration[index(judged)].Observe(r.Duration.Seconds())
 }
 
 func index(second bool) int {

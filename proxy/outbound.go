@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"math/rand/v2"
-	"net/netip"
 	"strconv"
 	"time"
 
@@ -27,6 +26,8 @@ type exchange struct {
 	decision *policy.Decision // of a judged call
 	judged   gate.Judgement   // likewise
 	wait     wait             // for a doubt to end
+
+	forwarded bool // of a call that failed: WeCom may have taken it
 
 	out  outgoing
 	seen memory // a short answer while it is read
@@ -124,11 +125,6 @@ func (x *exchange) client() string {
 		return string(x.rc.Request.Header.Peek(header)), true
 	})
 	return name
-}
-
-func (x *exchange) remote() netip.Addr {
-	addr, _ := netip.AddrFromSlice(x.rc.RemoteIP())
-	return addr.Unmap()
 }
 
 // turnAway judges a call that a rule could refuse, and that never comes to one.
@@ -260,14 +256,20 @@ var (
 	headerLeft    = []byte("Replygate-Replies-Left")
 )
 
+// markDecision puts into the headers of an answer what decided it, and its id.
+func markDecision(h *fasthttp.ResponseHeader, verdict, rule, reason, id string) {
+	var space [64]byte
+	h.SetCanonical(headerVerdict, append(space[:0], verdict...))
+	h.SetCanonical(headerRule, append(space[:0], rule...))
+	h.SetCanonical(headerReason, append(space[:0], reason...))
+	h.SetCanonical(headerID, append(space[:0], id...))
+}
+
 // mark puts the decision into the headers of the answer, whoever gave it.
 func (x *exchange) mark() {
 	h, d := &x.rc.Response.Header, x.decision
 	var space [64]byte
-	h.SetCanonical(headerVerdict, append(space[:0], d.Verdict.String()...))
-	h.SetCanonical(headerRule, append(space[:0], d.Rule...))
-	h.SetCanonical(headerReason, append(space[:0], d.Reason...))
-	h.SetCanonical(headerID, append(space[:0], x.id...))
+	markDecision(h, d.Verdict.String(), d.Rule, string(d.Reason), x.id)
 	if would := x.judged.Shadow; would != nil {
 		h.SetCanonical(headerShadow, []byte(would.Verdict.String()+"; rule="+would.Rule+"; reason="+string(would.Reason)))
 	}

@@ -6,6 +6,7 @@ import (
 
 	"replygate/config"
 	"replygate/gate"
+	"replygate/policy"
 	"replygate/wecom"
 )
 
@@ -19,7 +20,7 @@ const maxPreflightBody config.Size = 1 << 20
 // counting anything.
 func (x *exchange) preflight() {
 	if string(x.rc.Method()) != fasthttp.MethodPost {
-		x.fault = "preflight"
+		x.fault = methodNotAllowed
 		x.fail(fasthttp.StatusMethodNotAllowed, wecom.CodeNoPath, "a preflight is a POST")
 		return
 	}
@@ -29,7 +30,7 @@ func (x *exchange) preflight() {
 		return
 	}
 	if x.corp == "" {
-		x.fault = "preflight"
+		x.fault = string(policy.UnknownToken)
 		x.fail(fasthttp.StatusOK, wecom.CodeNoPermission, "the gateway does not know whose this access_token is")
 		return
 	}
@@ -45,7 +46,7 @@ func (x *exchange) preflight() {
 		err = gate.CheckAsks(in.Calls)
 	}
 	if err != nil {
-		x.fault = "preflight"
+		x.fault = malformedPreflight
 		x.fail(fasthttp.StatusOK, wecom.CodeParameter, `send {"calls":[{"endpoint","channel","customer"}]}: `+err.Error())
 		return
 	}

@@ -6,8 +6,6 @@
 package proxy
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -78,19 +76,19 @@ func (g *Gateway) Current() *Settings { return g.current.Load() }
 
 // APIServer returns the server of the api listener.
 func (g *Gateway) APIServer() *fasthttp.Server {
-	return g.server(g.ServeAPI, bodyTimeout, int(g.Current().Config.Limits.StreamedBody))
+	return g.server(g.ServeAPI, g.serveLibraryError, bodyTimeout, int(g.Current().Config.Limits.StreamedBody))
 }
 
 // CallbackServer returns the server of the callback listener.
 func (g *Gateway) CallbackServer() *fasthttp.Server {
-	return g.server(g.ServeCallback, callbackTime, callbackBody)
+	return g.server(g.ServeCallback, g.serveCallbackError, callbackTime, callbackBody)
 }
 
 // server has bounds on everything that a client sends.
-func (g *Gateway) server(handler fasthttp.RequestHandler, bodyTime time.Duration, maxBody int) *fasthttp.Server {
+func (g *Gateway) server(handler fasthttp.RequestHandler, onError func(*fasthttp.RequestCtx, error), bodyTime time.Duration, maxBody int) *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:      handler,
-		ErrorHandler: g.serveLibraryError,
+		ErrorHandler: onError,
 		HeaderReceived: func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 			if !h.IsHTTP11() {
 				h.Del("Expect") // HTTP/1.0 has no interim answers (RFC 9110, 10.1.1)
@@ -188,6 +186,7 @@ func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
 	defer func() {
 		if p := recover(); p != nil {
 			g.Log.Error("BUG: a request panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			x.fault, x.forwarded = gatewayFailed, true
 			x.fail(fasthttp.StatusInternalServerError, wecom.CodeServerFault, "the gateway failed on this call; whether it was sent is unknown")
 		}
 	}()
@@ -197,25 +196,10 @@ func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
 // exchanges are kept for other calls: nothing of one outlives its handler.
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-// serveLibraryError answers, in WeCom's shape, what the server library itself refuses.
+// serveLibraryError answers, in WeCom's shape, what the server library of the api listener itself refuses.
 func (g *Gateway) serveLibraryError(rc *fasthttp.RequestCtx, err error) {
 	x := &exchange{}
 	x.begin(g, rc)
-	x.fault, x.hangUp = "unreadable request", true
-	var small *fasthttp.ErrSmallBuffer
-	switch ended := x.whyEnded(); {
-	case errors.As(err, &small):
-		x.fail(fasthttp.StatusRequestHeaderFieldsTooLarge, wecom.CodeHeadTooLarge, fmt.Sprintf("the head of the request is larger than %d KiB", headBytes>>10))
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		x.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the gateway takes; nothing was sent")
-	case ended == clientSlow:
-		x.fault = clientSlow
-		x.fail(fasthttp.StatusRequestTimeout, wecom.CodeClientTimeout, "the request did not arrive in time")
-	case ended == clientAborted:
-		x.fault = clientAborted
-		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the connection ended before the request was whole; nothing was sent")
-	default:
-		x.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the request is not well-formed HTTP; nothing was sent")
-	}
+	x.unreadable(err)
 	x.finish()
 }

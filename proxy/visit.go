@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,16 +25,17 @@ const smallBody = 16 << 10
 type visit struct {
 	*Gateway
 	*Settings
-	rc     *fasthttp.RequestCtx
-	ctx    context.Context // not the request's: fasthttp uses that again
-	at     time.Time       // when it came
-	target []byte          // as sent, without a prefix that names a corp
-	path   []byte          // of it
-	query  []byte          // as sent
-	id     string          // of the decision; "" for a request that is not judged
-	fault  string          // why the gateway answered by itself without a decision
-	space  []byte          // for a short body, kept for other requests
-	hangUp bool            // the connection ends behind the answer: what follows on it cannot be trusted
+	rc      *fasthttp.RequestCtx
+	ctx     context.Context // not the request's: fasthttp uses that again
+	at      time.Time       // when it came
+	target  []byte          // as sent, without a prefix that names a corp
+	path    []byte          // of it
+	query   []byte          // as sent
+	id      string          // of the decision, or of an answer of the gateway's own; "" for any other request
+	fault   string          // why the gateway answered by itself without a decision
+	errcode int             // of that answer
+	space   []byte          // for a short body, kept for other requests
+	hangUp  bool            // the connection ends behind the answer: what follows on it cannot be trusted
 }
 
 // begin makes v that of another request.
@@ -44,11 +45,17 @@ func (v *visit) begin(g *Gateway, rc *fasthttp.RequestCtx) {
 	*v = visit{Gateway: g, Settings: g.Current(), rc: rc, ctx: context.Background(), at: at, space: v.space}
 }
 
+// remote is the caller's address, that of its connection.
+func (v *visit) remote() netip.Addr {
+	addr, _ := netip.AddrFromSlice(v.rc.RemoteIP())
+	return addr.Unmap()
+}
+
 // readTarget reads path and query of a head that has one reading.
 func (v *visit) readTarget() bool {
 	target := v.rc.Request.Header.RequestURI()
 	if len(target) > maxTarget {
-		v.fault, v.hangUp = "target too long", true
+		v.fault, v.hangUp = targetTooLong, true
 		v.fail(fasthttp.StatusRequestURITooLong, wecom.CodeTargetTooLong, fmt.Sprintf("the URL is longer than %d KiB", maxTarget>>10))
 		return false
 	}
@@ -57,7 +64,7 @@ func (v *visit) readTarget() bool {
 		err = errors.New("the request line does not end in CR LF")
 	}
 	if err != nil {
-		v.fault, v.hangUp = "malformed head", true // where this request ends, and the next begins, nobody can tell
+		v.fault, v.hangUp = malformedHead, true // where this request ends, and the next begins, nobody can tell
 		v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, err.Error()+"; nothing was sent")
 		return false
 	}
@@ -105,51 +112,10 @@ func (v *visit) readUpTo(limit config.Size) (body []byte, more io.Reader, ok boo
 	return body, nil, true
 }
 
-// Why a request did not arrive whole, as records have it.
-const (
-	clientAborted = "client aborted"
-	clientSlow    = "client too slow"
-	malformedBody = "malformed body" // its chunks are none
-)
-
-// whyEnded tells why nothing more comes from the client, "" if something may.
-func (v *visit) whyEnded() string {
-	conn, ok := v.rc.Conn().(*clientConn)
-	if !ok || conn.failed == nil {
-		return ""
-	}
-	var late net.Error
-	if errors.As(conn.failed, &late) && late.Timeout() {
-		return clientSlow
-	}
-	return clientAborted
-}
-
-const nothingSent = "nothing was sent"
-
-// brokeOff answers for a body that did not arrive whole; sent says what of it went to WeCom.
-func (v *visit) brokeOff(sent string) {
-	why := "the chunks of the body are malformed"
-	switch v.fault, v.hangUp = v.whyEnded(), true; v.fault {
-	case clientAborted:
-		why = "the connection ended before the body was whole"
-	case clientSlow:
-		why = "the body did not arrive in time"
-	default:
-		v.fault = malformedBody
-	}
-	v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, why+"; "+sent)
-}
-
 // tooLarge answers for a body over its limit; sent says what of it went to WeCom.
 func (v *visit) tooLarge(limit config.Size, sent string) {
-	v.fault, v.hangUp = "the body is too large", true
+	v.fault, v.hangUp = bodyTooLarge, true
 	v.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the "+limit.String()+" that the gateway takes for this call; "+sent)
-}
-
-// fail answers a request by the gateway's own word: it was not judged, or its judgement could not be carried out.
-func (v *visit) fail(status, errcode int, errmsg string) {
-	v.answer(status, wecom.Refusal{Errcode: errcode, Errmsg: errmsg, Verdict: "error", Reason: v.fault, DecisionID: v.id})
 }
 
 // WeCom's own headers of an error.

@@ -175,7 +175,7 @@ func (x *exchange) forget() {
 // drop gives up a call whose client has gone. The answer is for one that only closed its side for writing.
 func (x *exchange) drop() {
 	x.wait.outcome = policy.WaitClientGone
-	x.fault, x.hangUp = "the client has gone", true
+	x.fault, x.hangUp = clientAborted, true
 	if x.decision == nil { // by a reload it is no longer judged
 		gone := x.Engine.Waited(policy.Decision{}, policy.WaitClientGone, 0)
 		x.fail(fasthttp.StatusOK, wecom.CodeBusy, gone.Errmsg)

@@ -70,6 +70,8 @@ func readRecord(line []byte) (r record, err error) {
 		return r, err
 	}
 	switch {
+	case r.Kind == "decision" && r.Verdict == "error": // the gateway's own failure, or a call it could not read: nothing was decided
+		return r, errNoRecord
 	case r.Kind == "decision" && r.Endpoint != "" && !r.At.IsZero():
 		return r, nil
 	case r.Kind == "request" && r.DecisionID == "" && r.Fault == "" && r.Path != "":

@@ -44,6 +44,9 @@ func TestRunCountsEveryLine(t *testing.T) {
 		`{"msg":"request","time":"2026-11-22T12:00:00.000Z","method":"GET","path":"/cgi-bin/externalcontact/get","status":200,"corp_id":"ww1"}`,
 		`{"msg":"request","time":"2026-11-22T12:00:00.000Z","method":"POST","path":"/cgi-bin/message/send","status":200}`,
 		`{"msg":"request","time":"2026-11-22T12:00:00.000Z","path":"/x","decision_id":"same"}`,
+		`{"msg":"decision","id":"failed","at":"2026-11-22T12:00:00.000Z","corp_id":"ww1","account":"","endpoint":"/cgi-bin/user/get","verdict":"error","reason":"upstream_timeout","rule":"","forwarded":true,"errcode":990504}`,
+		`{"msg":"decision","id":"free","at":"2026-11-22T12:00:00.000Z","corp_id":"","account":"","endpoint":"/cgi-bin/user/get","verdict":"error","reason":"ambiguous_credential","rule":"","forwarded":false,"errcode":990400}`,
+		`{"msg":"decision","id":"malformed","at":"2026-11-22T12:00:00.000Z","corp_id":"","account":"","endpoint":"","verdict":"error","reason":"malformed_request","rule":"","forwarded":false,"errcode":990400}`,
 		`{"msg":"serving"}`,
 		`not JSON`,
 		`{"msg":"decision","id":"` + strings.Repeat("x", 2<<20) + `"}`,
@@ -58,7 +61,7 @@ func TestRunCountsEveryLine(t *testing.T) {
 	for _, n := range r.Undecided {
 		undecided += n
 	}
-	if r.Calls != 7 || r.Same != 3 || r.Refused != 2 || r.Unsure != 1 || r.Passed != 1 || undecided != 4 || r.OtherLines != 2 || r.Unreadable != 2 {
+	if r.Calls != 7 || r.Same != 3 || r.Refused != 2 || r.Unsure != 1 || r.Passed != 1 || undecided != 4 || r.OtherLines != 5 || r.Unreadable != 2 {
 		t.Errorf("%+v", r)
 	}
 	if tips := r.ByAccount["ww1"]; tips.Refused != 3 || tips.Passed != 1 || r.ByHour["2026-11-22T12:00Z"] != tips || len(r.Examples) != 4 {

@@ -1,0 +1,121 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"replygate/wecom"
+)
+
+// Why the gateway answers a request by itself without a decision of the rules: the reason of such an answer, and the
+// fault of its records.
+const (
+	malformedRequest    = "malformed_request" // the server library cannot read it
+	malformedHead       = "malformed_head"    // its head can be read in more than one way
+	malformedBody       = "malformed_body"    // its chunks are none
+	headTooLarge        = "head_too_large"
+	targetTooLong       = "target_too_long"
+	bodyTooLarge        = "body_too_large"
+	clientAborted       = "client_aborted"
+	clientSlow          = "client_too_slow"
+	unknownPath         = "unknown_path" // below /corp/ or /replygate/
+	methodNotAllowed    = "method_not_allowed"
+	malformedPreflight  = "malformed_preflight"
+	upstreamUnreachable = "upstream_unreachable"
+	upstreamTimeout     = "upstream_timeout"
+	upstreamBrokeOff    = "upstream_broke_off"
+	unknownCallback     = "unknown_callback"
+	botUnreachable      = "bot_unreachable"
+	botTimeout          = "bot_timeout"
+	gatewayFailed       = "gateway_failed" // a panic
+)
+
+// verdictError is the verdict of an answer of the gateway's own that no rule decided.
+const verdictError = "error"
+
+// FailureRecord is the line in the decision log that the id of such an answer finds. It is no decision, and is never
+// judged once more.
+type FailureRecord struct {
+	ID         string
+	At         time.Time
+	CorpID     string
+	Account    string
+	Endpoint   string
+	Capability wecom.Capability
+	Reason     string
+	Forwarded  bool // WeCom may have taken the call
+	Errcode    int
+	Remote     netip.Addr // of the caller
+}
+
+// fail answers a request by the gateway's own word: it was not judged, or its judgement could not be carried out.
+func (v *visit) fail(status, errcode int, errmsg string) {
+	if v.id == "" {
+		v.id = newID()
+	}
+	v.errcode = errcode
+	v.answer(status, wecom.Refusal{Errcode: errcode, Errmsg: errmsg + "; id=" + v.id, Verdict: verdictError, Reason: v.fault, DecisionID: v.id})
+	markDecision(&v.rc.Response.Header, verdictError, "", v.fault, v.id)
+}
+
+// failure is the record of an answer by fail.
+func (v *visit) failure(corp, endpoint string) *FailureRecord {
+	return &FailureRecord{ID: v.id, At: v.at, CorpID: corp, Endpoint: endpoint, Reason: v.fault, Errcode: v.errcode, Remote: v.remote()}
+}
+
+// whyEnded tells why nothing more comes from the client, "" if something may.
+func (v *visit) whyEnded() string {
+	conn, ok := v.rc.Conn().(*clientConn)
+	if !ok || conn.failed == nil {
+		return ""
+	}
+	var late net.Error
+	if errors.As(conn.failed, &late) && late.Timeout() {
+		return clientSlow
+	}
+	return clientAborted
+}
+
+// unreadable answers a request that the server library could not read.
+func (v *visit) unreadable(err error) {
+	v.hangUp = true
+	var small *fasthttp.ErrSmallBuffer
+	switch ended := v.whyEnded(); {
+	case errors.As(err, &small):
+		v.fault = headTooLarge
+		v.fail(fasthttp.StatusRequestHeaderFieldsTooLarge, wecom.CodeHeadTooLarge, fmt.Sprintf("the head of the request is larger than %d KiB; %s", headBytes>>10, nothingSent))
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		v.fault = bodyTooLarge
+		v.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the gateway takes; "+nothingSent)
+	case ended == clientSlow:
+		v.fault = clientSlow
+		v.fail(fasthttp.StatusRequestTimeout, wecom.CodeClientTimeout, "the request did not arrive in time; "+nothingSent)
+	case ended == clientAborted:
+		v.fault = clientAborted
+		v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the connection ended before the request was whole; "+nothingSent)
+	default:
+		v.fault = malformedRequest
+		v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the request is not well-formed HTTP; "+nothingSent)
+	}
+}
+
+const nothingSent = "nothing was sent"
+
+// brokeOff answers for a body that did not arrive whole; sent says what of it went to WeCom.
+func (v *visit) brokeOff(sent string) {
+	why := "the chunks of the body are malformed"
+	switch v.fault, v.hangUp = v.whyEnded(), true; v.fault {
+	case clientAborted:
+		why = "the connection ended before the body was whole"
+	case clientSlow:
+		why = "the body did not arrive in time"
+	default:
+		v.fault = malformedBody
+	}
+	v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, why+"; "+sent)
+}
