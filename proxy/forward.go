@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -208,18 +207,21 @@ func (x *exchange) streamAnswer(begin *spool, a answer) {
 }
 
 // sendUntilClose sends an answer of unknown length to an HTTP/1.0 client, which knows no chunks: the
-// end of the connection is the end of the body (RFC 9112, 6.3). The server library would send chunks.
+// end of the connection is the end of the body (RFC 9112, 6.3). The server library would send chunks, so
+// the connection is taken from it. It has nothing else to send there: it flushes each answer.
 func (x *exchange) sendUntilClose() {
-	body, resp := x.untilClose, &x.rc.Response
-	resp.Header.SetContentLength(-2) // unknown, so the connection ends after it
-	head := bytes.Clone(resp.Header.Header())
+	body, resp, conn := x.untilClose, &x.rc.Response, x.rc.Conn()
+	defer body.Close()
 	x.rc.HijackSetNoResponse(true)
-	x.rc.Hijack(func(c net.Conn) {
-		defer body.Close()
-		if _, err := c.Write(head); err == nil {
-			_, _ = io.Copy(c, body)
-		}
-	})
+	x.rc.Hijack(func(net.Conn) {}) // the library closes the connection
+	resp.Header.SetContentLength(-2)
+	_, err := conn.Write(resp.Header.Header())
+	if err == nil {
+		_, err = io.Copy(conn, body)
+	}
+	if c, ok := conn.(*clientConn); ok && err != nil {
+		c.reset()
+	}
 }
 
 // passShort hands a short answer on, or says that it broke off.

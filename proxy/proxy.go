@@ -6,6 +6,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -155,6 +156,19 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		c.failed = err
 	}
 	return n, err
+}
+
+// reset ends the connection so that the client sees it break off: an ordinary end, also that of TLS, would
+// pass for the end of the answer.
+func (c *clientConn) reset() {
+	conn := c.Conn
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
 }
 
 func (c *clientConn) Write(p []byte) (int, error) {

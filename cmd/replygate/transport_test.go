@@ -594,6 +594,87 @@ func TestHTTP10(t *testing.T) {
 	}
 }
 
+// An HTTP/1.0 client cannot tell a cut from the end of an answer of unknown length, so the connection is
+// reset: also over TLS, which has an end of its own.
+func TestTruncatedStreamIsACutForHTTP10(t *testing.T) {
+	_, cert, key := certificate(t)
+	for name, secure := range map[string]config.TLS{"plain": {}, "TLS": {CertFile: cert, KeyFile: key}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, storetest.Embedded(t), func(c *config.Config) { c.Listen.TLS = secure })
+			r.platform.Answer("/cgi-bin/media/get", func(w http.ResponseWriter, _ *http.Request) {
+				conn, buf, _ := w.(http.Hijacker).Hijack()
+				defer conn.Close()
+				fmt.Fprintf(buf, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s", 500_000, strings.Repeat("x", 400_000))
+				buf.Flush()
+			})
+			var conn net.Conn
+			var err error
+			if address := r.gateway.api.Addr().String(); secure.CertFile == "" {
+				conn, err = net.Dial("tcp", address)
+			} else {
+				conn, err = tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+			if _, err := io.WriteString(conn, "GET /cgi-bin/media/get?media_id=M&access_token=T HTTP/1.0\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			if all, err := io.ReadAll(conn); err == nil {
+				t.Errorf("%d bytes look like a whole answer", len(all))
+			}
+		})
+	}
+}
+
+// A stop lets an answer end that ends with its connection.
+func TestStopLetsStreamsToHTTP10End(t *testing.T) {
+	begun, leave := make(chan struct{}), make(chan struct{})
+	r := newRig(t, storetest.Embedded(t), nil)
+	g, stop := r.startApart(storetest.Embedded(t), func(c *config.Config) { c.Shutdown.Grace = 20 * time.Second })
+	half := strings.Repeat("x", 300_000)
+	r.platform.Answer("/cgi-bin/media/get", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, half)
+		w.(http.Flusher).Flush()
+		close(begun)
+		<-leave
+		_, _ = io.WriteString(w, half)
+	})
+	conn, err := net.Dial("tcp", g.api.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.WriteString(conn, "GET /cgi-bin/media/get?media_id=M&access_token=T HTTP/1.0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	br := bufio.NewReader(conn)
+	if _, err := br.Peek(100); err != nil {
+		t.Fatal(err)
+	}
+	ended := stop()
+	for !g.draining.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case <-ended:
+		close(leave)
+		t.Fatal("the gateway has ended while an answer was on its way")
+	case <-time.After(300 * time.Millisecond):
+	}
+	close(leave)
+	if head, body := readOldAnswer(t, br, false); len(body) != 2*len(half) || !strings.Contains(head, "Connection: close") {
+		t.Errorf("a body of %d bytes: %q", len(body), head)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // readOldAnswer reads an answer as an HTTP/1.0 client does: to the end of the connection, or of the length
 // that the head tells where the connection stays open.
 func readOldAnswer(t *testing.T, br *bufio.Reader, open bool) (head string, body []byte) {
