@@ -174,28 +174,44 @@ func isHopByHop(name []byte) bool {
 
 // forwarding are the headers by which proxies say who called them and what for. A server that believes
 // one would take another client, host, path or method for the call than the one that was judged.
-// A name that ends in '-' is the beginning of many.
-var forwarding = []string{
-	"X-Forwarded-", "X-Forwarded", "X-Forward-", "Forwarded", "Via", "Front-End-Https",
-	"X-Original-", "X-Originating-", "X-Rewrite-", "X-Envoy-", "X-Host", "X-Backend-Host",
-	"X-Http-Method", "X-Http-Method-Override", "X-Method", "X-Method-Override", "X-Http-Host-Override", "X-Http-Destinationurl",
-	"X-Real-Ip", "X-Remote-Ip", "X-Remote-Addr", "Remote-Addr", "X-Client-Ip", "Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip",
-	"X-Proxyuser-Ip", "X-Proxy-Url", "X-Url-Scheme", "X-Scheme", "Cf-Connecting-Ip", "Fastly-Client-Ip",
+var forwarding = byLength(
+	"Forwarded", "X-Forwarded", "Via", "Front-End-Https",
+	"Host-Override", "X-Host", "X-Host-Override", "X-Backend-Host", "X-Http-Host-Override", "Proxy-Host",
+	"Url", "Uri", "Base-Url", "Http-Url", "Proxy-Url", "Request-Uri", "Request-Url", "X-Override-Url", "X-Proxy-Url",
+	"X-Request-Uri", "X-Request-Url", "X-Http-Destinationurl", "X-Url-Scheme", "X-Scheme", "Wl-Proxy-Ssl",
+	"Http-Method-Override", "Method-Override", "X-Http-Method", "X-Http-Method-Override", "X-Method", "X-Method-Override",
+	"X-Cluster-Client-Ip", "X-Proxyuser-Ip", "Client-Ip", "X-Client-Ip", "X-Clientip", "True-Client-Ip", "Remote-Addr",
+	"Proxy-Client-Ip", "Wl-Proxy-Client-Ip", "Http-Client-Ip", "Fastly-Client-Ip", "Incap-Client-Ip",
+	"Cf-Connecting-Ip", "Cf-Connecting-Ipv6", "Cf-Pseudo-Ipv4", "Ali-Cdn-Real-Ip", "Cdn-Real-Ip", "Cdn-Src-Ip", "Real-Ip",
+)
+
+// forwardingFamilies are the beginnings of more such headers.
+var forwardingFamilies = []string{
+	"X-Forwarded-", "X-Forward-", "X-Original-", "X-Originating-", "X-Rewrite-", "X-Real-", "X-Remote-", "X-Envoy-", "X-Azure-", "X-Appengine-",
+	"Http-X-Forwarded-",
+}
+
+func byLength(names ...string) (sorted [32][]string) {
+	for _, n := range names {
+		sorted[len(n)] = append(sorted[len(n)], n)
+	}
+	return sorted
 }
 
 // isForwardingHeader tells whether a header is one of these, with '_' for '-' too, as CGI has it.
 func isForwardingHeader(name []byte) bool {
-	switch name[0] | 0x20 { // what they begin with
-	case 'f', 'v', 'x', 't', 'c', 'r':
-	default:
-		return false
-	}
-	for _, h := range forwarding {
-		if len(name) > len(h) && h[len(h)-1] == '-' {
-			if sameHeader(name[:len(h)], h) {
+	if len(name) < len(forwarding) {
+		for _, h := range forwarding[len(name)] {
+			if sameHeader(name, h) {
 				return true
 			}
-		} else if sameHeader(name, h) {
+		}
+	}
+	if name[0]|0x20 != 'x' && name[0]|0x20 != 'h' {
+		return false
+	}
+	for _, f := range forwardingFamilies {
+		if len(name) > len(f) && sameHeader(name[:len(f)], f) {
 			return true
 		}
 	}
