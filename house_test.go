@@ -37,7 +37,7 @@ var may = map[string][]string{
 	"account":         {"config", "store"},
 	"policy":          {"config", "account", "wecom", "window"},
 	"gate":            {"config", "account", "policy", "wecom", "window"},
-	"ruletest":        {"config", "account", "gate", "policy", "store", "window"},
+	"ruletest":        {"config", "account", "gate", "policy", "store", "wecom", "window"},
 	"replay":          {"gate", "policy", "wecom", "window"},
 	"proxy":           {"config", "account", "gate", "policy", "record", "wecom", "window"},
 	"admin":           {"config", "account", "gate", "policy", "wecom", "window"},

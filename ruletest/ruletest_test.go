@@ -76,6 +76,20 @@ func TestWhatCallsUseUp(t *testing.T) {
     - { at: +31s, inbound: { channel: wk, customer: wm } }
     - { at: +32s, call: ` + onEvent + `, want: { verdict: pass, reason: window_open } }
     - { at: +33s, call: ` + onEvent + `, want: { verdict: refuse, reason: code_used } }`,
+		"a code is live for twenty seconds": `
+    - enters: { channel: wk, customer: wm, code: C }
+    - { at: +20s, call: ` + onEvent + `, want: { verdict: refuse, reason: code_expired } }
+    - enters: { channel: wk, customer: wm, code: D }
+    - { at: +39s, call: ` + strings.Replace(onEvent, `"C"`, `"D"`, 1) + `, want: { verdict: pass, reason: code_live } }`,
+		"an unsure call does not use its code up": `
+    - enters: { channel: wk, customer: wm, code: C }
+    - { at: +30s, call: ` + onEvent + `, want: { verdict: unsure, reason: history_incomplete, forwarded: false } }
+    - { redis: down }
+    - { call: ` + onEvent + `, want: { verdict: unsure, reason: store_unavailable, forwarded: false } }
+    - { redis: up }
+    - inbound: { channel: wk, customer: wm }
+    - { at: +31s, call: ` + onEvent + `, want: { verdict: pass, reason: window_open } }
+  history: incomplete`,
 		"a code is gone after 48 hours": `
     - enters: { channel: wk, customer: wm, code: C }
     - { at: +47h59m59s, inbound: { channel: wk, customer: wm } }

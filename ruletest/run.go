@@ -17,6 +17,7 @@ import (
 	"replygate/config"
 	"replygate/gate"
 	"replygate/store"
+	"replygate/wecom"
 	"replygate/window"
 )
 
@@ -175,7 +176,7 @@ func (p *play) step(ctx context.Context, s *Step) (*Failure, error) {
 		_, err = p.windows.Record(ctx, []window.Fact{{Key: s.Inbound.key(p.corp()), At: at}})
 	case s.Enters != nil:
 		k := (&Inbound{s.Enters.CorpID, s.Enters.Channel, s.Enters.Customer}).key(p.corp())
-		code := window.Code{Key: k, Kind: "enter_session", Deadline: at.Add(20 * time.Second)}
+		code := window.Code{Key: k, Kind: string(wecom.EnterSession), Deadline: at.Add(wecom.EnterSession.Life())}
 		err = p.windows.LearnCodes(ctx, []window.LearntCode{{Code: code, Text: s.Enters.Code}})
 	case s.Lapses.Text != "":
 		err = p.changeAccount(s.Lapses.Text, func(a *config.Account) {
