@@ -307,7 +307,7 @@ func TestClientGoneWhileWaiting(t *testing.T) {
 				t.Errorf("records: %+v", dropped)
 			}
 			access := r.waits("request")
-			if len(access) == 0 || access[0].Fault != "the client has gone" {
+			if len(access) == 0 || access[0].Fault != "client_aborted" {
 				t.Errorf("access records: %+v", access)
 			}
 		})
