@@ -426,3 +426,20 @@ func TestTokenOfADeadRedis(t *testing.T) {
 		t.Errorf("without Redis it moves: %v", err)
 	}
 }
+
+// A token whose calls were attributed by something else gets its chance once nothing else tells whose it is, however
+// long it has been seen.
+func TestReauthenticateAfterAttribution(t *testing.T) {
+	tokens(t, func(t *testing.T, clock *wecomtest.Clock, one, _ *account.Tokens) {
+		owner(t, one, "T", "", account.Unknown)
+		clock.Advance(time.Hour)
+		call := account.Retry{Call: "POST /x", Caller: "10.0.0.1"}
+		if !one.Reauthenticate("T", call) {
+			t.Error("the first call that needs a new token is not told so")
+		}
+		clock.Advance(3 * time.Second)
+		if one.Reauthenticate("T", call) {
+			t.Error("it is told so for ever")
+		}
+	})
+}

@@ -51,6 +51,7 @@ type owned struct {
 // sighting is when an unknown token or channel was seen first, and when Redis was asked for it last.
 type sighting struct {
 	first, asked time.Time
+	offered      time.Time // of a token: when it was first to be answered as an expired one
 	retried      []retried // of a token: the calls that were answered as with an expired one
 }
 

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// reauthFor is how long an unknown token is answered as an expired one, from first sight: long enough for an SDK to
-	// fetch a new one, short enough that none can repeat for ever.
+	// reauthFor is how long an unknown token is answered as an expired one, from the first such answer: long
+	// enough for an SDK to fetch a new one, short enough that none can repeat for ever.
 	reauthFor = 3 * time.Second
 	// maxRetries is how often the same call with the same token is answered so: some SDKs repeat without a bound.
 	maxRetries = 2
@@ -52,7 +52,8 @@ func newCallers() callers {
 }
 
 // Reauthenticate tells whether a call with this unknown token shall be answered as with an expired one, so that the bot
-// fetches a new token through the gateway: within three seconds from first sight, and at most twice.
+// fetches a new token through the gateway: within three seconds from the first such answer, and at most
+// twice. Before that its calls may have been attributed by something else, such as the only account.
 func (t *Tokens) Reauthenticate(token string, r Retry) bool {
 	h, now := hashOf(token), t.now()
 	return t.tokens.retry(h, maphash.String(t.callers.seed, r.Call), r.Anew, now) &&
@@ -67,7 +68,10 @@ func (o *owners) retry(h hash, call uint64, anew bool, now time.Time) bool {
 	if !seen || now.Before(s.first) || anew && now.Sub(s.first) >= anewAfter {
 		s = sighting{first: now, asked: s.asked}
 	}
-	goes := now.Sub(s.first) < reauthFor && s.count(call)
+	if s.offered.IsZero() {
+		s.offered = now
+	}
+	goes := now.Sub(s.offered) < reauthFor && s.count(call)
 	o.unknown.put(h, s)
 	return goes
 }

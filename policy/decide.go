@@ -419,9 +419,15 @@ func (p *Engine) refuse(d Decision, why Reason, rule *Rule, errcode int, errmsg 
 	return d
 }
 
+// Why nothing but the token can tell whose a call is.
+const (
+	NamesIgnored = "unknown_token" // the setting looks at the token alone
+	NamedSeveral = "several_corps" // calls with the token have named several accounts
+)
+
 // TurnAway decides a judged call that never comes to a rule, since something about it is missing or can
 // be read in more than one way. detail is the corp of an UnlistedAccount, the corps of a CorpContradiction, what is
-// wrong with an AmbiguousBody, else "".
+// wrong with an AmbiguousBody, why nothing else tells whose an UnknownToken is, else "".
 func (p *Engine) TurnAway(why Reason, capability wecom.Capability, detail string) Decision {
 	d := Decision{Capability: capability, Left: -1}
 	switch why {
@@ -438,7 +444,14 @@ func (p *Engine) TurnAway(why Reason, capability wecom.Capability, detail string
 	case AmbiguousBody:
 		return p.refuse(d, why, nil, wecom.CodeParameter, p.say(textOddBody, detail))
 	}
-	return p.refuse(d, UnknownToken, nil, wecom.CodeNoPermission, p.say(textUnknownToken))
+	text := textUnknownToken
+	switch detail {
+	case NamesIgnored:
+		text = textNamesIgnored
+	case NamedSeveral:
+		text = textNamedSeveral
+	}
+	return p.refuse(d, UnknownToken, nil, wecom.CodeNoPermission, p.say(text))
 }
 
 // Reauthenticate decides a judged call with an unknown token so that the bot fetches a new one.

@@ -65,8 +65,8 @@ var (
 		"the call has no access_token; put it in the query",
 		"此调用没有 access_token；请放在 URL 参数中"}
 	textReauthenticate = text{
-		"the gateway does not know whose this access_token is; fetch a new one through the gateway",
-		"网关不知道此 access_token 属于哪个企业；请通过网关重新获取"}
+		"the gateway does not know whose this access_token is; nothing was sent, fetch a new one through the gateway",
+		"网关不知道此 access_token 属于哪个企业；消息未发送，请通过网关重新获取"}
 	textTokenUnsure = text{
 		"the gateway cannot find out whose this access_token is just now: Redis does not answer; nothing was sent, try again in a few seconds",
 		"网关暂时无法查询此 access_token 属于哪个企业（Redis 无响应）；消息未发送，请几秒后重试"}
@@ -83,8 +83,14 @@ var (
 		"the client closed its connection while the call was waiting, so it was dropped; nothing was sent, send it again",
 		"调用等待期间客户端关闭了连接，该调用已放弃；消息未发送，请重新发送"}
 	textUnknownToken = text{
-		"the gateway does not know whose this access_token is; let the bot fetch its tokens through the gateway or call /corp/<corp_id>/cgi-bin/..., or let the operator list the bot's host name in accounts[].hosts or its open_kfid in accounts[].channels",
-		"网关不知道此 access_token 属于哪个企业；请通过网关获取 access_token，或使用 /corp/<corp_id>/cgi-bin/… 形式的地址，或请网关管理员将程序所用的域名加入 accounts[].hosts、将 open_kfid 加入 accounts[].channels"}
+		"the gateway does not know whose this access_token is; nothing was sent, let the bot fetch its tokens through the gateway or call /corp/<corp_id>/cgi-bin/..., or let the operator list the bot's host name in accounts[].hosts or its open_kfid in accounts[].channels",
+		"网关不知道此 access_token 属于哪个企业；消息未发送，请通过网关获取 access_token，或使用 /corp/<corp_id>/cgi-bin/… 形式的地址，或请网关管理员将程序所用的域名加入 accounts[].hosts、将 open_kfid 加入 accounts[].channels"}
+	textNamesIgnored = text{
+		"the gateway does not know whose this access_token is; nothing was sent, let the bot fetch its tokens through the gateway",
+		"网关不知道此 access_token 属于哪个企业；消息未发送，请通过网关获取 access_token"}
+	textNamedSeveral = text{
+		"calls with this access_token have named several accounts, so it counts as nobody's until it expires; nothing was sent, check the path and Host that the bot calls, and let it fetch a new token through the gateway",
+		"使用此 access_token 的调用曾指向多个企业，因此在其过期之前不归属任何企业；消息未发送，请检查程序调用的路径和 Host，并通过网关重新获取 access_token"}
 	textTwoCorps = text{
 		"the gateway does not know whose this access_token is, and the call names two accounts: %s; check its path, its Host and its open_kfid",
 		"网关不知道此 access_token 属于哪个企业，而此调用同时指向两个企业：%s；请检查路径、Host 和 open_kfid"}

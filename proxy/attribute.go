@@ -96,7 +96,7 @@ func (x *exchange) findCorp(mayPass bool) (next, *gate.Judgement) {
 	case config.Auto:
 		return x.attribute(owner, mayPass)
 	case config.Reauthenticate, config.Refuse:
-		return refused, x.refuseUnknown(owner)
+		return refused, x.refuseUnknown(owner, policy.NamesIgnored)
 	case config.Pass:
 		return judged, nil
 	}
@@ -133,7 +133,11 @@ func (x *exchange) attribute(owner account.Owner, mayPass bool) (next, *gate.Jud
 		j := x.Unknown(x.Engine.OwnerUnavailable(x.capability()))
 		return refused, &j
 	}
-	return refused, x.refuseUnknown(account.Unknown)
+	why := ""
+	if signs.Several {
+		why = policy.NamedSeveral
+	}
+	return refused, x.refuseUnknown(account.Unknown, why)
 }
 
 // signs are what the head of a call with an unknown token says of whose it is.
@@ -276,8 +280,9 @@ func (x *exchange) compareChannel(channel string) {
 }
 
 // refuseUnknown judges a call whose caller stays unknown. For a few seconds it is answered as with an expired token, so
-// that the bot fetches its next one through the gateway, which then knows whose it is.
-func (x *exchange) refuseUnknown(o account.Owner) *gate.Judgement {
+// that the bot fetches its next one through the gateway, which then knows whose it is. why tells why nothing but the
+// token says so, "" if the bot or the operator can name the account.
+func (x *exchange) refuseUnknown(o account.Owner, why string) *gate.Judgement {
 	setting := x.Config.UnknownToken
 	var j gate.Judgement
 	switch {
@@ -286,7 +291,7 @@ func (x *exchange) refuseUnknown(o account.Owner) *gate.Judgement {
 	case setting != config.Refuse && x.Tokens.Reauthenticate(x.tokens[0], x.retry(setting)):
 		j = x.Unknown(x.Engine.Reauthenticate(x.capability()))
 	default:
-		return x.turnAway(policy.UnknownToken, "")
+		return x.turnAway(policy.UnknownToken, why)
 	}
 	return &j
 }

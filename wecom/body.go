@@ -263,7 +263,7 @@ func (fs *fields) known(inner []byte, escaped bool, outer string) (int, error) {
 			return i, nil
 		case !odd && len(inner) != len(want):
 		case odd && strings.EqualFold(lenientName(inner), want), !odd && strings.EqualFold(string(inner), want):
-			return -1, fmt.Errorf("a name in the body is %s in another spelling", want)
+			return -1, fmt.Errorf("a name in the body is %s in another spelling: in other letter case, with escapes, blanks or control characters", want)
 		}
 	}
 	return -1, nil
@@ -499,6 +499,8 @@ func whyUnreadable(body []byte, err error) error {
 		return err
 	case err == errDeep:
 		return fmt.Errorf("the JSON of the body nests deeper than %d levels", depthLimit)
+	case bytes.HasPrefix(body, []byte{0x1f, 0x8b}):
+		return errors.New("the body is compressed; send it as plain JSON")
 	case bytes.HasPrefix(body, []byte{0xff, 0xfe}), bytes.HasPrefix(body, []byte{0xfe, 0xff}), len(body) > 1 && (body[0] == 0 || body[1] == 0):
 		return errors.New("the body is UTF-16; send UTF-8")
 	case !utf8.Valid(body):

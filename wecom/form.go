@@ -27,10 +27,16 @@ func (e *Endpoint) CheckForm(types string, body []byte) error {
 // ExplainForm returns why a body cannot be read: err, or that it is a form.
 func ExplainForm(types string, body []byte, err error) error {
 	s := scanner{text: bytes.TrimPrefix(body, byteOrderMark)}
-	if declaresForm(strings.ToLower(types)) && len(body) > 0 && s.peek() != '{' {
+	if declaresForm(strings.ToLower(types)) && len(body) > 0 && s.peek() != '{' && looksLikeForm(body) {
 		return errors.New("the body is a form; send JSON with Content-Type: application/json")
 	}
 	return err
+}
+
+// looksLikeForm tells whether a body that is no JSON object begins as a form does.
+func looksLikeForm(body []byte) bool {
+	name, _, found := bytes.Cut(body, []byte{'='})
+	return bytes.HasPrefix(body, []byte("--")) || found && isPlain(name) && !bytes.ContainsAny(name, `[{"`)
 }
 
 // declaresForm tells whether a server may find a form in types, which are in lower case.

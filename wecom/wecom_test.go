@@ -172,6 +172,7 @@ var sloppyBodies = []struct{ name, path, body, want string }{
 	// What is not JSON, with the cause in words.
 	{"GBK that breaks the JSON", replyPath, "{\"text\":{\"content\":\"\xc5\\\"},\"touser\":\"wmA\"}", "!probably GBK"},
 	{"UTF-16", replyPath, "{\x00\"\x00t\x00o\x00u\x00s\x00e\x00r\x00", "!UTF-16"},
+	{"gzip", replyPath, "\x1f\x8b\x08\x00", "!compressed"},
 	{"UTF-16 with its mark", replyPath, "\xff\xfe{\x00\"\x00", "!UTF-16"},
 	{"NUL after the object", replyPath, "{\"touser\":\"wmA\"}\x00", "!something follows"},
 	{"too deep", replyPath, `{"touser":"wmA","x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`, "!nests deeper"},
