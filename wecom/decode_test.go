@@ -178,6 +178,15 @@ func TestReadingIsLinear(t *testing.T) {
 	for shape, text := range hostileBodies {
 		checkLinear(t, "envelope of "+shape, text, func(s string) { _, _ = ReadEnvelope([]byte(s)) })
 	}
+	e := ReadPath([]byte("/cgi-bin/kf/send_msg")).Endpoint
+	fields := func(n int) string {
+		return `{` + strings.Repeat(`"a":1,`, n/20) + `"touser":"A","x":"` + strings.Repeat("&touser=A", n/13) + `&"}`
+	}
+	checkLinear(t, "form that repeats a field", fields, func(s string) {
+		if err := e.CheckForm("application/x-www-form-urlencoded", []byte(s)); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func checkLinear(t *testing.T, what string, text func(int) string, read func(string)) {

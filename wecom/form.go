@@ -46,6 +46,7 @@ func declaresForm(types string) bool {
 
 // checkURLEncoded looks for form fields with the names that we read in the body, and another value.
 func (e *Endpoint) checkURLEncoded(body []byte) error {
+	said := map[string]jsonText{} // by name, looked up once: a body may hold a field a hundred thousand times
 	for rest := body; len(rest) > 0; {
 		end := bytes.IndexAny(rest, "&;")
 		pair := rest
@@ -57,7 +58,13 @@ func (e *Endpoint) checkURLEncoded(body []byte) error {
 		key, value, _ := bytes.Cut(pair, []byte{'='})
 		for i := range e.fields.body {
 			name := e.fields.body[i].path[0]
-			if e.fields.body[i].role != roleTyped && sameName(key, name) && !saysInJSON(body, name, unescape(string(value), true)) {
+			if e.fields.body[i].role == roleTyped || !sameName(key, name) {
+				continue
+			}
+			if _, known := said[name]; !known {
+				said[name] = textInJSON(body, name)
+			}
+			if said[name] != (jsonText{unescape(string(value), true), true}) {
 				return fmt.Errorf("the body is declared as a form, and read as one it says something else for %s; send Content-Type: application/json", name)
 			}
 		}
@@ -65,23 +72,29 @@ func (e *Endpoint) checkURLEncoded(body []byte) error {
 	return nil
 }
 
-// saysInJSON tells whether the member of a JSON object is the string value, or a list of it alone.
-func saysInJSON(object []byte, name, value string) bool {
+// jsonText is the text of a member of a JSON object.
+type jsonText struct {
+	text  string
+	found bool // there is such a member, and it is a string, or a list of one string alone
+}
+
+// textInJSON returns the text that the member of a JSON object is.
+func textInJSON(object []byte, name string) jsonText {
 	s := scanner{text: bytes.TrimPrefix(object, byteOrderMark)}
 	if !s.takes('{') {
-		return false
+		return jsonText{}
 	}
 	for first := true; ; first = false {
 		if more, err := s.next('}', first); !more || err != nil {
-			return false
+			return jsonText{}
 		}
 		inner, _, err := s.name()
 		if err != nil {
-			return false
+			return jsonText{}
 		}
 		member, err := s.value()
 		if err != nil {
-			return false
+			return jsonText{}
 		}
 		if string(inner) != name {
 			continue
@@ -91,7 +104,10 @@ func saysInJSON(object []byte, name, value string) bool {
 		}
 		list := scanner{text: member}
 		text, err := list.value()
-		return err == nil && list.ended() && text[0] == '"' && string(unescapeJSON(text[1:len(text)-1])) == value
+		if err != nil || !list.ended() || text[0] != '"' {
+			return jsonText{}
+		}
+		return jsonText{string(unescapeJSON(text[1 : len(text)-1])), true}
 	}
 }
 
