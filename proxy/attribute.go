@@ -172,7 +172,7 @@ func (x *exchange) ownerInBody() (corp string, by gate.By, doubt, ok bool) {
 	}
 	began := x.Now()
 	defer func() { x.waited += x.Now().Sub(began) }()
-	if facts.Channel == "" && facts.Code == "" {
+	if facts.Channel == "" && facts.Code == "" && x.Route.Endpoint.TakesChannel() {
 		facts.Channel = wecom.ReadChannel(x.sent(body, true))
 	}
 	if facts.Channel != "" {

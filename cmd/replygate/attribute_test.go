@@ -209,3 +209,19 @@ func (a *attribution) run(i int, token, names, call, errcode, reason string) {
 		a.Errorf("%s %s %s: no decision id", token, names, call)
 	}
 }
+
+// WeCom looks at no channel in the body of these calls, so one that is put there tells nothing of whose they are.
+func TestChannelThatWeComDoesNotReadTellsNoOwner(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { twoCorps(c, false, true) })
+	for target, body := range map[string]string{
+		"/cgi-bin/kf/send":           `{"receiver":{"type":"userid","id":"wm1"},"msgtype":"text","open_kfid":"wkListed"}`,
+		"/cgi-bin/kf/not_catalogued": `{"external_userid":"wm1","open_kfid":"wkListed"}`,
+	} {
+		r.token = "fetched-elsewhere"
+		r.platform.Forget()
+		got := r.call("POST", target, body)
+		if got.Header.Get("Replygate-Reason") != "unknown_token" || len(r.platform.Calls()) > 0 {
+			t.Errorf("%s: %d calls reached WeCom, %s", target, len(r.platform.Calls()), got.body)
+		}
+	}
+}
