@@ -208,7 +208,8 @@ func (x *exchange) ownerOfChannel(channel string) (corp string, doubt bool) {
 
 // withoutOneToken is findCorp for a call that carries no access token, or perhaps several.
 func (x *exchange) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
-	switch known, judgedForOne := x.knownOwner(); {
+	known, judgedForOne, doubt := x.knownOwner()
+	switch {
 	case known != "":
 		x.corp, x.by = known, gate.ByToken
 		x.compareNames()
@@ -217,37 +218,46 @@ func (x *exchange) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
 		return unread, nil
 	case len(x.tokens) == 0:
 		return refused, x.turnAway(policy.MissingToken, "")
+	case doubt:
+		j := x.Unknown(x.Engine.OwnerUnavailable(x.capability()))
+		return refused, &j
 	}
 	return refused, x.turnAway(policy.AmbiguousCredential, "")
 }
 
 // knownOwner returns the corp that all the tokens of a call are known to belong to, "" if there is none; then it tells
-// whether the call is judged for the owner of any of them.
-func (x *exchange) knownOwner() (corp string, judgedForOne bool) {
+// whether the call is judged for the owner of any of them, and whether they may belong to one corp all the same, since
+// Redis could not be asked.
+func (x *exchange) knownOwner() (corp string, judgedForOne, doubt bool) {
 	one := len(x.tokens) > 0 && len(x.tokens) <= wecom.MaxTokens
-	for i, token := range x.tokens[:min(len(x.tokens), wecom.MaxTokens)] {
-		owner := ""
+	for _, token := range x.tokens[:min(len(x.tokens), wecom.MaxTokens)] {
+		owner, o := "", account.Unknown
 		if token != "" {
 			var waited time.Duration
-			owner, _, waited = x.Tokens.Owner(x.ctx, token)
+			owner, o, waited = x.Tokens.Owner(x.ctx, token)
 			x.waited += waited
 		}
 		if owner == "" && token != "" && x.Accounts.Find(x.Config.UnknownToken) != nil {
 			owner = x.Config.UnknownToken
 		}
-		if i == 0 {
+		switch {
+		case owner != "":
+			one = one && (corp == "" || corp == owner)
 			corp = owner
+		case o == account.Unreachable:
+			doubt = true
+		default:
+			one = false
 		}
-		one = one && owner != "" && owner == corp
 		judgedForOne = judgedForOne || x.judgedFor(owner)
 	}
 	if len(x.tokens) == 0 || len(x.tokens) > wecom.MaxTokens {
 		judgedForOne = judgedForOne || x.judgedFor("")
 	}
-	if !one {
+	if doubt = doubt && one; doubt || !one {
 		corp = ""
 	}
-	return corp, judgedForOne
+	return corp, judgedForOne, doubt
 }
 
 // judgedFor tells whether the call is judged if a corp makes it; with "" if somebody does whose token is unknown.
@@ -322,7 +332,7 @@ func (x *exchange) owner(channels []string) string {
 	if len(x.tokens) == 1 {
 		known, _, _ = x.Tokens.Owner(x.ctx, x.tokens[0])
 	} else {
-		known, _ = x.knownOwner()
+		known, _, _ = x.knownOwner()
 	}
 	switch {
 	case known != "":

@@ -225,3 +225,32 @@ func TestChannelThatWeComDoesNotReadTellsNoOwner(t *testing.T) {
 		}
 	}
 }
+
+// Two tokens may belong to one corp while Redis cannot be asked for one of them: that is no refusal.
+func TestTwoTokensWhileRedisIsAway(t *testing.T) {
+	server := storetest.Start(t)
+	wire := storetest.NewWire(t, server.Addr())
+	redis := server.Config()
+	redis.Addrs, redis.Timeout = []string{wire.Addr().String()}, 500*time.Millisecond
+	r := newRig(t, redis, func(c *config.Config) { twoCorps(c, true, false); c.Policy.UnsureWait = 0 })
+	known := r.fetchToken(r.gateway)
+	call := func(query string) string {
+		r.platform.Forget()
+		body := `{"touser":"wm1","open_kfid":"wkListed","msgtype":"text","text":{"content":"x"}}`
+		got := raw(r, r.gateway.api.Addr().String(), request("POST", "/cgi-bin/kf/send_msg?"+query, body))
+		if len(r.platform.Calls()) > 0 {
+			t.Errorf("%s reached WeCom", query)
+		}
+		return fmt.Sprint(got.Errcode, " ", got.Header.Get("Replygate-Reason"))
+	}
+	r.cutOff(wire)
+	for query, want := range map[string]string{
+		"access_token=" + known + "&access_token=elsewhere": "-1 store_unavailable",
+		"access_token=elsewhere&access_token=" + known:      "-1 store_unavailable",
+		"access_token=" + known + "&access_token=":          "990400 ambiguous_credential",
+	} {
+		if got := call(query); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+	}
+}
