@@ -111,11 +111,17 @@ func textInJSON(object []byte, name string) jsonText {
 	}
 }
 
+// maxBoundaries bounds the boundaries that a body is searched for: a real head names one.
+const maxBoundaries = 8
+
 // holdsPart tells whether a body may hold a part of a multipart form: the delimiter that a boundary
 // names, or the header that gives a part its name.
 func holdsPart(types string, body []byte) bool {
 	lower := bytes.ToLower(body)
 	if bytes.Contains(lower, []byte("content-disposition")) {
+		return true
+	}
+	if strings.Count(types, "boundary") > maxBoundaries {
 		return true
 	}
 	for rest := types; ; {
