@@ -219,11 +219,11 @@ func (x *exchange) lost(how string, n int, why error, losses ...window.Loss) {
 		}
 	}
 	news, err := x.Windows.MarkGaps(x.ctx, losses...)
-	if news {
+	if news && (err == nil || x.mayLog("gap", x.at)) {
 		x.Log.Warn("customers' messages or codes passed unrecorded: replies without an open window are history_incomplete there until a window's length is over",
 			zap.String("how", how), zap.Int("count", n), zap.String("corp_id", losses[0].Corp), zap.String("channel", losses[0].Channel), zap.Error(why))
 	}
-	if err != nil {
+	if err != nil && x.mayLog("gap in memory", x.at) {
 		x.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 	}
 }
