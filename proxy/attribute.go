@@ -98,6 +98,10 @@ func (x *exchange) findCorp(mayPass bool) (next, *gate.Judgement) {
 	case config.Reauthenticate, config.Refuse:
 		return refused, x.refuseUnknown(owner, policy.NamesIgnored)
 	case config.Pass:
+		if owner == account.Unreachable && !(mayPass && x.JudgedForNobody(x.Route, x.client(), x.At)) {
+			j := x.Unknown(x.Engine.OwnerUnavailable(x.capability())) // Redis may know it as a lapsed account's
+			return refused, &j
+		}
 		return judged, nil
 	}
 	x.corp, x.by = x.Config.UnknownToken, gate.BySetting

@@ -417,6 +417,27 @@ func TestUnknownTokenSettings(t *testing.T) {
 	}
 }
 
+// While Redis is away a token that this gateway does not know may be a lapsed account's: it does not pass as
+// nobody's.
+func TestUnknownTokenPassesOnlyIfRedisSaysSo(t *testing.T) {
+	server := storetest.Start(t)
+	change := func(c *config.Config) { c.UnknownToken, c.Policy.UnsureWait = config.Pass, 0 }
+	r := newRig(t, server.Config(), change)
+	r.token = r.fetchToken(r.gateway) // known to this gateway, and in Redis
+	other := r.start(server.Config(), change)
+	server.Down()
+	r.platform.Forget()
+	if a := r.callAt(other, "GET", "/cgi-bin/externalcontact/list?userid=z", ""); a.Errcode != -1 || a.Gate.Reason != "store_unavailable" {
+		t.Errorf("%s", a.body)
+	}
+	if n := len(r.platform.Calls()); n != 0 {
+		t.Errorf("LEAK: %d calls reached WeCom", n)
+	}
+	if a := r.callAt(other, "POST", "/cgi-bin/message/send", "{}"); a.Errcode != 0 {
+		t.Errorf("a call that is not judged: %s", a.body)
+	}
+}
+
 func TestUnlistedAccount(t *testing.T) {
 	for _, setting := range []string{config.Refuse, config.Pass} {
 		t.Run(setting, func(t *testing.T) {
