@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -14,48 +15,59 @@ import (
 // only Redis may know.
 type accounts struct{ now, before []string }
 
+// newAtOnce is how many new accounts are written at once: as many as no timeout is too short for.
+const newAtOnce = 500
+
 // ListAccounts notes the corps of all accounts. One that was not listed before begins with a gap,
 // since its callbacks were not recorded. before are those listed up to now, nil at a start: then
 // the list in Redis counts.
 func (s *Store) ListAccounts(ctx context.Context, corps, before []string) error {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(corps))*time.Millisecond)
 	defer cancel()
-	s.gaps.mu.Lock()
-	if earlier := s.gaps.accounts; earlier != nil {
+	s.gaps.list(corps, before)
+	return s.catchUp(ctx)
+}
+
+// list has accounts written. Of a list that is not written yet only what was before it counts.
+func (g *gaps) list(corps, before []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if earlier := g.unwritten.accounts; earlier != nil {
 		before = earlier.before
 	}
-	s.gaps.accounts, s.gaps.listed = &accounts{now: corps, before: before}, corps
-	s.gaps.pending.Store(true)
-	s.gaps.mu.Unlock()
-	return s.catchUp(ctx)
+	g.unwritten.accounts, g.listed = &accounts{now: corps, before: before}, corps
+	g.pending.Store(true)
 }
 
 // listAgain has the accounts written again, after Redis lost its state.
 func (s *Store) listAgain() {
-	s.gaps.mu.Lock()
-	defer s.gaps.mu.Unlock()
-	if s.gaps.listed != nil && s.gaps.accounts == nil {
-		s.gaps.accounts = &accounts{now: s.gaps.listed, before: s.gaps.listed}
-		s.gaps.pending.Store(true)
+	g := &s.gaps
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.listed != nil && g.unwritten.accounts == nil {
+		g.unwritten.accounts = &accounts{now: g.listed, before: g.listed}
+		g.pending.Store(true)
 	}
 }
 
-// writeAccounts writes the list of accounts and marks the gaps of new ones. If neither Redis nor
-// the caller knows an earlier list, none is new: rg:since has begun anew then, or an operator has
-// set it.
-func (s *Store) writeAccounts(ctx context.Context, a accounts) error {
+// writeAccounts writes the list of accounts and marks the gaps of new ones, a part of them at a
+// time: those that are marked count as listed before. If neither Redis nor the caller knows an
+// earlier list, none is new: rg:since has begun anew then, or an operator has set it.
+func (s *Store) writeAccounts(ctx context.Context, a *accounts) error {
 	key := s.Prefix + "accounts"
 	text, err := s.rdb.Get(ctx, key).Result()
 	if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
 		return fmt.Errorf("window: accounts: %w", err)
 	}
-	before := a.before
-	if before == nil && err == nil {
-		before = splitIDs(text)
+	if a.before == nil && err == nil {
+		a.before = splitIDs(text)
 	}
-	if before != nil {
-		if _, err := s.writeGaps(ctx, s.newAmong(a.now, before)); err != nil {
-			return err
+	if a.before != nil {
+		for some := range slices.Chunk(newAmong(a.now, a.before), newAtOnce) {
+			if err := s.beginAccounts(ctx, some); err != nil {
+				return err
+			}
+			a.before = slices.Concat(a.before, some)
 		}
 	}
 	if now := joinIDs(a.now); now != text {
@@ -66,18 +78,42 @@ func (s *Store) writeAccounts(ctx context.Context, a accounts) error {
 	return nil
 }
 
-// newAmong returns the losses of accounts that were not listed before.
-func (s *Store) newAmong(now, before []string) (losses []Loss) {
+// beginAccounts marks the gaps of new accounts. They rarely have one already: what takes a script
+// for each key then is a plain SETNX.
+func (s *Store) beginAccounts(ctx context.Context, corps []string) error {
+	now := s.Now().UnixMilli()
+	p := s.rdb.Pipeline()
+	marks := make(map[string]int64, 2*len(corps))
+	set := make(map[string]*redis.BoolCmd, 2*len(corps))
+	for _, corp := range corps {
+		for _, key := range []string{s.gapKey(corp), s.gapKey(corp) + anyChannel} {
+			marks[key], set[key] = now, p.SetNX(ctx, key, now, s.Length)
+		}
+	}
+	if _, err := p.Exec(ctx); err != nil {
+		return fmt.Errorf("window: accounts: %w", err)
+	}
+	for key, cmd := range set {
+		if cmd.Val() {
+			delete(marks, key)
+		}
+	}
+	_, err := s.raise(ctx, marks)
+	return err
+}
+
+// newAmong returns the corps that were not listed before.
+func newAmong(now, before []string) (corps []string) {
 	known := make(map[string]bool, len(before))
 	for _, corp := range before {
 		known[corp] = true
 	}
 	for _, corp := range now {
 		if !known[corp] {
-			losses = append(losses, Loss{Corp: corp, Messages: true, Codes: true, noted: s.Now().UnixMilli()})
+			corps = append(corps, corp)
 		}
 	}
-	return losses
+	return corps
 }
 
 // joinIDs writes ids for Redis, sorted.

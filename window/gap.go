@@ -51,14 +51,70 @@ func (s *Store) gapKey(id string) string { return s.Prefix + "gap:" + string(app
 
 // gaps are the gaps that Redis does not have yet, and when each account had its newest page.
 type gaps struct {
-	pending   atomic.Bool // something below is to be written to Redis
+	pending atomic.Bool   // something is unwritten, or being written
+	writing chan struct{} // of one: who writes it
+
 	mu        sync.Mutex
-	unwritten map[lossKey]Loss
-	all       bool // rg:since is to be raised
-	accounts  *accounts
+	unwritten unwritten
 	listed    []string // the corps of all accounts
 
 	pages sync.Map // corp to unix ms, as Redis has it
+}
+
+// unwritten is what is to be written to Redis.
+type unwritten struct {
+	all      bool // rg:since is to be raised
+	losses   map[lossKey]Loss
+	accounts *accounts
+}
+
+// take takes out what is unwritten. It stays pending until putBack.
+func (g *gaps) take() unwritten {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w := g.unwritten
+	g.unwritten = unwritten{}
+	return w
+}
+
+// putBack puts back what could not be written, beside what has come meanwhile.
+func (g *gaps) putBack(w unwritten) {
+	g.keep(slices.Collect(maps.Values(w.losses)), time.Time{})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	u := &g.unwritten
+	u.all = u.all || w.all
+	switch {
+	case w.accounts == nil:
+	case u.accounts == nil:
+		u.accounts = w.accounts
+	default:
+		u.accounts.before = w.accounts.before
+	}
+	g.pending.Store(u.all || len(u.losses) > 0 || u.accounts != nil)
+}
+
+// writeUnwritten writes to Redis, and takes out of w what Redis has.
+func (s *Store) writeUnwritten(ctx context.Context, w *unwritten) error {
+	if w.all {
+		if err := s.writeGap(ctx); err != nil {
+			return err
+		}
+		w.all = false
+	}
+	if len(w.losses) > 0 {
+		if _, err := s.writeGaps(ctx, slices.Collect(maps.Values(w.losses))); err != nil {
+			return err
+		}
+		w.losses = nil
+	}
+	if w.accounts != nil {
+		if err := s.writeAccounts(ctx, w.accounts); err != nil {
+			return err
+		}
+		w.accounts = nil
+	}
+	return nil
 }
 
 // lossKey tells losses apart that mark different gaps.
@@ -88,19 +144,20 @@ func (s *Store) MarkGaps(ctx context.Context, losses ...Loss) (news bool, err er
 func (g *gaps) keep(losses []Loss, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.unwritten == nil {
-		g.unwritten = map[lossKey]Loss{}
-	}
+	u := &g.unwritten
 	for _, l := range losses {
+		if u.losses == nil {
+			u.losses = map[lossKey]Loss{}
+		}
 		k := lossKey{l.Corp, l.Channel, l.Messages, l.Codes, l.Item != nil}
 		at, _ := l.at(now)
-		if l.noted = max(at, g.unwritten[k].noted); l.Item != nil {
+		if l.noted = max(at, u.losses[k].noted); l.Item != nil {
 			l.Item = &Item{}
 		}
-		g.unwritten[k] = l
+		u.losses[k] = l
 	}
-	if len(g.unwritten) > maxUnwritten {
-		g.unwritten, g.all = nil, true
+	if len(u.losses) > maxUnwritten {
+		u.losses, u.all = nil, true
 	}
 	g.pending.Store(true)
 }
@@ -111,7 +168,7 @@ func (s *Store) MarkGap(ctx context.Context) error {
 	if err := s.writeGap(ctx); err != nil {
 		s.gaps.mu.Lock()
 		defer s.gaps.mu.Unlock()
-		s.gaps.all = true
+		s.gaps.unwritten.all = true
 		s.gaps.pending.Store(true)
 		return err
 	}
@@ -123,34 +180,23 @@ func (s *Store) writeGap(ctx context.Context) error {
 	return err
 }
 
-// catchUp writes what Redis did not take before.
+// catchUp writes what Redis did not take before. Whoever comes meanwhile waits for it, as long as
+// its own context lets it: what is pending must be in Redis before a history is read.
 func (s *Store) catchUp(ctx context.Context) error {
-	if !s.gaps.pending.Load() {
+	g := &s.gaps
+	if !g.pending.Load() {
 		return nil
 	}
-	s.gaps.mu.Lock()
-	defer s.gaps.mu.Unlock()
-	g := &s.gaps
-	if g.all {
-		if err := s.writeGap(ctx); err != nil {
-			return err
-		}
-		g.all = false
+	select {
+	case g.writing <- struct{}{}:
+		defer func() { <-g.writing }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	if len(g.unwritten) > 0 {
-		if _, err := s.writeGaps(ctx, slices.Collect(maps.Values(g.unwritten))); err != nil {
-			return err
-		}
-		g.unwritten = nil
-	}
-	if g.accounts != nil {
-		if err := s.writeAccounts(ctx, *g.accounts); err != nil {
-			return err
-		}
-		g.accounts = nil
-	}
-	g.pending.Store(false)
-	return nil
+	w := g.take()
+	err := s.writeUnwritten(ctx, &w)
+	g.putBack(w)
+	return err
 }
 
 // writePending is catchUp with a deadline of its own.

@@ -2,10 +2,14 @@ package window_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"replygate/store/storetest"
 	"replygate/wecom/wecomtest"
@@ -324,6 +328,69 @@ func TestNewAccountBeginsWithAGap(t *testing.T) {
 		lists(b.other(), nil, "ww1", "ww:2", "ww3", "ww4") // Redis was told of the others again
 		b.peeks(window.Closed, on("ww1", "wk1"), on("ww3", "wk3"))
 		b.peeks(window.Incomplete, on("ww4", "wk4"))
+	})
+}
+
+// Ten thousand new accounts are written in parts, and nobody waits for all of them longer than it
+// may.
+func TestManyNewAccounts(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		var many []string
+		for i := range 10_000 {
+			many = append(many, fmt.Sprintf("wwMany%d", i))
+		}
+		marked := window.Loss{Corp: many[7], Messages: true, Codes: true, Item: &window.Item{At: b.clock.Now().Add(time.Minute)}}
+		b.loses(true, marked)
+		if err := b.ListAccounts(b.Context(), many, []string{"ww1"}); err != nil {
+			b.Fatal(err)
+		}
+		b.peeks(window.Incomplete, on(many[0], "wk1"), on(many[7], "wk1"), on(many[9_999], "wk1"))
+		b.peeks(window.Closed, on("ww1", "wk1"))
+		if at, _ := b.gap(many[7]); !at.Equal(b.clock.Now().Add(time.Minute)) {
+			b.Errorf("a later gap moved back to %s", at)
+		}
+	})
+}
+
+// failing lets so many pipelines with a SETNX through, and fails the next one.
+type failing struct{ after atomic.Int32 }
+
+func (f *failing) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (f *failing) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (f *failing) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if cmds[0].Name() == "set" && slices.Contains(cmds[0].Args(), any("nx")) && f.after.Add(-1) == -1 {
+			return errors.New("a part is not written")
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// What is written is not written again after a failure: the next try goes on where the one before
+// it ended.
+func TestNewAccountsGoOn(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		var many []string
+		for i := range 2_000 {
+			many = append(many, fmt.Sprintf("wwMany%04d", i))
+		}
+		f := &failing{}
+		f.after.Store(2)
+		b.rdb.AddHook(f)
+		if err := b.ListAccounts(b.Context(), many, []string{"ww1"}); err == nil {
+			b.Fatal("no part failed")
+		}
+		first := b.clock.Now()
+		b.clock.Advance(time.Minute)
+		b.peeks(window.Incomplete, on(many[0], "wk1"), on(many[1_999], "wk1"))
+		for i, want := range map[int]time.Time{0: first, 999: first, 1_000: b.clock.Now(), 1_999: b.clock.Now()} {
+			if at, _ := b.gap(many[i]); !at.Equal(want) {
+				b.Errorf("the gap of %s is %s, want %s", many[i], at, want)
+			}
+		}
+		if b.rdb.Exists(b.Context(), "rg:accounts").Val() == 0 {
+			b.Error("the list is not written")
+		}
 	})
 }
 

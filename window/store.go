@@ -52,7 +52,7 @@ func NewStore(rdb redis.UniversalClient, s Settings) *Store {
 	if s.Log == nil {
 		s.Log = zap.NewNop()
 	}
-	kept := &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1), deadlines: deadlines{timeout: s.Timeout}}
+	kept := &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1), gaps: gaps{writing: make(chan struct{}, 1)}, deadlines: deadlines{timeout: s.Timeout}}
 	kept.asks, kept.history = kept.newAsker(), kept.newHistory()
 	kept.recent.dropped = s.Now() // what a gateway before this one recorded
 	if s.Journal != nil {
