@@ -2,7 +2,6 @@ package gate
 
 import (
 	"net/netip"
-	"strings"
 
 	"replygate/config"
 )
@@ -32,9 +31,12 @@ func newClients(clients []config.Client) Clients {
 	return all
 }
 
-// Find returns what a caller is, by its address and headers; known is false if that depends on a header
-// that is not known.
-func (cs Clients) Find(addr netip.Addr, header func(name string) (value string, known bool)) (name string, known bool) {
+// MaxAgent is how many bytes of a User-Agent a decision record holds.
+const MaxAgent = 200
+
+// Find returns what a caller is, by its address and by what its headers contain; known is false if that
+// depends on a header of which it is not known.
+func (cs Clients) Find(addr netip.Addr, contains func(header, text string) (does, known bool)) (name string, known bool) {
 	addr = addr.Unmap()
 	for i := range cs {
 		c := &cs[i]
@@ -42,11 +44,11 @@ func (cs Clients) Find(addr netip.Addr, header func(name string) (value string, 
 			continue
 		}
 		if c.header != "" {
-			value, known := header(c.header)
+			does, known := contains(c.header, c.contains)
 			if !known {
 				return "", false
 			}
-			if !strings.Contains(value, c.contains) {
+			if !does {
 				continue
 			}
 		}

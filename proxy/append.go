@@ -146,7 +146,7 @@ func (r *DecisionRecord) appendCaller(b []byte) []byte {
 		return b
 	}
 	b = append(r.Remote.AppendTo(append(b, `,"remote":"`...)), '"')
-	return wecom.AppendMember(b, `,"user_agent":`, string(r.Agent[:min(len(r.Agent), maxLoggedAgent)]))
+	return wecom.AppendMember(b, `,"user_agent":`, string(r.Agent[:min(len(r.Agent), gate.MaxAgent)]))
 }
 
 // appendWindows appends the windows of the call. left is what this call left of the replies, and counted

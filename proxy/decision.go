@@ -32,10 +32,8 @@ type DecisionRecord struct {
 	Hash     func(id string) string // of customers' ids; nil: they stand as they are
 }
 
-const (
-	maxLoggedIDs   = 20  // of one record
-	maxLoggedAgent = 200 // bytes of a User-Agent
-)
+// maxLoggedIDs bounds the ids of one record.
+const maxLoggedIDs = 20
 
 func (x *exchange) decisionRecord(path string) DecisionRecord {
 	r := DecisionRecord{

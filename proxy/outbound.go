@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -121,8 +122,8 @@ func (x *exchange) client() string {
 	if !x.Engine.AsksClients() {
 		return ""
 	}
-	name, _ := x.Clients.Find(x.remote(), func(header string) (string, bool) {
-		return string(x.rc.Request.Header.Peek(header)), true
+	name, _ := x.Clients.Find(x.remote(), func(header, text string) (bool, bool) {
+		return strings.Contains(string(x.rc.Request.Header.Peek(header)), text), true
 	})
 	return name
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,18 +124,23 @@ func (r *record) clients(g *gate.Gate) []string {
 	case !g.Engine.AsksClients():
 		return []string{""}
 	case err == nil:
-		if name, known := g.Clients.Find(addr, r.header); known {
+		if name, known := g.Clients.Find(addr, r.contains); known {
 			return []string{name}
 		}
-	case r.Client != "": // of an earlier build: what it was by the configuration of the time
+	case slices.Contains(g.Clients.Names(), r.Client): // of an earlier build: what it was by the configuration of the time
 		return []string{r.Client}
 	}
 	return g.Clients.Names()
 }
 
-// header returns a header of the call, if the record holds it.
-func (r *record) header(name string) (value string, known bool) {
-	return r.Agent, strings.EqualFold(name, "User-Agent")
+// contains tells whether a header of the call contains a text, as far as the record holds it: of a long
+// User-Agent it holds the beginning, and of a secret in it nothing.
+func (r *record) contains(header, text string) (does, known bool) {
+	if !strings.EqualFold(header, "User-Agent") {
+		return false, false
+	}
+	does = strings.Contains(r.Agent, text)
+	return does, does || len(r.Agent) < gate.MaxAgent && !strings.Contains(r.Agent, "***")
 }
 
 // judgeAs is judge for a caller that is a client.

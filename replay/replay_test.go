@@ -1,8 +1,10 @@
 package replay_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -110,6 +112,10 @@ func TestJudgeByInputs(t *testing.T) {
 		{"the first that fits", byCRM, fmt.Sprintf(get, `"remote":"10.1.2.3","user_agent":"WindowsWechat"`), "refuse no-customer-details"},
 		{"a mapped address", byCRM, fmt.Sprintf(get, `"remote":"::ffff:10.1.2.3","user_agent":""`), "pass crm"},
 		{"by a header that is not on record", byCRM, fmt.Sprintf(get, `"remote":"10.9.0.1","user_agent":"curl"`), "the record does not hold the header that tells the client"},
+		{"an agent of which the end is not on record", byPC, fmt.Sprintf(get, `"remote":"10.2.0.1","user_agent":"`+strings.Repeat("x", gate.MaxAgent)+`"`), "the record does not hold the header that tells the client"},
+		{"an agent that tells before its end", byPC, fmt.Sprintf(get, `"remote":"10.2.0.1","user_agent":"WindowsWechat `+strings.Repeat("x", gate.MaxAgent)+`"`), "pass pc"},
+		{"an agent with a secret", byPC, fmt.Sprintf(get, `"remote":"10.2.0.1","user_agent":"bot key=***"`), "the record does not hold the header that tells the client"},
+		{"an earlier build that knew another one", byPC, fmt.Sprintf(get, `"client":"tablet"`), "the record does not hold the header that tells the client"},
 		{"an earlier build that knew", byPC, fmt.Sprintf(get, `"client":"pc"`), "pass pc"},
 		{"an earlier build that did not ask", byPC, fmt.Sprintf(get, `"groups":0`), "the record does not hold the header that tells the client"},
 		{"a call that was not judged", byPC, unread, "the record does not hold the header that tells the client"},
@@ -125,6 +131,51 @@ func TestJudgeByInputs(t *testing.T) {
 		}
 		if got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
+// A log of an earlier build, written by it while the rules below were in force, replays as it came out, and other rules
+// are judged by what it holds.
+func TestLogOfAnEarlierBuild(t *testing.T) {
+	log, err := os.ReadFile("../testdata/replay/earlier-build.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const account = "accounts: [{ corp_id: ww0123456789abcdef, name: Acme, entity: acme, subscription: { expires_at: 2026-01-01T00:00:00Z } }]\n"
+	const clients = "clients: [{ name: pc, header: User-Agent, contains: WindowsWechat }, { name: here, networks: [127.0.0.0/8] }]\n"
+	const mass = "    - { name: mass-to-open-windows, match: { endpoints: [/cgi-bin/externalcontact/add_msg_template] }, action: reply, partial: trim }\n"
+	const tags = "    - { name: tags-on-pc, match: { capabilities: [customer_tags], clients: [pc] }, action: pass }\n"
+	const last = "    - { name: not-the-last-reply, match: { capabilities: [kf_reply] }, when: window.open && window.replies_left <= 1, action: refuse"
+	for name, test := range map[string]struct {
+		config                             string
+		same, refused, unsure, passed, not int // not: undecided
+	}{
+		"the rules of the time":       {clients + "policy:\n  rules:\n" + tags + last + ", mode: shadow }\n" + mass, 15, 0, 0, 0, 2},
+		"a rule that was in shadow":   {clients + "policy:\n  rules:\n" + tags + last + " }\n" + mass, 14, 1, 0, 0, 2},
+		"another client":              {clients + "policy:\n  rules:\n    - { name: tags-here, match: { capabilities: [customer_tags], clients: [here] }, action: pass }\n" + mass, 15, 0, 0, 1, 1},
+		"a client nobody knew then":   {"clients: [{ name: bot, networks: [10.0.0.0/8] }]\npolicy:\n  rules:\n    - { name: tags-of-bots, match: { capabilities: [customer_tags], clients: [bot] }, action: pass }\n" + mass, 15, 0, 0, 0, 2},
+		"no rule of the operator's":   {"", 16, 0, 0, 0, 1},
+		"a body read by another rule": {"policy:\n  rules:\n    - { name: by-type, match: { capabilities: [kf_reply], msgtypes: [image] }, action: refuse }\n", 15, 1, 0, 0, 1},
+	} {
+		c, err := config.Parse("replay.yaml", []byte(account+test.config))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := gate.New("replay.yaml", c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := replay.Run(&g, bytes.NewReader(log), func(int64) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		undecided := 0
+		for _, n := range r.Undecided {
+			undecided += n
+		}
+		if r.Same != test.same || r.Refused != test.refused || r.Unsure != test.unsure || r.Passed != test.passed || undecided != test.not {
+			t.Errorf("%s: %d as before, %d refused, %d unsure, %d passed, %v", name, r.Same, r.Refused, r.Unsure, r.Passed, r.Undecided)
 		}
 	}
 }
