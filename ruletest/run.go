@@ -169,8 +169,7 @@ func (p *play) step(ctx context.Context, s *Step) (*Failure, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.clock.set(at)
-	p.store.Embedded.Tick() // what expires by then is gone
+	p.moveTo(at)
 	switch {
 	case s.Inbound != nil:
 		_, err = p.windows.Record(ctx, []window.Fact{{Key: s.Inbound.key(p.corp()), At: at}})
@@ -196,6 +195,14 @@ func (p *play) step(ctx context.Context, s *Step) (*Failure, error) {
 		}
 	}
 	return nil, err
+}
+
+// moveTo moves the clock, and drops what has expired by then: as in Redis, a key is still there in the very
+// millisecond in which it expires.
+func (p *play) moveTo(at time.Time) {
+	p.clock.set(at.Add(-time.Millisecond))
+	p.store.Embedded.Tick()
+	p.clock.set(at)
 }
 
 func times(s *Step) int {
