@@ -20,16 +20,22 @@ type answerScanner struct {
 	from  int    // where the value begins that is kept in buf; -1: none is
 	open  []byte // the brackets that are open
 	again int    // bytes that were looked at twice
+
+	bounded bool // what is kept is a value, of which no more than maxValue is kept
+	long    bool // it was longer, and is not kept
 }
 
 const (
 	scanChunk = 32 << 10
 	maxAgain  = 4 << 20
-	maxNested = 10_000 // brackets within each other, as jsontext has it
+	maxValue  = 1 << 20 // WeCom's items have a few kilobytes
+	maxNested = 10_000  // brackets within each other, as jsontext has it
 )
 
-// errNoEnd says that the end of a value cannot be told.
-var errNoEnd = errors.New("the JSON is broken")
+var (
+	errNoEnd = errors.New("the JSON is broken")         // the end of a value cannot be told
+	errLong  = errors.New("a value is longer than any") // it ended, and was not kept
+)
 
 func newAnswerScanner(r io.Reader) *answerScanner { return &answerScanner{r: r, from: -1} }
 
@@ -40,6 +46,9 @@ func (s *answerScanner) more() bool {
 	}
 	if s.r == nil {
 		return false
+	}
+	if s.bounded && s.at-s.from >= maxValue {
+		s.bounded, s.long, s.from = false, true, -1
 	}
 	switch {
 	case s.from < 0:
@@ -86,15 +95,19 @@ func (s *answerScanner) skipMark() {
 
 // value reads the value that comes next to its end, and returns it as it came. It is good until the
 // next read; without keep it is nil. Where its end cannot be told, what was read of it comes with
-// errNoEnd.
+// errNoEnd; one of more than maxValue bytes is errLong.
 func (s *answerScanner) value(keep bool) (v []byte, err error) {
-	switch c := s.peek(); {
-	case keep:
-		s.from = s.at
-		err = s.skip(c)
+	c := s.peek()
+	if !keep {
+		return nil, s.skip(c)
+	}
+	s.from, s.bounded, s.long = s.at, true, false
+	err = s.skip(c)
+	s.bounded = false
+	if !s.long {
 		v, s.from = s.buf[s.from:s.at], -1
-	default:
-		err = s.skip(c)
+	} else if err == nil {
+		err = errLong
 	}
 	return v, err
 }

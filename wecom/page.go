@@ -174,6 +174,10 @@ func (p *pageReader) list() error {
 			continue
 		}
 		v, err := p.value(true)
+		if err == errLong {
+			p.lose(Unreadable{Message: true, Code: true})
+			continue
+		}
 		p.add(v, err == nil)
 		if err == nil && strings.IndexByte(",]{\x00", p.peek()) < 0 { // the item did not end there
 			p.lose(Unreadable{Message: true, Code: true})

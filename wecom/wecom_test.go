@@ -644,3 +644,18 @@ func BenchmarkReadFacts(b *testing.B) {
 		})
 	}
 }
+
+// An item that is longer than any of WeCom's loses itself alone, and is not kept in memory.
+func TestReadPageWithALongItem(t *testing.T) {
+	good := `{"msgid":"m","open_kfid":"wk","external_userid":"wm","send_time":1700000000,"origin":3,"msgtype":"text"}`
+	for name, long := range map[string]string{
+		"a text":   `{"msgid":"n","origin":3,"text":"` + strings.Repeat("x", 4<<20) + `"}`,
+		"a string": `"` + strings.Repeat("x", 4<<20) + `"`,
+		"blanks":   `{"msgid":"n",` + strings.Repeat(" ", 4<<20) + `"origin":3}`,
+	} {
+		page, err := wecom.ReadPage(strings.NewReader(`{"errcode":0,"msg_list":[` + good + `,` + long + `,` + good + `],"has_more":1}`))
+		if err != nil || len(page.Messages) != 2 || len(page.Unreadable) != 1 || !page.More {
+			t.Errorf("%s: %d messages, %d unreadable, %v", name, len(page.Messages), len(page.Unreadable), err)
+		}
+	}
+}
