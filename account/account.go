@@ -48,7 +48,8 @@ func NewBook(accounts []config.Account) *Book {
 // Find returns the account of a corp id, nil if the configuration has none.
 func (b *Book) Find(corpID string) *Account { return b.byCorp[corpID] }
 
-// OfHost returns the account whose bots call the gateway by the name in a Host header, nil if none lists it.
+// OfHost returns the account whose bots call the gateway by the name in a Host header, nil if none
+// lists it.
 func (b *Book) OfHost(host []byte) *Account {
 	if len(b.byHost) == 0 {
 		return nil

@@ -122,7 +122,8 @@ func TestBrokenTokenKeys(t *testing.T) {
 	})
 }
 
-// A token that an operator put into Redis without an end is not asked for with every call, and may be changed.
+// A token that an operator put into Redis without an end is not asked for with every call, and may
+// be changed.
 func TestTokenWithoutEnd(t *testing.T) {
 	clock := wecomtest.NewClock()
 	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
@@ -142,8 +143,8 @@ func TestTokenWithoutEnd(t *testing.T) {
 	})
 }
 
-// The same call is answered as with an expired token twice, and none later than three seconds after first sight; where it
-// is asked for, the three seconds begin again after a minute.
+// The same call is answered as with an expired token twice, and none later than three seconds after
+// first sight; where it is asked for, the three seconds begin again after a minute.
 func TestReauthenticateEnds(t *testing.T) {
 	type step struct {
 		after time.Duration
@@ -197,7 +198,8 @@ func TestReauthenticateEndsForRestlessBots(t *testing.T) {
 	}
 }
 
-// A learnt token never moves to another corp: not in memory, not in Redis, and what tries does not lengthen its life.
+// A learnt token never moves to another corp: not in memory, not in Redis, and what tries does not
+// lengthen its life.
 func TestTokensNeverMove(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(clock.Now())
@@ -336,8 +338,8 @@ func (c *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	}
 }
 
-// A flood of random tokens costs a bounded number of round trips in a second, and harms nobody: what is known stays
-// known, and a token that another gateway learnt a moment ago is known at once.
+// A flood of random tokens costs a bounded number of round trips in a second, and harms nobody:
+// what is known stays known, and a token that another gateway learnt a moment ago is known at once.
 func TestFloodOfRandomTokens(t *testing.T) {
 	clock := wecomtest.NewClock()
 	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
@@ -427,8 +429,8 @@ func TestTokenOfADeadRedis(t *testing.T) {
 	}
 }
 
-// A token whose calls were attributed by something else gets its chance once nothing else tells whose it is, however
-// long it has been seen.
+// A token whose calls were attributed by something else gets its chance once nothing else tells
+// whose it is, however long it has been seen.
 func TestReauthenticateAfterAttribution(t *testing.T) {
 	tokens(t, func(t *testing.T, clock *wecomtest.Clock, one, _ *account.Tokens) {
 		owner(t, one, "T", "", account.Unknown)

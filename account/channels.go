@@ -15,9 +15,9 @@ const (
 	maxClaims    = 256                 // channels in one round trip
 )
 
-// LearnChannels notes that channels belong to a corp: they were seen with a token that is known, or in a callback that
-// was verified. It returns those that belong to another corp, and stay there. What Redis does not take is told again
-// with the next page.
+// LearnChannels notes that channels belong to a corp: they were seen with a token that is known, or
+// in a callback that was verified. It returns those that belong to another corp, and stay there.
+// What Redis does not take is told again with the next page.
 func (t *Tokens) LearnChannels(ctx context.Context, corp string, channels []string) (others []string, err error) {
 	now := t.now()
 	var fresh []string
@@ -61,7 +61,8 @@ func (t *Tokens) claimChannels(ctx context.Context, corp string, channels []stri
 	return others, nil
 }
 
-// OwnerOfChannel returns the corp that a channel was learnt to belong to, "" exactly if it is not Known.
+// OwnerOfChannel returns the corp that a channel was learnt to belong to, "" exactly if it is not
+// Known.
 func (t *Tokens) OwnerOfChannel(ctx context.Context, channel string) (corp string, o Owner) {
 	h, now := hashOf(channel), t.now()
 	corp, ask := t.channels.find(h, now)

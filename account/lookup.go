@@ -11,8 +11,9 @@ import (
 	"replygate/store"
 )
 
-// lookups ask Redis which corps own what is unknown here. Questions that come together go together, and only so many
-// round trips go out in a second: a flood of random tokens waits for them, and Redis hardly notices.
+// lookups ask Redis which corps own what is unknown here. Questions that come together go together,
+// and only so many round trips go out in a second: a flood of random tokens waits for them, and
+// Redis hardly notices.
 type lookups struct {
 	rdb   redis.UniversalClient
 	pace  pace
@@ -34,8 +35,8 @@ func newLookups(rdb redis.UniversalClient) *lookups {
 }
 
 const (
-	// lookupEvery is the time between two round trips where there is much to ask: at most 500 a second go out, each with
-	// up to 256 questions.
+	// lookupEvery is the time between two round trips where there is much to ask: at most 500 a
+	// second go out, each with up to 256 questions.
 	lookupEvery = 2 * time.Millisecond
 	// lookupBurst is how many go out at once when it was quiet before.
 	lookupBurst = 100

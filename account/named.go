@@ -22,8 +22,8 @@ type namedCorp struct {
 
 func newNamed() named { return named{last: newRecent[hash, namedCorp](maxUnknown)} }
 
-// Named notes that a call with an unknown token names a corp, "" if it names none. It tells whether calls have named the
-// token for two corps within its life: then it belongs to neither.
+// Named notes that a call with an unknown token names a corp, "" if it names none. It tells whether
+// calls have named the token for two corps within its life: then it belongs to neither.
 func (t *Tokens) Named(token, corp string) (several bool) {
 	h, now := hashOf(token), t.now()
 	t.named.mu.Lock()

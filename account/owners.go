@@ -20,8 +20,8 @@ const (
 	maxKnown   = 100_000 // remembered in the process, of tokens and of channels
 	maxUnknown = 10_000  // likewise, in each half of what is recent
 
-	// askAlways is how long after first sight Redis is asked with every call for an unknown token or channel: another
-	// gateway may have learnt it a moment ago.
+	// askAlways is how long after first sight Redis is asked with every call for an unknown token
+	// or channel: another gateway may have learnt it a moment ago.
 	askAlways = 3 * time.Second
 	// askEvery is how often Redis is asked for it then.
 	askEvery = time.Second
@@ -34,8 +34,8 @@ func hashOf(text string) hash {
 	return sha256.Sum256(append(space[:0], text...))
 }
 
-// owners remembers in the process which corps own tokens, or channels. What is known has a room of its own: what is
-// unknown, however much of it comes, pushes none of it out.
+// owners remembers in the process which corps own tokens, or channels. What is known has a room of
+// its own: what is unknown, however much of it comes, pushes none of it out.
 type owners struct {
 	mu      sync.Mutex
 	known   map[hash]owned
@@ -48,7 +48,8 @@ type owned struct {
 	after time.Duration // for so long after that it is believed without asking
 }
 
-// sighting is when an unknown token or channel was seen first, and when Redis was asked for it last.
+// sighting is when an unknown token or channel was seen first, and when Redis was asked for it
+// last.
 type sighting struct {
 	first, asked time.Time
 	offered      time.Time // of a token: when it was first to be answered as an expired one

@@ -8,17 +8,21 @@ import (
 )
 
 const (
-	// reauthFor is how long an unknown token is answered as an expired one, from the first such answer: long
-	// enough for an SDK to fetch a new one, short enough that none can repeat for ever.
+	// reauthFor is how long an unknown token is answered as an expired one, from the first such
+	// answer: long enough for an SDK to fetch a new one, short enough that none can repeat for
+	// ever.
 	reauthFor = 3 * time.Second
-	// maxRetries is how often the same call with the same token is answered so: some SDKs repeat without a bound.
+	// maxRetries is how often the same call with the same token is answered so: some SDKs repeat
+	// without a bound.
 	maxRetries = 2
 	// maxRetried is how many different calls with the same token are.
 	maxRetried = 32
-	// maxOfCaller is how often in a minute the same call from the same address is, whatever its token: an SDK that fetches
-	// its tokens elsewhere, and gets another one each time, must come to an end too.
+	// maxOfCaller is how often in a minute the same call from the same address is, whatever its
+	// token: an SDK that fetches its tokens elsewhere, and gets another one each time, must come to
+	// an end too.
 	maxOfCaller = 50
-	// anewAfter is how long after first sight a token may be answered as expired once more, where that is asked for.
+	// anewAfter is how long after first sight a token may be answered as expired once more, where
+	// that is asked for.
 	anewAfter = time.Minute
 )
 
@@ -51,9 +55,10 @@ func newCallers() callers {
 	return callers{seed: maphash.MakeSeed(), last: newRecent[uint64, callerCount](maxUnknown)}
 }
 
-// Reauthenticate tells whether a call with this unknown token shall be answered as with an expired one, so that the bot
-// fetches a new token through the gateway: within three seconds from the first such answer, and at most
-// twice. Before that its calls may have been attributed by something else, such as the only account.
+// Reauthenticate tells whether a call with this unknown token shall be answered as with an expired
+// one, so that the bot fetches a new token through the gateway: within three seconds from the first
+// such answer, and at most twice. Before that its calls may have been attributed by something else,
+// such as the only account.
 func (t *Tokens) Reauthenticate(token string, r Retry) bool {
 	h, now := hashOf(token), t.now()
 	return t.tokens.retry(h, maphash.String(t.callers.seed, r.Call), r.Anew, now) &&

@@ -1,7 +1,8 @@
 package account
 
-// recent keeps what was put into it last, at most twice size entries: when the younger half is full, the older one is
-// dropped whole. So nobody who brings many new keys can fill it, and none of its steps takes longer than another.
+// recent keeps what was put into it last, at most twice size entries: when the younger half is
+// full, the older one is dropped whole. So nobody who brings many new keys can fill it, and none of
+// its steps takes longer than another.
 type recent[K comparable, V any] struct {
 	size         int
 	young, older map[K]V

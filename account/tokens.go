@@ -11,14 +11,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// expiredFor is how long an expired token stays known: an SDK may send it once more, beside the one after it.
+// expiredFor is how long an expired token stays known: an SDK may send it once more, beside the one
+// after it.
 const expiredFor = 10 * time.Minute
 
-// ErrOtherCorp tells that a token or a channel was not learnt: it belongs to another corp, and none ever moves.
+// ErrOtherCorp tells that a token or a channel was not learnt: it belongs to another corp, and none
+// ever moves.
 var ErrOtherCorp = errors.New("it belongs to another corp already")
 
-// Tokens remembers whose an access token is, and whose a channel: in the process, and in Redis for the other
-// gateways. WeCom's tokens do not show their corp, so they are learnt as gettoken hands them out.
+// Tokens remembers whose an access token is, and whose a channel: in the process, and in Redis for
+// the other gateways. WeCom's tokens do not show their corp, so they are learnt as gettoken hands
+// them out.
 type Tokens struct {
 	rdb     redis.UniversalClient
 	prefix  string
@@ -44,8 +47,8 @@ var claimText string
 
 var claimScript = redis.NewScript(claimText)
 
-// Learn notes that a token belongs to a corp for the rest of its life. The process knows it even if Redis cannot be
-// told. With ErrOtherCorp it stays the other corp's.
+// Learn notes that a token belongs to a corp for the rest of its life. The process knows it even if
+// Redis cannot be told. With ErrOtherCorp it stays the other corp's.
 func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Duration) error {
 	h := hashOf(token)
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
@@ -61,7 +64,8 @@ func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Durati
 	return err
 }
 
-// Owner returns the corp that a token belongs to, "" exactly if it is not Known, and how long Redis had to be waited for.
+// Owner returns the corp that a token belongs to, "" exactly if it is not Known, and how long Redis
+// had to be waited for.
 func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner, waited time.Duration) {
 	h, now := hashOf(token), t.now()
 	corp, ask := t.tokens.find(h, now)

@@ -43,7 +43,8 @@ type Admin struct {
 	Now      func() time.Time
 }
 
-// ErrOtherVersion tells that the configuration in force is not the one that a reload was to replace.
+// ErrOtherVersion tells that the configuration in force is not the one that a reload was to
+// replace.
 var ErrOtherVersion = errors.New("another configuration is in force")
 
 const (
@@ -85,8 +86,8 @@ func (a *Admin) Handler() http.Handler {
 	return a.guarded(mux)
 }
 
-// guarded keeps web pages in the operator's browser away: they can neither name this host as another
-// one, nor speak for another origin.
+// guarded keeps web pages in the operator's browser away: they can neither name this host as
+// another one, nor speak for another origin.
 func (a *Admin) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.Loopback && !localHost(r.Host) {
@@ -143,8 +144,8 @@ type readiness struct {
 	Stop    bool   `json:"stopping"`
 }
 
-// ready says no only while the gateway stops: without Redis it still serves most calls, and a balancer
-// that took it away would make an outage of Redis one of everything.
+// ready says no only while the gateway stops: without Redis it still serves most calls, and a
+// balancer that took it away would make an outage of Redis one of everything.
 func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	s := readiness{Ready: !a.Draining(), Stop: a.Draining(), Redis: "down", History: "unknown", Past: a.Past()}
 	s.Config, s.Stale = a.Version()

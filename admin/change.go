@@ -102,8 +102,8 @@ func (a *Admin) changeWindow(w http.ResponseWriter, r *http.Request, what string
 	a.window(w, r, k)
 }
 
-// Backfill is the body of POST /v1/backfill, and its answer. Without Began it only asks for the time, by the
-// gateway's clock, at which a backfill begins.
+// Backfill is the body of POST /v1/backfill, and its answer. Without Began it only asks for the
+// time, by the gateway's clock, at which a backfill begins.
 type Backfill struct {
 	CorpID   string    `json:"corp_id"`
 	Began    time.Time `json:"began,omitzero"`
@@ -156,8 +156,8 @@ type Reloaded struct {
 	Warnings []string `json:"warnings,omitempty"` // what the operator most likely did not think of
 }
 
-// reload reads the configuration anew. With If-Match it does so only while the one in force has that hash,
-// so that two operators do not overwrite one another.
+// reload reads the configuration anew. With If-Match it does so only while the one in force has
+// that hash, so that two operators do not overwrite one another.
 func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
 	if !isJSON(w, r) {
 		return
@@ -194,7 +194,8 @@ func (a *Admin) audit(r *http.Request, what string, fields ...zap.Field) {
 	a.Audit.Info(what, append(fields, zap.String("from", r.RemoteAddr))...)
 }
 
-// isJSON tells whether a body says that it is JSON, which no page of another site can; it answers by itself if not.
+// isJSON tells whether a body says that it is JSON, which no page of another site can; it answers
+// by itself if not.
 func isJSON(w http.ResponseWriter, r *http.Request) bool {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" {

@@ -30,7 +30,8 @@ func (f figures) quantile(q float64) time.Duration {
 	return f.latencies[int(q*float64(len(f.latencies)-1))]
 }
 
-// send sends the calls of a row to addr for a while, and measures what they cost the gateway, nil for none, and Redis.
+// send sends the calls of a row to addr for a while, and measures what they cost the gateway, nil
+// for none, and Redis.
 func send(r row, addr string, each time.Duration, gateway, redis *server) (figures, error) {
 	client := &fasthttp.HostClient{Addr: addr, MaxConns: r.load.clients, MaxIdemponentCallAttempts: 1}
 	var next atomic.Int64

@@ -1,7 +1,8 @@
 // Command bench measures what the gateway costs: it starts an upstream stub, a redis-server and a
 // gateway as users run it, sends calls over loopback, and prints a line for each kind of call.
 //
-// It is no test and judges nothing: figures depend on the machine, so compare them within one run only.
+// It is no test and judges nothing: figures depend on the machine, so compare them within one run
+// only.
 package main
 
 import (

@@ -57,8 +57,9 @@ func rows(clients int) []row {
 
 const replyPath = "/cgi-bin/kf/send_msg"
 
-// open is a reply to one of all customers by turns, seen to one of those whose windows are remembered after the first
-// thousand calls, nobody to one who never wrote, and mass a send of the company's own accord.
+// open is a reply to one of all customers by turns, seen to one of those whose windows are
+// remembered after the first thousand calls, nobody to one who never wrote, and mass a send of the
+// company's own accord.
 func open(i int64) []byte   { return reply(customer(int(i % customers))) }
 func seen(i int64) []byte   { return reply(customer(int(i % 1000))) }
 func nobody(i int64) []byte { return reply("wmNobody" + strconv.FormatInt(i%customers, 10)) }

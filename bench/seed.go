@@ -14,9 +14,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// seedFrom writes what the gateway would have learnt of the tokens in tokens.map ("token account" a line) and of the
-// customers in windows.txt ("account:customer" a line), all of whom wrote a minute ago. What is there already
-// is left as it is.
+// seedFrom writes what the gateway would have learnt of the tokens in tokens.map ("token account" a
+// line) and of the customers in windows.txt ("account:customer" a line), all of whom wrote a minute
+// ago. What is there already is left as it is.
 func seedFrom(dir, addr, channel string) error {
 	c := redis.NewClient(&redis.Options{Addr: addr})
 	defer c.Close()

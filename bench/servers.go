@@ -48,7 +48,8 @@ func (s *server) stop() {
 	_ = s.cmd.Wait()
 }
 
-// cpu is the user and system time that the process has used; 0 where /proc does not say, or there is none.
+// cpu is the user and system time that the process has used; 0 where /proc does not say, or there
+// is none.
 func (s *server) cpu() time.Duration {
 	if s == nil {
 		return 0

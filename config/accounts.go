@@ -35,7 +35,8 @@ func (d *decoder) moreAccounts(c *Config) {
 	}
 }
 
-// yamlAccounts reads a list of accounts, or one below the key accounts; first is the number of its first.
+// yamlAccounts reads a list of accounts, or one below the key accounts; first is the number of its
+// first.
 func (d *decoder) yamlAccounts(root *yaml.Node, first int) []Account {
 	list := root
 	if root.Kind == yaml.MappingNode && len(root.Content) == 2 && root.Content[0].Value == "accounts" {

@@ -1,16 +1,16 @@
-// Package config is the operator's file: its shape, its defaults, and the finding of every mistake in it
-// with line, column and remedy.
+// Package config is the operator's file: its shape, its defaults, and the finding of every mistake
+// in it with line, column and remedy.
 //
-// It builds nothing and opens nothing but the files that the configuration names. What the words of a
-// rule mean is package policy's matter; this package only remembers where they stand.
+// It builds nothing and opens nothing but the files that the configuration names. What the words of
+// a rule mean is package policy's matter; this package only remembers where they stand.
 package config
 
 import (
 	"time"
 )
 
-// Config is one configuration, complete: every key that the file and the environment left out has its
-// default.
+// Config is one configuration, complete: every key that the file and the environment left out has
+// its default.
 type Config struct {
 	Listen          Listen     `yaml:"listen"`
 	Admin           Admin      `yaml:"admin"`
@@ -46,8 +46,8 @@ type TLS struct {
 	KeyFile  string `yaml:"key_file"`
 }
 
-// Admin are the keys of the admin listener, sent as "Authorization: Bearer KEY". An empty key asks for
-// nothing, which only a loopback address may.
+// Admin are the keys of the admin listener, sent as "Authorization: Bearer KEY". An empty key asks
+// for nothing, which only a loopback address may.
 type Admin struct {
 	ReadKey    Secret `yaml:"read_key"`
 	ChangeKey  Secret `yaml:"change_key"`

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// Changes lists the dotted keys in which two configurations differ, wherever they stand in their files. A
-// list is one key. Where they differ in none it is empty, not nil: scripts read it as JSON.
+// Changes lists the dotted keys in which two configurations differ, wherever they stand in their
+// files. A list is one key. Where they differ in none it is empty, not nil: scripts read it as
+// JSON.
 func (c *Config) Changes(other *Config) []string {
 	keys := []string{}
 	compare(reflect.ValueOf(*c), reflect.ValueOf(*other), "", &keys)
@@ -55,7 +56,8 @@ func canonical(v reflect.Value) string {
 	return fmt.Sprint(v.Interface())
 }
 
-// fixed are the keys that a running gateway cannot change: what it listens on, connects to and keeps.
+// fixed are the keys that a running gateway cannot change: what it listens on, connects to and
+// keeps.
 var fixed = []string{"listen", "admin", "upstream", "redis", "journal", "window", "log", "shutdown", "limits.streamed_body"}
 
 // NeedsRestart returns those of the keys that a running gateway cannot change.

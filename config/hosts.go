@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// HostName is the name in a Host header, or in accounts[].hosts: without a port, in lower case, without the dot that
-// may end a full name. Two hosts are the same if their names are equal.
+// HostName is the name in a Host header, or in accounts[].hosts: without a port, in lower case,
+// without the dot that may end a full name. Two hosts are the same if their names are equal.
 func HostName(host string) string {
 	if inner, rest, ok := strings.Cut(host, "]"); ok && strings.HasPrefix(inner, "[") && isPort(rest) {
 		return strings.ToLower(inner[1:]) // an IPv6 address
@@ -30,7 +30,8 @@ var (
 	channelPattern = regexp.MustCompile(`^[!-~]{1,128}$`)
 )
 
-// hosts checks the host names of an account; first has those of the accounts before, by their names.
+// hosts checks the host names of an account; first has those of the accounts before, by their
+// names.
 func (v validator) hosts(a *Account, path string, first map[string]Position) {
 	for i, host := range a.Hosts {
 		at, name := v.item(path+".hosts", i), HostName(host)

@@ -40,8 +40,8 @@ func Read(path string) ([]byte, error) {
 	return data, nil
 }
 
-// Parse reads a configuration from data, lays the environment over it and checks the whole; file is its name
-// in mistakes. The error, if any, holds every Mistake found.
+// Parse reads a configuration from data, lays the environment over it and checks the whole; file is
+// its name in mistakes. The error, if any, holds every Mistake found.
 func Parse(file string, data []byte) (*Config, error) {
 	c := Default()
 	d := &decoder{file: file, scalars: map[string]Word{}, where: map[string]Position{}}
@@ -67,8 +67,9 @@ func ParseRuleSet(file string, data []byte) (RuleSet, error) {
 	return set, err
 }
 
-// Decode reads another YAML file of ours, as strictly as a configuration, into a list or a struct of lists; its
-// structs are as those of Config. The error holds every Mistake found; file is the file's name in them.
+// Decode reads another YAML file of ours, as strictly as a configuration, into a list or a struct
+// of lists; its structs are as those of Config. The error holds every Mistake found; file is the
+// file's name in them.
 func Decode(file string, data []byte, into any) error {
 	d := &decoder{file: file, scalars: map[string]Word{}, where: map[string]Position{}}
 	if root, ok := d.document(data); ok {
@@ -120,7 +121,8 @@ func (d *decoder) position(n *yaml.Node) Position {
 	return Position{Line: n.Line, Col: n.Column, File: d.other}
 }
 
-// walk decodes node into v. Scalars outside lists are only noted: the environment may overrule them.
+// walk decodes node into v. Scalars outside lists are only noted: the environment may overrule
+// them.
 func (d *decoder) walk(node *yaml.Node, v reflect.Value, path string) {
 	if d.nodes++; d.nodes > maxNodes {
 		return
@@ -238,7 +240,8 @@ func isSecret(v reflect.Value, fields map[string]int, key string) bool {
 	return ok && v.Field(index).Type() == reflect.TypeFor[Secret]()
 }
 
-// otherForm is the other key that can give the same secret: password_file for password, and the reverse.
+// otherForm is the other key that can give the same secret: password_file for password, and the
+// reverse.
 func otherForm(key string) string {
 	if plain, file := strings.CutSuffix(key, "_file"); file {
 		return plain
@@ -292,8 +295,8 @@ func (d *decoder) text(node *yaml.Node, path string) (string, bool) {
 }
 
 // layer fills the scalars outside lists: defaults, over them the file, over both the environment
-// (REPLYGATE_LISTEN_API for listen.api). viper does the layering; the keys are all ours and in lower
-// case, so its folding of keys cannot hurt.
+// (REPLYGATE_LISTEN_API for listen.api). viper does the layering; the keys are all ours and in
+// lower case, so its folding of keys cannot hurt.
 func (d *decoder) layer(c *Config) {
 	v := viper.New()
 	v.SetEnvPrefix("REPLYGATE")

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// Schema is the JSON Schema (draft 2020-12) of a configuration file, for editors. It is made from the types; words
-// lists what certain keys may say, by dotted key without the numbers of lists, like "policy.rules.action". It knows
-// less than Parse: what a value must be beside another one it cannot tell.
+// Schema is the JSON Schema (draft 2020-12) of a configuration file, for editors. It is made from
+// the types; words lists what certain keys may say, by dotted key without the numbers of lists,
+// like "policy.rules.action". It knows less than Parse: what a value must be beside another one it
+// cannot tell.
 func Schema(words map[string][]string) map[string]any {
 	s := schemer{words: words}
 	root := s.object(reflect.TypeFor[Config](), "")

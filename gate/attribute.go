@@ -30,7 +30,8 @@ var byNames = [Ways]string{"none", "token", "setting", "only_account", "path", "
 // String returns the word that metrics have.
 func (b By) String() string { return byNames[b] }
 
-// Signs are what tells whose a call with an unknown token is. All corps in it are those of accounts, "" where there is none.
+// Signs are what tells whose a call with an unknown token is. All corps in it are those of
+// accounts, "" where there is none.
 type Signs struct {
 	Path    string // named by the prefix of the path
 	Host    string // named by the Host
@@ -78,8 +79,8 @@ func (g *Gate) OnlyAccount() *account.Account {
 	return nil
 }
 
-// JudgedForNobody tells whether a call would pass unread whichever of the accounts made it. Then whose it is does not
-// matter, even if its token is unknown.
+// JudgedForNobody tells whether a call would pass unread whichever of the accounts made it. Then
+// whose it is does not matter, even if its token is unknown.
 func (g *Gate) JudgedForNobody(r wecom.Route, client string, at time.Time) bool {
 	all := g.Accounts.All()
 	for _, a := range all {
@@ -91,7 +92,8 @@ func (g *Gate) JudgedForNobody(r wecom.Route, client string, at time.Time) bool 
 	return len(all) > 0
 }
 
-// MayNameOwner tells whether the body of a call can name a channel or a one-time code, and so whose the call is.
+// MayNameOwner tells whether the body of a call can name a channel or a one-time code, and so whose
+// the call is.
 func MayNameOwner(r wecom.Route) bool {
 	return !r.Odd() && strings.HasPrefix(r.Path, "/cgi-bin/kf/")
 }

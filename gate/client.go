@@ -34,8 +34,8 @@ func newClients(clients []config.Client) Clients {
 // MaxAgent is how many bytes of a User-Agent a decision record holds.
 const MaxAgent = 200
 
-// Find returns what a caller is, by its address and by what its headers contain; known is false if that
-// depends on a header of which it is not known.
+// Find returns what a caller is, by its address and by what its headers contain; known is false if
+// that depends on a header of which it is not known.
 func (cs Clients) Find(addr netip.Addr, contains func(header, text string) (does, known bool)) (name string, known bool) {
 	addr = addr.Unmap()
 	for i := range cs {

@@ -50,7 +50,8 @@ func (g *Gate) Explain(ctx context.Context, in Call, s Store, chinese bool) Expl
 	return e
 }
 
-// changesAt is the first instant from which the same call comes out in another way, if nothing happens until then.
+// changesAt is the first instant from which the same call comes out in another way, if nothing
+// happens until then.
 func (g *Gate) changesAt(ctx context.Context, in Call, j Judgement, known *memo) time.Time {
 	instants := g.Engine.Instants(g.Accounts.Find(in.Corp))
 	for _, a := range known.windows {

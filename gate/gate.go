@@ -1,6 +1,6 @@
-// Package gate brings one API call from what it says to a decision: whose call it is, how much of it must be
-// read, which rule it meets, what the windows of its customers say. The proxy, explain, preflight, rule tests
-// and replay all judge by it.
+// Package gate brings one API call from what it says to a decision: whose call it is, how much of
+// it must be read, which rule it meets, what the windows of its customers say. The proxy, explain,
+// preflight, rule tests and replay all judge by it.
 //
 // It knows no HTTP server, sends nothing, and does not settle what it reserved.
 package gate
@@ -26,7 +26,8 @@ type Gate struct {
 	Clients  Clients
 }
 
-// New compiles a configuration. The error holds every config.Mistake found; file is the configuration's name in them.
+// New compiles a configuration. The error holds every config.Mistake found; file is the
+// configuration's name in them.
 func New(file string, c *config.Config) (Gate, error) {
 	book := account.NewBook(c.Accounts)
 	engine, err := policy.New(file, c, book)
@@ -59,8 +60,8 @@ type Judgement struct {
 	Keys     []window.Key    // of Evidence.Windows, unless they are of a code
 }
 
-// Subject tells who calls, and whether the accounts list the corp. One that they do not list may do what a lapsed
-// one may without being judged, or all, by unlisted_account.
+// Subject tells who calls, and whether the accounts list the corp. One that they do not list may do
+// what a lapsed one may without being judged, or all, by unlisted_account.
 func (g *Gate) Subject(corp, client string, at time.Time) (who policy.Subject, listed bool) {
 	who = policy.Subject{CorpID: corp, Client: client, Standing: account.Lapsed, Account: g.Accounts.Find(corp)}
 	switch {
@@ -74,7 +75,8 @@ func (g *Gate) Subject(corp, client string, at time.Time) (who policy.Subject, l
 	return who, false
 }
 
-// Free tells whether no rule could ever refuse the call, whoever makes it. Then whose it is does not matter.
+// Free tells whether no rule could ever refuse the call, whoever makes it. Then whose it is does
+// not matter.
 func (g *Gate) Free(r wecom.Route) bool {
 	if !r.Odd() {
 		return g.Engine.Free(r.Endpoint)
@@ -120,7 +122,8 @@ func capabilityOf(r wecom.Route) wecom.Capability {
 // Unknown judges a call whose caller stays unknown by a decision of the engine.
 func (g *Gate) Unknown(d policy.Decision) Judgement { return g.obeying(d) }
 
-// obeying is the judgement of a decision that rules in shadow have no part in. In shadow mode every call goes on.
+// obeying is the judgement of a decision that rules in shadow have no part in. In shadow mode every
+// call goes on.
 func (g *Gate) obeying(d policy.Decision) Judgement {
 	if !g.Engine.Shadow() {
 		return Judgement{Decision: d}
@@ -147,7 +150,8 @@ func (g *Gate) ByPath(h Head) Judgement {
 	return j
 }
 
-// byOddPath judges a path with several readings of which one is judged, perhaps by a rule in shadow alone.
+// byOddPath judges a path with several readings of which one is judged, perhaps by a rule in shadow
+// alone.
 func (g *Gate) byOddPath(h Head) Judgement {
 	d := g.Engine.TurnAway(policy.AmbiguousPath, "", "")
 	if g.Engine.Shadow() || g.Needs(h).Enforced != policy.NeedNothing {
@@ -200,8 +204,8 @@ func keysOf(c policy.Call) []window.Key {
 	return keys
 }
 
-// ask asks for what a match depends on: the window of every customer of the call, or its code. A reply is
-// counted, and a code used, at once, so that two gateways cannot both send the last one.
+// ask asks for what a match depends on: the window of every customer of the call, or its code. A
+// reply is counted, and a code used, at once, so that two gateways cannot both send the last one.
 func (g *Gate) ask(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, s Store) (found policy.Evidence) {
 	windows, code := g.Engine.Asks(c, m)
 	switch {
@@ -221,7 +225,8 @@ func (g *Gate) ask(ctx context.Context, c policy.Call, m policy.Match, keys []wi
 	return found
 }
 
-// windowOfCode is the window of the customer that a code stands for, unless no message can go out with it.
+// windowOfCode is the window of the customer that a code stands for, unless no message can go out
+// with it.
 func windowOfCode(ctx context.Context, s Store, a window.CodeAnswer) []window.Answer {
 	if a.State != window.CodeTaken {
 		return nil
@@ -229,7 +234,8 @@ func windowOfCode(ctx context.Context, s Store, a window.CodeAnswer) []window.An
 	return s.Peek(ctx, a.Code.Key)
 }
 
-// look is ask for a match that is not obeyed: it changes nothing, and asks for nothing that is known.
+// look is ask for a match that is not obeyed: it changes nothing, and asks for nothing that is
+// known.
 func (g *Gate) look(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, known policy.Evidence, s Store) (found policy.Evidence) {
 	windows, code := g.Engine.Asks(c, m)
 	switch {
@@ -248,8 +254,8 @@ func (g *Gate) look(ctx context.Context, c policy.Call, m policy.Match, keys []w
 	return found
 }
 
-// ReadFacts reads what a call says, if readers cannot take it differently. types and encodings are all
-// Content-Type and all Content-Encoding lines of the call, joined by commas.
+// ReadFacts reads what a call says, if readers cannot take it differently. types and encodings are
+// all Content-Type and all Content-Encoding lines of the call, joined by commas.
 func ReadFacts(e *wecom.Endpoint, query []byte, types, encodings string, body []byte) (wecom.Facts, error) {
 	if !e.SaysInBody() {
 		return e.ReadFacts(query, nil)

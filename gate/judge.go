@@ -25,8 +25,8 @@ type Call struct {
 	At          time.Time
 }
 
-// Judge judges a call from its first byte to its last, as the proxy does with the same call. judged is false for
-// one that passes unread.
+// Judge judges a call from its first byte to its last, as the proxy does with the same call. judged
+// is false for one that passes unread.
 func (g *Gate) Judge(ctx context.Context, in Call, s Store) (j Judgement, h Head, judged bool) {
 	return g.JudgeReading(ctx, in, s, func(e *wecom.Endpoint) (wecom.Facts, error) {
 		if len(in.Body) > int(g.Config.Limits.JudgedBody) {

@@ -49,8 +49,8 @@ func CheckAsks(asks []Ask) error {
 // replyPath is what a preflight asks about if it does not say.
 const replyPath = "/cgi-bin/kf/send_msg"
 
-// Preflight judges what would become of calls, one customer each, without sending or reserving anything. The windows
-// are asked for in one round trip.
+// Preflight judges what would become of calls, one customer each, without sending or reserving
+// anything. The windows are asked for in one round trip.
 func (g *Gate) Preflight(ctx context.Context, corp, client string, at time.Time, asks []Ask, s Store) []Outlook {
 	known := g.prefetch(ctx, corp, asks, s)
 	all := make([]Outlook, len(asks))

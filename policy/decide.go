@@ -37,8 +37,8 @@ type phase struct {
 	opens  map[string]bool // the kinds of messages that open a window
 }
 
-// New compiles the policy of a configuration. The error holds every config.Mistake found; file is the
-// configuration's name in them.
+// New compiles the policy of a configuration. The error holds every config.Mistake found; file is
+// the configuration's name in them.
 func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 	own := compiler{file: file, accounts: book, clients: []string{config.UnknownClient}}
 	for _, cl := range c.Clients {
@@ -188,13 +188,15 @@ type Decision struct {
 	Transient  bool             // it rests on a doubt that may end by itself within seconds: the call may wait for that
 }
 
-// Evidence is what was found out about the recipients of a call that a rule lets go to open windows.
+// Evidence is what was found out about the recipients of a call that a rule lets go to open
+// windows.
 type Evidence struct {
 	Windows []window.Answer   // of each customer, in the order of the call; of a code, its customer's
 	Code    window.CodeAnswer // of a call that answers an event by its code
 }
 
-// Asks tells what a decision by a match depends on: the windows of the call's customers, or its code.
+// Asks tells what a decision by a match depends on: the windows of the call's customers, or its
+// code.
 func (p *Engine) Asks(c Call, m Match) (windows, code bool) {
 	if m.leniency() != replies && (m.other == nil || m.other.leniency() != replies) {
 		return false, false
@@ -203,8 +205,9 @@ func (p *Engine) Asks(c Call, m Match) (windows, code bool) {
 	return !code && !c.Facts.Implicit && len(c.Facts.Groups) == 0, code
 }
 
-// Decide judges a call by what Match gave, and for what that Asks by the evidence. Of two capabilities
-// the stricter decision holds: a certain refusal before a doubt, a doubt before a pass.
+// Decide judges a call by what Match gave, and for what that Asks by the evidence. Of two
+// capabilities the stricter decision holds: a certain refusal before a doubt, a doubt before a
+// pass.
 func (p *Engine) Decide(c Call, m Match, found Evidence) Decision {
 	d := p.decide(&c, m, &found)
 	if m.other == nil {
@@ -307,8 +310,9 @@ func worst(answers []window.Answer) window.Answer {
 	return w
 }
 
-// byCode judges a call that answers an event by its one-time code. It may go while the code is live if the
-// customer opened the chat, else while the customer's window is open. It is not one of the counted replies.
+// byCode judges a call that answers an event by its one-time code. It may go while the code is live
+// if the customer opened the chat, else while the customer's window is open. It is not one of the
+// counted replies.
 func (p *Engine) byCode(d Decision, c *Call, rule *Rule, found *Evidence) Decision {
 	code := found.Code.Code
 	switch found.Code.State {
@@ -380,8 +384,9 @@ func (p *Engine) byWindow(d Decision, rule *Rule, a window.Answer) Decision {
 	return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.say(textClosed, instant(a.Last), instant(a.Closes(p.length))))
 }
 
-// coldStartDecides judges a reply to a customer without a record while records do not reach back far
-// enough. WeCom itself still enforces the window of kf, so policy.cold_start may let those pass.
+// coldStartDecides judges a reply to a customer without a record while records do not reach back
+// far enough. WeCom itself still enforces the window of kf, so policy.cold_start may let those
+// pass.
 func (p *Engine) coldStartDecides(d Decision, rule *Rule) Decision {
 	if d.Capability != wecom.KfReply {
 		return p.unsure(d, HistoryIncomplete, p.say(textHistory))
@@ -393,8 +398,8 @@ func (p *Engine) coldStartDecides(d Decision, rule *Rule) Decision {
 	return d
 }
 
-// storeUnavailable makes the decision of a call whose window or code Redis does not tell just now. A reply of kf
-// may go on all the same, since WeCom itself enforces its window.
+// storeUnavailable makes the decision of a call whose window or code Redis does not tell just now.
+// A reply of kf may go on all the same, since WeCom itself enforces its window.
 func (p *Engine) storeUnavailable(d Decision) Decision {
 	d = p.unsure(d, StoreUnavailable, p.say(textStoreDown))
 	d.Go, d.Transient = p.passUnsure && d.Capability == wecom.KfReply, true
@@ -425,9 +430,10 @@ const (
 	NamedSeveral = "several_corps" // calls with the token have named several accounts
 )
 
-// TurnAway decides a judged call that never comes to a rule, since something about it is missing or can
-// be read in more than one way. detail is the corp of an UnlistedAccount, the corps of a CorpContradiction, what is
-// wrong with an AmbiguousBody, why nothing else tells whose an UnknownToken is, else "".
+// TurnAway decides a judged call that never comes to a rule, since something about it is missing or
+// can be read in more than one way. detail is the corp of an UnlistedAccount, the corps of a
+// CorpContradiction, what is wrong with an AmbiguousBody, why nothing else tells whose an
+// UnknownToken is, else "".
 func (p *Engine) TurnAway(why Reason, capability wecom.Capability, detail string) Decision {
 	d := Decision{Capability: capability, Left: -1}
 	switch why {
@@ -459,16 +465,16 @@ func (p *Engine) Reauthenticate(capability wecom.Capability) Decision {
 	return p.refuse(Decision{Capability: capability, Left: -1}, UnknownToken, nil, wecom.CodeTokenExpired, p.say(textReauthenticate))
 }
 
-// OwnerUnavailable decides a judged call of which Redis must say whose it is, and does not. It never
-// goes on: there is no account whose rules could let it.
+// OwnerUnavailable decides a judged call of which Redis must say whose it is, and does not. It
+// never goes on: there is no account whose rules could let it.
 func (p *Engine) OwnerUnavailable(capability wecom.Capability) Decision {
 	d := p.unsure(Decision{Capability: capability, Left: -1}, StoreUnavailable, p.say(textTokenUnsure))
 	d.Transient = capability == wecom.KfReply || capability == wecom.KfEventReply
 	return d
 }
 
-// Waited adds to the answer of a call that did not go on how its wait ended. A call that was judged in the end has
-// nothing to add.
+// Waited adds to the answer of a call that did not go on how its wait ended. A call that was judged
+// in the end has nothing to add.
 func (p *Engine) Waited(d Decision, how WaitOutcome, waited time.Duration) Decision {
 	switch how {
 	case WaitStillUnsure:
@@ -484,7 +490,8 @@ func (p *Engine) Waited(d Decision, how WaitOutcome, waited time.Duration) Decis
 	return d
 }
 
-// Free tells whether no rule could ever refuse a call of e or ask for its body, whoever calls and when.
+// Free tells whether no rule could ever refuse a call of e or ask for its body, whoever calls and
+// when.
 func (p *Engine) Free(e *wecom.Endpoint) bool { return p.free[e] }
 
 func (p *Engine) isFree(e *wecom.Endpoint) bool {

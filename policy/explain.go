@@ -17,8 +17,8 @@ type Tried struct {
 	Why     string
 }
 
-// Try tells of every rule in force what it makes of a call that has a capability, in the order in which they are
-// tried. Rules behind the first that matches are not tried.
+// Try tells of every rule in force what it makes of a call that has a capability, in the order in
+// which they are tried. Rules behind the first that matches are not tried.
 func (p *Engine) Try(c Call, capability wecom.Capability, chinese bool) []Tried {
 	t := teller{chinese}
 	var all []Tried
@@ -111,8 +111,8 @@ func list[T ~string](s set[T]) string {
 	return strings.Join(words, ", ")
 }
 
-// Instants are when decisions about an account may change though nothing happens: rules and rule sets begin and end,
-// and the account's standing flips.
+// Instants are when decisions about an account may change though nothing happens: rules and rule
+// sets begin and end, and the account's standing flips.
 func (p *Engine) Instants(a *account.Account) []time.Time {
 	var all []time.Time
 	for i := range p.phases {

@@ -14,7 +14,8 @@ import (
 // longPast is how long ago a subscription must have ended for its year to be in doubt.
 const longPast = 365 * 24 * time.Hour
 
-// Lint finds what is legal in a configuration that compiled, and surely unmeant. file is its name in the findings.
+// Lint finds what is legal in a configuration that compiled, and surely unmeant. file is its name
+// in the findings.
 func (p *Engine) Lint(file string, c *config.Config, book *account.Book, now time.Time) config.Mistakes {
 	l := linter{file: file, endpoints: slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds()), clients: p.clients}
 	rules := p.phases[0].rules[:len(c.Policy.Rules)]
@@ -147,7 +148,8 @@ func (l *linter) account(a config.Account, now time.Time) {
 	}
 }
 
-// unused tells of keys that another key leaves without effect. A default is no finding, wherever it stands.
+// unused tells of keys that another key leaves without effect. A default is no finding, wherever it
+// stands.
 func (l *linter) unused(c *config.Config) {
 	r, d := c.Redis, config.Default()
 	embedded, sentinel := r.Mode == config.RedisEmbedded, r.Mode == config.RedisSentinel

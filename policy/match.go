@@ -8,11 +8,12 @@ import (
 	"replygate/window"
 )
 
-// Of which rules a call can meet most is known beforehand: its endpoint, capability and standing are few, and most
-// rules name few accounts. So the rules are sorted into tables when they are compiled, and a call walks only
-// over those that can be about it, however many there are.
+// Of which rules a call can meet most is known beforehand: its endpoint, capability and standing
+// are few, and most rules name few accounts. So the rules are sorted into tables when they are
+// compiled, and a call walks only over those that can be about it, however many there are.
 
-// place is where the calls of an endpoint stand, with each of the capabilities that they can have: its own first.
+// place is where the calls of an endpoint stand, with each of the capabilities that they can have:
+// its own first.
 type place []struct {
 	capability wecom.Capability
 	tables     [4]*table // by rank of the standing
@@ -31,8 +32,8 @@ func rank(s account.Standing) int {
 	return 3 // lapsed, and whatever is not known
 }
 
-// table is the rules that can be about calls of one place and standing, in their order: those about any caller, and
-// those about named ones.
+// table is the rules that can be about calls of one place and standing, in their order: those about
+// any caller, and those about named ones.
 type table struct {
 	everyone []*Rule
 	byCorp   map[string][]*Rule
@@ -96,7 +97,8 @@ func tableOf(rules []*Rule, s account.Standing, shared map[string]*table) *table
 	return t
 }
 
-// always tells whether an enforced rule takes every call of its endpoints, capabilities and standings.
+// always tells whether an enforced rule takes every call of its endpoints, capabilities and
+// standings.
 func (r *Rule) always() bool {
 	return len(r.accounts) == 0 && len(r.entities) == 0 && len(r.clients) == 0 && !r.picks() &&
 		r.from.IsZero() && r.until.IsZero() && !r.Shadow
@@ -160,8 +162,8 @@ const (
 	NeedBody                // the body decides
 )
 
-// Needs tell how much of a call must be read: for the rules that are obeyed, and in all, with those in shadow. A call
-// of which only the latter need something goes on whatever they say.
+// Needs tell how much of a call must be read: for the rules that are obeyed, and in all, with those
+// in shadow. A call of which only the latter need something goes on whatever they say.
 type Needs struct{ Enforced, Overall Need }
 
 // Need tells how much of a call of e must be read. It is the test for a judged call.
@@ -238,17 +240,17 @@ type Match struct {
 	Capability wecom.Capability
 	Err        error // whether Rule matches cannot be told, and so neither what follows
 
-	// other is the rule for the second capability of a call, where the windows decide which of the two
-	// is stricter; else nil.
+	// other is the rule for the second capability of a call, where the windows decide which of the
+	// two is stricter; else nil.
 	other *Match
 }
 
-// Match returns the rule that decides a call. A call with two capabilities must satisfy both: the stricter
-// rule decides, and where that depends on windows Decide compares what both come to.
+// Match returns the rule that decides a call. A call with two capabilities must satisfy both: the
+// stricter rule decides, and where that depends on windows Decide compares what both come to.
 func (p *Engine) Match(c Call) Match { return p.match(&c, false) }
 
-// Would is Match as if the rules in shadow were obeyed; differs tells whether other rules than those of the match
-// which is obeyed decide then.
+// Would is Match as if the rules in shadow were obeyed; differs tells whether other rules than
+// those of the match which is obeyed decide then.
 func (p *Engine) Would(c Call, obeyed Match) (m Match, differs bool) {
 	if !p.shadows {
 		return obeyed, false
@@ -279,8 +281,8 @@ func (p *Engine) match(c *Call, shadows bool) Match {
 	return also
 }
 
-// The leniency of a match, from the certain refusal to the certain pass. What lies between depends on
-// windows or is unknown.
+// The leniency of a match, from the certain refusal to the certain pass. What lies between depends
+// on windows or is unknown.
 const (
 	refuses = iota
 	unknown

@@ -114,8 +114,8 @@ func TestRefusedInterfacesSayWhy(t *testing.T) {
 	}
 }
 
-// An answer to an event is not counted: with the replies used up its window is open, also where a message may have
-// been missed since.
+// An answer to an event is not counted: with the replies used up its window is open, also where a
+// message may have been missed since.
 func TestCodeWhereRepliesAreUsedUp(t *testing.T) {
 	e := must(t, "", "")
 	c := call("/cgi-bin/kf/send_msg_on_event", wecom.Facts{Code: "c"})
@@ -188,7 +188,8 @@ func call(path string, f wecom.Facts) policy.Call {
 	return policy.Call{Who: lapsed, Endpoint: wecom.Lookup(path), Facts: f, At: now}
 }
 
-// A body that readers may take differently is not rewritten, so its call is judged by the worst window.
+// A body that readers may take differently is not rewritten, so its call is judged by the worst
+// window.
 func TestLenientBodiesAreNotTrimmed(t *testing.T) {
 	e := must(t, "", "    - { name: mass, match: { capabilities: [mass_message], endpoints: [/cgi-bin/externalcontact/add_msg_template] }, action: reply, partial: trim }\n")
 	for lenient, want := range map[bool]policy.Reason{false: policy.RecipientsTrimmed, true: policy.WindowClosed} {
@@ -242,7 +243,8 @@ func TestReplyByWindow(t *testing.T) {
 	}
 }
 
-// A proof that is missing for a moment is no cold start: with cold_start: refuse a reply is unsure, and not refused.
+// A proof that is missing for a moment is no cold start: with cold_start: refuse a reply is unsure,
+// and not refused.
 func TestUnprovenUnderColdStartRefuse(t *testing.T) {
 	c, err := config.Parse("test.yaml", []byte("accounts: [{ corp_id: ww1 }]\npolicy: { cold_start: refuse }\n"))
 	if err != nil {
@@ -263,8 +265,8 @@ func TestUnprovenUnderColdStartRefuse(t *testing.T) {
 	}
 }
 
-// On doubt nothing goes on but a reply of kf, for which WeCom itself enforces the window: neither by on_unsure nor by
-// cold_start.
+// On doubt nothing goes on but a reply of kf, for which WeCom itself enforces the window: neither
+// by on_unsure nor by cold_start.
 func TestOnlyKfRepliesPassOnDoubt(t *testing.T) {
 	const rules = `
     - { name: odd, match: { capabilities: [kf_reply], msgtypes: [odd] }, when: account.contacts > 1, action: pass }
@@ -372,7 +374,8 @@ func TestAnOpenWindowIsNoPassForAdding(t *testing.T) {
 	}
 }
 
-// Of a call with two capabilities the certain refusal of one is never hidden by a doubt about the other.
+// Of a call with two capabilities the certain refusal of one is never hidden by a doubt about the
+// other.
 func TestTwoCapabilities(t *testing.T) {
 	const (
 		fails  = "when: account.contacts < 5, action: pass" // the account does not tell: unsure
@@ -605,7 +608,8 @@ func BenchmarkDecide(b *testing.B) {
 	})
 }
 
-// A rule's percent takes the same customers every time, as many as it says, and not those of another rule.
+// A rule's percent takes the same customers every time, as many as it says, and not those of
+// another rule.
 func TestPercent(t *testing.T) {
 	rules := "    - { name: some, match: { capabilities: [kf_reply], standings: [lapsed] }, percent: %d, action: refuse }\n"
 	for _, percent := range []int{0, 1, 30, 99, 100} {

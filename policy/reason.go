@@ -21,7 +21,8 @@ func (v Verdict) String() string {
 	return "refuse"
 }
 
-// WaitOutcome is how the wait of an unsure call for the end of its doubt came out; "" is a call that did not wait.
+// WaitOutcome is how the wait of an unsure call for the end of its doubt came out; "" is a call
+// that did not wait.
 type WaitOutcome string
 
 // The outcomes of a wait.

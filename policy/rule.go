@@ -1,7 +1,7 @@
 // Package policy is the judgement: which rule a call meets, and what the rule makes of it.
 //
-// It knows no HTTP and no Redis: what it needs to know comes in as values, windows included, and what
-// it decides goes out as one. It never waits and it cannot fail.
+// It knows no HTTP and no Redis: what it needs to know comes in as values, windows included, and
+// what it decides goes out as one. It never waits and it cannot fail.
 package policy
 
 import (
@@ -103,8 +103,8 @@ func (r *Rule) fits(who *Subject, now time.Time) bool {
 // picks tells whether the rule takes only some of the calls that it fits.
 func (r *Rule) picks() bool { return len(r.msgtypes) > 0 || r.percent < 100 || r.when.program != nil }
 
-// takes tells whether the rule takes a call that it fits: by its message type, its share of customers and its
-// when. An error means that there is no telling.
+// takes tells whether the rule takes a call that it fits: by its message type, its share of
+// customers and its when. An error means that there is no telling.
 func (r *Rule) takes(c *Call, capability wecom.Capability) (bool, error) {
 	if !r.msgtypes.allows(c.Facts.MsgType) || r.percent < 100 && r.share(c) >= r.percent {
 		return false, nil
@@ -112,8 +112,9 @@ func (r *Rule) takes(c *Call, capability wecom.Capability) (bool, error) {
 	return r.when.holds(c, capability)
 }
 
-// share is a number from 0 to 99 that is always the same for a customer, and for an account where a call
-// names no customer or several. Rules draw apart, so that not the same customers are the first everywhere.
+// share is a number from 0 to 99 that is always the same for a customer, and for an account where a
+// call names no customer or several. Rules draw apart, so that not the same customers are the first
+// everywhere.
 func (r *Rule) share(c *Call) int {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, r.Name+"\x00"+c.Who.CorpID)
@@ -214,8 +215,8 @@ func (c *compiler) oneOf(key string, w config.Word, known ...string) string {
 	return w.Text
 }
 
-// partial checks that a rule with partial replies, and one with partial: trim is about calls that can report whom
-// they did not reach.
+// partial checks that a rule with partial replies, and one with partial: trim is about calls that
+// can report whom they did not reach.
 func (c *compiler) partial(r config.Rule, out *Rule) {
 	const remedy = "write action: reply, or take partial out"
 	switch {
@@ -248,7 +249,8 @@ func trimmable() (paths []string) {
 	return paths
 }
 
-// endpoints compiles paths, and patterns with a * for any name of one segment; a pattern must fit some path.
+// endpoints compiles paths, and patterns with a * for any name of one segment; a pattern must fit
+// some path.
 func (c *compiler) endpoints(list []config.Word) (exact set[string], patterns []string) {
 	var plain []config.Word
 	for _, w := range list {

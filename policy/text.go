@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// text is what a refusal says, in the two languages of policy.language. Both take the same values in the
-// same order.
+// text is what a refusal says, in the two languages of policy.language. Both take the same values
+// in the same order.
 type text struct{ en, zh string }
 
 var (

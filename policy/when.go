@@ -123,8 +123,8 @@ func factsOf(who Subject) accountFacts {
 	return f
 }
 
-// windowOf is what a rule may know of the windows of a call: of several the worst. known is false while Redis
-// cannot be asked.
+// windowOf is what a rule may know of the windows of a call: of several the worst. known is false
+// while Redis cannot be asked.
 func windowOf(answers []window.Answer) (f windowFacts, known bool) {
 	if len(answers) == 0 {
 		return windowFacts{State: NoWindow}, true
@@ -198,8 +198,8 @@ func (c *compiler) wrongWhen(w config.Word, err error) {
 	c.wrong(w.At, "when: "+what, remedy)
 }
 
-// inspector walks an expression: it lets through only what is needed to compare facts, finds out what facts it
-// speaks of, and checks literals against the words that a fact can be.
+// inspector walks an expression: it lets through only what is needed to compare facts, finds out
+// what facts it speaks of, and checks literals against the words that a fact can be.
 type inspector struct {
 	*compiler
 	at     config.Position

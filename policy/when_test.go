@@ -14,8 +14,8 @@ import (
 	"replygate/window"
 )
 
-// ruled compiles accounts ww1 (5,321 contacts) and ww2 (none known) with one rule that refuses media/upload, or
-// what match says, when an expression holds.
+// ruled compiles accounts ww1 (5,321 contacts) and ww2 (none known) with one rule that refuses
+// media/upload, or what match says, when an expression holds.
 func ruled(t *testing.T, when, match string) (*policy.Engine, *account.Book, error) {
 	t.Helper()
 	text := "accounts:\n  - { corp_id: ww1, name: One, entity: acme, subscription: { expires_at: 2020-01-01T00:00:00Z }, contacts: { total: 5321 } }\n  - { corp_id: ww2, entity: other }\n" +
@@ -215,8 +215,8 @@ func FuzzWhen(f *testing.F) {
 	})
 }
 
-// Rules in shadow change nothing that is obeyed, whatever they are; what they would have made of a call is the
-// decision of the same rules without shadow.
+// Rules in shadow change nothing that is obeyed, whatever they are; what they would have made of a
+// call is the decision of the same rules without shadow.
 func TestShadowChangesNothing(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	actions := []string{"pass", "refuse", "reply"}

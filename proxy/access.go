@@ -23,7 +23,8 @@ type AccessRecord struct {
 	Waited     time.Duration
 }
 
-// CallbackRecord is the line that every callback leaves. It holds no query, no body and no customer.
+// CallbackRecord is the line that every callback leaves. It holds no query, no body and no
+// customer.
 type CallbackRecord struct {
 	Method     string
 	Path       string // of the configuration
@@ -85,8 +86,8 @@ func method(m []byte) string {
 	return "other"
 }
 
-// loggedPath is the catalogue's path, or what is safe to show of another one: a secret that a client
-// put into a path must not stay readable.
+// loggedPath is the catalogue's path, or what is safe to show of another one: a secret that a
+// client put into a path must not stay readable.
 func (x *exchange) loggedPath() string {
 	if !x.Route.Odd() && x.Route.Endpoint.Path == x.Route.Path {
 		return x.Route.Path

@@ -149,8 +149,8 @@ func (r *DecisionRecord) appendCaller(b []byte) []byte {
 	return wecom.AppendMember(b, `,"user_agent":`, string(r.Agent[:min(len(r.Agent), gate.MaxAgent)]))
 }
 
-// appendWindows appends the windows of the call. left is what this call left of the replies, and counted
-// tells that it is one of them: before it there was one more.
+// appendWindows appends the windows of the call. left is what this call left of the replies, and
+// counted tells that it is one of them: before it there was one more.
 func (r *DecisionRecord) appendWindows(b []byte) []byte {
 	answers := r.Judged.Evidence.Windows
 	if len(answers) == 0 {

@@ -45,8 +45,8 @@ const (
 	answered             // the gateway has answered it
 )
 
-// readRoute reads the path. What names a corp is taken off before anything else is read. A path that the gateway keeps
-// for itself, and has nothing at, is answered here.
+// readRoute reads the path. What names a corp is taken off before anything else is read. A path
+// that the gateway keeps for itself, and has nothing at, is answered here.
 func (x *exchange) readRoute() bool {
 	corp, rest := wecom.CutCorp(x.path)
 	x.target, x.path, x.prefix = x.target[len(x.path)-len(rest):], rest, corp
@@ -72,13 +72,14 @@ func (x *exchange) readClaims() {
 	}
 }
 
-// isOwn tells whether somebody could take the path for one of the gateway's own. One of the catalogue is none.
+// isOwn tells whether somebody could take the path for one of the gateway's own. One of the
+// catalogue is none.
 func (x *exchange) isOwn() bool {
 	return (x.Route.Odd() || x.Route.Endpoint.Path != x.Route.Path) && wecom.IsOwn(x.path)
 }
 
-// findCorp finds out whose a call is that is judged for somebody. mayPass tells whether it may go on where that does not
-// matter. The judgement is that of a call which is refused.
+// findCorp finds out whose a call is that is judged for somebody. mayPass tells whether it may go
+// on where that does not matter. The judgement is that of a call which is refused.
 func (x *exchange) findCorp(mayPass bool) (next, *gate.Judgement) {
 	x.readClaims()
 	x.corp, x.by, x.waited = "", gate.ByNone, 0
@@ -163,8 +164,9 @@ func (x *exchange) signs() gate.Signs {
 	return s
 }
 
-// ownerInBody returns the account to which the channel or the one-time code belongs that the body of a kf call names.
-// doubt tells that Redis could not be asked for it; ok is false if the call is answered.
+// ownerInBody returns the account to which the channel or the one-time code belongs that the body
+// of a kf call names. doubt tells that Redis could not be asked for it; ok is false if the call is
+// answered.
 func (x *exchange) ownerInBody() (corp string, by gate.By, doubt, ok bool) {
 	body, more, ok := x.readBodyOnce()
 	if !ok || more != nil {
@@ -193,8 +195,8 @@ func (x *exchange) ownerInBody() (corp string, by gate.By, doubt, ok bool) {
 	return corp, gate.ByCode, err != nil, true
 }
 
-// ownerOfChannel returns the one account that a channel belongs to, "" if there is none. doubt tells that Redis could not be
-// asked.
+// ownerOfChannel returns the one account that a channel belongs to, "" if there is none. doubt
+// tells that Redis could not be asked.
 func (x *exchange) ownerOfChannel(channel string) (corp string, doubt bool) {
 	if listed := x.Accounts.OfChannel(channel); listed != nil {
 		if learnt := x.Tokens.LearntChannel(channel); learnt != "" && learnt != listed.CorpID {
@@ -229,9 +231,9 @@ func (x *exchange) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
 	return refused, x.turnAway(policy.AmbiguousCredential, "")
 }
 
-// knownOwner returns the corp that all the tokens of a call are known to belong to, "" if there is none; then it tells
-// whether the call is judged for the owner of any of them, and whether they may belong to one corp all the same, since
-// Redis could not be asked.
+// knownOwner returns the corp that all the tokens of a call are known to belong to, "" if there is
+// none; then it tells whether the call is judged for the owner of any of them, and whether they may
+// belong to one corp all the same, since Redis could not be asked.
 func (x *exchange) knownOwner() (corp string, judgedForOne, doubt bool) {
 	one := len(x.tokens) > 0 && len(x.tokens) <= wecom.MaxTokens
 	for _, token := range x.tokens[:min(len(x.tokens), wecom.MaxTokens)] {
@@ -264,7 +266,8 @@ func (x *exchange) knownOwner() (corp string, judgedForOne, doubt bool) {
 	return corp, judgedForOne, doubt
 }
 
-// judgedFor tells whether the call is judged if a corp makes it; with "" if somebody does whose token is unknown.
+// judgedFor tells whether the call is judged if a corp makes it; with "" if somebody does whose
+// token is unknown.
 func (x *exchange) judgedFor(corp string) bool {
 	switch {
 	case corp == "" && x.Config.UnknownToken == config.Auto:
@@ -276,8 +279,8 @@ func (x *exchange) judgedFor(corp string) bool {
 	return x.Needs(gate.Head{Route: x.Route, Who: who, At: x.At}).Overall != policy.NeedNothing
 }
 
-// compareNames says so if a call names another account than the one that its token is known to belong to. The token is
-// right.
+// compareNames says so if a call names another account than the one that its token is known to
+// belong to. The token is right.
 func (x *exchange) compareNames() {
 	for _, named := range []string{x.pathCorp, x.hostCorp} {
 		if named != "" && named != x.corp {
@@ -293,9 +296,10 @@ func (x *exchange) compareChannel(channel string) {
 	}
 }
 
-// refuseUnknown judges a call whose caller stays unknown. For a few seconds it is answered as with an expired token, so
-// that the bot fetches its next one through the gateway, which then knows whose it is. why tells why nothing but the
-// token says so, "" if the bot or the operator can name the account.
+// refuseUnknown judges a call whose caller stays unknown. For a few seconds it is answered as with
+// an expired token, so that the bot fetches its next one through the gateway, which then knows
+// whose it is. why tells why nothing but the token says so, "" if the bot or the operator can name
+// the account.
 func (x *exchange) refuseUnknown(o account.Owner, why string) *gate.Judgement {
 	setting := x.Config.UnknownToken
 	var j gate.Judgement
@@ -313,8 +317,9 @@ func (x *exchange) refuseUnknown(o account.Owner, why string) *gate.Judgement {
 // maxRetryBody is how much of a body tells calls apart.
 const maxRetryBody = 4 << 10
 
-// retry tells the call from others: by method, path, query and the beginning of the body, or its length where the body
-// was not read. That takes some different calls for the same one, never one for several.
+// retry tells the call from others: by method, path, query and the beginning of the body, or its
+// length where the body was not read. That takes some different calls for the same one, never one
+// for several.
 func (x *exchange) retry(setting string) account.Retry {
 	var call bytes.Buffer
 	fmt.Fprintf(&call, "%s %s?", x.rc.Method(), x.Route.Path)
@@ -328,8 +333,8 @@ func (x *exchange) retry(setting string) account.Retry {
 	return account.Retry{Call: call.String(), Caller: x.remote().String(), Anew: setting == config.Reauthenticate}
 }
 
-// owner returns the corp whose call it is that WeCom has answered, "" if nobody knows: by its token, else by what the
-// call says, else by the channels that the answer is about.
+// owner returns the corp whose call it is that WeCom has answered, "" if nobody knows: by its
+// token, else by what the call says, else by the channels that the answer is about.
 func (x *exchange) owner(channels []string) string {
 	x.readClaims()
 	known := ""
@@ -368,8 +373,8 @@ func (x *exchange) attributeAnswer(channels []string) gate.Attribution {
 // maxChannels is of how many channels of one page the owners are asked for.
 const maxChannels = 64
 
-// ownerOfChannels returns the one account to which channels belong that were seen with one token, "" if none is known
-// to, or if two are.
+// ownerOfChannels returns the one account to which channels belong that were seen with one token,
+// "" if none is known to, or if two are.
 func (x *exchange) ownerOfChannels(channels []string) (corp string) {
 	for _, channel := range channels[:min(len(channels), maxChannels)] {
 		owner, doubt := x.ownerOfChannel(channel)
@@ -386,7 +391,8 @@ func (x *exchange) ownerOfChannels(channels []string) (corp string) {
 	return corp
 }
 
-// channelsOf are the different channels that a page of kf/sync_msg is about: the one that the call names, else those of its items.
+// channelsOf are the different channels that a page of kf/sync_msg is about: the one that the call
+// names, else those of its items.
 func (x *exchange) channelsOf(page wecom.Page) (channels []string) {
 	if named := wecom.ReadChannel(x.sentCall()); named != "" {
 		return []string{named}
@@ -548,5 +554,6 @@ func (d *lastDay) count(now time.Time) (n int64) {
 	return n
 }
 
-// AttributedAlone is how many calls of the last day were attributed only because exactly one account is configured.
+// AttributedAlone is how many calls of the last day were attributed only because exactly one
+// account is configured.
 func (g *Gateway) AttributedAlone() int64 { return g.alone.count(g.Now()) }

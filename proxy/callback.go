@@ -196,8 +196,8 @@ func (d *delivery) judge(body []byte) string {
 	return d.worth(receiver)
 }
 
-// onTime tells whether a callback's timestamp is near our clock. It is part of what is signed, so an old
-// callback that somebody kept opens nothing.
+// onTime tells whether a callback's timestamp is near our clock. It is part of what is signed, so
+// an old callback that somebody kept opens nothing.
 func (d *delivery) onTime(timestamp string) bool {
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
 	if err != nil || seconds < 0 || seconds > 1<<33 {
@@ -206,8 +206,9 @@ func (d *delivery) onTime(timestamp string) bool {
 	return time.Unix(seconds, 0).Sub(d.at).Abs() <= callbackSkew
 }
 
-// speaksFor tells whether a callback may say what it says of its corp. One that is sealed for an account of ours may
-// speak for that account alone: its owner knows the key, and must not speak for others.
+// speaksFor tells whether a callback may say what it says of its corp. One that is sealed for an
+// account of ours may speak for that account alone: its owner knows the key, and must not speak for
+// others.
 func (d *delivery) speaksFor(receiver string) bool {
 	return d.Accounts.Find(receiver) == nil || d.said.Corp == receiver
 }
@@ -270,8 +271,8 @@ func (d *delivery) reply() {
 	}
 }
 
-// forward hands the callback to the bot, and the bot's answer back. WeCom gets no success where the bot
-// gave none, so that it tries again.
+// forward hands the callback to the bot, and the bot's answer back. WeCom gets no success where the
+// bot gave none, so that it tries again.
 func (d *delivery) forward(body []byte) {
 	o := &outgoing{head: &d.rc.Request.Header, target: d.withQuery([]byte(d.to.route)), host: d.to.bot.host, body: body, relayed: true}
 	left := callbackTime - d.Now().Sub(d.at)

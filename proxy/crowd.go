@@ -6,15 +6,17 @@ import (
 	"time"
 )
 
-// crowd is the requests of the moment. Where they come close upon each other, those that are ready go out together:
-// a write that wakes its reader costs the writer half as much again, and a reader is woken once for many. Where they
-// do not, letting others go first would itself wake a thread for nothing.
+// crowd is the requests of the moment. Where they come close upon each other, those that are ready
+// go out together: a write that wakes its reader costs the writer half as much again, and a reader
+// is woken once for many. Where they do not, letting others go first would itself wake a thread for
+// nothing.
 type crowd struct {
 	last  atomic.Int64 // when a request came last, in nanoseconds since origin
 	dense atomic.Bool
 }
 
-// closeBy is how soon behind another one a request comes, on one processor, that is busy with little else.
+// closeBy is how soon behind another one a request comes, on one processor, that is busy with
+// little else.
 const closeBy = 50 * time.Microsecond
 
 var (

@@ -2,11 +2,12 @@ package proxy
 
 import "time"
 
-// deadline is one of a connection. It is set a little later than it is asked for, so that the next ones, a little
-// later themselves, need no setting: that costs as much as reading a head.
+// deadline is one of a connection. It is set a little later than it is asked for, so that the next
+// ones, a little later themselves, need no setting: that costs as much as reading a head.
 type deadline struct{ at time.Time }
 
-// renew tells when the deadline is, between want and slack later, and whether it must be set. No want is no deadline.
+// renew tells when the deadline is, between want and slack later, and whether it must be set. No
+// want is no deadline.
 func (d *deadline) renew(want time.Time, slack time.Duration) (at time.Time, set bool) {
 	if want.IsZero() {
 		set, d.at = !d.at.IsZero(), want

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// A deadline is never before it is asked for, nor more than the slack behind it, and is set whenever it moves.
+// A deadline is never before it is asked for, nor more than the slack behind it, and is set
+// whenever it moves.
 func TestDeadlineKeepsToTheSlack(t *testing.T) {
 	const slack = 2 * time.Second
 	r := rand.New(rand.NewPCG(1, 2))

@@ -12,8 +12,8 @@ import (
 	"replygate/policy"
 )
 
-// DecisionRecord is the line that every judged call leaves: the decision and the facts it was made from, so that
-// it can be judged once more by other rules (replygate replay).
+// DecisionRecord is the line that every judged call leaves: the decision and the facts it was made
+// from, so that it can be judged once more by other rules (replygate replay).
 type DecisionRecord struct {
 	ID       string
 	At       time.Time

@@ -12,8 +12,8 @@ import (
 	"replygate/wecom"
 )
 
-// Why the gateway answers a request by itself without a decision of the rules: the reason of such an answer, and the
-// fault of its records.
+// Why the gateway answers a request by itself without a decision of the rules: the reason of such
+// an answer, and the fault of its records.
 const (
 	malformedRequest    = "malformed_request" // the server library cannot read it
 	malformedHead       = "malformed_head"    // its head can be read in more than one way
@@ -38,8 +38,8 @@ const (
 // verdictError is the verdict of an answer of the gateway's own that no rule decided.
 const verdictError = "error"
 
-// FailureRecord is the line in the decision log that the id of such an answer finds. It is no decision, and is never
-// judged once more.
+// FailureRecord is the line in the decision log that the id of such an answer finds. It is no
+// decision, and is never judged once more.
 type FailureRecord struct {
 	ID         string
 	At         time.Time
@@ -53,7 +53,8 @@ type FailureRecord struct {
 	Remote     netip.Addr // of the caller
 }
 
-// fail answers a request by the gateway's own word: it was not judged, or its judgement could not be carried out.
+// fail answers a request by the gateway's own word: it was not judged, or its judgement could not
+// be carried out.
 func (v *visit) fail(status, errcode int, errmsg string) {
 	if v.id == "" {
 		v.id = newID()

@@ -37,7 +37,8 @@ func (x *exchange) forwardShort() {
 	}
 }
 
-// forwardRead is stream for a call of which the body was read to find out whose it is. It goes on as it came.
+// forwardRead is stream for a call of which the body was read to find out whose it is. It goes on
+// as it came.
 func (x *exchange) forwardRead() {
 	switch {
 	case x.more != nil:
@@ -88,7 +89,8 @@ func (x *exchange) carry(o outgoing, read reader) error {
 	return nil
 }
 
-// streamFailed answers a call that could not be streamed. It is no failure of WeCom if the client's body broke.
+// streamFailed answers a call that could not be streamed. It is no failure of WeCom if the client's
+// body broke.
 func (x *exchange) streamFailed(body *clientBody, err error) {
 	x.hangUp = body != nil && !body.ended // the client may still be sending
 	if !body.broke() {
@@ -127,7 +129,8 @@ func (x *exchange) reply(path, body []byte) {
 	}
 }
 
-// send sends what is to go out and times it. The head of the answer is that of the client's from then on.
+// send sends what is to go out and times it. The head of the answer is that of the client's from
+// then on.
 func (x *exchange) send() (answer, error) {
 	x.crowd.letOthers()
 	began := time.Now()
@@ -167,8 +170,8 @@ func (x *exchange) unreachable(err error) {
 	}
 }
 
-// pass hands the answer on: a small one whole, so that a broken one becomes a clean 502, others as a
-// stream.
+// pass hands the answer on: a small one whole, so that a broken one becomes a clean 502, others as
+// a stream.
 func (x *exchange) pass(a answer) {
 	if a.body == nil {
 		x.passHead()
@@ -206,9 +209,10 @@ func (x *exchange) streamAnswer(begin *spool, a answer) {
 	x.rc.Response.SetBodyStream(body, max(a.body.length, -1))
 }
 
-// sendUntilClose sends an answer of unknown length to an HTTP/1.0 client, which knows no chunks: the
-// end of the connection is the end of the body (RFC 9112, 6.3). The server library would send chunks, so
-// the connection is taken from it. It has nothing else to send there: it flushes each answer.
+// sendUntilClose sends an answer of unknown length to an HTTP/1.0 client, which knows no chunks:
+// the end of the connection is the end of the body (RFC 9112, 6.3). The server library would send
+// chunks, so the connection is taken from it. It has nothing else to send there: it flushes each
+// answer.
 func (x *exchange) sendUntilClose() {
 	body, resp, conn := x.untilClose, &x.rc.Response, x.rc.Conn()
 	defer body.Close()
@@ -238,7 +242,8 @@ func (x *exchange) passShort(a answer, body []byte, err error) {
 
 var errTooLong = errors.New("the answer is longer than limits.read_answer")
 
-// passRead hands the answer on, and lets read see it first. One over limits.read_answer goes on unread.
+// passRead hands the answer on, and lets read see it first. One over limits.read_answer goes on
+// unread.
 func (x *exchange) passRead(a answer, read reader) {
 	if a.body == nil { // HEAD, 204, 304: there is nothing to see
 		x.pass(a)
@@ -295,8 +300,8 @@ func (s *streamedAnswer) Close() error {
 
 var errStreamTooLarge = errors.New("the body is larger than limits.streamed_body")
 
-// clientBody streams a client's body within a bound, and no slower than minRate. It keeps its beginning,
-// for a call of which nothing was written, and for an answer that needs it.
+// clientBody streams a client's body within a bound, and no slower than minRate. It keeps its
+// beginning, for a call of which nothing was written, and for an answer that needs it.
 type clientBody struct {
 	stream io.Reader
 	conn   *clientConn
@@ -312,8 +317,8 @@ type clientBody struct {
 }
 
 const (
-	// maxAgain bounds what of a body can have been read while not one byte was written upstream: the
-	// writer's buffer.
+	// maxAgain bounds what of a body can have been read while not one byte was written upstream:
+	// the writer's buffer.
 	maxAgain = 16 << 10
 	// maxWhole bounds the body of a call that must be known to understand the answer.
 	maxWhole = 64 << 10
@@ -334,7 +339,8 @@ func (b *clientBody) whole() []byte {
 	return b.kept
 }
 
-// broke tells whether the client's body broke, so that what became of the call is no failure of WeCom.
+// broke tells whether the client's body broke, so that what became of the call is no failure of
+// WeCom.
 func (b *clientBody) broke() bool { return b != nil && b.err != nil }
 
 // again starts the body from its beginning, and tells whether it can. No body is no obstacle.

@@ -164,8 +164,8 @@ func table(f *testing.F, name string, column int) (all [][]byte) {
 	return all
 }
 
-// Whatever bytes a client sends: what reaches the upstream is whole, and each request of it, as another server reads
-// it, is one that the gateway lets through.
+// Whatever bytes a client sends: what reaches the upstream is whole, and each request of it, as
+// another server reads it, is one that the gateway lets through.
 func FuzzRequests(f *testing.F) {
 	g := newGateway(f, 0)
 	u, api := newWire(f, g)
@@ -232,7 +232,8 @@ func talk(t *testing.T, api string, request []byte) {
 	}
 }
 
-// Whatever bytes the upstream answers with: the client reads one answer, whole or visibly cut, and then its own next one.
+// Whatever bytes the upstream answers with: the client reads one answer, whole or visibly cut, and
+// then its own next one.
 func FuzzAnswers(f *testing.F) {
 	g := newGateway(f, 0)
 	u, api := newWire(f, g)

@@ -25,8 +25,9 @@ type framing struct {
 
 var errFraming = errors.New("the end of the message can be read in more than one way")
 
-// readFraming reads a block of header lines, each ended by CRLF, as strictly as RFC 9112 puts it: names
-// are tokens with nothing before the colon, values hold no control bytes, and nothing is folded.
+// readFraming reads a block of header lines, each ended by CRLF, as strictly as RFC 9112 puts it:
+// names are tokens with nothing before the colon, values hold no control bytes, and nothing is
+// folded.
 func readFraming(block []byte) (framing, error) {
 	var f framing
 	for len(block) > 0 {
@@ -88,8 +89,8 @@ func (f *framing) note(name, value []byte) error {
 // withoutBlanks is a value without the blanks around it.
 func withoutBlanks(value []byte) []byte { return bytes.Trim(value, " \t") }
 
-// sameHeader tells whether some server could take name for header: in any letter case, and with '_' for
-// '-'.
+// sameHeader tells whether some server could take name for header: in any letter case, and with '_'
+// for '-'.
 func sameHeader(name []byte, header string) bool {
 	if len(name) != len(header) {
 		return false
@@ -105,8 +106,8 @@ func sameHeader(name []byte, header string) bool {
 	return true
 }
 
-// contentHeaders returns the values of all Content-Type and all Content-Encoding lines of a checked head,
-// in every spelling that some server takes for them, joined by commas.
+// contentHeaders returns the values of all Content-Type and all Content-Encoding lines of a checked
+// head, in every spelling that some server takes for them, joined by commas.
 func contentHeaders(block []byte) (types, encodings string) {
 	for len(block) > 0 {
 		end := bytes.IndexByte(block, '\n')

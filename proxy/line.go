@@ -2,9 +2,9 @@ package proxy
 
 import "bytes"
 
-// lineWatch finds out whether a request line ends in a bare LF. The server library takes that for a line's
-// end and does not tell; every other line of a head is seen as it came. So the bytes are looked at as they
-// come from the client.
+// lineWatch finds out whether a request line ends in a bare LF. The server library takes that for a
+// line's end and does not tell; every other line of a head is seen as it came. So the bytes are
+// looked at as they come from the client.
 type lineWatch struct {
 	last      byte // the byte read last
 	length    int  // of the line so far
@@ -42,7 +42,8 @@ func (w *lineWatch) read(p []byte) {
 	}
 }
 
-// readLine reads to the end of the request line, empty lines before it aside, and returns what is behind.
+// readLine reads to the end of the request line, empty lines before it aside, and returns what is
+// behind.
 func (w *lineWatch) readLine(p []byte) []byte {
 	for len(p) > 0 && !w.ended {
 		i := bytes.IndexByte(p, '\n')
@@ -70,6 +71,6 @@ func (w *lineWatch) active() {
 	w.between = false
 }
 
-// odd tells whether the request line ended, or may have ended, in a bare LF. Of a pipelined request nobody
-// can tell where its line stood in what was read.
+// odd tells whether the request line ended, or may have ended, in a bare LF. Of a pipelined request
+// nobody can tell where its line stood in what was read.
 func (w *lineWatch) odd() bool { return w.bare || w.pipelined && w.loose }

@@ -12,7 +12,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// manyHeaders is a head of about n bytes whose Connection lists many headers, and which has as many others.
+// manyHeaders is a head of about n bytes whose Connection lists many headers, and which has as many
+// others.
 func manyHeaders(n int) string {
 	var names, lines strings.Builder
 	for i := range n / 12 {

@@ -13,8 +13,8 @@ import (
 	"replygate/config"
 )
 
-// Listen opens the listener of one face, with TLS if there is a certificate. key names it in errors. A certificate that is renewed in its
-// files holds within a minute by now.
+// Listen opens the listener of one face, with TLS if there is a certificate. key names it in
+// errors. A certificate that is renewed in its files holds within a minute by now.
 func Listen(key, address string, c config.TLS, now func() time.Time, log *zap.Logger) (net.Listener, error) {
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
@@ -32,7 +32,8 @@ func Listen(key, address string, c config.TLS, now func() time.Time, log *zap.Lo
 	return listener{ln}, nil
 }
 
-// certificate is that of a listener. Whoever renews it need not restart the gateway: its files are read anew every minute.
+// certificate is that of a listener. Whoever renews it need not restart the gateway: its files are
+// read anew every minute.
 type certificate struct {
 	files config.TLS
 	now   func() time.Time
@@ -46,7 +47,8 @@ type certificate struct {
 // readCertEvery is how old what was read of the files may be.
 const readCertEvery = time.Minute
 
-// get is for tls.Config. Files that do not fit together, as while they are written, leave the pair before in force.
+// get is for tls.Config. Files that do not fit together, as while they are written, leave the pair
+// before in force.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

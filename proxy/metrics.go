@@ -16,7 +16,8 @@ import (
 	"replygate/window"
 )
 
-// Metrics count what passes. Labels come from closed lists: no id, path or token of a caller is one.
+// Metrics count what passes. Labels come from closed lists: no id, path or token of a caller is
+// one.
 type Metrics struct {
 	requests       counters[requestLabels]
 	duration       [2]prometheus.Observer // not judged, judged
@@ -115,8 +116,8 @@ type (
 	}
 )
 
-// counters remember the counter of each set of labels that came up: there are few, and finding one by its labels
-// costs more than to count.
+// counters remember the counter of each set of labels that came up: there are few, and finding one
+// by its labels costs more than to count.
 type counters[L comparable] struct {
 	of    func(L) prometheus.Counter
 	known atomic.Pointer[map[L]prometheus.Counter] // is never changed, but replaced

@@ -83,7 +83,8 @@ func (x *exchange) judgeKnown() {
 	}
 }
 
-// readHead reads the head as far as every call needs it. One that can be read in two ways is refused for everybody.
+// readHead reads the head as far as every call needs it. One that can be read in two ways is
+// refused for everybody.
 func (x *exchange) readHead() bool {
 	x.At = x.at
 	return x.readTarget() && x.readRoute()
@@ -116,8 +117,8 @@ func (x *exchange) identify() next {
 	return answered
 }
 
-// client returns what the caller is, as far as a rule asks. What a client says of itself in X-Forwarded-For
-// counts for nothing: its address is that of its connection.
+// client returns what the caller is, as far as a rule asks. What a client says of itself in
+// X-Forwarded-For counts for nothing: its address is that of its connection.
 func (x *exchange) client() string {
 	if !x.Engine.AsksClients() {
 		return ""
@@ -141,8 +142,8 @@ func (x *exchange) capability() wecom.Capability {
 	return x.Route.Endpoint.Capability
 }
 
-// judgeBody reads a call whole, decides it, and forwards or refuses it. One that goes on whatever the rules in
-// shadow say goes on as it came, also if its body cannot be read.
+// judgeBody reads a call whole, decides it, and forwards or refuses it. One that goes on whatever
+// the rules in shadow say goes on as it came, also if its body cannot be read.
 func (x *exchange) judgeBody(n policy.Needs) {
 	body, more, ok := x.readBodyOnce()
 	if !ok {
@@ -183,8 +184,8 @@ func (x *exchange) judgeBody(n policy.Needs) {
 	}
 }
 
-// obey takes a judgement for the call's own, and tells whether the call goes on. If not, it is refused, or waits to be
-// judged anew.
+// obey takes a judgement for the call's own, and tells whether the call goes on. If not, it is
+// refused, or waits to be judged anew.
 func (x *exchange) obey(j gate.Judgement) bool {
 	x.judged = j
 	x.decision = &x.judged.Decision
@@ -211,8 +212,8 @@ func newID() string {
 	return string(id[:])
 }
 
-// patience is how long a call may still wait for the store: its timeout in all, a little more for many
-// customers.
+// patience is how long a call may still wait for the store: its timeout in all, a little more for
+// many customers.
 func (x *exchange) patience(customers int) time.Duration {
 	return max(x.Windows.Timeout-x.waited, time.Millisecond) + time.Duration(customers)*time.Millisecond
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// outgoing is a request as it goes on: its head as it came, but for what belongs to the connection that it came
-// on. The head was checked: each line is a token, a colon, a value without control bytes, and CRLF.
+// outgoing is a request as it goes on: its head as it came, but for what belongs to the connection
+// that it came on. The head was checked: each line is a token, a colon, a value without control
+// bytes, and CRLF.
 type outgoing struct {
 	head    *fasthttp.RequestHeader
 	target  []byte
@@ -98,14 +99,15 @@ func (o *outgoing) writeChunked(w *bufio.Writer) error {
 	return err
 }
 
-// drops tells whether a header does not go on: what belongs to one connection, what the request writes itself, and
-// what a client or a proxy before the gateway says of itself.
+// drops tells whether a header does not go on: what belongs to one connection, what the request
+// writes itself, and what a client or a proxy before the gateway says of itself.
 func (o *outgoing) drops(name []byte, listed headerNames) bool {
 	return listed.has(name) || sameName(name, "Host") || sameName(name, "Content-Length") || o.plain && sameName(name, "Accept-Encoding") ||
 		isHopByHop(name) || !o.relayed && isForwardingHeader(name)
 }
 
-// headerNames are names of headers, in lower case. A client may list thousands, beside thousands of headers.
+// headerNames are names of headers, in lower case. A client may list thousands, beside thousands of
+// headers.
 type headerNames map[string]struct{}
 
 func (names headerNames) has(name []byte) bool {
@@ -116,8 +118,8 @@ func (names headerNames) has(name []byte) bool {
 	return in
 }
 
-// listedHeaders are the headers that the lines of a Connection header name, but for close and keep-alive, which
-// name none.
+// listedHeaders are the headers that the lines of a Connection header name, but for close and
+// keep-alive, which name none.
 func listedHeaders(lines [][]byte) (names headerNames) {
 	for _, line := range lines {
 		if sameName(line, "keep-alive") || sameName(line, "close") {
@@ -150,8 +152,8 @@ func sameName(name []byte, other string) bool {
 	return true
 }
 
-// hopByHop are the headers that belong to one connection (RFC 9110, 7.6.1): none of them goes on, in
-// either direction.
+// hopByHop are the headers that belong to one connection (RFC 9110, 7.6.1): none of them goes on,
+// in either direction.
 var hopByHop = []string{
 	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
 	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect",
@@ -172,8 +174,9 @@ func isHopByHop(name []byte) bool {
 	return false
 }
 
-// forwarding are the headers by which proxies say who called them and what for. A server that believes
-// one would take another client, host, path or method for the call than the one that was judged.
+// forwarding are the headers by which proxies say who called them and what for. A server that
+// believes one would take another client, host, path or method for the call than the one that was
+// judged.
 var forwarding = byLength(
 	"Forwarded", "X-Forwarded", "Via", "Front-End-Https",
 	"Host-Override", "X-Host", "X-Host-Override", "X-Backend-Host", "X-Http-Host-Override", "Proxy-Host",

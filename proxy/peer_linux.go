@@ -9,8 +9,9 @@ import (
 // tcpEstablished is TCP_ESTABLISHED of <netinet/tcp.h>: neither side has closed the connection.
 const tcpEstablished = 1
 
-// peer asks the kernel for the state of the connection. Bytes that were not read yet, like a pipelined request or
-// what closes TLS, would hide the end from a look at what there is to read; this they do not.
+// peer asks the kernel for the state of the connection. Bytes that were not read yet, like a
+// pipelined request or what closes TLS, would hide the end from a look at what there is to read;
+// this they do not.
 func (c *clientConn) peer() peerState {
 	conn := c.Conn
 	if t, ok := conn.(*tls.Conn); ok {

@@ -16,8 +16,8 @@ const pathPreflight = "/replygate/preflight"
 // maxPreflightBody bounds the body of a preflight: a thousand questions.
 const maxPreflightBody config.Size = 1 << 20
 
-// preflight answers what would become of calls of the corp whose token the request carries, without sending or
-// counting anything.
+// preflight answers what would become of calls of the corp whose token the request carries, without
+// sending or counting anything.
 func (x *exchange) preflight() {
 	if string(x.rc.Method()) != fasthttp.MethodPost {
 		x.fault = methodNotAllowed

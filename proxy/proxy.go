@@ -1,5 +1,6 @@
-// Package proxy is the two HTTP faces between bots and WeCom: it reads a call of a bot, has it judged, and
-// forwards it or answers it; and it reads a callback of WeCom, records it, and forwards it to the bot.
+// Package proxy is the two HTTP faces between bots and WeCom: it reads a call of a bot, has it
+// judged, and forwards it or answers it; and it reads a callback of WeCom, records it, and forwards
+// it to the bot.
 //
 // It does not judge (package policy), does not know what a path means (package wecom), and keeps no
 // state of its own (packages window and account).
@@ -46,7 +47,8 @@ type Gateway struct {
 	Now       func() time.Time
 	Draining  func() bool // the gateway stops: connections end behind their answers
 
-	// RedisAnswers tells whether Redis answered when it was asked last, without asking it; nil: it always does.
+	// RedisAnswers tells whether Redis answered when it was asked last, without asking it; nil: it
+	// always does.
 	RedisAnswers func() bool
 
 	current atomic.Pointer[Settings]
@@ -57,15 +59,15 @@ type Gateway struct {
 	waiters waiters
 }
 
-// Settings are what a configuration says that a running gateway can change. A request keeps to those that
-// were in force when it came.
+// Settings are what a configuration says that a running gateway can change. A request keeps to
+// those that were in force when it came.
 type Settings struct {
 	gate.Gate
 	Receivers Receivers
 }
 
-// Use puts settings in force for requests from now on; it must be called before the first. Idle connections
-// to the bots of those before are dropped.
+// Use puts settings in force for requests from now on; it must be called before the first. Idle
+// connections to the bots of those before are dropped.
 func (g *Gateway) Use(s *Settings) {
 	if old := g.current.Swap(s); old != nil {
 		old.Receivers.Close()
@@ -115,7 +117,8 @@ func (g *Gateway) server(handler fasthttp.RequestHandler, onError func(*fasthttp
 	}
 }
 
-// clientConn is a client's connection: every write has a deadline, and the ends of request lines are noted.
+// clientConn is a client's connection: every write has a deadline, and the ends of request lines
+// are noted.
 type clientConn struct {
 	net.Conn
 	line   lineWatch
@@ -138,7 +141,8 @@ func (g *Gateway) watchLines(c net.Conn, state fasthttp.ConnState) {
 	}
 }
 
-// SetReadDeadline is for the next read; most deadlines of the server library are over before there is one.
+// SetReadDeadline is for the next read; most deadlines of the server library are over before there
+// is one.
 func (c *clientConn) SetReadDeadline(t time.Time) error {
 	c.readBy = t
 	return nil
@@ -158,8 +162,8 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// reset ends the connection so that the client sees it break off: an ordinary end, also that of TLS, would
-// pass for the end of the answer.
+// reset ends the connection so that the client sees it break off: an ordinary end, also that of
+// TLS, would pass for the end of the answer.
 func (c *clientConn) reset() {
 	conn := c.Conn
 	if t, ok := conn.(*tls.Conn); ok {
@@ -180,7 +184,8 @@ func (c *clientConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// discard takes fasthttp's own log lines, which quote requests; the access record says what matters.
+// discard takes fasthttp's own log lines, which quote requests; the access record says what
+// matters.
 type discard struct{}
 
 func (discard) Printf(string, ...any) {}
@@ -210,7 +215,8 @@ func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
 // exchanges are kept for other calls: nothing of one outlives its handler.
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-// serveLibraryError answers, in WeCom's shape, what the server library of the api listener itself refuses.
+// serveLibraryError answers, in WeCom's shape, what the server library of the api listener itself
+// refuses.
 func (g *Gateway) serveLibraryError(rc *fasthttp.RequestCtx, err error) {
 	x := &exchange{}
 	x.begin(g, rc)

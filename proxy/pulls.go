@@ -6,8 +6,8 @@ import (
 	"replygate/wecom"
 )
 
-// Pulls tells whether the bots pull their messages through the gateway. A bot that replies through it and
-// pulls past it has no windows: the operator must hear of that.
+// Pulls tells whether the bots pull their messages through the gateway. A bot that replies through
+// it and pulls past it has no windows: the operator must hear of that.
 type Pulls struct {
 	mu   sync.Mutex
 	seen map[pull]bool // true: pulled through the gateway; false: replied to without
@@ -21,8 +21,8 @@ const maxPulls = 10_000
 // NewPulls watches from now on.
 func NewPulls() *Pulls { return &Pulls{seen: map[pull]bool{}} }
 
-// pulled notes a page of kf/sync_msg: of the channel that the call names, or of those in the page. An
-// empty page of a call without a channel is of all.
+// pulled notes a page of kf/sync_msg: of the channel that the call names, or of those in the page.
+// An empty page of a call without a channel is of all.
 func (p *Pulls) pulled(corp, channel string, page wecom.Page) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -43,8 +43,8 @@ func (p *Pulls) put(k pull) {
 	}
 }
 
-// missing notes a reply to a customer of whom nothing is on record, and tells whether it is the first of a
-// channel that nobody pulls through the gateway.
+// missing notes a reply to a customer of whom nothing is on record, and tells whether it is the
+// first of a channel that nobody pulls through the gateway.
 func (p *Pulls) missing(corp, channel string) (first bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,7 +57,8 @@ func (p *Pulls) missing(corp, channel string) (first bool) {
 	return true
 }
 
-// Past returns how many channels get replies through the gateway while their messages are pulled past it.
+// Past returns how many channels get replies through the gateway while their messages are pulled
+// past it.
 func (p *Pulls) Past() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

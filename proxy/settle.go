@@ -233,8 +233,9 @@ func (x *exchange) settleReply(answer io.Reader, err error) {
 	x.settle(x.outcome(small(answer, err)))
 }
 
-// outcome is what WeCom's answer says of a reply, nil for one that could not be read. Only a readable refusal
-// gives a reservation back. The answer also gets the customers whom the call was not to reach.
+// outcome is what WeCom's answer says of a reply, nil for one that could not be read. Only a
+// readable refusal gives a reservation back. The answer also gets the customers whom the call was
+// not to reach.
 func (x *exchange) outcome(answer []byte) window.Outcome {
 	code, err := wecom.ReadErrcode(answer)
 	if x.rc.Response.StatusCode() != fasthttp.StatusOK || err != nil {

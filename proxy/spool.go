@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// spool holds an answer that the gateway reads before it goes on, in pieces, so that a long one costs
-// its own size and no more.
+// spool holds an answer that the gateway reads before it goes on, in pieces, so that a long one
+// costs its own size and no more.
 type spool struct {
 	pieces [][]byte
 	size   int
@@ -76,8 +76,8 @@ func (m *memory) hold(all []byte) {
 	m.Reset(all)
 }
 
-// maxInflated bounds what a compressed answer may unfold to: WeCom's longest page, 1,000 messages, has a
-// few megabytes.
+// maxInflated bounds what a compressed answer may unfold to: WeCom's longest page, 1,000 messages,
+// has a few megabytes.
 const maxInflated = 16 << 20
 
 var errInflated = errors.New("the answer unfolds to too much")

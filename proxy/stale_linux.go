@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// sight is how a connection is looked at, without taking anything from it. It is kept with its connection, since it is
-// asked for before every call.
+// sight is how a connection is looked at, without taking anything from it. It is kept with its
+// connection, since it is asked for before every call.
 type sight struct {
 	raw  syscall.RawConn // nil: there is no looking
 	step func(fd uintptr) (over bool)
@@ -23,9 +23,9 @@ func (c *countingConn) look() {
 	}
 }
 
-// turn sends a call, unless the connection is stale, and waits until its answer begins. To wait at once saves a read
-// that can find nothing yet. It must have begun before the call is written, or it could miss the answer: hence the one
-// wait around all.
+// turn sends a call, unless the connection is stale, and waits until its answer begins. To wait at
+// once saves a read that can find nothing yet. It must have begun before the call is written, or it
+// could miss the answer: hence the one wait around all.
 func (c *countingConn) turn(lastUse time.Time) error {
 	if lastUse.IsZero() || c.raw == nil { // just dialled: TLS may still have to greet, which reads
 		return c.send()

@@ -38,7 +38,8 @@ const headBytes = 32 << 10
 // errNotSent says that not one byte of the call went upstream.
 var errNotSent = errors.New("upstream unreachable, nothing was sent")
 
-// errDropped says that the call was not sent since nobody wanted it any longer. It is errNotSent, too.
+// errDropped says that the call was not sent since nobody wanted it any longer. It is errNotSent,
+// too.
 var errDropped = fmt.Errorf("dropped: %w", errNotSent)
 
 // NewUpstream prepares for the host of the configuration; it does not connect yet.
@@ -116,12 +117,13 @@ type answer struct {
 	body *answerBody // nil: there is none
 }
 
-// Do sends one call and reads the head of its answer into resp. It goes out at most once: an idle connection that
-// the upstream has closed is found out before the first byte is written, and only a call of which not
-// one byte was written is tried again. An error that is not errNotSent leaves the outcome open.
+// Do sends one call and reads the head of its answer into resp. It goes out at most once: an idle
+// connection that the upstream has closed is found out before the first byte is written, and only a
+// call of which not one byte was written is tried again. An error that is not errNotSent leaves the
+// outcome open.
 //
-// Each step may take the upstream's timeout, or an eighth longer; by, unless zero, is when the whole must be over, the body
-// included.
+// Each step may take the upstream's timeout, or an eighth longer; by, unless zero, is when the
+// whole must be over, the body included.
 func (u *Upstream) Do(o *outgoing, resp *fasthttp.Response, by time.Time) (answer, error) {
 	for range 2 {
 		a, err := u.attempt(o, resp, by)
@@ -132,7 +134,8 @@ func (u *Upstream) Do(o *outgoing, resp *fasthttp.Response, by time.Time) (answe
 	return u.attempt(o, resp, by)
 }
 
-// within is how long the next step may take; at least a millisecond, since none at all means for ever.
+// within is how long the next step may take; at least a millisecond, since none at all means for
+// ever.
 func (u *Upstream) within(by time.Time) time.Duration {
 	if by.IsZero() {
 		return u.timeout
@@ -166,12 +169,12 @@ func (u *Upstream) attempt(o *outgoing, resp *fasthttp.Response, by time.Time) (
 	}
 }
 
-// errStale says that a pooled connection must not be used: the upstream has closed it, or has sent bytes that nobody
-// asked for.
+// errStale says that a pooled connection must not be used: the upstream has closed it, or has sent
+// bytes that nobody asked for.
 var errStale = errors.New("the upstream closed the connection meanwhile")
 
-// exchange sends a request over a connection that was used before at lastUse, unless that is zero, and reads the head of
-// its answer.
+// exchange sends a request over a connection that was used before at lastUse, unless that is zero,
+// and reads the head of its answer.
 func (u *Upstream) exchange(conn *countingConn, lastUse time.Time, o *outgoing, resp *fasthttp.Response, by time.Time) (answer, error) {
 	if o.dropped != nil && o.dropped() {
 		conn.giveBack(true)
@@ -301,8 +304,8 @@ func (b *answerBody) open() {
 	}
 }
 
-// peek returns the whole body if it is short, without copying it: it is good until the body is closed. ok is false
-// for any other.
+// peek returns the whole body if it is short, without copying it: it is good until the body is
+// closed. ok is false for any other.
 func (b *answerBody) peek(most int) (body []byte, ok bool, err error) {
 	if b.length < 0 || b.length > min(most, maxPeek) {
 		return nil, false, nil
@@ -353,8 +356,8 @@ func (b *answerBody) release(clean bool) {
 	counterOf(b.conn).giveBack(clean)
 }
 
-// countingConn counts what was written, so that a failed call is known to have gone out or not, and gives every write
-// a deadline.
+// countingConn counts what was written, so that a failed call is known to have gone out or not, and
+// gives every write a deadline.
 type countingConn struct {
 	net.Conn
 	of      *Upstream
@@ -380,8 +383,8 @@ func (c *countingConn) begin(o *outgoing, by time.Time) error {
 	return c.SetReadDeadline(time.Now().Add(c.timeout))
 }
 
-// send writes the call; every write has a deadline of its own, so that a long upload may take long while it moves. The
-// wait for the answer begins behind it.
+// send writes the call; every write has a deadline of its own, so that a long upload may take long
+// while it moves. The wait for the answer begins behind it.
 func (c *countingConn) send() error {
 	bw := c.of.client.AcquireWriter(c.outer) // its buffer is smaller than maxAgain
 	defer c.of.client.ReleaseWriter(bw)

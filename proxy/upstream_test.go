@@ -17,7 +17,8 @@ import (
 	"replygate/config"
 )
 
-// dying is a connection that is gone before the first byte of a call is written, whatever it looked like.
+// dying is a connection that is gone before the first byte of a call is written, whatever it looked
+// like.
 type dying struct{ net.Conn }
 
 func (d dying) Write([]byte) (int, error) {
@@ -25,8 +26,8 @@ func (d dying) Write([]byte) (int, error) {
 	return 0, errors.New("broken pipe")
 }
 
-// A call of which not one byte was written goes out on another connection, with its whole body, streamed
-// or not; one that has no more connections to try has certainly not been sent.
+// A call of which not one byte was written goes out on another connection, with its whole body,
+// streamed or not; one that has no more connections to try has certainly not been sent.
 func TestNothingWrittenIsTriedAgain(t *testing.T) {
 	const size = 300_000
 	got := make(chan []byte, 10)
@@ -91,8 +92,8 @@ func TestNothingWrittenIsTriedAgain(t *testing.T) {
 	}
 }
 
-// An answer that begins while the call is still being written, on a connection that was used before, is not
-// missed: nothing comes later that would tell of it.
+// An answer that begins while the call is still being written, on a connection that was used
+// before, is not missed: nothing comes later that would tell of it.
 func TestEarlyAnswer(t *testing.T) {
 	answered := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -73,8 +73,8 @@ func (v *visit) readTarget() bool {
 	return true
 }
 
-// readBody reads a body whole, within a bound of size; that of time began with the end of the head. It
-// answers by itself, and returns false, if the body is longer or breaks off.
+// readBody reads a body whole, within a bound of size; that of time began with the end of the head.
+// It answers by itself, and returns false, if the body is longer or breaks off.
 func (v *visit) readBody(limit config.Size) ([]byte, bool) {
 	body, more, ok := v.readUpTo(limit)
 	if more != nil {
@@ -84,8 +84,8 @@ func (v *visit) readBody(limit config.Size) ([]byte, bool) {
 	return body, ok
 }
 
-// readUpTo is readBody for a body that may be longer: then more is all of it, as it comes. The body is good until
-// the request is answered.
+// readUpTo is readBody for a body that may be longer: then more is all of it, as it comes. The body
+// is good until the request is answered.
 func (v *visit) readUpTo(limit config.Size) (body []byte, more io.Reader, ok bool) {
 	stream, length := v.rc.RequestBodyStream(), v.rc.Request.Header.ContentLength()
 	switch {
@@ -124,8 +124,8 @@ var (
 	headerMsg  = []byte("Error-Msg")
 )
 
-// answer writes an answer of the gateway's own, in WeCom's shape. Its headers can hold only ASCII: of
-// another text they say the reason.
+// answer writes an answer of the gateway's own, in WeCom's shape. Its headers can hold only ASCII:
+// of another text they say the reason.
 func (v *visit) answer(status int, r wecom.Refusal) {
 	resp := &v.rc.Response
 	resp.Reset()
@@ -162,7 +162,8 @@ func fitsHeader(s string) bool {
 	return true
 }
 
-// passHead takes from the head of an answer, which is the client's now, what belongs to another connection.
+// passHead takes from the head of an answer, which is the client's now, what belongs to another
+// connection.
 func (v *visit) passHead() {
 	h := &v.rc.Response.Header
 	dropHopByHop(h)

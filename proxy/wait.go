@@ -11,21 +11,23 @@ import (
 	"replygate/wecom"
 )
 
-// A call that is unsure because Redis is away waits up to policy.unsure_wait, since few SDKs send again on -1 and a
-// failover takes two seconds. It looks by itself, without asking Redis, whether judging it anew may come to something
-// else: no channel has to wake thousands of calls, and none can miss its wake-up.
+// A call that is unsure because Redis is away waits up to policy.unsure_wait, since few SDKs send
+// again on -1 and a failover takes two seconds. It looks by itself, without asking Redis, whether
+// judging it anew may come to something else: no channel has to wake thousands of calls, and none
+// can miss its wake-up.
 const (
-	// lookAgain is how often a waiting call looks at its client, at the configuration, at the gateway's shutdown, and
-	// whether Redis answers again.
+	// lookAgain is how often a waiting call looks at its client, at the configuration, at the
+	// gateway's shutdown, and whether Redis answers again.
 	lookAgain = 100 * time.Millisecond
-	// judgeAgain is how often it is judged anew while Redis answers but may lack a message: nothing tells when that
-	// ends. Replies of one moment are one question to Redis.
+	// judgeAgain is how often it is judged anew while Redis answers but may lack a message: nothing
+	// tells when that ends. Replies of one moment are one question to Redis.
 	judgeAgain = 500 * time.Millisecond
 )
 
-// What may wait. A call that waits keeps its connection, a goroutine and its body, some 50 KB in all: of one account
-// as many as its bots send in three seconds at 85 a second, and of all accounts no more than 200 MB of memory. Bodies
-// are bounded apart, since a judged one may have a megabyte; most replies have less than 2 KB.
+// What may wait. A call that waits keeps its connection, a goroutine and its body, some 50 KB in
+// all: of one account as many as its bots send in three seconds at 85 a second, and of all accounts
+// no more than 200 MB of memory. Bodies are bounded apart, since a judged one may have a megabyte;
+// most replies have less than 2 KB.
 var (
 	maxOfAccount = load{calls: 256, bytes: 4 << 20}
 	maxInAll     = load{calls: 4096, bytes: 64 << 20}
@@ -94,7 +96,8 @@ type wait struct {
 	bytes  int
 }
 
-// waits tells whether a call whose doubt may end by itself waits for that. serve then judges it anew.
+// waits tells whether a call whose doubt may end by itself waits for that. serve then judges it
+// anew.
 func (x *exchange) waits() bool {
 	w := &x.wait
 	switch {
@@ -107,8 +110,8 @@ func (x *exchange) waits() bool {
 	return w.again
 }
 
-// beginWait takes a place among the waiters, if the call may wait. One whose client cannot be watched may not: it
-// could be sent after its client had given it up and sent it again.
+// beginWait takes a place among the waiters, if the call may wait. One whose client cannot be
+// watched may not: it could be sent after its client had given it up and sent it again.
 func (x *exchange) beginWait() bool {
 	w := &x.wait
 	if x.Draining() {
@@ -129,8 +132,8 @@ func (x *exchange) beginWait() bool {
 	return true
 }
 
-// awaitDoubt returns true once it is worth judging the call anew, at the latest when its wait is over. It returns
-// false, and has answered the call, if the client has gone.
+// awaitDoubt returns true once it is worth judging the call anew, at the latest when its wait is
+// over. It returns false, and has answered the call, if the client has gone.
 func (x *exchange) awaitDoubt() bool {
 	w := &x.wait
 	judged, answers := time.Now(), x.redisAnswers()
@@ -163,8 +166,8 @@ func (x *exchange) awaitDoubt() bool {
 // redisAnswers tells whether Redis answered when it was asked last.
 func (x *exchange) redisAnswers() bool { return x.RedisAnswers == nil || x.RedisAnswers() }
 
-// forget takes back what a judgement made of the call, so that it is judged anew, whole: at this instant, by the
-// configuration in force, and with the body that was read.
+// forget takes back what a judgement made of the call, so that it is judged anew, whole: at this
+// instant, by the configuration in force, and with the body that was read.
 func (x *exchange) forget() {
 	x.Settings, x.At = x.Current(), x.Now()
 	x.Who, x.name, x.corp, x.by, x.waited = policy.Subject{}, "", "", gate.ByNone, 0
@@ -172,7 +175,8 @@ func (x *exchange) forget() {
 	x.wait.again = false
 }
 
-// drop gives up a call whose client has gone. The answer is for one that only closed its side for writing.
+// drop gives up a call whose client has gone. The answer is for one that only closed its side for
+// writing.
 func (x *exchange) drop() {
 	x.wait.outcome = policy.WaitClientGone
 	x.fault, x.hangUp = clientAborted, true

@@ -17,7 +17,8 @@ import (
 	"replygate/config"
 )
 
-// Places are bounded in number and in bytes, of one account and of all, and those given back are free again.
+// Places are bounded in number and in bytes, of one account and of all, and those given back are
+// free again.
 func TestWaiters(t *testing.T) {
 	accounts := maxInAll.calls / maxOfAccount.calls
 	for name, test := range map[string]struct {
@@ -78,8 +79,8 @@ func TestWaitersEnd(t *testing.T) {
 	}
 }
 
-// A client that left is told from one that is there, over TLS too, and also where bytes of it were not read; what is
-// no connection of the system tells nothing.
+// A client that left is told from one that is there, over TLS too, and also where bytes of it were
+// not read; what is no connection of the system tells nothing.
 func TestPeer(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		for name, test := range map[string]struct {
@@ -144,7 +145,8 @@ func tcpPair(t *testing.T) (near, far *net.TCPConn) {
 	return a.(*net.TCPConn), c.(*net.TCPConn)
 }
 
-// A call that nobody wants any longer is not sent, over a connection that is new or not, and costs none.
+// A call that nobody wants any longer is not sent, over a connection that is new or not, and costs
+// none.
 func TestDroppedCallIsNotSent(t *testing.T) {
 	calls, connections := make(chan string, 10), 0
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Appender is a record that writes its own JSON: the members of an object, without the braces. Records that every
-// call leaves do, since an encoder that knows nothing of them costs three times as much.
+// Appender is a record that writes its own JSON: the members of an object, without the braces.
+// Records that every call leaves do, since an encoder that knows nothing of them costs three times
+// as much.
 type Appender interface {
 	AppendJSON(dst []byte) []byte
 }

@@ -7,14 +7,14 @@ import (
 	"sync/atomic"
 )
 
-// Redactor takes secrets out of text: the values of names that hold secrets in queries, headers and JSON,
-// and secrets that it was told of, wherever they stand.
+// Redactor takes secrets out of text: the values of names that hold secrets in queries, headers and
+// JSON, and secrets that it was told of, wherever they stand.
 type Redactor struct {
 	known atomic.Pointer[[][]byte]
 }
 
-// NewRedactor knows secrets beforehand: those of the configuration. One of fewer than six bytes is left
-// alone: it would black out the words of the log.
+// NewRedactor knows secrets beforehand: those of the configuration. One of fewer than six bytes is
+// left alone: it would black out the words of the log.
 func NewRedactor(secrets ...string) *Redactor {
 	r := &Redactor{}
 	r.known.Store(&[][]byte{})
@@ -37,8 +37,8 @@ func (r *Redactor) Know(secrets ...string) {
 // blot stands where a secret was.
 var blot = []byte("***")
 
-// secretName matches the names of WeCom's credentials, in queries and JSON alike (tokens, secrets, keys and
-// one-time codes of the server API), and the header of the admin API's keys.
+// secretName matches the names of WeCom's credentials, in queries and JSON alike (tokens, secrets,
+// keys and one-time codes of the server API), and the header of the admin API's keys.
 const secretName = `(?:[a-z_]*access_token|[a-z_]*secret|encoding_?aes_?key|permanent_code|auth_code|suite_ticket|jsapi_ticket|session_key|pre_auth_code|register_code|response_code|welcome_code|msg_code|msg_signature|password|change_key|read_key|metrics_key|key|code|token|ticket)`
 
 var (
@@ -48,8 +48,8 @@ var (
 	bearer   = regexp.MustCompile(`(?i)(bearer )[^\s"\\,;]+`)
 )
 
-// hinted tells, fast, whether a text could hold a secret behind a name: behind '=', in JSON within a string,
-// or in a header.
+// hinted tells, fast, whether a text could hold a secret behind a name: behind '=', in JSON within
+// a string, or in a header.
 func hinted(text []byte) bool {
 	if bytes.IndexByte(text, '=') >= 0 || bytes.IndexByte(text, '\\') >= 0 {
 		return true

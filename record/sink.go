@@ -1,5 +1,5 @@
-// Package record is where records and log lines leave the gateway: a sink that writes them in batches, keeps
-// secrets in, and never keeps a call waiting for long.
+// Package record is where records and log lines leave the gateway: a sink that writes them in
+// batches, keeps secrets in, and never keeps a call waiting for long.
 //
 // It does not know what a record says; packages proxy and admin make them.
 package record
@@ -19,8 +19,8 @@ const (
 	maxWait     = 50 * time.Millisecond // that a record waits for room
 )
 
-// Sink writes lines to a file or a stream from a goroutine of its own. Where that is slower than records
-// come, a record waits a little, and then goes to the other stream and counts as unlogged.
+// Sink writes lines to a file or a stream from a goroutine of its own. Where that is slower than
+// records come, a record waits a little, and then goes to the other stream and counts as unlogged.
 type Sink struct {
 	to      io.Writer
 	instead io.Writer
@@ -63,8 +63,8 @@ func (h hasty) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Write takes a line, and waits for room at most 50 ms. It never fails: a line that finds no room goes to
-// the other stream.
+// Write takes a line, and waits for room at most 50 ms. It never fails: a line that finds no room
+// goes to the other stream.
 func (s *Sink) Write(line []byte) (int, error) {
 	if s.take(line) {
 		return len(line), nil
@@ -147,8 +147,8 @@ func (s *Sink) run() {
 	}
 }
 
-// unwritten returns the lines of a batch of which n bytes were written, from the first one on that is not
-// there whole.
+// unwritten returns the lines of a batch of which n bytes were written, from the first one on that
+// is not there whole.
 func unwritten(batch []byte, n int) []byte {
 	return batch[bytes.LastIndexByte(batch[:n], '\n')+1:]
 }
@@ -169,7 +169,8 @@ func (s *Sink) Sync() error {
 	return nil
 }
 
-// Close writes what is left and ends the sink; it waits two seconds at most for a stream that hangs.
+// Close writes what is left and ends the sink; it waits two seconds at most for a stream that
+// hangs.
 func (s *Sink) Close() error {
 	s.mu.Lock()
 	if !s.closed {

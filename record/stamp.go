@@ -20,8 +20,8 @@ func stamp(t time.Time) string {
 	return string(b[:])
 }
 
-// stampBytes is a time as records have it, 2006-01-02T15:04:05.000Z: every call has several, and the layouts of
-// package time cost five times as much.
+// stampBytes is a time as records have it, 2006-01-02T15:04:05.000Z: every call has several, and
+// the layouts of package time cost five times as much.
 func stampBytes(t time.Time) [24]byte {
 	t = t.UTC()
 	year, month, day := t.Date()

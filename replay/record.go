@@ -1,8 +1,8 @@
-// Package replay judges past calls once more by another configuration, from the records that the gateway leaves:
-// who would newly be refused, or passed.
+// Package replay judges past calls once more by another configuration, from the records that the
+// gateway leaves: who would newly be refused, or passed.
 //
-// It asks no Redis and knows no more of a call than its record holds: where a rule would need more, the call
-// stays undecided.
+// It asks no Redis and knows no more of a call than its record holds: where a rule would need more,
+// the call stays undecided.
 package replay
 
 import (
@@ -21,7 +21,8 @@ import (
 	"replygate/window"
 )
 
-// record is a line of the gateway's records: a decision, or an access record of a call that was not judged.
+// record is a line of the gateway's records: a decision, or an access record of a call that was not
+// judged.
 type record struct {
 	Kind       string         `json:"msg"` // decision or request
 	ID         string         `json:"id"`
@@ -133,8 +134,8 @@ func (r *record) clients(g *gate.Gate) []string {
 	return g.Clients.Names()
 }
 
-// contains tells whether a header of the call contains a text, as far as the record holds it: of a long
-// User-Agent it holds the beginning, and of a secret in it nothing.
+// contains tells whether a header of the call contains a text, as far as the record holds it: of a
+// long User-Agent it holds the beginning, and of a secret in it nothing.
 func (r *record) contains(header, text string) (does, known bool) {
 	if !strings.EqualFold(header, "User-Agent") {
 		return false, false
@@ -163,7 +164,8 @@ func (r *record) judgeAs(g *gate.Gate, client string) (policy.Decision, error) {
 	return j.Decision, lack
 }
 
-// facts are what the call says, as far as the record holds it: of many customers the first stand for all.
+// facts are what the call says, as far as the record holds it: of many customers the first stand
+// for all.
 func (r *record) facts() wecom.Facts {
 	f := wecom.Facts{Channel: r.Channel, MsgType: r.MsgType, Also: wecom.Capability(r.Also), Implicit: r.Implicit, Lenient: r.Lenient, Customers: r.Customers}
 	if n := min(r.Recipients, 10_000); n > len(f.Customers) {
@@ -198,8 +200,8 @@ func (s *recorded) Peek(_ context.Context, keys ...window.Key) []window.Answer {
 	return answers
 }
 
-// before is the window as it was before the call. Earlier builds do not say whether the call was counted:
-// they recorded windows of open replies only once they were.
+// before is the window as it was before the call. Earlier builds do not say whether the call was
+// counted: they recorded windows of open replies only once they were.
 func (w windowRecord) before(endpoint string) window.Answer {
 	a := w.answer()
 	counted := a.State == window.Open && wecom.Lookup(endpoint).Capability == wecom.KfReply

@@ -74,8 +74,8 @@ func Judge(g *gate.Gate, line []byte) (Outcome, error) {
 // Changed is how many calls would tip over.
 func (r *Report) Changed() int { return r.Refused + r.Unsure + r.Passed }
 
-// Run judges the records of logs by a gate. read is called now and then with how many bytes were read so far. Memory
-// does not grow with the logs.
+// Run judges the records of logs by a gate. read is called now and then with how many bytes were
+// read so far. Memory does not grow with the logs.
 func Run(g *gate.Gate, logs io.Reader, read func(bytes int64)) (*Report, error) {
 	batches := make(chan []byte, 2*runtime.GOMAXPROCS(0))
 	parts := make([]*Report, runtime.GOMAXPROCS(0))

@@ -86,7 +86,8 @@ type badReader struct{}
 
 func (badReader) Read([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// A record holds what a decision was made from, not what came of it: another configuration asks the same.
+// A record holds what a decision was made from, not what came of it: another configuration asks the
+// same.
 func TestJudgeByInputs(t *testing.T) {
 	const (
 		reply = `{"msg":"decision","id":"a","at":"2026-11-22T12:00:00.000Z","corp_id":"ww1","endpoint":"/cgi-bin/kf/send_msg","verdict":"pass","reason":"window_open","rule":"r","forwarded":true,"read":true,"msgtype":"text","channel":"wk","recipients":1,"customers":["wm"],%s}`
@@ -135,8 +136,8 @@ func TestJudgeByInputs(t *testing.T) {
 	}
 }
 
-// A log of an earlier build, written by it while the rules below were in force, replays as it came out, and other rules
-// are judged by what it holds.
+// A log of an earlier build, written by it while the rules below were in force, replays as it came
+// out, and other rules are judged by what it holds.
 func TestLogOfAnEarlierBuild(t *testing.T) {
 	log, err := os.ReadFile("../testdata/replay/earlier-build.jsonl")
 	if err != nil {

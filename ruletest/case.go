@@ -1,6 +1,6 @@
-// Package ruletest runs rule tests: cases in YAML that say what happens on a clock, and what is to become of calls.
-// They are judged by the engine that judges a bot's calls, over an embedded store, with a clock that the case
-// moves.
+// Package ruletest runs rule tests: cases in YAML that say what happens on a clock, and what is to
+// become of calls. They are judged by the engine that judges a bot's calls, over an embedded store,
+// with a clock that the case moves.
 //
 // It opens no listener and sends nothing: a call that goes on counts as taken by WeCom.
 package ruletest

@@ -24,7 +24,8 @@ func newGate(t *testing.T) gate.Gate {
 	return g
 }
 
-// What a case wants is compared member by member, and a case ends at its first failure of a step, not of the case.
+// What a case wants is compared member by member, and a case ends at its first failure of a step,
+// not of the case.
 func TestRun(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	cases, err := ruletest.Parse("cases.yaml", []byte(`
@@ -62,8 +63,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// A case is judged by a store that keeps what a gateway's would: a call that does not go on uses nothing up,
-// and what expires is gone.
+// A case is judged by a store that keeps what a gateway's would: a call that does not go on uses
+// nothing up, and what expires is gone.
 func TestWhatCallsUseUp(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	const onEvent = `{ path: /cgi-bin/kf/send_msg_on_event, body: '{"code":"C","msgtype":"text"}' }`

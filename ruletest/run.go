@@ -197,8 +197,8 @@ func (p *play) step(ctx context.Context, s *Step) (*Failure, error) {
 	return nil, err
 }
 
-// moveTo moves the clock, and drops what has expired by then: as in Redis, a key is still there in the very
-// millisecond in which it expires.
+// moveTo moves the clock, and drops what has expired by then: as in Redis, a key is still there in
+// the very millisecond in which it expires.
 func (p *play) moveTo(at time.Time) {
 	p.clock.set(at.Add(-time.Millisecond))
 	p.store.Embedded.Tick()
@@ -244,7 +244,8 @@ func (p *play) call(ctx context.Context, s *Step) (*Failure, error) {
 	return nil, nil
 }
 
-// giveBack returns what the judgement of a call took that does not go on: reservations and its code.
+// giveBack returns what the judgement of a call took that does not go on: reservations and its
+// code.
 func (p *play) giveBack(ctx context.Context, j *gate.Judgement) error {
 	if err := p.windows.GiveBackCode(ctx, j.Evidence.Code); err != nil {
 		return err

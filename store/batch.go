@@ -7,10 +7,12 @@ import (
 	"time"
 )
 
-// Batch puts questions together that are asked at the same time: together each costs a fraction of what it costs
-// alone. One that comes while nobody else asks is asked at once. Every question has a deadline.
+// Batch puts questions together that are asked at the same time: together each costs a fraction of
+// what it costs alone. One that comes while nobody else asks is asked at once. Every question has a
+// deadline.
 //
-// It is for one Redis: in a Cluster each node has one, or the questions of a node would wait for those of another.
+// It is for one Redis: in a Cluster each node has one, or the questions of a node would wait for
+// those of another.
 type Batch[Q, A any] struct {
 	ask func(context.Context, []Q) ([]A, error)
 
@@ -41,8 +43,8 @@ func NewBatch[Q, A any](ask func(context.Context, []Q) ([]A, error)) *Batch[Q, A
 	return &Batch[Q, A]{ask: ask}
 }
 
-// Do asks and waits for the answer, at most until ctx ends. A question that nobody waits for any longer may still be
-// asked.
+// Do asks and waits for the answer, at most until ctx ends. A question that nobody waits for any
+// longer may still be asked.
 func (b *Batch[Q, A]) Do(ctx context.Context, question Q) (answer A, err error) {
 	a := &asked[Q, A]{ctx: ctx, question: question, done: make(chan struct{})}
 	b.mu.Lock()
@@ -93,8 +95,8 @@ func (b *Batch[Q, A]) work() {
 	}
 }
 
-// askOnce asks what waits. Where several questions came together just now, those are let go first who could ask one
-// at once; elsewhere that would only wake a thread.
+// askOnce asks what waits. Where several questions came together just now, those are let go first
+// who could ask one at once; elsewhere that would only wake a thread.
 func (b *Batch[Q, A]) askOnce() {
 	b.mu.Lock()
 	several := b.several

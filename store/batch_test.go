@@ -15,8 +15,8 @@ import (
 	"replygate/store/storetest"
 )
 
-// Everyone gets the answer to what was asked, however many ask at a time; where the asking fails, all of those who
-// asked together hear it.
+// Everyone gets the answer to what was asked, however many ask at a time; where the asking fails,
+// all of those who asked together hear it.
 func TestBatchAnswersEachItsOwn(t *testing.T) {
 	broken := errors.New("broken")
 	var asked atomic.Int64

@@ -20,8 +20,8 @@ const (
 	breakFor   = 500 * time.Millisecond // then one command tries again
 )
 
-// breaker keeps calls from waiting, each for its own timeout, for a Redis that does not answer. Each node of
-// a Cluster has one of its own.
+// breaker keeps calls from waiting, each for its own timeout, for a Redis that does not answer.
+// Each node of a Cluster has one of its own.
 type breaker struct {
 	*gobreaker.TwoStepCircuitBreaker[any]
 	failed   func() // is called for every command that met an outage
@@ -38,8 +38,8 @@ func newBreaker(failed, answered, moved func()) breaker {
 	})}
 }
 
-// judge takes in how a command ended. That a node of a Cluster cannot tell where slots are is no outage: any other can, and it may be one
-// that has none.
+// judge takes in how a command ended. That a node of a Cluster cannot tell where slots are is no
+// outage: any other can, and it may be one that has none.
 func (b breaker) judge(done func(error), cmd redis.Cmder, err error) error {
 	done(err)
 	switch {
@@ -68,8 +68,8 @@ func outage(err error) bool {
 	return true
 }
 
-// DialHook notices another master: with sentinels a client changes over without a single failed command. Where INFO is allowed
-// the greeting tells more.
+// DialHook notices another master: with sentinels a client changes over without a single failed
+// command. Where INFO is allowed the greeting tells more.
 func (b breaker) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := next(ctx, network, addr)
@@ -83,8 +83,9 @@ func (b breaker) DialHook(next redis.DialHook) redis.DialHook {
 	}
 }
 
-// greets tells whether a command belongs to the greeting on a new connection: go-redis sends it through the
-// same hooks, inside the command that needs the connection. The watch asks INFO too, and may ask a Redis that is away.
+// greets tells whether a command belongs to the greeting on a new connection: go-redis sends it
+// through the same hooks, inside the command that needs the connection. The watch asks INFO too,
+// and may ask a Redis that is away.
 func greets(cmd redis.Cmder) bool {
 	switch cmd.Name() {
 	case "hello", "auth", "select", "client", "readonly", "info":

@@ -14,8 +14,8 @@ type reading struct{ theirs, ours time.Time }
 // staleClock is how old a reading may be.
 const staleClock = 5 * time.Minute
 
-// ByRedis is a time by Redis's own clock, unix ms; rather a few milliseconds early. node is the address of a Cluster's node, else "".
-// It is 0 if that clock was not read lately.
+// ByRedis is a time by Redis's own clock, unix ms; rather a few milliseconds early. node is the
+// address of a Cluster's node, else "". It is 0 if that clock was not read lately.
 func (s *Store) ByRedis(node string, t time.Time) int64 {
 	read, found := s.clocks.Load(node)
 	if !found {
@@ -28,7 +28,8 @@ func (s *Store) ByRedis(node string, t time.Time) int64 {
 	return r.theirs.Add(t.Sub(r.ours)).UnixMilli()
 }
 
-// readClocks reads the clocks of all masters, and returns by how much the one that differs most is ahead.
+// readClocks reads the clocks of all masters, and returns by how much the one that differs most is
+// ahead.
 func (s *Store) readClocks(ctx context.Context) (ahead time.Duration, err error) {
 	var mu sync.Mutex
 	err = s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {

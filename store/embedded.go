@@ -20,8 +20,8 @@ import (
 	"replygate/config"
 )
 
-// Embedded is a Redis inside the process, for a gateway without one. Its state outlives the process in a
-// snapshot, and in the journal what changed since.
+// Embedded is a Redis inside the process, for a gateway without one. Its state outlives the process
+// in a snapshot, and in the journal what changed since.
 type Embedded struct {
 	mini     *miniredis.Miniredis
 	snapshot string
@@ -43,7 +43,8 @@ const (
 	snapshotEvery = time.Minute
 )
 
-// openEmbedded restores the state. intact tells that the journal holds everything since the snapshot.
+// openEmbedded restores the state. intact tells that the journal holds everything since the
+// snapshot.
 func openEmbedded(c config.Redis, j *Journal, intact bool, now func() time.Time) (*Embedded, error) {
 	e := &Embedded{
 		mini: miniredis.NewMiniRedis(), snapshot: c.Snapshot, prefix: c.Prefix, journal: j, now: now,
@@ -83,8 +84,9 @@ func (e *Embedded) Addr() string {
 	return e.mini.Addr()
 }
 
-// drive moves the store's clock and writes snapshots. A tick costs time in proportion to the keys, so
-// its interval follows its cost. Expiry only frees memory: windows are judged by the times in them.
+// drive moves the store's clock and writes snapshots. A tick costs time in proportion to the keys,
+// so its interval follows its cost. Expiry only frees memory: windows are judged by the times in
+// them.
 func (e *Embedded) drive() {
 	defer close(e.done)
 	wait, saved := tickEvery, e.now()
@@ -207,15 +209,15 @@ func (e *Embedded) keep(keys []string) error {
 // recordKey begins a record of the journal that holds a key of the embedded store.
 const recordKey = 'K'
 
-// journaling has every change of a key kept in the journal before it is acknowledged. Changes that come in
-// a pipeline, as customers' messages do, are on the disk then; others within a second.
+// journaling has every change of a key kept in the journal before it is acknowledged. Changes that
+// come in a pipeline, as customers' messages do, are on the disk then; others within a second.
 type journaling struct{ e *Embedded }
 
 // DialHook changes nothing.
 func (journaling) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-// ProcessHook keeps what one command changed. A journal that takes nothing does not keep replies back: at
-// worst a crash forgets that one was sent, and WeCom counts too.
+// ProcessHook keeps what one command changed. A journal that takes nothing does not keep replies
+// back: at worst a crash forgets that one was sent, and WeCom counts too.
 func (h journaling) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
@@ -266,7 +268,8 @@ func changed(cmd redis.Cmder) []string {
 	return nil
 }
 
-// replaceFile writes data so that after a crash the file holds the old bytes or the new, never a mix.
+// replaceFile writes data so that after a crash the file holds the old bytes or the new, never a
+// mix.
 func replaceFile(name string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".new*")
 	if err != nil {
@@ -281,8 +284,8 @@ func replaceFile(name string, data []byte) error {
 	return os.Rename(f.Name(), name)
 }
 
-// restore reads the snapshot, and from the journal what changed since. If something is missing between
-// the two, or in the journal, records begin anew: what is not there may have been lost.
+// restore reads the snapshot, and from the journal what changed since. If something is missing
+// between the two, or in the journal, records begin anew: what is not there may have been lost.
 func (e *Embedded) restore(intact bool) error {
 	data, err := os.ReadFile(e.snapshot)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

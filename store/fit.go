@@ -11,8 +11,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrUnfit says that Redis answers but cannot serve: wrong credentials, missing rights, a newer layout,
-// or a memory policy that throws windows away. A start must end with it; an outage is no ErrUnfit.
+// ErrUnfit says that Redis answers but cannot serve: wrong credentials, missing rights, a newer
+// layout, or a memory policy that throws windows away. A start must end with it; an outage is no
+// ErrUnfit.
 var ErrUnfit = errors.New("this Redis cannot serve")
 
 // check asks for all that the gateway needs of Redis. An error that is not ErrUnfit is an outage.
@@ -56,8 +57,8 @@ func checkLayout(key, text string) error {
 	return nil
 }
 
-// checkEviction refuses a memory policy that drops keys, of any master. Where CONFIG is not allowed nothing is known,
-// and nothing said.
+// checkEviction refuses a memory policy that drops keys, of any master. Where CONFIG is not allowed
+// nothing is known, and nothing said.
 func (s *Store) checkEviction(ctx context.Context) error {
 	return s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {
 		settings, err := c.ConfigGet(ctx, "maxmemory-policy").Result()
@@ -73,8 +74,9 @@ func (s *Store) checkEviction(ctx context.Context) error {
 
 var countKeys = redis.NewScript("local n = 0 for i = 1, #KEYS do n = n + redis.call('EXISTS', KEYS[i]) end return n")
 
-// checkSpread finds out whether a script may have several keys. Behind a proxy over shards it may not: one proxy refuses it, another runs it
-// where the first key is, and the other keys are missing there.
+// checkSpread finds out whether a script may have several keys. Behind a proxy over shards it may
+// not: one proxy refuses it, another runs it where the first key is, and the other keys are missing
+// there.
 func (s *Store) checkSpread(ctx context.Context) error {
 	if _, cluster := s.UniversalClient.(*redis.ClusterClient); cluster || s.Embedded != nil {
 		return nil
@@ -105,7 +107,8 @@ var errForgetful = errors.New("appendonly is off: a crash loses what was not sav
 
 const forgetfulRemedy = "set appendonly yes"
 
-// checkDisk is errForgetful if a master does not write every change to its disk. Any other error: it does not say.
+// checkDisk is errForgetful if a master does not write every change to its disk. Any other error:
+// it does not say.
 func (s *Store) checkDisk(ctx context.Context) error {
 	if s.Embedded != nil {
 		return nil

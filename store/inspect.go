@@ -13,8 +13,8 @@ import (
 	"replygate/config"
 )
 
-// Finding is what an inspection says of one thing that the gateway needs of Redis. One that is OK may have a remedy all the
-// same: the gateway works, and could work better.
+// Finding is what an inspection says of one thing that the gateway needs of Redis. One that is OK
+// may have a remedy all the same: the gateway works, and could work better.
 type Finding struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
@@ -22,8 +22,8 @@ type Finding struct {
 	Remedy string `json:"remedy,omitempty"`
 }
 
-// Inspect asks a Redis for all that the gateway needs of it, one thing after the other, and changes nothing
-// that lasts. If it cannot be reached, that is the only finding.
+// Inspect asks a Redis for all that the gateway needs of it, one thing after the other, and changes
+// nothing that lasts. If it cannot be reached, that is the only finding.
 func Inspect(ctx context.Context, c config.Redis, now func() time.Time) ([]Finding, error) {
 	if c.Mode == config.RedisEmbedded {
 		return []Finding{{Name: "reach", OK: true, Says: "the embedded store is inside the gateway"}}, nil

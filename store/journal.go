@@ -13,11 +13,11 @@ import (
 	"sync"
 )
 
-// Journal is an append-only file of records that must not be lost with the process: of facts that Redis
-// does not take just now, or of the embedded store's changes since its last snapshot.
+// Journal is an append-only file of records that must not be lost with the process: of facts that
+// Redis does not take just now, or of the embedded store's changes since its last snapshot.
 //
-// It begins with the journal's own name. A record is its length and its CRC-32C, four bytes each, and its bytes. What a crash left
-// half-written at the end was never acknowledged, and is cut off.
+// It begins with the journal's own name. A record is its length and its CRC-32C, four bytes each,
+// and its bytes. What a crash left half-written at the end was never acknowledged, and is cut off.
 type Journal struct {
 	path string
 	max  int64
@@ -46,9 +46,9 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// OpenJournal opens or makes the journal at path, which no other process may have open. fresh tells that
-// there was none; lost is how many bytes in its middle are damaged, which only a broken disk does: what
-// stood behind them is lost.
+// OpenJournal opens or makes the journal at path, which no other process may have open. fresh tells
+// that there was none; lost is how many bytes in its middle are damaged, which only a broken disk
+// does: what stood behind them is lost.
 func OpenJournal(path string, maxBytes int64) (j *Journal, fresh bool, lost int64, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -85,8 +85,8 @@ func (j *Journal) open() (fresh bool, lost int64, err error) {
 	return fresh, lost, err
 }
 
-// readHead reads the journal's name, and gives one to a journal that has none. fresh tells that there is no journal yet: the file is empty,
-// or a crash cut its head short.
+// readHead reads the journal's name, and gives one to a journal that has none. fresh tells that
+// there is no journal yet: the file is empty, or a crash cut its head short.
 func (j *Journal) readHead() (fresh bool, err error) {
 	head, err := io.ReadAll(io.NewSectionReader(j.file, 0, j.Start()))
 	name, ours := strings.CutPrefix(string(head), journalMagic)
@@ -114,8 +114,8 @@ func (j *Journal) giveName() error {
 	return j.rewrite(int64(len(nameless)))
 }
 
-// scan finds the end of the last whole record. A file that ends inside a record is a crash's; one whose
-// record is whole and does not have its checksum is damaged.
+// scan finds the end of the last whole record. A file that ends inside a record is a crash's; one
+// whose record is whole and does not have its checksum is damaged.
 func (j *Journal) scan() (lost int64, err error) {
 	info, err := j.file.Stat()
 	if err != nil {
@@ -164,8 +164,8 @@ func (j *Journal) readAt(at, size int64) ([]byte, error) {
 	return record, nil
 }
 
-// Append adds records, all or none. They outlive the process at once; wait for Sync to have them outlive
-// the machine.
+// Append adds records, all or none. They outlive the process at once; wait for Sync to have them
+// outlive the machine.
 func (j *Journal) Append(records ...[]byte) error {
 	var b []byte
 	for _, r := range records {
@@ -198,8 +198,8 @@ func (j *Journal) Append(records ...[]byte) error {
 	return nil
 }
 
-// Sync returns once everything that was appended before is on the disk. Callers that wait at the same time
-// share one fsync.
+// Sync returns once everything that was appended before is on the disk. Callers that wait at the
+// same time share one fsync.
 func (j *Journal) Sync() error {
 	j.mu.Lock()
 	want := j.end
@@ -226,7 +226,8 @@ func (j *Journal) Sync() error {
 	return nil
 }
 
-// ID names the journal, and whoever has it open: it stays with the file, on whatever machine that is.
+// ID names the journal, and whoever has it open: it stays with the file, on whatever machine that
+// is.
 func (j *Journal) ID() string { return j.id }
 
 // head is what the file begins with.
@@ -260,8 +261,8 @@ func (j *Journal) Read(from int64) (records [][]byte, next int64, err error) {
 	return records, next, nil
 }
 
-// Drop forgets the records before an offset: they are kept elsewhere now. A crash meanwhile forgets none,
-// so a record may be read again.
+// Drop forgets the records before an offset: they are kept elsewhere now. A crash meanwhile forgets
+// none, so a record may be read again.
 func (j *Journal) Drop(before int64) error {
 	j.syncing.Lock()
 	defer j.syncing.Unlock()

@@ -86,7 +86,8 @@ func TestJournalOutlivesItsProcess(t *testing.T) {
 	wantContents(t, j, "six")
 }
 
-// The journal's name is in the file: it is that of no other, and stays when the file is written anew.
+// The journal's name is in the file: it is that of no other, and stays when the file is written
+// anew.
 func TestJournalName(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "journal")

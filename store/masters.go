@@ -21,7 +21,8 @@ func (s *Store) eachMaster(ctx context.Context, ask func(context.Context, redis.
 	return ask(ctx, s.UniversalClient)
 }
 
-// master is one of them: a Cluster would send what has no key to any node, also to one that is dead and has no slots.
+// master is one of them: a Cluster would send what has no key to any node, also to one that is dead
+// and has no slots.
 func (s *Store) master(ctx context.Context) (redis.Cmdable, error) {
 	c, ok := s.UniversalClient.(*redis.ClusterClient)
 	if !ok {
@@ -46,8 +47,8 @@ func (s *Store) lookAtMasters(ctx context.Context) {
 	}
 }
 
-// greet notices on a new connection that it leads to a master that is not known, before any answer comes through it: one that
-// was restarted in a moment is met without a single command that fails.
+// greet notices on a new connection that it leads to a master that is not known, before any answer
+// comes through it: one that was restarted in a moment is met without a single command that fails.
 func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
 	known := s.serving.Load()
 	if known == nil {
@@ -80,7 +81,8 @@ func infoField(info, name string) string {
 	return ""
 }
 
-// masters are the run ids of the processes that serve as masters, nil if Redis does not say. A proxy over shards says that of any.
+// masters are the run ids of the processes that serve as masters, nil if Redis does not say. A
+// proxy over shards says that of any.
 func (s *Store) masters(ctx context.Context) (ids []string) {
 	if s.Embedded != nil || !s.Together() {
 		return nil

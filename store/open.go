@@ -1,7 +1,8 @@
 // Package store is Redis itself: opening it in each of its modes, the embedded one included, and
 // finding out at the start what would fail later.
 //
-// It knows no windows, tokens or accounts; what the keys mean is said in packages window and account.
+// It knows no windows, tokens or accounts; what the keys mean is said in packages window and
+// account.
 package store
 
 import (
@@ -45,8 +46,8 @@ type Store struct {
 	done     chan struct{}
 }
 
-// Open connects to Redis and checks it. An unreachable Redis is no error: the gateway starts as in an
-// outage. Close must be called.
+// Open connects to Redis and checks it. An unreachable Redis is no error: the gateway starts as in
+// an outage. Close must be called.
 func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() time.Time, log *zap.Logger) (_ *Store, err error) {
 	s := &Store{Prefix: c.Prefix, Timeout: c.Timeout, log: log, now: now, renewed: make(chan struct{}, 1), done: make(chan struct{})}
 	redis.SetLogger(silent{})
@@ -100,8 +101,9 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	return s, nil
 }
 
-// newClient is that of a Cluster, or of a single Redis or its sentinels. A Cluster's goes by the keys of commands alone. Else go-redis would ask for
-// COMMAND first, while all others wait, and again with every command if the user may not.
+// newClient is that of a Cluster, or of a single Redis or its sentinels. A Cluster's goes by the
+// keys of commands alone. Else go-redis would ask for COMMAND first, while all others wait, and
+// again with every command if the user may not.
 func newClient(o *redis.UniversalOptions) redis.UniversalClient {
 	if !o.IsClusterMode {
 		return redis.NewUniversalClient(o)
@@ -181,7 +183,8 @@ func (s *Store) release() error {
 	return errors.Join(all...)
 }
 
-// silent keeps go-redis from writing to standard error by itself: its errors come back to us anyway.
+// silent keeps go-redis from writing to standard error by itself: its errors come back to us
+// anyway.
 type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}

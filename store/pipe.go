@@ -5,9 +5,10 @@ import (
 	"sync"
 )
 
-// pipe is the client's end of an in-process connection. net.Pipe has no buffer: a client that writes a
-// long pipeline of commands and a server that answers the first of them would wait for each other for
-// ever. So writing is handed to a goroutine of its own, which ends with the connection.
+// pipe is the client's end of an in-process connection. net.Pipe has no buffer: a client that
+// writes a long pipeline of commands and a server that answers the first of them would wait for
+// each other for ever. So writing is handed to a goroutine of its own, which ends with the
+// connection.
 type pipe struct {
 	net.Conn
 	pending chan []byte

@@ -163,7 +163,8 @@ func TestOneProcessAJournal(t *testing.T) {
 	}
 }
 
-// Changes from all sides while snapshots are written: after a crash at any moment the newest is there.
+// Changes from all sides while snapshots are written: after a crash at any moment the newest is
+// there.
 func TestSnapshotsAndChangesTogether(t *testing.T) {
 	c := storetest.Embedded(t)
 	s := open(t, c, time.Now)
@@ -316,7 +317,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// However often the store's clock moves, by whatever parts of a millisecond, no key ends before its time.
+// However often the store's clock moves, by whatever parts of a millisecond, no key ends before its
+// time.
 func TestTicksDoNotAddUp(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now())

@@ -7,8 +7,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// doubtFor is how long after an outage Redis may lack facts that were acknowledged: gateways write what their
-// journals hold, and after a failover the last minute again, within a second or two.
+// doubtFor is how long after an outage Redis may lack facts that were acknowledged: gateways write
+// what their journals hold, and after a failover the last minute again, within a second or two.
 const doubtFor = 5 * time.Second
 
 // Doubtful tells whether Redis was away within the last seconds, even for one command.
@@ -33,7 +33,8 @@ func (s *Store) commandAnswered() {
 
 func (s *Store) inTrouble() { s.trouble.Store(time.Now().UnixMilli()) }
 
-// Renewed says that Redis is back, or has another master than before: what it acknowledged last may be lost.
+// Renewed says that Redis is back, or has another master than before: what it acknowledged last may
+// be lost.
 func (s *Store) Renewed() <-chan struct{} { return s.renewed }
 
 // Skew is how far Redis's clock is ahead of the gateway's.

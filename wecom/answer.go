@@ -58,8 +58,8 @@ func ReadAnswer(answer []byte, v any) error {
 	return nil
 }
 
-// ReadErrcode returns the errcode of an answer. An answer without one is a success, as those of a few
-// old calls are; one that is no JSON object is ErrUnreadable.
+// ReadErrcode returns the errcode of an answer. An answer without one is a success, as those of a
+// few old calls are; one that is no JSON object is ErrUnreadable.
 func ReadErrcode(body []byte) (int, error) {
 	if bytes.HasPrefix(body, success) && body[len(body)-1] == '}' { // as nearly every answer begins
 		return CodeOK, nil

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// answerScanner splits the platform's JSON into values, as a stream, without judging what is in them: it
-// knows strings and brackets alone. So one odd item of a page does not lose those after it.
+// answerScanner splits the platform's JSON into values, as a stream, without judging what is in
+// them: it knows strings and brackets alone. So one odd item of a page does not lose those after
+// it.
 //
 // It looks at each byte once, but for up to maxAgain bytes in all, which it looks at again after a
 // value whose end cannot be told.

@@ -32,8 +32,9 @@ const MaxID = 128
 // maxRecipients bounds the ids of one call; WeCom's own longest list has 10,000 (add_msg_template).
 const maxRecipients = 10_000
 
-// ReadFacts reads what a judged call of e says. Whatever two readers that both act on the call could
-// take differently makes it ambiguous: an error then says what is wrong, without quoting the call.
+// ReadFacts reads what a judged call of e says. Whatever two readers that both act on the call
+// could take differently makes it ambiguous: an error then says what is wrong, without quoting the
+// call.
 //
 // The body must be one JSON object with nothing after it. Names and values that we read stand there
 // once, plainly; all else may be as sloppy as bots write it, except before the recipients of a call
@@ -251,8 +252,8 @@ func (r *reader) member(fs *fields, outer string, i int) error {
 	return nil
 }
 
-// known returns the place of the first field that a name leads to at the level of outer, -1 if we do
-// not read it. A name that a lenient reader could take for one of them is an error.
+// known returns the place of the first field that a name leads to at the level of outer, -1 if we
+// do not read it. A name that a lenient reader could take for one of them is an error.
 func (fs *fields) known(inner []byte, escaped bool, outer string) (int, error) {
 	odd := escaped || !isPlain(inner)
 	for i := range fs.body {
@@ -269,8 +270,8 @@ func (fs *fields) known(inner []byte, escaped bool, outer string) (int, error) {
 	return -1, nil
 }
 
-// isPlain tells whether a name or a value is printable ASCII without blanks: every reader takes it as
-// it stands.
+// isPlain tells whether a name or a value is printable ASCII without blanks: every reader takes it
+// as it stands.
 func isPlain(s []byte) bool {
 	for _, c := range s {
 		if c <= ' ' || c >= 0x7f {
@@ -280,14 +281,15 @@ func isPlain(s []byte) bool {
 	return true
 }
 
-// lenientName is what a lenient reader takes a name for: unescaped, ended at NUL, without the blanks
-// around it.
+// lenientName is what a lenient reader takes a name for: unescaped, ended at NUL, without the
+// blanks around it.
 func lenientName(inner []byte) string {
 	name, _, _ := strings.Cut(string(unescapeJSON(inner)), "\x00")
 	return strings.TrimFunc(name, isBlank)
 }
 
-// isBlank tells whether a reader may take a rune for nothing: blanks, control and format characters.
+// isBlank tells whether a reader may take a rune for nothing: blanks, control and format
+// characters.
 func isBlank(c rune) bool {
 	return c <= ' ' || unicode.IsSpace(c) || unicode.In(c, unicode.Cc, unicode.Cf) || c == utf8.RuneError
 }
@@ -366,7 +368,8 @@ func (r *reader) list(fd *field, name string, value []byte) error {
 	}
 }
 
-// fits tells whether a value has the type of the field, with nothing in it that a reader could dislike.
+// fits tells whether a value has the type of the field, with nothing in it that a reader could
+// dislike.
 func (f *field) fits(value []byte) bool {
 	if f.value == "bool" {
 		return value[0] == 't' || value[0] == 'f'
@@ -385,8 +388,8 @@ var (
 )
 
 // plainString returns what a JSON string that we read says, as a part of it where it can. One that
-// readers could take differently is an error: C readers end it at NUL, others trim blanks, and broken
-// characters are dropped or replaced.
+// readers could take differently is an error: C readers end it at NUL, others trim blanks, and
+// broken characters are dropped or replaced.
 func plainString(v []byte) ([]byte, error) {
 	inner := v[1 : len(v)-1]
 	if bytes.IndexByte(inner, '\\') >= 0 {
@@ -410,8 +413,8 @@ func checkPlain(s []byte) error {
 	return nil
 }
 
-// unescapeJSON undoes the escapes of a JSON string whose escapes are well formed. Half of a surrogate
-// pair becomes U+FFFD.
+// unescapeJSON undoes the escapes of a JSON string whose escapes are well formed. Half of a
+// surrogate pair becomes U+FFFD.
 func unescapeJSON(s []byte) []byte {
 	if bytes.IndexByte(s, '\\') < 0 {
 		return s
@@ -491,8 +494,8 @@ func (r *reader) take(fd *field, s []byte) error {
 	return r.found()
 }
 
-// whyUnreadable tells what is wrong with a body without quoting it: message text and ids stay out of
-// logs.
+// whyUnreadable tells what is wrong with a body without quoting it: message text and ids stay out
+// of logs.
 func whyUnreadable(body []byte, err error) error {
 	switch {
 	case !slices.Contains(structural, err):

@@ -10,8 +10,8 @@ import (
 
 // Route is what the path of a call can mean.
 type Route struct {
-	// Path is the canonical path: as sent, but with doubled slashes and a doubled /cgi-bin made single,
-	// which real SDKs send. Of an odd path it is the path as sent.
+	// Path is the canonical path: as sent, but with doubled slashes and a doubled /cgi-bin made
+	// single, which real SDKs send. Of an odd path it is the path as sent.
 	Path string
 	// Endpoint is the one meaning of a plain path, nil for an odd one.
 	Endpoint *Endpoint
@@ -19,14 +19,14 @@ type Route struct {
 	Readings []*Endpoint
 }
 
-// Odd tells that the path has more than one reading: a judged one must not pass, any other goes on as
-// it came.
+// Odd tells that the path has more than one reading: a judged one must not pass, any other goes on
+// as it came.
 func (r Route) Odd() bool { return r.Endpoint == nil }
 
 // ReadPath reads the path of a request target as it was sent, without the query.
 //
-// A path is plain if it stands in the catalogue, or is made of lower-case letters, digits, '_', '-' and
-// single or doubled slashes and does not end in one. Whether WeCom itself takes other letter
+// A path is plain if it stands in the catalogue, or is made of lower-case letters, digits, '_', '-'
+// and single or doubled slashes and does not end in one. Whether WeCom itself takes other letter
 // case, dots, escapes or a trailing slash is unconfirmed, so all of those are odd.
 func ReadPath(raw []byte) Route {
 	if e, ok := catalogue[string(raw)]; ok { // no allocation: the common case
@@ -84,10 +84,10 @@ func readings(raw []byte) []*Endpoint {
 	return all
 }
 
-// lenientPaths lists the canonical paths that some lenient server could take an odd path for: with escapes
-// decoded until none is left, any letter case, backslashes as slashes, path parameters kept or cut in
-// either of two ways, dots kept, dropped or resolved, blanks at the end kept or trimmed, and the text
-// behind '#', '?' or NUL kept or cut.
+// lenientPaths lists the canonical paths that some lenient server could take an odd path for: with
+// escapes decoded until none is left, any letter case, backslashes as slashes, path parameters kept
+// or cut in either of two ways, dots kept, dropped or resolved, blanks at the end kept or trimmed,
+// and the text behind '#', '?' or NUL kept or cut.
 func lenientPaths(raw []byte) []string {
 	paths := []string{strings.ReplaceAll(strings.ToLower(decodeFully(string(raw))), `\`, "/")}
 	for _, ways := range leniency {
@@ -124,8 +124,9 @@ func cutEnd(path string) string {
 	return path
 }
 
-// decodeFully undoes percent escapes until none is left. Escapes never overlap, so it does not matter in which order
-// they are undone: one pass that looks back after each byte takes as many steps as there are bytes.
+// decodeFully undoes percent escapes until none is left. Escapes never overlap, so it does not
+// matter in which order they are undone: one pass that looks back after each byte takes as many
+// steps as there are bytes.
 func decodeFully(s string) string {
 	first := strings.IndexByte(s, '%')
 	if first < 0 {
@@ -234,7 +235,8 @@ func orRoot(path []byte) string {
 	return string(path)
 }
 
-// errTwice says that a query can be read as carrying a parameter twice, or under another name that some servers take for its.
+// errTwice says that a query can be read as carrying a parameter twice, or under another name that
+// some servers take for its.
 var errTwice = errors.New("the query can be read as carrying the parameter twice")
 
 // one returns the value of the parameter called name. It is an error if the parameter stands there
@@ -257,8 +259,8 @@ func one(query []byte, name string) (value string, found bool, err error) {
 	return value, found, nil
 }
 
-// hidesName tells whether a server that splits at ';' too would find name in pair, besides the plain
-// one at its beginning.
+// hidesName tells whether a server that splits at ';' too would find name in pair, besides the
+// plain one at its beginning.
 func hidesName(pair []byte, name string, plain bool) bool {
 	for first := true; len(pair) > 0; first = false {
 		var part []byte
@@ -271,8 +273,8 @@ func hidesName(pair []byte, name string, plain bool) bool {
 	return false
 }
 
-// sameName tells whether a lenient server could take key for name: after decoding, in any case, with
-// blanks around it, or with the "[]" that PHP takes for a list.
+// sameName tells whether a lenient server could take key for name: after decoding, in any case,
+// with blanks around it, or with the "[]" that PHP takes for a list.
 func sameName(key []byte, name string) bool {
 	if len(key) < len(name) {
 		return false

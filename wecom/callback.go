@@ -34,7 +34,8 @@ type Signed struct {
 	Echo      string // echostr: of the GET that verifies a callback URL
 }
 
-// ReadSigned reads the query of a callback. A parameter that can be read in two ways is ErrCallback.
+// ReadSigned reads the query of a callback. A parameter that can be read in two ways is
+// ErrCallback.
 func ReadSigned(query []byte) (s Signed, err error) {
 	for name, into := range map[string]*string{
 		"msg_signature": &s.Signature, "timestamp": &s.Timestamp, "nonce": &s.Nonce, "echostr": &s.Echo,
@@ -71,7 +72,8 @@ var callbackKinds = func() map[string]Says {
 	return m
 }()
 
-// KfMessage is the kind of a customer's message that an answer of kf/sync_msg holds. It is no callback.
+// KfMessage is the kind of a customer's message that an answer of kf/sync_msg holds. It is no
+// callback.
 const KfMessage = "kf_message"
 
 // MessageKinds names the kinds that tell of a customer's own message, kf_message among them.
@@ -96,8 +98,8 @@ func (c Callback) Known() bool {
 func (c Callback) Says() Says { return callbackKinds[c.Kind] }
 
 // ReadEnvelope returns the cipher text that the body of a callback carries: of XML the one element
-// Encrypt below the root, of JSON the one member encrypt in either case of its first letter. Anything
-// else is ErrCallback.
+// Encrypt below the root, of JSON the one member encrypt in either case of its first letter.
+// Anything else is ErrCallback.
 func ReadEnvelope(body []byte) (encrypt string, err error) {
 	fields, err := readCallbackFields(body)
 	if err != nil {
@@ -110,8 +112,8 @@ func ReadEnvelope(body []byte) (encrypt string, err error) {
 	return encrypt + lower, nil
 }
 
-// ReadCallback reads a decrypted callback: the XML of own apps (DOC 90238, 92130) and of third parties
-// (DOC 92277), or JSON, which robots always use (DOC 100719).
+// ReadCallback reads a decrypted callback: the XML of own apps (DOC 90238, 92130) and of third
+// parties (DOC 92277), or JSON, which robots always use (DOC 100719).
 func ReadCallback(plain []byte) (Callback, error) {
 	f, err := readCallbackFields(plain)
 	if err != nil {
@@ -190,8 +192,8 @@ func readCallbackFields(data []byte) (callbackFields, error) {
 // maxXMLDepth bounds the nesting of a callback; MemChangeList/Item is the platform's deepest.
 const maxXMLDepth = 16
 
-// readXMLFields reads one XML document without entities of its own, without a document type, and with
-// each name that matters at most once.
+// readXMLFields reads one XML document without entities of its own, without a document type, and
+// with each name that matters at most once.
 func readXMLFields(data []byte) (callbackFields, error) {
 	f, dec := callbackFields{}, xml.NewDecoder(bytes.NewReader(data))
 	var open []string

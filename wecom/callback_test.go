@@ -58,8 +58,8 @@ func crypt(t testing.TB, token, key string) *wecom.Crypt {
 	return c
 }
 
-// Every known message of the platform opens, its signature is right, and sealing it again gives the same
-// bytes.
+// Every known message of the platform opens, its signature is right, and sealing it again gives the
+// same bytes.
 func TestCryptVectors(t *testing.T) {
 	all := vectors(t)
 	for _, v := range all {
@@ -113,7 +113,8 @@ func TestCryptRefuses(t *testing.T) {
 	}
 }
 
-// Padding is 1 to 32 bytes, all of the same value, and the length inside never reaches beyond the text.
+// Padding is 1 to 32 bytes, all of the same value, and the length inside never reaches beyond the
+// text.
 func TestCryptEveryLength(t *testing.T) {
 	c := crypt(t, "token", vectors(t)[0].Key)
 	for n := range 100 {
@@ -198,7 +199,8 @@ func TestMessageKinds(t *testing.T) {
 	}
 }
 
-// The platform's own library opens what Crypt seals, seals and signs the same, and reads the same back.
+// The platform's own library opens what Crypt seals, seals and signs the same, and reads the same
+// back.
 func TestCryptAgainstThePlatformsLibrary(t *testing.T) {
 	const dir = "../testdata/clients/wecom-crypto"
 	node := storetest.Need(t, "node")

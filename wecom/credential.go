@@ -9,10 +9,11 @@ import (
 // MaxTokens is how many different tokens of one query are told apart.
 const MaxTokens = 4
 
-// ReadTokens appends to dst, which is empty, the access tokens that servers could take a query to carry, decoded: none,
-// one as a rule, or several, "" among them where some would find none. Which of several WeCom takes is not known: it may
-// be the first or the last, one whose name is written in another case or with escapes, one after a ';' or a '#'. Of more
-// than MaxTokens only so many and one more are returned.
+// ReadTokens appends to dst, which is empty, the access tokens that servers could take a query to
+// carry, decoded: none, one as a rule, or several, "" among them where some would find none. Which
+// of several WeCom takes is not known: it may be the first or the last, one whose name is written
+// in another case or with escapes, one after a ';' or a '#'. Of more than MaxTokens only so many
+// and one more are returned.
 //
 // WeCom takes a token from the query alone, of POST calls too; one in a body is not a credential.
 func ReadTokens(dst []string, query []byte) []string {
@@ -36,7 +37,8 @@ func (all *tokens) add(token string) {
 	}
 }
 
-// read adds the tokens of a query, and "" if none of them is plainly named: then some servers find none.
+// read adds the tokens of a query, and "" if none of them is plainly named: then some servers find
+// none.
 func (all *tokens) read(query []byte) {
 	plainly := false
 	for len(query) > 0 {
@@ -59,7 +61,8 @@ func (all *tokens) read(query []byte) {
 	}
 }
 
-// readParts adds the tokens that a server finds in pair that splits at ';' too, and takes odd names for access_token.
+// readParts adds the tokens that a server finds in pair that splits at ';' too, and takes odd names
+// for access_token.
 func (all *tokens) readParts(pair []byte) {
 	for len(pair) > 0 {
 		var part []byte
@@ -70,8 +73,8 @@ func (all *tokens) readParts(pair []byte) {
 	}
 }
 
-// addValue adds what a value says. WeCom's tokens are letters, digits, '-' and '_': with bytes that servers treat in
-// different ways there may be another token in it.
+// addValue adds what a value says. WeCom's tokens are letters, digits, '-' and '_': with bytes that
+// servers treat in different ways there may be another token in it.
 func (all *tokens) addValue(value []byte) {
 	token := unescape(string(value), true)
 	all.add(token)

@@ -16,9 +16,9 @@ import (
 //
 //	16 random bytes | length of the message, 4 bytes, big-endian | message | receive id
 //
-// padded by PKCS#7 to a multiple of 32 bytes and encrypted by AES-256 in CBC, whose first vector is the
-// first half of the key. The signature is the hex SHA-1 of token, timestamp, nonce and cipher text,
-// sorted and joined.
+// padded by PKCS#7 to a multiple of 32 bytes and encrypted by AES-256 in CBC, whose first vector is
+// the first half of the key. The signature is the hex SHA-1 of token, timestamp, nonce and cipher
+// text, sorted and joined.
 type Crypt struct {
 	token string
 	key   [32]byte
@@ -33,8 +33,9 @@ var (
 	ErrSealed = errors.New("the callback cannot be decrypted with this key")
 )
 
-// NewCrypt takes the token and the EncodingAESKey of a callback as WeCom's console shows them: the key is
-// 43 characters of base64 for 32 bytes. Its last character may carry stray bits, as in most real keys.
+// NewCrypt takes the token and the EncodingAESKey of a callback as WeCom's console shows them: the
+// key is 43 characters of base64 for 32 bytes. Its last character may carry stray bits, as in most
+// real keys.
 func NewCrypt(token, encodingAESKey string) (*Crypt, error) {
 	c := &Crypt{token: token}
 	if len(encodingAESKey) != 43 {
@@ -64,8 +65,8 @@ func (c *Crypt) Verify(signature, timestamp, nonce, encrypt string) bool {
 	return subtle.ConstantTimeCompare([]byte(signature), []byte(c.Sign(timestamp, nonce, encrypt))) == 1
 }
 
-// Open decrypts a cipher text, base64, into the message and whom it is for: a corp id, a suite id, a
-// provider's corp id, or "" for a robot. Any other text is ErrSealed, whatever is wrong with it.
+// Open decrypts a cipher text, base64, into the message and whom it is for: a corp id, a suite id,
+// a provider's corp id, or "" for a robot. Any other text is ErrSealed, whatever is wrong with it.
 func (c *Crypt) Open(encrypt string) (msg []byte, receiveID string, err error) {
 	sealed, err := base64.StdEncoding.DecodeString(encrypt)
 	if err != nil || len(sealed) == 0 || len(sealed)%padTo != 0 {
@@ -84,7 +85,8 @@ func (c *Crypt) Open(encrypt string) (msg []byte, receiveID string, err error) {
 	return rest[:size:size], string(rest[size:]), nil
 }
 
-// Seal is the reverse of Open, as the platform does it. The random bytes must be fresh for every message.
+// Seal is the reverse of Open, as the platform does it. The random bytes must be fresh for every
+// message.
 func (c *Crypt) Seal(msg []byte, receiveID string, random [16]byte) string {
 	plain := append([]byte{}, random[:]...)
 	plain = binary.BigEndian.AppendUint32(plain, uint32(len(msg)))
@@ -105,8 +107,8 @@ func (c *Crypt) block() cipher.Block {
 	return b
 }
 
-// unpad takes the padding off: n bytes of value n, n from 1 to 32. It looks at every byte in any case, so
-// that its time tells nothing.
+// unpad takes the padding off: n bytes of value n, n from 1 to 32. It looks at every byte in any
+// case, so that its time tells nothing.
 func unpad(plain []byte) ([]byte, bool) {
 	n := int(plain[len(plain)-1])
 	if n < 1 || n > padTo || n > len(plain) {

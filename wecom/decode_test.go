@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// decodeAgainAndAgain undoes percent escapes as servers do that decode more than once: pass upon pass, until one
-// changes nothing.
+// decodeAgainAndAgain undoes percent escapes as servers do that decode more than once: pass upon
+// pass, until one changes nothing.
 func decodeAgainAndAgain(s string) string {
 	for {
 		d := unescape(s, false)
@@ -167,8 +167,8 @@ var hostileBodies = map[string]func(n int) string{
 	},
 }
 
-// What anybody may send costs time in proportion to its length: sixteen times as much text takes some sixteen times as
-// long, not two hundred and fifty-six times.
+// What anybody may send costs time in proportion to its length: sixteen times as much text takes
+// some sixteen times as long, not two hundred and fifty-six times.
 func TestReadingIsLinear(t *testing.T) {
 	for shape, text := range hostile {
 		for what, read := range targetReaders {

@@ -174,8 +174,8 @@ func (e *Endpoint) SaysMsgType() bool {
 // Bare are the facts of a call of e of which nothing is read.
 func (e *Endpoint) Bare() Facts { return Facts{Implicit: e.fields.implicit} }
 
-// Plausible fits what is asked of a call of e to what such a call can say: a msgtype where it has one, text if none is
-// given, a second capability by it, and customers where it names them.
+// Plausible fits what is asked of a call of e to what such a call can say: a msgtype where it has
+// one, text if none is given, a second capability by it, and customers where it names them.
 func (e *Endpoint) Plausible(f Facts) Facts {
 	if e.SaysMsgType() && f.MsgType == "" {
 		f.MsgType = "text"
@@ -234,8 +234,9 @@ func rows(tsv string, columns int) [][]string {
 }
 
 // add takes one row of recipients.tsv: "?name" stands in the query, "a.b" below a, "a[]" is a list,
-// "a=v" counts where it has that value, or of a scope where it has another. Of a rest the value is the
-// errcode beside each id, if each is an object; of a typed field it is its type, string or bool.
+// "a=v" counts where it has that value, or of a scope where it has another. Of a rest the value is
+// the errcode beside each id, if each is an object; of a typed field it is its type, string or
+// bool.
 func (fs *fields) add(role Role, spec, value string) {
 	if role == roleImplicit {
 		fs.implicit = true

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// CheckForm tells whether a server that believes the Content-Type of a call of e could take its JSON
-// body for a form that says something else. types are all lines of that header, in any spelling: such
-// a server may pick any of them.
+// CheckForm tells whether a server that believes the Content-Type of a call of e could take its
+// JSON body for a form that says something else. types are all lines of that header, in any
+// spelling: such a server may pick any of them.
 //
 // Many bots send JSON as application/x-www-form-urlencoded (curl -d, PHP, Java, Python), so a type
 // alone means nothing.

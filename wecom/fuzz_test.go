@@ -16,8 +16,9 @@ import (
 	"replygate/wecom"
 )
 
-// FuzzReadPath holds the reading of paths against a deliberately lenient one: a plain path has exactly
-// one meaning, and whatever a lenient server could take an odd one for is among its readings.
+// FuzzReadPath holds the reading of paths against a deliberately lenient one: a plain path has
+// exactly one meaning, and whatever a lenient server could take an odd one for is among its
+// readings.
 func FuzzReadPath(f *testing.F) {
 	for _, c := range cases(f, "wecom/paths.tsv", 2) {
 		f.Add([]byte(c[0]))
@@ -75,8 +76,8 @@ func lenientPath(p string) string {
 	return "/" + strings.Join(kept, "/")
 }
 
-// FuzzReadTokens holds the reading of credentials against lenient ones: the first and the last that a server could find,
-// however it splits, decodes and folds, are among the tokens that were read.
+// FuzzReadTokens holds the reading of credentials against lenient ones: the first and the last that
+// a server could find, however it splits, decodes and folds, are among the tokens that were read.
 func FuzzReadTokens(f *testing.F) {
 	for _, c := range cases(f, "wecom/tokens.tsv", 2) {
 		f.Add([]byte(c[0]))
@@ -105,7 +106,8 @@ func FuzzReadTokens(f *testing.F) {
 	})
 }
 
-// lenientTokens are what a server finds that splits at any of the separators and takes, unless it is exact, odd names too.
+// lenientTokens are what a server finds that splits at any of the separators and takes, unless it
+// is exact, odd names too.
 func lenientTokens(query, separators string, exact bool) (found []string) {
 	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return strings.ContainsRune(separators, r) }) {
 		name, value, _ := strings.Cut(pair, "=")
@@ -142,8 +144,8 @@ func unescapeLeniently(s string) string {
 	return string(out)
 }
 
-// FuzzReadFacts holds the reading of bodies against encoding/json, which takes the last of two names and
-// any letter case: what is accepted has that same reading.
+// FuzzReadFacts holds the reading of bodies against encoding/json, which takes the last of two
+// names and any letter case: what is accepted has that same reading.
 func FuzzReadFacts(f *testing.F) {
 	for _, c := range cases(f, "wecom/bodies.tsv", 3) {
 		if strings.HasPrefix(c[0], "/cgi-bin/kf/send_msg") {
@@ -234,8 +236,8 @@ func FuzzReadPage(f *testing.F) {
 	})
 }
 
-// What opens was sealed with the key: sealing the same message again opens as the same again, and no
-// other key opens it.
+// What opens was sealed with the key: sealing the same message again opens as the same again, and
+// no other key opens it.
 func FuzzOpenCallback(f *testing.F) {
 	for _, v := range vectors(f) {
 		f.Add(v.Encrypt, []byte(v.Plaintext))
@@ -257,8 +259,8 @@ func FuzzOpenCallback(f *testing.F) {
 	})
 }
 
-// An envelope that is accepted has one cipher text: a reader that takes the first name it finds, in any
-// nesting, finds the same.
+// An envelope that is accepted has one cipher text: a reader that takes the first name it finds, in
+// any nesting, finds the same.
 func FuzzReadCallback(f *testing.F) {
 	f.Add([]byte(`<xml><ToUserName><![CDATA[ww1]]></ToUserName><AgentID>1</AgentID><Encrypt><![CDATA[abc=]]></Encrypt></xml>`))
 	f.Add([]byte(`{"ToUserName":"ww1","Encrypt":"abc=","AgentID":"1"}`))

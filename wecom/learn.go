@@ -18,7 +18,8 @@ type Grant struct {
 	Life  time.Duration // 7,200 s as a rule
 }
 
-// The calls that hand out access tokens of corps. Those of a suite, a provider or a device have no corp.
+// The calls that hand out access tokens of corps. Those of a suite, a provider or a device have no
+// corp.
 const (
 	PathGetToken        = "/cgi-bin/gettoken"                      // DOC 91039: the corp stands in the query
 	PathCorpToken       = "/cgi-bin/service/get_corp_token"        // DOC 90605: in the body, auth_corpid
@@ -37,8 +38,8 @@ type Sent struct {
 	Encodings string // all Content-Encoding lines likewise
 }
 
-// ReadGrant returns the token in the answer of one of the paths above. found is false if WeCom gave none,
-// or if the call can be read in more than one way.
+// ReadGrant returns the token in the answer of one of the paths above. found is false if WeCom gave
+// none, or if the call can be read in more than one way.
 func ReadGrant(path string, call Sent, answer []byte) (g Grant, found bool) {
 	var a struct {
 		granted
@@ -73,7 +74,8 @@ func ReadGrant(path string, call Sent, answer []byte) (g Grant, found bool) {
 	return g, isCorpID(g.Corp) && g.Token != "" && g.Life > 0
 }
 
-// parameter returns what the query of a call without a body says under a name, "" if it can be read in more than one way.
+// parameter returns what the query of a call without a body says under a name, "" if it can be read
+// in more than one way.
 func (s *Sent) parameter(name string) string {
 	value, _, err := one(s.Query, name)
 	if err != nil || s.HasBody || bytes.IndexByte(s.Query, '#') >= 0 {
@@ -82,7 +84,8 @@ func (s *Sent) parameter(name string) string {
 	return value
 }
 
-// member returns the string that the body of a call holds under a name, "" if the call can be read in more than one way.
+// member returns the string that the body of a call holds under a name, "" if the call can be read
+// in more than one way.
 func (s *Sent) member(name string) string {
 	if _, inQuery, err := one(s.Query, name); inQuery || err != nil {
 		return ""
@@ -94,7 +97,8 @@ func (s *Sent) member(name string) string {
 	return plainText(values[name])
 }
 
-// members returns what the body of a call holds under names. ok is false if anybody could read something else there.
+// members returns what the body of a call holds under names. ok is false if anybody could read
+// something else there.
 func (s *Sent) members(names ...string) (values map[string]jsontext.Value, ok bool) {
 	types := strings.ToLower(s.Types)
 	if s.Encodings != "" || strings.Contains(types, "multipart") || declaresForm(types) && formHolds(s.Body, names) {
@@ -116,9 +120,9 @@ func formHolds(body []byte, names []string) bool {
 	return false
 }
 
-// plainMembers returns what a JSON object holds under names. ok is false if it is not valid JSON, or if a name stands
-// there that some reader could take for one of them, though it is another one: by letter case, by escapes, by blanks
-// around it, or by a NUL in it.
+// plainMembers returns what a JSON object holds under names. ok is false if it is not valid JSON,
+// or if a name stands there that some reader could take for one of them, though it is another one:
+// by letter case, by escapes, by blanks around it, or by a NUL in it.
 func plainMembers(body []byte, names []string) (values map[string]jsontext.Value, ok bool) {
 	dec := jsontext.NewDecoder(bytes.NewReader(body))
 	if tooDeep(body) || dec.PeekKind() != '{' {
@@ -147,8 +151,8 @@ func plainMembers(body []byte, names []string) (values map[string]jsontext.Value
 	return values, err == io.EOF
 }
 
-// plainName returns the one of names that a quoted name is, "" if it is another one. odd tells that some reader could
-// take it for one of them.
+// plainName returns the one of names that a quoted name is, "" if it is another one. odd tells that
+// some reader could take it for one of them.
 func plainName(key jsontext.Value, names []string) (name string, odd bool) {
 	said, err := jsontext.AppendUnquote(nil, key)
 	if err != nil {
@@ -167,7 +171,8 @@ func plainName(key jsontext.Value, names []string) (name string, odd bool) {
 	return "", false
 }
 
-// plainText returns the string that a value is, "" for any other value, and for one with escapes, blanks or control bytes.
+// plainText returns the string that a value is, "" for any other value, and for one with escapes,
+// blanks or control bytes.
 func plainText(v jsontext.Value) string {
 	if v.Kind() != '"' {
 		return ""
@@ -229,8 +234,9 @@ func (c Code) good() bool {
 // transitions are the states of kf/service_state/trans that give a code out (DOC 94669).
 var transitions = map[string]CodeKind{"2": ToQueue, "3": ToServicer, "4": ToEnd}
 
-// ReadTransition returns the code in the answer of kf/service_state/trans. lost tells that the answer holds a code, or
-// may hold one, of which it cannot be told whom it stands for: also where the call can be read in more than one way.
+// ReadTransition returns the code in the answer of kf/service_state/trans. lost tells that the
+// answer holds a code, or may hold one, of which it cannot be told whom it stands for: also where
+// the call can be read in more than one way.
 func ReadTransition(call Sent, answer []byte, at time.Time) (c Code, found, lost bool) {
 	var a struct {
 		Errcode jsontext.Value `json:"errcode"`
@@ -257,15 +263,17 @@ func ReadTransition(call Sent, answer []byte, at time.Time) (c Code, found, lost
 	return c, true, false
 }
 
-// withChannel are the kf calls whose body holds the open_kfid that they are about, beside those that recipients.tsv
-// lists. WeCom takes no channel of another corp there (error 95004); in every other body it does not look at one.
+// withChannel are the kf calls whose body holds the open_kfid that they are about, beside those
+// that recipients.tsv lists. WeCom takes no channel of another corp there (error 95004); in every
+// other body it does not look at one.
 var withChannel = []string{
 	"/cgi-bin/kf/account/del", "/cgi-bin/kf/account/update", "/cgi-bin/kf/add_contact_way",
 	"/cgi-bin/kf/customer/cancel_upgrade_service", "/cgi-bin/kf/get_corp_statistic", "/cgi-bin/kf/get_servicer_statistic",
 	"/cgi-bin/kf/service_state/get", PathStateTrans, "/cgi-bin/kf/servicer/add", "/cgi-bin/kf/servicer/del", PathSyncMsg,
 }
 
-// TakesChannel tells whether WeCom looks at the open_kfid in the body of a call, so that it tells whose the call is.
+// TakesChannel tells whether WeCom looks at the open_kfid in the body of a call, so that it tells
+// whose the call is.
 func (e *Endpoint) TakesChannel() bool {
 	return slices.Contains(withChannel, e.Path) ||
 		slices.ContainsFunc(e.fields.body, func(f field) bool { return f.role == roleChannel })

@@ -12,7 +12,8 @@ const (
 	PrefixOwn  = "/replygate/" // calls of the gateway itself
 )
 
-// CutCorp takes /corp/<corp_id> off a path. corp is "" if the path does not begin so, in just this spelling.
+// CutCorp takes /corp/<corp_id> off a path. corp is "" if the path does not begin so, in just this
+// spelling.
 func CutCorp(path []byte) (corp, rest []byte) {
 	after, ok := bytes.CutPrefix(path, []byte(PrefixCorp))
 	end := bytes.IndexByte(after, '/')
@@ -30,7 +31,8 @@ func isCorpID(id string) bool {
 	return id != "" && len(id) <= maxCorpID && strings.Trim(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
 }
 
-// IsOwn tells whether some server could take a path for one below the gateway's own prefixes, in whatever spelling.
+// IsOwn tells whether some server could take a path for one below the gateway's own prefixes, in
+// whatever spelling.
 func IsOwn(path []byte) bool {
 	if plain(path) {
 		return below(canonical(string(path)))

@@ -212,7 +212,8 @@ func (h habits) reply(top node) (f found, ok bool) {
 	return f, len(f.customers) > 0 && f.channel != "" && f.kind != ""
 }
 
-// template is what a server does with a body of add_msg_template: without customers it chooses them.
+// template is what a server does with a body of add_msg_template: without customers it chooses
+// them.
 func (h habits) template(top node) (f found, ok bool) {
 	inner := h
 	inner.stopsAt = -1
@@ -255,8 +256,9 @@ func checkedInTemplate(name string, v node) bool {
 	return false
 }
 
-// FuzzReaders holds the reading of judged bodies against servers that read them leniently: all of them
-// that find a recipient find the one we judge, and one finds nobody only where that reaches nobody.
+// FuzzReaders holds the reading of judged bodies against servers that read them leniently: all of
+// them that find a recipient find the one we judge, and one finds nobody only where that reaches
+// nobody.
 func FuzzReaders(f *testing.F) {
 	for _, c := range cases(f, "wecom/bodies.tsv", 3) {
 		f.Add([]byte(c[1]), "application/json")
@@ -304,7 +306,8 @@ func compareReaders(t *testing.T, e *wecom.Endpoint, body []byte, types string, 
 	}
 }
 
-// same tells whether another reading is ours, or one with fewer capabilities, of which ours asks for more.
+// same tells whether another reading is ours, or one with fewer capabilities, of which ours asks
+// for more.
 func same(ours, b found) bool {
 	return slices.Equal(ours.customers, b.customers) && ours.everybody == b.everybody && ours.channel == b.channel &&
 		ours.kind == b.kind && (ours.addsContact || !b.addsContact)

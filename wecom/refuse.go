@@ -6,8 +6,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Refusal is an answer of the gateway itself in WeCom's shape (DOC 90455): HTTP 200 and a JSON body with
-// errcode and errmsg, which SDKs read; and a member of our own with the why, for programs.
+// Refusal is an answer of the gateway itself in WeCom's shape (DOC 90455): HTTP 200 and a JSON body
+// with errcode and errmsg, which SDKs read; and a member of our own with the why, for programs.
 type Refusal struct {
 	Errcode    int
 	Errmsg     string // a sentence: what, why, what to do
@@ -30,7 +30,8 @@ func (r Refusal) AppendJSON(dst []byte) []byte {
 	return append(dst, '}', '}')
 }
 
-// AppendMember appends a JSON string behind its name, which ends in a colon. Invalid UTF-8 becomes U+FFFD.
+// AppendMember appends a JSON string behind its name, which ends in a colon. Invalid UTF-8 becomes
+// U+FFFD.
 func AppendMember(dst []byte, name, value string) []byte {
 	dst = append(dst, name...)
 	if needsNoEscape(value) {
@@ -40,7 +41,8 @@ func AppendMember(dst []byte, name, value string) []byte {
 	return dst
 }
 
-// needsNoEscape tells whether a JSON string needs no escapes, as with nearly all that the gateway writes.
+// needsNoEscape tells whether a JSON string needs no escapes, as with nearly all that the gateway
+// writes.
 func needsNoEscape(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {

@@ -6,7 +6,8 @@ import (
 )
 
 // scanner walks over JSON text (RFC 8259). It is strict about structure and takes any bytes inside
-// strings: raw control characters, invalid UTF-8 and halves of surrogate pairs, as real bots send them.
+// strings: raw control characters, invalid UTF-8 and halves of surrogate pairs, as real bots send
+// them.
 type scanner struct {
 	text []byte
 	at   int

@@ -10,8 +10,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// TrimBody returns the body of a call of e without some of the customers that it names. The body must be one that
-// ReadFacts takes; all else of it stays as it is, byte for byte.
+// TrimBody returns the body of a call of e without some of the customers that it names. The body
+// must be one that ReadFacts takes; all else of it stays as it is, byte for byte.
 func (e *Endpoint) TrimBody(body []byte, without []string) ([]byte, error) {
 	f := e.fields.list()
 	if f == nil {
@@ -58,9 +58,9 @@ func listWithout(list []byte, without []string) ([]byte, error) {
 	}
 }
 
-// ReportRest returns WeCom's answer to a call of e with the customers added whom the call did not reach, in the
-// shape that WeCom itself uses for that call. An answer that is no success has reached nobody and stays as it
-// is; so does one that is no JSON object, with ErrUnreadable.
+// ReportRest returns WeCom's answer to a call of e with the customers added whom the call did not
+// reach, in the shape that WeCom itself uses for that call. An answer that is no success has
+// reached nobody and stays as it is; so does one that is no JSON object, with ErrUnreadable.
 func (e *Endpoint) ReportRest(answer []byte, rest []string) ([]byte, error) {
 	code, err := ReadErrcode(answer)
 	if err != nil || e.fields.rest == nil {
@@ -117,7 +117,8 @@ func (e *Endpoint) restItems(items []byte, ids []string) []byte {
 	return out
 }
 
-// findMember finds the value of a member of a JSON object: from start to end, both 0 if it is absent.
+// findMember finds the value of a member of a JSON object: from start to end, both 0 if it is
+// absent.
 func findMember(object []byte, name string) (start, end int64, err error) {
 	dec := jsontext.NewDecoder(bytes.NewReader(object), lenient)
 	if dec.PeekKind() != '{' {

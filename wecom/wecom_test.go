@@ -115,8 +115,8 @@ func TestReadFacts(t *testing.T) {
 	}
 }
 
-// sloppyBodies are bodies as bots send them that a table of text cannot hold, with what is read, or !
-// and a part of the error.
+// sloppyBodies are bodies as bots send them that a table of text cannot hold, with what is read, or
+// ! and a part of the error.
 var sloppyBodies = []struct{ name, path, body, want string }{
 	// What no rule reads goes on as it came.
 	{"half of a surrogate pair in the text", replyPath, `{"touser":"wmA","open_kfid":"wkA","msgtype":"text","text":{"content":"a\ud83d"}}`, "channel=wkA customers=[wmA] msgtype=text"},
@@ -557,8 +557,8 @@ func TestReadChannel(t *testing.T) {
 	}
 }
 
-// The prefix that names a corp is one in just its own spelling; what some server could take for one of the gateway's
-// own prefixes is known for it in any spelling.
+// The prefix that names a corp is one in just its own spelling; what some server could take for one
+// of the gateway's own prefixes is known for it in any spelling.
 func TestOwnPaths(t *testing.T) {
 	for _, c := range cases(t, "wecom/own.tsv", 4) {
 		corp, rest := wecom.CutCorp([]byte(c[0]))

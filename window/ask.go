@@ -24,7 +24,8 @@ type asker interface {
 	Do(ctx context.Context, key string) (asked, error)
 }
 
-// newAsker returns the one that fits: replies of the same moment ask a single Redis together, and each node of a Cluster.
+// newAsker returns the one that fits: replies of the same moment ask a single Redis together, and
+// each node of a Cluster.
 func (s *Store) newAsker() asker {
 	cluster, ok := s.rdb.(*redis.ClusterClient)
 	switch {
@@ -47,7 +48,8 @@ func (ask alone) Do(ctx context.Context, key string) (asked, error) {
 	return a[0], nil
 }
 
-// nodes puts questions together that are for the same node of a Cluster. Those for others do not wait for them.
+// nodes puts questions together that are for the same node of a Cluster. Those for others do not
+// wait for them.
 type nodes struct {
 	cluster *redis.ClusterClient
 	ask     func(ctx context.Context, node *redis.Client, keys []string) ([]asked, error)
@@ -62,7 +64,8 @@ func (n *nodes) Do(ctx context.Context, key string) (asked, error) {
 	return n.batch(node.Options().Addr).Do(ctx, key)
 }
 
-// batch is that of a node. It finds the node anew each time: one that went away and came back has another client.
+// batch is that of a node. It finds the node anew each time: one that went away and came back has
+// another client.
 func (n *nodes) batch(addr string) *store.Batch[string, asked] {
 	b, found := n.batches.Load(addr)
 	if !found {
@@ -77,7 +80,8 @@ func (n *nodes) batch(addr string) *store.Batch[string, asked] {
 	return b.(*store.Batch[string, asked])
 }
 
-// askAll asks about a reply to each window, all in one round trip. Where replies are not counted it only looks.
+// askAll asks about a reply to each window, all in one round trip. Where replies are not counted it
+// only looks.
 func (s *Store) askAll(ctx context.Context, keys []string) ([]asked, error) {
 	now := s.Now().UnixMilli()
 	switch {
@@ -93,8 +97,8 @@ func (s *Store) askAll(ctx context.Context, keys []string) ([]asked, error) {
 	return answers, err
 }
 
-// askNode is askAll for keys of one node of a Cluster. It is sent to the node itself, which sends nothing again that broke off and
-// may have been counted.
+// askNode is askAll for keys of one node of a Cluster. It is sent to the node itself, which sends
+// nothing again that broke off and may have been counted.
 func (s *Store) askNode(ctx context.Context, node *redis.Client, keys []string) ([]asked, error) {
 	if s.Replies == 0 {
 		return s.look(ctx, keys, s.Now().UnixMilli()), nil
@@ -105,8 +109,8 @@ func (s *Store) askNode(ctx context.Context, node *redis.Client, keys []string) 
 // together tells whether a script may have several keys.
 func (s *Store) together() bool { return s.Together == nil || s.Together() }
 
-// askEach is askAll where no script may have keys of two slots: a pipeline of scripts. What c certainly did not do is asked once more, in
-// a Cluster of whichever node it is.
+// askEach is askAll where no script may have keys of two slots: a pipeline of scripts. What c
+// certainly did not do is asked once more, in a Cluster of whichever node it is.
 func (s *Store) askEach(ctx context.Context, c redis.Cmdable, node string, keys []string) ([]asked, error) {
 	now := s.Now().UnixMilli()
 	cmds := runEach(ctx, c, reserveScript, keys, s.reserving(now, s.awaited(ctx, node))...)
@@ -124,7 +128,8 @@ func (s *Store) askEach(ctx context.Context, c redis.Cmdable, node string, keys 
 	return answers, nil
 }
 
-// ofSeveralSlots tells whether a script was refused for its keys: by a node of a Cluster, or by a proxy in words of its own.
+// ofSeveralSlots tells whether a script was refused for its keys: by a node of a Cluster, or by a
+// proxy in words of its own.
 func ofSeveralSlots(err error) bool {
 	var refusal redis.Error
 	return errors.As(err, &refusal) && strings.Contains(strings.ToLower(refusal.Error()), "slot")

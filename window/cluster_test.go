@@ -100,8 +100,8 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// Replies of the same moment count one each, whichever nodes they are on, though nodes forget their scripts, a slot moves,
-// and a key holds no window.
+// Replies of the same moment count one each, whichever nodes they are on, though nodes forget their
+// scripts, a slot moves, and a key holds no window.
 func TestClusterCountsTogether(t *testing.T) {
 	c := newCluster(t, 300)
 	c.reserves(c.keys, 4)
@@ -160,7 +160,8 @@ func TestClusterNodesWaitForThemselves(t *testing.T) {
 	held.Wait()
 }
 
-// A Redis that took scripts of several keys, and does so no longer, is asked for each key by itself: it became a proxy over shards.
+// A Redis that took scripts of several keys, and does so no longer, is asked for each key by
+// itself: it became a proxy over shards.
 func TestKeysOfSeveralSlots(t *testing.T) {
 	c := storetest.OneNode(t)
 	c.Mode = config.RedisSingle // to which a node says what a proxy says

@@ -21,8 +21,8 @@ type Code struct {
 	Deadline time.Time // from then on WeCom takes it no more
 }
 
-// keepCode is how long a code stays on record. It is the longest life of any, so that one that comes
-// again in a replayed page is known to be used, or past its deadline.
+// keepCode is how long a code stays on record. It is the longest life of any, so that one that
+// comes again in a replayed page is known to be used, or past its deadline.
 const keepCode = 48 * time.Hour
 
 // LearntCode is a code as it became known.
@@ -61,8 +61,8 @@ type CodeAnswer struct {
 	key   string
 }
 
-// LearnCodes notes whom codes stand for. What is known already stays, so that a replay frees no used code.
-// What Redis does not take is kept in the journal.
+// LearnCodes notes whom codes stand for. What is known already stays, so that a replay frees no
+// used code. What Redis does not take is kept in the journal.
 func (s *Store) LearnCodes(ctx context.Context, codes []LearntCode) error {
 	if len(codes) == 0 {
 		return nil
@@ -114,8 +114,8 @@ func (s *Store) PeekCode(ctx context.Context, corp, code string) CodeAnswer {
 	return CodeAnswer{State: CodeTaken, Code: c, key: key}
 }
 
-// CorpOfCode returns the corp that a code was given out for, "" if it is not on record. An error says that Redis did not
-// answer, or may lack the code.
+// CorpOfCode returns the corp that a code was given out for, "" if it is not on record. An error
+// says that Redis did not answer, or may lack the code.
 func (s *Store) CorpOfCode(ctx context.Context, code string) (corp string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
@@ -130,9 +130,9 @@ func (s *Store) CorpOfCode(ctx context.Context, code string) (corp string, err e
 	return c.Key.Corp, nil
 }
 
-// TakeCode asks whom a code of the corp stands for and marks it as used, in one step. It never fails: an
-// answer that Redis does not give is a CodeState. One in the state CodeTaken is given to GiveBackCode if
-// WeCom certainly did not take the message.
+// TakeCode asks whom a code of the corp stands for and marks it as used, in one step. It never
+// fails: an answer that Redis does not give is a CodeState. One in the state CodeTaken is given to
+// GiveBackCode if WeCom certainly did not take the message.
 func (s *Store) TakeCode(ctx context.Context, corp, code string) CodeAnswer {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
@@ -194,7 +194,8 @@ func (s *Store) codeKey(code string) string {
 	return s.Prefix + "code:" + hex.EncodeToString(h[:])
 }
 
-// spell is what stands in Redis of a code: corp:channel:customer:kind:deadline, the deadline in unix ms.
+// spell is what stands in Redis of a code: corp:channel:customer:kind:deadline, the deadline in
+// unix ms.
 func (c Code) spell() string {
 	b := c.Key.appendIDs(nil)
 	b = append(append(b, ':'), c.Kind...)

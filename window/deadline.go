@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// deadlines gives questions to Redis their deadlines. Questions of the same moment share one: a timer for each would
-// wake a thread for each, which in a gateway with little to do costs as much as the question.
+// deadlines gives questions to Redis their deadlines. Questions of the same moment share one: a
+// timer for each would wake a thread for each, which in a gateway with little to do costs as much
+// as the question.
 type deadlines struct {
 	timeout time.Duration
 	last    atomic.Pointer[deadline]
@@ -18,7 +19,8 @@ type deadline struct {
 	at time.Time
 }
 
-// within is a context that ends after the timeout, or up to a quarter of it later; earlier if ctx does.
+// within is a context that ends after the timeout, or up to a quarter of it later; earlier if ctx
+// does.
 func (d *deadlines) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, earlier := ctx.Deadline(); earlier || ctx.Done() != nil {
 		return context.WithTimeout(ctx, d.timeout)

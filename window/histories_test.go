@@ -14,8 +14,9 @@ import (
 	"replygate/window"
 )
 
-// plain is what is true of one customer and one code, written down as plainly as can be: every message
-// and every reply there was, and no cleverness about what to keep. Times are unix milliseconds.
+// plain is what is true of one customer and one code, written down as plainly as can be: every
+// message and every reply there was, and no cleverness about what to keep. Times are unix
+// milliseconds.
 type plain struct {
 	messages []int64
 	replies  []int64 // those that count: sent, perhaps sent, or abandoned by a gateway that crashed
@@ -52,7 +53,8 @@ func (p *plain) state(now int64) window.State {
 	return window.Open
 }
 
-// send notes a reply at now, or in the second behind the message's own; two at once are a millisecond apart.
+// send notes a reply at now, or in the second behind the message's own; two at once are a
+// millisecond apart.
 func (p *plain) send(now int64) int64 {
 	at := max(now, (p.last()/1000+1)*1000)
 	for slices.Contains(p.replies, at) && at/1000 > p.last()/1000 {
@@ -73,8 +75,9 @@ type pending struct {
 	last   int64
 }
 
-// Thousands of histories through two gateways on one store, with late, repeated and reordered messages,
-// lost answers and crashed gateways: at every step the store says what the plain account says.
+// Thousands of histories through two gateways on one store, with late, repeated and reordered
+// messages, lost answers and crashed gateways: at every step the store says what the plain account
+// says.
 func TestHistories(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now().Truncate(time.Second))

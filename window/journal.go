@@ -55,8 +55,8 @@ func readRecord(r []byte, facts map[Key]int64, codes *[]LearntCode) error {
 	return errors.New("window: the journal holds a record of another kind: it was written with redis.mode embedded; start once in that mode, or move it away")
 }
 
-// keepForLater keeps facts that Redis did not take. It returns once they are on the disk, and no other gateway
-// refuses for want of them.
+// keepForLater keeps facts that Redis did not take. It returns once they are on the disk, and no
+// other gateway refuses for want of them.
 func (s *Store) keepForLater(facts map[Key]int64, codes []LearntCode, because error) error {
 	if s.Journal == nil {
 		return because
@@ -75,15 +75,15 @@ func (s *Store) keepForLater(facts map[Key]int64, codes []LearntCode, because er
 	return nil
 }
 
-// inDoubt tells whether Redis may lack facts that are acknowledged: they are in the journal of this gateway, or
-// perhaps of another one, or a failover may have lost them.
+// inDoubt tells whether Redis may lack facts that are acknowledged: they are in the journal of this
+// gateway, or perhaps of another one, or a failover may have lost them.
 func (s *Store) inDoubt() bool {
 	return s.Journal != nil && (!s.Journal.Empty() || s.peers.doubtful()) || s.Doubtful != nil && s.Doubtful()
 }
 
-// degraded is an answer that a message which Redis lacks could turn: what would be refused is not known. A window
-// that WeCom or an operator shut is not Unproven, since WeCom does not enforce what an operator said: nothing may
-// go there on doubt.
+// degraded is an answer that a message which Redis lacks could turn: what would be refused is not
+// known. A window that WeCom or an operator shut is not Unproven, since WeCom does not enforce what
+// an operator said: nothing may go there on doubt.
 func (s *Store) degraded(a Answer) Answer {
 	to := Unproven
 	switch a.State {
@@ -143,8 +143,8 @@ func (s *Store) Keep(ctx context.Context) {
 	}
 }
 
-// CheckJournal tells whether the journal, if there is one, holds nothing but facts: another kind would never
-// get to Redis, and leave everything in doubt.
+// CheckJournal tells whether the journal, if there is one, holds nothing but facts: another kind
+// would never get to Redis, and leave everything in doubt.
 func (s *Store) CheckJournal() error {
 	if s.Journal == nil {
 		return nil
@@ -199,7 +199,8 @@ func (s *Store) write(ctx context.Context, facts map[Key]int64, codes []LearntCo
 	return s.learn(ctx, codes)
 }
 
-// recentFacts are the facts of the last minute or two in which any were recorded, of each customer the newest. It is bounded.
+// recentFacts are the facts of the last minute or two in which any were recorded, of each customer
+// the newest. It is bounded.
 type recentFacts struct {
 	mu       sync.Mutex
 	new, old factGeneration
@@ -237,7 +238,8 @@ func (r *recentFacts) note(now time.Time, facts map[Key]int64, codes []LearntCod
 	r.new.codes = append(r.new.codes, codes...)
 }
 
-// covers tells whether all that was recorded behind a time is among them; not behind a time that is not known.
+// covers tells whether all that was recorded behind a time is among them; not behind a time that is
+// not known.
 func (r *recentFacts) covers(at time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,8 +12,8 @@ type Key struct {
 	Customer string // external_userid
 }
 
-// spell is the window's key in Redis. All of it stands in the hash tag, so that the keys of one customer
-// share a slot of a Cluster.
+// spell is the window's key in Redis. All of it stands in the hash tag, so that the keys of one
+// customer share a slot of a Cluster.
 func (k Key) spell(prefix string) string {
 	return string(k.append(make([]byte, 0, len(prefix)+len(k.Corp)+len(k.Channel)+len(k.Customer)+16), prefix))
 }

@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// buckets and places bound the memory: 188,416 windows in 6 MB. A bucket fits 768 bytes, as they are handed out.
+	// buckets and places bound the memory: 188,416 windows in 6 MB. A bucket fits 768 bytes, as
+	// they are handed out.
 	buckets = 8_192
 	places  = 23
 	// fresh is how long a remembered window is believed without asking Redis again.
@@ -16,8 +17,8 @@ const (
 )
 
 // memory remembers open windows in the process, for when Redis is away and for when replies are not
-// counted. A window has its place in one bucket of a few; in a full one it takes that of the window that was
-// asked for longest ago.
+// counted. A window has its place in one bucket of a few; in a full one it takes that of the window
+// that was asked for longest ago.
 type memory struct {
 	seeds   [2]maphash.Seed
 	buckets [buckets]atomic.Pointer[bucket] // nil until something is put there
@@ -34,8 +35,8 @@ type seen struct {
 	asked int64 // when Redis said so, unix ms
 }
 
-// name stands for a key. Its 128 bits depend on seeds that nobody outside the process can know, so that no
-// customer can be made to pass for another.
+// name stands for a key. Its 128 bits depend on seeds that nobody outside the process can know, so
+// that no customer can be made to pass for another.
 type name [2]uint64
 
 func newMemory() *memory {

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// A gateway whose journal holds facts knows what Redis does not, so the others must not refuse for want of a
-// message. It may be unable to tell them: it is Redis that it cannot reach. So each gateway says the opposite
-// as long as it is true, that it holds nothing back, and the others believe it for a moment only. A gateway
-// that begins to hold something back waits until nobody can believe otherwise, before it acknowledges.
+// A gateway whose journal holds facts knows what Redis does not, so the others must not refuse for
+// want of a message. It may be unable to tell them: it is Redis that it cannot reach. So each
+// gateway says the opposite as long as it is true, that it holds nothing back, and the others
+// believe it for a moment only. A gateway that begins to hold something back waits until nobody can
+// believe otherwise, before it acknowledges.
 const (
 	beatEvery   = 100 * time.Millisecond
 	beatTimeout = 100 * time.Millisecond
@@ -19,8 +20,8 @@ const (
 	missed = 5 * time.Minute
 )
 
-// peers are the gateways on one Redis: PREFIXgateways is a hash of gateway to a number that grows with
-// each time it says that it holds nothing back.
+// peers are the gateways on one Redis: PREFIXgateways is a hash of gateway to a number that grows
+// with each time it says that it holds nothing back.
 type peers struct {
 	mu     sync.Mutex
 	asked  time.Time       // when the last look that succeeded began
@@ -28,7 +29,8 @@ type peers struct {
 	word   time.Time       // until when Redis may count what we said
 }
 
-// never is the number of a gateway that has said nothing yet, since it began with facts in its journal.
+// never is the number of a gateway that has said nothing yet, since it began with facts in its
+// journal.
 const never = "0"
 
 // word is what another gateway said last, and when, at the earliest.
@@ -37,8 +39,8 @@ type word struct {
 	said  time.Time
 }
 
-// Beat tells the other gateways on this Redis whether this one holds facts back, and listens to them, until ctx
-// ends. A gateway that holds nothing back says goodbye.
+// Beat tells the other gateways on this Redis whether this one holds facts back, and listens to
+// them, until ctx ends. A gateway that holds nothing back says goodbye.
 func (s *Store) Beat(ctx context.Context) {
 	if s.Journal == nil {
 		return
@@ -90,8 +92,9 @@ func (s *Store) goodbye() {
 	_ = s.rdb.HDel(ctx, s.Prefix+"gateways", s.gateway).Err() // the others then wait for it in vain, for a while
 }
 
-// begin tells whether our word is that we hold nothing back. It is counted until then, or not at all; that it was counted earlier does not
-// matter: one before it, whose connection broke, may still be on its way.
+// begin tells whether our word is that we hold nothing back. It is counted until then, or not at
+// all; that it was counted earlier does not matter: one before it, whose connection broke, may
+// still be on its way.
 func (p *peers) begin(empty func() bool, until time.Time) (clean bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,15 +158,16 @@ func (p *peers) doubtful() bool {
 	return false
 }
 
-// silent is when no other gateway can believe any longer that this one holds nothing back. Something is in the journal when it is
-// asked for, so no new word begins.
+// silent is when no other gateway can believe any longer that this one holds nothing back.
+// Something is in the journal when it is asked for, so no new word begins.
 func (p *peers) silent() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.word.Add(believed)
 }
 
-// awaitSilence waits until what the journal holds can be acknowledged: the other gateways are in doubt.
+// awaitSilence waits until what the journal holds can be acknowledged: the other gateways are in
+// doubt.
 func (s *Store) awaitSilence() {
 	time.Sleep(time.Until(s.peers.silent()))
 }

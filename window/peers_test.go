@@ -11,8 +11,8 @@ import (
 	"replygate/store/storetest"
 )
 
-// A gateway's word counts if Redis gets it in time; one that comes late is not counted, and neither is that of a gateway that
-// holds something back. One that never said anything is doubted at once.
+// A gateway's word counts if Redis gets it in time; one that comes late is not counted, and neither
+// is that of a gateway that holds something back. One that never said anything is doubted at once.
 func TestWords(t *testing.T) {
 	storetest.Each(t, time.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
 		var other peers
@@ -48,8 +48,8 @@ func TestWords(t *testing.T) {
 	})
 }
 
-// A gateway that falls silent is doubted by the others before it may acknowledge anything: no look makes them believe its last word
-// for longer than it waits.
+// A gateway that falls silent is doubted by the others before it may acknowledge anything: no look
+// makes them believe its last word for longer than it waits.
 func TestSilence(t *testing.T) {
 	start := time.Now()
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }

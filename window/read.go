@@ -49,8 +49,8 @@ func (c *complaints) due(now int64) bool {
 	return now-last >= time.Minute.Milliseconds() && c.last.CompareAndSwap(last, now)
 }
 
-// complain tells the operator of a key that holds no window. The line does not say whose, since ids may have to stay
-// out of logs.
+// complain tells the operator of a key that holds no window. The line does not say whose, since ids
+// may have to stay out of logs.
 func (s *Store) complain(k Key, err error, now int64) {
 	if !errors.Is(err, ErrNoWindow) || !s.ofWindows.due(now) {
 		return

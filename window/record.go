@@ -36,9 +36,9 @@ func (f Fact) ahead() Loss {
 	return Loss{Corp: f.Key.Corp, Channel: f.Key.Channel, Messages: true, Item: &Item{ID: string(strconv.AppendInt(append(id, ' '), f.At.UnixMilli(), 10))}}
 }
 
-// Record notes that customers wrote, in any order and any number of times: in Redis, or if that does not
-// take it, in the journal. If it fails some facts may be recorded and some not; recording all of them again
-// is right.
+// Record notes that customers wrote, in any order and any number of times: in Redis, or if that
+// does not take it, in the journal. If it fails some facts may be recorded and some not; recording
+// all of them again is right.
 func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 	var t Tally
 	now := s.Now()
@@ -84,8 +84,9 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 	return t, nil
 }
 
-// recordStubbornly is record, and once more if a connection broke: recording twice is right, and a fact in the
-// journal is unknown to other gateways for a moment. A Redis that is away is not asked again.
+// recordStubbornly is record, and once more if a connection broke: recording twice is right, and a
+// fact in the journal is unknown to other gateways for a moment. A Redis that is away is not asked
+// again.
 func (s *Store) recordStubbornly(ctx context.Context, latest map[Key]int64) error {
 	err := s.record(ctx, latest)
 	for range 4 {

@@ -26,8 +26,8 @@ func (a Answer) Closes(length time.Duration) time.Time {
 // Reserved tells whether a reply is counted that Settle must confirm or take back.
 func (a Answer) Reserved() bool { return a.stamp != 0 }
 
-// Reserve asks for the window and counts one reply in it, in one step. It never fails: an answer that
-// Redis does not give is a State. A reservation must be given to Settle.
+// Reserve asks for the window and counts one reply in it, in one step. It never fails: an answer
+// that Redis does not give is a State. A reservation must be given to Settle.
 func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	now := s.Now().UnixMilli()
 	var space [192]byte
@@ -140,8 +140,8 @@ func (s *Store) nothing(h history) Answer {
 	return Answer{State: Closed}
 }
 
-// proven is an answer of Full only as far as it holds: where a message of the customer may have been missed, the
-// replies that went before that count for nothing.
+// proven is an answer of Full only as far as it holds: where a message of the customer may have
+// been missed, the replies that went before that count for nothing.
 func (s *Store) proven(ctx context.Context, h history, key string, a Answer) Answer {
 	err := h.err
 	if err == nil && !h.since.After(a.Last) {
@@ -160,7 +160,8 @@ func (s *Store) proven(ctx context.Context, h history, key string, a Answer) Ans
 	return Answer{State: Incomplete, Last: a.Last, Left: -1}
 }
 
-// after is an answer of nothing for a customer whose last message on record is too long ago; zero: there is none.
+// after is an answer of nothing for a customer whose last message on record is too long ago; zero:
+// there is none.
 func (a Answer) after(last time.Time) Answer {
 	a.Last = last
 	return a
@@ -212,12 +213,13 @@ func (s *Store) Settle(ctx context.Context, k Key, a Answer, o Outcome) error {
 	return nil
 }
 
-// lateBy is how long before an event the reply may have gone out that the event tells of. A message that
-// the customer wrote within it may be newer than the reply, so the event says nothing of its window.
+// lateBy is how long before an event the reply may have gone out that the event tells of. A message
+// that the customer wrote within it may be newer than the reply, so the event says nothing of its
+// window.
 const lateBy = time.Minute
 
-// Correct does what WeCom says later, in an event of the time given, of a reply of k that it had taken:
-// UsedUp or Closing.
+// Correct does what WeCom says later, in an event of the time given, of a reply of k that it had
+// taken: UsedUp or Closing.
 func (s *Store) Correct(ctx context.Context, k Key, at time.Time, o Outcome) error {
 	replies := 0
 	if o == UsedUp {
@@ -235,8 +237,8 @@ func (s *Store) Correct(ctx context.Context, k Key, at time.Time, o Outcome) err
 	return nil
 }
 
-// Close shuts the window of k as it stands, until the customer writes again. found is false if nothing
-// is on record.
+// Close shuts the window of k as it stands, until the customer writes again. found is false if
+// nothing is on record.
 func (s *Store) Close(ctx context.Context, k Key) (found bool, err error) {
 	key := k.spell(s.Prefix)
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)

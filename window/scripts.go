@@ -8,7 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The scripts do in Redis, in one step, what the functions of window.go do. They do nothing to a key that holds no window.
+// The scripts do in Redis, in one step, what the functions of window.go do. They do nothing to a
+// key that holds no window.
 var (
 	recordScript  = script("record")
 	reserveScript = script("awaited", "reserve")
@@ -40,8 +41,8 @@ func script(names ...string) *redis.Script {
 	return redis.NewScript(text.String())
 }
 
-// runEach runs a script for each key by itself, in one pipeline, and in another one where Redis did not know the script yet. Each
-// command has its own error.
+// runEach runs a script for each key by itself, in one pipeline, and in another one where Redis did
+// not know the script yet. Each command has its own error.
 func runEach(ctx context.Context, c redis.Cmdable, s *redis.Script, keys []string, args ...any) []*redis.Cmd {
 	return runEachWith(ctx, c, s, keys, func(string) []any { return args })
 }

@@ -24,7 +24,8 @@ type Settings struct {
 	Renewed  <-chan struct{} // Redis has another master, or is back
 	Log      *zap.Logger     // nil: nothing is said
 
-	// ByRedis is a time by the clock of a node of a Cluster, or of another Redis for "", unix ms; 0: that clock is not known. nil: none is.
+	// ByRedis is a time by the clock of a node of a Cluster, or of another Redis for "", unix ms;
+	// 0: that clock is not known. nil: none is.
 	ByRedis func(node string, t time.Time) int64
 }
 

@@ -158,7 +158,8 @@ func TestBrokenWindowsSpoilNoOthers(t *testing.T) {
 	})
 }
 
-// The next message of a customer mends what stands in the place of the window, and holds up nobody else's.
+// The next message of a customer mends what stands in the place of the window, and holds up nobody
+// else's.
 func TestMessageMendsBrokenWindow(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		wang := window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmWang"}
@@ -289,7 +290,8 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 	})
 }
 
-// A gap that Redis is told of late, behind a later one, is no reason to take records for complete from it on.
+// A gap that Redis is told of late, behind a later one, is no reason to take records for complete
+// from it on.
 func TestLateGap(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		for _, gap := range []time.Duration{0, -time.Minute, time.Minute} {
@@ -621,7 +623,8 @@ func TestKeysDiffer(t *testing.T) {
 	}
 }
 
-// While Redis may lack a message for a moment, nothing on record proves that the customer has not written.
+// While Redis may lack a message for a moment, nothing on record proves that the customer has not
+// written.
 func TestWhatARefusalLacks(t *testing.T) {
 	each(t, 1, func(b *bench) {
 		now := b.clock.Now()

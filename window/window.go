@@ -1,8 +1,8 @@
-// Package window knows when each customer last wrote and which replies were sent since: the arithmetic
-// of the reply window, and its keeping in Redis.
+// Package window knows when each customer last wrote and which replies were sent since: the
+// arithmetic of the reply window, and its keeping in Redis.
 //
-// It does not know which calls need a window (package policy), nor how messages become known (packages
-// wecom, proxy and admin).
+// It does not know which calls need a window (package policy), nor how messages become known
+// (packages wecom, proxy and admin).
 package window
 
 import (
@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// Window is what is on record of one customer on one channel of one corp. Times are unix milliseconds.
+// Window is what is on record of one customer on one channel of one corp. Times are unix
+// milliseconds.
 //
 // The functions below say what each fact does to it; the scripts in lua/ do the same atomically.
 // Facts commute: in whatever order messages and replies become known, the same Window comes out.
@@ -35,9 +36,9 @@ func (w Window) Record(at int64) Window {
 	return w
 }
 
-// Reserve notes a reply at now and returns its time stamp, by which it can be released. A reply in the
-// very second of the message it answers is stamped with the next one, so that it counts; equal stamps
-// are told apart by a millisecond.
+// Reserve notes a reply at now and returns its time stamp, by which it can be released. A reply in
+// the very second of the message it answers is stamped with the next one, so that it counts; equal
+// stamps are told apart by a millisecond.
 func (w Window) Reserve(now int64) (Window, int64) {
 	stamp := max(now, counts(w.Last))
 	for slices.Contains(w.Sent, stamp) {
@@ -65,7 +66,8 @@ func (w Window) UseUp(last, stamp int64, replies int) Window {
 	return w
 }
 
-// Close notes that WeCom says the window of the message of last is shut. Only a later message opens it.
+// Close notes that WeCom says the window of the message of last is shut. Only a later message opens
+// it.
 func (w Window) Close(last int64) Window {
 	w.Shut = max(w.Shut, last)
 	return w

@@ -10,17 +10,18 @@ import (
 	"go.uber.org/zap"
 )
 
-// Redis may come back without what it acknowledged: from an older snapshot, empty, or as a replica that lagged. What is
-// missing then looks like a customer who never wrote. So each gateway leaves a word in Redis twice a second, the time, and
-// looks for its last one: an older one tells how far back Redis has gone. If it is no more than what every gateway remembers of
-// what it recorded, they record that again; otherwise records are incomplete.
+// Redis may come back without what it acknowledged: from an older snapshot, empty, or as a replica
+// that lagged. What is missing then looks like a customer who never wrote. So each gateway leaves a
+// word in Redis twice a second, the time, and looks for its last one: an older one tells how far
+// back Redis has gone. If it is no more than what every gateway remembers of what it recorded, they
+// record that again; otherwise records are incomplete.
 const (
 	witnessEvery = 500 * time.Millisecond
 	witnessKept  = 72 * time.Hour
 )
 
-// witness is the last word in each of its keys. In a Cluster, or behind a proxy, a node can go back by itself, so there is a key
-// for every 256 slots.
+// witness is the last word in each of its keys. In a Cluster, or behind a proxy, a node can go back
+// by itself, so there is a key for every 256 slots.
 type witness struct {
 	keys []string
 	said []int64 // unix ms; 0: nothing yet
@@ -38,8 +39,8 @@ func newWitness(prefix, gateway string, nodes bool) witness {
 	return w
 }
 
-// say leaves a word in Redis. back tells that Redis had an older word than the last one, and to is the oldest of those, zero if
-// one is gone. A Redis that is away tells nothing.
+// say leaves a word in Redis. back tells that Redis had an older word than the last one, and to is
+// the oldest of those, zero if one is gone. A Redis that is away tells nothing.
 func (w *witness) say(ctx context.Context, rdb redis.UniversalClient, now time.Time) (to, last time.Time, back bool) {
 	words := runEach(ctx, rdb, laterScript, w.keys, now.UnixMilli(), witnessKept.Milliseconds())
 	oldest, latest := now.UnixMilli(), int64(0)
@@ -60,7 +61,8 @@ func (w *witness) say(ctx context.Context, rdb redis.UniversalClient, now time.T
 	return to, time.UnixMilli(latest), back
 }
 
-// lookBack tells whether what was recorded lately has to be recorded again, since Redis has gone back.
+// lookBack tells whether what was recorded lately has to be recorded again, since Redis has gone
+// back.
 func (s *Store) lookBack(ctx context.Context) (rewrite bool) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()

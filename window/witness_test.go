@@ -24,8 +24,8 @@ func TestSlotTags(t *testing.T) {
 	}
 }
 
-// A gateway notices that its word is older than the one it left, and gone; not that Redis did what it was sent long ago
-// behind what it was sent now.
+// A gateway notices that its word is older than the one it left, and gone; not that Redis did what
+// it was sent long ago behind what it was sent now.
 func TestWitness(t *testing.T) {
 	storetest.Each(t, time.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
 		_, cluster := s.UniversalClient.(*redis.ClusterClient)

@@ -64,8 +64,9 @@ func (r *rig) upstreamCounts() string {
 	return strings.Join(counts, " ")
 }
 
-// A client that breaks an upload off is what the records say it is: no failure of WeCom, whatever of the call has
-// gone on by then. Nothing of it goes out again, and the connection that it began on is dropped.
+// A client that breaks an upload off is what the records say it is: no failure of WeCom, whatever
+// of the call has gone on by then. Nothing of it goes out again, and the connection that it began
+// on is dropped.
 func TestClientAborts(t *testing.T) {
 	u := newUploads(t)
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
@@ -131,8 +132,8 @@ func TestClientAborts(t *testing.T) {
 	}
 }
 
-// abort sends a request that is not whole and ends the connection. It returns the answer, if the client only ended its
-// own side.
+// abort sends a request that is not whole and ends the connection. It returns the answer, if the
+// client only ended its own side.
 func abort(t *testing.T, r *rig, u *uploads, request string, begun, reset bool) (a answer) {
 	t.Helper()
 	conn, err := net.Dial("tcp", r.gateway.api.Addr().String())

@@ -20,8 +20,8 @@ import (
 	"replygate/window"
 )
 
-// agreeing is a gateway before a WeCom that takes everything, and a plain reference of what is to become of calls,
-// written apart: it shares nothing with the code that judges.
+// agreeing is a gateway before a WeCom that takes everything, and a plain reference of what is to
+// become of calls, written apart: it shares nothing with the code that judges.
 type agreeing struct {
 	*rig
 	wire    *storetest.Wire
@@ -272,8 +272,9 @@ func (a *agreeing) preflight(c try) plain {
 	return plainOf(o.Verdict, o.Rule, o.Reason)
 }
 
-// Explain, preflight, the proxy and replay come to the same as a plain reference, over random calls: at the edges of
-// windows, on the first day, in an outage, with ambiguous bodies and paths, of corps that are not listed.
+// Explain, preflight, the proxy and replay come to the same as a plain reference, over random
+// calls: at the edges of windows, on the first day, in an outage, with ambiguous bodies and paths,
+// of corps that are not listed.
 func TestTheyAgree(t *testing.T) {
 	a := newAgreeing(t)
 	a.fill()
@@ -329,7 +330,8 @@ func TestTheyAgree(t *testing.T) {
 	a.replays(wanted)
 }
 
-// replays judges the records of all calls by the same rules: nothing tips over, and what is judged comes to the same.
+// replays judges the records of all calls by the same rules: nothing tips over, and what is judged
+// comes to the same.
 func (a *agreeing) replays(wanted map[string]plain) {
 	a.Helper()
 	found := 0

@@ -48,7 +48,8 @@ var standings = map[string]func(*config.Config){
 	"all-active":     func(c *config.Config) { twoCorps(c, false, false) },
 }
 
-// The four steps by which the corp of a call is found, over all kinds of calls, tokens and accounts.
+// The four steps by which the corp of a call is found, over all kinds of calls, tokens and
+// accounts.
 func TestAttribution(t *testing.T) {
 	rows := map[string][][]string{}
 	for _, row := range lines(t, "proxy/attribution.tsv", 6) {
@@ -210,7 +211,8 @@ func (a *attribution) run(i int, token, names, call, errcode, reason string) {
 	}
 }
 
-// WeCom looks at no channel in the body of these calls, so one that is put there tells nothing of whose they are.
+// WeCom looks at no channel in the body of these calls, so one that is put there tells nothing of
+// whose they are.
 func TestChannelThatWeComDoesNotReadTellsNoOwner(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { twoCorps(c, false, true) })
 	for target, body := range map[string]string{
@@ -226,7 +228,8 @@ func TestChannelThatWeComDoesNotReadTellsNoOwner(t *testing.T) {
 	}
 }
 
-// Two tokens may belong to one corp while Redis cannot be asked for one of them: that is no refusal.
+// Two tokens may belong to one corp while Redis cannot be asked for one of them: that is no
+// refusal.
 func TestTwoTokensWhileRedisIsAway(t *testing.T) {
 	server := storetest.Start(t)
 	wire := storetest.NewWire(t, server.Addr())

@@ -208,8 +208,8 @@ func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Pulls, now 
 }
 
 // serve answers until ctx ends, then stops in order: it says so in readiness and closes connections
-// behind their answers for lame_duck, lets running calls end until grace is over, answers the rest that
-// their outcome is unknown, and writes its state.
+// behind their answers for lame_duck, lets running calls end until grace is over, answers the rest
+// that their outcome is unknown, and writes its state.
 func (g *gateway) serve(ctx context.Context) error {
 	failed := make(chan error, 1+len(g.faces))
 	for _, f := range g.faces {

@@ -409,8 +409,8 @@ func TestCallbackFraming(t *testing.T) {
 	}
 }
 
-// A provider's one URL serves its client companies; each message counts for the company that it names,
-// and each company's tokens are learnt as the provider fetches them.
+// A provider's one URL serves its client companies; each message counts for the company that it
+// names, and each company's tokens are learnt as the provider fetches them.
 func TestProviderWithThreeCorps(t *testing.T) {
 	corps := []string{"wwClient1", "wwClient2", "wwClient3"}
 	r, b, _ := callbackRig(t, storetest.Embedded(t), func(c *config.Config) {

@@ -32,8 +32,8 @@ type checkMistake struct {
 	Remedy string `json:"remedy"`
 }
 
-// check finds every mistake in a configuration, what is surely unmeant in it, and with --live what its Redis lacks.
-// With --schema it prints the JSON Schema of the file instead.
+// check finds every mistake in a configuration, what is surely unmeant in it, and with --live what
+// its Redis lacks. With --schema it prints the JSON Schema of the file instead.
 func check(ctx context.Context, args []string, s streams) error {
 	f := flags("check", s)
 	file := f.String("c", "replygate.yaml", "the configuration `FILE`")

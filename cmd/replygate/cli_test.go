@@ -224,7 +224,8 @@ func TestAdminKeepsStrangersOut(t *testing.T) {
 	}
 }
 
-// One access record a request, one decision record a judged call; no token, secret or text in either.
+// One access record a request, one decision record a judged call; no token, secret or text in
+// either.
 func TestRecords(t *testing.T) {
 	decisions := filepath.Join(t.TempDir(), "decisions.log")
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { c.Log.Decisions = decisions })

@@ -26,7 +26,8 @@ type client struct {
 	api    string // the base URL of the api listener
 }
 
-// clientFlags adds the flags that say where the gateway is, and returns what makes the client of them.
+// clientFlags adds the flags that say where the gateway is, and returns what makes the client of
+// them.
 func clientFlags(f *flag.FlagSet) func() (client, error) {
 	address := f.String("admin", "", "the gateway's admin `URL` (default http://127.0.0.1:9090, or that of -c)")
 	file := f.String("c", "", "take addresses and keys from this configuration `FILE`")

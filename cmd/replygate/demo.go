@@ -61,8 +61,8 @@ type demonstration struct {
 	expires  time.Time // of the account's subscription
 }
 
-// openDemo builds the demo on its usual ports, or on free ones if they are taken or the demo is not to
-// be called from outside.
+// openDemo builds the demo on its usual ports, or on free ones if they are taken or the demo is not
+// to be called from outside.
 func openDemo(ctx context.Context, dir string, anyPort bool, s streams) (*demonstration, error) {
 	d := &demonstration{out: s.out, clock: wecomtest.NewClock()}
 	start := d.clock.Now().Truncate(time.Second)
@@ -100,7 +100,8 @@ func openDemo(ctx context.Context, dir string, anyPort bool, s streams) (*demons
 	if d.gateway, err = build(ctx, set, d.clock.Now, s); err != nil {
 		return nil, err
 	}
-	// An operator says that records reach back three days, so that a missing window means something.
+	// An operator says that records reach back three days, so that a missing window means
+	// something.
 	since := start.Add(-72 * time.Hour).UnixMilli()
 	if err := d.gateway.store.Set(ctx, c.Redis.Prefix+"since", since, 0).Err(); err != nil {
 		return nil, err
@@ -127,7 +128,8 @@ func reply(customer string) step {
 		fmt.Sprintf(`{"touser":%q,"open_kfid":%q,"msgtype":"text","text":{"content":"We are on it."}}`, customer, simChannel)}
 }
 
-// story plays the product's story and returns an error at the first call that ends otherwise than told.
+// story plays the product's story and returns an error at the first call that ends otherwise than
+// told.
 func (d *demonstration) story(ctx context.Context) error {
 	d.say("\nThe account %s is subscribed until %s. Its bot calls the gateway instead of WeCom.", simCorp, d.expires.Format(time.DateTime))
 	if err := d.expectAll(ctx, six, "passed"); err != nil {
@@ -182,7 +184,8 @@ func (d *demonstration) expectAll(ctx context.Context, steps []step, want string
 	return nil
 }
 
-// expect makes one call, prints what became of it, and compares. "passed" is a call that was not judged.
+// expect makes one call, prints what became of it, and compares. "passed" is a call that was not
+// judged.
 func (d *demonstration) expect(ctx context.Context, s step, want string) error {
 	before := d.taken(s)
 	a, err := d.bot.call(ctx, s.target, s.body)

@@ -18,7 +18,8 @@ import (
 	"replygate/wecom/wecomtest"
 )
 
-// pastBot is a client that fetches its tokens past the gateway, and calls it by a base URL and a Host.
+// pastBot is a client that fetches its tokens past the gateway, and calls it by a base URL and a
+// Host.
 type pastBot struct {
 	*rig
 	corp   string
@@ -85,9 +86,9 @@ func (r *rig) metric(series string) string {
 	return ""
 }
 
-// A bot that fetches its tokens past the gateway works on the first day and on the day of the lapse: its pages open
-// windows, its replies pass while they are open, and what the account may not do is refused, without one token more
-// than it needs.
+// A bot that fetches its tokens past the gateway works on the first day and on the day of the
+// lapse: its pages open windows, its replies pass while they are open, and what the account may not
+// do is refused, without one token more than it needs.
 func TestTokensFetchedElsewhere(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*config.Config)
@@ -161,8 +162,8 @@ func TestNothingIsAskedOfActiveAccounts(t *testing.T) {
 	}
 }
 
-// An SDK that refreshes without a bound comes to an end: it meets 42001 at most twice for one call, also when WeCom hands
-// it another token each time, and then a refusal that names what helps.
+// An SDK that refreshes without a bound comes to an end: it meets 42001 at most twice for one call,
+// also when WeCom hands it another token each time, and then a refusal that names what helps.
 func TestRefreshingEnds(t *testing.T) {
 	eachStore(t, func(c *config.Config) { twoCorps(c, true, true) }, func(r *rig) {
 		b := pastBot{rig: r, corp: corpID}
@@ -256,7 +257,8 @@ func TestTokenNamedForTwoCorps(t *testing.T) {
 	}
 }
 
-// A known token is right whatever the call says; what it says is counted, and in the log once a minute.
+// A known token is right whatever the call says; what it says is counted, and in the log once a
+// minute.
 func TestKnownTokenWins(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { twoCorps(c, true, false); c.Accounts[1].Channels = []string{channel} })
 	b := pastBot{rig: r, corp: corpID, token: r.fetchToken(r.gateway)}
@@ -286,8 +288,8 @@ func TestKnownTokenWins(t *testing.T) {
 	}
 }
 
-// The prefix that names a corp is taken off in just its own spelling. Whatever else lies below the gateway's own prefixes
-// is answered by the gateway, and nothing of it reaches WeCom.
+// The prefix that names a corp is taken off in just its own spelling. Whatever else lies below the
+// gateway's own prefixes is answered by the gateway, and nothing of it reaches WeCom.
 func TestOwnPathsOverTheListener(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { twoCorps(c, true, false) })
 	r.platform.Revoke(corpID)
@@ -321,7 +323,8 @@ func TestOwnPathsOverTheListener(t *testing.T) {
 	}
 }
 
-// Below the prefix every path of the table is judged as it is without it, and the query goes on as it came.
+// Below the prefix every path of the table is judged as it is without it, and the query goes on as
+// it came.
 func TestPathsBelowTheCorpPrefix(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { twoCorps(c, true, false) })
 	token := r.fetchToken(r.gateway)
@@ -348,8 +351,8 @@ func TestPathsBelowTheCorpPrefix(t *testing.T) {
 	}
 }
 
-// Two access tokens pass as they came where the call is not judged for the owner of either, or where both belong to one
-// corp; else the call goes nowhere.
+// Two access tokens pass as they came where the call is not judged for the owner of either, or
+// where both belong to one corp; else the call goes nowhere.
 func TestTwoTokens(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
 		twoCorps(c, true, false) // the other one is active
@@ -422,7 +425,8 @@ func TestTwoTokens(t *testing.T) {
 	}
 }
 
-// Only what WeCom's own answer says of a call with one reading teaches; a token never moves to another corp.
+// Only what WeCom's own answer says of a call with one reading teaches; a token never moves to
+// another corp.
 func TestWhatTeaches(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { twoCorps(c, true, false) })
 	api := r.gateway.api.Addr().String()
@@ -495,9 +499,9 @@ func TestWhatTeaches(t *testing.T) {
 	}
 }
 
-// Pages and codes of a call whose token is unknown are recorded for the corp that it is attributed to, by what it names or
-// by the channels in the page; they teach nothing. Those of a known token teach whose the channels are, and so do verified
-// callbacks.
+// Pages and codes of a call whose token is unknown are recorded for the corp that it is attributed
+// to, by what it names or by the channels in the page; they teach nothing. Those of a known token
+// teach whose the channels are, and so do verified callbacks.
 func TestPagesOfUnknownTokens(t *testing.T) {
 	eachStore(t, func(c *config.Config) {
 		twoCorps(c, true, true)
@@ -592,7 +596,8 @@ func TestPagesOfUnknownTokens(t *testing.T) {
 			t.Fatalf("%s", a.body)
 		}
 
-		// an error teaches nothing, nor does a callback that is not verified, or that speaks for another corp
+		// an error teaches nothing, nor does a callback that is not verified, or that speaks for
+		// another corp
 		event := `<xml><ToUserName>%s</ToUserName><CreateTime>%d</CreateTime><MsgType>event</MsgType><Event>kf_msg_or_event</Event><Token>T</Token><OpenKfId>wkCalled</OpenKfId></xml>`
 		forged := r.app("/cb", corpID)
 		forged.Token = "another"
@@ -633,7 +638,8 @@ func TestPagesOfUnknownTokens(t *testing.T) {
 	})
 }
 
-// A body that is read only to find out whose the call is goes on as it came, of any size and framing.
+// A body that is read only to find out whose the call is goes on as it came, of any size and
+// framing.
 func TestBodiesReadForTheirOwner(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
 		twoCorps(c, false, true)
@@ -701,8 +707,8 @@ func TestBodiesReadForTheirOwner(t *testing.T) {
 	}
 }
 
-// While Redis is away, and nothing else tells whose a call is, it is unsure, and its token is not used up for it: once
-// Redis is back it is answered as any unknown one.
+// While Redis is away, and nothing else tells whose a call is, it is unsure, and its token is not
+// used up for it: once Redis is back it is answered as any unknown one.
 func TestUnknownTokenWhileRedisIsAway(t *testing.T) {
 	server := storetest.Start(t)
 	wire := storetest.NewWire(t, server.Addr())
@@ -725,7 +731,8 @@ func TestUnknownTokenWhileRedisIsAway(t *testing.T) {
 	}
 }
 
-// Before a second account ends what the only one decided, a reload tells how many calls of the last day hung on it.
+// Before a second account ends what the only one decided, a reload tells how many calls of the last
+// day hung on it.
 func TestReloadWarnsOfASecondAccount(t *testing.T) {
 	f := newFileRig(t)
 	b := pastBot{rig: f.rig, corp: corpID}

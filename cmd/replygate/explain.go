@@ -16,8 +16,8 @@ import (
 	"replygate/window"
 )
 
-// explain tells why one call passes or not: asked of a running gateway, or by a candidate configuration with the
-// windows of a running one.
+// explain tells why one call passes or not: asked of a running gateway, or by a candidate
+// configuration with the windows of a running one.
 func explain(ctx context.Context, args []string, s streams) error {
 	f := flags("explain", s)
 	connect := clientFlags(f)

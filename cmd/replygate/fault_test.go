@@ -21,8 +21,8 @@ import (
 	"replygate/window"
 )
 
-// traffic is the steady work of several bots through two gateways, of which the truth is known: who wrote, what
-// of it was acknowledged, and which replies may go.
+// traffic is the steady work of several bots through two gateways, of which the truth is known: who
+// wrote, what of it was acknowledged, and which replies may go.
 type traffic struct {
 	*rig
 	gateways []*gateway
@@ -45,8 +45,8 @@ const (
 	duplicate    = "a message was sent twice"
 )
 
-// strictly has nothing go to WeCom on doubt, so that whatever does is a leak: by default WeCom itself keeps the
-// window of a kf reply that cannot be judged for a moment.
+// strictly has nothing go to WeCom on doubt, so that whatever does is a leak: by default WeCom
+// itself keeps the window of a kf reply that cannot be judged for a moment.
 func strictly(change func(*config.Config)) func(*config.Config) {
 	return func(c *config.Config) {
 		c.Policy.ColdStart = config.Refuse
@@ -173,7 +173,8 @@ func (l *traffic) bot(ctx context.Context, number int) {
 	}
 }
 
-// post makes one call through one of the gateways. ok is false where no gateway took the connection.
+// post makes one call through one of the gateways. ok is false where no gateway took the
+// connection.
 func (l *traffic) post(n int, path, body string) (status int, header http.Header, answer []byte, ok bool) {
 	for i := range 2 * len(l.gateways) {
 		l.mu.Lock()
@@ -316,8 +317,8 @@ func TestFaultsOfRedis(t *testing.T) {
 	}
 }
 
-// wiredRig is a rig with a second gateway, which reaches Redis by a wire of its own; they trust each other. refuses tells whether the
-// first is sure enough to refuse a stranger.
+// wiredRig is a rig with a second gateway, which reaches Redis by a wire of its own; they trust
+// each other. refuses tells whether the first is sure enough to refuse a stranger.
 func wiredRig(t *testing.T) (r *rig, second *gateway, wire *storetest.Wire, refuses func() bool) {
 	t.Helper()
 	server := storetest.Start(t)
@@ -336,8 +337,8 @@ func wiredRig(t *testing.T) (r *rig, second *gateway, wire *storetest.Wire, refu
 	return r, second, wire, refuses
 }
 
-// A gateway that alone cannot reach Redis keeps what it acknowledges in its journal. It cannot tell the others,
-// but they doubt what they would refuse until it is back.
+// A gateway that alone cannot reach Redis keeps what it acknowledges in its journal. It cannot tell
+// the others, but they doubt what they would refuse until it is back.
 func TestOneGatewayCutOff(t *testing.T) {
 	r, cutOff, wire, refuses := wiredRig(t)
 	r.platform.CustomerWrites(corpID, channel, "wmCutOff", "hello")
@@ -356,8 +357,8 @@ func TestOneGatewayCutOff(t *testing.T) {
 	r.await("doubt to end", refuses)
 }
 
-// What such a gateway said while nothing came through to Redis arrives late, once something does: nobody may take it for
-// news.
+// What such a gateway said while nothing came through to Redis arrives late, once something does:
+// nobody may take it for news.
 func TestLateWordOfAGatewayCutOff(t *testing.T) {
 	r, cutOff, wire, _ := wiredRig(t)
 	for n := range 5 {
@@ -380,8 +381,8 @@ func TestLateWordOfAGatewayCutOff(t *testing.T) {
 	}
 }
 
-// What a hanging Redis was asked for calls that were answered long ago, it must not do when it goes on: no reply counts that was
-// not sent, and no code that no message went out with.
+// What a hanging Redis was asked for calls that were answered long ago, it must not do when it goes
+// on: no reply counts that was not sent, and no code that no message went out with.
 func TestLateReservations(t *testing.T) {
 	t.Run("single", func(t *testing.T) {
 		server := storetest.Start(t)
@@ -473,7 +474,8 @@ func TestLostClusterMaster(t *testing.T) {
 	})
 }
 
-// A Cluster that loses a master for good goes on with its replica, which may lack what was acknowledged last.
+// A Cluster that loses a master for good goes on with its replica, which may lack what was
+// acknowledged last.
 func TestClusterFailover(t *testing.T) {
 	redis, nodes := storetest.StartCluster(t, 1)
 	l := newTraffic(t, faulty(t, redis), nil)
@@ -567,8 +569,8 @@ func TestRollingRestart(t *testing.T) {
 	}
 }
 
-// A gateway with the embedded store is killed outright: what it acknowledged is there when it starts again,
-// and a reply that was sent still counts.
+// A gateway with the embedded store is killed outright: what it acknowledged is there when it
+// starts again, and a reply that was sent still counts.
 func TestKill(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), nil)
 	r.clock.Set(time.Now()) // the gateway below goes by the machine's clock
@@ -629,8 +631,8 @@ policy: { cold_start: refuse }
 	}
 }
 
-// What was acknowledged into the journal of a gateway that is killed is in Redis once one starts on the same
-// file.
+// What was acknowledged into the journal of a gateway that is killed is in Redis once one starts on
+// the same file.
 func TestJournalOutlivesItsGateway(t *testing.T) {
 	server := storetest.Start(t)
 	redis := faulty(t, server.Config())

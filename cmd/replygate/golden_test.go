@@ -74,7 +74,8 @@ func (r *rig) reaches(method, target, body string) answer {
 	return a
 }
 
-// For an account that is not lapsed everything passes, also with Redis stopped once its token is known.
+// For an account that is not lapsed everything passes, also with Redis stopped once its token is
+// known.
 func TestGoldenInGoodStanding(t *testing.T) {
 	total := 12
 	for name, change := range map[string]func(*config.Account, time.Time){

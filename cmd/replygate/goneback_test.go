@@ -60,7 +60,8 @@ func TestRedisGoesBackAMoment(t *testing.T) {
 	}
 }
 
-// One that comes back from an older snapshot lacks messages that nobody can record again: nobody is refused for want of them.
+// One that comes back from an older snapshot lacks messages that nobody can record again: nobody is
+// refused for want of them.
 func TestRedisGoesBackFar(t *testing.T) {
 	server := storetest.Start(t)
 	r := goneBack(t, server.Config())
@@ -84,8 +85,8 @@ func TestRedisGoesBackFar(t *testing.T) {
 	}
 }
 
-// A node of a Cluster that comes back empty takes the windows of its customers alone with it, and not the time since when records
-// are complete.
+// A node of a Cluster that comes back empty takes the windows of its customers alone with it, and
+// not the time since when records are complete.
 func TestClusterNodeComesBackEmpty(t *testing.T) {
 	redis, nodes := storetest.StartCluster(t, 0)
 	r := goneBack(t, redis)

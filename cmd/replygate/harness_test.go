@@ -64,7 +64,8 @@ func lapsedAccount(now time.Time) config.Account {
 	return config.Account{CorpID: corpID, Name: "Golden", Entity: "golden", Subscription: &config.Subscription{ExpiresAt: now.Add(-time.Hour)}}
 }
 
-// withAnother adds a second lapsed account: then whose a token is that nobody learnt cannot be told by that alone.
+// withAnother adds a second lapsed account: then whose a token is that nobody learnt cannot be told
+// by that alone.
 func withAnother(c *config.Config) {
 	c.Accounts = append(c.Accounts, config.Account{CorpID: "wwAnother", Subscription: c.Accounts[0].Subscription})
 }
@@ -98,8 +99,8 @@ func (r *rig) start(redis config.Redis, change func(*config.Config)) *gateway {
 	return g
 }
 
-// startApart is start for a gateway that the test itself stops: stop tells it to, and what it returns says
-// when it has.
+// startApart is start for a gateway that the test itself stops: stop tells it to, and what it
+// returns says when it has.
 func (r *rig) startApart(redis config.Redis, change func(*config.Config)) (g *gateway, stop func() <-chan error) {
 	r.Helper()
 	c := config.Default()
@@ -146,8 +147,8 @@ func (r *rig) await(what string, done func() bool) {
 	}
 }
 
-// acquainted awaits that n gateways on one Redis, which g is one of, have heard of each other: each said that it holds nothing back,
-// and said so again.
+// acquainted awaits that n gateways on one Redis, which g is one of, have heard of each other: each
+// said that it holds nothing back, and said so again.
 func (r *rig) acquainted(g *gateway, n int) {
 	r.Helper()
 	var first map[string]string

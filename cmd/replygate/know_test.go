@@ -41,8 +41,8 @@ func TestShippedRuleSets(t *testing.T) {
 	}
 }
 
-// planted is a rule set as rules of one's own, with one capability moved to another rule: where what refused lets
-// pass, and what let pass refuses.
+// planted is a rule set as rules of one's own, with one capability moved to another rule: where
+// what refused lets pass, and what let pass refuses.
 func planted(t *testing.T, set, capability string) gate.Gate {
 	t.Helper()
 	data, err := policy.RuleSet(set)
@@ -93,7 +93,8 @@ func planted(t *testing.T, set, capability string) gate.Gate {
 	return g
 }
 
-// A mistake in a rule set is caught by the tests that ship with it, whichever capability it is about.
+// A mistake in a rule set is caught by the tests that ship with it, whichever capability it is
+// about.
 func TestPlantedMistakesAreCaught(t *testing.T) {
 	for _, set := range []string{"reply-only-2024", "grandfathered-2023"} {
 		name := "../../testdata/rules/" + set + ".yaml"

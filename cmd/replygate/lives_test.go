@@ -14,9 +14,9 @@ import (
 	"replygate/window"
 )
 
-// Random weeks of a company, some of them before its subscription ends, checked call by call against what WeCom knows:
-// whatever WeCom would refuse is not sent, and whatever it would take of a customer whose messages came through the
-// gateway goes.
+// Random weeks of a company, some of them before its subscription ends, checked call by call
+// against what WeCom knows: whatever WeCom would refuse is not sent, and whatever it would take of
+// a customer whose messages came through the gateway goes.
 func FuzzLives(f *testing.F) {
 	for seed := range uint64(4) {
 		f.Add(seed, false)
@@ -264,8 +264,8 @@ func (l *life) answer(c *customer) {
 	}
 }
 
-// unsure tells whether the gateway could not judge: on a busy machine gateways may not hear of each other for a second. That is rare, and
-// nothing goes out.
+// unsure tells whether the gateway could not judge: on a busy machine gateways may not hear of each
+// other for a second. That is rare, and nothing goes out.
 func (l *life) unsure(a answer, sent int) bool {
 	if a.Header.Get("Replygate-Verdict") != "unsure" {
 		return false

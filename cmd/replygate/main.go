@@ -1,6 +1,7 @@
 // Command replygate runs the gateway and its tools; see README.md.
 //
-// It parses arguments and wires packages together, and does not judge: what the gateway does is in those.
+// It parses arguments and wires packages together, and does not judge: what the gateway does is in
+// those.
 package main
 
 import (
@@ -101,8 +102,8 @@ func flags(name string, s streams) *flag.FlagSet {
 	return f
 }
 
-// parse reads the flags, which may stand before, between and behind the words, and returns the words;
-// there must be least to most.
+// parse reads the flags, which may stand before, between and behind the words, and returns the
+// words; there must be least to most.
 func parse(f *flag.FlagSet, args []string, least, most int) ([]string, error) {
 	var words []string
 	for {

@@ -24,8 +24,8 @@ type ownAnswer struct {
 
 var decisionID = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
-// explainsItself wants that an answer names its verdict, its reason and its id everywhere it should, and that records
-// with the id are in the log: since is how much of that was there before.
+// explainsItself wants that an answer names its verdict, its reason and its id everywhere it
+// should, and that records with the id are in the log: since is how much of that was there before.
 func (r *rig) explainsItself(t *testing.T, a answer, want ownAnswer, since int) {
 	t.Helper()
 	id := a.Gate.DecisionID
@@ -70,7 +70,8 @@ func (r *rig) explainsItself(t *testing.T, a answer, want ownAnswer, since int) 
 	}
 }
 
-// Whatever the gateway answers by itself has an id that finds a record, and names it, its verdict and its reason.
+// Whatever the gateway answers by itself has an id that finds a record, and names it, its verdict
+// and its reason.
 func TestOwnAnswersLeaveARecord(t *testing.T) {
 	const secretMark = "SECRETMARK"
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
@@ -132,8 +133,8 @@ func TestOwnAnswersLeaveARecord(t *testing.T) {
 	}
 }
 
-// A call that was judged, and could not be carried out, keeps its decision in headers and record, which also says what
-// went wrong.
+// A call that was judged, and could not be carried out, keeps its decision in headers and record,
+// which also says what went wrong.
 func TestJudgedCallThatFails(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), nil)
 	r.golden()

@@ -26,7 +26,8 @@ func unescape(t testing.TB, s string) string {
 	return out
 }
 
-// exchangeRaw sends raw bytes and reads one answer; ok is false if the connection ended without one.
+// exchangeRaw sends raw bytes and reads one answer; ok is false if the connection ended without
+// one.
 func exchangeRaw(t testing.TB, address, request string) (a answer, ok bool) {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
@@ -169,8 +170,8 @@ func behind(t *testing.T, u *rawUpstream, change func(*config.Config)) *rig {
 	})
 }
 
-// A broken answer becomes a clean 502, or a visible cut where it was already going on; the next call on
-// the same client connection gets its own answer.
+// A broken answer becomes a clean 502, or a visible cut where it was already going on; the next
+// call on the same client connection gets its own answer.
 func TestBrokenAnswers(t *testing.T) {
 	u := startRawUpstream(t)
 	r := behind(t, u, nil)
@@ -221,8 +222,8 @@ func TestBrokenAnswers(t *testing.T) {
 	}
 }
 
-// Every path of the table over the real listener: a judged one arrives in canonical form or not at all,
-// any other as it came.
+// Every path of the table over the real listener: a judged one arrives in canonical form or not at
+// all, any other as it came.
 func TestPathsOverTheListener(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), nil)
 	r.golden()
@@ -250,8 +251,8 @@ func TestPathsOverTheListener(t *testing.T) {
 	}
 }
 
-// Every query of the table over the real listener: one that is not judged goes on as it came, and a judged one that can be
-// read as carrying several tokens goes nowhere.
+// Every query of the table over the real listener: one that is not judged goes on as it came, and a
+// judged one that can be read as carrying several tokens goes nowhere.
 func TestTokensOverTheListener(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), nil)
 	for _, path := range []string{"/cgi-bin/user/get", "/cgi-bin/externalcontact/get"} {
@@ -277,8 +278,8 @@ func TestTokensOverTheListener(t *testing.T) {
 	}
 }
 
-// Every body of the table over the real listener: what can be read in two ways does not go on, and what
-// goes on are the bytes that were judged.
+// Every body of the table over the real listener: what can be read in two ways does not go on, and
+// what goes on are the bytes that were judged.
 func TestBodiesOverTheListener(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
 		rules := []config.Rule{{Name: config.Word{Text: "windows-decide"}, Action: config.Word{Text: "reply"}}}
@@ -318,7 +319,8 @@ func TestBodiesOverTheListener(t *testing.T) {
 	}
 }
 
-// Every Content-Type line counts, in whatever spelling and order, and none is enough to refuse a reply.
+// Every Content-Type line counts, in whatever spelling and order, and none is enough to refuse a
+// reply.
 func TestTypesOverTheListener(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), nil)
 	for _, ch := range []string{"", "wkA"} {
@@ -347,7 +349,8 @@ func TestTypesOverTheListener(t *testing.T) {
 	}
 }
 
-// checkBody sends a reply to a customer who just wrote. It reaches WeCom as it came, or is refused as bad.
+// checkBody sends a reply to a customer who just wrote. It reaches WeCom as it came, or is refused
+// as bad.
 func (r *rig) checkBody(t *testing.T, path, body string, bad bool, headers ...string) {
 	t.Helper()
 	r.clock.Advance(2 * time.Second)
@@ -365,8 +368,8 @@ func (r *rig) checkBody(t *testing.T, path, body string, bad bool, headers ...st
 	}
 }
 
-// What belongs to one connection, and what proxies say of each other, stays here; the rest goes on, for
-// calls that are judged and for those that are not.
+// What belongs to one connection, and what proxies say of each other, stays here; the rest goes on,
+// for calls that are judged and for those that are not.
 func TestHeadersOverTheListener(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), nil)
 	r.golden()

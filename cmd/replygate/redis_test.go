@@ -17,7 +17,8 @@ import (
 	"replygate/store/storetest"
 )
 
-// The user of docs/redis.md, who may touch the prefix alone, is enough for the whole story: Redis notes each command that it denies.
+// The user of docs/redis.md, who may touch the prefix alone, is enough for the whole story: Redis
+// notes each command that it denies.
 func TestLimitedUser(t *testing.T) {
 	page, err := os.ReadFile("../../docs/redis.md")
 	if err != nil {
@@ -82,8 +83,8 @@ func TestLimitedUser(t *testing.T) {
 	})
 }
 
-// Behind a proxy over shards a script may have one key alone, whether the proxy says so or not: replies of the same moment are
-// counted all the same.
+// Behind a proxy over shards a script may have one key alone, whether the proxy says so or not:
+// replies of the same moment are counted all the same.
 func TestRedisBehindAProxy(t *testing.T) {
 	for _, strict := range []bool{true, false} {
 		t.Run(fmt.Sprintf("strict=%v", strict), func(t *testing.T) {
@@ -197,7 +198,8 @@ func TestFrozenRedisKeepsNobodyWaiting(t *testing.T) {
 	}
 }
 
-// A journal that was written for another kind of store ends the start: nothing in it would ever be used.
+// A journal that was written for another kind of store ends the start: nothing in it would ever be
+// used.
 func TestJournalOfAnotherMode(t *testing.T) {
 	server := storetest.Start(t)
 	embedded := storetest.Embedded(t)

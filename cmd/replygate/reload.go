@@ -69,16 +69,17 @@ func (g *gateway) inForce() *gate.Gate { return &g.handler.Current().Gate }
 // accounts returns the accounts in force.
 func (g *gateway) accounts() *account.Book { return g.handler.Current().Accounts }
 
-// version returns the hash of the configuration in force, and whether a newer one could not be used.
+// version returns the hash of the configuration in force, and whether a newer one could not be
+// used.
 func (g *gateway) version() (hash string, failed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.inUse.hash, g.failed != ""
 }
 
-// reload reads the configuration's file anew, builds everything beside what runs, and swaps it in. On any
-// error the old one stays. With a hash it does so only while the one in force has it. It returns what is in force then,
-// also with an error.
+// reload reads the configuration's file anew, builds everything beside what runs, and swaps it in.
+// On any error the old one stays. With a hash it does so only while the one in force has it. It
+// returns what is in force then, also with an error.
 func (g *gateway) reload(ifHash string) (admin.Reloaded, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -109,8 +110,8 @@ func (g *gateway) reload(ifHash string) (admin.Reloaded, error) {
 	return done, nil
 }
 
-// warnings tell what a configuration ends without saying so: with a second account a call whose token is unknown belongs
-// no longer to the only one.
+// warnings tell what a configuration ends without saying so: with a second account a call whose
+// token is unknown belongs no longer to the only one.
 func (g *gateway) warnings(next settings) []string {
 	calls := g.handler.AttributedAlone()
 	if calls == 0 || g.inUse.OnlyAccount() == nil || next.OnlyAccount() != nil || next.Config.UnknownToken != config.Auto {
@@ -134,9 +135,9 @@ func (g *gateway) fitting(next settings) error {
 // lookEvery is how often the configuration's file is looked at.
 const lookEvery = time.Second
 
-// watchFile reloads the configuration when its file has another content: edited in place, replaced, deleted
-// and made again, or swapped behind a link, as a ConfigMap is. A file that is still being written is given
-// a second to be whole.
+// watchFile reloads the configuration when its file has another content: edited in place, replaced,
+// deleted and made again, or swapped behind a link, as a ConfigMap is. A file that is still being
+// written is given a second to be whole.
 func (g *gateway) watchFile(ctx context.Context) {
 	if g.hash == "" { // it was not read from a file
 		return
@@ -186,8 +187,8 @@ func unchanged(now, before os.FileInfo) bool {
 	return os.SameFile(now, before) && now.ModTime().Equal(before.ModTime()) && now.Size() == before.Size()
 }
 
-// isNew tells whether a file's content is neither in force nor known to be of no use. A file that is again
-// as what is in force mends a broken one.
+// isNew tells whether a file's content is neither in force nor known to be of no use. A file that
+// is again as what is in force mends a broken one.
 func (g *gateway) isNew(hash string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -244,7 +244,8 @@ func TestMissedPages(t *testing.T) {
 	}
 }
 
-// Messages in a page whose token nobody learnt may be anybody's: records are incomplete from then on.
+// Messages in a page whose token nobody learnt may be anybody's: records are incomplete from then
+// on.
 func TestUnattributedMessages(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), withAnother)
 	known := r.fetchToken(r.gateway)
@@ -417,8 +418,8 @@ func TestUnknownTokenSettings(t *testing.T) {
 	}
 }
 
-// While Redis is away a token that this gateway does not know may be a lapsed account's: it does not pass as
-// nobody's.
+// While Redis is away a token that this gateway does not know may be a lapsed account's: it does
+// not pass as nobody's.
 func TestUnknownTokenPassesOnlyIfRedisSaysSo(t *testing.T) {
 	server := storetest.Start(t)
 	change := func(c *config.Config) { c.UnknownToken, c.Policy.UnsureWait = config.Pass, 0 }

@@ -48,8 +48,8 @@ func (r *rig) trans(customer string, state int) string {
 	return out.Code
 }
 
-// A code is good for one message: while it is live if the customer opened the chat, else while the window
-// is open. It does not count among the five.
+// A code is good for one message: while it is live if the customer opened the chat, else while the
+// window is open. It does not count among the five.
 func TestOneTimeCodes(t *testing.T) {
 	eachStore(t, nil, func(r *rig) {
 		r.onEvent("never-seen", "refuse", "code_unknown")
@@ -139,8 +139,8 @@ func TestUnknownCodes(t *testing.T) {
 	})
 }
 
-// A welcome code of a callback stands for its customer, for an operator's rule that lets welcomes go
-// inside the window.
+// A welcome code of a callback stands for its customer, for an operator's rule that lets welcomes
+// go inside the window.
 func TestWelcomeCodeOfCallback(t *testing.T) {
 	rules := []config.Rule{{Name: config.Word{Text: "welcome-who-wrote"}, Action: config.Word{Text: "reply"},
 		Match: config.Match{Capabilities: []config.Word{{Text: "welcome"}}, Standings: []config.Word{{Text: "lapsed"}}}}}
@@ -301,8 +301,8 @@ func TestBotPullsPastTheGateway(t *testing.T) {
 	ready(0)
 }
 
-// conversations is a company in the middle of its life: a thousand customers who wrote within the last 48
-// hours, some of whom got replies, before any gateway was there.
+// conversations is a company in the middle of its life: a thousand customers who wrote within the
+// last 48 hours, some of whom got replies, before any gateway was there.
 func conversations(p *wecomtest.Platform, now time.Time) (customers []string) {
 	for i := range 1000 {
 		customer := fmt.Sprintf("wmLife%04d", i)
@@ -315,8 +315,9 @@ func conversations(p *wecomtest.Platform, now time.Time) (customers []string) {
 	return customers
 }
 
-// A gateway put in front of a running bot refuses no honest reply: with a backfill it knows every window,
-// without one it says that it cannot know. The bot's cursor stands at the end: it pulls nothing old.
+// A gateway put in front of a running bot refuses no honest reply: with a backfill it knows every
+// window, without one it says that it cannot know. The bot's cursor stands at the end: it pulls
+// nothing old.
 func TestGatewayComesLater(t *testing.T) {
 	for _, filled := range []bool{false, true} {
 		t.Run(fmt.Sprintf("backfill=%v", filled), func(t *testing.T) {

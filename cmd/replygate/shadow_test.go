@@ -22,7 +22,8 @@ func ruleOf(t *testing.T, text string) config.Rule {
 	return c.Policy.Rules[0]
 }
 
-// In shadow mode nothing is refused: what would be reaches WeCom as it came, and the answer says so.
+// In shadow mode nothing is refused: what would be reaches WeCom as it came, and the answer says
+// so.
 func TestShadowMode(t *testing.T) {
 	eachStore(t, func(c *config.Config) {
 		reauthenticating(c)

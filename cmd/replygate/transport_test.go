@@ -110,8 +110,8 @@ func TestLargeBodiesStream(t *testing.T) {
 	}
 }
 
-// allocatedBy is what the whole process allocates during f: client, gateway and platform. What else is going on in it can only
-// add to that, so the least of three runs counts.
+// allocatedBy is what the whole process allocates during f: client, gateway and platform. What else
+// is going on in it can only add to that, so the least of three runs counts.
 func allocatedBy(f func()) uint64 {
 	least := uint64(math.MaxUint64)
 	for range 3 {
@@ -381,7 +381,8 @@ func TestCertificateIsRenewed(t *testing.T) {
 	}
 }
 
-// TLS on both sides: a client that trusts the gateway's certificate, an upstream with a CA of its own.
+// TLS on both sides: a client that trusts the gateway's certificate, an upstream with a CA of its
+// own.
 func TestTLS(t *testing.T) {
 	ca, cert, key := certificate(t)
 	pair, err := tls.LoadX509KeyPair(cert, key)
@@ -499,8 +500,8 @@ func TestStopLetsCallsEnd(t *testing.T) {
 	}
 }
 
-// When the grace is over, calls that still wait are answered that their outcome is unknown, and the gateway
-// ends.
+// When the grace is over, calls that still wait are answered that their outcome is unknown, and the
+// gateway ends.
 func TestStopEndsWhatHangs(t *testing.T) {
 	arrived, leave := make(chan struct{}), make(chan struct{})
 	r := newRig(t, storetest.Embedded(t), nil)
@@ -537,8 +538,8 @@ func TestStopEndsWhatHangs(t *testing.T) {
 	}
 }
 
-// An HTTP/1.0 client knows neither chunks nor interim answers: an answer of unknown length ends with the
-// connection, one of a known length leaves it open if the client asks for that.
+// An HTTP/1.0 client knows neither chunks nor interim answers: an answer of unknown length ends
+// with the connection, one of a known length leaves it open if the client asks for that.
 func TestHTTP10(t *testing.T) {
 	media := strings.Repeat("0123456789abcdef", 64<<10) // more than is read before it goes on
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -594,8 +595,8 @@ func TestHTTP10(t *testing.T) {
 	}
 }
 
-// An HTTP/1.0 client cannot tell a cut from the end of an answer of unknown length, so the connection is
-// reset: also over TLS, which has an end of its own.
+// An HTTP/1.0 client cannot tell a cut from the end of an answer of unknown length, so the
+// connection is reset: also over TLS, which has an end of its own.
 func TestTruncatedStreamIsACutForHTTP10(t *testing.T) {
 	_, cert, key := certificate(t)
 	for name, secure := range map[string]config.TLS{"plain": {}, "TLS": {CertFile: cert, KeyFile: key}} {
@@ -675,8 +676,8 @@ func TestStopLetsStreamsToHTTP10End(t *testing.T) {
 	}
 }
 
-// readOldAnswer reads an answer as an HTTP/1.0 client does: to the end of the connection, or of the length
-// that the head tells where the connection stays open.
+// readOldAnswer reads an answer as an HTTP/1.0 client does: to the end of the connection, or of the
+// length that the head tells where the connection stays open.
 func readOldAnswer(t *testing.T, br *bufio.Reader, open bool) (head string, body []byte) {
 	t.Helper()
 	length := 0

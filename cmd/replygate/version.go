@@ -7,7 +7,8 @@ import (
 	"runtime/debug"
 )
 
-// version prints what was built: the module's version, which in a build from a repository names its commit, and Go's.
+// version prints what was built: the module's version, which in a build from a repository names its
+// commit, and Go's.
 func version(_ context.Context, args []string, s streams) error {
 	if _, err := parse(flags("version", s), args, 0, 0); err != nil {
 		return err

@@ -18,8 +18,8 @@ import (
 	"replygate/window"
 )
 
-// waitRig is a rig whose gateway reaches Redis by a wire of its own, and has a token. A customer wrote, and the gateway
-// has not looked at the window yet.
+// waitRig is a rig whose gateway reaches Redis by a wire of its own, and has a token. A customer
+// wrote, and the gateway has not looked at the window yet.
 type waitRig struct {
 	*rig
 	wire   *storetest.Wire
@@ -111,7 +111,8 @@ type waitRecord struct {
 	Fault     string
 }
 
-// waits returns the records of calls that were unsure and waited, or were to wait: of one kind, decision or request.
+// waits returns the records of calls that were unsure and waited, or were to wait: of one kind,
+// decision or request.
 func (r *rig) waits(kind string) (all []waitRecord) {
 	r.Helper()
 	for line := range strings.Lines(r.log()) {
@@ -138,7 +139,8 @@ func (r *rig) waited(outcome string, forwarded bool, least time.Duration) {
 	}
 }
 
-// A reply that comes while Redis is away for two seconds is sent once, when Redis is back, and counted.
+// A reply that comes while Redis is away for two seconds is sent once, when Redis is back, and
+// counted.
 func TestReplyWaitsForRedis(t *testing.T) {
 	r := newWaitRig(t, waitFor(10*time.Second))
 	r.wire.Cut()
@@ -209,7 +211,8 @@ func TestOnUnsurePassAfterTheWait(t *testing.T) {
 	}
 }
 
-// With unsure_wait: 0 nothing waits; nor does what is not sent anyway, or is certain, or changes nothing.
+// With unsure_wait: 0 nothing waits; nor does what is not sent anyway, or is certain, or changes
+// nothing.
 func TestWhatDoesNotWait(t *testing.T) {
 	r := newWaitRig(t, waitFor(0))
 	r.wire.Cut()
@@ -265,8 +268,8 @@ func ownRules(t *testing.T, c *config.Config, rules string) {
 	c.Policy.Rules = own.Policy.Rules
 }
 
-// A call whose client leaves while it waits is never sent, and leaves a record. One that only closes its side for
-// writing cannot be told from it, and is answered.
+// A call whose client leaves while it waits is never sent, and leaves a record. One that only
+// closes its side for writing cannot be told from it, and is answered.
 func TestClientGoneWhileWaiting(t *testing.T) {
 	leave := map[string]func(t *testing.T, c net.Conn){
 		"closes": func(t *testing.T, c net.Conn) { c.Close() },
@@ -314,8 +317,8 @@ func TestClientGoneWhileWaiting(t *testing.T) {
 	}
 }
 
-// The last look at the client is right before the first byte: one that leaves while WeCom is being connected to is not
-// served, and its reservation is given back.
+// The last look at the client is right before the first byte: one that leaves while WeCom is being
+// connected to is not served, and its reservation is given back.
 func TestClientGoneAtTheLastMoment(t *testing.T) {
 	door := newDoor(t)
 	r := newWaitRig(t, func(c *config.Config) {
@@ -464,7 +467,8 @@ func TestPipelinedRequestWhileWaiting(t *testing.T) {
 	r.sentReplies(2)
 }
 
-// A bot that gives up after a second and sends the same again while Redis is away: its customer gets the reply once.
+// A bot that gives up after a second and sends the same again while Redis is away: its customer
+// gets the reply once.
 func TestBotSendsAgainWhileItsCallWaits(t *testing.T) {
 	r := newWaitRig(t, waitFor(10*time.Second))
 	r.wire.Cut()
@@ -497,7 +501,8 @@ func TestWindowClosesDuringTheWait(t *testing.T) {
 	r.waited("refused", false, time.Second)
 }
 
-// One that an operator shuts meanwhile is shut. WeCom does not know, so nothing goes there while Redis may lack a message.
+// One that an operator shuts meanwhile is shut. WeCom does not know, so nothing goes there while
+// Redis may lack a message.
 func TestWindowIsShutDuringTheWait(t *testing.T) {
 	r := newWaitRig(t, waitFor(10*time.Second))
 	operator := r.start(r.direct, nil)
@@ -514,8 +519,8 @@ func TestWindowIsShutDuringTheWait(t *testing.T) {
 	r.sentReplies(0)
 }
 
-// A call whose token cannot be looked up waits like one whose window cannot, and is judged by the standing that the account
-// has afterwards.
+// A call whose token cannot be looked up waits like one whose window cannot, and is judged by the
+// standing that the account has afterwards.
 func TestAccountLapsesDuringTheWait(t *testing.T) {
 	for _, lapses := range []bool{false, true} {
 		t.Run(fmt.Sprintf("lapses=%v", lapses), func(t *testing.T) {
@@ -548,7 +553,8 @@ func TestAccountLapsesDuringTheWait(t *testing.T) {
 	}
 }
 
-// What a reload changes holds for calls that wait, and at once: an account that is renewed, and rules that refuse.
+// What a reload changes holds for calls that wait, and at once: an account that is renewed, and
+// rules that refuse.
 func TestReloadDuringTheWait(t *testing.T) {
 	for name, test := range map[string]struct {
 		change          func(*config.Config)
@@ -579,7 +585,8 @@ func TestReloadDuringTheWait(t *testing.T) {
 	}
 }
 
-// One call more than an account may have waiting is answered at once, and takes nothing from another account.
+// One call more than an account may have waiting is answered at once, and takes nothing from
+// another account.
 func TestFullQueueAnswersAtOnce(t *testing.T) {
 	const places = 256
 	r := newWaitRig(t, func(c *config.Config) {
@@ -611,7 +618,8 @@ func TestFullQueueAnswersAtOnce(t *testing.T) {
 	r.sentReplies(0)
 }
 
-// A gateway that stops answers what waits, and stops within its grace; so do those that come in the lame duck.
+// A gateway that stops answers what waits, and stops within its grace; so do those that come in the
+// lame duck.
 func TestStopEndsTheWait(t *testing.T) {
 	r := newWaitRig(t, nil)
 	shutdown := config.Shutdown{LameDuck: 2 * time.Second, Grace: 4 * time.Second}

@@ -13,14 +13,15 @@ import (
 	"replygate/config"
 )
 
-// shards is a proxy over Redis servers that know nothing of each other, as many hosted ones are. A command goes to the server of its key.
+// shards is a proxy over Redis servers that know nothing of each other, as many hosted ones are. A
+// command goes to the server of its key.
 type shards struct {
 	servers []string
 	strict  bool
 }
 
-// StartShards starts such a proxy over two servers. A script with keys of both is refused if it is strict, else it runs where its
-// first key is.
+// StartShards starts such a proxy over two servers. A script with keys of both is refused if it is
+// strict, else it runs where its first key is.
 func StartShards(t testing.TB, strict bool) config.Redis {
 	t.Helper()
 	one, two := Start(t), Start(t)

@@ -24,8 +24,8 @@ import (
 	"replygate/store"
 )
 
-// Each runs body over every kind of store: embedded, a real redis-server, and one that is a Cluster of its own, where no command
-// may touch two slots.
+// Each runs body over every kind of store: embedded, a real redis-server, and one that is a Cluster
+// of its own, where no command may touch two slots.
 func Each(t *testing.T, now func() time.Time, body func(t *testing.T, c config.Redis, s *store.Store)) {
 	t.Run("embedded", func(t *testing.T) {
 		c := Embedded(t)
@@ -41,7 +41,8 @@ func Each(t *testing.T, now func() time.Time, body func(t *testing.T, c config.R
 	})
 }
 
-// shared is a Cluster of one node for all tests of a package: a new one answers only after two seconds.
+// shared is a Cluster of one node for all tests of a package: a new one answers only after two
+// seconds.
 var shared struct {
 	sync.Mutex
 	ends bool // Main ends it
@@ -60,7 +61,8 @@ func Main(m *testing.M) (code int) {
 	return m.Run()
 }
 
-// OneNode is the configuration of a Cluster of one node, empty. The tests of a package share it, one after the other.
+// OneNode is the configuration of a Cluster of one node, empty. The tests of a package share it,
+// one after the other.
 func OneNode(t testing.TB) config.Redis {
 	t.Helper()
 	shared.Lock()
@@ -93,8 +95,8 @@ func Embedded(t testing.TB) config.Redis {
 	return c
 }
 
-// Journal is the configuration of the journal that goes with a store: beside the snapshot of an embedded
-// one, so that it comes back with it, else one of its own.
+// Journal is the configuration of the journal that goes with a store: beside the snapshot of an
+// embedded one, so that it comes back with it, else one of its own.
 func Journal(t testing.TB, c config.Redis) config.Journal {
 	t.Helper()
 	j := config.Default().Journal
@@ -158,7 +160,8 @@ type Server struct {
 	sentinel string // the configuration of a sentinel, "" for a server
 }
 
-// Start starts a redis-server without persistence; further arguments are its own. It ends with the test.
+// Start starts a redis-server without persistence; further arguments are its own. It ends with the
+// test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, addr: freeAddr(t), args: args}
@@ -174,7 +177,8 @@ func (s *Server) Config() config.Redis {
 	return c
 }
 
-// Up starts the server, empty unless its arguments have it keep its state, and waits until it listens.
+// Up starts the server, empty unless its arguments have it keep its state, and waits until it
+// listens.
 func (s *Server) Up() {
 	s.t.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
@@ -237,7 +241,8 @@ func (s *Server) cli(args []string) (string, error) {
 	return string(out), err
 }
 
-// Await waits until a command of redis-cli prints a text. It may fail until then: a failover closes connections.
+// Await waits until a command of redis-cli prints a text. It may fail until then: a failover closes
+// connections.
 func (s *Server) Await(text string, args ...string) {
 	s.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
@@ -254,8 +259,8 @@ func (s *Server) Await(text string, args ...string) {
 // nodeArgs make a server a node of a Cluster, which has no slots yet.
 var nodeArgs = []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no", "--cluster-config-file", "nodes.conf"}
 
-// StartCluster starts three masters without persistence that share the slots, each with so many replicas, and returns them, the masters
-// first, with the configuration that reaches them.
+// StartCluster starts three masters without persistence that share the slots, each with so many
+// replicas, and returns them, the masters first, with the configuration that reaches them.
 func StartCluster(t testing.TB, replicas int) (config.Redis, []*Server) {
 	t.Helper()
 	var nodes []*Server
@@ -278,8 +283,8 @@ func StartCluster(t testing.TB, replicas int) (config.Redis, []*Server) {
 	return c, nodes
 }
 
-// StartSentinel starts a master with a replica and a sentinel that watches them, and returns them with the
-// configuration that reaches them.
+// StartSentinel starts a master with a replica and a sentinel that watches them, and returns them
+// with the configuration that reaches them.
 func StartSentinel(t testing.TB) (c config.Redis, master, replica, sentinel *Server) {
 	t.Helper()
 	master = Start(t)
@@ -300,8 +305,8 @@ func StartSentinel(t testing.TB) (c config.Redis, master, replica, sentinel *Ser
 	return c, master, replica, sentinel
 }
 
-// freeAddr finds a loopback port that is free, with the port 10,000 above, which a node of a Cluster takes too. Both are
-// below those that the kernel gives to connections.
+// freeAddr finds a loopback port that is free, with the port 10,000 above, which a node of a
+// Cluster takes too. Both are below those that the kernel gives to connections.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {

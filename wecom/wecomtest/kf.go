@@ -23,9 +23,9 @@ func ok(more map[string]any) map[string]any {
 	return out
 }
 
-// decode reads a JSON body, whatever its Content-Type, in order: WeCom stops at the first member that
-// it cannot read, keeps what came before, and acts on that. On failure it answers with WeCom's code
-// for it.
+// decode reads a JSON body, whatever its Content-Type, in order: WeCom stops at the first member
+// that it cannot read, keeps what came before, and acts on that. On failure it answers with WeCom's
+// code for it.
 func (p *Platform) decode(call *Call, body []byte, into any) (any, bool) {
 	if len(body) == 0 {
 		return p.fail(call, 44002), false
@@ -71,7 +71,8 @@ func (p *Platform) accountList(_ *Call, c *corp, _ *http.Request, _ []byte) any 
 	return ok(map[string]any{"account_list": list})
 }
 
-// syncMsg pages through the last three days of a corp's messages; a call without a cursor begins anew.
+// syncMsg pages through the last three days of a corp's messages; a call without a cursor begins
+// anew.
 func (p *Platform) syncMsg(call *Call, c *corp, _ *http.Request, body []byte) any {
 	var in struct {
 		Cursor  string `json:"cursor"`
@@ -189,8 +190,8 @@ func (p *Platform) sendOnEvent(call *Call, c *corp, _ *http.Request, body []byte
 	return ok(map[string]any{"msgid": p.newID("out")})
 }
 
-// corpToken hands a provider a token of a company that installed its suite. The permanent code is the
-// company's secret.
+// corpToken hands a provider a token of a company that installed its suite. The permanent code is
+// the company's secret.
 func (p *Platform) corpToken(call *Call, _ *corp, _ *http.Request, body []byte) any {
 	var in struct {
 		Corp string `json:"auth_corpid"`

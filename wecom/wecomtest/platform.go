@@ -1,8 +1,10 @@
-// Package wecomtest is a simulated WeCom: a real HTTP server that behaves as the platform does where
-// bots meet it, its errors included, with a clock that can be moved and a count of what reached it.
+// Package wecomtest is a simulated WeCom: a real HTTP server that behaves as the platform does
+// where bots meet it, its errors included, with a clock that can be moved and a count of what
+// reached it.
 //
-// It knows nothing of the gateway, of lapsed subscriptions or of rules: like the real platform for an
-// account in good standing it takes whatever is well formed, so that a call the gateway lets slip shows.
+// It knows nothing of the gateway, of lapsed subscriptions or of rules: like the real platform for
+// an account in good standing it takes whatever is well formed, so that a call the gateway lets
+// slip shows.
 package wecomtest
 
 import (
@@ -150,8 +152,8 @@ func (p *Platform) issue(c *corp) *token {
 	return c.token
 }
 
-// CustomerWrites is a customer's message to a kf account, now by the platform's clock. It returns the
-// msgid.
+// CustomerWrites is a customer's message to a kf account, now by the platform's clock. It returns
+// the msgid.
 func (p *Platform) CustomerWrites(corpID, channel, customer, text string) string {
 	return p.CustomerWroteAt(corpID, channel, customer, text, p.now())
 }
@@ -196,8 +198,8 @@ func (p *Platform) SessionChanges(corpID, channel, customer string, change int) 
 	return msgCode
 }
 
-// DeliveryFails is the event that a reply which the platform had taken did not reach the customer: 4 for
-// the window, 6 for the count, 10 for a customer who refuses.
+// DeliveryFails is the event that a reply which the platform had taken did not reach the customer:
+// 4 for the window, 6 for the count, 10 for a customer who refuses.
 func (p *Platform) DeliveryFails(corpID, channel, customer string, failType int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -103,8 +103,8 @@ var handlers = map[string]func(*Platform, *Call, *corp, *http.Request, []byte) a
 	"/cgi-bin/externalcontact/get":     (*Platform).contact,
 }
 
-// authorise checks the credential of a call. Calls with a suite's, a provider's or no token of a corp
-// have none to check.
+// authorise checks the credential of a call. Calls with a suite's, a provider's or no token of a
+// corp have none to check.
 func (p *Platform) authorise(r *http.Request, path string) (*corp, int) {
 	q := r.URL.Query()
 	switch {

@@ -1,5 +1,6 @@
--- A gateway's word to the others, behind awaited.lua. KEYS: the gateways. ARGV: its id; 1 if it holds nothing back; the ids of gateways
--- to forget; until when the word is true by Redis's own clock. Returns the whole hash.
+-- A gateway's word to the others, behind awaited.lua. KEYS: the gateways. ARGV: its id; 1 if it
+-- holds nothing back; the ids of gateways to forget; until when the word is true by Redis's own
+-- clock. Returns the whole hash.
 if ARGV[2] == '0' then
   redis.call('HSETNX', KEYS[1], ARGV[1], 0)
 else

@@ -1,4 +1,5 @@
--- WeCom says later what a reply met. KEYS: the window. ARGV: the latest last that it is about, replies; 0: shut instead.
+-- WeCom says later what a reply met. KEYS: the window. ARGV: the latest last that it is about,
+-- replies; 0: shut instead.
 if not last or last > tonumber(ARGV[1]) then return 0 end
 local replies = tonumber(ARGV[2])
 if replies == 0 then

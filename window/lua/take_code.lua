@@ -1,6 +1,6 @@
--- A message is to go out with a one-time code. KEYS: the code. ARGV: what a record of its corp begins with, and what
--- awaited.lua asks for.
--- Returns the code's state and record; the state of another corp's code is 0.
+-- A message is to go out with a one-time code. KEYS: the code. ARGV: what a record of its corp
+-- begins with, and what awaited.lua asks for. Returns the code's state and record; the state of
+-- another corp's code is 0.
 local v = redis.call('GET', KEYS[1])
 if not v then return {0, ''} end
 if string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then return {0, (string.gsub(v, ':used$', ''))} end

@@ -1,5 +1,5 @@
--- What most scripts begin with: the window at KEYS[1] in last, sent and shut, and from when on replies count in from.
--- A key that holds no window ends them.
+-- What most scripts begin with: the window at KEYS[1] in last, sent and shut, and from when on
+-- replies count in from. A key that holds no window ends them.
 local function count(sent, from)
   local kept, n = {}, 0
   for t in string.gmatch(sent or '', '%d+') do
