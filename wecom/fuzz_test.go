@@ -163,7 +163,7 @@ func FuzzReadFacts(f *testing.F) {
 			OpenKfID *string `json:"open_kfid"`
 			MsgType  *string `json:"msgtype"`
 		}
-		if err := json.Unmarshal(body, &lenient); err != nil {
+		if err := json.Unmarshal(tidied(body), &lenient); err != nil {
 			t.Fatalf("%q is accepted, encoding/json says %v", body, err)
 		}
 		text := func(s *string) string {
@@ -176,6 +176,18 @@ func FuzzReadFacts(f *testing.F) {
 			t.Fatalf("%q is read as %+v, encoding/json reads %q %q %q", body, facts, text(lenient.ToUser), text(lenient.OpenKfID), text(lenient.MsgType))
 		}
 	})
+}
+
+// tidied is a body without what encoding/json takes nowhere, and bots send where nobody reads it: a byte
+// order mark, and control characters in strings.
+func tidied(body []byte) []byte {
+	out := bytes.Clone(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
+	for i, c := range out {
+		if c < ' ' {
+			out[i] = ' '
+		}
+	}
+	return out
 }
 
 // strictPage is a page as a strict reader reads it.
