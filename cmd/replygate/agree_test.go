@@ -24,6 +24,7 @@ import (
 // become of calls, written apart: it shares nothing with the code that judges.
 type agreeing struct {
 	*rig
+	doubts  int // that passed
 	wire    *storetest.Wire
 	away    bool                    // Redis is cut off
 	fresh   bool                    // records do not reach back far enough
@@ -272,6 +273,24 @@ func (a *agreeing) preflight(c try) plain {
 	return plainOf(o.Verdict, o.Rule, o.Reason)
 }
 
+// maxDoubts bounds how often a run may meet a doubt that passes.
+const maxDoubts = 5
+
+// withoutDoubt asks again while what would be refused is not known: one command that Redis answers late, on a
+// busy machine, leaves it unknown for five seconds.
+func (a *agreeing) withoutDoubt(want plain, ask func() plain) plain {
+	a.Helper()
+	got := ask()
+	if a.away || got.reason != "store_unavailable" || want.reason == "store_unavailable" {
+		return got
+	}
+	if a.doubts++; a.doubts > maxDoubts {
+		a.Fatalf("%d doubts in one run", a.doubts)
+	}
+	a.await("a doubt to end", func() bool { got = ask(); return got.reason != "store_unavailable" })
+	return got
+}
+
 // Explain, preflight, the proxy and replay come to the same as a plain reference, over random
 // calls: at the edges of windows, on the first day, in an outage, with ambiguous bodies and paths,
 // of corps that are not listed.
@@ -304,11 +323,11 @@ func TestTheyAgree(t *testing.T) {
 		}
 		want := a.want(c)
 		reasons[want.reason]++
-		if got := a.explain(c); got != want {
+		if got := a.withoutDoubt(want, func() plain { return a.explain(c) }); got != want {
 			t.Fatalf("call %d %+v: explain says %+v, want %+v", n, c, got, want)
 		}
 		if c.kind != "ambiguous" && c.kind != "nobody" {
-			if got := a.preflight(c); got != want {
+			if got := a.withoutDoubt(want, func() plain { return a.preflight(c) }); got != want {
 				t.Fatalf("call %d %+v: preflight says %+v, want %+v", n, c, got, want)
 			}
 		}
