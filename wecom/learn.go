@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -154,17 +153,12 @@ func plainMembers(body []byte, names []string) (values map[string]jsontext.Value
 // plainName returns the one of names that a quoted name is, "" if it is another one. odd tells that
 // some reader could take it for one of them.
 func plainName(key jsontext.Value, names []string) (name string, odd bool) {
-	said, err := jsontext.AppendUnquote(nil, key)
-	if err != nil {
-		return "", true
-	}
+	inner := key[1 : len(key)-1]
 	for _, name := range names {
-		if string(key[1:len(key)-1]) == name {
+		if string(inner) == name {
 			return name, false
 		}
-		lenient, _, _ := strings.Cut(string(said), "\x00")
-		lenient = strings.TrimFunc(lenient, func(r rune) bool { return r <= ' ' || unicode.IsSpace(r) })
-		if strings.EqualFold(lenient, name) {
+		if strings.EqualFold(lenientName(inner), name) {
 			return "", true
 		}
 	}
