@@ -178,8 +178,8 @@ func FuzzReadFacts(f *testing.F) {
 	})
 }
 
-// tidied is a body without what encoding/json takes nowhere, and bots send where nobody reads it: a byte
-// order mark, and control characters in strings.
+// tidied is a body without what encoding/json takes nowhere, and bots send where nobody reads it: a
+// byte order mark, and control characters in strings.
 func tidied(body []byte) []byte {
 	out := bytes.Clone(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	for i, c := range out {

@@ -276,8 +276,8 @@ func (a *agreeing) preflight(c try) plain {
 // maxDoubts bounds how often a run may meet a doubt that passes.
 const maxDoubts = 5
 
-// withoutDoubt asks again while what would be refused is not known: one command that Redis answers late, on a
-// busy machine, leaves it unknown for five seconds.
+// withoutDoubt asks again while what would be refused is not known: one command that Redis answers
+// late, on a busy machine, leaves it unknown for five seconds.
 func (a *agreeing) withoutDoubt(want plain, ask func() plain) plain {
 	a.Helper()
 	got := ask()
