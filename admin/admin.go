@@ -186,7 +186,7 @@ type WindowList struct {
 }
 
 var states = map[window.State]string{
-	window.Open: "open", window.Full: "full", window.Shut: "shut", window.Closed: "closed",
+	window.Open: "open", window.Exhausted: "full", window.ClosedByPlatform: "shut", window.Closed: "closed",
 }
 
 func show(e window.Entry) Window {

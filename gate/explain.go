@@ -112,7 +112,7 @@ func (m *memo) PeekCode(ctx context.Context, corp, code string) window.CodeAnswe
 	return a
 }
 
-func (m *memo) TakeCode(ctx context.Context, corp, code string) window.CodeAnswer {
+func (m *memo) ConsumeCode(ctx context.Context, corp, code string) window.CodeAnswer {
 	return m.PeekCode(ctx, corp, code)
 }
 

@@ -38,7 +38,7 @@ func New(file string, c *config.Config) (Gate, error) {
 type Store interface {
 	Reserve(context.Context, window.Key) window.Answer
 	Peek(context.Context, ...window.Key) []window.Answer
-	TakeCode(ctx context.Context, corp, code string) window.CodeAnswer
+	ConsumeCode(ctx context.Context, corp, code string) window.CodeAnswer
 	PeekCode(ctx context.Context, corp, code string) window.CodeAnswer
 }
 
@@ -210,7 +210,7 @@ func (g *Gate) ask(ctx context.Context, c policy.Call, m policy.Match, keys []wi
 	windows, code := g.Engine.Asks(c, m)
 	switch {
 	case code:
-		found.Code = s.TakeCode(ctx, c.Who.CorpID, c.Facts.Code)
+		found.Code = s.ConsumeCode(ctx, c.Who.CorpID, c.Facts.Code)
 		found.Windows = windowOfCode(ctx, s, found.Code)
 	case windows && c.Endpoint.Capability == wecom.KfReply:
 		found.Windows = make([]window.Answer, len(keys))

@@ -34,7 +34,9 @@ func (s *stub) Reserve(context.Context, window.Key) window.Answer {
 	return s.Answer
 }
 
-func (*stub) TakeCode(context.Context, string, string) window.CodeAnswer { return window.CodeAnswer{} }
+func (*stub) ConsumeCode(context.Context, string, string) window.CodeAnswer {
+	return window.CodeAnswer{}
+}
 func (*stub) PeekCode(context.Context, string, string) window.CodeAnswer { return window.CodeAnswer{} }
 
 func newGate(t *testing.T, text string) *gate.Gate {

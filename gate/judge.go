@@ -86,6 +86,6 @@ func (p peeking) Reserve(ctx context.Context, k window.Key) window.Answer {
 	return a
 }
 
-func (p peeking) TakeCode(ctx context.Context, corp, code string) window.CodeAnswer {
+func (p peeking) ConsumeCode(ctx context.Context, corp, code string) window.CodeAnswer {
 	return p.PeekCode(ctx, corp, code)
 }

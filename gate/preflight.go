@@ -116,6 +116,6 @@ func (p prefetched) Peek(_ context.Context, keys ...window.Key) []window.Answer 
 
 func (p prefetched) Reserve(_ context.Context, k window.Key) window.Answer { return p.windows[k] }
 
-func (p prefetched) TakeCode(ctx context.Context, corp, code string) window.CodeAnswer {
+func (p prefetched) ConsumeCode(ctx context.Context, corp, code string) window.CodeAnswer {
 	return p.PeekCode(ctx, corp, code)
 }

@@ -335,13 +335,13 @@ func (p *Engine) byCode(d Decision, c *Call, rule *Rule, found *Evidence) Decisi
 	}
 	d.Closes = w.Closes(p.length)
 	switch w.State {
-	case window.Full:
+	case window.Exhausted:
 		w.State = window.Open
 	case window.Incomplete, window.Unproven: // open all the same, if the message on record is not too old
 		if c.At.Before(d.Closes) {
 			w.State = window.Open
 		}
-	case window.Closed, window.Shut:
+	case window.Closed, window.ClosedByPlatform:
 		if code.Kind == string(wecom.EnterSession) {
 			return p.refuse(d, CodeExpired, rule, wecom.CodeReplyWindow, p.say(textCodeExpired, instant(code.Deadline)))
 		}
@@ -351,8 +351,8 @@ func (p *Engine) byCode(d Decision, c *Call, rule *Rule, found *Evidence) Decisi
 
 // severity orders states: the recipient with the highest decides a call with several.
 var severity = map[window.State]int{
-	window.Open: 0, window.Remembered: 1, window.Incomplete: 2, window.Unproven: 3, window.Unavailable: 4,
-	window.Full: 5, window.Shut: 6, window.Closed: 7,
+	window.Open: 0, window.Cached: 1, window.Incomplete: 2, window.Unproven: 3, window.Unavailable: 4,
+	window.Exhausted: 5, window.ClosedByPlatform: 6, window.Closed: 7,
 }
 
 func (p *Engine) byWindow(d Decision, rule *Rule, a window.Answer) Decision {
@@ -360,7 +360,7 @@ func (p *Engine) byWindow(d Decision, rule *Rule, a window.Answer) Decision {
 	case window.Open:
 		d.Verdict, d.Reason, d.Go = Pass, WindowOpen, true
 		return d
-	case window.Remembered:
+	case window.Cached:
 		d.Verdict, d.Reason, d.Go = Pass, WindowRemembered, true
 		return d
 	case window.Incomplete:
@@ -373,9 +373,9 @@ func (p *Engine) byWindow(d Decision, rule *Rule, a window.Answer) Decision {
 		return d
 	case window.Unavailable:
 		return p.storeUnavailable(d)
-	case window.Full:
+	case window.Exhausted:
 		return p.refuse(d, RepliesUsedUp, rule, wecom.CodeReplyCount, p.say(textUsedUp, instant(a.Last)))
-	case window.Shut:
+	case window.ClosedByPlatform:
 		return p.refuse(d, WindowShut, rule, wecom.CodeReplyWindow, p.say(textShut, instant(a.Last)))
 	}
 	if a.Last.IsZero() {

@@ -124,7 +124,7 @@ func TestCodeWhereRepliesAreUsedUp(t *testing.T) {
 		window window.Answer
 		reason policy.Reason
 	}{
-		{window.Answer{State: window.Full, Last: now.Add(-time.Hour)}, policy.WindowOpen},
+		{window.Answer{State: window.Exhausted, Last: now.Add(-time.Hour)}, policy.WindowOpen},
 		{window.Answer{State: window.Incomplete, Last: now.Add(-time.Hour), Left: -1}, policy.WindowOpen},
 		{window.Answer{State: window.Incomplete, Last: now.Add(-49 * time.Hour), Left: -1}, policy.HistoryIncomplete},
 		{window.Answer{State: window.Incomplete, Left: -1}, policy.HistoryIncomplete},
@@ -223,10 +223,10 @@ func TestReplyByWindow(t *testing.T) {
 		errcode int
 	}{
 		{window.Open, "", policy.Pass, policy.WindowOpen, true, 0},
-		{window.Remembered, "", policy.Pass, policy.WindowRemembered, true, 0},
+		{window.Cached, "", policy.Pass, policy.WindowRemembered, true, 0},
 		{window.Closed, "", policy.Refuse, policy.WindowClosed, false, 95002},
-		{window.Shut, "", policy.Refuse, policy.WindowShut, false, 95002},
-		{window.Full, "", policy.Refuse, policy.RepliesUsedUp, false, 95001},
+		{window.ClosedByPlatform, "", policy.Refuse, policy.WindowShut, false, 95002},
+		{window.Exhausted, "", policy.Refuse, policy.RepliesUsedUp, false, 95001},
 		{window.Unavailable, "", policy.Unsure, policy.StoreUnavailable, false, -1},
 		{window.Unavailable, "on_unsure: pass", policy.Unsure, policy.StoreUnavailable, true, -1},
 		{window.Incomplete, "", policy.Unsure, policy.HistoryIncomplete, true, 0},

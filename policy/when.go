@@ -62,7 +62,7 @@ type windowFacts struct {
 const NoWindow = "none"
 
 var stateWords = map[window.State]string{
-	window.Open: "open", window.Remembered: "open", window.Full: "full", window.Shut: "shut",
+	window.Open: "open", window.Cached: "open", window.Exhausted: "full", window.ClosedByPlatform: "shut",
 	window.Closed: "closed", window.Incomplete: "incomplete",
 }
 

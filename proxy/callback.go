@@ -247,7 +247,7 @@ func (d *delivery) record() bool {
 		d.Log.Warn("a callback could not be recorded: WeCom will send it again", zap.String("corp_id", d.said.Corp), zap.Error(err))
 		// WeCom gives up after three times.
 		lost := window.Loss{Corp: d.said.Corp, Messages: message, Codes: d.said.WelcomeCode != ""}
-		if _, err := d.Windows.MarkGaps(d.ctx, lost); err != nil {
+		if _, err := d.Windows.RecordGaps(d.ctx, lost); err != nil {
 			d.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 		}
 	}

@@ -123,7 +123,7 @@ func (x *exchange) reply(path, body []byte) {
 	}
 	if err := x.carry(outgoing{target: x.withQuery(path), body: body}, read); err != nil {
 		if errors.Is(err, errNotSent) {
-			x.settle(window.NotTaken)
+			x.settle(window.Rejected)
 		}
 		x.unreachable(err)
 	}

@@ -194,7 +194,7 @@ func (x *exchange) obey(j gate.Judgement) bool {
 	if j.Decision.Go && !waits {
 		return true
 	}
-	x.settle(window.NotTaken)
+	x.settle(window.Rejected)
 	if !waits {
 		*x.decision = x.Engine.Waited(j.Decision, x.waitOutcome(), time.Since(x.wait.began))
 		x.refuse()

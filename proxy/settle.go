@@ -75,10 +75,10 @@ func (x *exchange) learnCodes(codes []wecom.Code) {
 }
 
 // codesOf gives codes their corp and their deadline.
-func codesOf(corp string, codes []wecom.Code) []window.LearntCode {
-	all := make([]window.LearntCode, len(codes))
+func codesOf(corp string, codes []wecom.Code) []window.IssuedCode {
+	all := make([]window.IssuedCode, len(codes))
 	for i, c := range codes {
-		all[i] = window.LearntCode{Text: c.Text, Code: window.Code{
+		all[i] = window.IssuedCode{Text: c.Text, Code: window.Code{
 			Key:      window.Key{Corp: corp, Channel: c.Channel, Customer: c.Customer},
 			Kind:     string(c.Kind),
 			Deadline: c.At.Add(c.Kind.Life()),
@@ -181,9 +181,9 @@ var failures = map[int]struct {
 	outcome window.Outcome
 	label   string
 }{
-	wecom.FailedWindow:  {window.Closing, "send_failed_window"},
-	wecom.FailedCount:   {window.UsedUp, "send_failed_count"},
-	wecom.FailedRefused: {window.Closing, "send_failed_refused"},
+	wecom.FailedWindow:  {window.WindowClosed, "send_failed_window"},
+	wecom.FailedCount:   {window.QuotaExhausted, "send_failed_count"},
+	wecom.FailedRefused: {window.WindowClosed, "send_failed_refused"},
 }
 
 // correct lets WeCom's later word correct the windows of those it is about.
@@ -218,7 +218,7 @@ func (x *exchange) lost(how string, n int, why error, losses ...window.Loss) {
 			losses[i].Among = x.Accounts.CorpIDs()
 		}
 	}
-	news, err := x.Windows.MarkGaps(x.ctx, losses...)
+	news, err := x.Windows.RecordGaps(x.ctx, losses...)
 	if news && (err == nil || x.mayLog("gap", x.at)) {
 		x.Log.Warn("customers' messages or codes passed unrecorded: replies without an open window are history_incomplete there until a window's length is over",
 			zap.String("how", how), zap.Int("count", n), zap.String("corp_id", losses[0].Corp), zap.String("channel", losses[0].Channel), zap.Error(why))
@@ -249,11 +249,11 @@ func (x *exchange) outcome(answer []byte) window.Outcome {
 	case wecom.CodeOK:
 		return window.Sent
 	case wecom.CodeReplyCount:
-		return window.UsedUp
+		return window.QuotaExhausted
 	case wecom.CodeReplyWindow:
-		return window.Closing
+		return window.WindowClosed
 	}
-	return window.NotTaken
+	return window.Rejected
 }
 
 // reportRest adds to WeCom's answer whom the call was not to reach.
@@ -291,11 +291,11 @@ func (x *exchange) settle(o window.Outcome) {
 		return
 	}
 	found := &x.judged.Evidence
-	if err := x.Windows.GiveBackCode(x.ctx, found.Code); err != nil {
+	if err := x.Windows.RestoreCode(x.ctx, found.Code); err != nil {
 		x.Log.Warn("a one-time code could not be given back: it counts as used", zap.Error(err))
 	}
 	for i, k := range x.judged.Keys {
-		if o == window.NotTaken && !found.Windows[i].Reserved() {
+		if o == window.Rejected && !found.Windows[i].Reserved() {
 			continue
 		}
 		if err := x.Windows.Settle(x.ctx, k, found.Windows[i], o); err != nil {

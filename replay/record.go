@@ -237,7 +237,7 @@ func (s *recorded) Reserve(ctx context.Context, k window.Key) window.Answer {
 	return a
 }
 
-func (s *recorded) TakeCode(ctx context.Context, corp, code string) window.CodeAnswer {
+func (s *recorded) ConsumeCode(ctx context.Context, corp, code string) window.CodeAnswer {
 	return s.PeekCode(ctx, corp, code)
 }
 

@@ -176,7 +176,7 @@ func (p *play) step(ctx context.Context, s *Step) (*Failure, error) {
 	case s.Enters != nil:
 		k := (&Inbound{s.Enters.CorpID, s.Enters.Channel, s.Enters.Customer}).key(p.corp())
 		code := window.Code{Key: k, Kind: string(wecom.EnterSession), Deadline: at.Add(wecom.EnterSession.Life())}
-		err = p.windows.LearnCodes(ctx, []window.LearntCode{{Code: code, Text: s.Enters.Code}})
+		err = p.windows.LearnCodes(ctx, []window.IssuedCode{{Code: code, Text: s.Enters.Code}})
 	case s.Lapses.Text != "":
 		err = p.changeAccount(s.Lapses.Text, func(a *config.Account) {
 			a.Subscription = &config.Subscription{ExpiresAt: at}
@@ -247,12 +247,12 @@ func (p *play) call(ctx context.Context, s *Step) (*Failure, error) {
 // giveBack returns what the judgement of a call took that does not go on: reservations and its
 // code.
 func (p *play) giveBack(ctx context.Context, j *gate.Judgement) error {
-	if err := p.windows.GiveBackCode(ctx, j.Evidence.Code); err != nil {
+	if err := p.windows.RestoreCode(ctx, j.Evidence.Code); err != nil {
 		return err
 	}
 	for i, k := range j.Keys {
 		if a := j.Evidence.Windows[i]; a.Reserved() {
-			if err := p.windows.Settle(ctx, k, a, window.NotTaken); err != nil {
+			if err := p.windows.Settle(ctx, k, a, window.Rejected); err != nil {
 				return err
 			}
 		}
@@ -308,7 +308,7 @@ func (away) Reserve(context.Context, window.Key) window.Answer {
 	return window.Answer{State: window.Unavailable, Left: -1}
 }
 
-func (away) TakeCode(context.Context, string, string) window.CodeAnswer {
+func (away) ConsumeCode(context.Context, string, string) window.CodeAnswer {
 	return window.CodeAnswer{State: window.CodeUnavailable}
 }
 

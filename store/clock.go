@@ -14,7 +14,7 @@ type reading struct{ theirs, ours time.Time }
 // staleClock is how old a reading may be.
 const staleClock = 5 * time.Minute
 
-// ByRedis is a time by Redis's own clock, unix ms; rather a few milliseconds early. node is the
+// RedisTime is a time by Redis's own clock, unix ms; rather a few milliseconds early. node is the
 // address of a Cluster's node, else "". It is 0 if that clock was not read lately.
 func (s *Store) ByRedis(node string, t time.Time) int64 {
 	read, found := s.clocks.Load(node)

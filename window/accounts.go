@@ -39,8 +39,8 @@ func (g *gaps) list(corps, before []string) {
 	g.pending.Store(true)
 }
 
-// listAgain has the accounts written again, after Redis lost its state.
-func (s *Store) listAgain() {
+// rewriteAccountList has the accounts written again, after Redis lost its state.
+func (s *Store) rewriteAccountList() {
 	g := &s.gaps
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -63,7 +63,7 @@ func (s *Store) writeAccounts(ctx context.Context, a *accounts) error {
 		a.before = splitIDs(text)
 	}
 	if a.before != nil {
-		for some := range slices.Chunk(newAmong(a.now, a.before), newAtOnce) {
+		for some := range slices.Chunk(newAccounts(a.now, a.before), newAtOnce) {
 			if err := s.beginAccounts(ctx, some); err != nil {
 				return err
 			}
@@ -102,8 +102,8 @@ func (s *Store) beginAccounts(ctx context.Context, corps []string) error {
 	return err
 }
 
-// newAmong returns the corps that were not listed before.
-func newAmong(now, before []string) (corps []string) {
+// newAccounts returns the corps that were not listed before.
+func newAccounts(now, before []string) (corps []string) {
 	known := make(map[string]bool, len(before))
 	for _, corp := range before {
 		known[corp] = true
@@ -120,7 +120,7 @@ func newAmong(now, before []string) (corps []string) {
 func joinIDs(ids []string) string {
 	all := make([]string, len(ids))
 	for i, id := range ids {
-		all[i] = string(appendID(nil, id))
+		all[i] = string(appendEncoded(nil, id))
 	}
 	slices.Sort(all)
 	return strings.Join(all, ",")

@@ -30,7 +30,7 @@ func newCluster(t *testing.T, customers int) *cluster {
 	c, nodes := storetest.StartCluster(t, 0)
 	clock := wecomtest.NewClock()
 	s := storetest.Open(t, c, clock.Now)
-	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: clock.Now, Together: s.Together})
+	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: clock.Now, MultiKey: s.Together})
 	cl := &cluster{bench: &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: w}, nodes: nodes}
 	cl.since(-2 * length)
 	facts := make([]window.Fact, customers)
@@ -92,7 +92,7 @@ func (c *cluster) moves(k window.Key, between func()) {
 func TestCluster(t *testing.T) {
 	c := newCluster(t, 300)
 	for _, k := range c.keys[:50] {
-		c.settles(k, c.wants(k, window.Open, 4), window.NotTaken)
+		c.settles(k, c.wants(k, window.Open, 4), window.Rejected)
 		c.wants(k, window.Open, 4)
 	}
 	if all, more, err := c.List(t.Context(), "ww1", 1000); err != nil || more || len(all) != 300 {
@@ -116,7 +116,7 @@ func TestClusterCountsTogether(t *testing.T) {
 	}
 	var broken sync.WaitGroup
 	broken.Go(func() {
-		if a := c.Reserve(t.Context(), c.keys[0]); a.State != window.Unavailable && a.State != window.Remembered {
+		if a := c.Reserve(t.Context(), c.keys[0]); a.State != window.Unavailable && a.State != window.Cached {
 			t.Errorf("a key that holds no window: state %d", a.State)
 		}
 	})
@@ -127,7 +127,7 @@ func TestClusterCountsTogether(t *testing.T) {
 // Where replies are not counted, windows of all nodes are looked at together.
 func TestClusterLooksTogether(t *testing.T) {
 	c := newCluster(t, 300)
-	c.Store = window.NewStore(c.rdb, window.Settings{Prefix: "rg:", Length: length, Timeout: 5 * time.Second, Now: c.clock.Now, Together: func() bool { return true }})
+	c.Store = window.NewStore(c.rdb, window.Settings{Prefix: "rg:", Length: length, Timeout: 5 * time.Second, Now: c.clock.Now, MultiKey: func() bool { return true }})
 	c.reserves(c.keys, -1)
 	if a := c.Reserve(t.Context(), window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmNobody"}); a.State != window.Closed {
 		t.Errorf("nobody's window: state %d", a.State)
@@ -170,7 +170,7 @@ func TestKeysOfSeveralSlots(t *testing.T) {
 		t.Error("its scripts are taken to have several keys")
 	}
 	before := func() bool { return true }
-	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: time.Now, Together: before})
+	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: time.Now, MultiKey: before})
 	var keys []window.Key
 	var facts []window.Fact
 	for n := range 20 {

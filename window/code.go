@@ -25,8 +25,8 @@ type Code struct {
 // comes again in a replayed page is known to be used, or past its deadline.
 const keepCode = 48 * time.Hour
 
-// LearntCode is a code as it became known.
-type LearntCode struct {
+// IssuedCode is a code as it became known.
+type IssuedCode struct {
 	Code
 	Text string
 }
@@ -63,25 +63,25 @@ type CodeAnswer struct {
 
 // LearnCodes notes whom codes stand for. What is known already stays, so that a replay frees no
 // used code. What Redis does not take is kept in the journal.
-func (s *Store) LearnCodes(ctx context.Context, codes []LearntCode) error {
+func (s *Store) LearnCodes(ctx context.Context, codes []IssuedCode) error {
 	if len(codes) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	if err := s.learn(ctx, codes); err != nil {
-		return s.keepForLater(nil, codes, err)
+		return s.spill(nil, codes, err)
 	}
 	if s.Journal != nil {
-		s.recent.note(s.Now(), nil, codes)
+		s.recent.add(s.Now(), nil, codes)
 	}
 	return nil
 }
 
-func (s *Store) learn(ctx context.Context, codes []LearntCode) error {
+func (s *Store) learn(ctx context.Context, codes []IssuedCode) error {
 	p := s.rdb.Pipeline()
 	for _, c := range codes {
-		p.SetNX(ctx, s.codeKey(c.Text), c.spell(), keepCode)
+		p.SetNX(ctx, s.codeKey(c.Text), c.encode(), keepCode)
 	}
 	if _, err := p.Exec(ctx); err != nil {
 		return fmt.Errorf("window: learn codes: %w", err)
@@ -92,7 +92,7 @@ func (s *Store) learn(ctx context.Context, codes []LearntCode) error {
 // Asked tells whether the answer is one at all, rather than the zero CodeAnswer.
 func (a CodeAnswer) Asked() bool { return a.State != CodeUnknown || a.key != "" }
 
-// PeekCode is TakeCode without marking the code as used: CodeTaken says that it would be.
+// PeekCode is ConsumeCode without marking the code as used: CodeTaken says that it would be.
 func (s *Store) PeekCode(ctx context.Context, corp, code string) CodeAnswer {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
@@ -124,20 +124,20 @@ func (s *Store) CorpOfCode(ctx context.Context, code string) (corp string, err e
 		return "", fmt.Errorf("window: corp of code: %w", err)
 	}
 	c, ok := parseCode(strings.TrimSuffix(record, ":used"))
-	if !ok && s.inDoubt() {
+	if !ok && s.degraded() {
 		return "", errors.New("window: corp of code: redis may lack codes that were learnt")
 	}
 	return c.Key.Corp, nil
 }
 
-// TakeCode asks whom a code of the corp stands for and marks it as used, in one step. It never
+// ConsumeCode asks whom a code of the corp stands for and marks it as used, in one step. It never
 // fails: an answer that Redis does not give is a CodeState. One in the state CodeTaken is given to
-// GiveBackCode if WeCom certainly did not take the message.
-func (s *Store) TakeCode(ctx context.Context, corp, code string) CodeAnswer {
+// RestoreCode if WeCom certainly did not take the message.
+func (s *Store) ConsumeCode(ctx context.Context, corp, code string) CodeAnswer {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	key := s.codeKey(code)
-	r, err := takeCodeScript.Run(ctx, s.rdb, []string{key}, string(appendID(nil, corp))+":", s.awaited(ctx, s.nodeOf(ctx, key))).Slice()
+	r, err := consumeCodeScript.Run(ctx, s.rdb, []string{key}, string(appendEncoded(nil, corp))+":", s.scriptDeadline(ctx, s.nodeOf(ctx, key))).Slice()
 	if err != nil || len(r) != 2 {
 		return CodeAnswer{State: CodeUnavailable, key: key}
 	}
@@ -157,9 +157,9 @@ func (s *Store) TakeCode(ctx context.Context, corp, code string) CodeAnswer {
 func (s *Store) missingCode(ctx context.Context, corp, key string) CodeAnswer {
 	h := s.history(ctx, s.ofCodes(corp))
 	switch {
-	case h.err != nil, s.inDoubt():
+	case h.err != nil, s.degraded():
 		return CodeAnswer{State: CodeUnavailable, key: key}
-	case !s.complete(h):
+	case !s.proves(h):
 		return CodeAnswer{State: CodeIncomplete, key: key}
 	}
 	return CodeAnswer{State: CodeUnknown, key: key}
@@ -175,14 +175,14 @@ func (s *Store) nodeOf(ctx context.Context, key string) string {
 	return ""
 }
 
-// GiveBackCode makes a taken code fresh again.
-func (s *Store) GiveBackCode(ctx context.Context, a CodeAnswer) error {
+// RestoreCode makes a taken code fresh again.
+func (s *Store) RestoreCode(ctx context.Context, a CodeAnswer) error {
 	if a.State != CodeTaken {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	if err := giveBackCodeScript.Run(ctx, s.rdb, []string{a.key}).Err(); err != nil {
+	if err := restoreCodeScript.Run(ctx, s.rdb, []string{a.key}).Err(); err != nil {
 		return fmt.Errorf("window: give back code: %w", err)
 	}
 	return nil
@@ -194,9 +194,9 @@ func (s *Store) codeKey(code string) string {
 	return s.Prefix + "code:" + hex.EncodeToString(h[:])
 }
 
-// spell is what stands in Redis of a code: corp:channel:customer:kind:deadline, the deadline in
+// redisKey is what stands in Redis of a code: corp:channel:customer:kind:deadline, the deadline in
 // unix ms.
-func (c Code) spell() string {
+func (c Code) encode() string {
 	b := c.Key.appendIDs(nil)
 	b = append(append(b, ':'), c.Kind...)
 	return string(strconv.AppendInt(append(b, ':'), c.Deadline.UnixMilli(), 10))

@@ -11,16 +11,16 @@ import (
 
 func (b *bench) learns(text string, c window.Code) {
 	b.Helper()
-	if err := b.LearnCodes(b.Context(), []window.LearntCode{{Code: c, Text: text}}); err != nil {
+	if err := b.LearnCodes(b.Context(), []window.IssuedCode{{Code: c, Text: text}}); err != nil {
 		b.Fatal(err)
 	}
 }
 
 func (b *bench) takes(corp, text string, want window.CodeState) window.CodeAnswer {
 	b.Helper()
-	a := b.TakeCode(b.Context(), corp, text)
+	a := b.ConsumeCode(b.Context(), corp, text)
 	if a.State != want {
-		b.Fatalf("TakeCode(%s, %s) = state %d, want %d", corp, text, a.State, want)
+		b.Fatalf("ConsumeCode(%s, %s) = state %d, want %d", corp, text, a.State, want)
 	}
 	return a
 }
@@ -40,7 +40,7 @@ func TestCodeIsTakenOnce(t *testing.T) {
 		if again := b.takes("ww1", "CODE", window.CodeUsed); again.Code != odd {
 			b.Fatalf("the used code is %+v", again.Code)
 		}
-		if err := b.GiveBackCode(b.Context(), a); err != nil {
+		if err := b.RestoreCode(b.Context(), a); err != nil {
 			b.Fatal(err)
 		}
 		b.takes("ww1", "CODE", window.CodeTaken)
@@ -56,7 +56,7 @@ func TestCorpOfCode(t *testing.T) {
 					b.Fatalf("%q belongs to %q, %v; want %q", code, corp, err, want)
 				}
 			}
-			b.TakeCode(b.Context(), li.Corp, "CODE")
+			b.ConsumeCode(b.Context(), li.Corp, "CODE")
 		}
 	})
 }
@@ -69,7 +69,7 @@ func TestCodeRace(t *testing.T) {
 		var all sync.WaitGroup
 		for range 16 {
 			all.Go(func() {
-				if b.TakeCode(b.Context(), "ww1", "RACE").State == window.CodeTaken {
+				if b.ConsumeCode(b.Context(), "ww1", "RACE").State == window.CodeTaken {
 					taken.Add(1)
 				}
 			})
@@ -98,24 +98,24 @@ func TestLateTruth(t *testing.T) {
 		}
 		at := b.clock.Now()
 		b.clock.Advance(time.Hour)
-		correct(at.Add(time.Hour), window.Closing) // nothing on record: nothing to correct
+		correct(at.Add(time.Hour), window.WindowClosed) // nothing on record: nothing to correct
 		b.wrote(li, at)
-		correct(at.Add(59*time.Second), window.Closing) // may be about an older message
+		correct(at.Add(59*time.Second), window.WindowClosed) // may be about an older message
 		peek(window.Open)
-		correct(at.Add(2*time.Minute), window.UsedUp)
-		peek(window.Full)
+		correct(at.Add(2*time.Minute), window.QuotaExhausted)
+		peek(window.Exhausted)
 		b.wrote(li, at.Add(time.Minute))
 		peek(window.Open)
-		correct(at.Add(2*time.Minute), window.UsedUp) // replayed: a message of 12:01 and an event of 12:02
-		peek(window.Full)
+		correct(at.Add(2*time.Minute), window.QuotaExhausted) // replayed: a message of 12:01 and an event of 12:02
+		peek(window.Exhausted)
 		b.wrote(li, at.Add(3*time.Minute))
 		peek(window.Open)
-		correct(at.Add(2*time.Minute), window.Closing)
+		correct(at.Add(2*time.Minute), window.WindowClosed)
 		peek(window.Open)
-		correct(at.Add(5*time.Minute), window.Closing)
-		peek(window.Shut)
+		correct(at.Add(5*time.Minute), window.WindowClosed)
+		peek(window.ClosedByPlatform)
 		b.wrote(li, at.Add(3*time.Minute)) // replayed
-		peek(window.Shut)
+		peek(window.ClosedByPlatform)
 		b.wrote(li, at.Add(6*time.Minute))
 		peek(window.Open)
 	})
@@ -132,7 +132,7 @@ func TestOperatorClosesAndOpens(t *testing.T) {
 		if found, err := b.Close(b.Context(), li); !found || err != nil {
 			b.Fatalf("Close = %v, %v", found, err)
 		}
-		b.wants(li, window.Shut, 0)
+		b.wants(li, window.ClosedByPlatform, 0)
 		b.clock.Advance(time.Second)
 		b.wrote(li, b.clock.Now())
 		b.wants(li, window.Open, 4)

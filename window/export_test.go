@@ -6,16 +6,16 @@ import "context"
 func (s *Store) AskTogether(ctx context.Context, keys ...Key) (answers []Answer, errs []error) {
 	spelt := make([]string, len(keys))
 	for i, k := range keys {
-		spelt[i] = k.spell(s.Prefix)
+		spelt[i] = k.redisKey(s.Prefix)
 	}
-	ask := s.askAll
-	if c, ok := s.asks.(*nodes); ok { // the keys are on one node
-		ask = func(ctx context.Context, keys []string) ([]asked, error) {
+	ask := s.reserveAll
+	if c, ok := s.reserver.(*nodeCoalescers); ok { // the keys are on one node
+		ask = func(ctx context.Context, keys []string) ([]result, error) {
 			node, err := c.cluster.MasterForKey(ctx, keys[0])
 			if err != nil {
 				return nil, err
 			}
-			return s.askNode(ctx, node, keys)
+			return s.reserveNode(ctx, node, keys)
 		}
 	}
 	all, err := ask(ctx, spelt)
@@ -29,4 +29,4 @@ func (s *Store) AskTogether(ctx context.Context, keys ...Key) (answers []Answer,
 }
 
 // Spell returns the key in Redis.
-func (k Key) Spell(prefix string) string { return k.spell(prefix) }
+func (k Key) Spell(prefix string) string { return k.redisKey(prefix) }

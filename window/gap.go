@@ -47,7 +47,7 @@ const (
 )
 
 // gapKey is the key of the gap of a corp or a channel. It holds unix ms.
-func (s *Store) gapKey(id string) string { return s.Prefix + "gap:" + string(appendID(nil, id)) }
+func (s *Store) gapKey(id string) string { return s.Prefix + "gap:" + string(appendEncoded(nil, id)) }
 
 // gaps are the gaps that Redis does not have yet, and when each account had its newest page.
 type gaps struct {
@@ -123,10 +123,10 @@ type lossKey struct {
 	messages, codes, items bool
 }
 
-// MarkGaps marks the gaps of losses. Once it returns, no gateway refuses for want of a record that
+// RecordGaps marks the gaps of losses. Once it returns, no gateway refuses for want of a record that
 // may be among them. news tells whether a gap is new or moved. What Redis does not take is kept and
 // written later; until then this gateway refuses nothing for want of a record.
-func (s *Store) MarkGaps(ctx context.Context, losses ...Loss) (news bool, err error) {
+func (s *Store) RecordGaps(ctx context.Context, losses ...Loss) (news bool, err error) {
 	losses = slices.Clone(losses)
 	for i := range losses {
 		losses[i].noted = s.Now().UnixMilli()
@@ -162,9 +162,9 @@ func (g *gaps) keep(losses []Loss, now time.Time) {
 	g.pending.Store(true)
 }
 
-// MarkGap raises rg:since, for a loss whose extent is not known: from now on no corp's history
+// RecordGapForAll raises rg:since, for a loss whose extent is not known: from now on no corp's history
 // proves anything for a while.
-func (s *Store) MarkGap(ctx context.Context) error {
+func (s *Store) RecordGapForAll(ctx context.Context) error {
 	if err := s.writeGap(ctx); err != nil {
 		s.gaps.mu.Lock()
 		defer s.gaps.mu.Unlock()
@@ -213,7 +213,7 @@ func (s *Store) writeGaps(ctx context.Context, losses []Loss) (news bool, err er
 	if err != nil {
 		return false, err
 	}
-	silent, err := s.silent(ctx, losses)
+	silent, err := s.accountsWithoutPage(ctx, losses)
 	if err != nil {
 		return false, err
 	}
@@ -227,7 +227,7 @@ func (s *Store) writeGaps(ctx context.Context, losses []Loss) (news bool, err er
 		if item != "" {
 			first = append(first, s.itemKey(item))
 		}
-		s.mark(marks, &l, at, silent)
+		s.addMarks(marks, &l, at, silent)
 	}
 	if news, err = s.raise(ctx, marks); err != nil || len(first) == 0 {
 		return news, err
@@ -259,9 +259,9 @@ func (l *Loss) at(now time.Time) (at int64, item string) {
 
 func (s *Store) itemKey(item string) string { return s.Prefix + "item:" + item }
 
-// mark adds the keys that a loss raises. silent are the corps that a loss without a corp may
+// addMarks adds the keys that a loss raises. silent are the corps that a loss without a corp may
 // concern.
-func (s *Store) mark(marks map[string]int64, l *Loss, at int64, silent []string) {
+func (s *Store) addMarks(marks map[string]int64, l *Loss, at int64, silent []string) {
 	raise := func(key string) { marks[key] = max(marks[key], at) }
 	corps := []string{l.Corp}
 	if l.Corp == "" {
@@ -296,7 +296,7 @@ func (s *Store) raise(ctx context.Context, marks map[string]int64) (moved bool, 
 			keys = append(keys, key)
 		}
 	}
-	cmds := runEachWith(ctx, s.rdb, laterScript, keys, func(key string) []any {
+	cmds := runEachWith(ctx, s.rdb, raiseScript, keys, func(key string) []any {
 		if key == s.Prefix+"since" {
 			return []any{marks[key], 0}
 		}
@@ -336,9 +336,9 @@ func (s *Store) knownItems(ctx context.Context, losses []Loss) (map[string]bool,
 	return known, nil
 }
 
-// silent returns the corps that losses without a corp may concern: accounts that had no page of
+// leaseExpiry returns the corps that losses without a corp may concern: accounts that had no page of
 // their own within the length of a window, through this gateway or another.
-func (s *Store) silent(ctx context.Context, losses []Loss) (corps []string, err error) {
+func (s *Store) accountsWithoutPage(ctx context.Context, losses []Loss) (corps []string, err error) {
 	now := s.Now()
 	passed := func(ms int64) bool { return now.Before(time.UnixMilli(ms).Add(s.Length)) }
 	asked := map[string]*redis.StringCmd{}
@@ -372,7 +372,7 @@ func (s *Store) silent(ctx context.Context, losses []Loss) (corps []string, err 
 }
 
 func (s *Store) pageKey(corp string) string {
-	return s.Prefix + "page:" + string(appendID(nil, corp))
+	return s.Prefix + "page:" + string(appendEncoded(nil, corp))
 }
 
 // PagePassed notes that an account's own page of kf/sync_msg passed. Pages that cannot be

@@ -24,7 +24,7 @@ func (b *bench) other() *window.Store {
 // loses marks gaps and wants them to be news, or none.
 func (b *bench) loses(news bool, losses ...window.Loss) {
 	b.Helper()
-	if got, err := b.MarkGaps(b.Context(), losses...); err != nil || got != news {
+	if got, err := b.RecordGaps(b.Context(), losses...); err != nil || got != news {
 		b.Fatalf("MarkGaps(%+v) = %v, %v; want %v", losses, got, err, news)
 	}
 }
@@ -97,7 +97,7 @@ func TestLossOfNobodyKnown(t *testing.T) {
 		b.peeks(window.Closed, on("wwOwn", "wk1"), on("wwOther", "wk2"), on("wwElse", "wk3"))
 		b.peeks(window.Incomplete, on("wwSilent", "wk4"), on("wwLong", "wk5"))
 		b.clock.Advance(length - time.Millisecond)
-		if _, err := b.other().MarkGaps(b.Context(), window.Loss{Among: accounts, Messages: true}); err != nil {
+		if _, err := b.other().RecordGaps(b.Context(), window.Loss{Among: accounts, Messages: true}); err != nil {
 			b.Fatal(err)
 		}
 		b.peeks(window.Closed, on("wwOwn", "wk1"))
@@ -117,7 +117,7 @@ func TestItemsMarkTheirGapOnce(t *testing.T) {
 		b.loses(true, dated, undated, ahead, old)
 		for _, again := range []*window.Store{b.Store, b.other(), b.other()} {
 			b.clock.Advance(10 * time.Minute)
-			if news, err := again.MarkGaps(b.Context(), dated, undated, ahead, old); news || err != nil {
+			if news, err := again.RecordGaps(b.Context(), dated, undated, ahead, old); news || err != nil {
 				b.Errorf("news %v, %v", news, err)
 			}
 			for channel, want := range map[string]time.Time{"wk1": began.Add(-time.Hour), "wk2": began, "wk3": began} {
@@ -151,7 +151,7 @@ func TestUsedUpBeforeTheChannelsGap(t *testing.T) {
 			b.wants(li, window.Open, left)
 		}
 		b.loses(true, window.Loss{Corp: "ww1", Channel: "wk2", Messages: true})
-		b.wants(li, window.Full, 0)
+		b.wants(li, window.Exhausted, 0)
 		b.clock.Advance(time.Minute)
 		b.loses(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true})
 		b.wants(li, window.Incomplete, -1)
@@ -249,7 +249,7 @@ func TestBackfilled(t *testing.T) {
 		}
 		b.peeks(window.Closed, wk1, wk2)
 		b.clock.Advance(time.Minute)
-		if err := b.MarkGap(b.Context()); err != nil {
+		if err := b.RecordGapForAll(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		b.peeks(window.Incomplete, wk1, wk2)
@@ -460,7 +460,7 @@ func TestGapsWhileRedisIsAway(t *testing.T) {
 		{Among: []string{"ww2", "ww3"}, Messages: true},
 		{Corp: "ww1", Channel: "wk2", Messages: true, Item: &window.Item{ID: "m"}},
 	} {
-		if news, err := w.MarkGaps(t.Context(), l); !news || err == nil {
+		if news, err := w.RecordGaps(t.Context(), l); !news || err == nil {
 			t.Fatalf("MarkGaps without Redis: %v, %v", news, err)
 		}
 	}
@@ -472,7 +472,7 @@ func TestGapsWhileRedisIsAway(t *testing.T) {
 	back()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	go w.Keep(ctx)
+	go w.Run(ctx)
 	for deadline := time.Now().Add(10 * time.Second); s.Exists(t.Context(), "rg:gap:ww4").Val() == 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the gaps are not written")
@@ -486,7 +486,7 @@ func TestGapsWhileRedisIsAway(t *testing.T) {
 
 	server.Down()
 	for i := range 1200 { // more than it keeps one by one
-		_, _ = w.MarkGaps(t.Context(), window.Loss{Corp: "ww3", Channel: fmt.Sprintf("wkMany%d", i), Messages: true})
+		_, _ = w.RecordGaps(t.Context(), window.Loss{Corp: "ww3", Channel: fmt.Sprintf("wkMany%d", i), Messages: true})
 	}
 	back()
 	b.peeks(window.Incomplete, on("ww3", "wkMany0"), on("ww3", "wkMany1199"))

@@ -46,9 +46,9 @@ func (p *plain) state(now int64) window.State {
 	case p.last() == 0 || now-p.last() >= length.Milliseconds():
 		return window.Closed
 	case p.shut >= p.last():
-		return window.Shut
+		return window.ClosedByPlatform
 	case p.counting() >= 5:
-		return window.Full
+		return window.Exhausted
 	}
 	return window.Open
 }
@@ -84,7 +84,7 @@ func TestHistories(t *testing.T) {
 	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
 		settings := window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: 5 * time.Second, Now: clock.Now}
 		if s.Embedded == nil {
-			settings.Together = s.Together
+			settings.MultiKey = s.Together
 		}
 		gateway := func() *window.Store { return window.NewStore(s.UniversalClient, settings) }
 		if err := s.Set(t.Context(), "rg:since", 1, 0).Err(); err != nil {
@@ -153,10 +153,10 @@ func (h *history) step() {
 		h.waiting = slices.Delete(h.waiting, i, i+1)
 		switch h.random.IntN(4) {
 		case 0:
-			fail(g.Settle(ctx, h.key, p.answer, window.NotTaken))
+			fail(g.Settle(ctx, h.key, p.answer, window.Rejected))
 			h.truth.takeBack(p.at)
 		case 1:
-			fail(g.Settle(ctx, h.key, p.answer, window.Closing))
+			fail(g.Settle(ctx, h.key, p.answer, window.WindowClosed))
 			h.truth.takeBack(p.at)
 			h.truth.shut = max(h.truth.shut, p.last)
 		case 2:
@@ -167,20 +167,20 @@ func (h *history) step() {
 	case 6: // time passes
 		h.clock.Advance(time.Duration(h.random.IntN(2500)) * time.Millisecond)
 	case 7: // a code becomes known, perhaps again
-		fail(g.LearnCodes(ctx, []window.LearntCode{{Text: h.key.Customer, Code: window.Code{Key: h.key, Kind: "to_queue", Deadline: now.Add(time.Hour)}}}))
+		fail(g.LearnCodes(ctx, []window.IssuedCode{{Text: h.key.Customer, Code: window.Code{Key: h.key, Kind: "to_queue", Deadline: now.Add(time.Hour)}}}))
 		if h.truth.code == "" {
 			h.truth.code = "fresh"
 		}
 	case 8: // a code is used, or given back
 		if h.taken.State == window.CodeTaken && h.random.IntN(2) == 0 {
-			fail(g.GiveBackCode(ctx, h.taken))
+			fail(g.RestoreCode(ctx, h.taken))
 			h.truth.code, h.taken = "fresh", window.CodeAnswer{}
 			return
 		}
 		want := map[string]window.CodeState{"": window.CodeUnknown, "fresh": window.CodeTaken, "used": window.CodeUsed}[h.truth.code]
-		a := g.TakeCode(ctx, h.key.Corp, h.key.Customer)
+		a := g.ConsumeCode(ctx, h.key.Corp, h.key.Customer)
 		if a.State != want {
-			h.Errorf("TakeCode says %d, the truth is %d", a.State, want)
+			h.Errorf("ConsumeCode says %d, the truth is %d", a.State, want)
 		}
 		if a.State == window.CodeTaken {
 			h.truth.code, h.taken = "used", a

@@ -19,8 +19,8 @@ const (
 	recordCode    = 'C' // the code, a NUL, then what stands in Redis of it
 )
 
-// unconfirmed are facts that Redis does not take, as the journal holds them.
-func unconfirmed(facts map[Key]int64, codes []LearntCode) [][]byte {
+// encodeRecords are facts that Redis does not take, as the journal holds them.
+func encodeRecords(facts map[Key]int64, codes []IssuedCode) [][]byte {
 	records := make([][]byte, 0, len(facts)+len(codes))
 	for k, at := range facts {
 		b := binary.BigEndian.AppendUint64([]byte{recordMessage}, uint64(at))
@@ -28,13 +28,13 @@ func unconfirmed(facts map[Key]int64, codes []LearntCode) [][]byte {
 	}
 	for _, c := range codes {
 		b := append(append([]byte{recordCode}, c.Text...), 0)
-		records = append(records, append(b, c.spell()...))
+		records = append(records, append(b, c.encode()...))
 	}
 	return records
 }
 
 // readRecord reads a record of the journal back.
-func readRecord(r []byte, facts map[Key]int64, codes *[]LearntCode) error {
+func readRecord(r []byte, facts map[Key]int64, codes *[]IssuedCode) error {
 	switch {
 	case r[0] == recordMessage && len(r) > 9:
 		k, ok := parseIDs(strings.Split(string(r[9:]), ":"))
@@ -49,60 +49,60 @@ func readRecord(r []byte, facts map[Key]int64, codes *[]LearntCode) error {
 		if !ok {
 			break
 		}
-		*codes = append(*codes, LearntCode{Code: c, Text: string(text)})
+		*codes = append(*codes, IssuedCode{Code: c, Text: string(text)})
 		return nil
 	}
 	return errors.New("window: the journal holds a record of another kind: it was written with redis.mode embedded; start once in that mode, or move it away")
 }
 
-// keepForLater keeps facts that Redis did not take. It returns once they are on the disk, and no
+// spill keeps facts that Redis did not take. It returns once they are on the disk, and no
 // other gateway refuses for want of them.
-func (s *Store) keepForLater(facts map[Key]int64, codes []LearntCode, because error) error {
+func (s *Store) spill(facts map[Key]int64, codes []IssuedCode, because error) error {
 	if s.Journal == nil {
 		return because
 	}
-	if err := s.Journal.Append(unconfirmed(facts, codes)...); err != nil {
+	if err := s.Journal.Append(encodeRecords(facts, codes)...); err != nil {
 		return errors.Join(because, err)
 	}
 	if err := s.Journal.Sync(); err != nil {
 		return errors.Join(because, err)
 	}
 	select {
-	case s.kick <- struct{}{}:
+	case s.wake <- struct{}{}:
 	default: // Keep looks anyway
 	}
-	s.awaitSilence()
+	s.waitLeaseExpired()
 	return nil
 }
 
-// inDoubt tells whether Redis may lack facts that are acknowledged: they are in the journal of this
+// downgrade tells whether Redis may lack facts that are acknowledged: they are in the journal of this
 // gateway, or perhaps of another one, or a failover may have lost them.
-func (s *Store) inDoubt() bool {
-	return s.Journal != nil && (!s.Journal.Empty() || s.peers.doubtful()) || s.Doubtful != nil && s.Doubtful()
+func (s *Store) degraded() bool {
+	return s.Journal != nil && (!s.Journal.Empty() || s.members.degraded()) || s.Degraded != nil && s.Degraded()
 }
 
-// degraded is an answer that a message which Redis lacks could turn: what would be refused is not
+// downgrade is an answer that a message which Redis lacks could turn: what would be refused is not
 // known. A window that WeCom or an operator shut is not Unproven, since WeCom does not enforce what
 // an operator said: nothing may go there on doubt.
-func (s *Store) degraded(a Answer) Answer {
+func (s *Store) downgrade(a Answer) Answer {
 	to := Unproven
 	switch a.State {
-	case Shut:
+	case ClosedByPlatform:
 		to = Unavailable
-	case Closed, Full:
+	case Closed, Exhausted:
 	default:
 		return a
 	}
-	if !s.inDoubt() {
+	if !s.degraded() {
 		return a
 	}
 	return Answer{State: to, Last: a.Last, Left: -1}
 }
 
-// Keep brings Redis what it lacks until ctx ends: what the journal holds, gaps that it did not
+// Run brings Redis what it lacks until ctx ends: what the journal holds, gaps that it did not
 // take, and, after a failover or when it has gone back, what was recorded in the last minute
 // before, which it may not have.
-func (s *Store) Keep(ctx context.Context) {
+func (s *Store) Run(ctx context.Context) {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	rewrite := false
@@ -111,14 +111,14 @@ func (s *Store) Keep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.Renewed:
+		case <-s.Recovered:
 			rewrite = true
-		case <-s.kick:
+		case <-s.wake:
 		case <-tick.C:
 		}
-		if s.Journal != nil && (rewrite || time.Since(looked) >= witnessEvery) {
+		if s.Journal != nil && (rewrite || time.Since(looked) >= checkpointEvery) {
 			looked = time.Now()
-			rewrite = s.lookBack(ctx) || rewrite
+			rewrite = s.detectRollback(ctx) || rewrite
 		}
 		if err := s.writePending(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Debug("gaps wait", zap.Error(err))
@@ -155,7 +155,7 @@ func (s *Store) CheckJournal() error {
 			return err
 		}
 		for _, r := range records {
-			if err := readRecord(r, map[Key]int64{}, &[]LearntCode{}); err != nil {
+			if err := readRecord(r, map[Key]int64{}, &[]IssuedCode{}); err != nil {
 				return err
 			}
 		}
@@ -171,7 +171,7 @@ func (s *Store) drain(ctx context.Context) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		facts, codes := map[Key]int64{}, []LearntCode(nil)
+		facts, codes := map[Key]int64{}, []IssuedCode(nil)
 		for _, r := range records {
 			if err := readRecord(r, facts, &codes); err != nil {
 				return n, err
@@ -190,7 +190,7 @@ func (s *Store) drain(ctx context.Context) (n int, err error) {
 }
 
 // write writes facts that may be known already.
-func (s *Store) write(ctx context.Context, facts map[Key]int64, codes []LearntCode) error {
+func (s *Store) write(ctx context.Context, facts map[Key]int64, codes []IssuedCode) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*s.Timeout+time.Duration(len(facts))*time.Millisecond)
 	defer cancel()
 	if err := s.record(ctx, facts); err != nil {
@@ -199,18 +199,18 @@ func (s *Store) write(ctx context.Context, facts map[Key]int64, codes []LearntCo
 	return s.learn(ctx, codes)
 }
 
-// recentFacts are the facts of the last minute or two in which any were recorded, of each customer
+// recentWrites are the facts of the last minute or two in which any were recorded, of each customer
 // the newest. It is bounded.
-type recentFacts struct {
+type recentWrites struct {
 	mu       sync.Mutex
-	new, old factGeneration
+	new, old generation
 	dropped  time.Time // what was recorded up to then is not among them
 }
 
-type factGeneration struct {
+type generation struct {
 	began time.Time
 	facts map[Key]int64
-	codes []LearntCode
+	codes []IssuedCode
 }
 
 const (
@@ -218,15 +218,15 @@ const (
 	maxRecent  = 200_000 // in each half
 )
 
-// note keeps facts that Redis took.
-func (r *recentFacts) note(now time.Time, facts map[Key]int64, codes []LearntCode) {
+// add keeps facts that Redis took.
+func (r *recentWrites) add(now time.Time, facts map[Key]int64, codes []IssuedCode) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.new.facts == nil || now.Sub(r.new.began) >= keepRecent {
 		if r.old.facts != nil {
 			r.dropped = r.new.began
 		}
-		r.old, r.new = r.new, factGeneration{began: now, facts: map[Key]int64{}}
+		r.old, r.new = r.new, generation{began: now, facts: map[Key]int64{}}
 	}
 	if len(r.new.facts)+len(facts) > maxRecent || len(r.new.codes)+len(codes) > maxRecent {
 		r.dropped = now
@@ -240,18 +240,18 @@ func (r *recentFacts) note(now time.Time, facts map[Key]int64, codes []LearntCod
 
 // covers tells whether all that was recorded behind a time is among them; not behind a time that is
 // not known.
-func (r *recentFacts) covers(at time.Time) bool {
+func (r *recentWrites) covers(at time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return at.After(r.dropped)
 }
 
 // all returns them.
-func (r *recentFacts) all() (facts map[Key]int64, codes []LearntCode) {
+func (r *recentWrites) all() (facts map[Key]int64, codes []IssuedCode) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	facts = map[Key]int64{}
-	for _, g := range []factGeneration{r.old, r.new} {
+	for _, g := range []generation{r.old, r.new} {
 		for k, at := range g.facts {
 			facts[k] = max(facts[k], at)
 		}

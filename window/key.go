@@ -12,14 +12,14 @@ type Key struct {
 	Customer string // external_userid
 }
 
-// spell is the window's key in Redis. All of it stands in the hash tag, so that the keys of one
+// redisKey is the window's key in Redis. All of it stands in the hash tag, so that the keys of one
 // customer share a slot of a Cluster.
-func (k Key) spell(prefix string) string {
-	return string(k.append(make([]byte, 0, len(prefix)+len(k.Corp)+len(k.Channel)+len(k.Customer)+16), prefix))
+func (k Key) redisKey(prefix string) string {
+	return string(k.appendRedisKey(make([]byte, 0, len(prefix)+len(k.Corp)+len(k.Channel)+len(k.Customer)+16), prefix))
 }
 
 // append appends what spell spells.
-func (k Key) append(b []byte, prefix string) []byte {
+func (k Key) appendRedisKey(b []byte, prefix string) []byte {
 	b = append(b, prefix...)
 	b = k.appendIDs(append(b, "window:{"...))
 	return append(b, '}')
@@ -27,9 +27,9 @@ func (k Key) append(b []byte, prefix string) []byte {
 
 // appendIDs appends corp:channel:customer.
 func (k Key) appendIDs(b []byte) []byte {
-	b = appendID(b, k.Corp)
-	b = appendID(append(b, ':'), k.Channel)
-	return appendID(append(b, ':'), k.Customer)
+	b = appendEncoded(b, k.Corp)
+	b = appendEncoded(append(b, ':'), k.Channel)
+	return appendEncoded(append(b, ':'), k.Customer)
 }
 
 // parseKey reads a key back; ok is false for anything that spell does not write.
@@ -65,8 +65,8 @@ func safe(c byte) bool {
 		c == '_' || c == '@' || c == '.' || c == '-'
 }
 
-// appendID appends an id with every byte outside [A-Za-z0-9_@.-] percent-escaped.
-func appendID(dst []byte, id string) []byte {
+// appendEncoded appends an id with every byte outside [A-Za-z0-9_@.-] percent-escaped.
+func appendEncoded(dst []byte, id string) []byte {
 	const digits = "0123456789ABCDEF"
 	for i := range len(id) {
 		if c := id[i]; safe(c) {

@@ -27,7 +27,7 @@ func (s *Store) Show(ctx context.Context, k Key) (e Entry, found bool, err error
 }
 
 func (s *Store) entry(ctx context.Context, k Key) (Entry, error) {
-	w, err := s.read(ctx, k.spell(s.Prefix))
+	w, err := s.read(ctx, k.redisKey(s.Prefix))
 	switch {
 	case errors.Is(err, ErrNoWindow):
 		return Entry{Key: k, Left: -1, Broken: true}, nil
@@ -45,7 +45,7 @@ func (s *Store) entry(ctx context.Context, k Key) (Entry, error) {
 func (s *Store) List(ctx context.Context, corp string, limit int) (all []Entry, more bool, err error) {
 	pattern := s.Prefix + "window:{*"
 	if corp != "" {
-		pattern = s.Prefix + "window:{" + string(appendID(nil, corp)) + ":*"
+		pattern = s.Prefix + "window:{" + string(appendEncoded(nil, corp)) + ":*"
 	}
 	var mu sync.Mutex
 	scan := func(ctx context.Context, c *redis.Client) error {

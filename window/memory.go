@@ -11,44 +11,44 @@ const (
 	// buckets and places bound the memory: 188,416 windows in 6 MB. A bucket fits 768 bytes, as
 	// they are handed out.
 	buckets = 8_192
-	places  = 23
-	// fresh is how long a remembered window is believed without asking Redis again.
-	fresh = 60 * time.Second
+	ways    = 23
+	// revalidateAfter is how long a remembered window is believed without asking Redis again.
+	revalidateAfter = 60 * time.Second
 )
 
 // memory remembers open windows in the process, for when Redis is away and for when replies are not
 // counted. A window has its place in one bucket of a few; in a full one it takes that of the window
 // that was asked for longest ago.
-type memory struct {
+type openCache struct {
 	seeds   [2]maphash.Seed
 	buckets [buckets]atomic.Pointer[bucket] // nil until something is put there
 }
 
 type bucket struct {
-	mu   sync.Mutex
-	seen [places]seen
+	mu      sync.Mutex
+	entries [ways]cacheEntry
 }
 
-type seen struct {
-	name  name
-	last  int64 // of the customer's last message, unix ms; 0: nothing is here
-	asked int64 // when Redis said so, unix ms
+type cacheEntry struct {
+	key       fingerprint
+	last      int64 // of the customer's last message, unix ms; 0: nothing is here
+	confirmed int64 // when Redis said so, unix ms
 }
 
-// name stands for a key. Its 128 bits depend on seeds that nobody outside the process can know, so
+// key stands for a key. Its 128 bits depend on seeds that nobody outside the process can know, so
 // that no customer can be made to pass for another.
-type name [2]uint64
+type fingerprint [2]uint64
 
-func newMemory() *memory {
-	return &memory{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+func newOpenCache() *openCache {
+	return &openCache{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
 }
 
-func (m *memory) name(key string) name {
-	return name{maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)}
+func (m *openCache) fingerprint(key string) fingerprint {
+	return fingerprint{maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)}
 }
 
-func (m *memory) put(key string, last, now int64) {
-	n := m.name(key)
+func (m *openCache) put(key string, last, now int64) {
+	n := m.fingerprint(key)
 	at := &m.buckets[n[0]%buckets]
 	if at.Load() == nil {
 		at.CompareAndSwap(nil, new(bucket))
@@ -56,22 +56,22 @@ func (m *memory) put(key string, last, now int64) {
 	b := at.Load()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	place := &b.seen[0]
-	for i := range b.seen {
-		s := &b.seen[i]
-		if s.name == n {
+	place := &b.entries[0]
+	for i := range b.entries {
+		s := &b.entries[i]
+		if s.key == n {
 			place = s
 			break
 		}
-		if s.asked < place.asked {
+		if s.confirmed < place.confirmed {
 			place = s
 		}
 	}
-	*place = seen{name: n, last: last, asked: now}
+	*place = cacheEntry{key: n, last: last, confirmed: now}
 }
 
-func (m *memory) forget(key string) {
-	n := m.name(key)
+func (m *openCache) forget(key string) {
+	n := m.fingerprint(key)
 	b := m.buckets[n[0]%buckets].Load()
 	if b == nil {
 		return
@@ -79,14 +79,14 @@ func (m *memory) forget(key string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s := b.find(n); s != nil {
-		*s = seen{}
+		*s = cacheEntry{}
 	}
 }
 
 // find returns the place of a name, nil if it has none.
-func (b *bucket) find(n name) *seen {
-	for i := range b.seen {
-		if s := &b.seen[i]; s.name == n && s.last != 0 {
+func (b *bucket) find(n fingerprint) *cacheEntry {
+	for i := range b.entries {
+		if s := &b.entries[i]; s.key == n && s.last != 0 {
 			return s
 		}
 	}
@@ -94,26 +94,26 @@ func (b *bucket) find(n name) *seen {
 }
 
 // find returns the last message of a window that was open and by its length still is.
-func (m *memory) find(key string, now int64, length time.Duration) (last int64, found bool) {
-	s, found := m.get(m.name(key))
+func (m *openCache) find(key string, now int64, length time.Duration) (last int64, found bool) {
+	s, found := m.get(m.fingerprint(key))
 	return s.last, found && now-s.last < length.Milliseconds()
 }
 
 // open is find for a window that need not be asked again yet.
-func (m *memory) open(key []byte, now int64, length time.Duration) (last int64, found bool) {
-	s, found := m.get(name{maphash.Bytes(m.seeds[0], key), maphash.Bytes(m.seeds[1], key)})
-	return s.last, found && now-s.last < length.Milliseconds() && now-s.asked < fresh.Milliseconds()
+func (m *openCache) open(key []byte, now int64, length time.Duration) (last int64, found bool) {
+	s, found := m.get(fingerprint{maphash.Bytes(m.seeds[0], key), maphash.Bytes(m.seeds[1], key)})
+	return s.last, found && now-s.last < length.Milliseconds() && now-s.confirmed < revalidateAfter.Milliseconds()
 }
 
-func (m *memory) get(n name) (seen, bool) {
+func (m *openCache) get(n fingerprint) (cacheEntry, bool) {
 	b := m.buckets[n[0]%buckets].Load()
 	if b == nil {
-		return seen{}, false
+		return cacheEntry{}, false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s := b.find(n); s != nil {
 		return *s, true
 	}
-	return seen{}, false
+	return cacheEntry{}, false
 }

@@ -10,7 +10,7 @@ import (
 // The memory may forget, but what it says is what it was told last.
 func TestMemoryKeepsToAModel(t *testing.T) {
 	const length = 48 * time.Hour
-	m, model := newMemory(), map[string]seen{}
+	m, model := newOpenCache(), map[string]cacheEntry{}
 	r := rand.New(rand.NewPCG(1, 2))
 	for step := range int64(20_000) {
 		key, now := fmt.Sprint("rg:window:{ww1:wk1:wm", r.IntN(500), "}"), int64(1_700_000_000_000)+step*1000
@@ -18,7 +18,7 @@ func TestMemoryKeepsToAModel(t *testing.T) {
 		case 0:
 			last := now - r.Int64N(2*length.Milliseconds())
 			m.put(key, last, now)
-			model[key] = seen{last: last, asked: now}
+			model[key] = cacheEntry{last: last, confirmed: now}
 		case 1:
 			m.forget(key)
 			delete(model, key)
@@ -29,7 +29,7 @@ func TestMemoryKeepsToAModel(t *testing.T) {
 				t.Fatalf("step %d: find says %d, %v; it was told %+v", step, last, found, want)
 			}
 			_, believed := m.open([]byte(key), now, length)
-			if want := found && now-want.asked < fresh.Milliseconds(); believed != want {
+			if want := found && now-want.confirmed < revalidateAfter.Milliseconds(); believed != want {
 				t.Fatalf("step %d: believed %v, want %v", step, believed, want)
 			}
 		}
@@ -39,7 +39,7 @@ func TestMemoryKeepsToAModel(t *testing.T) {
 // As many windows as a busy day has fit; many more push out those that were asked for longest ago.
 func TestMemoryIsBounded(t *testing.T) {
 	const length = 48 * time.Hour
-	m, now := newMemory(), int64(1_700_000_000_000)
+	m, now := newOpenCache(), int64(1_700_000_000_000)
 	found := func(from, to int) (n int) {
 		for i := from; i < to; i++ {
 			if _, ok := m.find(fmt.Sprint("key", i), now, length); ok {
@@ -48,7 +48,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		}
 		return n
 	}
-	const busy, all = 100_000, 4 * buckets * places
+	const busy, all = 100_000, 4 * buckets * ways
 	for i := range busy {
 		m.put(fmt.Sprint("key", i), now, now)
 	}

@@ -12,78 +12,78 @@ import (
 // believe it for a moment only. A gateway that begins to hold something back waits until nobody can
 // believe otherwise, before it acknowledges.
 const (
-	beatEvery   = 100 * time.Millisecond
-	beatTimeout = 100 * time.Millisecond
-	// believed is how long after its word a gateway is taken to hold nothing back, at most.
-	believed = time.Second
-	// missed is how long a gateway that vanished without a goodbye is waited for.
-	missed = 5 * time.Minute
+	renewEvery   = 100 * time.Millisecond
+	renewTimeout = 100 * time.Millisecond
+	// leaseTTL is how long after its word a gateway is taken to hold nothing back, at most.
+	leaseTTL = time.Second
+	// memberTimeout is how long a gateway that vanished without a goodbye is waited for.
+	memberTimeout = 5 * time.Minute
 )
 
-// peers are the gateways on one Redis: PREFIXgateways is a hash of gateway to a number that grows
+// members are the gateways on one Redis: PREFIXgateways is a hash of gateway to a number that grows
 // with each time it says that it holds nothing back.
-type peers struct {
-	mu     sync.Mutex
-	asked  time.Time       // when the last look that succeeded began
-	others map[string]word // as seen then
-	word   time.Time       // until when Redis may count what we said
+type members struct {
+	mu           sync.Mutex
+	lastExchange time.Time              // when the last look that succeeded began
+	others       map[string]memberLease // as seen then
+	renewedUntil time.Time              // until when Redis may count what we said
 }
 
-// never is the number of a gateway that has said nothing yet, since it began with facts in its
+// neverHeld is the number of a gateway that has said nothing yet, since it began with facts in its
 // journal.
-const never = "0"
+const neverHeld = "0"
 
-// word is what another gateway said last, and when, at the earliest.
-type word struct {
-	count string
-	said  time.Time
+// renewedUntil is what another gateway said last, and when, at the earliest.
+type memberLease struct {
+	value   string
+	renewed time.Time
 }
 
-// Beat tells the other gateways on this Redis whether this one holds facts back, and listens to
+// RunHeartbeat tells the other gateways on this Redis whether this one holds facts back, and listens to
 // them, until ctx ends. A gateway that holds nothing back says goodbye.
-func (s *Store) Beat(ctx context.Context) {
+func (s *Store) RunHeartbeat(ctx context.Context) {
 	if s.Journal == nil {
 		return
 	}
-	tick := time.NewTicker(beatEvery)
+	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	for {
-		s.beat(ctx)
+		s.renew(ctx)
 		select {
 		case <-ctx.Done():
-			s.goodbye()
+			s.leave()
 			return
 		case <-tick.C:
 		}
 	}
 }
 
-// beat says our word, and takes in those of the others.
-func (s *Store) beat(ctx context.Context) {
+// renew says our word, and takes in those of the others.
+func (s *Store) renew(ctx context.Context) {
 	began := time.Now()
-	until := began.Add(beatTimeout)
+	until := began.Add(renewTimeout)
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	key := s.Prefix + "gateways"
 	node := s.nodeOf(ctx, key)
-	clean := s.peers.begin(s.Journal.Empty, until)
+	clean := s.members.beginRenewal(s.Journal.Empty, until)
 	args := []any{s.gateway, 0}
 	if clean {
 		args[1] = 1
 	}
-	for _, id := range s.peers.vanished(began) {
+	for _, id := range s.members.expired(began) {
 		args = append(args, id)
 	}
 	// By a clock that is not known every word is late.
-	args = append(args, max(s.awaited(ctx, node), 1))
-	saw, err := beatScript.Run(ctx, s.rdb, []string{key}, args...).StringSlice()
+	args = append(args, max(s.scriptDeadline(ctx, node), 1))
+	saw, err := leaseScript.Run(ctx, s.rdb, []string{key}, args...).StringSlice()
 	if err == nil {
-		s.peers.end(s.gateway, began, saw)
+		s.members.endRenewal(s.gateway, began, saw)
 	}
 }
 
-// goodbye leaves the gateways, unless facts are left in the journal.
-func (s *Store) goodbye() {
+// leave leaves the gateways, unless facts are left in the journal.
+func (s *Store) leave() {
 	if !s.Journal.Empty() {
 		return
 	}
@@ -92,82 +92,82 @@ func (s *Store) goodbye() {
 	_ = s.rdb.HDel(ctx, s.Prefix+"gateways", s.gateway).Err() // the others then wait for it in vain, for a while
 }
 
-// begin tells whether our word is that we hold nothing back. It is counted until then, or not at
+// beginRenewal tells whether our word is that we hold nothing back. It is counted until then, or not at
 // all; that it was counted earlier does not matter: one before it, whose connection broke, may
 // still be on its way.
-func (p *peers) begin(empty func() bool, until time.Time) (clean bool) {
+func (p *members) beginRenewal(empty func() bool, until time.Time) (clean bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if clean = empty(); clean { // asked under the lock: silence may begin right behind it
-		p.word = until
+		p.renewedUntil = until
 	}
 	return clean
 }
 
-// end takes in what a look saw: each gateway and its number.
-func (p *peers) end(own string, began time.Time, saw []string) {
+// endRenewal takes in what a look saw: each gateway and its number.
+func (p *members) endRenewal(own string, began time.Time, saw []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// What is new was said behind the look before. If that is long ago, it may be as old.
-	news, old := p.asked, began.Add(-believed)
+	news, old := p.lastExchange, began.Add(-leaseTTL)
 	if news.Before(old) {
 		news = old
 	}
-	p.asked = began
-	others := make(map[string]word, len(saw)/2)
+	p.lastExchange = began
+	others := make(map[string]memberLease, len(saw)/2)
 	for i := 0; i+1 < len(saw); i += 2 {
-		id, w := saw[i], word{count: saw[i+1], said: news}
+		id, w := saw[i], memberLease{value: saw[i+1], renewed: news}
 		if id == own {
 			continue
 		}
-		if before, known := p.others[id]; known && before.count == w.count {
+		if before, known := p.others[id]; known && before.value == w.value {
 			w = before
-		} else if w.count == never {
-			w.said = old
+		} else if w.value == neverHeld {
+			w.renewed = old
 		}
 		others[id] = w
 	}
 	p.others = others
 }
 
-// vanished are the gateways that nobody waits for any longer.
-func (p *peers) vanished(now time.Time) (ids []string) {
+// expired are the gateways that nobody waits for any longer.
+func (p *members) expired(now time.Time) (ids []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, w := range p.others {
-		if now.Sub(w.said) > missed {
+		if now.Sub(w.renewed) > memberTimeout {
 			ids = append(ids, id)
 		}
 	}
 	return ids
 }
 
-// doubtful tells whether another gateway may hold facts back.
-func (p *peers) doubtful() bool {
+// downgrade tells whether another gateway may hold facts back.
+func (p *members) degraded() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if len(p.others) > 0 && now.Sub(p.asked) > believed {
+	if len(p.others) > 0 && now.Sub(p.lastExchange) > leaseTTL {
 		return true
 	}
 	for _, w := range p.others {
-		if age := now.Sub(w.said); age >= believed && age <= missed {
+		if age := now.Sub(w.renewed); age >= leaseTTL && age <= memberTimeout {
 			return true
 		}
 	}
 	return false
 }
 
-// silent is when no other gateway can believe any longer that this one holds nothing back.
+// leaseExpiry is when no other gateway can believe any longer that this one holds nothing back.
 // Something is in the journal when it is asked for, so no new word begins.
-func (p *peers) silent() time.Time {
+func (p *members) leaseExpiry() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.word.Add(believed)
+	return p.renewedUntil.Add(leaseTTL)
 }
 
-// awaitSilence waits until what the journal holds can be acknowledged: the other gateways are in
+// waitLeaseExpired waits until what the journal holds can be acknowledged: the other gateways are in
 // doubt.
-func (s *Store) awaitSilence() {
-	time.Sleep(time.Until(s.peers.silent()))
+func (s *Store) waitLeaseExpired() {
+	time.Sleep(time.Until(s.members.leaseExpiry()))
 }

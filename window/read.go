@@ -19,19 +19,19 @@ func (s *Store) read(ctx context.Context, key string) (Window, error) {
 	return parseWindow(key, h, err)
 }
 
-// look reads windows.
-func (s *Store) look(ctx context.Context, keys []string, now int64) []asked {
+// readAll reads windows.
+func (s *Store) readAll(ctx context.Context, keys []string, now int64) []result {
 	p := s.rdb.Pipeline()
 	read := make([]*redis.SliceCmd, len(keys))
 	for i, key := range keys {
 		read[i] = p.HMGet(ctx, key, "last", "sent", "shut")
 	}
 	_, _ = p.Exec(ctx) // each command has its own error
-	answers := make([]asked, len(keys))
+	answers := make([]result, len(keys))
 	for i, cmd := range read {
 		h, err := cmd.Result()
 		w, err := parseWindow(keys[i], h, err)
-		answers[i] = asked{w.answer(now, s.Length, s.Replies), err}
+		answers[i] = result{w.answer(now, s.Length, s.Replies), err}
 	}
 	return answers
 }
@@ -39,20 +39,20 @@ func (s *Store) look(ctx context.Context, keys []string, now int64) []asked {
 // ErrNoWindow is a key of a window that holds something else.
 var ErrNoWindow = errors.New("holds no window: delete it")
 
-func noWindow(key string) error { return fmt.Errorf("window: %s %w", key, ErrNoWindow) }
+func errNotAWindow(key string) error { return fmt.Errorf("window: %s %w", key, ErrNoWindow) }
 
-// complaints are lines that tell the operator of one thing, at most once a minute.
-type complaints struct{ last atomic.Int64 } // unix ms
+// rateLimitedLog are lines that tell the operator of one thing, at most once a minute.
+type rateLimitedLog struct{ last atomic.Int64 } // unix ms
 
-func (c *complaints) due(now int64) bool {
+func (c *rateLimitedLog) due(now int64) bool {
 	last := c.last.Load()
 	return now-last >= time.Minute.Milliseconds() && c.last.CompareAndSwap(last, now)
 }
 
-// complain tells the operator of a key that holds no window. The line does not say whose, since ids
+// warnBroken tells the operator of a key that holds no window. The line does not say whose, since ids
 // may have to stay out of logs.
-func (s *Store) complain(k Key, err error, now int64) {
-	if !errors.Is(err, ErrNoWindow) || !s.ofWindows.due(now) {
+func (s *Store) warnBroken(k Key, err error, now int64) {
+	if !errors.Is(err, ErrNoWindow) || !s.brokenWindows.due(now) {
 		return
 	}
 	s.Log.Warn("redis holds something else where a customer's window should be, so replies to that customer cannot be judged: replygate windows list shows it as broken, delete it",
@@ -62,7 +62,7 @@ func (s *Store) complain(k Key, err error, now int64) {
 // parseWindow is the window of an answer to HMGET last sent shut.
 func parseWindow(key string, h []any, err error) (Window, error) {
 	if redis.HasErrorPrefix(err, "WRONGTYPE") {
-		return Window{}, noWindow(key)
+		return Window{}, errNotAWindow(key)
 	}
 	if err != nil {
 		return Window{}, fmt.Errorf("window: read: %w", err)
@@ -73,7 +73,7 @@ func parseWindow(key string, h []any, err error) (Window, error) {
 	}
 	var w Window
 	if w.Last, err = strconv.ParseInt(texts[0], 10, 64); err != nil && texts[0] != "" {
-		return Window{}, noWindow(key)
+		return Window{}, errNotAWindow(key)
 	}
 	if texts[2] != "" {
 		w.Shut, _ = strconv.ParseInt(texts[2], 10, 64)

@@ -58,12 +58,12 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 			latest[f.Key] = max(latest[f.Key], at)
 		}
 	}
-	if t.Ahead > 0 && s.ofAhead.due(now.UnixMilli()) {
+	if t.Ahead > 0 && s.clockAhead.due(now.UnixMilli()) {
 		s.Log.Error("messages of customers are too far ahead of this machine's clock to count, so replies on their channels that have no open window are history_incomplete: set the clock by NTP",
 			zap.Int("count", t.Ahead), zap.Duration("ahead", furthest))
 	}
 	if len(unbelieved) > 0 {
-		if _, err := s.MarkGaps(ctx, unbelieved...); err != nil {
+		if _, err := s.RecordGaps(ctx, unbelieved...); err != nil {
 			s.Log.Warn("a gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 		}
 	}
@@ -72,22 +72,22 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(latest))*time.Millisecond)
 	defer cancel()
-	if err := s.recordStubbornly(ctx, latest); err != nil {
-		if err := s.keepForLater(latest, nil, err); err != nil {
+	if err := s.recordWithRetry(ctx, latest); err != nil {
+		if err := s.spill(latest, nil, err); err != nil {
 			return Tally{}, fmt.Errorf("window: record: %w", err)
 		}
 		return t, nil
 	}
 	if s.Journal != nil {
-		s.recent.note(now, latest, nil)
+		s.recent.add(now, latest, nil)
 	}
 	return t, nil
 }
 
-// recordStubbornly is record, and once more if a connection broke: recording twice is right, and a
+// recordWithRetry is record, and once more if a connection broke: recording twice is right, and a
 // fact in the journal is unknown to other gateways for a moment. A Redis that is away is not asked
 // again.
-func (s *Store) recordStubbornly(ctx context.Context, latest map[Key]int64) error {
+func (s *Store) recordWithRetry(ctx context.Context, latest map[Key]int64) error {
 	err := s.record(ctx, latest)
 	for range 4 {
 		if err == nil || errors.Is(err, store.ErrAway) || ctx.Err() != nil {
@@ -107,7 +107,7 @@ func (s *Store) record(ctx context.Context, latest map[Key]int64) error {
 	send := func(run func(p redis.Pipeliner, key, at, expires string)) error {
 		p := s.rdb.Pipeline()
 		for k, at := range latest {
-			run(p, k.spell(s.Prefix), strconv.FormatInt(at, 10), strconv.FormatInt(at+s.Length.Milliseconds(), 10))
+			run(p, k.redisKey(s.Prefix), strconv.FormatInt(at, 10), strconv.FormatInt(at+s.Length.Milliseconds(), 10))
 		}
 		_, err := p.Exec(ctx)
 		return err

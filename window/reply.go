@@ -31,30 +31,30 @@ func (a Answer) Reserved() bool { return a.stamp != 0 }
 func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	now := s.Now().UnixMilli()
 	var space [192]byte
-	spelt := k.append(space[:0], s.Prefix)
+	spelt := k.appendRedisKey(space[:0], s.Prefix)
 	if s.Replies == 0 {
-		if last, fresh := s.memory.open(spelt, now, s.Length); fresh {
+		if last, fresh := s.cache.open(spelt, now, s.Length); fresh {
 			return Answer{State: Open, Last: time.UnixMilli(last), Left: -1}
 		}
 	}
 	key := string(spelt)
 	ctx, cancel := s.deadlines.within(ctx)
 	defer cancel()
-	said, err := s.asks.Do(ctx, key)
+	said, err := s.reserver.Do(ctx, key)
 	if err = errors.Join(err, said.err); err != nil {
-		s.complain(k, err, now)
-		return s.remembered(key, now)
+		s.warnBroken(k, err, now)
+		return s.cachedAnswer(key, now)
 	}
 	a := said.Answer
 	if a.State == Closed { // nothing, or nothing that is not over: Redis has only not dropped it yet
-		s.memory.forget(key)
-		return s.degraded(s.nothing(s.history(ctx, s.ofMessages(k))).after(a.Last))
+		s.cache.forget(key)
+		return s.downgrade(s.missingRecord(s.history(ctx, s.ofMessages(k))).withLast(a.Last))
 	}
-	s.note(key, a, now)
-	if a.State == Full {
-		a = s.proven(ctx, s.history(ctx, s.ofMessages(k)), key, a)
+	s.updateCache(key, a, now)
+	if a.State == Exhausted {
+		a = s.confirmExhausted(ctx, s.history(ctx, s.ofMessages(k)), key, a)
 	}
-	return s.degraded(a)
+	return s.downgrade(a)
 }
 
 // Peek asks for windows without counting a reply, in one round trip, or two if some are not open.
@@ -64,37 +64,37 @@ func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 	defer cancel()
 	spelt := make([]string, len(keys))
 	for i, k := range keys {
-		spelt[i] = k.spell(s.Prefix)
+		spelt[i] = k.redisKey(s.Prefix)
 	}
-	found := s.look(ctx, spelt, now)
+	found := s.readAll(ctx, spelt, now)
 	since := s.historiesOf(ctx, keys, found)
 	answers := make([]Answer, len(keys))
 	for i, a := range found {
 		switch {
 		case a.err != nil:
-			s.complain(keys[i], a.err, now)
-			answers[i] = s.remembered(spelt[i], now)
+			s.warnBroken(keys[i], a.err, now)
+			answers[i] = s.cachedAnswer(spelt[i], now)
 			continue
 		case a.State == Closed:
-			s.memory.forget(spelt[i])
-			answers[i] = s.nothing(since[s.ofMessages(keys[i])]).after(a.Last)
+			s.cache.forget(spelt[i])
+			answers[i] = s.missingRecord(since[s.ofMessages(keys[i])]).withLast(a.Last)
 		default:
-			s.note(spelt[i], a.Answer, now)
-			if answers[i] = a.Answer; a.State == Full {
-				answers[i] = s.proven(ctx, since[s.ofMessages(keys[i])], spelt[i], a.Answer)
+			s.updateCache(spelt[i], a.Answer, now)
+			if answers[i] = a.Answer; a.State == Exhausted {
+				answers[i] = s.confirmExhausted(ctx, since[s.ofMessages(keys[i])], spelt[i], a.Answer)
 			}
 		}
-		answers[i] = s.degraded(answers[i])
+		answers[i] = s.downgrade(answers[i])
 	}
 	return answers
 }
 
 // historiesOf reads the histories that the answers about windows depend on.
-func (s *Store) historiesOf(ctx context.Context, keys []Key, found []asked) map[scope]history {
+func (s *Store) historiesOf(ctx context.Context, keys []Key, found []result) map[scope]history {
 	all := map[scope]history{}
 	var scopes []scope
 	for i, a := range found {
-		if a.err != nil || a.State != Closed && a.State != Full {
+		if a.err != nil || a.State != Closed && a.State != Exhausted {
 			continue
 		}
 		sc := s.ofMessages(keys[i])
@@ -113,36 +113,36 @@ func (s *Store) historiesOf(ctx context.Context, keys []Key, found []asked) map[
 }
 
 // note remembers an open window, and forgets one that is not.
-func (s *Store) note(key string, a Answer, now int64) {
-	if a.State == Open || a.State == Full {
-		s.memory.put(key, a.Last.UnixMilli(), now)
+func (s *Store) updateCache(key string, a Answer, now int64) {
+	if a.State == Open || a.State == Exhausted {
+		s.cache.put(key, a.Last.UnixMilli(), now)
 		return
 	}
-	s.memory.forget(key)
+	s.cache.forget(key)
 }
 
-// remembered is the answer while Redis is away.
-func (s *Store) remembered(key string, now int64) Answer {
-	if last, found := s.memory.find(key, now, s.Length); found {
-		return Answer{State: Remembered, Last: time.UnixMilli(last), Left: -1}
+// cachedAnswer is the answer while Redis is away.
+func (s *Store) cachedAnswer(key string, now int64) Answer {
+	if last, found := s.cache.find(key, now, s.Length); found {
+		return Answer{State: Cached, Last: time.UnixMilli(last), Left: -1}
 	}
 	return Answer{State: Unavailable, Left: -1}
 }
 
-// nothing is the answer for a customer without a record: closed if records reach back far enough.
-func (s *Store) nothing(h history) Answer {
+// missingRecord is the answer for a customer without a record: closed if records reach back far enough.
+func (s *Store) missingRecord(h history) Answer {
 	switch {
 	case h.err != nil:
 		return Answer{State: Unavailable, Left: -1}
-	case !s.complete(h):
+	case !s.proves(h):
 		return Answer{State: Incomplete, Left: -1}
 	}
 	return Answer{State: Closed}
 }
 
-// proven is an answer of Full only as far as it holds: where a message of the customer may have
+// confirmExhausted is an answer of Full only as far as it holds: where a message of the customer may have
 // been missed, the replies that went before that count for nothing.
-func (s *Store) proven(ctx context.Context, h history, key string, a Answer) Answer {
+func (s *Store) confirmExhausted(ctx context.Context, h history, key string, a Answer) Answer {
 	err := h.err
 	if err == nil && !h.since.After(a.Last) {
 		return a
@@ -160,9 +160,9 @@ func (s *Store) proven(ctx context.Context, h history, key string, a Answer) Ans
 	return Answer{State: Incomplete, Last: a.Last, Left: -1}
 }
 
-// after is an answer of nothing for a customer whose last message on record is too long ago; zero:
+// withLast is an answer of nothing for a customer whose last message on record is too long ago; zero:
 // there is none.
-func (a Answer) after(last time.Time) Answer {
+func (a Answer) withLast(last time.Time) Answer {
 	a.Last = last
 	return a
 }
@@ -181,30 +181,30 @@ type Outcome uint8
 
 // The outcomes of a reply.
 const (
-	Sent     Outcome = iota // taken, or perhaps taken: the reply counts
-	NotTaken                // certainly not taken: the reservation is given back
-	UsedUp                  // 95001: the reply counts, and so do all others
-	Closing                 // 95002: not taken, and the window is shut
+	Sent           Outcome = iota // taken, or perhaps taken: the reply counts
+	Rejected                      // certainly not taken: the reservation is given back
+	QuotaExhausted                // 95001: the reply counts, and so do all others
+	WindowClosed                  // 95002: not taken, and the window is shut
 )
 
 // Settle does what WeCom's answer says to a reserved reply of k.
 func (s *Store) Settle(ctx context.Context, k Key, a Answer, o Outcome) error {
-	key := k.spell(s.Prefix)
+	key := k.redisKey(s.Prefix)
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	last, stamp := a.Last.UnixMilli(), a.stamp
-	if o == UsedUp && stamp == 0 { // it went on uncounted
+	if o == QuotaExhausted && stamp == 0 { // it went on uncounted
 		stamp = s.Now().UnixMilli()
 	}
 	var err error
-	if stamp != 0 && (o == NotTaken || o == Closing) {
+	if stamp != 0 && (o == Rejected || o == WindowClosed) {
 		err = releaseScript.Run(ctx, s.rdb, []string{key}, stamp).Err()
 	}
-	if o == UsedUp && s.Replies > 0 && !a.Last.IsZero() {
-		err = useUpScript.Run(ctx, s.rdb, []string{key}, last, stamp, s.Replies).Err()
+	if o == QuotaExhausted && s.Replies > 0 && !a.Last.IsZero() {
+		err = exhaustScript.Run(ctx, s.rdb, []string{key}, last, stamp, s.Replies).Err()
 	}
-	if o == Closing && !a.Last.IsZero() {
-		s.memory.forget(key)
+	if o == WindowClosed && !a.Last.IsZero() {
+		s.cache.forget(key)
 		err = errors.Join(err, closeScript.Run(ctx, s.rdb, []string{key}, last).Err())
 	}
 	if err != nil {
@@ -213,37 +213,37 @@ func (s *Store) Settle(ctx context.Context, k Key, a Answer, o Outcome) error {
 	return nil
 }
 
-// lateBy is how long before an event the reply may have gone out that the event tells of. A message
+// eventDelay is how long before an event the reply may have gone out that the event tells of. A message
 // that the customer wrote within it may be newer than the reply, so the event says nothing of its
 // window.
-const lateBy = time.Minute
+const eventDelay = time.Minute
 
 // Correct does what WeCom says later, in an event of the time given, of a reply of k that it had
-// taken: UsedUp or Closing.
+// taken: QuotaExhausted or Closing.
 func (s *Store) Correct(ctx context.Context, k Key, at time.Time, o Outcome) error {
 	replies := 0
-	if o == UsedUp {
+	if o == QuotaExhausted {
 		if replies = s.Replies; replies == 0 {
 			return nil // not counted
 		}
 	}
-	key := k.spell(s.Prefix)
+	key := k.redisKey(s.Prefix)
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	s.memory.forget(key)
-	if err := correctScript.Run(ctx, s.rdb, []string{key}, at.Add(-lateBy).UnixMilli(), replies).Err(); err != nil {
+	s.cache.forget(key)
+	if err := correctScript.Run(ctx, s.rdb, []string{key}, at.Add(-eventDelay).UnixMilli(), replies).Err(); err != nil {
 		return fmt.Errorf("window: correct: %w", err)
 	}
 	return nil
 }
 
 // Close shuts the window of k as it stands, until the customer writes again. found is false if
-// nothing is on record.
+// missingRecord is on record.
 func (s *Store) Close(ctx context.Context, k Key) (found bool, err error) {
-	key := k.spell(s.Prefix)
+	key := k.redisKey(s.Prefix)
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	s.memory.forget(key)
+	s.cache.forget(key)
 	w, err := s.read(ctx, key)
 	if err != nil || w.Last == 0 {
 		return false, err

@@ -12,17 +12,17 @@ import (
 // key that holds no window.
 var (
 	recordScript  = script("record")
-	reserveScript = script("awaited", "reserve")
-	releaseScript = script("window", "release")
-	useUpScript   = script("window", "use_up")
-	correctScript = script("window", "correct")
-	closeScript   = script("window", "close")
+	reserveScript = script("deadline_guard", "reserve")
+	releaseScript = script("prelude", "release")
+	exhaustScript = script("prelude", "exhaust")
+	correctScript = script("prelude", "correct")
+	closeScript   = script("prelude", "close")
 
-	takeCodeScript     = script("awaited", "take_code")
-	giveBackCodeScript = script("give_back_code")
+	consumeCodeScript = script("deadline_guard", "consume_code")
+	restoreCodeScript = script("restore_code")
 
-	laterScript = script("later")
-	beatScript  = script("awaited", "beat")
+	raiseScript = script("raise")
+	leaseScript = script("deadline_guard", "lease")
 )
 
 //go:embed lua

@@ -20,8 +20,8 @@ const Backlog = 72 * time.Hour
 // scope is the part of the records that must be complete for something missing to prove anything:
 // the keys that tell since when it is, beside rg:since. "" is no key.
 type scope struct {
-	gaps   [2]string
-	filled string // a backfill that may end those gaps
+	gaps     [2]string
+	backfill string // a backfill that may end those gaps
 }
 
 // ofMessages is the scope of a window. A backfill proves nothing about windows without a channel:
@@ -29,7 +29,7 @@ type scope struct {
 func (s *Store) ofMessages(k Key) scope {
 	sc := scope{gaps: [2]string{s.gapKey(k.Corp)}}
 	if k.Channel != "" {
-		sc.gaps[1], sc.filled = s.gapKey(k.Channel), s.backfillKey(k.Channel)
+		sc.gaps[1], sc.backfill = s.gapKey(k.Channel), s.backfillKey(k.Channel)
 	}
 	return sc
 }
@@ -45,7 +45,7 @@ func (s *Store) ofCorp(corp string) scope {
 	if corp == "" {
 		return scope{}
 	}
-	return scope{gaps: [2]string{s.gapKey(corp) + anyChannel}, filled: s.backfillKey(corp)}
+	return scope{gaps: [2]string{s.gapKey(corp) + anyChannel}, backfill: s.backfillKey(corp)}
 }
 
 // history is since when a scope has been recorded without a gap.
@@ -54,8 +54,8 @@ type history struct {
 	err   error // Redis did not answer
 }
 
-// complete tells whether a history reaches back far enough for something missing to prove anything.
-func (s *Store) complete(h history) bool {
+// proves tells whether a history reaches back far enough for something missing to prove anything.
+func (s *Store) proves(h history) bool {
 	return h.err == nil && !s.Now().Before(h.since.Add(s.Length))
 }
 
@@ -70,7 +70,7 @@ func (s *Store) Complete(ctx context.Context, corp, channel string) (complete bo
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	h := s.histories(ctx, sc)[0]
-	return s.complete(h), h.since, h.err
+	return s.proves(h), h.since, h.err
 }
 
 // newHistory returns the function that reads the history of one scope. Requests of the same moment
@@ -109,14 +109,14 @@ func (s *Store) histories(ctx context.Context, scopes ...scope) []history {
 	type answer struct{ gaps, other, filled *redis.StringCmd }
 	answers := make([]answer, len(scopes))
 	for i, sc := range scopes {
-		answers[i] = answer{get(sc.gaps[0]), get(sc.gaps[1]), get(sc.filled)}
+		answers[i] = answer{get(sc.gaps[0]), get(sc.gaps[1]), get(sc.backfill)}
 	}
 	_, _ = p.Exec(ctx) // each command has its own error
 	if errors.Is(since.Err(), redis.Nil) {
 		if err := s.rdb.SetNX(ctx, s.Prefix+"since", now, 0).Err(); err != nil {
 			return failed(all, fmt.Errorf("window: since: %w", err))
 		}
-		s.listAgain()
+		s.rewriteAccountList()
 	}
 	for i, a := range answers {
 		newest := int64(0)
@@ -157,7 +157,7 @@ func (s *Store) readTime(cmd *redis.StringCmd, now int64) (int64, error) {
 	if err == nil {
 		return ms, nil
 	}
-	if s.ofSince.due(now) {
+	if s.brokenHistory.due(now) {
 		s.Log.Warn("redis holds no time in unix milliseconds where records say since when they are complete, so they count as incomplete: set it, or delete it to begin now",
 			zap.Any("key", cmd.Args()[1]))
 	}
@@ -167,7 +167,7 @@ func (s *Store) readTime(cmd *redis.StringCmd, now int64) (int64, error) {
 // backfillKey is the key of a finished backfill of a channel, or of all channels of a corp that its
 // secret can see.
 func (s *Store) backfillKey(id string) string {
-	return s.Prefix + "backfill:" + string(appendID(nil, id))
+	return s.Prefix + "backfill:" + string(appendEncoded(nil, id))
 }
 
 // backfilled is a finished backfill: when it began, and since when it makes records complete, unix

@@ -18,33 +18,33 @@ type Settings struct {
 	Timeout time.Duration
 	Now     func() time.Time
 
-	Together func() bool     // a script may have several keys, so that replies of the same moment ask together; nil: they never do
-	Journal  *store.Journal  // for what Redis does not take; nil where the store keeps one itself
-	Doubtful func() bool     // Redis was away within the last seconds; nil: never
-	Renewed  <-chan struct{} // Redis has another master, or is back
-	Log      *zap.Logger     // nil: nothing is said
+	MultiKey  func() bool     // a script may have several keys, so that replies of the same moment ask together; nil: they never do
+	Journal   *store.Journal  // for what Redis does not take; nil where the store keeps one itself
+	Degraded  func() bool     // Redis was away within the last seconds; nil: never
+	Recovered <-chan struct{} // Redis has another master, or is back
+	Log       *zap.Logger     // nil: nothing is said
 
-	// ByRedis is a time by the clock of a node of a Cluster, or of another Redis for "", unix ms;
+	// RedisTime is a time by the clock of a node of a Cluster, or of another Redis for "", unix ms;
 	// 0: that clock is not known. nil: none is.
-	ByRedis func(node string, t time.Time) int64
+	RedisTime func(node string, t time.Time) int64
 }
 
 // Store keeps windows in Redis, in the layout of docs/redis.md.
 type Store struct {
 	rdb redis.UniversalClient
 	Settings
-	memory  *memory
-	recent  recentFacts
-	witness witness
-	peers   peers
-	kick    chan struct{} // the journal has something
-	gaps    gaps
-	gateway string // what names this one among those on the same Redis: its journal's name
+	cache       *openCache
+	recent      recentWrites
+	checkpoints checkpoints
+	members     members
+	wake        chan struct{} // the journal has something
+	gaps        gaps
+	gateway     string // what names this one among those on the same Redis: its journal's name
 
-	ofWindows, ofSince, ofAhead complaints
+	brokenWindows, brokenHistory, clockAhead rateLimitedLog
 
 	deadlines deadlines
-	asks      asker
+	reserver  reserver
 	history   func(context.Context, scope) history // reads that of one scope
 }
 
@@ -53,8 +53,8 @@ func NewStore(rdb redis.UniversalClient, s Settings) *Store {
 	if s.Log == nil {
 		s.Log = zap.NewNop()
 	}
-	kept := &Store{rdb: rdb, Settings: s, memory: newMemory(), kick: make(chan struct{}, 1), gaps: gaps{writing: make(chan struct{}, 1)}, deadlines: deadlines{timeout: s.Timeout}}
-	kept.asks, kept.history = kept.newAsker(), kept.newHistory()
+	kept := &Store{rdb: rdb, Settings: s, cache: newOpenCache(), wake: make(chan struct{}, 1), gaps: gaps{writing: make(chan struct{}, 1)}, deadlines: deadlines{timeout: s.Timeout}}
+	kept.reserver, kept.history = kept.newReserver(), kept.newHistory()
 	kept.recent.dropped = s.Now() // what a gateway before this one recorded
 	if s.Journal != nil {
 		kept.gateway = s.Journal.ID()

@@ -37,7 +37,7 @@ func each(t *testing.T, replies int, body func(b *bench)) {
 		clock.Set(time.Now().Truncate(time.Second))
 		settings := window.Settings{Prefix: "rg:", Length: length, Replies: replies, Timeout: 5 * time.Second, Now: clock.Now}
 		if s.Embedded == nil { // as the gateway does
-			settings.Together = s.Together
+			settings.MultiKey = s.Together
 		}
 		b := &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: window.NewStore(s.UniversalClient, settings)}
 		b.since(-2 * length)
@@ -99,9 +99,9 @@ func TestSixthReply(t *testing.T) {
 		for left := 4; left >= 0; left-- {
 			b.wants(li, window.Open, left)
 		}
-		b.wants(li, window.Full, 0)
+		b.wants(li, window.Exhausted, 0)
 		b.clock.Advance(time.Minute)
-		b.wants(li, window.Full, 0)
+		b.wants(li, window.Exhausted, 0)
 		b.wrote(li, b.clock.Now())
 		b.wants(li, window.Open, 4)
 	})
@@ -222,7 +222,7 @@ func TestBrokenWindowIsSpokenOf(t *testing.T) {
 			if len(all) != 2 || strings.Contains(fmt.Sprint(all[0].Message, all[0].ContextMap()), li.Customer) {
 				t.Errorf("replies: %d: said: %v", replies, all)
 			}
-			if err := w.Correct(t.Context(), li, clock.Now(), window.Closing); err != nil {
+			if err := w.Correct(t.Context(), li, clock.Now(), window.WindowClosed); err != nil {
 				t.Errorf("Correct: %v", err)
 			}
 			if all, _, err := w.List(t.Context(), "", 10); err != nil || len(all) != 1 || all[0].Key != li || !all[0].Broken {
@@ -262,10 +262,10 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 			b.Errorf("Peek: %+v", a)
 		}
 		b.since(-2 * time.Hour) // a backfill, or the operator, knows better
-		b.wants(li, window.Full, 0)
+		b.wants(li, window.Exhausted, 0)
 		b.since(-time.Second)
-		b.settles(li, b.wants(li, window.Incomplete, -1), window.UsedUp) // WeCom knows better still
-		b.wants(li, window.Full, 0)
+		b.settles(li, b.wants(li, window.Incomplete, -1), window.QuotaExhausted) // WeCom knows better still
+		b.wants(li, window.Exhausted, 0)
 
 		b.clock.Advance(time.Minute)
 		b.wrote(li, b.clock.Now())
@@ -273,8 +273,8 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 		use(2)
 		b.since(0)
 		b.clock.Advance(time.Minute)
-		b.settles(li, b.wants(li, window.Open, 2), window.UsedUp) // WeCom's word is newer than the gap
-		b.wants(li, window.Full, 0)
+		b.settles(li, b.wants(li, window.Open, 2), window.QuotaExhausted) // WeCom's word is newer than the gap
+		b.wants(li, window.Exhausted, 0)
 		b.clock.Advance(time.Minute)
 
 		b.wrote(li, b.clock.Now())
@@ -282,11 +282,11 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 		b.since(0)
 		b.clock.Advance(time.Minute)
 		use(5) // all of them behind the gap
-		b.wants(li, window.Full, 0)
+		b.wants(li, window.Exhausted, 0)
 		b.clock.Advance(time.Minute)
 		b.wrote(li, b.clock.Now())
 		use(5)
-		b.wants(li, window.Full, 0) // of a message behind the gap
+		b.wants(li, window.Exhausted, 0) // of a message behind the gap
 	})
 }
 
@@ -296,7 +296,7 @@ func TestLateGap(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		for _, gap := range []time.Duration{0, -time.Minute, time.Minute} {
 			b.clock.Advance(gap)
-			if err := b.MarkGap(b.Context()); err != nil {
+			if err := b.RecordGapForAll(b.Context()); err != nil {
 				b.Fatal(err)
 			}
 			latest := b.clock.Now().Add(max(0, -gap))
@@ -337,9 +337,9 @@ func TestLateMessageRenewsNothing(t *testing.T) {
 			b.wants(li, window.Open, left)
 		}
 		b.wrote(li, at.Add(30*time.Minute)) // known late, written before the replies
-		b.wants(li, window.Full, 0)
+		b.wants(li, window.Exhausted, 0)
 		b.wrote(li, at) // replayed
-		b.wants(li, window.Full, 0)
+		b.wants(li, window.Exhausted, 0)
 	})
 }
 
@@ -348,7 +348,7 @@ func TestReleaseGivesBackOne(t *testing.T) {
 		b.wrote(li, b.clock.Now())
 		a := b.wants(li, window.Open, 4)
 		c := b.wants(li, window.Open, 3)
-		b.settles(li, a, window.NotTaken)
+		b.settles(li, a, window.Rejected)
 		b.wants(li, window.Open, 3)
 		b.settles(li, c, window.Sent)
 		b.wants(li, window.Open, 2)
@@ -359,14 +359,14 @@ func TestWeComsWordCorrectsUs(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		at := b.clock.Now()
 		b.wrote(li, at)
-		b.settles(li, b.wants(li, window.Open, 4), window.UsedUp)
-		b.wants(li, window.Full, 0)
+		b.settles(li, b.wants(li, window.Open, 4), window.QuotaExhausted)
+		b.wants(li, window.Exhausted, 0)
 		b.clock.Advance(time.Minute)
 		b.wrote(li, at.Add(time.Minute))
-		b.settles(li, b.wants(li, window.Open, 4), window.Closing)
-		b.wants(li, window.Shut, 0)
+		b.settles(li, b.wants(li, window.Open, 4), window.WindowClosed)
+		b.wants(li, window.ClosedByPlatform, 0)
 		b.wrote(li, at, at.Add(time.Minute)) // a replay opens nothing
-		b.wants(li, window.Shut, 0)
+		b.wants(li, window.ClosedByPlatform, 0)
 		b.wrote(li, at.Add(2*time.Minute))
 		b.wants(li, window.Open, 4)
 	})
@@ -394,7 +394,7 @@ func TestColdStart(t *testing.T) {
 		b.wants(li, window.Incomplete, -1)
 		b.clock.Advance(time.Second)
 		b.wants(li, window.Closed, 0)
-		if err := b.MarkGap(b.Context()); err != nil {
+		if err := b.RecordGapForAll(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		b.wants(li, window.Incomplete, -1)
@@ -430,7 +430,7 @@ func TestReservationsAreAtomic(t *testing.T) {
 				switch a := gateway.Reserve(context.Background(), li); a.State {
 				case window.Open:
 					open.Store(i, a)
-				case window.Full:
+				case window.Exhausted:
 					full.Store(i, a)
 				default:
 					b.Errorf("Reserve = state %d", a.State)
@@ -535,11 +535,11 @@ func (b *bench) follow(k window.Key, random *rand.Rand) {
 			o := window.Outcome(random.IntN(4))
 			b.settles(k, r.answer, o)
 			switch o {
-			case window.NotTaken:
+			case window.Rejected:
 				model = model.Release(r.stamp)
-			case window.UsedUp:
-				model = model.UseUp(r.last, r.stamp, 3)
-			case window.Closing:
+			case window.QuotaExhausted:
+				model = model.Exhaust(r.last, r.stamp, 3)
+			case window.WindowClosed:
 				model = model.Release(r.stamp).Close(r.last)
 			}
 		case 5:
@@ -643,18 +643,18 @@ func TestWhatARefusalLacks(t *testing.T) {
 		}{
 			{"wmNever", window.Closed, window.Unproven},
 			{"wmOld", window.Closed, window.Unproven},
-			{"wmFull", window.Full, window.Unproven},
-			{"wmShut", window.Shut, window.Unavailable}, // WeCom may not know of it
+			{"wmFull", window.Exhausted, window.Unproven},
+			{"wmShut", window.ClosedByPlatform, window.Unavailable}, // WeCom may not know of it
 			{"wmOpen", window.Open, window.Open},
 		} {
 			for lacks, want := range map[bool]window.State{false: row.proven, true: row.lacks} {
-				b.Doubtful = func() bool { return lacks }
+				b.Degraded = func() bool { return lacks }
 				if a := b.Peek(b.Context(), key(row.customer))[0]; a.State != want {
 					b.Errorf("%s: Peek = %s while Redis may lack a message: %v, want %s", row.customer, a.State, lacks, want)
 				}
 			}
 		}
-		b.Doubtful = func() bool { return true }
+		b.Degraded = func() bool { return true }
 		if a := b.wants(key("wmFull"), window.Unproven, -1); !a.Last.Equal(now) || a.Reserved() {
 			b.Errorf("Reserve = %+v", a)
 		}
@@ -677,9 +677,9 @@ func TestRedisAway(t *testing.T) {
 	b.wrote(li, clock.Now())
 	b.wants(li, window.Open, 4)
 	server.Down()
-	b.wants(li, window.Remembered, -1)
+	b.wants(li, window.Cached, -1)
 	b.wants(window.Key{Corp: "ww1", Customer: "wmOther"}, window.Unavailable, -1)
-	if err := w.MarkGap(t.Context()); err == nil {
+	if err := w.RecordGapForAll(t.Context()); err == nil {
 		t.Fatal("MarkGap took effect without Redis")
 	}
 	server.Up() // empty: it has lost its state

@@ -55,8 +55,8 @@ func (w Window) Release(stamp int64) Window {
 	return w
 }
 
-// UseUp notes that WeCom says the replies to the message of last are used up.
-func (w Window) UseUp(last, stamp int64, replies int) Window {
+// Exhaust notes that WeCom says the replies to the message of last are used up.
+func (w Window) Exhaust(last, stamp int64, replies int) Window {
 	if w.Last != last {
 		return w
 	}
@@ -78,14 +78,14 @@ type State uint8
 
 // The states. The zero State lets nothing through.
 const (
-	Closed      State = iota // the customer wrote, but too long ago; or has not written, and records reach back far enough to know
-	Shut                     // WeCom itself said so
-	Full                     // open, but its replies are used up
-	Open                     // a reply may go
-	Remembered               // Redis is away; this gateway saw the window open
-	Incomplete               // nothing on record, or its replies are used up, but a message may have been missed
-	Unavailable              // Redis is away
-	Unproven                 // on record it is Closed or Full, but for a moment Redis may lack a newer message
+	Closed           State = iota // the customer wrote, but too long ago; or has not written, and records reach back far enough to know
+	ClosedByPlatform              // WeCom itself said so
+	Exhausted                     // open, but its replies are used up
+	Open                          // a reply may go
+	Cached                        // Redis is away; this gateway saw the window open
+	Incomplete                    // nothing on record, or its replies are used up, but a message may have been missed
+	Unavailable                   // Redis is away
+	Unproven                      // on record it is Closed or Full, but for a moment Redis may lack a newer message
 )
 
 var stateNames = [...]string{"closed", "shut", "full", "open", "remembered", "incomplete", "unavailable", "unproven"}
@@ -105,9 +105,9 @@ func (w Window) Judge(now int64, length time.Duration, replies int) State {
 	case w.Last == 0 || now-w.Last >= length.Milliseconds():
 		return Closed
 	case w.Shut >= w.Last:
-		return Shut
+		return ClosedByPlatform
 	case replies > 0 && len(w.Sent) >= replies:
-		return Full
+		return Exhausted
 	}
 	return Open
 }

@@ -16,33 +16,33 @@ import (
 // back Redis has gone. If it is no more than what every gateway remembers of what it recorded, they
 // record that again; otherwise records are incomplete.
 const (
-	witnessEvery = 500 * time.Millisecond
-	witnessKept  = 72 * time.Hour
+	checkpointEvery = 500 * time.Millisecond
+	checkpointKept  = 72 * time.Hour
 )
 
-// witness is the last word in each of its keys. In a Cluster, or behind a proxy, a node can go back
+// checkpoints is the last word in each of its keys. In a Cluster, or behind a proxy, a node can go back
 // by itself, so there is a key for every 256 slots.
-type witness struct {
-	keys []string
-	said []int64 // unix ms; 0: nothing yet
+type checkpoints struct {
+	keys      []string
+	confirmed []int64 // unix ms; 0: nothing yet
 }
 
-func newWitness(prefix, gateway string, nodes bool) witness {
-	w := witness{keys: []string{prefix + "witness:" + gateway}}
+func newCheckpoints(prefix, gateway string, nodes bool) checkpoints {
+	w := checkpoints{keys: []string{prefix + "witness:" + gateway}}
 	if nodes {
 		w.keys = nil
 		for tag := range slotTags {
 			w.keys = append(w.keys, prefix+"witness:"+gateway+":{"+slotTags[tag]+"}")
 		}
 	}
-	w.said = make([]int64, len(w.keys))
+	w.confirmed = make([]int64, len(w.keys))
 	return w
 }
 
-// say leaves a word in Redis. back tells that Redis had an older word than the last one, and to is
+// exchange leaves a word in Redis. back tells that Redis had an older word than the last one, and to is
 // the oldest of those, zero if one is gone. A Redis that is away tells nothing.
-func (w *witness) say(ctx context.Context, rdb redis.UniversalClient, now time.Time) (to, last time.Time, back bool) {
-	words := runEach(ctx, rdb, laterScript, w.keys, now.UnixMilli(), witnessKept.Milliseconds())
+func (w *checkpoints) exchange(ctx context.Context, rdb redis.UniversalClient, now time.Time) (to, last time.Time, back bool) {
+	words := runEach(ctx, rdb, raiseScript, w.keys, now.UnixMilli(), checkpointKept.Milliseconds())
 	oldest, latest := now.UnixMilli(), int64(0)
 	for i, cmd := range words {
 		text, err := cmd.Text()
@@ -50,10 +50,10 @@ func (w *witness) say(ctx context.Context, rdb redis.UniversalClient, now time.T
 			continue
 		}
 		word, _ := strconv.ParseInt(text, 10, 64) // what is no word is none
-		if word < w.said[i] {
-			back, oldest, latest = true, min(oldest, word), max(latest, w.said[i])
+		if word < w.confirmed[i] {
+			back, oldest, latest = true, min(oldest, word), max(latest, w.confirmed[i])
 		}
-		w.said[i] = now.UnixMilli()
+		w.confirmed[i] = now.UnixMilli()
 	}
 	if oldest > 0 {
 		to = time.UnixMilli(oldest)
@@ -61,16 +61,16 @@ func (w *witness) say(ctx context.Context, rdb redis.UniversalClient, now time.T
 	return to, time.UnixMilli(latest), back
 }
 
-// lookBack tells whether what was recorded lately has to be recorded again, since Redis has gone
+// detectRollback tells whether what was recorded lately has to be recorded again, since Redis has gone
 // back.
-func (s *Store) lookBack(ctx context.Context) (rewrite bool) {
+func (s *Store) detectRollback(ctx context.Context) (rewrite bool) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	_, cluster := s.rdb.(*redis.ClusterClient)
-	if nodes := cluster || !s.together(); s.witness.keys == nil || nodes && len(s.witness.keys) == 1 { // a Redis that was away shows late what it is
-		s.witness = newWitness(s.Prefix, s.gateway, nodes)
+	if nodes := cluster || !s.multiKey(); s.checkpoints.keys == nil || nodes && len(s.checkpoints.keys) == 1 { // a Redis that was away shows late what it is
+		s.checkpoints = newCheckpoints(s.Prefix, s.gateway, nodes)
 	}
-	to, last, back := s.witness.say(ctx, s.rdb, s.Now())
+	to, last, back := s.checkpoints.exchange(ctx, s.rdb, s.Now())
 	if !back {
 		return false
 	}
@@ -83,7 +83,7 @@ func (s *Store) lookBack(ctx context.Context) (rewrite bool) {
 		return true
 	}
 	s.Log.Error("redis has come back without what it acknowledged: records are incomplete from now on. Let it write every change to the disk (appendonly yes)", wentTo)
-	if err := s.MarkGap(ctx); err != nil { // the others see for themselves
+	if err := s.RecordGapForAll(ctx); err != nil { // the others see for themselves
 		s.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 	}
 	return true

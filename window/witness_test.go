@@ -29,13 +29,13 @@ func TestSlotTags(t *testing.T) {
 func TestWitness(t *testing.T) {
 	storetest.Each(t, time.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
 		_, cluster := s.UniversalClient.(*redis.ClusterClient)
-		w, now := newWitness("rg:", "me", cluster), time.UnixMilli(1_790_000_000_000)
+		w, now := newCheckpoints("rg:", "me", cluster), time.UnixMilli(1_790_000_000_000)
 		key := w.keys[len(w.keys)-1]
 		say := func(back bool, to time.Time) {
 			t.Helper()
-			now = now.Add(witnessEvery)
-			gotTo, last, got := w.say(t.Context(), s.UniversalClient, now)
-			if got != back || back && (!gotTo.Equal(to) || !last.Equal(now.Add(-witnessEvery))) {
+			now = now.Add(checkpointEvery)
+			gotTo, last, got := w.exchange(t.Context(), s.UniversalClient, now)
+			if got != back || back && (!gotTo.Equal(to) || !last.Equal(now.Add(-checkpointEvery))) {
 				t.Errorf("back: %v to %s from %s, want %v to %s", got, gotTo, last, back, to)
 			}
 		}
@@ -43,8 +43,8 @@ func TestWitness(t *testing.T) {
 		say(false, now)
 
 		long := now.Add(-time.Minute)
-		late := witness{keys: w.keys, said: make([]int64, len(w.keys))}
-		late.say(t.Context(), s.UniversalClient, long)
+		late := checkpoints{keys: w.keys, confirmed: make([]int64, len(w.keys))}
+		late.exchange(t.Context(), s.UniversalClient, long)
 		say(false, now)
 
 		s.Set(t.Context(), key, long.UnixMilli(), 0)
@@ -52,7 +52,7 @@ func TestWitness(t *testing.T) {
 		say(false, now)
 		s.Del(t.Context(), key)
 		say(true, time.Time{})
-		if left := s.PTTL(t.Context(), key).Val(); left <= 0 || left > witnessKept {
+		if left := s.PTTL(t.Context(), key).Val(); left <= 0 || left > checkpointKept {
 			t.Errorf("the word is kept for %s", left)
 		}
 	})
@@ -62,13 +62,13 @@ func TestWitness(t *testing.T) {
 func TestRecentFactsCover(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 1))
 	for range 200 {
-		var r recentFacts
+		var r recentWrites
 		now := time.UnixMilli(1_790_000_000_000)
 		noted := map[Key]time.Time{}
 		for n := range 60 {
 			now = now.Add(time.Duration(1+random.IntN(20_000)) * time.Millisecond)
 			k := Key{Corp: "ww1", Customer: fmt.Sprint("wm", n)}
-			r.note(now, map[Key]int64{k: now.UnixMilli()}, nil)
+			r.add(now, map[Key]int64{k: now.UnixMilli()}, nil)
 			noted[k] = now
 			since := now.Add(-time.Duration(random.IntN(240_000)) * time.Millisecond)
 			covers := r.covers(since)

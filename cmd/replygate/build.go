@@ -100,11 +100,11 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	}
 	kept := window.Settings{
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now,
-		Doubtful: g.store.Doubtful, Renewed: g.store.Renewed(), ByRedis: g.store.ByRedis,
+		Degraded: g.store.Doubtful, Recovered: g.store.Renewed(), RedisTime: g.store.ByRedis,
 		Log: g.log,
 	}
 	if g.store.Embedded == nil {
-		kept.Journal, kept.Together = g.store.Journal, g.store.Together
+		kept.Journal, kept.MultiKey = g.store.Journal, g.store.Together
 	}
 	g.windows = window.NewStore(g.store.UniversalClient, kept)
 	if err := g.windows.CheckJournal(); err != nil {
@@ -217,8 +217,8 @@ func (g *gateway) serve(ctx context.Context) error {
 	}
 	g.done.Go(func() { failed <- g.admin.Serve(g.control) })
 	keeping, stopKeeping := context.WithCancel(context.Background())
-	g.done.Go(func() { g.windows.Keep(keeping) })
-	g.done.Go(func() { g.windows.Beat(keeping) })
+	g.done.Go(func() { g.windows.Run(keeping) })
+	g.done.Go(func() { g.windows.RunHeartbeat(keeping) })
 	g.done.Go(func() { g.watchFile(keeping) })
 	g.log.Info("serving", zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
 		zap.String("upstream", g.Config.Upstream.URL), zap.Int("accounts", len(g.Accounts.All())))

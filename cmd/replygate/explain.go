@@ -122,12 +122,12 @@ func (a assumedStore) Peek(_ context.Context, keys ...window.Key) []window.Answe
 
 func (a assumedStore) Reserve(context.Context, window.Key) window.Answer { return a.Answer }
 
-func (assumedStore) TakeCode(context.Context, string, string) window.CodeAnswer {
+func (assumedStore) ConsumeCode(context.Context, string, string) window.CodeAnswer {
 	return window.CodeAnswer{State: window.CodeUnavailable}
 }
 
 func (a assumedStore) PeekCode(ctx context.Context, corp, code string) window.CodeAnswer {
-	return a.TakeCode(ctx, corp, code)
+	return a.ConsumeCode(ctx, corp, code)
 }
 
 // remoteStore asks a running gateway for windows. It does not know codes.
@@ -137,7 +137,7 @@ type remoteStore struct {
 	err    error // the first failure
 }
 
-var remoteStates = map[string]window.State{"open": window.Open, "full": window.Full, "shut": window.Shut, "closed": window.Closed}
+var remoteStates = map[string]window.State{"open": window.Open, "full": window.Exhausted, "shut": window.ClosedByPlatform, "closed": window.Closed}
 
 func (r *remoteStore) Peek(ctx context.Context, keys ...window.Key) []window.Answer {
 	answers := make([]window.Answer, len(keys))

@@ -663,7 +663,7 @@ func TestJournalOutlivesItsGateway(t *testing.T) {
 	if _, found, err := second.windows.Show(t.Context(), k); err != nil || !found {
 		t.Errorf("the message is lost: %v", err)
 	}
-	if a := second.windows.TakeCode(t.Context(), corpID, code); a.State != window.CodeTaken || a.Code.Key.Customer != "wmEnters" {
+	if a := second.windows.ConsumeCode(t.Context(), corpID, code); a.State != window.CodeTaken || a.Code.Key.Customer != "wmEnters" {
 		t.Errorf("the code is lost: %+v", a)
 	}
 }

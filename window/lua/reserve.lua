@@ -1,5 +1,5 @@
 -- A reply to each of several windows. KEYS: the windows. ARGV: now, length, replies, and what
--- awaited.lua asks for. Returns state, last, stamp and left of each. The state of a key that holds
+-- deadline_guard.lua asks for. Returns state, last, stamp and left of each. The state of a key that holds
 -- no window is -2: it must not spoil the others. It is by far the most frequent script, so it makes
 -- no functions, and does not take a list of replies apart that all count, have 13 digits, and are
 -- before this one.

@@ -1,4 +1,4 @@
--- A gateway's word to the others, behind awaited.lua. KEYS: the gateways. ARGV: its id; 1 if it
+-- A gateway's word to the others, behind deadline_guard.lua. KEYS: the gateways. ARGV: its id; 1 if it
 -- holds nothing back; the ids of gateways to forget; until when the word is true by Redis's own
 -- clock. Returns the whole hash.
 if ARGV[2] == '0' then

@@ -1,5 +1,5 @@
 -- A message is to go out with a one-time code. KEYS: the code. ARGV: what a record of its corp
--- begins with, and what awaited.lua asks for. Returns the code's state and record; the state of
+-- begins with, and what deadline_guard.lua asks for. Returns the code's state and record; the state of
 -- another corp's code is 0.
 local v = redis.call('GET', KEYS[1])
 if not v then return {0, ''} end
