@@ -60,7 +60,7 @@ func TestCorpIDsAreCaseSensitive(t *testing.T) {
 
 func tokens(t *testing.T, body func(t *testing.T, clock *wecomtest.Clock, one, two *account.Tokens)) {
 	clock := wecomtest.NewClock()
-	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
 		gateway := func() *account.Tokens { return account.NewTokens(s.UniversalClient, "rg:", 5*time.Second, clock.Now) }
 		body(t, clock, gateway(), gateway())
 	})
@@ -107,7 +107,7 @@ func TestTokensAreHashed(t *testing.T) {
 // A key that holds no corp is nobody's, and gives way to one who is learnt.
 func TestBrokenTokenKeys(t *testing.T) {
 	clock := wecomtest.NewClock()
-	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
 		tokens := account.NewTokens(s.UniversalClient, "rg:", 5*time.Second, clock.Now)
 		key := func(token string) string { return fmt.Sprintf("rg:token:%x", sha256.Sum256([]byte(token))) }
 		s.Set(t.Context(), key("empty"), "", time.Hour)
@@ -126,7 +126,7 @@ func TestBrokenTokenKeys(t *testing.T) {
 // be changed.
 func TestTokenWithoutEnd(t *testing.T) {
 	clock := wecomtest.NewClock()
-	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
 		tokens := account.NewTokens(s.UniversalClient, "rg:", 5*time.Second, clock.Now)
 		set := func(corp string) {
 			t.Helper()
@@ -203,7 +203,7 @@ func TestReauthenticateEndsForRestlessBots(t *testing.T) {
 func TestTokensNeverMove(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(clock.Now())
-	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
 		gateway := func() *account.Tokens { return account.NewTokens(s.UniversalClient, "rg:", 5*time.Second, clock.Now) }
 		learn := func(tokens *account.Tokens, corp string, life time.Duration, want error) {
 			t.Helper()
@@ -235,7 +235,7 @@ func TestTokensNeverMove(t *testing.T) {
 func TestExpiredTokensStayKnown(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(clock.Now())
-	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
 		gateway := func() *account.Tokens { return account.NewTokens(s.UniversalClient, "rg:", 5*time.Second, clock.Now) }
 		one, two := gateway(), gateway()
 		if err := one.Learn(t.Context(), "T", "ww1", time.Hour); err != nil {
@@ -259,7 +259,7 @@ func TestExpiredTokensStayKnown(t *testing.T) {
 func TestChannelsAreShared(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(clock.Now())
-	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
 		gateway := func() *account.Tokens { return account.NewTokens(s.UniversalClient, "rg:", 5*time.Second, clock.Now) }
 		one, two := gateway(), gateway()
 		belongs := func(tokens *account.Tokens, channel, corp string, want account.Owner) {
@@ -342,7 +342,7 @@ func (c *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 // what is known stays known, and a token that another gateway learnt a moment ago is known at once.
 func TestFloodOfRandomTokens(t *testing.T) {
 	clock := wecomtest.NewClock()
-	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
 		gateway := func() *account.Tokens { return account.NewTokens(s.UniversalClient, "rg:", 5*time.Second, clock.Now) }
 		one, two := gateway(), gateway()
 		if err := one.Learn(t.Context(), "known", "ww1", time.Hour); err != nil {
@@ -396,7 +396,7 @@ func TestFloodOfRandomTokens(t *testing.T) {
 func TestUnknownTokensAreAskedForOnceASecond(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(clock.Now())
-	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
 		tokens := account.NewTokens(s.UniversalClient, "rg:", 5*time.Second, clock.Now)
 		owner(t, tokens, "T", "", account.Unknown)
 		clock.Advance(3 * time.Second)

@@ -17,7 +17,7 @@ import (
 type lookups struct {
 	rdb   redis.UniversalClient
 	pace  pace
-	batch *store.Batch[string, lookup]
+	batch *store.Coalescer[string, lookup]
 }
 
 // lookup is what Redis says of one key.
@@ -30,7 +30,7 @@ type lookup struct {
 
 func newLookups(rdb redis.UniversalClient) *lookups {
 	l := &lookups{rdb: rdb, pace: pace{every: lookupEvery, burst: lookupBurst}}
-	l.batch = store.NewBatch(l.askAll)
+	l.batch = store.NewCoalescer(l.askAll)
 	return l
 }
 

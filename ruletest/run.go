@@ -83,7 +83,7 @@ type play struct {
 	gate    gate.Gate
 	clock   clock
 	dir     string
-	store   *store.Store
+	store   *store.Client
 	windows *window.Store
 	down    bool
 	met     map[string]bool // rules

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// Batch puts questions together that are asked at the same time: together each costs a fraction of
+// Coalescer puts questions together that are asked at the same time: together each costs a fraction of
 // what it costs alone. One that comes while nobody else asks is asked at once. Every question has a
 // deadline.
 //
 // It is for one Redis: in a Cluster each node has one, or the questions of a node would wait for
 // those of another.
-type Batch[Q, A any] struct {
-	ask func(context.Context, []Q) ([]A, error)
+type Coalescer[Q, A any] struct {
+	send func(context.Context, []Q) ([]A, error)
 
-	mu      sync.Mutex
-	waiting []*asked[Q, A]
-	workers int
-	sent    time.Time // when questions went out last
-	several bool      // went out then
+	mu        sync.Mutex
+	pending   []*request[Q, A]
+	workers   int
+	lastSent  time.Time // when questions went out last
+	contended bool      // went out then
 }
 
 const (
@@ -29,8 +29,8 @@ const (
 	slow       = 20 * time.Millisecond // answers that take longer do not keep others waiting
 )
 
-// asked is a question that waits for its answer.
-type asked[Q, A any] struct {
+// request is a question that waits for its answer.
+type request[Q, A any] struct {
 	ctx      context.Context
 	question Q
 	answer   A
@@ -38,28 +38,28 @@ type asked[Q, A any] struct {
 	done     chan struct{}
 }
 
-// NewBatch asks by ask, which returns an answer for each question or an error for all of them.
-func NewBatch[Q, A any](ask func(context.Context, []Q) ([]A, error)) *Batch[Q, A] {
-	return &Batch[Q, A]{ask: ask}
+// NewCoalescer asks by ask, which returns an answer for each question or an error for all of them.
+func NewCoalescer[Q, A any](ask func(context.Context, []Q) ([]A, error)) *Coalescer[Q, A] {
+	return &Coalescer[Q, A]{send: ask}
 }
 
 // Do asks and waits for the answer, at most until ctx ends. A question that nobody waits for any
 // longer may still be asked.
-func (b *Batch[Q, A]) Do(ctx context.Context, question Q) (answer A, err error) {
-	a := &asked[Q, A]{ctx: ctx, question: question, done: make(chan struct{})}
+func (b *Coalescer[Q, A]) Do(ctx context.Context, question Q) (answer A, err error) {
+	a := &request[Q, A]{ctx: ctx, question: question, done: make(chan struct{})}
 	b.mu.Lock()
-	b.waiting = append(b.waiting, a)
+	b.pending = append(b.pending, a)
 	leads := b.workers == 0
 	switch {
 	case leads: // no goroutine needs to be woken for it
 		b.workers++
-	case b.workers < maxWorkers && (len(b.waiting) >= maxBatch || time.Since(b.sent) > slow):
+	case b.workers < maxWorkers && (len(b.pending) >= maxBatch || time.Since(b.lastSent) > slow):
 		b.workers++
 		go b.work()
 	}
 	b.mu.Unlock()
 	if leads {
-		b.askOnce()
+		b.flush()
 		b.handOver()
 	}
 	select {
@@ -71,10 +71,10 @@ func (b *Batch[Q, A]) Do(ctx context.Context, question Q) (answer A, err error) 
 }
 
 // handOver leaves what waits to a goroutine, if anything does.
-func (b *Batch[Q, A]) handOver() {
+func (b *Coalescer[Q, A]) handOver() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.waiting) == 0 {
+	if len(b.pending) == 0 {
 		b.workers--
 		return
 	}
@@ -82,11 +82,11 @@ func (b *Batch[Q, A]) handOver() {
 }
 
 // work asks what waits until nothing does.
-func (b *Batch[Q, A]) work() {
+func (b *Coalescer[Q, A]) work() {
 	for {
-		b.askOnce()
+		b.flush()
 		b.mu.Lock()
-		if len(b.waiting) == 0 {
+		if len(b.pending) == 0 {
 			b.workers--
 			b.mu.Unlock()
 			return
@@ -95,26 +95,26 @@ func (b *Batch[Q, A]) work() {
 	}
 }
 
-// askOnce asks what waits. Where several questions came together just now, those are let go first
+// flush asks what waits. Where several questions came together just now, those are let go first
 // who could ask one at once; elsewhere that would only wake a thread.
-func (b *Batch[Q, A]) askOnce() {
+func (b *Coalescer[Q, A]) flush() {
 	b.mu.Lock()
-	several := b.several
+	several := b.contended
 	b.mu.Unlock()
 	if several {
 		runtime.Gosched()
 	}
 	b.mu.Lock()
-	n := min(len(b.waiting), maxBatch)
-	b.several = n > 1
-	batch := b.waiting[:n:n]
-	b.waiting, b.sent = b.waiting[n:], time.Now()
+	n := min(len(b.pending), maxBatch)
+	b.contended = n > 1
+	batch := b.pending[:n:n]
+	b.pending, b.lastSent = b.pending[n:], time.Now()
 	b.mu.Unlock()
-	b.askAll(batch)
+	b.sendBatch(batch)
 }
 
-// askAll asks for as long as the one who waits longest does.
-func (b *Batch[Q, A]) askAll(batch []*asked[Q, A]) {
+// sendBatch asks for as long as the one who waits longest does.
+func (b *Coalescer[Q, A]) sendBatch(batch []*request[Q, A]) {
 	questions := make([]Q, 0, len(batch))
 	wanted := batch[:0]
 	var longest context.Context
@@ -131,7 +131,7 @@ func (b *Batch[Q, A]) askAll(batch []*asked[Q, A]) {
 	if len(wanted) == 0 {
 		return
 	}
-	answers, err := b.ask(longest, questions)
+	answers, err := b.send(longest, questions)
 	for i, a := range wanted {
 		if a.err = err; err == nil {
 			a.answer = answers[i]

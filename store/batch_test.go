@@ -20,7 +20,7 @@ import (
 func TestBatchAnswersEachItsOwn(t *testing.T) {
 	broken := errors.New("broken")
 	var asked atomic.Int64
-	b := store.NewBatch(func(_ context.Context, questions []int) ([]string, error) {
+	b := store.NewCoalescer(func(_ context.Context, questions []int) ([]string, error) {
 		asked.Add(1)
 		if slices.Contains(questions, 777) {
 			return nil, broken
@@ -57,7 +57,7 @@ func TestBatchPutsTogether(t *testing.T) {
 	const many = 100
 	hold := make(chan struct{})
 	var sizes []int
-	b := store.NewBatch(func(_ context.Context, questions []int) ([]int, error) {
+	b := store.NewCoalescer(func(_ context.Context, questions []int) ([]int, error) {
 		if sizes = append(sizes, len(questions)); len(sizes) == 1 {
 			<-hold
 		}
@@ -95,7 +95,7 @@ func TestBatchOfAHangingRedis(t *testing.T) {
 	c := server.Config()
 	c.Addrs, c.Timeout = []string{wire.Addr().String()}, 200*time.Millisecond
 	s := storetest.Open(t, c, time.Now)
-	b := store.NewBatch(func(ctx context.Context, questions []int) ([]int, error) {
+	b := store.NewCoalescer(func(ctx context.Context, questions []int) ([]int, error) {
 		return questions, s.Ping(ctx).Err()
 	})
 	ask := func() error {

@@ -24,35 +24,35 @@ const (
 // Each node of a Cluster has one of its own.
 type breaker struct {
 	*gobreaker.TwoStepCircuitBreaker[any]
-	failed   func() // is called for every command that met an outage
-	answered func() // is called for every other one that was sent
-	moved    func() // is called when a connection comes to another master than those before
-	master   *atomic.Value
+	failed         func() // is called for every command that met an outage
+	answered       func() // is called for every other one that was sent
+	primaryChanged func() // is called when a connection comes to another master than those before
+	lastPrimary    *atomic.Value
 }
 
 func newBreaker(failed, answered, moved func()) breaker {
-	return breaker{failed: failed, answered: answered, moved: moved, master: &atomic.Value{}, TwoStepCircuitBreaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+	return breaker{failed: failed, answered: answered, primaryChanged: moved, lastPrimary: &atomic.Value{}, TwoStepCircuitBreaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Timeout:      breakFor,
 		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
-		IsSuccessful: func(err error) bool { return !outage(err) },
+		IsSuccessful: func(err error) bool { return !isOutage(err) },
 	})}
 }
 
-// judge takes in how a command ended. That a node of a Cluster cannot tell where slots are is no
+// record takes in how a command ended. That a node of a Cluster cannot tell where slots are is no
 // outage: any other can, and it may be one that has none.
-func (b breaker) judge(done func(error), cmd redis.Cmder, err error) error {
+func (b breaker) record(done func(error), cmd redis.Cmder, err error) error {
 	done(err)
 	switch {
-	case outage(err) && cmd.Name() != "cluster":
+	case isOutage(err) && cmd.Name() != "cluster":
 		b.failed()
-	case !outage(err) && !errors.Is(err, context.Canceled):
+	case !isOutage(err) && !errors.Is(err, context.Canceled):
 		b.answered()
 	}
 	return err
 }
 
-// outage tells whether an error means that Redis does not serve, not that it answers no.
-func outage(err error) bool {
+// isOutage tells whether an error means that Redis does not serve, not that it answers no.
+func isOutage(err error) bool {
 	var answered redis.Error
 	switch {
 	case err == nil, errors.Is(err, redis.Nil), errors.Is(err, context.Canceled):
@@ -75,18 +75,18 @@ func (b breaker) DialHook(next redis.DialHook) redis.DialHook {
 		conn, err := next(ctx, network, addr)
 		if err == nil {
 			now := conn.RemoteAddr().String()
-			if before := b.master.Swap(now); before != nil && before != now {
-				b.moved()
+			if before := b.lastPrimary.Swap(now); before != nil && before != now {
+				b.primaryChanged()
 			}
 		}
 		return conn, err
 	}
 }
 
-// greets tells whether a command belongs to the greeting on a new connection: go-redis sends it
+// isHandshake tells whether a command belongs to the greeting on a new connection: go-redis sends it
 // through the same hooks, inside the command that needs the connection. The watch asks INFO too,
 // and may ask a Redis that is away.
-func greets(cmd redis.Cmder) bool {
+func isHandshake(cmd redis.Cmder) bool {
 	switch cmd.Name() {
 	case "hello", "auth", "select", "client", "readonly", "info":
 		return true
@@ -97,7 +97,7 @@ func greets(cmd redis.Cmder) bool {
 // ProcessHook asks, or says that Redis is away.
 func (b breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if greets(cmd) {
+		if isHandshake(cmd) {
 			return next(ctx, cmd)
 		}
 		done, err := b.Allow()
@@ -105,14 +105,14 @@ func (b breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			cmd.SetErr(ErrAway)
 			return ErrAway
 		}
-		return b.judge(done, cmd, next(ctx, cmd))
+		return b.record(done, cmd, next(ctx, cmd))
 	}
 }
 
 // ProcessPipelineHook is ProcessHook for a pipeline.
 func (b breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if greets(cmds[0]) {
+		if isHandshake(cmds[0]) {
 			return next(ctx, cmds)
 		}
 		done, err := b.Allow()
@@ -122,6 +122,6 @@ func (b breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 			}
 			return ErrAway
 		}
-		return b.judge(done, cmds[0], next(ctx, cmds))
+		return b.record(done, cmds[0], next(ctx, cmds))
 	}
 }

@@ -16,7 +16,7 @@ const staleClock = 5 * time.Minute
 
 // RedisTime is a time by Redis's own clock, unix ms; rather a few milliseconds early. node is the
 // address of a Cluster's node, else "". It is 0 if that clock was not read lately.
-func (s *Store) ByRedis(node string, t time.Time) int64 {
+func (s *Client) RedisTime(node string, t time.Time) int64 {
 	read, found := s.clocks.Load(node)
 	if !found {
 		return 0
@@ -30,9 +30,9 @@ func (s *Store) ByRedis(node string, t time.Time) int64 {
 
 // readClocks reads the clocks of all masters, and returns by how much the one that differs most is
 // ahead.
-func (s *Store) readClocks(ctx context.Context) (ahead time.Duration, err error) {
+func (s *Client) readClocks(ctx context.Context) (ahead time.Duration, err error) {
 	var mu sync.Mutex
-	err = s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {
+	err = s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
 		before := s.now()
 		theirs, err := c.Time(ctx).Result()
 		if err != nil {
@@ -51,7 +51,7 @@ func (s *Store) readClocks(ctx context.Context) (ahead time.Duration, err error)
 }
 
 // nodeName is the address of a Cluster's node, "" elsewhere.
-func (s *Store) nodeName(c redis.Cmdable) string {
+func (s *Client) nodeName(c redis.Cmdable) string {
 	node, ok := c.(*redis.Client)
 	if _, cluster := s.UniversalClient.(*redis.ClusterClient); !ok || !cluster {
 		return ""

@@ -32,7 +32,7 @@ type Embedded struct {
 	mu   sync.Mutex   // one tick or snapshot at a time
 	last atomic.Int64 // the store's own time, unix ms: times to live count from it
 
-	keeping sync.Mutex // the journal's last word on a key is the newest
+	saving sync.Mutex // the journal's last word on a key is the newest
 
 	stop chan struct{}
 	done chan struct{}
@@ -151,9 +151,9 @@ func (e *Embedded) Save() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := snapshotFile{Version: 1, Keys: []savedKey{}}
-	e.keeping.Lock() // a change that is not in the journal yet comes behind covered
+	e.saving.Lock() // a change that is not in the journal yet comes behind covered
 	covered := e.journal.End()
-	e.keeping.Unlock()
+	e.saving.Unlock()
 	for _, key := range e.mini.Keys() { // a key that changes meanwhile is in the journal as it is then
 		if k, there := e.read(key); there {
 			s.Keys = append(s.Keys, k)
@@ -190,10 +190,10 @@ func (e *Embedded) read(key string) (k savedKey, there bool) {
 	return k, true
 }
 
-// keep puts keys into the journal as they are now.
-func (e *Embedded) keep(keys []string) error {
-	e.keeping.Lock()
-	defer e.keeping.Unlock()
+// append puts keys into the journal as they are now.
+func (e *Embedded) append(keys []string) error {
+	e.saving.Lock()
+	defer e.saving.Unlock()
 	records := make([][]byte, 0, len(keys))
 	for _, key := range keys {
 		k, _ := e.read(key)
@@ -222,7 +222,7 @@ func (h journaling) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
 		if keys := changed(cmd); err == nil && len(keys) > 0 {
-			_ = h.e.keep(keys)
+			_ = h.e.append(keys)
 		}
 		return err
 	}
@@ -241,7 +241,7 @@ func (h journaling) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 		if len(keys) == 0 {
 			return err
 		}
-		return errors.Join(err, h.e.keep(keys), h.e.journal.Sync())
+		return errors.Join(err, h.e.append(keys), h.e.journal.Sync())
 	}
 }
 

@@ -1,14 +1,14 @@
 package store
 
 // Waiting counts the questions that wait to be asked.
-func (b *Batch[Q, A]) Waiting() int {
+func (b *Coalescer[Q, A]) Waiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.waiting)
+	return len(b.pending)
 }
 
 // Asking counts those who ask just now.
-func (b *Batch[Q, A]) Asking() int {
+func (b *Coalescer[Q, A]) Asking() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.workers

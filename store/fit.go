@@ -11,23 +11,23 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrUnfit says that Redis answers but cannot serve: wrong credentials, missing rights, a newer
+// ErrUnusable says that Redis answers but cannot serve: wrong credentials, missing rights, a newer
 // layout, or a memory policy that throws windows away. A start must end with it; an outage is no
-// ErrUnfit.
-var ErrUnfit = errors.New("this Redis cannot serve")
+// ErrUnusable.
+var ErrUnusable = errors.New("this Redis cannot serve")
 
-// check asks for all that the gateway needs of Redis. An error that is not ErrUnfit is an outage.
-func (s *Store) check(ctx context.Context) error {
+// check asks for all that the gateway needs of Redis. An error that is not ErrUnusable is an outage.
+func (s *Client) check(ctx context.Context) error {
 	if err := s.reach(ctx); err != nil {
 		return err
 	}
 	key := s.Prefix + "layout"
 	if err := s.SetNX(ctx, key, Layout, 0).Err(); err != nil {
-		return refused(err, "the rights of redis.username on keys "+s.Prefix+"*")
+		return asUnusable(err, "the rights of redis.username on keys "+s.Prefix+"*")
 	}
 	text, err := s.Get(ctx, key).Result()
 	if err != nil {
-		return refused(err, "the rights of redis.username on keys "+s.Prefix+"*")
+		return asUnusable(err, "the rights of redis.username on keys "+s.Prefix+"*")
 	}
 	if err := checkLayout(key, text); err != nil {
 		return err
@@ -35,38 +35,38 @@ func (s *Store) check(ctx context.Context) error {
 	if err := s.checkEviction(ctx); err != nil {
 		return err
 	}
-	return s.checkSpread(ctx)
+	return s.checkMultiKey(ctx)
 }
 
 // reach is ping for the first time: it may be the credentials that fail.
-func (s *Store) reach(ctx context.Context) error {
+func (s *Client) reach(ctx context.Context) error {
 	err := s.ping(ctx)
 	switch {
 	case err == nil:
 		return nil
 	case strings.Contains(err.Error(), "sentinel"): // they have not even said where the master is
-		return refused(err, "redis.sentinel_username and redis.sentinel_password")
+		return asUnusable(err, "redis.sentinel_username and redis.sentinel_password")
 	}
-	return refused(err, "redis.username and redis.password")
+	return asUnusable(err, "redis.username and redis.password")
 }
 
 func checkLayout(key, text string) error {
 	if v, err := strconv.Atoi(text); err != nil || v > Layout {
-		return fmt.Errorf("%w: %s is %q, newer than the layout %d of this build: upgrade the gateway, or set another redis.prefix", ErrUnfit, key, text, Layout)
+		return fmt.Errorf("%w: %s is %q, newer than the layout %d of this build: upgrade the gateway, or set another redis.prefix", ErrUnusable, key, text, Layout)
 	}
 	return nil
 }
 
 // checkEviction refuses a memory policy that drops keys, of any master. Where CONFIG is not allowed
 // nothing is known, and nothing said.
-func (s *Store) checkEviction(ctx context.Context) error {
-	return s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {
+func (s *Client) checkEviction(ctx context.Context) error {
+	return s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
 		settings, err := c.ConfigGet(ctx, "maxmemory-policy").Result()
 		if err != nil {
 			return nil
 		}
 		if policy := settings["maxmemory-policy"]; policy != "" && policy != "noeviction" {
-			return fmt.Errorf("%w: its maxmemory-policy is %s, which drops windows when memory is short: set it to noeviction", ErrUnfit, policy)
+			return fmt.Errorf("%w: its maxmemory-policy is %s, which drops windows when memory is short: set it to noeviction", ErrUnusable, policy)
 		}
 		return nil
 	})
@@ -74,10 +74,10 @@ func (s *Store) checkEviction(ctx context.Context) error {
 
 var countKeys = redis.NewScript("local n = 0 for i = 1, #KEYS do n = n + redis.call('EXISTS', KEYS[i]) end return n")
 
-// checkSpread finds out whether a script may have several keys. Behind a proxy over shards it may
+// checkMultiKey finds out whether a script may have several keys. Behind a proxy over shards it may
 // not: one proxy refuses it, another runs it where the first key is, and the other keys are missing
 // there.
-func (s *Store) checkSpread(ctx context.Context) error {
+func (s *Client) checkMultiKey(ctx context.Context) error {
 	if _, cluster := s.UniversalClient.(*redis.ClusterClient); cluster || s.Embedded != nil {
 		return nil
 	}
@@ -95,44 +95,44 @@ func (s *Store) checkSpread(ctx context.Context) error {
 	if err != nil && !errors.As(err, &refusal) {
 		return err
 	}
-	s.apart.Store(n != len(keys))
+	s.singleKeyOnly.Store(n != len(keys))
 	return nil
 }
 
-// Together tells whether a script may have several keys. In a Cluster none has, and nobody asks.
-func (s *Store) Together() bool { return !s.apart.Load() }
+// MultiKey tells whether a script may have several keys. In a Cluster none has, and nobody asks.
+func (s *Client) MultiKey() bool { return !s.singleKeyOnly.Load() }
 
-// errForgetful says that a Redis that crashes comes back without what it acknowledged last.
-var errForgetful = errors.New("appendonly is off: a crash loses what was not saved, and records may count as incomplete for two days")
+// errNotDurable says that a Redis that crashes comes back without what it acknowledged last.
+var errNotDurable = errors.New("appendonly is off: a crash loses what was not saved, and records may count as incomplete for two days")
 
-const forgetfulRemedy = "set appendonly yes"
+const notDurableRemedy = "set appendonly yes"
 
-// checkDisk is errForgetful if a master does not write every change to its disk. Any other error:
+// checkDurable is errNotDurable if a master does not write every change to its disk. Any other error:
 // it does not say.
-func (s *Store) checkDisk(ctx context.Context) error {
+func (s *Client) checkDurable(ctx context.Context) error {
 	if s.Embedded != nil {
 		return nil
 	}
-	return s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {
+	return s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
 		info, err := c.Info(ctx, "persistence").Result()
 		if err == nil && infoField(info, "aof_enabled") == "0" {
-			err = errForgetful
+			err = errNotDurable
 		}
 		return err
 	})
 }
 
-func (s *Store) warnOfDisk(ctx context.Context) {
-	if err := s.checkDisk(ctx); errors.Is(err, errForgetful) {
-		s.log.Warn("redis: " + err.Error() + ": " + forgetfulRemedy)
+func (s *Client) warnIfNotDurable(ctx context.Context) {
+	if err := s.checkDurable(ctx); errors.Is(err, errNotDurable) {
+		s.log.Warn("redis: " + err.Error() + ": " + notDurableRemedy)
 	}
 }
 
-// refused tells a refusal of Redis from an outage.
-func refused(err error, setting string) error {
+// asUnusable tells a refusal of Redis from an outage.
+func asUnusable(err error, setting string) error {
 	for _, word := range []string{"WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR invalid password"} {
 		if strings.Contains(err.Error(), word) {
-			return fmt.Errorf("%w: it says %s: check %s", ErrUnfit, word, setting)
+			return fmt.Errorf("%w: it says %s: check %s", ErrUnusable, word, setting)
 		}
 	}
 	return err

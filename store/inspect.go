@@ -28,8 +28,8 @@ func Inspect(ctx context.Context, c config.Redis, now func() time.Time) ([]Findi
 	if c.Mode == config.RedisEmbedded {
 		return []Finding{{Name: "reach", OK: true, Says: "the embedded store is inside the gateway"}}, nil
 	}
-	redis.SetLogger(silent{})
-	s := &Store{Prefix: c.Prefix, Timeout: c.Timeout, now: now}
+	redis.SetLogger(discardLogger{})
+	s := &Client{Prefix: c.Prefix, Timeout: c.Timeout, now: now}
 	options, err := s.options(c)
 	if err != nil {
 		return nil, err
@@ -53,27 +53,27 @@ func finding(name, says string, err error, remedy string) Finding {
 	return Finding{Name: name, OK: true, Says: says}
 }
 
-// floor is the oldest Redis that the gateway is tested with: Debian's.
-const floor = 7
+// minVersion is the oldest Redis that the gateway is tested with: Debian's.
+const minVersion = 7
 
-func (s *Store) version(ctx context.Context) Finding {
+func (s *Client) version(ctx context.Context) Finding {
 	var info string
-	c, err := s.master(ctx)
+	c, err := s.primary(ctx)
 	if err == nil {
 		info, err = c.Info(ctx, "server").Result()
 	}
 	if err != nil {
 		return finding("version", "not told: INFO is not allowed, so a failover is noticed later", nil, "")
 	}
-	text, major := cmp.Or(infoField(info, "redis_version"), "unknown"), floor
+	text, major := cmp.Or(infoField(info, "redis_version"), "unknown"), minVersion
 	_, _ = fmt.Sscanf(text, "%d.", &major)
-	if major < floor {
+	if major < minVersion {
 		err = errors.New("it is " + text)
 	}
-	return finding("version", text, err, fmt.Sprintf("the gateway needs Redis %d.0 or newer", floor))
+	return finding("version", text, err, fmt.Sprintf("the gateway needs Redis %d.0 or newer", minVersion))
 }
 
-func (s *Store) rights(ctx context.Context) Finding {
+func (s *Client) rights(ctx context.Context) Finding {
 	key := s.Prefix + "check:{live}"
 	_, err := s.Pipelined(ctx, func(p redis.Pipeliner) error {
 		p.HSet(ctx, key, "last", 1)
@@ -83,39 +83,39 @@ func (s *Store) rights(ctx context.Context) Finding {
 		return nil
 	})
 	if err == nil {
-		err = s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {
+		err = s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
 			return c.Scan(ctx, 0, s.Prefix+"check:*", 10).Err()
 		})
 	}
 	return finding("rights", "reads and writes "+s.Prefix+"*", err, "let redis.username read and write keys "+s.Prefix+"* and SCAN (docs/redis.md)")
 }
 
-func (s *Store) scripts(ctx context.Context) Finding {
+func (s *Client) scripts(ctx context.Context) Finding {
 	err := countKeys.Run(ctx, s, []string{s.Prefix + "check:{live}"}).Err()
 	if err == nil {
-		err = s.checkSpread(ctx)
+		err = s.checkMultiKey(ctx)
 	}
 	says := "EVAL and EVALSHA"
-	if !s.Together() {
+	if !s.MultiKey() {
 		says += ", of one key at a time, as behind a proxy over shards: replies are counted each by itself"
 	}
 	return finding("scripts", says, err, "let redis.username run EVAL and EVALSHA")
 }
 
-func (s *Store) eviction(ctx context.Context) Finding {
+func (s *Client) eviction(ctx context.Context) Finding {
 	return finding("eviction", "keys are not dropped, or CONFIG is not allowed and it is not told", s.checkEviction(ctx), "set maxmemory-policy to noeviction")
 }
 
-func (s *Store) disk(ctx context.Context) Finding {
-	if err := s.checkDisk(ctx); errors.Is(err, errForgetful) {
-		return Finding{Name: "disk", OK: true, Says: err.Error(), Remedy: forgetfulRemedy}
+func (s *Client) disk(ctx context.Context) Finding {
+	if err := s.checkDurable(ctx); errors.Is(err, errNotDurable) {
+		return Finding{Name: "disk", OK: true, Says: err.Error(), Remedy: notDurableRemedy}
 	} else if err != nil {
 		return finding("disk", "not told: INFO is not allowed", nil, "")
 	}
 	return finding("disk", "every change is written to it", nil, "")
 }
 
-func (s *Store) clock(ctx context.Context) Finding {
+func (s *Client) clock(ctx context.Context) Finding {
 	skew, err := s.readClocks(ctx)
 	if err != nil {
 		return finding("clock", "not told: TIME is not allowed", nil, "")
@@ -126,7 +126,7 @@ func (s *Store) clock(ctx context.Context) Finding {
 	return finding("clock", fmt.Sprintf("%s ahead of this machine's", skew.Round(time.Millisecond)), err, "set both machines' clocks by NTP")
 }
 
-func (s *Store) layout(ctx context.Context) Finding {
+func (s *Client) layout(ctx context.Context) Finding {
 	text, err := s.Get(ctx, s.Prefix+"layout").Result()
 	if errors.Is(err, redis.Nil) {
 		return finding("layout", "none yet", nil, "")

@@ -23,11 +23,11 @@ type Journal struct {
 	max  int64
 	id   string
 
-	mu    sync.Mutex
-	file  *os.File
-	end   int64 // of the last whole record
-	waste bool  // something stands behind end, and could not be cut off
-	dead  error // an fsync failed: what it should have kept may be gone, and no later one would tell
+	mu       sync.Mutex
+	file     *os.File
+	end      int64 // of the last whole record
+	tornTail bool  // something stands behind end, and could not be cut off
+	failed   error // an fsync failed: what it should have kept may be gone, and no later one would tell
 
 	syncing sync.Mutex
 	synced  int64 // up to here everything is on the disk
@@ -37,7 +37,7 @@ type Journal struct {
 var ErrJournalFull = errors.New("the journal is full: raise journal.max_bytes, or bring redis back")
 
 const (
-	nameless     = "rgjournal1\n" // what a journal of an earlier build begins with
+	formatV1     = "rgjournal1\n" // what a journal of an earlier build begins with
 	journalMagic = "rgjournal2 "
 	journalHead  = len(journalMagic) + 26 + 1 // a name of rand.Text, and a newline
 	recordHead   = 8
@@ -95,8 +95,8 @@ func (j *Journal) readHead() (fresh bool, err error) {
 		return false, err
 	case len(head) < journalHead && (ours || strings.HasPrefix(journalMagic, string(head))):
 		return true, nil
-	case strings.HasPrefix(string(head), nameless):
-		return false, j.giveName()
+	case strings.HasPrefix(string(head), formatV1):
+		return false, j.upgradeV1()
 	case !ours || !strings.HasSuffix(name, "\n"):
 		return false, fmt.Errorf("%s is not a journal of this version: move it away to start without it", j.path)
 	}
@@ -104,14 +104,14 @@ func (j *Journal) readHead() (fresh bool, err error) {
 	return false, nil
 }
 
-// giveName writes a journal of an earlier build anew.
-func (j *Journal) giveName() error {
+// upgradeV1 writes a journal of an earlier build anew.
+func (j *Journal) upgradeV1() error {
 	info, err := j.file.Stat()
 	if err != nil {
 		return err
 	}
 	j.id, j.end = rand.Text(), info.Size()
-	return j.rewrite(int64(len(nameless)))
+	return j.rewrite(int64(len(formatV1)))
 }
 
 // scan finds the end of the last whole record. A file that ends inside a record is a crash's; one
@@ -178,20 +178,20 @@ func (j *Journal) Append(records ...[]byte) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.dead != nil {
-		return j.dead
+	if j.failed != nil {
+		return j.failed
 	}
 	if j.end+int64(len(b)) > j.max {
 		return ErrJournalFull
 	}
-	if j.waste {
+	if j.tornTail {
 		if err := j.file.Truncate(j.end); err != nil {
 			return fmt.Errorf("journal: %w", err)
 		}
-		j.waste = false
+		j.tornTail = false
 	}
 	if _, err := j.file.WriteAt(b, j.end); err != nil {
-		j.waste = true
+		j.tornTail = true
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.end += int64(len(b))
@@ -210,7 +210,7 @@ func (j *Journal) Sync() error {
 		return nil
 	}
 	j.mu.Lock()
-	end, file, dead := j.end, j.file, j.dead
+	end, file, dead := j.end, j.file, j.failed
 	j.mu.Unlock()
 	if dead != nil {
 		return dead
@@ -218,7 +218,7 @@ func (j *Journal) Sync() error {
 	if err := file.Sync(); err != nil {
 		err = fmt.Errorf("journal: %w", err)
 		j.mu.Lock()
-		j.dead = err
+		j.failed = err
 		j.mu.Unlock()
 		return err
 	}
@@ -275,7 +275,7 @@ func (j *Journal) Drop(before int64) error {
 		if err := j.file.Truncate(j.Start()); err != nil {
 			return fmt.Errorf("journal: %w", err)
 		}
-		j.end, j.synced, j.waste = j.Start(), j.Start(), false
+		j.end, j.synced, j.tornTail = j.Start(), j.Start(), false
 		return nil
 	}
 	return j.rewrite(before)
@@ -299,7 +299,7 @@ func (j *Journal) rewrite(from int64) error {
 	}
 	j.file.Close()
 	j.file, j.end = f, j.Start()+j.end-from
-	j.synced, j.waste = j.end, false
+	j.synced, j.tornTail = j.end, false
 	return nil
 }
 

@@ -10,20 +10,20 @@ import (
 )
 
 // ping asks every master: a Cluster without one of them is not whole.
-func (s *Store) ping(ctx context.Context) error {
-	return s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error { return c.Ping(ctx).Err() })
+func (s *Client) ping(ctx context.Context) error {
+	return s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error { return c.Ping(ctx).Err() })
 }
 
-func (s *Store) eachMaster(ctx context.Context, ask func(context.Context, redis.Cmdable) error) error {
+func (s *Client) eachPrimary(ctx context.Context, ask func(context.Context, redis.Cmdable) error) error {
 	if c, ok := s.UniversalClient.(*redis.ClusterClient); ok {
 		return c.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return ask(ctx, c) })
 	}
 	return ask(ctx, s.UniversalClient)
 }
 
-// master is one of them: a Cluster would send what has no key to any node, also to one that is dead
+// primary is one of them: a Cluster would send what has no key to any node, also to one that is dead
 // and has no slots.
-func (s *Store) master(ctx context.Context) (redis.Cmdable, error) {
+func (s *Client) primary(ctx context.Context) (redis.Cmdable, error) {
 	c, ok := s.UniversalClient.(*redis.ClusterClient)
 	if !ok {
 		return s.UniversalClient, nil
@@ -35,22 +35,22 @@ func (s *Store) master(ctx context.Context) (redis.Cmdable, error) {
 	return master, nil
 }
 
-// lookAtMasters notices that one serves that was not known at the last look.
-func (s *Store) lookAtMasters(ctx context.Context) {
-	now := s.masters(ctx)
+// checkPrimaries notices that one serves that was not known at the last look.
+func (s *Client) checkPrimaries(ctx context.Context) {
+	now := s.runIDs(ctx)
 	if now == nil {
 		return
 	}
-	before := s.serving.Swap(&now)
+	before := s.knownRunIDs.Swap(&now)
 	if before != nil && slices.ContainsFunc(now, func(id string) bool { return !slices.Contains(*before, id) }) {
-		s.anotherMaster()
+		s.onPrimaryChange()
 	}
 }
 
 // greet notices on a new connection that it leads to a master that is not known, before any answer
 // comes through it: one that was restarted in a moment is met without a single command that fails.
-func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
-	known := s.serving.Load()
+func (s *Client) onConnect(ctx context.Context, c *redis.Conn) error {
+	known := s.knownRunIDs.Load()
 	if known == nil {
 		return nil
 	}
@@ -60,15 +60,15 @@ func (s *Store) greet(ctx context.Context, c *redis.Conn) error {
 	}
 	if id := infoField(info, "run_id"); infoField(info, "role") == "master" && !slices.Contains(*known, id) {
 		more := append(slices.Clone(*known), id)
-		s.serving.CompareAndSwap(known, &more)
-		s.anotherMaster()
+		s.knownRunIDs.CompareAndSwap(known, &more)
+		s.onPrimaryChange()
 	}
 	return nil
 }
 
-func (s *Store) anotherMaster() {
+func (s *Client) onPrimaryChange() {
 	s.log.Info("redis has another master than before, or was restarted: what would be refused is unsure for a moment")
-	s.renew()
+	s.signalRecovered()
 }
 
 // infoField is a field of an answer to INFO, "" if it has none.
@@ -81,14 +81,14 @@ func infoField(info, name string) string {
 	return ""
 }
 
-// masters are the run ids of the processes that serve as masters, nil if Redis does not say. A
+// runIDs are the run ids of the processes that serve as masters, nil if Redis does not say. A
 // proxy over shards says that of any.
-func (s *Store) masters(ctx context.Context) (ids []string) {
-	if s.Embedded != nil || !s.Together() {
+func (s *Client) runIDs(ctx context.Context) (ids []string) {
+	if s.Embedded != nil || !s.MultiKey() {
 		return nil
 	}
 	var mu sync.Mutex
-	err := s.eachMaster(ctx, func(ctx context.Context, c redis.Cmdable) error {
+	err := s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
 		info, err := c.Info(ctx, "server").Result()
 		if err != nil {
 			return err

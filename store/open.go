@@ -25,32 +25,32 @@ import (
 // Layout is the version of the key layout that this build writes (docs/redis.md).
 const Layout = 1
 
-// Store is an opened Redis.
-type Store struct {
+// Client is an opened Redis.
+type Client struct {
 	redis.UniversalClient
-	Embedded *Embedded // nil for a real Redis
-	Journal  *Journal
-	Prefix   string
-	Timeout  time.Duration // for one command; longer for the embedded one, which is never away, only busy
-	up       atomic.Bool
-	trouble  atomic.Int64 // when a command met an outage last, or another master came, unix ms; 0: never
-	silent   atomic.Bool  // the last command met an outage
-	skew     atomic.Int64 // of its clock against ours, in ms
-	clocks   sync.Map     // of reading, by node
-	apart    atomic.Bool  // a script may have one key alone
-	renewed  chan struct{}
-	serving  atomic.Pointer[[]string] // the masters at the last look, and those met since, by their run ids; nil: none yet
-	now      func() time.Time
-	log      *zap.Logger
-	stop     context.CancelFunc
-	done     chan struct{}
+	Embedded      *Embedded // nil for a real Redis
+	Journal       *Journal
+	Prefix        string
+	Timeout       time.Duration // for one command; longer for the embedded one, which is never away, only busy
+	up            atomic.Bool
+	lastFailure   atomic.Int64 // when a command met an outage last, or another master came, unix ms; 0: never
+	unanswered    atomic.Bool  // the last command met an outage
+	skew          atomic.Int64 // of its clock against ours, in ms
+	clocks        sync.Map     // of reading, by node
+	singleKeyOnly atomic.Bool  // a script may have one key alone
+	recovered     chan struct{}
+	knownRunIDs   atomic.Pointer[[]string] // the masters at the last look, and those met since, by their run ids; nil: none yet
+	now           func() time.Time
+	log           *zap.Logger
+	stop          context.CancelFunc
+	done          chan struct{}
 }
 
 // Open connects to Redis and checks it. An unreachable Redis is no error: the gateway starts as in
 // an outage. Close must be called.
-func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() time.Time, log *zap.Logger) (_ *Store, err error) {
-	s := &Store{Prefix: c.Prefix, Timeout: c.Timeout, log: log, now: now, renewed: make(chan struct{}, 1), done: make(chan struct{})}
-	redis.SetLogger(silent{})
+func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() time.Time, log *zap.Logger) (_ *Client, err error) {
+	s := &Client{Prefix: c.Prefix, Timeout: c.Timeout, log: log, now: now, recovered: make(chan struct{}, 1), done: make(chan struct{})}
+	redis.SetLogger(discardLogger{})
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.release())
@@ -77,23 +77,25 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	s.UniversalClient = newClient(options)
 	switch c := s.UniversalClient.(type) {
 	case *redis.ClusterClient:
-		c.OnNewNode(func(node *redis.Client) { node.AddHook(newBreaker(s.commandFailed, s.commandAnswered, s.renew)) })
+		c.OnNewNode(func(node *redis.Client) {
+			node.AddHook(newBreaker(s.commandFailed, s.commandAnswered, s.signalRecovered))
+		})
 	default:
 		if s.Embedded == nil {
-			c.AddHook(newBreaker(s.commandFailed, s.commandAnswered, s.renew))
+			c.AddHook(newBreaker(s.commandFailed, s.commandAnswered, s.signalRecovered))
 		} else {
 			c.AddHook(journaling{s.Embedded})
 		}
 	}
-	if err := s.check(ctx); errors.Is(err, ErrUnfit) {
+	if err := s.check(ctx); errors.Is(err, ErrUnusable) {
 		return nil, err
 	} else if err != nil {
 		log.Warn("redis is away; starting without it", zap.Error(err))
 	} else {
 		s.up.Store(true)
-		s.lookAtMasters(ctx)
+		s.checkPrimaries(ctx)
 		s.measureSkew(ctx)
-		s.warnOfDisk(ctx)
+		s.warnIfNotDurable(ctx)
 	}
 	watch, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -115,7 +117,7 @@ func newClient(o *redis.UniversalOptions) redis.UniversalClient {
 
 // options are those that a proxy's budget asks for: one attempt, deadlines from the context, no
 // commands that Redis 7.0 lacks.
-func (s *Store) options(c config.Redis) (*redis.UniversalOptions, error) {
+func (s *Client) options(c config.Redis) (*redis.UniversalOptions, error) {
 	o := &redis.UniversalOptions{
 		Addrs:                 c.Addrs,
 		MasterName:            c.MasterName,
@@ -144,7 +146,7 @@ func (s *Store) options(c config.Redis) (*redis.UniversalOptions, error) {
 	if c.Mode != config.RedisSentinel {
 		o.MasterName = ""
 	}
-	o.OnConnect = s.greet
+	o.OnConnect = s.onConnect
 	if s.Embedded != nil {
 		o.OnConnect, o.Addrs = nil, []string{"embedded"}
 		o.Dialer = func(context.Context, string, string) (net.Conn, error) { return s.Embedded.dial() }
@@ -160,16 +162,16 @@ func (s *Store) options(c config.Redis) (*redis.UniversalOptions, error) {
 }
 
 // Up tells whether Redis answered when last asked.
-func (s *Store) Up() bool { return s.up.Load() }
+func (s *Client) Up() bool { return s.up.Load() }
 
 // Close writes the embedded snapshot and closes the connections.
-func (s *Store) Close() error {
+func (s *Client) Close() error {
 	s.stop()
 	<-s.done
 	return s.release()
 }
 
-func (s *Store) release() error {
+func (s *Client) release() error {
 	var all []error
 	if s.UniversalClient != nil {
 		all = append(all, s.UniversalClient.Close())
@@ -183,8 +185,8 @@ func (s *Store) release() error {
 	return errors.Join(all...)
 }
 
-// silent keeps go-redis from writing to standard error by itself: its errors come back to us
+// unanswered keeps go-redis from writing to standard error by itself: its errors come back to us
 // anyway.
-type silent struct{}
+type discardLogger struct{}
 
-func (silent) Printf(context.Context, string, ...any) {}
+func (discardLogger) Printf(context.Context, string, ...any) {}

@@ -19,7 +19,7 @@ import (
 	"replygate/wecom/wecomtest"
 )
 
-func open(t *testing.T, c config.Redis, now func() time.Time) *store.Store {
+func open(t *testing.T, c config.Redis, now func() time.Time) *store.Client {
 	t.Helper()
 	s, err := store.Open(t.Context(), c, storetest.Journal(t, c), now, zap.NewNop())
 	if err != nil {
@@ -252,7 +252,7 @@ func TestUnfit(t *testing.T) {
 				s.Close()
 				return
 			}
-			if !errors.Is(err, store.ErrUnfit) || !strings.Contains(err.Error(), test.want) {
+			if !errors.Is(err, store.ErrUnusable) || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("Open = %v, want ErrUnfit with %q", err, test.want)
 			}
 		})
@@ -263,7 +263,7 @@ func TestNewerLayout(t *testing.T) {
 	server := storetest.Start(t)
 	s := storetest.Open(t, server.Config(), time.Now)
 	s.Set(t.Context(), "rg:layout", store.Layout+1, 0)
-	if _, err := store.Open(t.Context(), server.Config(), storetest.Journal(t, server.Config()), time.Now, zap.NewNop()); !errors.Is(err, store.ErrUnfit) {
+	if _, err := store.Open(t.Context(), server.Config(), storetest.Journal(t, server.Config()), time.Now, zap.NewNop()); !errors.Is(err, store.ErrUnusable) {
 		t.Fatalf("Open = %v, want ErrUnfit", err)
 	}
 }
@@ -344,7 +344,7 @@ func TestSentinelPassword(t *testing.T) {
 	for _, wrong := range []config.Secret{"", "of-another"} {
 		c.SentinelPassword = wrong
 		_, err := store.Open(t.Context(), c, storetest.Journal(t, c), time.Now, zap.NewNop())
-		if !errors.Is(err, store.ErrUnfit) || !strings.Contains(err.Error(), "redis.sentinel_password") {
+		if !errors.Is(err, store.ErrUnusable) || !strings.Contains(err.Error(), "redis.sentinel_password") {
 			t.Errorf("with %q: %v", wrong, err)
 		}
 	}

@@ -7,44 +7,44 @@ import (
 	"go.uber.org/zap"
 )
 
-// doubtFor is how long after an outage Redis may lack facts that were acknowledged: gateways write
+// degradedFor is how long after an outage Redis may lack facts that were acknowledged: gateways write
 // what their journals hold, and after a failover the last minute again, within a second or two.
-const doubtFor = 5 * time.Second
+const degradedFor = 5 * time.Second
 
-// Doubtful tells whether Redis was away within the last seconds, even for one command.
-func (s *Store) Doubtful() bool {
-	at := s.trouble.Load()
-	return at != 0 && time.Since(time.UnixMilli(at)) < doubtFor
+// Degraded tells whether Redis was away within the last seconds, even for one command.
+func (s *Client) Degraded() bool {
+	at := s.lastFailure.Load()
+	return at != 0 && time.Since(time.UnixMilli(at)) < degradedFor
 }
 
 // Answers tells whether Redis answered when it was asked last, by any command of this process.
-func (s *Store) Answers() bool { return !s.silent.Load() }
+func (s *Client) Answers() bool { return !s.unanswered.Load() }
 
-func (s *Store) commandFailed() {
-	s.inTrouble()
-	s.silent.Store(true)
+func (s *Client) commandFailed() {
+	s.markFailure()
+	s.unanswered.Store(true)
 }
 
-func (s *Store) commandAnswered() {
-	if s.silent.Load() { // hardly ever: so many commands need not share a line of the cache for writing
-		s.silent.Store(false)
+func (s *Client) commandAnswered() {
+	if s.unanswered.Load() { // hardly ever: so many commands need not share a line of the cache for writing
+		s.unanswered.Store(false)
 	}
 }
 
-func (s *Store) inTrouble() { s.trouble.Store(time.Now().UnixMilli()) }
+func (s *Client) markFailure() { s.lastFailure.Store(time.Now().UnixMilli()) }
 
-// Renewed says that Redis is back, or has another master than before: what it acknowledged last may
+// Recovered says that Redis is back, or has another master than before: what it acknowledged last may
 // be lost.
-func (s *Store) Renewed() <-chan struct{} { return s.renewed }
+func (s *Client) Recovered() <-chan struct{} { return s.recovered }
 
 // Skew is how far Redis's clock is ahead of the gateway's.
-func (s *Store) Skew() time.Duration { return time.Duration(s.skew.Load()) * time.Millisecond }
+func (s *Client) Skew() time.Duration { return time.Duration(s.skew.Load()) * time.Millisecond }
 
 // maxSkew is the difference of clocks from which on the log says so.
 const maxSkew = time.Second
 
 // watch asks Redis every second and says each change of its state once.
-func (s *Store) watch(ctx context.Context) {
+func (s *Client) watch(ctx context.Context) {
 	defer close(s.done)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -57,7 +57,7 @@ func (s *Store) watch(ctx context.Context) {
 		probe, cancel := context.WithTimeout(ctx, 2*time.Second)
 		s.probe(probe)
 		if s.up.Load() {
-			s.lookAtMasters(probe)
+			s.checkPrimaries(probe)
 			s.measureSkew(probe)
 		}
 		cancel()
@@ -65,7 +65,7 @@ func (s *Store) watch(ctx context.Context) {
 }
 
 // probe finds out whether Redis serves.
-func (s *Store) probe(ctx context.Context) {
+func (s *Client) probe(ctx context.Context) {
 	var err error
 	if s.up.Load() {
 		err = s.ping(ctx)
@@ -76,27 +76,27 @@ func (s *Store) probe(ctx context.Context) {
 		return
 	}
 	if err == nil && !s.up.Load() {
-		s.renew()
+		s.signalRecovered()
 	}
 	if was := s.up.Swap(err == nil); was && err != nil {
 		s.log.Error("redis is away", zap.Error(err))
 	} else if !was && err == nil {
 		s.log.Info("redis is back")
-		s.warnOfDisk(ctx)
+		s.warnIfNotDurable(ctx)
 	}
 }
 
-// renew notes that Redis may have lost what it acknowledged last.
-func (s *Store) renew() {
-	s.inTrouble()
+// signalRecovered notes that Redis may have lost what it acknowledged last.
+func (s *Client) signalRecovered() {
+	s.markFailure()
 	select {
-	case s.renewed <- struct{}{}:
+	case s.recovered <- struct{}{}:
 	default: // it is said already
 	}
 }
 
 // measureSkew reads Redis's clocks, and says once that one differs from ours.
-func (s *Store) measureSkew(ctx context.Context) {
+func (s *Client) measureSkew(ctx context.Context) {
 	if s.Embedded != nil {
 		return
 	}

@@ -37,7 +37,7 @@ func BenchmarkReserve(b *testing.B) {
 			s := storetest.Open(b, server.Config(), time.Now)
 			settings := window.Settings{Prefix: "rg:", Length: length, Replies: 1000, Timeout: 5 * time.Second, Now: time.Now}
 			if batched {
-				settings.MultiKey = s.Together
+				settings.MultiKey = s.MultiKey
 			}
 			w := window.NewStore(s.UniversalClient, settings)
 			keys := make([]window.Key, 10_000)

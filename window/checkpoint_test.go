@@ -27,7 +27,7 @@ func TestSlotTags(t *testing.T) {
 // A gateway notices that its word is older than the one it left, and gone; not that Redis did what
 // it was sent long ago behind what it was sent now.
 func TestWitness(t *testing.T) {
-	storetest.Each(t, time.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+	storetest.Each(t, time.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
 		_, cluster := s.UniversalClient.(*redis.ClusterClient)
 		w, now := newCheckpoints("rg:", "me", cluster), time.UnixMilli(1_790_000_000_000)
 		key := w.keys[len(w.keys)-1]

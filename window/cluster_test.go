@@ -30,7 +30,7 @@ func newCluster(t *testing.T, customers int) *cluster {
 	c, nodes := storetest.StartCluster(t, 0)
 	clock := wecomtest.NewClock()
 	s := storetest.Open(t, c, clock.Now)
-	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: clock.Now, MultiKey: s.Together})
+	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: clock.Now, MultiKey: s.MultiKey})
 	cl := &cluster{bench: &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: w}, nodes: nodes}
 	cl.since(-2 * length)
 	facts := make([]window.Fact, customers)
@@ -166,7 +166,7 @@ func TestKeysOfSeveralSlots(t *testing.T) {
 	c := storetest.OneNode(t)
 	c.Mode = config.RedisSingle // to which a node says what a proxy says
 	s := storetest.Open(t, c, time.Now)
-	if s.Together() {
+	if s.MultiKey() {
 		t.Error("its scripts are taken to have several keys")
 	}
 	before := func() bool { return true }

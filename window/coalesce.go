@@ -34,7 +34,7 @@ func (s *Store) newReserver() reserver {
 	case ok:
 		return &nodeCoalescers{cluster: cluster, reserve: s.reserveNode}
 	}
-	return store.NewBatch(s.reserveAll)
+	return store.NewCoalescer(s.reserveAll)
 }
 
 // unbatched asks about each reply by itself.
@@ -66,10 +66,10 @@ func (n *nodeCoalescers) Do(ctx context.Context, key string) (result, error) {
 
 // coalescer is that of a node. It finds the node anew each time: one that went away and came back has
 // another client.
-func (n *nodeCoalescers) coalescer(addr string) *store.Batch[string, result] {
+func (n *nodeCoalescers) coalescer(addr string) *store.Coalescer[string, result] {
 	b, found := n.coalescers.Load(addr)
 	if !found {
-		b, _ = n.coalescers.LoadOrStore(addr, store.NewBatch(func(ctx context.Context, keys []string) ([]result, error) {
+		b, _ = n.coalescers.LoadOrStore(addr, store.NewCoalescer(func(ctx context.Context, keys []string) ([]result, error) {
 			node, err := n.cluster.MasterForKey(ctx, keys[0])
 			if err != nil {
 				return nil, fmt.Errorf("window: the node of a key: %w", err)
@@ -77,7 +77,7 @@ func (n *nodeCoalescers) coalescer(addr string) *store.Batch[string, result] {
 			return n.reserve(ctx, node, keys)
 		}))
 	}
-	return b.(*store.Batch[string, result])
+	return b.(*store.Coalescer[string, result])
 }
 
 // reserveAll asks about a reply to each window, all in one round trip. Where replies are not counted it

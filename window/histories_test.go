@@ -81,10 +81,10 @@ type pending struct {
 func TestHistories(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now().Truncate(time.Second))
-	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
 		settings := window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: 5 * time.Second, Now: clock.Now}
 		if s.Embedded == nil {
-			settings.MultiKey = s.Together
+			settings.MultiKey = s.MultiKey
 		}
 		gateway := func() *window.Store { return window.NewStore(s.UniversalClient, settings) }
 		if err := s.Set(t.Context(), "rg:since", 1, 0).Err(); err != nil {

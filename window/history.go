@@ -79,7 +79,7 @@ func (s *Store) newHistory() func(context.Context, scope) history {
 	if _, cluster := s.rdb.(*redis.ClusterClient); cluster {
 		return func(ctx context.Context, sc scope) history { return s.histories(ctx, sc)[0] }
 	}
-	batch := store.NewBatch(func(ctx context.Context, scopes []scope) ([]history, error) { return s.histories(ctx, scopes...), nil })
+	batch := store.NewCoalescer(func(ctx context.Context, scopes []scope) ([]history, error) { return s.histories(ctx, scopes...), nil })
 	return func(ctx context.Context, sc scope) history {
 		h, err := batch.Do(ctx, sc)
 		if err != nil {

@@ -14,7 +14,7 @@ import (
 // A gateway's word counts if Redis gets it in time; one that comes late is not counted, and neither
 // is that of a gateway that holds something back. One that never said anything is doubted at once.
 func TestWords(t *testing.T) {
-	storetest.Each(t, time.Now, func(t *testing.T, _ config.Redis, s *store.Store) {
+	storetest.Each(t, time.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
 		var other members
 		say := func(clean int, count string, until time.Time, doubtful bool) {
 			t.Helper()

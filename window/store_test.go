@@ -33,11 +33,11 @@ const length = 48 * time.Hour
 func each(t *testing.T, replies int, body func(b *bench)) {
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now().Truncate(time.Second))
-	storetest.Each(t, clock.Now, func(t *testing.T, c config.Redis, s *store.Store) {
+	storetest.Each(t, clock.Now, func(t *testing.T, c config.Redis, s *store.Client) {
 		clock.Set(time.Now().Truncate(time.Second))
 		settings := window.Settings{Prefix: "rg:", Length: length, Replies: replies, Timeout: 5 * time.Second, Now: clock.Now}
 		if s.Embedded == nil { // as the gateway does
-			settings.MultiKey = s.Together
+			settings.MultiKey = s.MultiKey
 		}
 		b := &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: window.NewStore(s.UniversalClient, settings)}
 		b.since(-2 * length)
@@ -192,7 +192,7 @@ func TestMessageMendsBrokenWindow(t *testing.T) {
 
 // The log tells of a broken window once a minute, without its customer; the list shows it.
 func TestBrokenWindowIsSpokenOf(t *testing.T) {
-	storetest.Each(t, time.Now, func(t *testing.T, c config.Redis, s *store.Store) {
+	storetest.Each(t, time.Now, func(t *testing.T, c config.Redis, s *store.Client) {
 		for _, replies := range []int{0, 5} {
 			seen, lines := observer.New(zap.WarnLevel)
 			clock := wecomtest.NewClock()
@@ -309,7 +309,7 @@ func TestLateGap(t *testing.T) {
 
 // A time that an operator set in another form proves nothing, and the log says so.
 func TestSinceOfAnotherForm(t *testing.T) {
-	storetest.Each(t, time.Now, func(t *testing.T, c config.Redis, s *store.Store) {
+	storetest.Each(t, time.Now, func(t *testing.T, c config.Redis, s *store.Client) {
 		seen, lines := observer.New(zap.WarnLevel)
 		w := window.NewStore(s.UniversalClient, window.Settings{
 			Prefix: "rg:", Length: length, Timeout: 5 * time.Second, Now: time.Now, Log: zap.New(seen),

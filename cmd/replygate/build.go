@@ -59,7 +59,7 @@ type gateway struct {
 	settings // those it was built with; handler has those in force
 	reloader
 	handler  *proxy.Gateway
-	store    *store.Store
+	store    *store.Client
 	windows  *window.Store
 	upstream *proxy.Upstream
 	faces    []face
@@ -100,11 +100,11 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	}
 	kept := window.Settings{
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now,
-		Degraded: g.store.Doubtful, Recovered: g.store.Renewed(), RedisTime: g.store.ByRedis,
+		Degraded: g.store.Degraded, Recovered: g.store.Recovered(), RedisTime: g.store.RedisTime,
 		Log: g.log,
 	}
 	if g.store.Embedded == nil {
-		kept.Journal, kept.MultiKey = g.store.Journal, g.store.Together
+		kept.Journal, kept.MultiKey = g.store.Journal, g.store.MultiKey
 	}
 	g.windows = window.NewStore(g.store.UniversalClient, kept)
 	if err := g.windows.CheckJournal(); err != nil {

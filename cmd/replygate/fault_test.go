@@ -109,7 +109,7 @@ func (l *traffic) settleDown() {
 	for _, g := range l.gateways {
 		l.await("the store to be up", g.store.Up)
 		l.await("the journal to be written", func() bool { return g.store.Embedded != nil || g.store.Journal.Empty() })
-		l.await("doubt to end", func() bool { return !g.store.Doubtful() })
+		l.await("doubt to end", func() bool { return !g.store.Degraded() })
 	}
 }
 

@@ -432,7 +432,7 @@ func TestUnrecordedMessagesMarkGaps(t *testing.T) {
 	server.Up()
 	r.await("the journal to be in Redis", r.gateway.store.Journal.Empty)
 	r.await("the gaps to be in Redis", func() bool { return !p.gapOf(otherChannel).IsZero() && !p.gapOf(corpID).IsZero() })
-	r.await("doubt to end", func() bool { return !r.gateway.store.Doubtful() })
+	r.await("doubt to end", func() bool { return !r.gateway.store.Degraded() })
 	p.incomplete(corpID+"/"+channel, corpID+"/"+second, otherCorp+"/"+otherChannel)
 	if !p.gapOf(otherCorp).IsZero() {
 		t.Error("a page marks a gap of its whole corp")

@@ -90,7 +90,7 @@ func TestRedisBehindAProxy(t *testing.T) {
 		t.Run(fmt.Sprintf("strict=%v", strict), func(t *testing.T) {
 			redis := storetest.StartShards(t, strict)
 			r := newRig(t, redis, nil)
-			if r.gateway.store.Together() {
+			if r.gateway.store.MultiKey() {
 				t.Error("the proxy is taken for one Redis")
 			}
 			findings, err := store.Inspect(t.Context(), redis, time.Now)

@@ -26,7 +26,7 @@ import (
 
 // Each runs body over every kind of store: embedded, a real redis-server, and one that is a Cluster
 // of its own, where no command may touch two slots.
-func Each(t *testing.T, now func() time.Time, body func(t *testing.T, c config.Redis, s *store.Store)) {
+func Each(t *testing.T, now func() time.Time, body func(t *testing.T, c config.Redis, s *store.Client)) {
 	t.Run("embedded", func(t *testing.T) {
 		c := Embedded(t)
 		body(t, c, Open(t, c, now))
@@ -107,7 +107,7 @@ func Journal(t testing.TB, c config.Redis) config.Journal {
 }
 
 // Open opens a store and closes it with the test.
-func Open(t testing.TB, c config.Redis, now func() time.Time) *store.Store {
+func Open(t testing.TB, c config.Redis, now func() time.Time) *store.Client {
 	t.Helper()
 	s, err := store.Open(context.Background(), c, Journal(t, c), now, zap.NewNop())
 	if err != nil {
