@@ -75,10 +75,10 @@ func (x *exchange) learnCodes(codes []wecom.Code) {
 }
 
 // codesOf gives codes their corp and their deadline.
-func codesOf(corp string, codes []wecom.Code) []window.IssuedCode {
-	all := make([]window.IssuedCode, len(codes))
+func codesOf(corp string, codes []wecom.Code) []window.LearntCode {
+	all := make([]window.LearntCode, len(codes))
 	for i, c := range codes {
-		all[i] = window.IssuedCode{Text: c.Text, Code: window.Code{
+		all[i] = window.LearntCode{Text: c.Text, Code: window.Code{
 			Key:      window.Key{Corp: corp, Channel: c.Channel, Customer: c.Customer},
 			Kind:     string(c.Kind),
 			Deadline: c.At.Add(c.Kind.Life()),

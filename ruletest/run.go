@@ -176,7 +176,7 @@ func (p *play) step(ctx context.Context, s *Step) (*Failure, error) {
 	case s.Enters != nil:
 		k := (&Inbound{s.Enters.CorpID, s.Enters.Channel, s.Enters.Customer}).key(p.corp())
 		code := window.Code{Key: k, Kind: string(wecom.EnterSession), Deadline: at.Add(wecom.EnterSession.Life())}
-		err = p.windows.LearnCodes(ctx, []window.IssuedCode{{Code: code, Text: s.Enters.Code}})
+		err = p.windows.LearnCodes(ctx, []window.LearntCode{{Code: code, Text: s.Enters.Code}})
 	case s.Lapses.Text != "":
 		err = p.changeAccount(s.Lapses.Text, func(a *config.Account) {
 			a.Subscription = &config.Subscription{ExpiresAt: at}

@@ -1,5 +1,8 @@
 package store
 
+// Slot is the slot of a hash tag.
+var Slot = slot
+
 // Waiting counts the questions that wait to be asked.
 func (b *Coalescer[Q, A]) Waiting() int {
 	b.mu.Lock()

@@ -8,6 +8,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
+
+	"replygate/store"
 )
 
 // Redis may come back without what it acknowledged: from an older snapshot, empty, or as a replica
@@ -31,8 +33,8 @@ func newCheckpoints(prefix, gateway string, nodes bool) checkpoints {
 	w := checkpoints{keys: []string{prefix + "witness:" + gateway}}
 	if nodes {
 		w.keys = nil
-		for tag := range slotTags {
-			w.keys = append(w.keys, prefix+"witness:"+gateway+":{"+slotTags[tag]+"}")
+		for tag := range store.PartitionTags {
+			w.keys = append(w.keys, prefix+"witness:"+gateway+":{"+store.PartitionTags[tag]+"}")
 		}
 	}
 	w.confirmed = make([]int64, len(w.keys))
@@ -83,38 +85,8 @@ func (s *Store) detectRollback(ctx context.Context) (rewrite bool) {
 		return true
 	}
 	s.Log.Error("redis has come back without what it acknowledged: records are incomplete from now on. Let it write every change to the disk (appendonly yes)", wentTo)
-	if err := s.RecordGapForAll(ctx); err != nil { // the others see for themselves
+	if err := s.RecordGap(ctx); err != nil { // the others see for themselves
 		s.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 	}
 	return true
-}
-
-// slotTags are hash tags of which each is in another 64th of a Cluster's slots.
-var slotTags = func() (tags [64]string) {
-	for n, found := 0, 0; found < len(tags); n++ {
-		tag := strconv.Itoa(n)
-		if part := &tags[slot(tag)/(slots/len(tags))]; *part == "" {
-			*part = tag
-			found++
-		}
-	}
-	return tags
-}()
-
-const slots = 16384
-
-// slot is where a Cluster keeps a hash tag: CRC16 (XMODEM) of it.
-func slot(tag string) int {
-	crc := uint16(0)
-	for i := range len(tag) {
-		crc ^= uint16(tag[i]) << 8
-		for range 8 {
-			if crc&0x8000 != 0 {
-				crc = crc<<1 ^ 0x1021
-			} else {
-				crc <<= 1
-			}
-		}
-	}
-	return int(crc) % slots
 }

@@ -13,17 +13,6 @@ import (
 	"replygate/store/storetest"
 )
 
-// The tags of a gateway's words are all over the slots, as a Cluster counts them.
-func TestSlotTags(t *testing.T) {
-	s := storetest.Open(t, storetest.OneNode(t), time.Now)
-	for i, tag := range slotTags {
-		got, err := s.UniversalClient.(*redis.ClusterClient).ClusterKeySlot(t.Context(), "rg:witness:me:{"+tag+"}").Result()
-		if err != nil || int(got) != slot(tag) || slot(tag)/256 != i {
-			t.Errorf("%s is in slot %d, not %d in part %d: %v", tag, got, slot(tag), i, err)
-		}
-	}
-}
-
 // A gateway notices that its word is older than the one it left, and gone; not that Redis did what
 // it was sent long ago behind what it was sent now.
 func TestWitness(t *testing.T) {

@@ -25,8 +25,8 @@ type Code struct {
 // comes again in a replayed page is known to be used, or past its deadline.
 const keepCode = 48 * time.Hour
 
-// IssuedCode is a code as it became known.
-type IssuedCode struct {
+// LearntCode is a code as it became known.
+type LearntCode struct {
 	Code
 	Text string
 }
@@ -63,7 +63,7 @@ type CodeAnswer struct {
 
 // LearnCodes notes whom codes stand for. What is known already stays, so that a replay frees no
 // used code. What Redis does not take is kept in the journal.
-func (s *Store) LearnCodes(ctx context.Context, codes []IssuedCode) error {
+func (s *Store) LearnCodes(ctx context.Context, codes []LearntCode) error {
 	if len(codes) == 0 {
 		return nil
 	}
@@ -78,7 +78,7 @@ func (s *Store) LearnCodes(ctx context.Context, codes []IssuedCode) error {
 	return nil
 }
 
-func (s *Store) learn(ctx context.Context, codes []IssuedCode) error {
+func (s *Store) learn(ctx context.Context, codes []LearntCode) error {
 	p := s.rdb.Pipeline()
 	for _, c := range codes {
 		p.SetNX(ctx, s.codeKey(c.Text), c.encode(), keepCode)

@@ -11,7 +11,7 @@ import (
 
 func (b *bench) learns(text string, c window.Code) {
 	b.Helper()
-	if err := b.LearnCodes(b.Context(), []window.IssuedCode{{Code: c, Text: text}}); err != nil {
+	if err := b.LearnCodes(b.Context(), []window.LearntCode{{Code: c, Text: text}}); err != nil {
 		b.Fatal(err)
 	}
 }

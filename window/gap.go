@@ -162,9 +162,9 @@ func (g *gaps) keep(losses []Loss, now time.Time) {
 	g.pending.Store(true)
 }
 
-// RecordGapForAll raises rg:since, for a loss whose extent is not known: from now on no corp's history
+// RecordGap raises rg:since, for a loss whose extent is not known: from now on no corp's history
 // proves anything for a while.
-func (s *Store) RecordGapForAll(ctx context.Context) error {
+func (s *Store) RecordGap(ctx context.Context) error {
 	if err := s.writeGap(ctx); err != nil {
 		s.gaps.mu.Lock()
 		defer s.gaps.mu.Unlock()

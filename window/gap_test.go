@@ -249,7 +249,7 @@ func TestBackfilled(t *testing.T) {
 		}
 		b.peeks(window.Closed, wk1, wk2)
 		b.clock.Advance(time.Minute)
-		if err := b.RecordGapForAll(b.Context()); err != nil {
+		if err := b.RecordGap(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		b.peeks(window.Incomplete, wk1, wk2)

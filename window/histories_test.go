@@ -167,7 +167,7 @@ func (h *history) step() {
 	case 6: // time passes
 		h.clock.Advance(time.Duration(h.random.IntN(2500)) * time.Millisecond)
 	case 7: // a code becomes known, perhaps again
-		fail(g.LearnCodes(ctx, []window.IssuedCode{{Text: h.key.Customer, Code: window.Code{Key: h.key, Kind: "to_queue", Deadline: now.Add(time.Hour)}}}))
+		fail(g.LearnCodes(ctx, []window.LearntCode{{Text: h.key.Customer, Code: window.Code{Key: h.key, Kind: "to_queue", Deadline: now.Add(time.Hour)}}}))
 		if h.truth.code == "" {
 			h.truth.code = "fresh"
 		}

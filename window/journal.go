@@ -19,7 +19,7 @@ const (
 )
 
 // encodeRecords are facts that Redis does not take, as the journal holds them.
-func encodeRecords(facts map[Key]int64, codes []IssuedCode) [][]byte {
+func encodeRecords(facts map[Key]int64, codes []LearntCode) [][]byte {
 	records := make([][]byte, 0, len(facts)+len(codes))
 	for k, at := range facts {
 		b := binary.BigEndian.AppendUint64([]byte{recordMessage}, uint64(at))
@@ -33,7 +33,7 @@ func encodeRecords(facts map[Key]int64, codes []IssuedCode) [][]byte {
 }
 
 // readRecord reads a record of the journal back.
-func readRecord(r []byte, facts map[Key]int64, codes *[]IssuedCode) error {
+func readRecord(r []byte, facts map[Key]int64, codes *[]LearntCode) error {
 	switch {
 	case r[0] == recordMessage && len(r) > 9:
 		k, ok := parseIDs(strings.Split(string(r[9:]), ":"))
@@ -48,7 +48,7 @@ func readRecord(r []byte, facts map[Key]int64, codes *[]IssuedCode) error {
 		if !ok {
 			break
 		}
-		*codes = append(*codes, IssuedCode{Code: c, Text: string(text)})
+		*codes = append(*codes, LearntCode{Code: c, Text: string(text)})
 		return nil
 	}
 	return errors.New("window: the journal holds a record of another kind: it was written with redis.mode embedded; start once in that mode, or move it away")
@@ -56,7 +56,7 @@ func readRecord(r []byte, facts map[Key]int64, codes *[]IssuedCode) error {
 
 // spill keeps facts that Redis did not take. It returns once they are on the disk, and no
 // other gateway refuses for want of them.
-func (s *Store) spill(facts map[Key]int64, codes []IssuedCode, because error) error {
+func (s *Store) spill(facts map[Key]int64, codes []LearntCode, because error) error {
 	if s.Journal == nil {
 		return because
 	}
@@ -154,7 +154,7 @@ func (s *Store) CheckJournal() error {
 			return err
 		}
 		for _, r := range records {
-			if err := readRecord(r, map[Key]int64{}, &[]IssuedCode{}); err != nil {
+			if err := readRecord(r, map[Key]int64{}, &[]LearntCode{}); err != nil {
 				return err
 			}
 		}
@@ -170,7 +170,7 @@ func (s *Store) drain(ctx context.Context) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		facts, codes := map[Key]int64{}, []IssuedCode(nil)
+		facts, codes := map[Key]int64{}, []LearntCode(nil)
 		for _, r := range records {
 			if err := readRecord(r, facts, &codes); err != nil {
 				return n, err
@@ -189,7 +189,7 @@ func (s *Store) drain(ctx context.Context) (n int, err error) {
 }
 
 // write writes facts that may be known already.
-func (s *Store) write(ctx context.Context, facts map[Key]int64, codes []IssuedCode) error {
+func (s *Store) write(ctx context.Context, facts map[Key]int64, codes []LearntCode) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*s.Timeout+time.Duration(len(facts))*time.Millisecond)
 	defer cancel()
 	if err := s.record(ctx, facts); err != nil {

@@ -16,7 +16,7 @@ type recentWrites struct {
 type generation struct {
 	began time.Time
 	facts map[Key]int64
-	codes []IssuedCode
+	codes []LearntCode
 }
 
 const (
@@ -25,7 +25,7 @@ const (
 )
 
 // add keeps facts that Redis took.
-func (r *recentWrites) add(now time.Time, facts map[Key]int64, codes []IssuedCode) {
+func (r *recentWrites) add(now time.Time, facts map[Key]int64, codes []LearntCode) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.new.facts == nil || now.Sub(r.new.began) >= keepRecent {
@@ -53,7 +53,7 @@ func (r *recentWrites) covers(at time.Time) bool {
 }
 
 // all returns them.
-func (r *recentWrites) all() (facts map[Key]int64, codes []IssuedCode) {
+func (r *recentWrites) all() (facts map[Key]int64, codes []LearntCode) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	facts = map[Key]int64{}

@@ -296,7 +296,7 @@ func TestLateGap(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		for _, gap := range []time.Duration{0, -time.Minute, time.Minute} {
 			b.clock.Advance(gap)
-			if err := b.RecordGapForAll(b.Context()); err != nil {
+			if err := b.RecordGap(b.Context()); err != nil {
 				b.Fatal(err)
 			}
 			latest := b.clock.Now().Add(max(0, -gap))
@@ -394,7 +394,7 @@ func TestColdStart(t *testing.T) {
 		b.wants(li, window.Incomplete, -1)
 		b.clock.Advance(time.Second)
 		b.wants(li, window.Closed, 0)
-		if err := b.RecordGapForAll(b.Context()); err != nil {
+		if err := b.RecordGap(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		b.wants(li, window.Incomplete, -1)
@@ -679,7 +679,7 @@ func TestRedisAway(t *testing.T) {
 	server.Down()
 	b.wants(li, window.Cached, -1)
 	b.wants(window.Key{Corp: "ww1", Customer: "wmOther"}, window.Unavailable, -1)
-	if err := w.RecordGapForAll(t.Context()); err == nil {
+	if err := w.RecordGap(t.Context()); err == nil {
 		t.Fatal("MarkGap took effect without Redis")
 	}
 	server.Up() // empty: it has lost its state

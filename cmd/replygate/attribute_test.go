@@ -117,7 +117,7 @@ func (a *attribution) prepare() {
 	now := a.clock.Now()
 	var facts []window.Fact
 	var keys []window.Key
-	var codes []window.IssuedCode
+	var codes []window.LearntCode
 	for i := range a.rows {
 		customer := fmt.Sprintf("wm%d", i)
 		for name, ch := range attributionChannels {
@@ -128,7 +128,7 @@ func (a *attribution) prepare() {
 			facts, keys = append(facts, window.Fact{Key: k, At: now.Add(-time.Minute)}), append(keys, k)
 		}
 		for name, k := range map[string]window.Key{"known": {Corp: corpID, Channel: "wkNew", Customer: customer}, "other": {Corp: otherCorp, Channel: "wkOther", Customer: customer}} {
-			codes = append(codes, window.IssuedCode{Text: fmt.Sprintf("%s-%d", name, i), Code: window.Code{Key: k, Kind: "to_queue", Deadline: now.Add(time.Hour)}})
+			codes = append(codes, window.LearntCode{Text: fmt.Sprintf("%s-%d", name, i), Code: window.Code{Key: k, Kind: "to_queue", Deadline: now.Add(time.Hour)}})
 		}
 	}
 	if _, err := a.gateway.windows.Record(a.Context(), facts); err != nil {

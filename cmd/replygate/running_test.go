@@ -396,12 +396,12 @@ func TestBackfillResumes(t *testing.T) {
 	if _, err := os.Stat(args[6]); !os.IsNotExist(err) {
 		t.Errorf("the state file is still there: %v", err)
 	}
-	if err := r.gateway.windows.RecordGapForAll(t.Context()); err != nil {
+	if err := r.gateway.windows.RecordGap(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	complete(true) // the gap is of the same moment as the backfill
 	r.clock.Advance(time.Second)
-	if err := r.gateway.windows.RecordGapForAll(t.Context()); err != nil {
+	if err := r.gateway.windows.RecordGap(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	complete(false)
