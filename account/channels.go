@@ -54,7 +54,7 @@ func (t *Tokens) claimChannels(ctx context.Context, corp string, channels []stri
 	}
 	for i, claim := range claims {
 		has, _ := claim.Text()
-		if t.channels.remember(hashOf(channels[i]), owned{corp: has, until: now.Add(renewChannel)}, now) != corp {
+		if t.channels.remember(hashOf(channels[i]), entry{corp: has, until: now.Add(renewChannel)}, now) != corp {
 			others = append(others, channels[i])
 		}
 	}
@@ -76,7 +76,7 @@ func (t *Tokens) OwnerOfChannel(ctx context.Context, channel string) (corp strin
 	if o != Known {
 		return "", o
 	}
-	return t.channels.remember(h, owned{corp: found.corp, until: now.Add(min(found.life, renewChannel))}, now), Known
+	return t.channels.remember(h, entry{corp: found.corp, until: now.Add(min(found.life, renewChannel))}, now), Known
 }
 
 // LearntChannel is OwnerOfChannel as far as the process knows by itself.

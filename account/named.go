@@ -9,18 +9,18 @@ import (
 const tokenLife = 2 * time.Hour
 
 // named remembers of unknown tokens which corp their calls name, by path or host.
-type named struct {
+type nameCache struct {
 	mu   sync.Mutex
-	last recent[hash, namedCorp]
+	last recent[hash, cachedName]
 }
 
-type namedCorp struct {
+type cachedName struct {
 	corp    string
 	several bool // others were named too
 	since   time.Time
 }
 
-func newNamed() named { return named{last: newRecent[hash, namedCorp](maxUnknown)} }
+func newNamed() nameCache { return nameCache{last: newRecent[hash, cachedName](maxUnknown)} }
 
 // Named notes that a call with an unknown token names a corp, "" if it names none. It tells whether
 // calls have named the token for two corps within its life: then it belongs to neither.
@@ -36,7 +36,7 @@ func (t *Tokens) Named(token, corp string) (several bool) {
 	case corp == "":
 		return seen && n.several
 	case !seen:
-		n = namedCorp{corp: corp, since: now}
+		n = cachedName{corp: corp, since: now}
 	case n.corp != corp:
 		n.several = true
 	}

@@ -38,26 +38,26 @@ func hashOf(text string) hash {
 // its own: what is unknown, however much of it comes, pushes none of it out.
 type owners struct {
 	mu      sync.Mutex
-	known   map[hash]owned
-	unknown recent[hash, sighting]
+	known   map[hash]entry
+	unknown recent[hash, firstSeen]
 }
 
-type owned struct {
+type entry struct {
 	corp  string
 	until time.Time     // it is believed; then Redis is asked again
 	after time.Duration // for so long after that it is believed without asking
 }
 
-// sighting is when an unknown token or channel was seen first, and when Redis was asked for it
+// firstSeen is when an unknown token or channel was seen first, and when Redis was asked for it
 // last.
-type sighting struct {
+type firstSeen struct {
 	first, asked time.Time
-	offered      time.Time // of a token: when it was first to be answered as an expired one
-	retried      []retried // of a token: the calls that were answered as with an expired one
+	offered      time.Time    // of a token: when it was first to be answered as an expired one
+	retried      []retryCount // of a token: the calls that were answered as with an expired one
 }
 
 func newOwners() owners {
-	return owners{known: map[hash]owned{}, unknown: newRecent[hash, sighting](maxUnknown)}
+	return owners{known: map[hash]entry{}, unknown: newRecent[hash, firstSeen](maxUnknown)}
 }
 
 // find returns the corp that is known to own h; ask tells whether Redis may know one by now.
@@ -80,14 +80,14 @@ func (o *owners) missed(h hash, now time.Time) {
 	defer o.mu.Unlock()
 	s, seen := o.unknown.get(h)
 	if !seen || now.Before(s.first) {
-		s = sighting{first: now}
+		s = firstSeen{first: now}
 	}
 	s.asked = now
 	o.unknown.put(h, s)
 }
 
 // remember notes which corp owns h, and returns the one that does: the first one stays.
-func (o *owners) remember(h hash, k owned, now time.Time) (corp string) {
+func (o *owners) remember(h hash, k entry, now time.Time) (corp string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	before, there := o.known[h]

@@ -33,8 +33,8 @@ type Retry struct {
 	Anew   bool   // a minute after first sight it may begin again
 }
 
-// retried is a call that was answered so, by its hash, and how often.
-type retried struct {
+// retryCount is a call that was answered so, by its hash, and how often.
+type retryCount struct {
 	call uint64
 	n    int
 }
@@ -71,7 +71,7 @@ func (o *owners) retry(h hash, call uint64, anew bool, now time.Time) bool {
 	defer o.mu.Unlock()
 	s, seen := o.unknown.get(h)
 	if !seen || now.Before(s.first) || anew && now.Sub(s.first) >= anewAfter {
-		s = sighting{first: now, asked: s.asked}
+		s = firstSeen{first: now, asked: s.asked}
 	}
 	if s.offered.IsZero() {
 		s.offered = now
@@ -82,13 +82,13 @@ func (o *owners) retry(h hash, call uint64, anew bool, now time.Time) bool {
 }
 
 // count counts a call, and tells whether it is one of the first.
-func (s *sighting) count(call uint64) bool {
-	i := slices.IndexFunc(s.retried, func(r retried) bool { return r.call == call })
+func (s *firstSeen) count(call uint64) bool {
+	i := slices.IndexFunc(s.retried, func(r retryCount) bool { return r.call == call })
 	switch {
 	case i < 0 && len(s.retried) >= maxRetried:
 		return false
 	case i < 0:
-		s.retried = append(s.retried, retried{call: call, n: 1})
+		s.retried = append(s.retried, retryCount{call: call, n: 1})
 		return true
 	}
 	s.retried[i].n++

@@ -30,7 +30,7 @@ type Tokens struct {
 	lookups *lookups
 
 	tokens, channels owners
-	named            named
+	named            nameCache
 	callers          callers
 }
 
@@ -58,7 +58,7 @@ func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Durati
 		err, has = fmt.Errorf("account: learn token: %w", err), corp
 	}
 	now := t.now()
-	if t.tokens.remember(h, owned{corp: has, until: now.Add(life), after: expiredFor}, now) != corp {
+	if t.tokens.remember(h, entry{corp: has, until: now.Add(life), after: expiredFor}, now) != corp {
 		return ErrOtherCorp
 	}
 	return err
@@ -79,7 +79,7 @@ func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner,
 	if o != Known {
 		return "", o, t.now().Sub(now)
 	}
-	k := owned{corp: found.corp, until: now.Add(found.life), after: expiredFor}
+	k := entry{corp: found.corp, until: now.Add(found.life), after: expiredFor}
 	if found.moves {
 		k.after = 0
 	}

@@ -16,7 +16,7 @@ type Explanation struct {
 	Judgement
 	Judged    bool      // false: the call passes unread
 	ChangesAt time.Time // when another judgement is due though nobody writes or replies; zero: never
-	Rules     []policy.Tried
+	Rules     []policy.Traced
 	Facts     []Fact
 }
 
@@ -34,9 +34,9 @@ func (g *Gate) Explain(ctx context.Context, in Call, s Store, chinese bool) Expl
 	e := Explanation{Judgement: j, Judged: judged, ChangesAt: g.changesAt(ctx, in, j, known)}
 	if !h.Route.Odd() {
 		c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: j.Facts, At: in.At, Windows: j.Seen}
-		e.Rules = g.Engine.Try(c, h.Route.Endpoint.Capability, chinese)
+		e.Rules = g.Engine.Trace(c, h.Route.Endpoint.Capability, chinese)
 		if also := j.Facts.Also; also != "" {
-			for _, t := range g.Engine.Try(c, also, chinese) {
+			for _, t := range g.Engine.Trace(c, also, chinese) {
 				t.Name += " (" + string(also) + ")"
 				e.Rules = append(e.Rules, t)
 			}

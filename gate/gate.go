@@ -75,14 +75,14 @@ func (g *Gate) Subject(corp, client string, at time.Time) (who policy.Subject, l
 	return who, false
 }
 
-// Free tells whether no rule could ever refuse the call, whoever makes it. Then whose it is does
+// AlwaysPasses tells whether no rule could ever refuse the call, whoever makes it. Then whose it is does
 // not matter.
-func (g *Gate) Free(r wecom.Route) bool {
+func (g *Gate) AlwaysPasses(r wecom.Route) bool {
 	if !r.Odd() {
-		return g.Engine.Free(r.Endpoint)
+		return g.Engine.AlwaysPasses(r.Endpoint)
 	}
 	for _, e := range r.Readings {
-		if !g.Engine.Free(e) {
+		if !g.Engine.AlwaysPasses(e) {
 			return false
 		}
 	}
@@ -90,26 +90,26 @@ func (g *Gate) Free(r wecom.Route) bool {
 }
 
 // Needs tell how much of a call must be read. An odd path needs as much as its strictest reading.
-func (g *Gate) Needs(h Head) policy.Needs {
+func (g *Gate) Inspections(h Head) policy.Inspections {
 	if !h.Route.Odd() {
-		return g.Engine.Need(h.Who, h.Route.Endpoint, h.At)
+		return g.Engine.Inspections(h.Who, h.Route.Endpoint, h.At)
 	}
-	var n policy.Needs
+	var n policy.Inspections
 	for _, e := range h.Route.Readings {
-		need := g.Engine.Need(h.Who, e, h.At)
-		if need.Enforced != policy.NeedNothing {
-			n.Enforced = policy.NeedPath
+		need := g.Engine.Inspections(h.Who, e, h.At)
+		if need.Enforced != policy.InspectNone {
+			n.Enforced = policy.InspectPath
 		}
-		if need.Overall != policy.NeedNothing {
-			n.Overall = policy.NeedPath
+		if need.Overall != policy.InspectNone {
+			n.Overall = policy.InspectPath
 		}
 	}
 	return n
 }
 
-// TurnAway judges a call that never comes to a rule; see policy.Engine.TurnAway.
-func (g *Gate) TurnAway(why policy.Reason, r wecom.Route, detail string) Judgement {
-	return g.obeying(g.Engine.TurnAway(why, capabilityOf(r), detail))
+// Reject judges a call that never comes to a rule; see policy.Engine.Reject.
+func (g *Gate) Reject(why policy.Reason, r wecom.Route, detail string) Judgement {
+	return g.applying(g.Engine.Reject(why, capabilityOf(r), detail))
 }
 
 func capabilityOf(r wecom.Route) wecom.Capability {
@@ -120,11 +120,11 @@ func capabilityOf(r wecom.Route) wecom.Capability {
 }
 
 // Unknown judges a call whose caller stays unknown by a decision of the engine.
-func (g *Gate) Unknown(d policy.Decision) Judgement { return g.obeying(d) }
+func (g *Gate) Unknown(d policy.Decision) Judgement { return g.applying(d) }
 
-// obeying is the judgement of a decision that rules in shadow have no part in. In shadow mode every
+// applying is the judgement of a decision that rules in shadow have no part in. In shadow mode every
 // call goes on.
-func (g *Gate) obeying(d policy.Decision) Judgement {
+func (g *Gate) applying(d policy.Decision) Judgement {
 	if !g.Engine.Shadow() {
 		return Judgement{Decision: d}
 	}
@@ -142,8 +142,8 @@ func (g *Gate) ByPath(h Head) Judgement {
 	}
 	c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: h.Route.Endpoint.Bare(), At: h.At}
 	m := g.Engine.Match(c)
-	j := g.obeying(g.Engine.Decide(c, m, policy.Evidence{}))
-	if would, differs := g.Engine.Would(c, m); differs && j.Shadow == nil {
+	j := g.applying(g.Engine.Decide(c, m, policy.Evidence{}))
+	if would, differs := g.Engine.ShadowMatch(c, m); differs && j.Shadow == nil {
 		d := g.Engine.Decide(c, would, policy.Evidence{})
 		j.Shadow = &d
 	}
@@ -153,18 +153,18 @@ func (g *Gate) ByPath(h Head) Judgement {
 // byOddPath judges a path with several readings of which one is judged, perhaps by a rule in shadow
 // alone.
 func (g *Gate) byOddPath(h Head) Judgement {
-	d := g.Engine.TurnAway(policy.AmbiguousPath, "", "")
-	if g.Engine.Shadow() || g.Needs(h).Enforced != policy.NeedNothing {
-		return g.obeying(d)
+	d := g.Engine.Reject(policy.AmbiguousPath, "", "")
+	if g.Engine.Shadow() || g.Inspections(h).Enforced != policy.InspectNone {
+		return g.applying(d)
 	}
 	return Judgement{Decision: policy.Decision{Verdict: policy.Pass, Reason: policy.RulePass, Go: true, Left: -1}, Shadow: &d}
 }
 
 // Ambiguous judges a call whose body cannot be read plainly, though a rule asks for it.
-func (g *Gate) Ambiguous(h Head, n policy.Needs, why error) Judgement {
-	d := g.Engine.TurnAway(policy.AmbiguousBody, capabilityOf(h.Route), why.Error())
-	if n.Enforced == policy.NeedBody || g.Engine.Shadow() {
-		return g.obeying(d)
+func (g *Gate) Ambiguous(h Head, n policy.Inspections, why error) Judgement {
+	d := g.Engine.Reject(policy.AmbiguousBody, capabilityOf(h.Route), why.Error())
+	if n.Enforced == policy.InspectBody || g.Engine.Shadow() {
+		return g.applying(d)
 	}
 	j := g.ByPath(h) // what is obeyed does not ask for the body
 	j.Shadow = &d
@@ -180,12 +180,12 @@ func (g *Gate) ByBody(ctx context.Context, h Head, facts wecom.Facts, s Store) J
 	}
 	m := g.Engine.Match(c)
 	found := g.ask(ctx, c, m, keys, s)
-	j := g.obeying(g.Engine.Decide(c, m, found))
+	j := g.applying(g.Engine.Decide(c, m, found))
 	j.Read, j.Facts, j.Evidence, j.Seen = true, facts, found, c.Windows
 	if len(found.Windows) == len(keys) && facts.Code == "" {
 		j.Keys = keys
 	}
-	if would, differs := g.Engine.Would(c, m); differs && j.Shadow == nil {
+	if would, differs := g.Engine.ShadowMatch(c, m); differs && j.Shadow == nil {
 		d := g.Engine.Decide(c, would, g.look(ctx, c, would, keys, found, s))
 		j.Shadow = &d
 	}
@@ -207,7 +207,7 @@ func keysOf(c policy.Call) []window.Key {
 // ask asks for what a match depends on: the window of every customer of the call, or its code. A
 // reply is counted, and a code used, at once, so that two gateways cannot both send the last one.
 func (g *Gate) ask(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, s Store) (found policy.Evidence) {
-	windows, code := g.Engine.Asks(c, m)
+	windows, code := g.Engine.RequiredEvidence(c, m)
 	switch {
 	case code:
 		found.Code = s.ConsumeCode(ctx, c.Who.CorpID, c.Facts.Code)
@@ -237,7 +237,7 @@ func windowOfCode(ctx context.Context, s Store, a window.CodeAnswer) []window.An
 // look is ask for a match that is not obeyed: it changes nothing, and asks for nothing that is
 // known.
 func (g *Gate) look(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, known policy.Evidence, s Store) (found policy.Evidence) {
-	windows, code := g.Engine.Asks(c, m)
+	windows, code := g.Engine.RequiredEvidence(c, m)
 	switch {
 	case code && known.Code.Asked():
 		return known

@@ -46,13 +46,13 @@ func (g *Gate) JudgeReading(ctx context.Context, in Call, s Store, read func(*we
 	h = Head{Route: wecom.ReadPath(in.Path), At: in.At}
 	var listed bool
 	h.Who, listed = g.Subject(in.Corp, in.Client, in.At)
-	n := g.Needs(h)
+	n := g.Inspections(h)
 	switch {
-	case n.Overall == policy.NeedNothing:
+	case n.Overall == policy.InspectNone:
 		return g.passed(h), h, false
 	case !listed:
-		return g.TurnAway(policy.UnlistedAccount, h.Route, in.Corp), h, true
-	case n.Overall == policy.NeedPath:
+		return g.Reject(policy.UnlistedAccount, h.Route, in.Corp), h, true
+	case n.Overall == policy.InspectPath:
 		return g.ByPath(h), h, true
 	}
 	facts, err := read(h.Route.Endpoint)

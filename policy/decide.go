@@ -14,19 +14,19 @@ import (
 
 // Engine holds the rules in force and decides.
 type Engine struct {
-	phases     []phase // by the instant from which each applies; never empty
-	free       map[*wecom.Endpoint]bool
-	closed     map[interfaceRefused]string // why each interface is refused and what to do
-	shadow     bool                        // policy.mode: nothing is obeyed
-	shadows    bool                        // some rule is in shadow
-	windows    bool                        // some rule's when speaks of windows
-	clients    bool                        // some rule asks what the caller is
-	draws      bool                        // some rule takes a share of customers
-	passUnsure bool                        // a kf reply that stays unsure goes on, else it is answered with -1
-	coldStart  Verdict
-	length     time.Duration
-	span       string // length in words
-	chinese    bool   // the language of refusals, else English
+	phases       []phase // by the instant from which each applies; never empty
+	alwaysPasses map[*wecom.Endpoint]bool
+	closed       map[interfaceRefused]string // why each interface is refused and what to do
+	shadow       bool                        // policy.mode: nothing is obeyed
+	shadows      bool                        // some rule is in shadow
+	windows      bool                        // some rule's when speaks of windows
+	clients      bool                        // some rule asks what the caller is
+	draws        bool                        // some rule takes a share of customers
+	passUnsure   bool                        // a kf reply that stays unsure goes on, else it is answered with -1
+	coldStart    Verdict
+	length       time.Duration
+	span         string // length in words
+	chinese      bool   // the language of refusals, else English
 }
 
 // phase is what applies from an instant on: the operator's rules, then those of a rule set.
@@ -70,9 +70,9 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 	for i := range e.phases {
 		e.phases[i].tabulate(endpoints)
 	}
-	e.free, e.closed = map[*wecom.Endpoint]bool{}, map[interfaceRefused]string{}
+	e.alwaysPasses, e.closed = map[*wecom.Endpoint]bool{}, map[interfaceRefused]string{}
 	for _, ep := range endpoints {
-		e.free[ep] = e.isFree(ep)
+		e.alwaysPasses[ep] = e.passesAtAllTimes(ep)
 		for _, c := range capabilities(ep) {
 			e.closed[interfaceRefused{ep, c, false}] = e.say(textByRule, c, ep.Meaning)
 			e.closed[interfaceRefused{ep, c, true}] = e.say(textLapsed, c, ep.Meaning, e.span)
@@ -134,14 +134,14 @@ func (p *Engine) at(now time.Time) *phase {
 	return &p.phases[0]
 }
 
-// Opens tells whether a customer's message that became known by that kind opens a window.
-func (p *Engine) Opens(kind string, now time.Time) bool { return p.at(now).opens[kind] }
+// OpensWindow tells whether a customer's message that became known by that kind opens a window.
+func (p *Engine) OpensWindow(kind string, now time.Time) bool { return p.at(now).opens[kind] }
 
-// AsksClients tells whether some rule depends on what the caller is.
-func (p *Engine) AsksClients() bool { return p.clients }
+// UsesClients tells whether some rule depends on what the caller is.
+func (p *Engine) UsesClients() bool { return p.clients }
 
-// DrawsCustomers tells whether some rule takes a share of customers, by their ids.
-func (p *Engine) DrawsCustomers() bool { return p.draws }
+// UsesPercent tells whether some rule takes a share of customers, by their ids.
+func (p *Engine) UsesPercent() bool { return p.draws }
 
 // Shadow tells that decisions are made and counted, but not obeyed.
 func (p *Engine) Shadow() bool { return p.shadow }
@@ -195,9 +195,9 @@ type Evidence struct {
 	Code    window.CodeAnswer // of a call that answers an event by its code
 }
 
-// Asks tells what a decision by a match depends on: the windows of the call's customers, or its
+// RequiredEvidence tells what a decision by a match depends on: the windows of the call's customers, or its
 // code.
-func (p *Engine) Asks(c Call, m Match) (windows, code bool) {
+func (p *Engine) RequiredEvidence(c Call, m Match) (windows, code bool) {
 	if m.leniency() != replies && (m.other == nil || m.other.leniency() != replies) {
 		return false, false
 	}
@@ -430,11 +430,11 @@ const (
 	NamedSeveral = "several_corps" // calls with the token have named several accounts
 )
 
-// TurnAway decides a judged call that never comes to a rule, since something about it is missing or
+// Reject decides a judged call that never comes to a rule, since something about it is missing or
 // can be read in more than one way. detail is the corp of an UnlistedAccount, the corps of a
 // CorpContradiction, what is wrong with an AmbiguousBody, why nothing else tells whose an
 // UnknownToken is, else "".
-func (p *Engine) TurnAway(why Reason, capability wecom.Capability, detail string) Decision {
+func (p *Engine) Reject(why Reason, capability wecom.Capability, detail string) Decision {
 	d := Decision{Capability: capability, Left: -1}
 	switch why {
 	case MissingToken:
@@ -490,14 +490,14 @@ func (p *Engine) Waited(d Decision, how WaitOutcome, waited time.Duration) Decis
 	return d
 }
 
-// Free tells whether no rule could ever refuse a call of e or ask for its body, whoever calls and
+// AlwaysPasses tells whether no rule could ever refuse a call of e or ask for its body, whoever calls and
 // when.
-func (p *Engine) Free(e *wecom.Endpoint) bool { return p.free[e] }
+func (p *Engine) AlwaysPasses(e *wecom.Endpoint) bool { return p.alwaysPasses[e] }
 
-func (p *Engine) isFree(e *wecom.Endpoint) bool {
+func (p *Engine) passesAtAllTimes(e *wecom.Endpoint) bool {
 	for i := range p.phases {
 		for _, c := range capabilities(e) {
-			if !p.phases[i].free(e, c) {
+			if !p.phases[i].alwaysPasses(e, c) {
 				return false
 			}
 		}
@@ -505,7 +505,7 @@ func (p *Engine) isFree(e *wecom.Endpoint) bool {
 	return true
 }
 
-func (p *phase) free(e *wecom.Endpoint, c wecom.Capability) bool {
+func (p *phase) alwaysPasses(e *wecom.Endpoint, c wecom.Capability) bool {
 	for _, r := range p.rules {
 		if !r.abilities.allows(c) || !r.about(e) {
 			continue

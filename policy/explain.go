@@ -10,26 +10,26 @@ import (
 	"replygate/wecom"
 )
 
-// Tried is what one rule made of a call, and why.
-type Tried struct {
+// Traced is what one rule made of a call, and why.
+type Traced struct {
 	Name    string
 	Matched bool
 	Why     string
 }
 
-// Try tells of every rule in force what it makes of a call that has a capability, in the order in
+// Trace tells of every rule in force what it makes of a call that has a capability, in the order in
 // which they are tried. Rules behind the first that matches are not tried.
-func (p *Engine) Try(c Call, capability wecom.Capability, chinese bool) []Tried {
-	t := teller{chinese}
-	var all []Tried
+func (p *Engine) Trace(c Call, capability wecom.Capability, chinese bool) []Traced {
+	t := tracer{chinese}
+	var all []Traced
 	decided := ""
 	for _, r := range p.at(c.At).rules {
 		if decided != "" {
-			all = append(all, Tried{Name: r.Name, Why: t.say(whyNotTried, decided)})
+			all = append(all, Traced{Name: r.Name, Why: t.say(whyNotTried, decided)})
 			continue
 		}
 		why, matched := t.why(r, &c, capability)
-		all = append(all, Tried{Name: r.Name, Matched: matched, Why: why})
+		all = append(all, Traced{Name: r.Name, Matched: matched, Why: why})
 		if matched && !r.Shadow {
 			decided = r.Name
 		}
@@ -55,10 +55,10 @@ var (
 	whyUnsure     = text{"it decides, since whether %s holds cannot be told: %s", "由它决定：无法判断条件 %s（%s）"}
 )
 
-// teller says why, in one of two languages.
-type teller struct{ chinese bool }
+// tracer says why, in one of two languages.
+type tracer struct{ chinese bool }
 
-func (t teller) say(x text, values ...any) string {
+func (t tracer) say(x text, values ...any) string {
 	if t.chinese {
 		return fmt.Sprintf(x.zh, values...)
 	}
@@ -66,7 +66,7 @@ func (t teller) say(x text, values ...any) string {
 }
 
 // why tells what a rule makes of a call, as fits and takes do.
-func (t teller) why(r *Rule, c *Call, capability wecom.Capability) (why string, matched bool) {
+func (t tracer) why(r *Rule, c *Call, capability wecom.Capability) (why string, matched bool) {
 	action := [...]string{"refuse", "reply", "pass"}[r.Action]
 	switch {
 	case !r.abilities.allows(capability):

@@ -100,7 +100,7 @@ func tableOf(rules []*Rule, s account.Standing, shared map[string]*table) *table
 // always tells whether an enforced rule takes every call of its endpoints, capabilities and
 // standings.
 func (r *Rule) always() bool {
-	return len(r.accounts) == 0 && len(r.entities) == 0 && len(r.clients) == 0 && !r.picks() &&
+	return len(r.accounts) == 0 && len(r.entities) == 0 && len(r.clients) == 0 && !r.matchesCall() &&
 		r.from.IsZero() && r.until.IsZero() && !r.Shadow
 }
 
@@ -152,77 +152,77 @@ func (w *walk) next() *Rule {
 	return r
 }
 
-// Need is what a decision needs to know of a call besides who calls which endpoint.
-type Need uint8
+// Inspection is what a decision needs to know of a call besides who calls which endpoint.
+type Inspection uint8
 
 // The needs.
 const (
-	NeedNothing Need = iota // not judged: the call passes unread
-	NeedPath                // decided whatever the body says
-	NeedBody                // the body decides
+	InspectNone Inspection = iota // not judged: the call passes unread
+	InspectPath                   // decided whatever the body says
+	InspectBody                   // the body decides
 )
 
 // Needs tell how much of a call must be read: for the rules that are obeyed, and in all, with those
 // in shadow. A call of which only the latter need something goes on whatever they say.
-type Needs struct{ Enforced, Overall Need }
+type Inspections struct{ Enforced, Overall Inspection }
 
-// Need tells how much of a call of e must be read. It is the test for a judged call.
-func (p *Engine) Need(who Subject, e *wecom.Endpoint, now time.Time) Needs {
+// Inspection tells how much of a call of e must be read. It is the test for a judged call.
+func (p *Engine) Inspections(who Subject, e *wecom.Endpoint, now time.Time) Inspections {
 	at := p.at(now).places[e]
-	n := need(&who, e, at, 0, now)
+	n := inspection(&who, e, at, 0, now)
 	for i := 1; i < len(at); i++ {
-		also := need(&who, e, at, i, now)
-		n = Needs{both(n.Enforced, also.Enforced), both(n.Overall, also.Overall)}
+		also := inspection(&who, e, at, i, now)
+		n = Inspections{both(n.Enforced, also.Enforced), both(n.Overall, also.Overall)}
 		n.Overall = max(n.Overall, n.Enforced)
 	}
 	if p.shadow {
-		n.Enforced = NeedNothing
+		n.Enforced = InspectNone
 	}
 	return n
 }
 
 // both is the need of a call that has one of two capabilities: which of them only the body says.
-func both(a, b Need) Need {
+func both(a, b Inspection) Inspection {
 	if a == b {
 		return a
 	}
-	return NeedBody
+	return InspectBody
 }
 
-var needs = [...]Need{ActionPass: NeedNothing, ActionRefuse: NeedPath, ActionReply: NeedBody}
+var needs = [...]Inspection{ActionPass: InspectNone, ActionRefuse: InspectPath, ActionReply: InspectBody}
 
-// need is Need for the i-th capability of the calls of e.
-func need(who *Subject, e *wecom.Endpoint, at place, i int, now time.Time) Needs {
-	shadow, body := NeedNothing, false
+// inspection is Need for the i-th capability of the calls of e.
+func inspection(who *Subject, e *wecom.Endpoint, at place, i int, now time.Time) Inspections {
+	shadow, body := InspectNone, false
 	w := at[i].tables[rank(who.Standing)].walk(who)
 	for r := w.next(); r != nil; r = w.next() {
-		if !r.fits(who, now) {
+		if !r.matches(who, now) {
 			continue
 		}
 		takes, err := true, error(nil)
-		asksBody := r.asksBody(e)
-		if r.picks() && !asksBody {
+		asksBody := r.needsBody(e)
+		if r.matchesCall() && !asksBody {
 			takes, err = r.takes(&Call{Who: *who, Endpoint: e, Facts: e.Bare(), At: now}, at[i].capability)
 		}
 		switch {
 		case asksBody || err != nil: // only the body says whether it is the first
 			if r.Shadow {
-				shadow = NeedBody
+				shadow = InspectBody
 			} else {
 				body = true
 			}
 		case takes && r.Shadow:
 			shadow = max(shadow, needs[r.Action])
 		case takes && body:
-			return Needs{NeedBody, NeedBody}
+			return Inspections{InspectBody, InspectBody}
 		case takes:
-			return Needs{needs[r.Action], max(needs[r.Action], shadow)}
+			return Inspections{needs[r.Action], max(needs[r.Action], shadow)}
 		}
 	}
 	if body {
-		return Needs{NeedBody, NeedBody}
+		return Inspections{InspectBody, InspectBody}
 	}
-	return Needs{NeedPath, max(NeedPath, shadow)} // no rule: refused
+	return Inspections{InspectPath, max(InspectPath, shadow)} // no rule: refused
 }
 
 // Call is a judged call with all that was read from it.
@@ -249,9 +249,9 @@ type Match struct {
 // stricter rule decides, and where that depends on windows Decide compares what both come to.
 func (p *Engine) Match(c Call) Match { return p.match(&c, false) }
 
-// Would is Match as if the rules in shadow were obeyed; differs tells whether other rules than
+// ShadowMatch is Match as if the rules in shadow were obeyed; differs tells whether other rules than
 // those of the match which is obeyed decide then.
-func (p *Engine) Would(c Call, obeyed Match) (m Match, differs bool) {
+func (p *Engine) ShadowMatch(c Call, obeyed Match) (m Match, differs bool) {
 	if !p.shadows {
 		return obeyed, false
 	}
@@ -305,7 +305,7 @@ func (m Match) leniency() int {
 func (p *Engine) first(c *Call, capability wecom.Capability, shadows bool) Match {
 	w := p.at(c.At).places[c.Endpoint].walk(&c.Who, capability)
 	for r := w.next(); r != nil; r = w.next() {
-		if r.Shadow && !shadows || !r.fits(&c.Who, c.At) {
+		if r.Shadow && !shadows || !r.matches(&c.Who, c.At) {
 			continue
 		}
 		if takes, err := r.takes(c, capability); takes || err != nil {
@@ -323,7 +323,7 @@ func (p *Engine) WantsWindows(c Call) bool {
 	for _, capability := range []wecom.Capability{c.Endpoint.Capability, c.Facts.Also} {
 		w := p.at(c.At).places[c.Endpoint].walk(&c.Who, capability)
 		for r := w.next(); r != nil; r = w.next() {
-			if r.when.windows && r.fits(&c.Who, c.At) {
+			if r.when.windows && r.matches(&c.Who, c.At) {
 				return true
 			}
 		}

@@ -87,7 +87,7 @@ func TestEveryRuleSetCompiles(t *testing.T) {
 func TestOffPassesEverything(t *testing.T) {
 	e := must(t, "ruleset: off", "")
 	for _, ep := range wecom.Endpoints() {
-		if !e.Free(ep) || e.Need(lapsed, ep, now).Overall != policy.NeedNothing {
+		if !e.AlwaysPasses(ep) || e.Inspections(lapsed, ep, now).Overall != policy.InspectNone {
 			t.Errorf("%s is judged", ep.Path)
 		}
 	}
@@ -161,24 +161,24 @@ func TestCodeThatNobodySaw(t *testing.T) {
 func TestNeed(t *testing.T) {
 	e := must(t, "", "")
 	active := policy.Subject{CorpID: "ww1", Standing: account.Active}
-	for path, want := range map[string]policy.Need{
-		"/cgi-bin/externalcontact/get":          policy.NeedPath,
-		"/cgi-bin/kf/send_msg":                  policy.NeedBody,
-		"/cgi-bin/kf/send_msg_on_event":         policy.NeedBody,
-		"/cgi-bin/message/send":                 policy.NeedNothing,
-		"/cgi-bin/kf/sync_msg":                  policy.NeedNothing,
-		"/cgi-bin/externalcontact/made_up":      policy.NeedPath,
-		"/cgi-bin/externalcontact/transfer":     policy.NeedPath,
-		"/cgi-bin/externalcontact/message/send": policy.NeedNothing,
+	for path, want := range map[string]policy.Inspection{
+		"/cgi-bin/externalcontact/get":          policy.InspectPath,
+		"/cgi-bin/kf/send_msg":                  policy.InspectBody,
+		"/cgi-bin/kf/send_msg_on_event":         policy.InspectBody,
+		"/cgi-bin/message/send":                 policy.InspectNone,
+		"/cgi-bin/kf/sync_msg":                  policy.InspectNone,
+		"/cgi-bin/externalcontact/made_up":      policy.InspectPath,
+		"/cgi-bin/externalcontact/transfer":     policy.InspectPath,
+		"/cgi-bin/externalcontact/message/send": policy.InspectNone,
 	} {
 		ep := wecom.Lookup(path)
-		if got := e.Need(lapsed, ep, now).Enforced; got != want {
+		if got := e.Inspections(lapsed, ep, now).Enforced; got != want {
 			t.Errorf("%s lapsed: need %d, want %d", path, got, want)
 		}
-		if got := e.Need(active, ep, now).Overall; got != policy.NeedNothing {
+		if got := e.Inspections(active, ep, now).Overall; got != policy.InspectNone {
 			t.Errorf("%s active: need %d", path, got)
 		}
-		if free := e.Free(ep); free != (want == policy.NeedNothing) {
+		if free := e.AlwaysPasses(ep); free != (want == policy.InspectNone) {
 			t.Errorf("%s: free is %v", path, free)
 		}
 	}
@@ -476,7 +476,7 @@ func TestOwnRulesComeFirst(t *testing.T) {
 	if d := decide(e, video); d.Errcode != 48006 || d.Errmsg != "no videos please" || d.Rule != "no-video" {
 		t.Errorf("a refusal of its own: %+v", d)
 	}
-	if need := e.Need(policy.Subject{CorpID: "ww1", Standing: account.Active}, wecom.Lookup("/cgi-bin/kf/send_msg"), now).Enforced; need != policy.NeedBody {
+	if need := e.Inspections(policy.Subject{CorpID: "ww1", Standing: account.Active}, wecom.Lookup("/cgi-bin/kf/send_msg"), now).Enforced; need != policy.InspectBody {
 		t.Errorf("a rule by message type needs the body: %d", need)
 	}
 }
@@ -588,13 +588,13 @@ func BenchmarkDecide(b *testing.B) {
 	b.Run("passing", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			e.Need(active, send, now)
+			e.Inspections(active, send, now)
 		}
 	})
 	b.Run("replying", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			e.Need(lapsed, send, now)
+			e.Inspections(lapsed, send, now)
 			e.Decide(reply, e.Match(reply), answers)
 		}
 	})
@@ -602,7 +602,7 @@ func BenchmarkDecide(b *testing.B) {
 		b.ReportAllocs()
 		c := policy.Call{Who: lapsed, Endpoint: get, At: now}
 		for b.Loop() {
-			e.Need(lapsed, get, now)
+			e.Inspections(lapsed, get, now)
 			e.Decide(c, e.Match(c), policy.Evidence{})
 		}
 	})
@@ -639,7 +639,7 @@ func TestPercent(t *testing.T) {
 		if rule := e.Match(c).Rule; rule != nil {
 			share[rule.Name]++
 		}
-		if e.Need(c.Who, c.Endpoint, now).Overall == policy.NeedBody {
+		if e.Inspections(c.Who, c.Endpoint, now).Overall == policy.InspectBody {
 			t.Fatal("the body of an upload is read to draw an account")
 		}
 	}
@@ -655,17 +655,17 @@ func TestDatedRuleSets(t *testing.T) {
 	details, adding := wecom.Lookup("/cgi-bin/externalcontact/get"), wecom.Lookup("/cgi-bin/externalcontact/add_contact_way")
 	for _, test := range []struct {
 		at              time.Time
-		details, adding policy.Need
+		details, adding policy.Inspection
 	}{
-		{change.Add(-time.Nanosecond), policy.NeedNothing, policy.NeedPath},
-		{change, policy.NeedPath, policy.NeedPath},
-		{change.AddDate(1, 0, 0), policy.NeedNothing, policy.NeedNothing},
+		{change.Add(-time.Nanosecond), policy.InspectNone, policy.InspectPath},
+		{change, policy.InspectPath, policy.InspectPath},
+		{change.AddDate(1, 0, 0), policy.InspectNone, policy.InspectNone},
 	} {
-		if d, a := e.Need(lapsed, details, test.at).Enforced, e.Need(lapsed, adding, test.at).Enforced; d != test.details || a != test.adding {
+		if d, a := e.Inspections(lapsed, details, test.at).Enforced, e.Inspections(lapsed, adding, test.at).Enforced; d != test.details || a != test.adding {
 			t.Errorf("%s: details %d, adding %d", test.at, d, a)
 		}
 	}
-	if e.Free(details) || e.Free(adding) {
+	if e.AlwaysPasses(details) || e.AlwaysPasses(adding) {
 		t.Error("free, though one of the rule sets refuses it")
 	}
 	for more, want := range map[string]string{

@@ -90,18 +90,20 @@ func (r *Rule) about(e *wecom.Endpoint) bool {
 	return false
 }
 
-// asksBody tells whether the body of a call of e decides if the rule takes it.
-func (r *Rule) asksBody(e *wecom.Endpoint) bool {
+// needsBody tells whether the body of a call of e decides if the rule takes it.
+func (r *Rule) needsBody(e *wecom.Endpoint) bool {
 	return len(r.msgtypes) > 0 && e.SaysMsgType() || r.when.body && e.Says() || r.percent < 100 && e.NamesCustomers()
 }
 
-// fits tells whether a rule that stands where a call looks is about its caller, at an instant.
-func (r *Rule) fits(who *Subject, now time.Time) bool {
+// matches tells whether a rule that stands where a call looks is about its caller, at an instant.
+func (r *Rule) matches(who *Subject, now time.Time) bool {
 	return r.current(now) && r.accounts.allows(who.CorpID) && r.entities.allows(who.Entity) && r.clients.allows(who.Client)
 }
 
-// picks tells whether the rule takes only some of the calls that it fits.
-func (r *Rule) picks() bool { return len(r.msgtypes) > 0 || r.percent < 100 || r.when.program != nil }
+// matchesCall tells whether the rule takes only some of the calls that it fits.
+func (r *Rule) matchesCall() bool {
+	return len(r.msgtypes) > 0 || r.percent < 100 || r.when.program != nil
+}
 
 // takes tells whether the rule takes a call that it fits: by its message type, its share of
 // customers and its when. An error means that there is no telling.

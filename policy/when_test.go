@@ -104,7 +104,7 @@ func TestWhenAsksClients(t *testing.T) {
 		e, _, err := ruled(t, when, "")
 		if err != nil {
 			t.Errorf("%s: %v", when, err)
-		} else if e.AsksClients() != want {
+		} else if e.UsesClients() != want {
 			t.Errorf("%s: AsksClients is %v", when, !want)
 		}
 	}
@@ -112,15 +112,15 @@ func TestWhenAsksClients(t *testing.T) {
 
 // A when that speaks of nothing but the head is decided without the body.
 func TestWhenNeeds(t *testing.T) {
-	for when, want := range map[string]policy.Need{
-		`account.contacts < 10000`: policy.NeedPath,
-		`account.contacts > 10000`: policy.NeedNothing,
-		`call.client == "pc"`:      policy.NeedPath,
-		`call.msgtype == "text"`:   policy.NeedNothing, // an upload has none
-		`call.msgtype == ""`:       policy.NeedPath,
-		`window.open`:              policy.NeedNothing, // and no customer
-		`account.contacts_free % (account.contacts - 5321) > 1`: policy.NeedBody, // it fails: the call is unsure
-		`call.capability == "media"`:                            policy.NeedPath,
+	for when, want := range map[string]policy.Inspection{
+		`account.contacts < 10000`: policy.InspectPath,
+		`account.contacts > 10000`: policy.InspectNone,
+		`call.client == "pc"`:      policy.InspectPath,
+		`call.msgtype == "text"`:   policy.InspectNone, // an upload has none
+		`call.msgtype == ""`:       policy.InspectPath,
+		`window.open`:              policy.InspectNone, // and no customer
+		`account.contacts_free % (account.contacts - 5321) > 1`: policy.InspectBody, // it fails: the call is unsure
+		`call.capability == "media"`:                            policy.InspectPath,
 	} {
 		e, book, err := ruled(t, when, "")
 		if err != nil {
@@ -128,7 +128,7 @@ func TestWhenNeeds(t *testing.T) {
 			continue
 		}
 		who := policy.Subject{CorpID: "ww1", Standing: account.Active, Client: "pc", Account: book.Find("ww1")}
-		if n := e.Need(who, wecom.Lookup("/cgi-bin/media/upload"), now); n.Enforced != want {
+		if n := e.Inspections(who, wecom.Lookup("/cgi-bin/media/upload"), now); n.Enforced != want {
 			t.Errorf("%s: need %d, want %d", when, n.Enforced, want)
 		}
 	}
@@ -138,7 +138,7 @@ func TestWhenNeeds(t *testing.T) {
 			t.Fatal(err)
 		}
 		who := policy.Subject{CorpID: "ww1", Standing: account.Active, Account: book.Find("ww1")}
-		if n := e.Need(who, wecom.Lookup("/cgi-bin/kf/send_msg"), now); n.Enforced != policy.NeedBody {
+		if n := e.Inspections(who, wecom.Lookup("/cgi-bin/kf/send_msg"), now); n.Enforced != policy.InspectBody {
 			t.Errorf("%s: need %d of a reply", when, n.Enforced)
 		}
 	}
@@ -249,12 +249,12 @@ func TestShadowChangesNothing(t *testing.T) {
 			if fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Fatalf("%+v\nwith the rules in shadow: %+v\nwithout: %+v\n%s", c, got, want, all.String())
 			}
-			if n, plain := with.Need(c.Who, c.Endpoint, now), without.Need(c.Who, c.Endpoint, now); n.Enforced != plain.Enforced || n.Overall < n.Enforced {
+			if n, plain := with.Inspections(c.Who, c.Endpoint, now), without.Inspections(c.Who, c.Endpoint, now); n.Enforced != plain.Enforced || n.Overall < n.Enforced {
 				t.Fatalf("%+v\nneeds with the rules in shadow %+v, without %+v\n%s", c, n, plain, all.String())
 			}
 			m := would.Match(c)
 			obeyed := with.Match(c)
-			if w, differs := with.Would(c, obeyed); w.Rule.Name != m.Rule.Name || differs != (w.Rule.Name != obeyed.Rule.Name) && (c.Facts.Also == "" || !differs) {
+			if w, differs := with.ShadowMatch(c, obeyed); w.Rule.Name != m.Rule.Name || differs != (w.Rule.Name != obeyed.Rule.Name) && (c.Facts.Also == "" || !differs) {
 				t.Fatalf("%+v\nwould meet %s (another one: %v), without shadow it meets %s\n%s", c, w.Rule.Name, differs, m.Rule.Name, all.String())
 			}
 		}
@@ -324,7 +324,7 @@ func BenchmarkLarge(b *testing.B) {
 			for b.Loop() {
 				a := book.Find(a.CorpID)
 				who := policy.Subject{CorpID: a.CorpID, Entity: a.Entity, Standing: a.Standing(now), Account: a}
-				e.Need(who, send, now)
+				e.Inspections(who, send, now)
 				c := policy.Call{Who: who, Endpoint: send, Facts: wecom.Facts{Customers: customers, MsgType: "text"}, At: now}
 				if d := e.Decide(c, e.Match(c), found); !d.Go {
 					b.Fatal(d)

@@ -17,7 +17,7 @@ type AccessRecord struct {
 	Status     int
 	Verdict    string // of a judged call; error if the gateway answered by itself without a decision
 	DecisionID string // of a judged call, or of such an answer
-	Fault      string // why the gateway answered by itself without a decision
+	ErrorKind  string // why the gateway answered by itself without a decision
 	Duration   time.Duration
 	Wait       policy.WaitOutcome // of a call that was unsure; "" if it did not wait
 	Waited     time.Duration
@@ -33,13 +33,13 @@ type CallbackRecord struct {
 	CorpID     string
 	Status     int
 	DecisionID string // of an answer of the gateway's own that is a failure
-	Fault      string // why the gateway answered in the bot's stead
+	ErrorKind  string // why the gateway answered in the bot's stead
 	Duration   time.Duration
 }
 
 // finish marks the answer with the decision, leaves the records of an exchange and counts it.
-func (x *exchange) finish() {
-	if x.hangUp || x.Draining() {
+func (x *apiRequest) finish() {
+	if x.closeAfter || x.Draining() {
 		x.rc.SetConnectionClose()
 	}
 	x.endWait()
@@ -47,7 +47,7 @@ func (x *exchange) finish() {
 	r := &x.access
 	*r = AccessRecord{
 		Method: method(x.rc.Method()), Path: x.loggedPath(), Capability: x.capability(), CorpID: x.corp,
-		Status: x.rc.Response.StatusCode(), DecisionID: x.id, Fault: x.fault, Duration: now.Sub(x.at),
+		Status: x.rc.Response.StatusCode(), DecisionID: x.id, ErrorKind: x.errorKind, Duration: now.Sub(x.at),
 		Wait: x.waitOutcome(), Waited: x.wait.took,
 	}
 	if x.decision != nil {
@@ -88,7 +88,7 @@ func method(m []byte) string {
 
 // loggedPath is the catalogue's path, or what is safe to show of another one: a secret that a
 // client put into a path must not stay readable.
-func (x *exchange) loggedPath() string {
+func (x *apiRequest) loggedPath() string {
 	if !x.Route.Odd() && x.Route.Endpoint.Path == x.Route.Path {
 		return x.Route.Path
 	}

@@ -47,13 +47,13 @@ const (
 
 // readRoute reads the path. What names a corp is taken off before anything else is read. A path
 // that the gateway keeps for itself, and has nothing at, is answered here.
-func (x *exchange) readRoute() bool {
+func (x *apiRequest) readRoute() bool {
 	corp, rest := wecom.CutCorp(x.path)
 	x.target, x.path, x.prefix = x.target[len(x.path)-len(rest):], rest, corp
 	x.Route = wecom.ReadPath(x.path)
 	named := corp != nil
 	if named && !strings.HasPrefix(x.Route.Path, "/cgi-bin/") || x.isOwn() && (named || x.Route.Path != pathPreflight) {
-		x.fault = unknownPath
+		x.errorKind = unknownPath
 		x.fail(fasthttp.StatusNotFound, wecom.CodeNoPath, "the gateway keeps /corp/ and /replygate/ for itself, and has nothing at this path; call /corp/<corp_id>/cgi-bin/... or /replygate/preflight; nothing was sent")
 		return false
 	}
@@ -61,7 +61,7 @@ func (x *exchange) readRoute() bool {
 }
 
 // readClaims reads what the head says of whose the call is, by the configuration in force.
-func (x *exchange) readClaims() {
+func (x *apiRequest) readClaims() {
 	x.tokens = wecom.ReadTokens(x.oneToken[:0], x.query)
 	x.pathCorp, x.hostCorp = "", ""
 	if a := x.Accounts.Find(string(x.prefix)); a != nil {
@@ -74,13 +74,13 @@ func (x *exchange) readClaims() {
 
 // isOwn tells whether somebody could take the path for one of the gateway's own. One of the
 // catalogue is none.
-func (x *exchange) isOwn() bool {
+func (x *apiRequest) isOwn() bool {
 	return (x.Route.Odd() || x.Route.Endpoint.Path != x.Route.Path) && wecom.IsOwn(x.path)
 }
 
 // findCorp finds out whose a call is that is judged for somebody. mayPass tells whether it may go
 // on where that does not matter. The judgement is that of a call which is refused.
-func (x *exchange) findCorp(mayPass bool) (next, *gate.Judgement) {
+func (x *apiRequest) findCorp(mayPass bool) (next, *gate.Judgement) {
 	x.readClaims()
 	x.corp, x.by, x.waited = "", gate.ByNone, 0
 	if len(x.tokens) != 1 {
@@ -110,7 +110,7 @@ func (x *exchange) findCorp(mayPass bool) (next, *gate.Judgement) {
 }
 
 // attribute finds out whose a call with an unknown token is by what else it says.
-func (x *exchange) attribute(owner account.Owner, mayPass bool) (next, *gate.Judgement) {
+func (x *apiRequest) attribute(owner account.Owner, mayPass bool) (next, *gate.Judgement) {
 	signs, doubt := x.signs(), owner == account.Unreachable
 	found := x.Attribute(signs)
 	ask := x.OnlyAccount() == nil && !signs.Several && found.Other == "" && gate.MayNameOwner(x.Route)
@@ -130,7 +130,7 @@ func (x *exchange) attribute(owner account.Owner, mayPass bool) (next, *gate.Jud
 	switch {
 	case found.Other != "":
 		x.contradiction(contradictsItself, "a call names two accounts, and its token is unknown: it is refused", found.Corp, found.Other)
-		return refused, x.turnAway(policy.CorpContradiction, found.Corp+" and "+found.Other)
+		return refused, x.reject(policy.CorpContradiction, found.Corp+" and "+found.Other)
 	case found.Corp != "":
 		x.corp, x.by = found.Corp, found.By
 		return judged, nil
@@ -146,7 +146,7 @@ func (x *exchange) attribute(owner account.Owner, mayPass bool) (next, *gate.Jud
 }
 
 // signs are what the head of a call with an unknown token says of whose it is.
-func (x *exchange) signs() gate.Signs {
+func (x *apiRequest) signs() gate.Signs {
 	s := gate.Signs{Path: x.pathCorp, Host: x.hostCorp}
 	if x.OnlyAccount() != nil || len(x.tokens) == 0 {
 		return s
@@ -167,7 +167,7 @@ func (x *exchange) signs() gate.Signs {
 // ownerInBody returns the account to which the channel or the one-time code belongs that the body
 // of a kf call names. doubt tells that Redis could not be asked for it; ok is false if the call is
 // answered.
-func (x *exchange) ownerInBody() (corp string, by gate.By, doubt, ok bool) {
+func (x *apiRequest) ownerInBody() (corp string, by gate.By, doubt, ok bool) {
 	body, more, ok := x.readBodyOnce()
 	if !ok || more != nil {
 		return "", gate.ByNone, false, ok
@@ -197,7 +197,7 @@ func (x *exchange) ownerInBody() (corp string, by gate.By, doubt, ok bool) {
 
 // ownerOfChannel returns the one account that a channel belongs to, "" if there is none. doubt
 // tells that Redis could not be asked.
-func (x *exchange) ownerOfChannel(channel string) (corp string, doubt bool) {
+func (x *apiRequest) ownerOfChannel(channel string) (corp string, doubt bool) {
 	if listed := x.Accounts.OfChannel(channel); listed != nil {
 		if learnt := x.Tokens.LearntChannel(channel); learnt != "" && learnt != listed.CorpID {
 			x.contradiction(contradictsChannel, "accounts[].channels lists a channel that was seen with another corp's token: it belongs to neither", listed.CorpID, learnt)
@@ -213,7 +213,7 @@ func (x *exchange) ownerOfChannel(channel string) (corp string, doubt bool) {
 }
 
 // withoutOneToken is findCorp for a call that carries no access token, or perhaps several.
-func (x *exchange) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
+func (x *apiRequest) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
 	known, judgedForOne, doubt := x.knownOwner()
 	switch {
 	case known != "":
@@ -223,18 +223,18 @@ func (x *exchange) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
 	case mayPass && !judgedForOne:
 		return unread, nil
 	case len(x.tokens) == 0:
-		return refused, x.turnAway(policy.MissingToken, "")
+		return refused, x.reject(policy.MissingToken, "")
 	case doubt:
 		j := x.Unknown(x.Engine.OwnerUnavailable(x.capability()))
 		return refused, &j
 	}
-	return refused, x.turnAway(policy.AmbiguousCredential, "")
+	return refused, x.reject(policy.AmbiguousCredential, "")
 }
 
 // knownOwner returns the corp that all the tokens of a call are known to belong to, "" if there is
 // none; then it tells whether the call is judged for the owner of any of them, and whether they may
 // belong to one corp all the same, since Redis could not be asked.
-func (x *exchange) knownOwner() (corp string, judgedForOne, doubt bool) {
+func (x *apiRequest) knownOwner() (corp string, judgedForOne, doubt bool) {
 	one := len(x.tokens) > 0 && len(x.tokens) <= wecom.MaxTokens
 	for _, token := range x.tokens[:min(len(x.tokens), wecom.MaxTokens)] {
 		owner, o := "", account.Unknown
@@ -268,7 +268,7 @@ func (x *exchange) knownOwner() (corp string, judgedForOne, doubt bool) {
 
 // judgedFor tells whether the call is judged if a corp makes it; with "" if somebody does whose
 // token is unknown.
-func (x *exchange) judgedFor(corp string) bool {
+func (x *apiRequest) judgedFor(corp string) bool {
 	switch {
 	case corp == "" && x.Config.UnknownToken == config.Auto:
 		return !x.JudgedForNobody(x.Route, x.client(), x.At)
@@ -276,12 +276,12 @@ func (x *exchange) judgedFor(corp string) bool {
 		return true
 	}
 	who, _ := x.Subject(corp, x.client(), x.At)
-	return x.Needs(gate.Head{Route: x.Route, Who: who, At: x.At}).Overall != policy.NeedNothing
+	return x.Inspections(gate.Head{Route: x.Route, Who: who, At: x.At}).Overall != policy.InspectNone
 }
 
 // compareNames says so if a call names another account than the one that its token is known to
 // belong to. The token is right.
-func (x *exchange) compareNames() {
+func (x *apiRequest) compareNames() {
 	for _, named := range []string{x.pathCorp, x.hostCorp} {
 		if named != "" && named != x.corp {
 			x.contradiction(contradictsToken, "a call names another account than the one that its token belongs to: it counts as the token's", x.corp, named)
@@ -290,7 +290,7 @@ func (x *exchange) compareNames() {
 }
 
 // compareChannel is compareNames for the channel that a call names.
-func (x *exchange) compareChannel(channel string) {
+func (x *apiRequest) compareChannel(channel string) {
 	if listed := x.Accounts.OfChannel(channel); listed != nil && x.by == gate.ByToken && listed.CorpID != x.corp {
 		x.contradiction(contradictsToken, "a call names another account's channel than one of the account that its token belongs to: it counts as the token's", x.corp, listed.CorpID)
 	}
@@ -300,7 +300,7 @@ func (x *exchange) compareChannel(channel string) {
 // an expired token, so that the bot fetches its next one through the gateway, which then knows
 // whose it is. why tells why nothing but the token says so, "" if the bot or the operator can name
 // the account.
-func (x *exchange) refuseUnknown(o account.Owner, why string) *gate.Judgement {
+func (x *apiRequest) refuseUnknown(o account.Owner, why string) *gate.Judgement {
 	setting := x.Config.UnknownToken
 	var j gate.Judgement
 	switch {
@@ -309,7 +309,7 @@ func (x *exchange) refuseUnknown(o account.Owner, why string) *gate.Judgement {
 	case setting != config.Refuse && x.Tokens.Reauthenticate(x.tokens[0], x.retry(setting)):
 		j = x.Unknown(x.Engine.Reauthenticate(x.capability()))
 	default:
-		return x.turnAway(policy.UnknownToken, why)
+		return x.reject(policy.UnknownToken, why)
 	}
 	return &j
 }
@@ -320,7 +320,7 @@ const maxRetryBody = 4 << 10
 // retry tells the call from others: by method, path, query and the beginning of the body, or its
 // length where the body was not read. That takes some different calls for the same one, never one
 // for several.
-func (x *exchange) retry(setting string) account.Retry {
+func (x *apiRequest) retry(setting string) account.Retry {
 	var call bytes.Buffer
 	fmt.Fprintf(&call, "%s %s?", x.rc.Method(), x.Route.Path)
 	for pair := range bytes.SplitSeq(x.query, []byte{'&'}) {
@@ -333,9 +333,9 @@ func (x *exchange) retry(setting string) account.Retry {
 	return account.Retry{Call: call.String(), Caller: x.remote().String(), Anew: setting == config.Reauthenticate}
 }
 
-// owner returns the corp whose call it is that WeCom has answered, "" if nobody knows: by its
+// corpOfToken returns the corp whose call it is that WeCom has answered, "" if nobody knows: by its
 // token, else by what the call says, else by the channels that the answer is about.
-func (x *exchange) owner(channels []string) string {
+func (x *apiRequest) corpOfToken(channels []string) string {
 	x.readClaims()
 	known := ""
 	if len(x.tokens) == 1 {
@@ -357,7 +357,7 @@ func (x *exchange) owner(channels []string) string {
 }
 
 // attributeAnswer is attribute for a call that passed unread.
-func (x *exchange) attributeAnswer(channels []string) gate.Attribution {
+func (x *apiRequest) attributeAnswer(channels []string) gate.Attribution {
 	signs := x.signs()
 	if x.OnlyAccount() == nil && !signs.Several {
 		signs.Body, signs.ByBody = x.ownerOfChannels(channels), gate.ByChannel
@@ -375,7 +375,7 @@ const maxChannels = 64
 
 // ownerOfChannels returns the one account to which channels belong that were seen with one token,
 // "" if none is known to, or if two are.
-func (x *exchange) ownerOfChannels(channels []string) (corp string) {
+func (x *apiRequest) ownerOfChannels(channels []string) (corp string) {
 	for _, channel := range channels[:min(len(channels), maxChannels)] {
 		owner, doubt := x.ownerOfChannel(channel)
 		switch {
@@ -393,7 +393,7 @@ func (x *exchange) ownerOfChannels(channels []string) (corp string) {
 
 // channelsOf are the different channels that a page of kf/sync_msg is about: the one that the call
 // names, else those of its items.
-func (x *exchange) channelsOf(page wecom.Page) (channels []string) {
+func (x *apiRequest) channelsOf(page wecom.Page) (channels []string) {
 	if named := wecom.ReadChannel(x.sentCall()); named != "" {
 		return []string{named}
 	}
@@ -422,7 +422,7 @@ func itemChannels(page wecom.Page) (channels []string) {
 }
 
 // learnChannels notes whose channels are that came with a known token, or in a verified callback.
-func (v *visit) learnChannels(corp string, channels []string) {
+func (v *request) learnChannels(corp string, channels []string) {
 	if v.Accounts.Find(corp) == nil || len(channels) == 0 {
 		return
 	}
@@ -441,18 +441,18 @@ func (v *visit) learnChannels(corp string, channels []string) {
 }
 
 // sent is the call as it goes to WeCom.
-func (x *exchange) sent(body []byte, hasBody bool) wecom.Sent {
+func (x *apiRequest) sent(body []byte, hasBody bool) wecom.Sent {
 	types, encodings := contentHeaders(x.rc.Request.Header.RawHeaders())
 	return wecom.Sent{Query: x.query, Body: body, HasBody: hasBody, Types: types, Encodings: encodings}
 }
 
 // sentCall is the call as it went to WeCom.
-func (x *exchange) sentCall() wecom.Sent {
+func (x *apiRequest) sentCall() wecom.Sent {
 	return x.sent(x.out.whole(), x.out.stream != nil || len(x.out.body) > 0)
 }
 
 // readBodyOnce reads a body for those who judge the call, once.
-func (x *exchange) readBodyOnce() (body []byte, more io.Reader, ok bool) {
+func (x *apiRequest) readBodyOnce() (body []byte, more io.Reader, ok bool) {
 	if !x.bodyRead {
 		x.body, x.more, ok = x.readUpTo(x.Config.Limits.JudgedBody)
 		if !ok {
@@ -464,25 +464,25 @@ func (x *exchange) readBodyOnce() (body []byte, more io.Reader, ok bool) {
 }
 
 // readFacts reads what the body of the call says.
-func (x *exchange) readFacts(body []byte) (wecom.Facts, error) {
+func (x *apiRequest) readFacts(body []byte) (wecom.Facts, error) {
 	types, encodings := contentHeaders(x.rc.Request.Header.RawHeaders())
 	return gate.ReadFacts(x.Route.Endpoint, x.query, types, encodings, body)
 }
 
 // countCaller counts by what the corp of a call was found.
-func (x *exchange) countCaller() {
+func (x *apiRequest) countCaller() {
 	if x.counted {
 		return
 	}
 	x.counted = true
 	x.Metrics.attributed[x.by].Inc()
 	if x.by == gate.ByOnlyAccount && x.pathCorp == "" && x.hostCorp == "" && !x.namesOwnChannel() {
-		x.alone.add(x.at)
+		x.unattributed.add(x.at)
 	}
 }
 
 // namesOwnChannel tells whether a call most likely names a channel that its account lists.
-func (x *exchange) namesOwnChannel() bool {
+func (x *apiRequest) namesOwnChannel() bool {
 	a := x.Accounts.Find(x.corp)
 	return a != nil && a.ListsChannels() && gate.MayNameOwner(x.Route)
 }
@@ -499,7 +499,7 @@ const (
 var contradictions = []string{contradictsToken, contradictsItself, contradictsEarlier, contradictsChannel, contradictsLearnt}
 
 // contradiction counts that two things name two corps, and says so once a minute.
-func (v *visit) contradiction(kind, what, corp string, others ...string) {
+func (v *request) contradiction(kind, what, corp string, others ...string) {
 	v.Metrics.contradictions.WithLabelValues(kind).Inc()
 	if v.mayLog(kind, v.at) {
 		v.Log.Error(what, zap.String("contradiction", kind), zap.String("corp_id", corp), zap.Strings("other", others))
@@ -556,4 +556,4 @@ func (d *lastDay) count(now time.Time) (n int64) {
 
 // AttributedAlone is how many calls of the last day were attributed only because exactly one
 // account is configured.
-func (g *Gateway) AttributedAlone() int64 { return g.alone.count(g.Now()) }
+func (g *Gateway) AttributedAlone() int64 { return g.unattributed.count(g.Now()) }

@@ -95,25 +95,25 @@ func untrusted(result string) bool {
 	return false
 }
 
-// delivery is one callback of WeCom on its way to the bot.
-type delivery struct {
-	visit
+// callbackRequest is one callback of WeCom on its way to the bot.
+type callbackRequest struct {
+	request
 	to     *receiver
 	plain  []byte // decrypted; of a GET the echostr
-	said   wecom.Callback
+	event  wecom.Callback
 	result string
 }
 
 // ServeCallback carries one callback of WeCom: it is read, recorded if it tells of a customer, and
 // forwarded to the bot as it came, whose answer goes back as it comes.
 func (g *Gateway) ServeCallback(rc *fasthttp.RequestCtx) {
-	d := &delivery{}
-	d.begin(g, rc)
+	d := &callbackRequest{}
+	d.start(g, rc)
 	defer d.finish()
 	defer func() {
 		if p := recover(); p != nil {
 			g.Log.Error("BUG: a callback panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			d.fault = gatewayFailed
+			d.errorKind = gatewayFailed
 			d.fail(fasthttp.StatusInternalServerError, wecom.CodeServerFault, "the gateway failed on this callback")
 		}
 	}()
@@ -122,23 +122,23 @@ func (g *Gateway) ServeCallback(rc *fasthttp.RequestCtx) {
 
 // serveCallbackError answers what the server library of the callback listener itself refuses.
 func (g *Gateway) serveCallbackError(rc *fasthttp.RequestCtx, err error) {
-	d := &delivery{}
-	d.begin(g, rc)
+	d := &callbackRequest{}
+	d.start(g, rc)
 	d.unreadable(err)
 	d.finish()
 }
 
-func (d *delivery) serve() {
+func (d *callbackRequest) serve() {
 	if !d.readTarget() {
 		return
 	}
 	if d.to = d.Receivers[string(d.path)]; d.to == nil {
-		d.fault = unknownCallback
+		d.errorKind = unknownCallback
 		d.fail(fasthttp.StatusNotFound, wecom.CodeNoPath, "no callback of the configuration has this path")
 		return
 	}
 	if !d.rc.IsGet() && !d.rc.IsPost() {
-		d.fault = methodNotAllowed
+		d.errorKind = methodNotAllowed
 		d.fail(fasthttp.StatusMethodNotAllowed, wecom.CodeNoPath, "WeCom calls a callback by GET or POST")
 		return
 	}
@@ -148,7 +148,7 @@ func (d *delivery) serve() {
 	}
 	d.result = d.judge(body)
 	if d.result == callbackRecorded && !d.record() {
-		d.result, d.fault = callbackUnrecorded, callbackUnrecorded
+		d.result, d.errorKind = callbackUnrecorded, callbackUnrecorded
 		d.fail(fasthttp.StatusServiceUnavailable, wecom.CodeStoreAway, "the gateway cannot record this callback just now; send it again")
 		return
 	}
@@ -160,7 +160,7 @@ func (d *delivery) serve() {
 }
 
 // judge finds out what a callback says and whether it can be believed.
-func (d *delivery) judge(body []byte) string {
+func (d *callbackRequest) judge(body []byte) string {
 	signed, err := wecom.ReadSigned(d.query)
 	if err != nil {
 		return callbackUnreadable
@@ -187,18 +187,18 @@ func (d *delivery) judge(body []byte) string {
 	if d.rc.IsGet() {
 		return callbackVerified
 	}
-	if d.said, err = wecom.ReadCallback(plain); err != nil {
+	if d.event, err = wecom.ReadCallback(plain); err != nil {
 		return callbackUnreadable
 	}
-	if d.speaksFor(receiver) && d.said.Channel != "" {
-		d.learnChannels(d.said.Corp, []string{d.said.Channel})
+	if d.speaksFor(receiver) && d.event.Channel != "" {
+		d.learnChannels(d.event.Corp, []string{d.event.Channel})
 	}
-	return d.worth(receiver)
+	return d.classify(receiver)
 }
 
 // onTime tells whether a callback's timestamp is near our clock. It is part of what is signed, so
 // an old callback that somebody kept opens nothing.
-func (d *delivery) onTime(timestamp string) bool {
+func (d *callbackRequest) onTime(timestamp string) bool {
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
 	if err != nil || seconds < 0 || seconds > 1<<33 {
 		return false
@@ -209,44 +209,44 @@ func (d *delivery) onTime(timestamp string) bool {
 // speaksFor tells whether a callback may say what it says of its corp. One that is sealed for an
 // account of ours may speak for that account alone: its owner knows the key, and must not speak for
 // others.
-func (d *delivery) speaksFor(receiver string) bool {
-	return d.Accounts.Find(receiver) == nil || d.said.Corp == receiver
+func (d *callbackRequest) speaksFor(receiver string) bool {
+	return d.Accounts.Find(receiver) == nil || d.event.Corp == receiver
 }
 
-// worth tells whether a callback tells something to keep.
-func (d *delivery) worth(receiver string) string {
-	message := d.said.Says() == wecom.SaysMessage && d.Engine.Opens(d.said.Kind, d.at)
+// classify tells whether a callback tells something to keep.
+func (d *callbackRequest) classify(receiver string) string {
+	message := d.event.Says() == wecom.SaysMessage && d.Engine.OpensWindow(d.event.Kind, d.at)
 	switch {
-	case !message && d.said.WelcomeCode == "":
+	case !message && d.event.WelcomeCode == "":
 		return callbackPassed
 	case !d.speaksFor(receiver):
 		return callbackMisaddressed
-	case d.Accounts.Find(d.said.Corp) == nil:
+	case d.Accounts.Find(d.event.Corp) == nil:
 		return callbackUnlisted
-	case d.said.Customer == "" || d.said.At.IsZero():
+	case d.event.Customer == "" || d.event.At.IsZero():
 		return callbackUnidentified
 	}
 	return callbackRecorded
 }
 
 // record notes what the callback tells: a customer's message, or whom a welcome code is for.
-func (d *delivery) record() bool {
-	k := window.Key{Corp: d.said.Corp, Customer: d.said.Customer}
-	message := d.said.Says() == wecom.SaysMessage && d.Engine.Opens(d.said.Kind, d.at)
+func (d *callbackRequest) record() bool {
+	k := window.Key{Corp: d.event.Corp, Customer: d.event.Customer}
+	message := d.event.Says() == wecom.SaysMessage && d.Engine.OpensWindow(d.event.Kind, d.at)
 	var err error
 	if message {
 		var tally window.Tally
-		tally, err = d.Windows.Record(d.ctx, []window.Fact{{Key: k, At: d.said.At}})
+		tally, err = d.Windows.Record(d.ctx, []window.Fact{{Key: k, At: d.event.At}})
 		d.Metrics.tally("callback", tally)
 	}
-	if d.said.WelcomeCode != "" && err == nil {
-		code := wecom.Code{Text: d.said.WelcomeCode, Kind: wecom.CustomerAdded, Customer: d.said.Customer, At: d.said.At}
-		err = d.Windows.LearnCodes(d.ctx, codesOf(d.said.Corp, []wecom.Code{code}))
+	if d.event.WelcomeCode != "" && err == nil {
+		code := wecom.Code{Text: d.event.WelcomeCode, Kind: wecom.CustomerAdded, Customer: d.event.Customer, At: d.event.At}
+		err = d.Windows.LearnCodes(d.ctx, codesOf(d.event.Corp, []wecom.Code{code}))
 	}
 	if err != nil {
-		d.Log.Warn("a callback could not be recorded: WeCom will send it again", zap.String("corp_id", d.said.Corp), zap.Error(err))
+		d.Log.Warn("a callback could not be recorded: WeCom will send it again", zap.String("corp_id", d.event.Corp), zap.Error(err))
 		// WeCom gives up after three times.
-		lost := window.Loss{Corp: d.said.Corp, Messages: message, Codes: d.said.WelcomeCode != ""}
+		lost := window.Loss{Corp: d.event.Corp, Messages: message, Codes: d.event.WelcomeCode != ""}
 		if _, err := d.Windows.RecordGaps(d.ctx, lost); err != nil {
 			d.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 		}
@@ -255,9 +255,9 @@ func (d *delivery) record() bool {
 }
 
 // reply answers where there is no bot.
-func (d *delivery) reply() {
+func (d *callbackRequest) reply() {
 	if untrusted(d.result) {
-		d.fault = d.result
+		d.errorKind = d.result
 		d.fail(fasthttp.StatusForbidden, wecom.CodeForged, "the gateway cannot believe this callback ("+d.result+"): check token, key and receive_ids")
 		return
 	}
@@ -266,14 +266,14 @@ func (d *delivery) reply() {
 	switch {
 	case d.rc.IsGet():
 		resp.SetBody(d.plain)
-	case d.said.ThirdParty:
+	case d.event.ThirdParty:
 		resp.SetBodyString("success")
 	}
 }
 
 // forward hands the callback to the bot, and the bot's answer back. WeCom gets no success where the
 // bot gave none, so that it tries again.
-func (d *delivery) forward(body []byte) {
+func (d *callbackRequest) forward(body []byte) {
 	o := &outgoing{head: &d.rc.Request.Header, target: d.withQuery([]byte(d.to.route)), host: d.to.bot.host, body: body, relayed: true}
 	left := callbackTime - d.Now().Sub(d.at)
 	a, err := d.to.bot.Do(o, &d.rc.Response, time.Now().Add(left))
@@ -298,35 +298,35 @@ func (d *delivery) forward(body []byte) {
 	d.rc.Response.SetBodyRaw(slices.Concat(s.pieces...))
 }
 
-func (d *delivery) botFailed(err error) {
+func (d *callbackRequest) botFailed(err error) {
 	var late interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &late) && late.Timeout():
-		d.fault = botTimeout
+		d.errorKind = botTimeout
 		d.fail(fasthttp.StatusGatewayTimeout, wecom.CodeNoAnswer, "the bot did not answer in time")
 	default:
-		d.fault = botUnreachable
+		d.errorKind = botUnreachable
 		d.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "the bot gave no whole answer")
 	}
 }
 
 // finish leaves the record of a callback and counts it.
-func (d *delivery) finish() {
-	if d.hangUp || d.Draining() {
+func (d *callbackRequest) finish() {
+	if d.closeAfter || d.Draining() {
 		d.rc.SetConnectionClose()
 	}
 	now := d.Now()
 	r := &CallbackRecord{
-		Method: method(d.rc.Method()), Path: "…", Kind: "none", Result: d.result, CorpID: d.said.Corp,
-		Status: d.rc.Response.StatusCode(), DecisionID: d.id, Fault: d.fault, Duration: now.Sub(d.at),
+		Method: method(d.rc.Method()), Path: "…", Kind: "none", Result: d.result, CorpID: d.event.Corp,
+		Status: d.rc.Response.StatusCode(), DecisionID: d.id, ErrorKind: d.errorKind, Duration: now.Sub(d.at),
 	}
 	if d.to != nil {
 		r.Path = d.to.path
 	}
 	switch {
-	case d.said.Known():
-		r.Kind = d.said.Kind
-	case d.said.Kind != "":
+	case d.event.Known():
+		r.Kind = d.event.Kind
+	case d.event.Kind != "":
 		r.Kind = "other"
 	}
 	if d.id != "" {

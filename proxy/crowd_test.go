@@ -6,7 +6,7 @@ import (
 )
 
 func TestCrowd(t *testing.T) {
-	var c crowd
+	var c yielder
 	at := origin.Add(time.Hour)
 	for _, step := range []struct {
 		after time.Duration // the one before
@@ -20,9 +20,9 @@ func TestCrowd(t *testing.T) {
 		{time.Millisecond, false},
 	} {
 		at = at.Add(step.after)
-		if c.join(at); c.dense.Load() != step.dense {
+		if c.arrive(at); c.busy.Load() != step.dense {
 			t.Errorf("%v after the one before: dense is %v", step.after, !step.dense)
 		}
-		c.letOthers()
+		c.yieldIfBusy()
 	}
 }

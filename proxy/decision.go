@@ -35,10 +35,10 @@ type DecisionRecord struct {
 // maxLoggedIDs bounds the ids of one record.
 const maxLoggedIDs = 20
 
-func (x *exchange) decisionRecord(path string) DecisionRecord {
+func (x *apiRequest) decisionRecord(path string) DecisionRecord {
 	r := DecisionRecord{
 		ID: x.id, At: x.At, CorpID: x.corp, Account: x.name, Standing: string(x.Who.Standing), By: x.by, Client: x.Who.Client,
-		Endpoint: path, Judged: &x.judged, Fault: x.fault, Remote: x.remote(), Agent: x.rc.Request.Header.UserAgent(),
+		Endpoint: path, Judged: &x.judged, Fault: x.errorKind, Remote: x.remote(), Agent: x.rc.Request.Header.UserAgent(),
 		Wait: x.waitOutcome(), Waited: x.wait.took,
 	}
 	if x.Config.Log.IDs == config.Hashed {

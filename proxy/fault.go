@@ -55,22 +55,22 @@ type FailureRecord struct {
 
 // fail answers a request by the gateway's own word: it was not judged, or its judgement could not
 // be carried out.
-func (v *visit) fail(status, errcode int, errmsg string) {
+func (v *request) fail(status, errcode int, errmsg string) {
 	if v.id == "" {
 		v.id = newID()
 	}
 	v.errcode = errcode
-	v.answer(status, wecom.Refusal{Errcode: errcode, Errmsg: errmsg + "; id=" + v.id, Verdict: verdictError, Reason: v.fault, DecisionID: v.id})
-	markDecision(&v.rc.Response.Header, verdictError, "", v.fault, v.id)
+	v.answer(status, wecom.Refusal{Errcode: errcode, Errmsg: errmsg + "; id=" + v.id, Verdict: verdictError, Reason: v.errorKind, DecisionID: v.id})
+	markDecision(&v.rc.Response.Header, verdictError, "", v.errorKind, v.id)
 }
 
 // failure is the record of an answer by fail.
-func (v *visit) failure(corp, endpoint string) *FailureRecord {
-	return &FailureRecord{ID: v.id, At: v.at, CorpID: corp, Endpoint: endpoint, Reason: v.fault, Errcode: v.errcode, Remote: v.remote()}
+func (v *request) failure(corp, endpoint string) *FailureRecord {
+	return &FailureRecord{ID: v.id, At: v.at, CorpID: corp, Endpoint: endpoint, Reason: v.errorKind, Errcode: v.errcode, Remote: v.remote()}
 }
 
 // whyEnded tells why nothing more comes from the client, "" if something may.
-func (v *visit) whyEnded() string {
+func (v *request) whyEnded() string {
 	conn, ok := v.rc.Conn().(*clientConn)
 	if !ok || conn.failed == nil {
 		return ""
@@ -83,40 +83,40 @@ func (v *visit) whyEnded() string {
 }
 
 // unreadable answers a request that the server library could not read.
-func (v *visit) unreadable(err error) {
-	v.hangUp = true
+func (v *request) unreadable(err error) {
+	v.closeAfter = true
 	var small *fasthttp.ErrSmallBuffer
 	switch ended := v.whyEnded(); {
 	case errors.As(err, &small):
-		v.fault = headTooLarge
+		v.errorKind = headTooLarge
 		v.fail(fasthttp.StatusRequestHeaderFieldsTooLarge, wecom.CodeHeadTooLarge, fmt.Sprintf("the head of the request is larger than %d KiB; %s", headBytes>>10, nothingSent))
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		v.fault = bodyTooLarge
+		v.errorKind = bodyTooLarge
 		v.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the gateway takes; "+nothingSent)
 	case ended == clientSlow:
-		v.fault = clientSlow
+		v.errorKind = clientSlow
 		v.fail(fasthttp.StatusRequestTimeout, wecom.CodeClientTimeout, "the request did not arrive in time; "+nothingSent)
 	case ended == clientAborted:
-		v.fault = clientAborted
+		v.errorKind = clientAborted
 		v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the connection ended before the request was whole; "+nothingSent)
 	default:
-		v.fault = malformedRequest
+		v.errorKind = malformedRequest
 		v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, "the request is not well-formed HTTP; "+nothingSent)
 	}
 }
 
 const nothingSent = "nothing was sent"
 
-// brokeOff answers for a body that did not arrive whole; sent says what of it went to WeCom.
-func (v *visit) brokeOff(sent string) {
+// bodyIncomplete answers for a body that did not arrive whole; sent says what of it went to WeCom.
+func (v *request) bodyIncomplete(sent string) {
 	why := "the chunks of the body are malformed"
-	switch v.fault, v.hangUp = v.whyEnded(), true; v.fault {
+	switch v.errorKind, v.closeAfter = v.whyEnded(), true; v.errorKind {
 	case clientAborted:
 		why = "the connection ended before the body was whole"
 	case clientSlow:
 		why = "the body did not arrive in time"
 	default:
-		v.fault = malformedBody
+		v.errorKind = malformedBody
 	}
 	v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, why+"; "+sent)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // stream forwards a call that no rule reads, as it came: unparsed, of any size.
-func (x *exchange) stream() {
+func (x *apiRequest) stream() {
 	if x.bodyRead {
 		x.forwardRead()
 		return
@@ -27,33 +27,33 @@ func (x *exchange) stream() {
 }
 
 // forwardShort is stream for a short body: it comes whole, or is not sent at all.
-func (x *exchange) forwardShort() {
+func (x *apiRequest) forwardShort() {
 	body, _, ok := x.readUpTo(smallBody)
 	if !ok {
 		return
 	}
-	if err := x.carry(outgoing{target: x.withQuery(x.path), body: body}, x.learner()); err != nil {
+	if err := x.exchange(outgoing{target: x.withQuery(x.path), body: body}, x.inspectorFor()); err != nil {
 		x.unreachable(err)
 	}
 }
 
 // forwardRead is stream for a call of which the body was read to find out whose it is. It goes on
 // as it came.
-func (x *exchange) forwardRead() {
+func (x *apiRequest) forwardRead() {
 	switch {
 	case x.more != nil:
 		x.streamBody(x.more)
 	case len(x.body) > int(x.Config.Limits.StreamedBody):
 		x.tooLarge(x.Config.Limits.StreamedBody, nothingSent)
 	default:
-		if err := x.carry(outgoing{target: x.withQuery(x.path), body: x.body}, x.learner()); err != nil {
+		if err := x.exchange(outgoing{target: x.withQuery(x.path), body: x.body}, x.inspectorFor()); err != nil {
 			x.unreachable(err)
 		}
 	}
 }
 
 // streamBody forwards a body as it comes.
-func (x *exchange) streamBody(from io.Reader) {
+func (x *apiRequest) streamBody(from io.Reader) {
 	length := x.rc.Request.Header.ContentLength()
 	limit := x.Config.Limits.StreamedBody
 	if length > int(limit) {
@@ -64,17 +64,17 @@ func (x *exchange) streamBody(from io.Reader) {
 	if from != nil && length != 0 {
 		body = &clientBody{stream: from, conn: x.rc.Conn().(*clientConn), began: time.Now(), left: int64(limit), length: length}
 	}
-	read := x.learner()
+	read := x.inspectorFor()
 	if read != nil {
 		body.keepWhole()
 	}
-	if err := x.carry(outgoing{target: x.withQuery(x.path), stream: body}, read); err != nil {
+	if err := x.exchange(outgoing{target: x.withQuery(x.path), stream: body}, read); err != nil {
 		x.streamFailed(body, err)
 	}
 }
 
-// carry sends a call out and hands the answer on. read, unless nil, sees it first.
-func (x *exchange) carry(o outgoing, read reader) error {
+// exchange sends a call out and hands the answer on. read, unless nil, sees it first.
+func (x *apiRequest) exchange(o outgoing, read inspector) error {
 	o.plain = read != nil
 	x.out = o
 	a, err := x.send()
@@ -91,8 +91,8 @@ func (x *exchange) carry(o outgoing, read reader) error {
 
 // streamFailed answers a call that could not be streamed. It is no failure of WeCom if the client's
 // body broke.
-func (x *exchange) streamFailed(body *clientBody, err error) {
-	x.hangUp = body != nil && !body.ended // the client may still be sending
+func (x *apiRequest) streamFailed(body *clientBody, err error) {
+	x.closeAfter = body != nil && !body.ended // the client may still be sending
 	if !body.broke() {
 		x.unreachable(err)
 		return
@@ -105,11 +105,11 @@ func (x *exchange) streamFailed(body *clientBody, err error) {
 		x.tooLarge(x.Config.Limits.StreamedBody, sent)
 		return
 	}
-	x.brokeOff(sent)
+	x.bodyIncomplete(sent)
 }
 
 // reply forwards a judged call of which the body was read, and settles what was reserved for it.
-func (x *exchange) reply(path, body []byte) {
+func (x *apiRequest) reply(path, body []byte) {
 	if rest := x.decision.Rest; len(rest) > 0 {
 		trimmed, err := x.Route.Endpoint.TrimBody(body, rest)
 		if err != nil {
@@ -117,11 +117,11 @@ func (x *exchange) reply(path, body []byte) {
 		}
 		body = trimmed
 	}
-	read := x.learner()
+	read := x.inspectorFor()
 	if read == nil {
-		read = (*exchange).settleReply
+		read = (*apiRequest).settleReply
 	}
-	if err := x.carry(outgoing{target: x.withQuery(path), body: body}, read); err != nil {
+	if err := x.exchange(outgoing{target: x.withQuery(path), body: body}, read); err != nil {
 		if errors.Is(err, errNotSent) {
 			x.settle(window.Rejected)
 		}
@@ -131,8 +131,8 @@ func (x *exchange) reply(path, body []byte) {
 
 // send sends what is to go out and times it. The head of the answer is that of the client's from
 // then on.
-func (x *exchange) send() (answer, error) {
-	x.crowd.letOthers()
+func (x *apiRequest) send() (answer, error) {
+	x.yielder.yieldIfBusy()
 	began := time.Now()
 	x.out.head, x.out.host = &x.rc.Request.Header, x.Upstream.host
 	if x.endWait(); !x.wait.began.IsZero() {
@@ -152,27 +152,27 @@ func (x *exchange) send() (answer, error) {
 }
 
 // unreachable answers for an upstream that gave no whole answer.
-func (x *exchange) unreachable(err error) {
+func (x *apiRequest) unreachable(err error) {
 	var timeout net.Error
 	x.forwarded = !errors.Is(err, errNotSent)
 	switch {
 	case errors.Is(err, errDropped):
 		x.drop()
 	case !x.forwarded:
-		x.fault = upstreamUnreachable
+		x.errorKind = upstreamUnreachable
 		x.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "WeCom cannot be reached from the gateway; "+nothingSent)
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, fasthttp.ErrTimeout):
-		x.fault = upstreamTimeout
+		x.errorKind = upstreamTimeout
 		x.fail(fasthttp.StatusGatewayTimeout, wecom.CodeNoAnswer, "WeCom did not answer in time; the outcome is unknown, it may have taken the call")
 	default:
-		x.fault = upstreamBrokeOff
+		x.errorKind = upstreamBrokeOff
 		x.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "WeCom's answer broke off; the outcome is unknown, it may have taken the call")
 	}
 }
 
 // pass hands the answer on: a small one whole, so that a broken one becomes a clean 502, others as
 // a stream.
-func (x *exchange) pass(a answer) {
+func (x *apiRequest) pass(a answer) {
 	if a.body == nil {
 		x.passHead()
 		if x.rc.IsHead() {
@@ -200,7 +200,7 @@ func (x *exchange) pass(a answer) {
 }
 
 // streamAnswer has an answer follow its head, after what was read of it already.
-func (x *exchange) streamAnswer(begin *spool, a answer) {
+func (x *apiRequest) streamAnswer(begin *buffered, a answer) {
 	body := &streamedAnswer{Reader: io.MultiReader(begin.Reader(), a.body), answer: a}
 	if a.body.length < 0 && !x.rc.Request.Header.IsHTTP11() {
 		x.untilClose = body
@@ -213,7 +213,7 @@ func (x *exchange) streamAnswer(begin *spool, a answer) {
 // the end of the connection is the end of the body (RFC 9112, 6.3). The server library would send
 // chunks, so the connection is taken from it. It has nothing else to send there: it flushes each
 // answer.
-func (x *exchange) sendUntilClose() {
+func (x *apiRequest) sendUntilClose() {
 	body, resp, conn := x.untilClose, &x.rc.Response, x.rc.Conn()
 	defer body.Close()
 	x.rc.HijackSetNoResponse(true)
@@ -229,7 +229,7 @@ func (x *exchange) sendUntilClose() {
 }
 
 // passShort hands a short answer on, or says that it broke off.
-func (x *exchange) passShort(a answer, body []byte, err error) {
+func (x *apiRequest) passShort(a answer, body []byte, err error) {
 	if err != nil {
 		a.close()
 		x.unreachable(err)
@@ -244,15 +244,15 @@ var errTooLong = errors.New("the answer is longer than limits.read_answer")
 
 // passRead hands the answer on, and lets read see it first. One over limits.read_answer goes on
 // unread.
-func (x *exchange) passRead(a answer, read reader) {
+func (x *apiRequest) passRead(a answer, read inspector) {
 	if a.body == nil { // HEAD, 204, 304: there is nothing to see
 		x.pass(a)
 		return
 	}
 	if short, ok, err := a.body.peek(int(x.Config.Limits.ReadAnswer)); ok {
 		if x.passShort(a, short, err); err == nil {
-			x.seen.hold(x.rc.Response.Body())
-			x.letRead(read, &x.seen)
+			x.shortAnswer.hold(x.rc.Response.Body())
+			x.inspect(read, &x.shortAnswer)
 		}
 		return
 	}
@@ -275,11 +275,11 @@ func (x *exchange) passRead(a answer, read reader) {
 	} else {
 		resp.SetBodyStream(s.Reader(), s.size)
 	}
-	x.letRead(read, s.Reader())
+	x.inspect(read, s.Reader())
 }
 
-// letRead has read see an answer without its Content-Encoding.
-func (x *exchange) letRead(read reader, answer io.Reader) {
+// inspect has read see an answer without its Content-Encoding.
+func (x *apiRequest) inspect(read inspector, answer io.Reader) {
 	plain, err := inflated(answer, string(x.rc.Response.Header.ContentEncoding()))
 	read(x, plain, err)
 }

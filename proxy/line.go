@@ -2,31 +2,31 @@ package proxy
 
 import "bytes"
 
-// lineWatch finds out whether a request line ends in a bare LF. The server library takes that for a
+// requestLineScanner finds out whether a request line ends in a bare LF. The server library takes that for a
 // line's end and does not tell; every other line of a head is seen as it came. So the bytes are
 // looked at as they come from the client.
-type lineWatch struct {
-	last      byte // the byte read last
-	length    int  // of the line so far
-	ended     bool // the request line has ended
-	bare      bool // it ended in a bare LF
-	loose     bool // a bare LF stands somewhere behind it, as in many a body
-	between   bool // the request before has ended, and nothing was read since
-	pipelined bool // this request began in what was read with the one before
+type requestLineScanner struct {
+	last       byte // the byte read last
+	length     int  // of the line so far
+	ended      bool // the request line has ended
+	bareLF     bool // it ended in a bare LF
+	bareLFSeen bool // a bare LF stands somewhere behind it, as in many a body
+	between    bool // the request before has ended, and nothing was read since
+	pipelined  bool // this request began in what was read with the one before
 }
 
 // read looks at bytes that came.
-func (w *lineWatch) read(p []byte) {
+func (w *requestLineScanner) read(p []byte) {
 	if len(p) == 0 {
 		return
 	}
 	if w.between {
-		*w = lineWatch{last: w.last}
+		*w = requestLineScanner{last: w.last}
 	}
 	if !w.ended {
 		p = w.readLine(p)
 	}
-	for !w.loose {
+	for !w.bareLFSeen {
 		i := bytes.IndexByte(p, '\n')
 		if i < 0 {
 			break
@@ -34,7 +34,7 @@ func (w *lineWatch) read(p []byte) {
 		if i > 0 {
 			w.last = p[i-1]
 		}
-		w.loose = w.last != '\r'
+		w.bareLFSeen = w.last != '\r'
 		w.last, p = '\n', p[i+1:]
 	}
 	if len(p) > 0 {
@@ -44,7 +44,7 @@ func (w *lineWatch) read(p []byte) {
 
 // readLine reads to the end of the request line, empty lines before it aside, and returns what is
 // behind.
-func (w *lineWatch) readLine(p []byte) []byte {
+func (w *requestLineScanner) readLine(p []byte) []byte {
 	for len(p) > 0 && !w.ended {
 		i := bytes.IndexByte(p, '\n')
 		if i < 0 {
@@ -55,22 +55,22 @@ func (w *lineWatch) readLine(p []byte) []byte {
 		if i > 0 {
 			w.last = p[i-1]
 		}
-		w.bare = w.last != '\r'
-		w.ended = w.bare || w.length+i > 1
+		w.bareLF = w.last != '\r'
+		w.ended = w.bareLF || w.length+i > 1
 		w.length, w.last, p = 0, '\n', p[i+1:]
 	}
 	return p
 }
 
-// idle notes that a request has ended.
-func (w *lineWatch) idle() { w.between, w.pipelined = true, false }
+// requestEnded notes that a request has ended.
+func (w *requestLineScanner) requestEnded() { w.between, w.pipelined = true, false }
 
-// active notes that a request has begun.
-func (w *lineWatch) active() {
+// requestBegan notes that a request has begun.
+func (w *requestLineScanner) requestBegan() {
 	w.pipelined = w.between
 	w.between = false
 }
 
-// odd tells whether the request line ended, or may have ended, in a bare LF. Of a pipelined request
+// ambiguous tells whether the request line ended, or may have ended, in a bare LF. Of a pipelined request
 // nobody can tell where its line stood in what was read.
-func (w *lineWatch) odd() bool { return w.bare || w.pipelined && w.loose }
+func (w *requestLineScanner) ambiguous() bool { return w.bareLF || w.pipelined && w.bareLFSeen }

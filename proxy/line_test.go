@@ -19,32 +19,32 @@ func TestLineWatch(t *testing.T) {
 		{"\r\n" + strings.Replace(good, "1.1\r\n", "1.1\n", 1), true},
 	} {
 		for cut := range len(test.text) + 1 {
-			var w lineWatch
+			var w requestLineScanner
 			w.read([]byte(test.text[:cut]))
 			w.read([]byte(test.text[cut:]))
-			if w.odd() != test.odd {
-				t.Fatalf("%q cut at %d: odd is %v", test.text, cut, w.odd())
+			if w.ambiguous() != test.odd {
+				t.Fatalf("%q cut at %d: odd is %v", test.text, cut, w.ambiguous())
 			}
-			w.idle()
+			w.requestEnded()
 			w.read([]byte(good)) // the next one, apart
-			w.active()
-			if w.odd() {
+			w.requestBegan()
+			if w.ambiguous() {
 				t.Fatalf("a good request behind %q cut at %d is odd", test.text, cut)
 			}
 		}
 	}
-	var w lineWatch // pipelined behind a body with a bare LF: nobody can tell
+	var w requestLineScanner // pipelined behind a body with a bare LF: nobody can tell
 	w.read([]byte(good + "GET /b HTTP/1.1\nHost: g\r\n\r\n"))
-	w.idle()
-	w.active()
-	if !w.odd() {
+	w.requestEnded()
+	w.requestBegan()
+	if !w.ambiguous() {
 		t.Error("a pipelined request with a bare LF is not odd")
 	}
-	w = lineWatch{}
+	w = requestLineScanner{}
 	w.read([]byte("GET /a HTTP/1.1\r\nHost: g\r\n\r\nGET /b HTTP/1.1\r\nHost: g\r\n\r\n"))
-	w.idle()
-	w.active()
-	if w.odd() {
+	w.requestEnded()
+	w.requestBegan()
+	if w.ambiguous() {
 		t.Error("a good pipelined request is odd")
 	}
 }

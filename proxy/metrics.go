@@ -19,18 +19,18 @@ import (
 // Metrics count what passes. Labels come from closed lists: no id, path or token of a caller is
 // one.
 type Metrics struct {
-	requests       counters[requestLabels]
-	duration       [2]prometheus.Observer // not judged, judged
-	upstreams      [2]prometheus.Observer // error, answered
-	decisions      counters[decisionLabels]
-	shadows        *prometheus.CounterVec
-	inbounds       *prometheus.CounterVec
-	truths         counters[truthLabels]
-	late           *prometheus.CounterVec
-	callbacks      *prometheus.CounterVec
-	attributed     [gate.Ways]prometheus.Counter
-	contradictions *prometheus.CounterVec
-	waits          *prometheus.HistogramVec
+	requests         counters[requestLabels]
+	duration         [2]prometheus.Observer // not judged, judged
+	upstreams        [2]prometheus.Observer // error, answered
+	decisions        counters[decisionLabels]
+	shadows          *prometheus.CounterVec
+	inbounds         *prometheus.CounterVec
+	upstreamResults  counters[truthLabels]
+	deliveryFailures *prometheus.CounterVec
+	callbacks        *prometheus.CounterVec
+	attributed       [gate.Ways]prometheus.Counter
+	contradictions   *prometheus.CounterVec
+	waits            *prometheus.HistogramVec
 }
 
 var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
@@ -63,7 +63,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.shadows = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "replygate_shadow_decisions_total", Help: "What judged calls would have come to if the rules in shadow were obeyed, where one of them decides.",
 	}, []string{"capability", "verdict", "reason", "rule"})
-	m.late = prometheus.NewCounterVec(prometheus.CounterOpts{
+	m.deliveryFailures = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "replygate_late_truths_total", Help: "Replies that WeCom took and then did not deliver, by why; each corrects one window.",
 	}, []string{"why"})
 	m.callbacks = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -91,10 +91,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.decisions.of = func(l decisionLabels) prometheus.Counter {
 		return decisions.WithLabelValues(string(l.capability), l.verdict.String(), string(l.reason), strconv.FormatBool(l.goes))
 	}
-	m.truths.of = func(l truthLabels) prometheus.Counter {
+	m.upstreamResults.of = func(l truthLabels) prometheus.Counter {
 		return truths.WithLabelValues(l.verdict.String(), l.errcode)
 	}
-	r.MustRegister(requests, duration, upstreams, decisions, truths, m.shadows, m.inbounds, m.late, m.callbacks, attributed, m.contradictions, m.waits)
+	r.MustRegister(requests, duration, upstreams, decisions, truths, m.shadows, m.inbounds, m.deliveryFailures, m.callbacks, attributed, m.contradictions, m.waits)
 	return m
 }
 
@@ -192,10 +192,10 @@ func (m *Metrics) answered(d *policy.Decision, errcode int) {
 	case slices.Contains(windowCodes, errcode):
 		label = strconv.Itoa(errcode)
 	}
-	m.truths.inc(truthLabels{d.Verdict, label})
+	m.upstreamResults.inc(truthLabels{d.Verdict, label})
 }
 
-func (m *Metrics) corrected(why string) { m.late.WithLabelValues(why).Inc() }
+func (m *Metrics) corrected(why string) { m.deliveryFailures.WithLabelValues(why).Inc() }
 
 func (m *Metrics) callback(r *CallbackRecord) {
 	result := r.Result

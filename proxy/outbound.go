@@ -17,9 +17,9 @@ import (
 	"replygate/window"
 )
 
-// exchange is one call of a bot on its way through the gateway.
-type exchange struct {
-	visit
+// apiRequest is one call of a bot on its way through the gateway.
+type apiRequest struct {
+	request
 	caller
 	gate.Head
 	name string // of the account
@@ -30,8 +30,8 @@ type exchange struct {
 
 	forwarded bool // of a call that failed: WeCom may have taken it
 
-	out  outgoing
-	seen memory // a short answer while it is read
+	out         outgoing
+	shortAnswer shortBody // a short answer while it is read
 
 	untilClose *streamedAnswer // an answer that ends with the connection; nil for most
 
@@ -40,7 +40,7 @@ type exchange struct {
 }
 
 // serve is the walk of one call: read it, know who calls, judge it, forward or refuse it.
-func (x *exchange) serve() {
+func (x *apiRequest) serve() {
 	if !x.readHead() {
 		return
 	}
@@ -49,15 +49,15 @@ func (x *exchange) serve() {
 		return
 	}
 	for x.judge(); x.wait.again; x.judge() {
-		if !x.awaitDoubt() {
+		if !x.waitAndRejudge() {
 			return
 		}
 	}
 }
 
 // judge judges the call, and forwards or refuses it, unless it is to wait and be judged anew.
-func (x *exchange) judge() {
-	if x.Free(x.Route) { // whose it is does not matter: neither a token nor Redis is looked at
+func (x *apiRequest) judge() {
+	if x.AlwaysPasses(x.Route) { // whose it is does not matter: neither a token nor Redis is looked at
 		x.stream()
 		return
 	}
@@ -70,28 +70,28 @@ func (x *exchange) judge() {
 }
 
 // judgeKnown judges a call as that of the corp that was found, and forwards or refuses it.
-func (x *exchange) judgeKnown() {
-	switch n := x.Needs(x.Head); n.Overall {
-	case policy.NeedNothing:
+func (x *apiRequest) judgeKnown() {
+	switch n := x.Inspections(x.Head); n.Overall {
+	case policy.InspectNone:
 		x.stream()
-	case policy.NeedPath:
-		if x.obey(x.ByPath(x.Head)) {
+	case policy.InspectPath:
+		if x.apply(x.ByPath(x.Head)) {
 			x.stream()
 		}
-	case policy.NeedBody:
+	case policy.InspectBody:
 		x.judgeBody(n)
 	}
 }
 
 // readHead reads the head as far as every call needs it. One that can be read in two ways is
 // refused for everybody.
-func (x *exchange) readHead() bool {
+func (x *apiRequest) readHead() bool {
 	x.At = x.at
 	return x.readTarget() && x.readRoute()
 }
 
 // identify finds out who calls, and what is to become of the call.
-func (x *exchange) identify() next {
+func (x *apiRequest) identify() next {
 	n, refusal := x.findCorp(true)
 	if n == judged || n == refused || x.by != gate.ByNone {
 		x.countCaller()
@@ -101,8 +101,8 @@ func (x *exchange) identify() next {
 		x.Who = policy.Subject{Standing: account.Active, Client: x.client()}
 	case n == judged:
 		var listed bool
-		if x.Who, listed = x.Subject(x.corp, x.client(), x.At); !listed && x.Needs(x.Head).Overall != policy.NeedNothing {
-			n, refusal = refused, x.turnAway(policy.UnlistedAccount, x.corp)
+		if x.Who, listed = x.Subject(x.corp, x.client(), x.At); !listed && x.Inspections(x.Head).Overall != policy.InspectNone {
+			n, refusal = refused, x.reject(policy.UnlistedAccount, x.corp)
 		}
 		if x.Who.Account != nil {
 			x.name = x.Who.Account.Name
@@ -111,7 +111,7 @@ func (x *exchange) identify() next {
 	if n != refused {
 		return n
 	}
-	if x.obey(*refusal) {
+	if x.apply(*refusal) {
 		return unread
 	}
 	return answered
@@ -119,8 +119,8 @@ func (x *exchange) identify() next {
 
 // client returns what the caller is, as far as a rule asks. What a client says of itself in
 // X-Forwarded-For counts for nothing: its address is that of its connection.
-func (x *exchange) client() string {
-	if !x.Engine.AsksClients() {
+func (x *apiRequest) client() string {
+	if !x.Engine.UsesClients() {
 		return ""
 	}
 	name, _ := x.Clients.Find(x.remote(), func(header, text string) (bool, bool) {
@@ -129,13 +129,13 @@ func (x *exchange) client() string {
 	return name
 }
 
-// turnAway judges a call that a rule could refuse, and that never comes to one.
-func (x *exchange) turnAway(why policy.Reason, detail string) *gate.Judgement {
-	j := x.TurnAway(why, x.Route, detail)
+// reject judges a call that a rule could refuse, and that never comes to one.
+func (x *apiRequest) reject(why policy.Reason, detail string) *gate.Judgement {
+	j := x.Reject(why, x.Route, detail)
 	return &j
 }
 
-func (x *exchange) capability() wecom.Capability {
+func (x *apiRequest) capability() wecom.Capability {
 	if x.Route.Odd() {
 		return ""
 	}
@@ -144,49 +144,49 @@ func (x *exchange) capability() wecom.Capability {
 
 // judgeBody reads a call whole, decides it, and forwards or refuses it. One that goes on whatever
 // the rules in shadow say goes on as it came, also if its body cannot be read.
-func (x *exchange) judgeBody(n policy.Needs) {
+func (x *apiRequest) judgeBody(n policy.Inspections) {
 	body, more, ok := x.readBodyOnce()
 	if !ok {
 		return
 	}
 	switch {
-	case more != nil && n.Enforced == policy.NeedBody:
+	case more != nil && n.Enforced == policy.InspectBody:
 		x.tooLarge(x.Config.Limits.JudgedBody, nothingSent)
 		return
 	case more != nil:
-		if x.obey(x.Ambiguous(x.Head, n, gate.ErrTooLarge)) {
+		if x.apply(x.Ambiguous(x.Head, n, gate.ErrTooLarge)) {
 			x.streamBody(more)
 		}
 		return
 	}
 	facts, err := x.readFacts(body)
 	if err != nil {
-		if x.obey(x.Ambiguous(x.Head, n, err)) {
+		if x.apply(x.Ambiguous(x.Head, n, err)) {
 			x.reply(x.path, body)
 		}
 		return
 	}
 	x.compareChannel(facts.Channel)
 	path := x.path
-	if n.Enforced == policy.NeedBody {
+	if n.Enforced == policy.InspectBody {
 		path = []byte(x.Route.Path) // what was judged is what goes on
 	}
 	ctx := x.ctx
 	if x.waited >= time.Millisecond || facts.Code != "" { // else the one question that is asked has its own bound
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(x.ctx, x.patience(len(facts.Customers)))
+		ctx, cancel = context.WithTimeout(x.ctx, x.storeTimeout(len(facts.Customers)))
 		defer cancel()
 	}
 	j := x.ByBody(ctx, x.Head, facts, x.Windows)
-	x.watchPulls(j)
-	if x.obey(j) {
+	x.noticeBypass(j)
+	if x.apply(j) {
 		x.reply(path, body)
 	}
 }
 
-// obey takes a judgement for the call's own, and tells whether the call goes on. If not, it is
+// apply takes a judgement for the call's own, and tells whether the call goes on. If not, it is
 // refused, or waits to be judged anew.
-func (x *exchange) obey(j gate.Judgement) bool {
+func (x *apiRequest) apply(j gate.Judgement) bool {
 	x.judged = j
 	x.decision = &x.judged.Decision
 	x.id = newID()
@@ -212,17 +212,17 @@ func newID() string {
 	return string(id[:])
 }
 
-// patience is how long a call may still wait for the store: its timeout in all, a little more for
+// storeTimeout is how long a call may still wait for the store: its timeout in all, a little more for
 // many customers.
-func (x *exchange) patience(customers int) time.Duration {
+func (x *apiRequest) storeTimeout(customers int) time.Duration {
 	return max(x.Windows.Timeout-x.waited, time.Millisecond) + time.Duration(customers)*time.Millisecond
 }
 
-// watchPulls notices replies on a channel whose messages nobody pulls through the gateway.
-func (x *exchange) watchPulls(j gate.Judgement) {
+// noticeBypass notices replies on a channel whose messages nobody pulls through the gateway.
+func (x *apiRequest) noticeBypass(j gate.Judgement) {
 	for i, k := range j.Keys {
 		a := j.Evidence.Windows[i]
-		if a.Last.IsZero() && a.State != window.Unavailable && x.Pulls.missing(k.Corp, k.Channel) {
+		if a.Last.IsZero() && a.State != window.Unavailable && x.Bypass.replyWithoutPages(k.Corp, k.Channel) {
 			x.Log.Warn("replies go through the gateway, but nobody pulls this channel's messages through it: let the bot call kf/sync_msg through the gateway too",
 				zap.String("corp_id", k.Corp), zap.String("channel", k.Channel))
 		}
@@ -230,7 +230,7 @@ func (x *exchange) watchPulls(j gate.Judgement) {
 }
 
 // refuse answers a judged call in WeCom's shape, with the why.
-func (x *exchange) refuse() {
+func (x *apiRequest) refuse() {
 	d := x.decision
 	rule := d.Rule
 	if rule == "" {
@@ -268,7 +268,7 @@ func markDecision(h *fasthttp.ResponseHeader, verdict, rule, reason, id string) 
 }
 
 // mark puts the decision into the headers of the answer, whoever gave it.
-func (x *exchange) mark() {
+func (x *apiRequest) mark() {
 	h, d := &x.rc.Response.Header, x.decision
 	var space [64]byte
 	markDecision(h, d.Verdict.String(), d.Rule, string(d.Reason), x.id)

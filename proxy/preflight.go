@@ -18,19 +18,19 @@ const maxPreflightBody config.Size = 1 << 20
 
 // preflight answers what would become of calls of the corp whose token the request carries, without
 // sending or counting anything.
-func (x *exchange) preflight() {
+func (x *apiRequest) preflight() {
 	if string(x.rc.Method()) != fasthttp.MethodPost {
-		x.fault = methodNotAllowed
+		x.errorKind = methodNotAllowed
 		x.fail(fasthttp.StatusMethodNotAllowed, wecom.CodeNoPath, "a preflight is a POST")
 		return
 	}
 	n, refusal := x.findCorp(false)
 	x.countCaller()
-	if n == refused && !x.obey(*refusal) {
+	if n == refused && !x.apply(*refusal) {
 		return
 	}
 	if x.corp == "" {
-		x.fault = string(policy.UnknownToken)
+		x.errorKind = string(policy.UnknownToken)
 		x.fail(fasthttp.StatusOK, wecom.CodeNoPermission, "the gateway does not know whose this access_token is")
 		return
 	}
@@ -46,7 +46,7 @@ func (x *exchange) preflight() {
 		err = gate.CheckAsks(in.Calls)
 	}
 	if err != nil {
-		x.fault = malformedPreflight
+		x.errorKind = malformedPreflight
 		x.fail(fasthttp.StatusOK, wecom.CodeParameter, `send {"calls":[{"endpoint","channel","customer"}]}: `+err.Error())
 		return
 	}

@@ -38,7 +38,7 @@ type Gateway struct {
 	Tokens    *account.Tokens
 	Windows   *window.Store
 	Upstream  *Upstream
-	Pulls     *Pulls
+	Bypass    *Bypass
 	Metrics   *Metrics
 	Access    *record.Log // one record a request
 	Decisions *record.Log // one record a judged call that goes on
@@ -51,10 +51,10 @@ type Gateway struct {
 	// always does.
 	RedisAnswers func() bool
 
-	current atomic.Pointer[Settings]
-	crowd   crowd
-	skew    skew
-	alone   lastDay // calls that were attributed only because one account is configured
+	current      atomic.Pointer[Settings]
+	yielder      yielder
+	skew         skew
+	unattributed lastDay // calls that were attributed only because one account is configured
 	logLimit
 	waiters waiters
 }
@@ -121,7 +121,7 @@ func (g *Gateway) server(handler fasthttp.RequestHandler, onError func(*fasthttp
 // are noted.
 type clientConn struct {
 	net.Conn
-	line   lineWatch
+	line   requestLineScanner
 	failed error     // of a read: why nothing more comes
 	readBy time.Time // asked for, and set with the next read
 	reads  deadline
@@ -134,10 +134,10 @@ func (g *Gateway) watchLines(c net.Conn, state fasthttp.ConnState) {
 	switch {
 	case !ok:
 	case state == fasthttp.StateActive:
-		conn.line.active()
+		conn.line.requestBegan()
 	case state == fasthttp.StateIdle:
-		conn.line.idle()
-		g.crowd.letOthers()
+		conn.line.requestEnded()
+		g.yielder.yieldIfBusy()
 	}
 }
 
@@ -192,20 +192,20 @@ func (discard) Printf(string, ...any) {}
 
 // ServeAPI carries one call of a bot.
 func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
-	x := exchanges.Get().(*exchange)
-	x.begin(g, rc)
+	x := exchanges.Get().(*apiRequest)
+	x.start(g, rc)
 	defer func() {
 		x.finish()
 		if x.untilClose != nil {
 			x.sendUntilClose()
 		}
-		*x = exchange{visit: visit{space: x.space}}
+		*x = apiRequest{request: request{space: x.space}}
 		exchanges.Put(x)
 	}()
 	defer func() {
 		if p := recover(); p != nil {
 			g.Log.Error("BUG: a request panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			x.fault, x.forwarded = gatewayFailed, true
+			x.errorKind, x.forwarded = gatewayFailed, true
 			x.fail(fasthttp.StatusInternalServerError, wecom.CodeServerFault, "the gateway failed on this call; whether it was sent is unknown")
 		}
 	}()
@@ -213,13 +213,13 @@ func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
 }
 
 // exchanges are kept for other calls: nothing of one outlives its handler.
-var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+var exchanges = sync.Pool{New: func() any { return new(apiRequest) }}
 
 // serveLibraryError answers, in WeCom's shape, what the server library of the api listener itself
 // refuses.
 func (g *Gateway) serveLibraryError(rc *fasthttp.RequestCtx, err error) {
-	x := &exchange{}
-	x.begin(g, rc)
+	x := &apiRequest{}
+	x.start(g, rc)
 	x.unreadable(err)
 	x.finish()
 }

@@ -6,64 +6,64 @@ import (
 	"replygate/wecom"
 )
 
-// Pulls tells whether the bots pull their messages through the gateway. A bot that replies through
+// Bypass tells whether the bots pull their messages through the gateway. A bot that replies through
 // it and pulls past it has no windows: the operator must hear of that.
-type Pulls struct {
+type Bypass struct {
 	mu   sync.Mutex
-	seen map[pull]bool // true: pulled through the gateway; false: replied to without
+	seen map[bypassed]bool // true: pulled through the gateway; false: replied to without
 }
 
-type pull struct{ corp, channel string }
+type bypassed struct{ corp, channel string }
 
 // maxPulls bounds the channels that are watched.
 const maxPulls = 10_000
 
-// NewPulls watches from now on.
-func NewPulls() *Pulls { return &Pulls{seen: map[pull]bool{}} }
+// NewBypass watches from now on.
+func NewBypass() *Bypass { return &Bypass{seen: map[bypassed]bool{}} }
 
-// pulled notes a page of kf/sync_msg: of the channel that the call names, or of those in the page.
+// pageSeen notes a page of kf/sync_msg: of the channel that the call names, or of those in the page.
 // An empty page of a call without a channel is of all.
-func (p *Pulls) pulled(corp, channel string, page wecom.Page) {
+func (p *Bypass) pageSeen(corp, channel string, page wecom.Page) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if channel != "" || len(page.Messages)+len(page.Codes) == 0 {
-		p.put(pull{corp, channel})
+		p.put(bypassed{corp, channel})
 	}
 	for _, m := range page.Messages {
-		p.put(pull{corp, m.Channel})
+		p.put(bypassed{corp, m.Channel})
 	}
 	for _, c := range page.Codes {
-		p.put(pull{corp, c.Channel})
+		p.put(bypassed{corp, c.Channel})
 	}
 }
 
-func (p *Pulls) put(k pull) {
+func (p *Bypass) put(k bypassed) {
 	if _, known := p.seen[k]; known || len(p.seen) < maxPulls {
 		p.seen[k] = true
 	}
 }
 
-// missing notes a reply to a customer of whom nothing is on record, and tells whether it is the
+// replyWithoutPages notes a reply to a customer of whom nothing is on record, and tells whether it is the
 // first of a channel that nobody pulls through the gateway.
-func (p *Pulls) missing(corp, channel string) (first bool) {
+func (p *Bypass) replyWithoutPages(corp, channel string) (first bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	k := pull{corp, channel}
+	k := bypassed{corp, channel}
 	_, known := p.seen[k]
-	if known || p.seen[pull{corp, ""}] || len(p.seen) >= maxPulls {
+	if known || p.seen[bypassed{corp, ""}] || len(p.seen) >= maxPulls {
 		return false
 	}
 	p.seen[k] = false
 	return true
 }
 
-// Past returns how many channels get replies through the gateway while their messages are pulled
+// Bypassed returns how many channels get replies through the gateway while their messages are pulled
 // past it.
-func (p *Pulls) Past() (n int) {
+func (p *Bypass) Bypassed() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for k, pulled := range p.seen {
-		if !pulled && !p.seen[pull{k.corp, ""}] {
+		if !pulled && !p.seen[bypassed{k.corp, ""}] {
 			n++
 		}
 	}

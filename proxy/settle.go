@@ -14,33 +14,33 @@ import (
 	"replygate/window"
 )
 
-// reader takes what it needs from an answer before it goes on. It gets an error instead where the
+// inspector takes what it needs from an answer before it goes on. It gets an error instead where the
 // answer cannot be read. What was sent is in x.out.
-type reader func(x *exchange, answer io.Reader, err error)
+type inspector func(x *apiRequest, answer io.Reader, err error)
 
-// learner returns what reads the answer of a call that the gateway learns from, nil for most.
-func (x *exchange) learner() reader {
+// inspectorFor returns what reads the answer of a call that the gateway learns from, nil for most.
+func (x *apiRequest) inspectorFor() inspector {
 	if x.Route.Odd() {
 		return nil
 	}
 	switch x.Route.Path {
 	case wecom.PathGetToken, wecom.PathCorpToken, wecom.PathPermanentCode, wecom.PathPermanentCodeV2,
 		wecom.PathRegisterInfo, wecom.PathDownstreamToken:
-		return (*exchange).learnToken
+		return (*apiRequest).learnToken
 	case wecom.PathSyncMsg:
-		return (*exchange).recordPage
+		return (*apiRequest).recordPage
 	case wecom.PathStateTrans:
-		return (*exchange).learnCode
+		return (*apiRequest).learnCode
 	}
 	return nil
 }
 
 // learnToken notes whose the token is that WeCom hands out.
-func (x *exchange) learnToken(answer io.Reader, err error) {
+func (x *apiRequest) learnToken(answer io.Reader, err error) {
 	if x.rc.Response.StatusCode() != fasthttp.StatusOK || !x.rc.IsGet() && !x.rc.IsPost() {
 		return
 	}
-	g, found := wecom.ReadGrant(x.Route.Path, x.sentCall(), small(answer, err))
+	g, found := wecom.ReadGrant(x.Route.Path, x.sentCall(), readSmall(answer, err))
 	if !found {
 		return
 	}
@@ -54,12 +54,12 @@ func (x *exchange) learnToken(answer io.Reader, err error) {
 }
 
 // learnCode notes whom the code stands for that a change of a session's state gives out.
-func (x *exchange) learnCode(answer io.Reader, err error) {
-	c, found, lost := wecom.ReadTransition(x.sentCall(), small(answer, err), x.at)
+func (x *apiRequest) learnCode(answer io.Reader, err error) {
+	c, found, lost := wecom.ReadTransition(x.sentCall(), readSmall(answer, err), x.at)
 	if !found && !lost || x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
-	corp := x.owner([]string{c.Channel})
+	corp := x.corpOfToken([]string{c.Channel})
 	if !found || corp == "" {
 		x.lost("code", 1, nil, window.Loss{Corp: corp, Codes: true})
 		return
@@ -68,7 +68,7 @@ func (x *exchange) learnCode(answer io.Reader, err error) {
 }
 
 // learnCodes notes whom codes of the call's corp stand for.
-func (x *exchange) learnCodes(codes []wecom.Code) {
+func (x *apiRequest) learnCodes(codes []wecom.Code) {
 	if err := x.Windows.LearnCodes(x.ctx, codesOf(x.corp, codes)); err != nil {
 		x.lost("code", len(codes), err, window.Loss{Corp: x.corp, Codes: true})
 	}
@@ -89,7 +89,7 @@ func codesOf(corp string, codes []wecom.Code) []window.LearntCode {
 
 // recordPage records what a page of kf/sync_msg says about customers. What cannot be recorded marks
 // a gap, so that a missing window proves nothing.
-func (x *exchange) recordPage(answer io.Reader, err error) {
+func (x *apiRequest) recordPage(answer io.Reader, err error) {
 	if x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
@@ -100,7 +100,7 @@ func (x *exchange) recordPage(answer io.Reader, err error) {
 	if page.Errcode != wecom.CodeOK {
 		return
 	}
-	corp, channel := x.owner(x.channelsOf(page)), wecom.ReadChannel(x.sentCall())
+	corp, channel := x.corpOfToken(x.channelsOf(page)), wecom.ReadChannel(x.sentCall())
 	switch {
 	case err != nil:
 		x.missed("unreadable", 1, err, window.Loss{Corp: corp, Channel: channel, Messages: true, Codes: true})
@@ -118,14 +118,14 @@ func (x *exchange) recordPage(answer io.Reader, err error) {
 	if x.by == gate.ByToken { // nothing that was attributed by what a call says teaches
 		x.learnChannels(corp, itemChannels(page))
 	}
-	x.Pulls.pulled(corp, channel, page)
+	x.Bypass.pageSeen(corp, channel, page)
 	x.recordMessages(page.Messages)
 	x.learnCodes(page.Codes)
 	x.correct(page.Failures)
 }
 
 // loseItems marks the gaps of a page's unreadable items.
-func (x *exchange) loseItems(corp, channel string, items []wecom.Unreadable) {
+func (x *apiRequest) loseItems(corp, channel string, items []wecom.Unreadable) {
 	losses := make([]window.Loss, len(items))
 	for i, it := range items {
 		losses[i] = window.Loss{
@@ -137,7 +137,7 @@ func (x *exchange) loseItems(corp, channel string, items []wecom.Unreadable) {
 }
 
 // loseUnattributed marks the gaps of a page whose corp is not known. Its channels are.
-func (x *exchange) loseUnattributed(channel string, page *wecom.Page) {
+func (x *apiRequest) loseUnattributed(channel string, page *wecom.Page) {
 	losses := lossesOf("", channel, page.Messages)
 	if len(page.Codes) > 0 {
 		losses = append(losses, window.Loss{Codes: true})
@@ -159,8 +159,8 @@ func lossesOf(corp, channel string, messages []wecom.Message) (losses []window.L
 }
 
 // recordMessages notes that customers wrote.
-func (x *exchange) recordMessages(messages []wecom.Message) {
-	if !x.Engine.Opens(wecom.KfMessage, x.at) {
+func (x *apiRequest) recordMessages(messages []wecom.Message) {
+	if !x.Engine.OpensWindow(wecom.KfMessage, x.at) {
 		x.Metrics.inbound("sync_msg", "not_counted", len(messages))
 		return
 	}
@@ -187,7 +187,7 @@ var failures = map[int]struct {
 }
 
 // correct lets WeCom's later word correct the windows of those it is about.
-func (x *exchange) correct(late []wecom.Failure) {
+func (x *apiRequest) correct(late []wecom.Failure) {
 	for _, f := range late {
 		k := window.Key{Corp: x.corp, Channel: f.Channel, Customer: f.Customer}
 		what := failures[f.Type]
@@ -200,7 +200,7 @@ func (x *exchange) correct(late []wecom.Failure) {
 }
 
 // missed counts n messages, items or pages that passed unrecorded, and marks their gaps.
-func (x *exchange) missed(how string, n int, why error, losses ...window.Loss) {
+func (x *apiRequest) missed(how string, n int, why error, losses ...window.Loss) {
 	if n > 0 {
 		x.Metrics.inbound("sync_msg", how, n)
 	}
@@ -209,7 +209,7 @@ func (x *exchange) missed(how string, n int, why error, losses ...window.Loss) {
 
 // lost marks the gaps of losses. It logs only gaps that are new or moved: bots pull the same pages
 // again and again.
-func (x *exchange) lost(how string, n int, why error, losses ...window.Loss) {
+func (x *apiRequest) lost(how string, n int, why error, losses ...window.Loss) {
 	if len(losses) == 0 {
 		return
 	}
@@ -229,14 +229,14 @@ func (x *exchange) lost(how string, n int, why error, losses ...window.Loss) {
 }
 
 // settleReply does to what was reserved for a reply what WeCom's answer says.
-func (x *exchange) settleReply(answer io.Reader, err error) {
-	x.settle(x.outcome(small(answer, err)))
+func (x *apiRequest) settleReply(answer io.Reader, err error) {
+	x.settle(x.outcome(readSmall(answer, err)))
 }
 
 // outcome is what WeCom's answer says of a reply, nil for one that could not be read. Only a
 // readable refusal gives a reservation back. The answer also gets the customers whom the call was
 // not to reach.
-func (x *exchange) outcome(answer []byte) window.Outcome {
+func (x *apiRequest) outcome(answer []byte) window.Outcome {
 	code, err := wecom.ReadErrcode(answer)
 	if x.rc.Response.StatusCode() != fasthttp.StatusOK || err != nil {
 		return window.Sent
@@ -257,7 +257,7 @@ func (x *exchange) outcome(answer []byte) window.Outcome {
 }
 
 // reportRest adds to WeCom's answer whom the call was not to reach.
-func (x *exchange) reportRest(answer []byte, rest []string) {
+func (x *apiRequest) reportRest(answer []byte, rest []string) {
 	full, err := x.Route.Endpoint.ReportRest(answer, rest)
 	if err != nil {
 		x.Log.Warn("a call went on without some of its customers, and the answer could not say so", zap.String("decision_id", x.id), zap.Error(err))
@@ -267,26 +267,26 @@ func (x *exchange) reportRest(answer []byte, rest []string) {
 	x.rc.Response.SetBody(full)
 }
 
-// small reads an answer that is a few kilobytes long as a rule; of a longer one the beginning.
-func small(answer io.Reader, err error) []byte {
+// readSmall reads an answer that is a few kilobytes long as a rule; of a longer one the beginning.
+func readSmall(answer io.Reader, err error) []byte {
 	if err != nil {
 		return nil
 	}
-	if m, ok := answer.(*memory); ok {
+	if m, ok := answer.(*shortBody); ok {
 		return m.all
 	}
-	body, err := io.ReadAll(io.LimitReader(answer, maxSmall))
+	body, err := io.ReadAll(io.LimitReader(answer, maxReadSmall))
 	if err != nil {
 		return nil
 	}
 	return body
 }
 
-// maxSmall bounds such an answer: get_permanent_code lists the agents of a company.
-const maxSmall = 1 << 20
+// maxReadSmall bounds such an answer: get_permanent_code lists the agents of a company.
+const maxReadSmall = 1 << 20
 
 // settle does to every reserved reply, and to a taken code, what became of the call.
-func (x *exchange) settle(o window.Outcome) {
+func (x *apiRequest) settle(o window.Outcome) {
 	if o == window.Sent {
 		return
 	}

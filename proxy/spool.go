@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// spool holds an answer that the gateway reads before it goes on, in pieces, so that a long one
+// buffered holds an answer that the gateway reads before it goes on, in pieces, so that a long one
 // costs its own size and no more.
-type spool struct {
+type buffered struct {
 	pieces [][]byte
 	size   int
 	whole  bool // the answer ended within the limit
@@ -23,8 +23,8 @@ const (
 )
 
 // fill reads up to limit bytes of an answer; length is what its head said, negative if nothing.
-func fill(r io.Reader, length, limit int) (*spool, error) {
-	s := &spool{}
+func fill(r io.Reader, length, limit int) (*buffered, error) {
+	s := &buffered{}
 	next := firstPiece
 	if length >= 0 && length <= limit {
 		next = length
@@ -57,7 +57,7 @@ func ended(r io.Reader) bool {
 }
 
 // Reader reads the pieces from the beginning.
-func (s *spool) Reader() io.Reader {
+func (s *buffered) Reader() io.Reader {
 	readers := make([]io.Reader, len(s.pieces))
 	for i, p := range s.pieces {
 		readers[i] = bytes.NewReader(p)
@@ -65,13 +65,13 @@ func (s *spool) Reader() io.Reader {
 	return io.MultiReader(readers...)
 }
 
-// memory is an answer that is in memory as a whole.
-type memory struct {
+// shortBody is an answer that is in memory as a whole.
+type shortBody struct {
 	bytes.Reader
 	all []byte
 }
 
-func (m *memory) hold(all []byte) {
+func (m *shortBody) hold(all []byte) {
 	m.all = all
 	m.Reset(all)
 }

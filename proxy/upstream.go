@@ -173,7 +173,7 @@ func (u *Upstream) attempt(o *outgoing, resp *fasthttp.Response, by time.Time) (
 // bytes that nobody asked for.
 var errStale = errors.New("the upstream closed the connection meanwhile")
 
-// exchange sends a request over a connection that was used before at lastUse, unless that is zero,
+// apiRequest sends a request over a connection that was used before at lastUse, unless that is zero,
 // and reads the head of its answer.
 func (u *Upstream) exchange(conn *countingConn, lastUse time.Time, o *outgoing, resp *fasthttp.Response, by time.Time) (answer, error) {
 	if o.dropped != nil && o.dropped() {
@@ -374,7 +374,7 @@ type countingConn struct {
 	sight
 }
 
-// begin makes a connection ready for a call.
+// start makes a connection ready for a call.
 func (c *countingConn) begin(o *outgoing, by time.Time) error {
 	c.call, c.by, c.written, c.timeout, c.slack = o, by, 0, c.of.within(by), 0
 	if by.IsZero() {

@@ -21,50 +21,50 @@ import (
 // smallBody is up to what length a judged body gets its memory at once.
 const smallBody = 16 << 10
 
-// visit is one request on one of the two faces, before anything is known of what it wants.
-type visit struct {
+// request is one request on one of the two faces, before anything is known of what it wants.
+type request struct {
 	*Gateway
 	*Settings
-	rc      *fasthttp.RequestCtx
-	ctx     context.Context // not the request's: fasthttp uses that again
-	at      time.Time       // when it came
-	target  []byte          // as sent, without a prefix that names a corp
-	path    []byte          // of it
-	query   []byte          // as sent
-	id      string          // of the decision, or of an answer of the gateway's own; "" for any other request
-	fault   string          // why the gateway answered by itself without a decision
-	errcode int             // of that answer
-	space   []byte          // for a short body, kept for other requests
-	hangUp  bool            // the connection ends behind the answer: what follows on it cannot be trusted
+	rc         *fasthttp.RequestCtx
+	ctx        context.Context // not the request's: fasthttp uses that again
+	at         time.Time       // when it came
+	target     []byte          // as sent, without a prefix that names a corp
+	path       []byte          // of it
+	query      []byte          // as sent
+	id         string          // of the decision, or of an answer of the gateway's own; "" for any other request
+	errorKind  string          // why the gateway answered by itself without a decision
+	errcode    int             // of that answer
+	space      []byte          // for a short body, kept for other requests
+	closeAfter bool            // the connection ends behind the answer: what follows on it cannot be trusted
 }
 
-// begin makes v that of another request.
-func (v *visit) begin(g *Gateway, rc *fasthttp.RequestCtx) {
+// start makes v that of another request.
+func (v *request) start(g *Gateway, rc *fasthttp.RequestCtx) {
 	at := g.Now()
-	g.crowd.join(at)
-	*v = visit{Gateway: g, Settings: g.Current(), rc: rc, ctx: context.Background(), at: at, space: v.space}
+	g.yielder.arrive(at)
+	*v = request{Gateway: g, Settings: g.Current(), rc: rc, ctx: context.Background(), at: at, space: v.space}
 }
 
 // remote is the caller's address, that of its connection.
-func (v *visit) remote() netip.Addr {
+func (v *request) remote() netip.Addr {
 	addr, _ := netip.AddrFromSlice(v.rc.RemoteIP())
 	return addr.Unmap()
 }
 
 // readTarget reads path and query of a head that has one reading.
-func (v *visit) readTarget() bool {
+func (v *request) readTarget() bool {
 	target := v.rc.Request.Header.RequestURI()
 	if len(target) > maxTarget {
-		v.fault, v.hangUp = targetTooLong, true
+		v.errorKind, v.closeAfter = targetTooLong, true
 		v.fail(fasthttp.StatusRequestURITooLong, wecom.CodeTargetTooLong, fmt.Sprintf("the URL is longer than %d KiB", maxTarget>>10))
 		return false
 	}
 	err := checkHead(&v.rc.Request.Header)
-	if c, ok := v.rc.Conn().(*clientConn); ok && err == nil && c.line.odd() {
+	if c, ok := v.rc.Conn().(*clientConn); ok && err == nil && c.line.ambiguous() {
 		err = errors.New("the request line does not end in CR LF")
 	}
 	if err != nil {
-		v.fault, v.hangUp = malformedHead, true // where this request ends, and the next begins, nobody can tell
+		v.errorKind, v.closeAfter = malformedHead, true // where this request ends, and the next begins, nobody can tell
 		v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, err.Error()+"; nothing was sent")
 		return false
 	}
@@ -75,7 +75,7 @@ func (v *visit) readTarget() bool {
 
 // readBody reads a body whole, within a bound of size; that of time began with the end of the head.
 // It answers by itself, and returns false, if the body is longer or breaks off.
-func (v *visit) readBody(limit config.Size) ([]byte, bool) {
+func (v *request) readBody(limit config.Size) ([]byte, bool) {
 	body, more, ok := v.readUpTo(limit)
 	if more != nil {
 		v.tooLarge(limit, nothingSent)
@@ -86,7 +86,7 @@ func (v *visit) readBody(limit config.Size) ([]byte, bool) {
 
 // readUpTo is readBody for a body that may be longer: then more is all of it, as it comes. The body
 // is good until the request is answered.
-func (v *visit) readUpTo(limit config.Size) (body []byte, more io.Reader, ok bool) {
+func (v *request) readUpTo(limit config.Size) (body []byte, more io.Reader, ok bool) {
 	stream, length := v.rc.RequestBodyStream(), v.rc.Request.Header.ContentLength()
 	switch {
 	case stream == nil:
@@ -96,7 +96,7 @@ func (v *visit) readUpTo(limit config.Size) (body []byte, more io.Reader, ok boo
 	case length >= 0 && length <= smallBody: // a longer one takes its memory as it comes: anybody can announce one
 		v.space = slices.Grow(v.space[:0], length)[:length]
 		if _, err := io.ReadFull(stream, v.space); err != nil {
-			v.brokeOff(nothingSent)
+			v.bodyIncomplete(nothingSent)
 			return nil, nil, false
 		}
 		return v.space, nil, true
@@ -106,15 +106,15 @@ func (v *visit) readUpTo(limit config.Size) (body []byte, more io.Reader, ok boo
 	case len(body) > int(limit):
 		return nil, io.MultiReader(bytes.NewReader(body), stream), true
 	case err != nil || len(body) < length: // the server library does not tell of a body that ends early
-		v.brokeOff(nothingSent)
+		v.bodyIncomplete(nothingSent)
 		return nil, nil, false
 	}
 	return body, nil, true
 }
 
 // tooLarge answers for a body over its limit; sent says what of it went to WeCom.
-func (v *visit) tooLarge(limit config.Size, sent string) {
-	v.fault, v.hangUp = bodyTooLarge, true
+func (v *request) tooLarge(limit config.Size, sent string) {
+	v.errorKind, v.closeAfter = bodyTooLarge, true
 	v.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the "+limit.String()+" that the gateway takes for this call; "+sent)
 }
 
@@ -126,7 +126,7 @@ var (
 
 // answer writes an answer of the gateway's own, in WeCom's shape. Its headers can hold only ASCII:
 // of another text they say the reason.
-func (v *visit) answer(status int, r wecom.Refusal) {
+func (v *request) answer(status int, r wecom.Refusal) {
 	resp := &v.rc.Response
 	resp.Reset()
 	resp.SetStatusCode(status)
@@ -164,7 +164,7 @@ func fitsHeader(s string) bool {
 
 // passHead takes from the head of an answer, which is the client's now, what belongs to another
 // connection.
-func (v *visit) passHead() {
+func (v *request) passHead() {
 	h := &v.rc.Response.Header
 	dropHopByHop(h)
 	h.ResetConnectionClose()
@@ -174,7 +174,7 @@ func (v *visit) passHead() {
 var http11 = []byte("HTTP/1.1")
 
 // withQuery is the request target of path and query, an empty query kept as it came.
-func (v *visit) withQuery(path []byte) []byte {
+func (v *request) withQuery(path []byte) []byte {
 	target := v.target
 	if bytes.HasPrefix(target, path) && len(path) == len(v.path) {
 		return target // as it came

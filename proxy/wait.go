@@ -98,7 +98,7 @@ type wait struct {
 
 // waits tells whether a call whose doubt may end by itself waits for that. serve then judges it
 // anew.
-func (x *exchange) waits() bool {
+func (x *apiRequest) waits() bool {
 	w := &x.wait
 	switch {
 	case w.over || x.Config.Policy.UnsureWait == 0:
@@ -112,7 +112,7 @@ func (x *exchange) waits() bool {
 
 // beginWait takes a place among the waiters, if the call may wait. One whose client cannot be
 // watched may not: it could be sent after its client had given it up and sent it again.
-func (x *exchange) beginWait() bool {
+func (x *apiRequest) beginWait() bool {
 	w := &x.wait
 	if x.Draining() {
 		w.outcome = policy.WaitShutdown
@@ -132,9 +132,9 @@ func (x *exchange) beginWait() bool {
 	return true
 }
 
-// awaitDoubt returns true once it is worth judging the call anew, at the latest when its wait is
+// waitAndRejudge returns true once it is worth judging the call anew, at the latest when its wait is
 // over. It returns false, and has answered the call, if the client has gone.
-func (x *exchange) awaitDoubt() bool {
+func (x *apiRequest) waitAndRejudge() bool {
 	w := &x.wait
 	judged, answers := time.Now(), x.redisAnswers()
 	for {
@@ -164,11 +164,11 @@ func (x *exchange) awaitDoubt() bool {
 }
 
 // redisAnswers tells whether Redis answered when it was asked last.
-func (x *exchange) redisAnswers() bool { return x.RedisAnswers == nil || x.RedisAnswers() }
+func (x *apiRequest) redisAnswers() bool { return x.RedisAnswers == nil || x.RedisAnswers() }
 
 // forget takes back what a judgement made of the call, so that it is judged anew, whole: at this
 // instant, by the configuration in force, and with the body that was read.
-func (x *exchange) forget() {
+func (x *apiRequest) forget() {
 	x.Settings, x.At = x.Current(), x.Now()
 	x.Who, x.name, x.corp, x.by, x.waited = policy.Subject{}, "", "", gate.ByNone, 0
 	x.decision, x.judged, x.id = nil, gate.Judgement{}, ""
@@ -177,9 +177,9 @@ func (x *exchange) forget() {
 
 // drop gives up a call whose client has gone. The answer is for one that only closed its side for
 // writing.
-func (x *exchange) drop() {
+func (x *apiRequest) drop() {
 	x.wait.outcome = policy.WaitClientGone
-	x.fault, x.hangUp = clientAborted, true
+	x.errorKind, x.closeAfter = clientAborted, true
 	if x.decision == nil { // by a reload it is no longer judged
 		gone := x.Engine.Waited(policy.Decision{}, policy.WaitClientGone, 0)
 		x.fail(fasthttp.StatusOK, wecom.CodeBusy, gone.Errmsg)
@@ -190,7 +190,7 @@ func (x *exchange) drop() {
 }
 
 // endWait gives the call's place among the waiters back.
-func (x *exchange) endWait() {
+func (x *apiRequest) endWait() {
 	w := &x.wait
 	if !w.placed {
 		return
@@ -200,7 +200,7 @@ func (x *exchange) endWait() {
 }
 
 // waitOutcome is how the wait of the call came out; "" if it did not want to wait.
-func (x *exchange) waitOutcome() policy.WaitOutcome {
+func (x *apiRequest) waitOutcome() policy.WaitOutcome {
 	w := &x.wait
 	switch {
 	case w.outcome == policy.WaitClientGone, w.began.IsZero():
@@ -225,7 +225,7 @@ const (
 )
 
 // peer looks whether the client is still there.
-func (x *exchange) peer() peerState {
+func (x *apiRequest) peer() peerState {
 	if c, ok := x.rc.Conn().(*clientConn); ok {
 		return c.peer()
 	}

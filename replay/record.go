@@ -101,9 +101,9 @@ func (r *record) judge(g *gate.Gate) (policy.Decision, error) {
 		return policy.Decision{}, errDropped
 	case route.Odd() || strings.Contains(r.Endpoint, "…") || r.Reason == string(policy.AmbiguousPath):
 		return policy.Decision{}, errOddPath
-	case r.CorpID == "" && !g.Free(route):
+	case r.CorpID == "" && !g.AlwaysPasses(route):
 		return policy.Decision{}, errNobody
-	case len(r.Customers) == 1 && strings.HasPrefix(r.Customers[0], hashed) && g.Engine.DrawsCustomers():
+	case len(r.Customers) == 1 && strings.HasPrefix(r.Customers[0], hashed) && g.Engine.UsesPercent():
 		return policy.Decision{}, errHashed
 	}
 	clients := r.clients(g)
@@ -122,7 +122,7 @@ const hashed = "h:"
 // clients are what the caller may have been by a configuration.
 func (r *record) clients(g *gate.Gate) []string {
 	switch addr, err := netip.ParseAddr(r.Remote); {
-	case !g.Engine.AsksClients():
+	case !g.Engine.UsesClients():
 		return []string{""}
 	case err == nil:
 		if name, known := g.Clients.Find(addr, r.contains); known {

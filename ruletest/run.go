@@ -219,7 +219,7 @@ func (p *play) call(ctx context.Context, s *Step) (*Failure, error) {
 		Corp: orElse(s.Call.CorpID, p.corp()), Client: s.Call.Client, Path: []byte(path), Query: []byte(query),
 		ContentType: orElse(s.Call.ContentType, "application/json"), Body: []byte(s.Call.Body), At: p.clock.now(),
 	}
-	if in.Client == "" && p.gate.Engine.AsksClients() {
+	if in.Client == "" && p.gate.Engine.UsesClients() {
 		in.Client = config.UnknownClient
 	}
 	var asked gate.Store = p.windows

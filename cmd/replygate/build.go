@@ -116,9 +116,9 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics := proxy.NewMetrics(registry)
-	pulls := proxy.NewPulls()
+	pulls := proxy.NewBypass()
 	g.handler = &proxy.Gateway{
-		Windows: g.windows, Upstream: g.upstream, Metrics: metrics, Pulls: pulls,
+		Windows: g.windows, Upstream: g.upstream, Metrics: metrics, Bypass: pulls,
 		Tokens: account.NewTokens(g.store.UniversalClient, c.Redis.Prefix, g.store.Timeout, now),
 		Access: g.logs.access, Decisions: g.logs.decisions, Refusals: g.logs.refusals, Log: g.log, Now: now, Draining: g.draining.Load,
 		RedisAnswers: g.store.Answers,
@@ -130,7 +130,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	g.admin = (&admin.Admin{
 		Keys: c.Admin, Loopback: config.Loopback(c.Listen.Admin), Gate: g.inForce, Windows: g.windows, Store: g.store,
 		Reload: g.reload, Version: g.version,
-		Reported: metrics.Reported, Past: pulls.Past, Gatherer: registry, Draining: g.draining.Load, Audit: g.log, Now: now,
+		Reported: metrics.Reported, Past: pulls.Bypassed, Gatherer: registry, Draining: g.draining.Load, Audit: g.log, Now: now,
 	}).Server()
 	g.admin.ErrorLog = zap.NewStdLog(g.log)
 	if g.api, err = proxy.Listen("listen.api", c.Listen.API, c.Listen.TLS, now, g.log); err != nil {
@@ -150,10 +150,10 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 }
 
 // registerGauges adds what is read when asked.
-func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Pulls, now func() time.Time) {
+func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Bypass, now func() time.Time) {
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "replygate_channels_pulled_past", Help: "Channels with replies through the gateway whose messages nobody pulls through it.",
-	}, func() float64 { return float64(pulls.Past()) }))
+	}, func() float64 { return float64(pulls.Bypassed()) }))
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "replygate_history_incomplete", Help: "1 while a missing window proves nothing, of whatever account, but for channels with a backfill.",
 	}, func() float64 {

@@ -172,7 +172,7 @@ func TestFailedPagesSayNothing(t *testing.T) {
 		p.token = p.tokens[corpID]
 		p.onEvent("W", "refuse", "code_unknown")
 		p.incomplete()
-		if n := p.gateway.handler.Pulls.Past(); n != 3 {
+		if n := p.gateway.handler.Bypass.Bypassed(); n != 3 {
 			p.Errorf("%d channels are pulled past the gateway, want 3: a page that failed is none", n)
 		}
 	})
