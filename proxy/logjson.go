@@ -21,7 +21,7 @@ func (r *AccessRecord) AppendJSON(b []byte) []byte {
 	b = wordIf(b, `,"verdict":`, r.Verdict)
 	b = wordIf(b, `,"decision_id":`, r.DecisionID)
 	b = appendWait(b, r.Wait, r.Waited)
-	return wordIf(b, `,"fault":`, r.ErrorKind)
+	return wordIf(b, `,"error_kind":`, r.ErrorKind)
 }
 
 // AppendJSON appends the record's members.
@@ -34,7 +34,7 @@ func (r *CallbackRecord) AppendJSON(b []byte) []byte {
 	b = wordIf(b, `,"result":`, r.Result)
 	b = wordIf(b, `,"corp_id":`, r.CorpID)
 	b = wordIf(b, `,"decision_id":`, r.DecisionID)
-	return wordIf(b, `,"fault":`, r.ErrorKind)
+	return wordIf(b, `,"error_kind":`, r.ErrorKind)
 }
 
 // AppendJSON appends the record's members, those that a decision has by the same names.

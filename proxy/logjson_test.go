@@ -39,7 +39,7 @@ func TestRecordsAreJSON(t *testing.T) {
 	same(t, &DecisionRecord{At: last, Judged: &gate.Judgement{Decision: policy.Decision{Verdict: policy.Pass, Go: true, Left: -1}}},
 		`{"id":"","at":"2026-11-18T11:06:40.123Z","corp_id":"","account":"","standing":"","endpoint":"","capability":"","verdict":"pass","reason":"","rule":"","forwarded":true}`)
 	same(t, &AccessRecord{Method: "POST", Path: odd, Capability: "oa", CorpID: "ww1", Status: 200, Verdict: "pass", DecisionID: "d", ErrorKind: "f", Duration: 1_234_567},
-		`{"method":"POST","path":"a\"b\\c\n企\u0000<&>","status":200,"duration_ms":1.234,"capability":"oa","corp_id":"ww1","verdict":"pass","decision_id":"d","fault":"f"}`)
+		`{"method":"POST","path":"a\"b\\c\n企\u0000<&>","status":200,"duration_ms":1.234,"capability":"oa","corp_id":"ww1","verdict":"pass","decision_id":"d","error_kind":"f"}`)
 	same(t, &AccessRecord{}, `{"method":"","path":"","status":0,"duration_ms":0}`)
 }
 

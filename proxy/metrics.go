@@ -51,7 +51,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "replygate_decisions_total", Help: "Judged calls.",
 		}, []string{"capability", "verdict", "reason", "forwarded"}),
 		prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "replygate_reply_answers_total", Help: "WeCom's answers to judged calls that went on, by our verdict: ok on unsure, or a window's errcode on pass, is a disagreement.",
+			Name: "replygate_upstream_errcodes_total", Help: "WeCom's answers to judged calls that went on, by our verdict: ok on unsure, or a window's errcode on pass, is a disagreement.",
 		}, []string{"verdict", "errcode"})
 	m := &Metrics{
 		duration:  [2]prometheus.Observer{duration.WithLabelValues("false"), duration.WithLabelValues("true")},
@@ -64,7 +64,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Name: "replygate_shadow_decisions_total", Help: "What judged calls would have come to if the rules in shadow were obeyed, where one of them decides.",
 	}, []string{"capability", "verdict", "reason", "rule"})
 	m.deliveryFailures = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "replygate_late_truths_total", Help: "Replies that WeCom took and then did not deliver, by why; each corrects one window.",
+		Name: "replygate_delivery_failures_total", Help: "Replies that WeCom took and then did not deliver, by why; each corrects one window.",
 	}, []string{"why"})
 	m.callbacks = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "replygate_callbacks_total", Help: "Callbacks, by kind, what was made of them, and the HTTP status WeCom got.",

@@ -76,9 +76,9 @@ func (s *Store) detectRollback(ctx context.Context) (rewrite bool) {
 	if !back {
 		return false
 	}
-	wentTo := zap.Time("gone_back_to", to)
+	wentTo := zap.Time("rolled_back_to", to)
 	if to.IsZero() {
-		wentTo = zap.String("gone_back_to", "nothing")
+		wentTo = zap.String("rolled_back_to", "nothing")
 	}
 	if last.Sub(to) < keepRecent && s.recent.covers(to) {
 		s.Log.Warn("redis has come back without what it acknowledged last: it is written again", wentTo)

@@ -108,7 +108,7 @@ func TestClientAborts(t *testing.T) {
 					t.Errorf("HTTP %d %s", a.StatusCode, a.body)
 				}
 				r.await("the record of the call", func() bool { return strings.Contains(r.log()[records:], `"msg":"request"`) })
-				if log := r.log()[records:]; !strings.Contains(log, `"fault":"client_aborted"`) || strings.Count(log, `"msg":"request"`) != 1 {
+				if log := r.log()[records:]; !strings.Contains(log, `"error_kind":"client_aborted"`) || strings.Count(log, `"msg":"request"`) != 1 {
 					t.Errorf("the record: %s", log)
 				}
 				if now := r.upstreamCounts(); now != counted {

@@ -152,7 +152,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 // registerGauges adds what is read when asked.
 func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Bypass, now func() time.Time) {
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "replygate_channels_pulled_past", Help: "Channels with replies through the gateway whose messages nobody pulls through it.",
+		Name: "replygate_channels_bypassed", Help: "Channels with replies through the gateway whose messages nobody pulls through it.",
 	}, func() float64 { return float64(pulls.Bypassed()) }))
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "replygate_history_incomplete", Help: "1 while a missing window proves nothing, of whatever account, but for channels with a backfill.",
@@ -171,7 +171,7 @@ func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Bypass, now
 		return 0
 	}))
 	r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "replygate_records_unlogged_total", Help: "Records that their file or stream did not take in time; they went to standard error.",
+		Name: "replygate_log_records_dropped_total", Help: "Records that their file or stream did not take in time; they went to standard error.",
 	}, func() float64 { return float64(g.logs.Unlogged()) }))
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "replygate_journal_bytes", Help: "What the journal holds: facts that Redis has not taken, or the embedded store's changes since its snapshot.",

@@ -193,8 +193,8 @@ func TestLateTruth(t *testing.T) {
 		r.reply("wmPast", "unsure", "history_incomplete")
 		metrics := string(r.adminCall("GET", "/metrics", "").body)
 		for _, line := range []string{
-			`replygate_late_truths_total{why="send_failed_window"} `, `replygate_late_truths_total{why="send_failed_refused"} `,
-			`replygate_reply_answers_total{errcode="95013",verdict="pass"} 1`, `replygate_reply_answers_total{errcode="ok",verdict="unsure"} 1`,
+			`replygate_delivery_failures_total{why="send_failed_window"} `, `replygate_delivery_failures_total{why="send_failed_refused"} `,
+			`replygate_upstream_errcodes_total{errcode="95013",verdict="pass"} 1`, `replygate_upstream_errcodes_total{errcode="ok",verdict="unsure"} 1`,
 		} {
 			if !strings.Contains(metrics, line) {
 				r.Errorf("metrics lack %s", line)
@@ -280,12 +280,12 @@ func TestBotPullsPastTheGateway(t *testing.T) {
 	ready := func(want int) {
 		t.Helper()
 		var out struct {
-			Past int `json:"channels_pulled_past"`
+			Past int `json:"channels_bypassed"`
 		}
 		if a := r.adminCall("GET", "/readyz", ""); json.Unmarshal(a.body, &out) != nil || out.Past != want {
 			t.Errorf("readiness: %s, want %d", a.body, want)
 		}
-		if metrics := r.adminCall("GET", "/metrics", ""); !strings.Contains(string(metrics.body), fmt.Sprintf("replygate_channels_pulled_past %d\n", want)) {
+		if metrics := r.adminCall("GET", "/metrics", ""); !strings.Contains(string(metrics.body), fmt.Sprintf("replygate_channels_bypassed %d\n", want)) {
 			t.Errorf("the metric is not %d", want)
 		}
 	}
