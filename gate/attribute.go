@@ -95,5 +95,5 @@ func (g *Gate) JudgedForNobody(r wecom.Route, client string, at time.Time) bool 
 // MayNameOwner tells whether the body of a call can name a channel or a one-time code, and so whose
 // the call is.
 func MayNameOwner(r wecom.Route) bool {
-	return !r.Odd() && strings.HasPrefix(r.Path, "/cgi-bin/kf/")
+	return !r.Ambiguous() && strings.HasPrefix(r.Path, "/cgi-bin/kf/")
 }

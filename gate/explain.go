@@ -32,7 +32,7 @@ func (g *Gate) Explain(ctx context.Context, in Call, s Store, chinese bool) Expl
 	known := &memo{Store: Peeking(s), windows: map[window.Key]window.Answer{}, codes: map[string]window.CodeAnswer{}}
 	j, h, judged := g.Judge(ctx, in, known)
 	e := Explanation{Judgement: j, Judged: judged, ChangesAt: g.changesAt(ctx, in, j, known)}
-	if !h.Route.Odd() {
+	if !h.Route.Ambiguous() {
 		c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: j.Facts, At: in.At, Windows: j.Seen}
 		e.Rules = g.Engine.Trace(c, h.Route.Endpoint.Capability, chinese)
 		if also := j.Facts.Also; also != "" {
@@ -155,7 +155,7 @@ func (g *Gate) facts(in Call, h Head, j Judgement, windows []window.Answer) []Fa
 	} else {
 		all = append(all, Fact{"account.listed", false, fromConfig})
 	}
-	if h.Route.Odd() {
+	if h.Route.Ambiguous() {
 		return append(all, Fact{"call.path", "it has more than one reading", fromRequest})
 	}
 	all = append(all, Fact{"call.endpoint", h.Route.Endpoint.Path, fromRequest}, Fact{"call.capability", h.Route.Endpoint.Capability, fromTable})

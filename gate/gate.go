@@ -78,7 +78,7 @@ func (g *Gate) Subject(corp, client string, at time.Time) (who policy.Subject, l
 // AlwaysPasses tells whether no rule could ever refuse the call, whoever makes it. Then whose it is does
 // not matter.
 func (g *Gate) AlwaysPasses(r wecom.Route) bool {
-	if !r.Odd() {
+	if !r.Ambiguous() {
 		return g.Engine.AlwaysPasses(r.Endpoint)
 	}
 	for _, e := range r.Readings {
@@ -91,7 +91,7 @@ func (g *Gate) AlwaysPasses(r wecom.Route) bool {
 
 // Needs tell how much of a call must be read. An odd path needs as much as its strictest reading.
 func (g *Gate) Inspections(h Head) policy.Inspections {
-	if !h.Route.Odd() {
+	if !h.Route.Ambiguous() {
 		return g.Engine.Inspections(h.Who, h.Route.Endpoint, h.At)
 	}
 	var n policy.Inspections
@@ -113,7 +113,7 @@ func (g *Gate) Reject(why policy.Reason, r wecom.Route, detail string) Judgement
 }
 
 func capabilityOf(r wecom.Route) wecom.Capability {
-	if r.Odd() {
+	if r.Ambiguous() {
 		return ""
 	}
 	return r.Endpoint.Capability
@@ -137,7 +137,7 @@ func (g *Gate) applying(d policy.Decision) Judgement {
 
 // ByPath judges a call of which the body does not matter.
 func (g *Gate) ByPath(h Head) Judgement {
-	if h.Route.Odd() {
+	if h.Route.Ambiguous() {
 		return g.byOddPath(h)
 	}
 	c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: h.Route.Endpoint.Bare(), At: h.At}

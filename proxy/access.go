@@ -89,7 +89,7 @@ func method(m []byte) string {
 // loggedPath is the catalogue's path, or what is safe to show of another one: a secret that a
 // client put into a path must not stay readable.
 func (x *apiRequest) loggedPath() string {
-	if !x.Route.Odd() && x.Route.Endpoint.Path == x.Route.Path {
+	if !x.Route.Ambiguous() && x.Route.Endpoint.Path == x.Route.Path {
 		return x.Route.Path
 	}
 	var out []byte

@@ -75,7 +75,7 @@ func (x *apiRequest) readClaims() {
 // isOwn tells whether somebody could take the path for one of the gateway's own. One of the
 // catalogue is none.
 func (x *apiRequest) isOwn() bool {
-	return (x.Route.Odd() || x.Route.Endpoint.Path != x.Route.Path) && wecom.IsOwn(x.path)
+	return (x.Route.Ambiguous() || x.Route.Endpoint.Path != x.Route.Path) && wecom.IsOwn(x.path)
 }
 
 // findCorp finds out whose a call is that is judged for somebody. mayPass tells whether it may go

@@ -136,7 +136,7 @@ func (x *apiRequest) reject(why policy.Reason, detail string) *gate.Judgement {
 }
 
 func (x *apiRequest) capability() wecom.Capability {
-	if x.Route.Odd() {
+	if x.Route.Ambiguous() {
 		return ""
 	}
 	return x.Route.Endpoint.Capability

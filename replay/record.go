@@ -99,7 +99,7 @@ func (r *record) judge(g *gate.Gate) (policy.Decision, error) {
 	switch {
 	case r.Wait == string(policy.WaitClientGone):
 		return policy.Decision{}, errDropped
-	case route.Odd() || strings.Contains(r.Endpoint, "…") || r.Reason == string(policy.AmbiguousPath):
+	case route.Ambiguous() || strings.Contains(r.Endpoint, "…") || r.Reason == string(policy.AmbiguousPath):
 		return policy.Decision{}, errOddPath
 	case r.CorpID == "" && !g.AlwaysPasses(route):
 		return policy.Decision{}, errNobody

@@ -10,18 +10,19 @@ import (
 
 // Route is what the path of a call can mean.
 type Route struct {
-	// Path is the canonical path: as sent, but with doubled slashes and a doubled /cgi-bin made
-	// single, which real SDKs send. Of an odd path it is the path as sent.
+	// Path is the canonical path: as sent, but with doubled slashes and a doubled /cgi-bin, which
+	// real SDKs send, collapsed. An ambiguous path is kept as sent.
 	Path string
-	// Endpoint is the one meaning of a plain path, nil for an odd one.
+	// Endpoint is the only meaning of a plain path, nil if the path is ambiguous.
 	Endpoint *Endpoint
-	// Readings are what lenient servers might take an odd path for. Empty for a plain one.
+	// Readings are the endpoints that lenient servers might route an ambiguous path to. It is empty
+	// for a plain path.
 	Readings []*Endpoint
 }
 
-// Odd tells that the path has more than one reading: a judged one must not pass, any other goes on
-// as it came.
-func (r Route) Odd() bool { return r.Endpoint == nil }
+// Ambiguous reports whether the path has more than one reading. A call with an ambiguous path must
+// not pass if any reading is judged; otherwise the path is forwarded as sent.
+func (r Route) Ambiguous() bool { return r.Endpoint == nil }
 
 // ReadPath reads the path of a request target as it was sent, without the query.
 //
@@ -29,7 +30,7 @@ func (r Route) Odd() bool { return r.Endpoint == nil }
 // and single or doubled slashes and does not end in one. Whether WeCom itself takes other letter
 // case, dots, escapes or a trailing slash is unconfirmed, so all of those are odd.
 func ReadPath(raw []byte) Route {
-	if e, ok := catalogue[string(raw)]; ok { // no allocation: the common case
+	if e, ok := catalogue[string(raw)]; ok { // the common case, without an allocation
 		return Route{Path: e.Path, Endpoint: e}
 	}
 	if !plain(raw) {

@@ -54,8 +54,8 @@ func TestReadPath(t *testing.T) {
 		path, want := c[0], c[1]
 		r := wecom.ReadPath([]byte(path))
 		lenient, odd := strings.CutPrefix(want, "odd:")
-		if r.Odd() != odd {
-			t.Errorf("%s: odd is %v", path, r.Odd())
+		if r.Ambiguous() != odd {
+			t.Errorf("%s: odd is %v", path, r.Ambiguous())
 			continue
 		}
 		if !odd {

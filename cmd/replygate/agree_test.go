@@ -369,7 +369,7 @@ func (a *agreeing) replays(wanted map[string]plain) {
 		o, err := replay.Judge(a.gateway.inForce(), lines.Bytes())
 		if strings.HasSuffix(r.Endpoint, "/") {
 			if err == nil {
-				a.Fatalf("replay judges an odd path: %s", lines.Bytes())
+				a.Fatalf("replay judges an ambiguous path: %s", lines.Bytes())
 			}
 			continue
 		}

@@ -134,7 +134,7 @@ func TestGoldenGrandfathered(t *testing.T) {
 			path, _, _ := strings.Cut(c[1], "?")
 			route := wecom.ReadPath([]byte(path))
 			switch {
-			case route.Odd():
+			case route.Ambiguous():
 			case adding[route.Endpoint.Capability], strings.Contains(c[2], "business_card"), strings.Contains(c[2], "ca_link"):
 				r.platform.Forget()
 				if a := r.call(c[0], c[1], c[2]); a.Gate.Verdict != "refuse" || len(r.platform.Calls()) != 0 {

@@ -235,7 +235,7 @@ func TestPathsOverTheListener(t *testing.T) {
 		t.Run(c[0], func(t *testing.T) {
 			r.platform.Forget()
 			a := r.call("POST", c[0], replyTo("wmNobody"))
-			lenient, _ := strings.CutPrefix(c[1], "odd:")
+			lenient, _ := strings.CutPrefix(c[1], "ambiguous:")
 			calls := r.platform.Calls()
 			if refused[lenient] {
 				if len(calls) != 0 || a.Errcode == 0 {
