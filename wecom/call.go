@@ -26,9 +26,9 @@ func (r Route) Ambiguous() bool { return r.Endpoint == nil }
 
 // ReadPath reads the path of a request target as it was sent, without the query.
 //
-// A path is plain if it stands in the catalogue, or is made of lower-case letters, digits, '_', '-'
-// and single or doubled slashes and does not end in one. Whether WeCom itself takes other letter
-// case, dots, escapes or a trailing slash is unconfirmed, so all of those are odd.
+// A path is plain if it is in the catalogue, or consists of lower-case letters, digits, '_', '-'
+// and single or doubled slashes and does not end in a slash. It is unconfirmed whether WeCom
+// accepts other letter case, dots, escapes or a trailing slash: such paths are ambiguous.
 func ReadPath(raw []byte) Route {
 	if e, ok := catalogue[string(raw)]; ok { // the common case, without an allocation
 		return Route{Path: e.Path, Endpoint: e}
@@ -85,10 +85,10 @@ func readings(raw []byte) []*Endpoint {
 	return all
 }
 
-// lenientPaths lists the canonical paths that some lenient server could take an odd path for: with
-// escapes decoded until none is left, any letter case, backslashes as slashes, path parameters kept
-// or cut in either of two ways, dots kept, dropped or resolved, blanks at the end kept or trimmed,
-// and the text behind '#', '?' or NUL kept or cut.
+// lenientPaths lists the canonical paths that a lenient server could read an ambiguous path as.
+// Escapes are decoded until none is left, letters are lower-cased and backslashes become slashes.
+// Path parameters are kept or cut in either of two ways, dots are kept, dropped or resolved, blanks
+// at the ends are kept or trimmed, and the text after '#', '?' or NUL is kept or cut.
 func lenientPaths(raw []byte) []string {
 	paths := []string{strings.ReplaceAll(strings.ToLower(decodeFully(string(raw))), `\`, "/")}
 	for _, ways := range leniency {

@@ -78,37 +78,30 @@ type jsonText struct {
 	found bool // there is such a member, and it is a string, or a list of one string alone
 }
 
-// textInJSON returns the text that the member of a JSON object is.
-func textInJSON(object []byte, name string) jsonText {
+// textInJSON returns the text of the first member of a JSON object that has the name.
+func textInJSON(object []byte, name string) (t jsonText) {
 	s := scanner{text: bytes.TrimPrefix(object, byteOrderMark)}
-	if !s.takes('{') {
+	_ = s.members(func(inner, value []byte) bool {
+		if string(inner) != name {
+			return true
+		}
+		t = readText(value)
+		return false
+	})
+	return t
+}
+
+// readText returns the text of a JSON value.
+func readText(value []byte) jsonText {
+	if value[0] == '[' {
+		value = bytes.TrimSpace(value[1 : len(value)-1])
+	}
+	s := scanner{text: value}
+	item, err := s.value()
+	if err != nil || !s.ended() || item[0] != '"' {
 		return jsonText{}
 	}
-	for first := true; ; first = false {
-		if more, err := s.next('}', first); !more || err != nil {
-			return jsonText{}
-		}
-		inner, _, err := s.name()
-		if err != nil {
-			return jsonText{}
-		}
-		member, err := s.value()
-		if err != nil {
-			return jsonText{}
-		}
-		if string(inner) != name {
-			continue
-		}
-		if member[0] == '[' {
-			member = bytes.TrimSpace(member[1 : len(member)-1])
-		}
-		list := scanner{text: member}
-		text, err := list.value()
-		if err != nil || !list.ended() || text[0] != '"' {
-			return jsonText{}
-		}
-		return jsonText{string(unescapeJSON(text[1 : len(text)-1])), true}
-	}
+	return jsonText{string(unescapeJSON(item[1 : len(item)-1])), true}
 }
 
 // maxBoundaries bounds the boundaries that a body is searched for: a real head names one.

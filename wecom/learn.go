@@ -2,7 +2,6 @@ package wecom
 
 import (
 	"bytes"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -119,41 +118,32 @@ func formHolds(body []byte, names []string) bool {
 	return false
 }
 
-// plainMembers returns what a JSON object holds under names. ok is false if it is not valid JSON,
-// or if a name stands there that some reader could take for one of them, though it is another one:
-// by letter case, by escapes, by blanks around it, or by a NUL in it.
+// plainMembers returns the values that a JSON object holds under names, as they are in body. ok is
+// false if the body is not valid JSON with unique names, nests deeper than depthLimit, or holds a
+// name that some reader could take for one of names: by letter case, escapes, blanks or a NUL.
 func plainMembers(body []byte, names []string) (values map[string]jsontext.Value, ok bool) {
-	dec := jsontext.NewDecoder(bytes.NewReader(body))
-	if tooDeep(body) || dec.PeekKind() != '{' {
+	if !jsontext.Value(body).IsValid() {
 		return nil, false
 	}
-	_, _ = dec.ReadToken()
 	values = map[string]jsontext.Value{}
-	for dec.PeekKind() != '}' {
-		key, err := dec.ReadValue() // a name that stands twice is an error
-		if err != nil {
-			return nil, false
-		}
-		name, odd := plainName(key, names)
-		value, err := dec.ReadValue()
-		if odd || err != nil {
-			return nil, false
+	s := scanner{text: body}
+	err := s.members(func(inner, value []byte) bool {
+		name, ambiguous := plainName(inner, names)
+		if ambiguous {
+			values = nil
+			return false
 		}
 		if name != "" {
-			values[name] = value.Clone()
+			values[name] = value
 		}
-	}
-	if _, err := dec.ReadToken(); err != nil { // }
-		return nil, false
-	}
-	_, err := dec.ReadToken()
-	return values, err == io.EOF
+		return true
+	})
+	return values, err == nil && values != nil
 }
 
-// plainName returns the one of names that a quoted name is, "" if it is another one. odd tells that
-// some reader could take it for one of them.
-func plainName(key jsontext.Value, names []string) (name string, odd bool) {
-	inner := key[1 : len(key)-1]
+// plainName returns the one of names that inner, the text between the quotes of a JSON string, is,
+// and "" if it is none of them. ambiguous reports whether some reader could take it for one.
+func plainName(inner []byte, names []string) (name string, ambiguous bool) {
 	for _, name := range names {
 		if string(inner) == name {
 			return name, false

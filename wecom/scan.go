@@ -121,6 +121,27 @@ func (s *scanner) skipArray(depth int) error {
 	}
 }
 
+// members calls read for each member of the object that comes next, until read returns false. inner
+// is the name as it is between its quotes.
+func (s *scanner) members(read func(inner, value []byte) bool) error {
+	if !s.takes('{') {
+		return s.wrong(errValue)
+	}
+	for first := true; ; first = false {
+		if more, err := s.next('}', first); !more {
+			return err
+		}
+		inner, _, err := s.name()
+		if err != nil {
+			return err
+		}
+		value, err := s.value()
+		if err != nil || !read(inner, value) {
+			return err
+		}
+	}
+}
+
 // next steps to the next member or item of an object or array that ends in end; more is false after
 // the last one.
 func (s *scanner) next(end byte, first bool) (more bool, err error) {
