@@ -12,15 +12,15 @@ import (
 // them: it knows strings and brackets alone. So one odd item of a page does not lose those after
 // it.
 //
-// It looks at each byte once, but for up to maxAgain bytes in all, which it looks at again after a
+// It looks at each byte once, but for up to maxRescan bytes in all, which it looks at again after a
 // value whose end cannot be told.
 type answerScanner struct {
-	r     io.Reader // nil: all is in buf
-	buf   []byte
-	at    int    // buf[:at] was looked at
-	from  int    // where the value begins that is kept in buf; -1: none is
-	open  []byte // the brackets that are open
-	again int    // bytes that were looked at twice
+	r         io.Reader // nil: all is in buf
+	buf       []byte
+	at        int    // buf[:at] was looked at
+	from      int    // where the value begins that is kept in buf; -1: none is
+	open      []byte // the brackets that are open
+	rescanned int    // bytes that were looked at twice
 
 	bounded bool // what is kept is a value, of which no more than maxValue is kept
 	long    bool // it was longer, and is not kept
@@ -28,14 +28,14 @@ type answerScanner struct {
 
 const (
 	scanChunk = 32 << 10
-	maxAgain  = 4 << 20
+	maxRescan = 4 << 20
 	maxValue  = 1 << 20 // WeCom's items have a few kilobytes
 	maxNested = 10_000  // brackets within each other, as jsontext has it
 )
 
 var (
-	errNoEnd = errors.New("the JSON is broken")         // the end of a value cannot be told
-	errLong  = errors.New("a value is longer than any") // it ended, and was not kept
+	errNoEnd   = errors.New("the JSON is broken")         // the end of a value cannot be told
+	errTooLong = errors.New("a value is longer than any") // it ended, and was not kept
 )
 
 func newAnswerScanner(r io.Reader) *answerScanner { return &answerScanner{r: r, from: -1} }
@@ -96,7 +96,7 @@ func (s *answerScanner) skipMark() {
 
 // value reads the value that comes next to its end, and returns it as it came. It is good until the
 // next read; without keep it is nil. Where its end cannot be told, what was read of it comes with
-// errNoEnd; one of more than maxValue bytes is errLong.
+// errNoEnd; one of more than maxValue bytes is errTooLong.
 func (s *answerScanner) value(keep bool) (v []byte, err error) {
 	c := s.peek()
 	if !keep {
@@ -108,7 +108,7 @@ func (s *answerScanner) value(keep bool) (v []byte, err error) {
 	if !s.long {
 		v, s.from = s.buf[s.from:s.at], -1
 	} else if err == nil {
-		err = errLong
+		err = errTooLong
 	}
 	return v, err
 }
@@ -210,7 +210,7 @@ var itemNames = []string{"msgid", "open_kfid", "external_userid", "origin", "eve
 // before. In JSON that is not broken no text of a customer can look like the beginning of an item:
 // its quotes are escaped.
 func (s *answerScanner) nextItem(v []byte) bool {
-	if s.again += len(v); s.again > maxAgain {
+	if s.rescanned += len(v); s.rescanned > maxRescan {
 		return false
 	}
 	s.at -= max(len(v)-1, 0)
@@ -247,14 +247,14 @@ func (s *answerScanner) itemBegins() bool {
 	return s.more() && s.buf[s.at] == '"' && slices.Contains(itemNames, string(s.buf[s.from+name:s.at]))
 }
 
-// neutral takes the place of a control character inside a string, which JSON forbids and WeCom
+// maskByte takes the place of a control character inside a string, which JSON forbids and WeCom
 // sends: it is as long, and what decoders take for invalid UTF-8, so that no id with one can be
 // read as another.
-const neutral = 0xFF
+const maskByte = 0xFF
 
-// neutralise makes what a answerScanner read of a value legible for a decoder, in place. No length
+// maskControls makes what a answerScanner read of a value legible for a decoder, in place. No length
 // changes.
-func neutralise(v []byte) []byte {
+func maskControls(v []byte) []byte {
 	if !slices.ContainsFunc(v, func(c byte) bool { return c < ' ' }) { // as with nearly all of them
 		return v
 	}
@@ -262,7 +262,7 @@ func neutralise(v []byte) []byte {
 	for i, c := range v {
 		switch {
 		case c < ' ' && quoted:
-			v[i], escaped = neutral, false
+			v[i], escaped = maskByte, false
 		case c < ' ':
 			v[i] = ' '
 		case escaped:
@@ -287,5 +287,5 @@ func object(answer []byte) (v []byte, start int, err error) {
 	if v, err = s.value(true); err != nil {
 		return nil, 0, ErrUnreadable
 	}
-	return neutralise(bytes.Clone(v)), start, nil
+	return maskControls(bytes.Clone(v)), start, nil
 }

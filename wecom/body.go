@@ -44,7 +44,7 @@ func (e *Endpoint) ReadFacts(query, body []byte) (Facts, error) {
 	defer r.done()
 	for i := range e.fields.query {
 		q := &e.fields.query[i]
-		v, found, err := one(query, q.path[0])
+		v, found, err := singleParam(query, q.path[0])
 		if err != nil {
 			return Facts{}, fmt.Errorf("the query can be read as carrying %s twice", q.path[0])
 		}
@@ -165,7 +165,7 @@ func (r *reader) body(e *Endpoint, body []byte) error {
 	if err := r.object(&e.fields, ""); err != nil {
 		return whyUnreadable(body, err)
 	}
-	if r.peek(); !r.ended() {
+	if r.peek(); !r.atEnd() {
 		return errors.New("something follows the JSON object in the body")
 	}
 	if r.scoped && (r.customers > 0 || r.groups == 0) {

@@ -34,7 +34,7 @@ func ReadPath(raw []byte) Route {
 		return Route{Path: e.Path, Endpoint: e}
 	}
 	if !plain(raw) {
-		return Route{Path: string(raw), Readings: readings(raw)}
+		return Route{Path: string(raw), Readings: lenientEndpoints(raw)}
 	}
 	path := canonical(string(raw))
 	return Route{Path: path, Endpoint: Lookup(path)}
@@ -74,8 +74,8 @@ func singleSlashes(path string) string {
 	return string(out)
 }
 
-// readings lists the endpoints that some lenient server could take an odd path for.
-func readings(raw []byte) []*Endpoint {
+// lenientEndpoints lists the endpoints that a lenient server could route an ambiguous path to.
+func lenientEndpoints(raw []byte) []*Endpoint {
 	var all []*Endpoint
 	for _, p := range lenientPaths(raw) {
 		if e := Lookup(p); !slices.Contains(all, e) {
@@ -110,13 +110,13 @@ func lenientPaths(raw []byte) []string {
 
 // leniency are the steps of a lenient server, each with the ways in which servers take it.
 var leniency = [][]func(string) string{
-	{keep, cutEnd},
-	{keep, cutSegmentParams, cutAtFirstParam},
-	{keep, dropDots, resolveDots},
-	{keep, strings.TrimSpace},
+	{asIs, cutEnd},
+	{asIs, cutSegmentParams, cutAtFirstParam},
+	{asIs, dropDots, resolveDots},
+	{asIs, strings.TrimSpace},
 }
 
-func keep(path string) string { return path }
+func asIs(path string) string { return path }
 
 func cutEnd(path string) string {
 	if i := strings.IndexAny(path, "#?\x00"); i >= 0 {
@@ -236,21 +236,21 @@ func orRoot(path []byte) string {
 	return string(path)
 }
 
-// errTwice says that a query can be read as carrying a parameter twice, or under another name that
+// errRepeated says that a query can be read as carrying a parameter twice, or under another name that
 // some servers take for its.
-var errTwice = errors.New("the query can be read as carrying the parameter twice")
+var errRepeated = errors.New("the query can be read as carrying the parameter twice")
 
-// one returns the value of the parameter called name. It is an error if the parameter stands there
+// singleParam returns the value of the parameter called name. It is an error if the parameter stands there
 // twice, if its name is spelt in another case or with escapes, or if it follows a ';', which some
 // servers take for an '&'.
-func one(query []byte, name string) (value string, found bool, err error) {
+func singleParam(query []byte, name string) (value string, found bool, err error) {
 	for len(query) > 0 {
 		var pair []byte
 		pair, query, _ = bytes.Cut(query, []byte{'&'})
 		key, val, _ := bytes.Cut(pair, []byte{'='})
 		plain := string(key) == name
-		if plain && found || hidesName(pair, name, plain) {
-			return "", false, errTwice
+		if plain && found || holdsName(pair, name, plain) {
+			return "", false, errRepeated
 		}
 		if plain {
 			found = true
@@ -260,9 +260,9 @@ func one(query []byte, name string) (value string, found bool, err error) {
 	return value, found, nil
 }
 
-// hidesName tells whether a server that splits at ';' too would find name in pair, besides the
+// holdsName tells whether a server that splits at ';' too would find name in pair, besides the
 // plain one at its beginning.
-func hidesName(pair []byte, name string, plain bool) bool {
+func holdsName(pair []byte, name string, plain bool) bool {
 	for first := true; len(pair) > 0; first = false {
 		var part []byte
 		part, pair, _ = bytes.Cut(pair, []byte{';'})

@@ -40,7 +40,7 @@ func ReadSigned(query []byte) (s Signed, err error) {
 	for name, into := range map[string]*string{
 		"msg_signature": &s.Signature, "timestamp": &s.Timestamp, "nonce": &s.Nonce, "echostr": &s.Echo,
 	} {
-		if *into, _, err = one(query, name); err != nil {
+		if *into, _, err = singleParam(query, name); err != nil {
 			return Signed{}, ErrCallback
 		}
 	}

@@ -78,13 +78,13 @@ func (all *tokens) readParts(pair []byte) {
 func (all *tokens) addValue(value []byte) {
 	token := unescape(string(value), true)
 	all.add(token)
-	if end := strings.IndexFunc(token, oddInToken); end >= 0 {
-		plain := strings.TrimLeftFunc(decodeFully(token), oddInToken)
-		if end := strings.IndexFunc(plain, oddInToken); end >= 0 {
+	if end := strings.IndexFunc(token, isAmbiguousInToken); end >= 0 {
+		plain := strings.TrimLeftFunc(decodeFully(token), isAmbiguousInToken)
+		if end := strings.IndexFunc(plain, isAmbiguousInToken); end >= 0 {
 			plain = plain[:end]
 		}
 		all.add(plain)
 	}
 }
 
-func oddInToken(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`%&;#`, r) }
+func isAmbiguousInToken(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`%&;#`, r) }

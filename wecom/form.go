@@ -98,7 +98,7 @@ func readText(value []byte) jsonText {
 	}
 	s := scanner{text: value}
 	item, err := s.value()
-	if err != nil || !s.ended() || item[0] != '"' {
+	if err != nil || !s.atEnd() || item[0] != '"' {
 		return jsonText{}
 	}
 	return jsonText{string(unescapeJSON(item[1 : len(item)-1])), true}

@@ -109,7 +109,7 @@ func (p *pageReader) page() error {
 			}
 		case '}':
 			p.at++
-			if p.peek() != 0 && (p.again > 0 || p.nextItem(nil)) {
+			if p.peek() != 0 && (p.rescanned > 0 || p.nextItem(nil)) {
 				return errNoEnd // a broken item seems to have ended the page early
 			}
 			return bad
@@ -125,7 +125,7 @@ func (p *pageReader) member() error {
 	if err != nil {
 		return err
 	}
-	what := text(neutralise(bytes.Clone(name)))
+	what := text(maskControls(bytes.Clone(name)))
 	if p.peek() != ':' {
 		return errNoEnd
 	}
@@ -137,7 +137,7 @@ func (p *pageReader) member() error {
 	if err != nil {
 		return err
 	}
-	return p.take(what, neutralise(bytes.Clone(v)))
+	return p.take(what, maskControls(bytes.Clone(v)))
 }
 
 // take takes the value of a member of a page.
@@ -174,13 +174,13 @@ func (p *pageReader) list() error {
 			continue
 		}
 		v, err := p.value(true)
-		if err == errLong {
-			p.lose(Unreadable{Message: true, Code: true})
+		if err == errTooLong {
+			p.addUnreadable(Unreadable{Message: true, Code: true})
 			continue
 		}
 		p.add(v, err == nil)
 		if err == nil && strings.IndexByte(",]{\x00", p.peek()) < 0 { // the item did not end there
-			p.lose(Unreadable{Message: true, Code: true})
+			p.addUnreadable(Unreadable{Message: true, Code: true})
 			v, err = nil, errNoEnd
 		}
 		if err != nil && !p.nextItem(v) || len(p.Unreadable) > maxUnreadable {
@@ -193,8 +193,8 @@ func (p *pageReader) list() error {
 // it is not whole, what could be read of it says what is lost.
 func (p *pageReader) add(v []byte, whole bool) {
 	if !bytes.HasPrefix(v, []byte{'{'}) { // it is no item at all
-		if !whole || !jsontext.Value(neutralise(bytes.Clone(v))).IsValid(lenient) {
-			p.lose(Unreadable{Message: true, Code: true})
+		if !whole || !jsontext.Value(maskControls(bytes.Clone(v))).IsValid(lenient) {
+			p.addUnreadable(Unreadable{Message: true, Code: true})
 		}
 		return
 	}
@@ -210,12 +210,12 @@ func (p *pageReader) add(v []byte, whole bool) {
 			p.Skipped++
 		}
 	case !whole || it.origin != nil: // it may be anything
-		p.lose(it.unreadable(true, true))
+		p.addUnreadable(it.unreadable(true, true))
 	}
 }
 
 // lose notes an item that cannot be read.
-func (p *pageReader) lose(u Unreadable) { p.Unreadable = append(p.Unreadable, u) }
+func (p *pageReader) addUnreadable(u Unreadable) { p.Unreadable = append(p.Unreadable, u) }
 
 // The origins of items (DOC 94670); 5 is a servicer.
 const (
@@ -241,13 +241,13 @@ type event struct {
 
 // oneTime is a one-time code as it stands in an event.
 type oneTime struct {
-	text  string
-	there bool // also if it cannot be read
+	text    string
+	present bool // also if it cannot be read
 }
 
 // readItem reads the members of an item, up to the first that cannot be read.
 func (p *pageReader) readItem(v []byte) (it item, err error) {
-	p.item = neutralise(append(p.item[:0], v...))
+	p.item = maskControls(append(p.item[:0], v...))
 	p.buf = *bytes.NewBuffer(p.item)
 	p.dec.Reset(&p.buf, lenient)
 	err = readMembers(p.dec, func(name string) error {
@@ -312,7 +312,7 @@ func (e *event) read(dec *jsontext.Decoder, name string) error {
 }
 
 func readOneTime(v jsontext.Value) oneTime {
-	return oneTime{text: text(v), there: len(v) > 0 && v.Kind() != 'n' && string(v) != `""`}
+	return oneTime{text: text(v), present: len(v) > 0 && v.Kind() != 'n' && string(v) != `""`}
 }
 
 // readMembers reads the object that comes next: read reads the value of each member.
@@ -353,7 +353,7 @@ func (it *item) unreadable(message, code bool) Unreadable {
 // addMessage takes a customer's message.
 func (p *pageReader) addMessage(it *item, whole bool) {
 	if !whole || it.channel == "" || it.customer == "" || it.at.IsZero() {
-		p.lose(it.unreadable(true, false))
+		p.addUnreadable(it.unreadable(true, false))
 		return
 	}
 	p.Messages = append(p.Messages, Message{Channel: it.channel, Customer: it.customer, At: it.at})
@@ -365,24 +365,24 @@ func (p *pageReader) addEvent(it *item, whole bool) {
 	c, lost := Code{Channel: e.channel, Customer: e.customer, At: it.at}, false
 	switch {
 	case !whole:
-		p.lose(it.unreadable(false, true))
+		p.addUnreadable(it.unreadable(false, true))
 		return
 	case e.kind == "enter_session":
-		c.Text, c.Kind, lost = e.welcome.text, EnterSession, e.welcome.there
+		c.Text, c.Kind, lost = e.welcome.text, EnterSession, e.welcome.present
 	case e.kind == "session_status_change" && e.change == 1:
-		c.Text, c.Kind, lost = e.code.text, SessionTaken, e.code.there
+		c.Text, c.Kind, lost = e.code.text, SessionTaken, e.code.present
 	case e.kind == "session_status_change" && e.change == 3:
-		c.Text, c.Kind, lost = e.code.text, SessionEnded, e.code.there
+		c.Text, c.Kind, lost = e.code.text, SessionEnded, e.code.present
 	case e.kind == "session_status_change":
-		lost = e.change < 0 && e.code.there
+		lost = e.change < 0 && e.code.present
 	case e.kind == "msg_send_fail":
 		p.addFailure(Failure{Channel: e.channel, Customer: e.customer, At: it.at, Type: int(e.fail)})
 	}
 	switch {
-	case c.good() && c.Channel != "" && !it.at.IsZero():
+	case c.valid() && c.Channel != "" && !it.at.IsZero():
 		p.Codes = append(p.Codes, c)
 	case lost && len(c.Text) <= MaxCode: // no code that WeCom gives out is longer
-		p.lose(it.unreadable(false, true))
+		p.addUnreadable(it.unreadable(false, true))
 	}
 }
 

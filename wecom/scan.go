@@ -39,18 +39,18 @@ func (s *scanner) peek() byte {
 }
 
 // ended tells whether nothing is left.
-func (s *scanner) ended() bool { return s.at >= len(s.text) }
+func (s *scanner) atEnd() bool { return s.at >= len(s.text) }
 
 // wrong is err, or errCut where the text ended.
-func (s *scanner) wrong(err error) error {
-	if s.ended() {
+func (s *scanner) orCut(err error) error {
+	if s.atEnd() {
 		return errCut
 	}
 	return err
 }
 
 // takes takes the next byte if it is c.
-func (s *scanner) takes(c byte) bool {
+func (s *scanner) accept(c byte) bool {
 	if s.peek() != c {
 		return false
 	}
@@ -85,7 +85,7 @@ func (s *scanner) skip(depth int) error {
 			return nil
 		}
 	}
-	return s.wrong(errValue)
+	return s.orCut(errValue)
 }
 
 func (s *scanner) skipObject(depth int) error {
@@ -124,8 +124,8 @@ func (s *scanner) skipArray(depth int) error {
 // members calls read for each member of the object that comes next, until read returns false. inner
 // is the name as it is between its quotes.
 func (s *scanner) members(read func(inner, value []byte) bool) error {
-	if !s.takes('{') {
-		return s.wrong(errValue)
+	if !s.accept('{') {
+		return s.orCut(errValue)
 	}
 	for first := true; ; first = false {
 		if more, err := s.next('}', first); !more {
@@ -152,7 +152,7 @@ func (s *scanner) next(end byte, first bool) (more bool, err error) {
 	case first:
 		return true, nil
 	case c != ',':
-		return false, s.wrong(errComma)
+		return false, s.orCut(errComma)
 	}
 	s.at++
 	if s.peek() == end {
@@ -164,13 +164,13 @@ func (s *scanner) next(end byte, first bool) (more bool, err error) {
 // name takes the name of a member and the colon after it.
 func (s *scanner) name() (inner []byte, escaped bool, err error) {
 	if s.peek() != '"' {
-		return nil, false, s.wrong(errName)
+		return nil, false, s.orCut(errName)
 	}
 	if inner, escaped, err = s.string(); err != nil {
 		return nil, false, err
 	}
-	if !s.takes(':') {
-		return nil, false, s.wrong(errComma)
+	if !s.accept(':') {
+		return nil, false, s.orCut(errComma)
 	}
 	return inner, escaped, nil
 }
@@ -230,12 +230,12 @@ func (s *scanner) skipNumber() error {
 	}
 	zero := s.at < len(s.text) && s.text[s.at] == '0'
 	if n := s.digits(); n == 0 || zero && n > 1 {
-		return s.wrong(errValue)
+		return s.orCut(errValue)
 	}
 	if s.at < len(s.text) && s.text[s.at] == '.' {
 		s.at++
 		if s.digits() == 0 {
-			return s.wrong(errValue)
+			return s.orCut(errValue)
 		}
 	}
 	if s.at < len(s.text) && s.text[s.at]|0x20 == 'e' {
@@ -244,7 +244,7 @@ func (s *scanner) skipNumber() error {
 			s.at++
 		}
 		if s.digits() == 0 {
-			return s.wrong(errValue)
+			return s.orCut(errValue)
 		}
 	}
 	return nil

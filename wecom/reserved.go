@@ -35,11 +35,11 @@ func isCorpID(id string) bool {
 // whatever spelling.
 func IsOwn(path []byte) bool {
 	if plain(path) {
-		return below(canonical(string(path)))
+		return isReserved(canonical(string(path)))
 	}
-	return slices.ContainsFunc(lenientPaths(path), below)
+	return slices.ContainsFunc(lenientPaths(path), isReserved)
 }
 
-func below(path string) bool {
+func isReserved(path string) bool {
 	return strings.HasPrefix(path, PrefixCorp) || strings.HasPrefix(path, PrefixOwn) || path+"/" == PrefixCorp || path+"/" == PrefixOwn
 }

@@ -75,7 +75,7 @@ func ReadGrant(path string, call Sent, answer []byte) (g Grant, found bool) {
 // parameter returns what the query of a call without a body says under a name, "" if it can be read
 // in more than one way.
 func (s *Sent) parameter(name string) string {
-	value, _, err := one(s.Query, name)
+	value, _, err := singleParam(s.Query, name)
 	if err != nil || s.HasBody || bytes.IndexByte(s.Query, '#') >= 0 {
 		return ""
 	}
@@ -85,7 +85,7 @@ func (s *Sent) parameter(name string) string {
 // member returns the string that the body of a call holds under a name, "" if the call can be read
 // in more than one way.
 func (s *Sent) member(name string) string {
-	if _, inQuery, err := one(s.Query, name); inQuery || err != nil {
+	if _, inQuery, err := singleParam(s.Query, name); inQuery || err != nil {
 		return ""
 	}
 	values, ok := s.members(name)
@@ -211,7 +211,7 @@ type Code struct {
 // MaxCode bounds the length of a one-time code; those in WeCom's samples have at most 64 bytes.
 const MaxCode = 512
 
-func (c Code) good() bool {
+func (c Code) valid() bool {
 	return c.Text != "" && len(c.Text) <= MaxCode && c.Customer != "" && len(c.Customer) <= MaxID && len(c.Channel) <= MaxID
 }
 
@@ -230,7 +230,7 @@ func ReadTransition(call Sent, answer []byte, at time.Time) (c Code, found, lost
 		return Code{}, false, true
 	}
 	code := readOneTime(a.Code)
-	if n, err := errcode(a.Errcode); err == nil && n != CodeOK || !code.there {
+	if n, err := errcode(a.Errcode); err == nil && n != CodeOK || !code.present {
 		return Code{}, false, false
 	}
 	in, ok := call.members("open_kfid", "external_userid", "service_state")
@@ -241,7 +241,7 @@ func ReadTransition(call Sent, answer []byte, at time.Time) (c Code, found, lost
 		Text: code.text, Kind: transitions[string(in["service_state"])],
 		Channel: plainText(in["open_kfid"]), Customer: plainText(in["external_userid"]), At: at,
 	}
-	if found = c.Kind != "" && c.good(); !found {
+	if found = c.Kind != "" && c.valid(); !found {
 		return Code{}, false, true
 	}
 	return c, true, false

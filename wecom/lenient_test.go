@@ -14,8 +14,8 @@ import (
 	"replygate/wecom"
 )
 
-// habits are how a deliberately lenient server reads a body. Each of them is found in the field.
-type habits struct {
+// leniency are how a deliberately lenient server reads a body. Each of them is found in the field.
+type leniency struct {
 	firstWins bool // of a repeated name, else the last
 	foldsCase bool
 	trims     bool // blanks around names and values
@@ -34,19 +34,19 @@ type node struct {
 	members []node
 }
 
-// forgiving parses anything that looks like JSON. It shares nothing with the reader under test.
-type forgiving struct {
+// lenientParser parses anything that looks like JSON. It shares nothing with the reader under test.
+type lenientParser struct {
 	b []byte
 	i int
 }
 
-func (p *forgiving) blanks() {
+func (p *lenientParser) blanks() {
 	for p.i < len(p.b) && strings.IndexByte(" \t\r\n", p.b[p.i]) >= 0 {
 		p.i++
 	}
 }
 
-func (p *forgiving) value(depth int) (n node, ok bool) {
+func (p *lenientParser) value(depth int) (n node, ok bool) {
 	p.blanks()
 	if p.i >= len(p.b) || depth > 100 {
 		return node{}, false
@@ -103,7 +103,7 @@ func (p *forgiving) value(depth int) (n node, ok bool) {
 	return n, p.i > from
 }
 
-func (p *forgiving) quoted() (string, bool) {
+func (p *lenientParser) quoted() (string, bool) {
 	if p.i >= len(p.b) || p.b[p.i] != '"' {
 		return "", false
 	}
@@ -148,7 +148,7 @@ func (p *forgiving) quoted() (string, bool) {
 }
 
 // hex reads the four digits after \u, and ends on the last of them.
-func (p *forgiving) hex() (r rune) {
+func (p *lenientParser) hex() (r rune) {
 	if p.i+4 < len(p.b) {
 		if n, err := strconv.ParseUint(string(p.b[p.i+1:p.i+5]), 16, 16); err == nil {
 			r = rune(n)
@@ -167,7 +167,7 @@ type found struct {
 }
 
 // member finds a member by its name, as h has it.
-func (n node) member(name string, h habits) (v node, ok bool) {
+func (n node) member(name string, h leniency) (v node, ok bool) {
 	for i, m := range n.members {
 		if h.stopsAt >= 0 && n.at != nil && i >= h.stopsAt {
 			break
@@ -181,7 +181,7 @@ func (n node) member(name string, h habits) (v node, ok bool) {
 	return v, ok
 }
 
-func (h habits) plain(s string) string {
+func (h leniency) plain(s string) string {
 	if h.endsAtNUL {
 		s, _, _ = strings.Cut(s, "\x00")
 	}
@@ -192,7 +192,7 @@ func (h habits) plain(s string) string {
 }
 
 // reply is what a server does with a body of kf/send_msg; ok is false if it does nothing.
-func (h habits) reply(top node) (f found, ok bool) {
+func (h leniency) reply(top node) (f found, ok bool) {
 	text := func(name string) string {
 		v, _ := top.member(name, h)
 		if v.kind != '"' {
@@ -214,7 +214,7 @@ func (h habits) reply(top node) (f found, ok bool) {
 
 // template is what a server does with a body of add_msg_template: without customers it chooses
 // them.
-func (h habits) template(top node) (f found, ok bool) {
+func (h leniency) template(top node) (f found, ok bool) {
 	inner := h
 	inner.stopsAt = -1
 	list, _ := top.member("external_userid", h)
@@ -271,14 +271,14 @@ func FuzzReaders(f *testing.F) {
 	}
 	send, template := wecom.Lookup("/cgi-bin/kf/send_msg"), wecom.Lookup("/cgi-bin/externalcontact/add_msg_template")
 	f.Fuzz(func(t *testing.T, body []byte, types string) {
-		compareReaders(t, send, body, types, habits.reply, func(name string, v node) bool {
+		compareReaders(t, send, body, types, leniency.reply, func(name string, v node) bool {
 			return slices.Contains([]string{"touser", "open_kfid", "msgtype"}, name) && v.kind == '"'
 		})
-		compareReaders(t, template, body, types, habits.template, checkedInTemplate)
+		compareReaders(t, template, body, types, leniency.template, checkedInTemplate)
 	})
 }
 
-func compareReaders(t *testing.T, e *wecom.Endpoint, body []byte, types string, act func(habits, node) (found, bool), checked func(string, node) bool) {
+func compareReaders(t *testing.T, e *wecom.Endpoint, body []byte, types string, act func(leniency, node) (found, bool), checked func(string, node) bool) {
 	t.Helper()
 	facts, err := e.ReadFacts(nil, body)
 	if err == nil {
@@ -291,11 +291,11 @@ func compareReaders(t *testing.T, e *wecom.Endpoint, body []byte, types string, 
 	if ours.everybody || len(facts.Groups) > 0 {
 		return // refused whoever it is, and a pass by a rule names nobody
 	}
-	parse := forgiving{b: bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))}
+	parse := lenientParser{b: bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))}
 	top, _ := parse.value(0)
 	for _, at := range stops(top, checked) {
 		for bits := range 16 {
-			h := habits{bits&1 > 0, bits&2 > 0, bits&4 > 0, bits&8 > 0, at}
+			h := leniency{bits&1 > 0, bits&2 > 0, bits&4 > 0, bits&8 > 0, at}
 			if theirs, acts := act(h, top); acts && !same(ours, theirs) {
 				t.Fatalf("%s %q:\nwe read   %+v\n%+v reads %+v", e.Path, body, ours, h, theirs)
 			}
