@@ -2,7 +2,6 @@ package wecom
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 	"time"
 
@@ -174,100 +173,4 @@ func plainText(v jsontext.Value) string {
 type granted struct {
 	AccessToken string         `json:"access_token"`
 	ExpiresIn   jsontext.Value `json:"expires_in"`
-}
-
-// CodeKind is what gave a one-time code out.
-type CodeKind string
-
-// The kinds of one-time codes.
-const (
-	EnterSession  CodeKind = "enter_session"  // the customer opened the chat
-	SessionTaken  CodeKind = "session_taken"  // a servicer took the customer from the queue
-	SessionEnded  CodeKind = "session_ended"  // the session ended
-	ToQueue       CodeKind = "to_queue"       // the bot put the customer into the queue
-	ToServicer    CodeKind = "to_servicer"    // the bot gave the customer to a servicer
-	ToEnd         CodeKind = "to_end"         // the bot ended the session
-	CustomerAdded CodeKind = "customer_added" // a member and the customer became contacts
-)
-
-// Life is how long WeCom takes a code of the kind (DOC 95122, 92137).
-func (k CodeKind) Life() time.Duration {
-	switch k {
-	case SessionTaken, ToQueue, ToServicer:
-		return 48 * time.Hour
-	}
-	return 20 * time.Second
-}
-
-// Code is a one-time code with whom it stands for.
-type Code struct {
-	Text     string
-	Kind     CodeKind
-	Channel  string // open_kfid, "" for a member's contact
-	Customer string
-	At       time.Time // when it was given out
-}
-
-// MaxCode bounds the length of a one-time code; those in WeCom's samples have at most 64 bytes.
-const MaxCode = 512
-
-func (c Code) valid() bool {
-	return c.Text != "" && len(c.Text) <= MaxCode && c.Customer != "" && len(c.Customer) <= MaxID && len(c.Channel) <= MaxID
-}
-
-// transitions are the states of kf/service_state/trans that give a code out (DOC 94669).
-var transitions = map[string]CodeKind{"2": ToQueue, "3": ToServicer, "4": ToEnd}
-
-// ReadTransition returns the code in the answer of kf/service_state/trans. lost tells that the
-// answer holds a code, or may hold one, of which it cannot be told whom it stands for: also where
-// the call can be read in more than one way.
-func ReadTransition(call Sent, answer []byte, at time.Time) (c Code, found, lost bool) {
-	var a struct {
-		Errcode jsontext.Value `json:"errcode"`
-		Code    jsontext.Value `json:"msg_code"`
-	}
-	if ReadAnswer(answer, &a) != nil {
-		return Code{}, false, true
-	}
-	code := readOneTime(a.Code)
-	if n, err := errcode(a.Errcode); err == nil && n != CodeOK || !code.present {
-		return Code{}, false, false
-	}
-	in, ok := call.members("open_kfid", "external_userid", "service_state")
-	if !ok {
-		return Code{}, false, true
-	}
-	c = Code{
-		Text: code.text, Kind: transitions[string(in["service_state"])],
-		Channel: plainText(in["open_kfid"]), Customer: plainText(in["external_userid"]), At: at,
-	}
-	if found = c.Kind != "" && c.valid(); !found {
-		return Code{}, false, true
-	}
-	return c, true, false
-}
-
-// withChannel are the kf calls whose body holds the open_kfid that they are about, beside those
-// that recipients.tsv lists. WeCom takes no channel of another corp there (error 95004); in every
-// other body it does not look at one.
-var withChannel = []string{
-	"/cgi-bin/kf/account/del", "/cgi-bin/kf/account/update", "/cgi-bin/kf/add_contact_way",
-	"/cgi-bin/kf/customer/cancel_upgrade_service", "/cgi-bin/kf/get_corp_statistic", "/cgi-bin/kf/get_servicer_statistic",
-	"/cgi-bin/kf/service_state/get", PathStateTrans, "/cgi-bin/kf/servicer/add", "/cgi-bin/kf/servicer/del", PathSyncMsg,
-}
-
-// TakesChannel tells whether WeCom looks at the open_kfid in the body of a call, so that it tells
-// whose the call is.
-func (e *Endpoint) TakesChannel() bool {
-	return slices.Contains(withChannel, e.Path) ||
-		slices.ContainsFunc(e.fields.body, func(f field) bool { return f.role == roleChannel })
-}
-
-// ReadChannel returns the open_kfid that the body of a kf call names, "" if it names none plainly.
-func ReadChannel(call Sent) string {
-	values, _ := call.members("open_kfid")
-	if channel := plainText(values["open_kfid"]); len(channel) <= MaxID {
-		return channel
-	}
-	return ""
 }
