@@ -12,16 +12,17 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Codes of WeCom that the gateway gives or reads (DOC 90313, and the kf pages).
+// The errcodes that the gateway reads or answers with. Those of WeCom are from DOC 90313 and from
+// DOC 94677 (kf); the others have six digits and begin with 990, followed by the HTTP status.
 const (
 	CodeOK            = 0
-	CodeBusy          = -1     // system busy: SDKs try again
+	CodeBusy          = -1     // system busy: SDKs retry
 	CodeParameter     = 40058  // bad parameter
 	CodeNoToken       = 41001  // access_token missing
 	CodeTokenExpired  = 42001  // access_token expired: SDKs fetch a new one
 	CodeNoPermission  = 48002  // API forbidden
-	CodeReplyCount    = 95001  // more than five messages since the customer's own
-	CodeReplyWindow   = 95002  // more than 48 h since the customer's own message
+	CodeReplyCount    = 95001  // five messages were sent since the customer's last one
+	CodeReplyWindow   = 95002  // the customer's last message is over 48 h old
 	CodeSessionEnded  = 95013  // the session has ended
 	CodeSessionState  = 95018  // the session's state forbids it, or more than 48 h
 	CodeAmbiguous     = 990400 // the gateway's own, with HTTP 400
@@ -37,19 +38,20 @@ const (
 	CodeClientTimeout = 990408 // the gateway's own, with HTTP 408
 )
 
-// lenient reads the platform's own answers: it is WeCom that wrote them, and what matters of a page
-// must not be lost because of one odd character in a customer's text. Control characters, which it
-// cannot allow, are neutralised before.
+// lenient are the options for answers of the platform. A page must not be lost because of one
+// invalid character in a customer's text. maskControls replaces control characters before, which no
+// option allows.
 var lenient = json.JoinOptions(
 	jsontext.AllowInvalidUTF8(true),
 	jsontext.AllowDuplicateNames(true),
 )
 
-// ErrUnreadable says that an answer is not what the platform documents.
+// ErrUnreadable reports an answer in another format than the platform documents.
 var ErrUnreadable = errors.New("the answer is not readable JSON")
 
-// ReadAnswer reads the JSON object that an answer is into v, as leniently as clients do. Where
-// WeCom may write a number as a string, or the other way round, v has a jsontext.Value.
+// ReadAnswer decodes the JSON object of an answer into v, as leniently as clients do. Use a
+// jsontext.Value for members that WeCom sends sometimes as numbers and sometimes as strings. Any
+// failure is ErrUnreadable.
 func ReadAnswer(answer []byte, v any) error {
 	o, _, err := object(answer)
 	if err != nil || json.Unmarshal(o, v, lenient) != nil {
@@ -58,10 +60,10 @@ func ReadAnswer(answer []byte, v any) error {
 	return nil
 }
 
-// ReadErrcode returns the errcode of an answer. An answer without one is a success, as those of a
-// few old calls are; one that is no JSON object is ErrUnreadable.
+// ReadErrcode returns the errcode of an answer. An answer without one is a success: a few old calls
+// omit it. An answer that is not a JSON object is ErrUnreadable.
 func ReadErrcode(body []byte) (int, error) {
-	if bytes.HasPrefix(body, success) && body[len(body)-1] == '}' { // as nearly every answer begins
+	if bytes.HasPrefix(body, success) && body[len(body)-1] == '}' { // the common case
 		return CodeOK, nil
 	}
 	var a struct {
@@ -75,7 +77,7 @@ func ReadErrcode(body []byte) (int, error) {
 
 var success = []byte(`{"errcode":0,`)
 
-// errcode reads the errcode of an answer.
+// errcode parses an errcode; absent and null are CodeOK.
 func errcode(v jsontext.Value) (int, error) {
 	if len(v) == 0 || v.Kind() == 'n' {
 		return CodeOK, nil
@@ -87,26 +89,26 @@ func errcode(v jsontext.Value) (int, error) {
 	return int(n), nil
 }
 
-// number reads a number, also one in quotes, with a fraction or with an exponent.
+// number parses a number, also one in quotes, with a fraction or with an exponent.
 func number(v jsontext.Value) (float64, bool) {
 	s := string(v)
 	if v.Kind() == '"' {
 		s = strings.TrimSpace(text(v))
 	}
-	if strings.Trim(s, "+-.0123456789eE") != "" { // what else ParseFloat takes
+	if strings.Trim(s, "+-.0123456789eE") != "" { // ParseFloat also accepts hex, Inf and NaN
 		return 0, false
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	return f, err == nil
 }
 
-// integer reads a whole number.
+// integer parses a whole number below 2^53.
 func integer(v jsontext.Value) (int64, bool) {
 	f, ok := number(v)
 	return int64(f), ok && f == math.Trunc(f) && math.Abs(f) < 1<<53
 }
 
-// seconds reads an instant that is given in unix seconds.
+// seconds parses a time in unix seconds, from 1 to 2^33.
 func seconds(v jsontext.Value) (time.Time, bool) {
 	f, ok := number(v)
 	if !ok || f < 1 || f >= 1<<33 {
@@ -115,7 +117,7 @@ func seconds(v jsontext.Value) (time.Time, bool) {
 	return time.Unix(int64(f), 0), true
 }
 
-// text reads a string, "" for any other value.
+// text returns the unescaped text of a string, "" for any other value.
 func text(v jsontext.Value) string {
 	if v.Kind() != '"' {
 		return ""

@@ -8,39 +8,40 @@ import (
 	"strings"
 )
 
-// answerScanner splits the platform's JSON into values, as a stream, without judging what is in
-// them: it knows strings and brackets alone. So one odd item of a page does not lose those after
-// it.
+// answerScanner splits a stream of the platform's JSON into values. It tracks strings and brackets
+// only and does not validate the values, so that one broken item of a page does not lose the items
+// after it.
 //
-// It looks at each byte once, but for up to maxRescan bytes in all, which it looks at again after a
-// value whose end cannot be told.
+// It scans each byte once, except for up to maxRescan bytes in total, which it scans again after a
+// value whose end cannot be found.
 type answerScanner struct {
-	r         io.Reader // nil: all is in buf
+	r         io.Reader // nil: all input is in buf
 	buf       []byte
-	at        int    // buf[:at] was looked at
-	from      int    // where the value begins that is kept in buf; -1: none is
-	open      []byte // the brackets that are open
-	rescanned int    // bytes that were looked at twice
+	at        int    // buf[:at] is scanned
+	from      int    // offset in buf of the value being kept, -1 for none
+	open      []byte // stack of open brackets
+	rescanned int    // bytes that were scanned twice
 
-	bounded bool // what is kept is a value, of which no more than maxValue is kept
-	long    bool // it was longer, and is not kept
+	bounded bool // the value being kept is dropped beyond maxValue bytes
+	long    bool // it was dropped
 }
 
 const (
 	scanChunk = 32 << 10
 	maxRescan = 4 << 20
 	maxValue  = 1 << 20 // WeCom's items have a few kilobytes
-	maxNested = 10_000  // brackets within each other, as jsontext has it
+	maxNested = 10_000  // nesting of brackets, the limit of jsontext
 )
 
 var (
-	errNoEnd   = errors.New("the JSON is broken")         // the end of a value cannot be told
+	errNoEnd   = errors.New("the JSON is broken")         // the end of a value cannot be found
 	errTooLong = errors.New("a value is longer than any") // it ended, and was not kept
 )
 
 func newAnswerScanner(r io.Reader) *answerScanner { return &answerScanner{r: r, from: -1} }
 
-// more tells whether there is a byte at s.at, and reads on for it. What is kept stays in buf.
+// more reports whether there is a byte at s.at, reading from r if needed. The value being kept
+// stays in buf.
 func (s *answerScanner) more() bool {
 	if s.at < len(s.buf) {
 		return true
@@ -62,7 +63,7 @@ func (s *answerScanner) more() bool {
 	for s.r != nil {
 		n, err := s.r.Read(s.buf[len(s.buf):cap(s.buf)])
 		s.buf = s.buf[:len(s.buf)+n]
-		if err != nil { // a broken stream ends where it breaks
+		if err != nil { // an aborted stream ends here
 			s.r = nil
 		}
 		if n > 0 {
@@ -72,8 +73,8 @@ func (s *answerScanner) more() bool {
 	return false
 }
 
-// peek returns the next byte that is no blank, 0 at the end. Control characters between values are
-// blanks.
+// peek skips white space and control characters and returns the next byte without consuming it, 0
+// at the end.
 func (s *answerScanner) peek() byte {
 	for s.more() {
 		if c := s.buf[s.at]; c > ' ' {
@@ -94,9 +95,9 @@ func (s *answerScanner) skipMark() {
 	}
 }
 
-// value reads the value that comes next to its end, and returns it as it came. It is good until the
-// next read; without keep it is nil. Where its end cannot be told, what was read of it comes with
-// errNoEnd; one of more than maxValue bytes is errTooLong.
+// value consumes the next value. With keep it returns the raw text, valid until the next read;
+// without, nil. If the end of the value cannot be found it returns what was read with errNoEnd. A
+// kept value of more than maxValue bytes is dropped with errTooLong.
 func (s *answerScanner) value(keep bool) (v []byte, err error) {
 	c := s.peek()
 	if !keep {
@@ -113,7 +114,7 @@ func (s *answerScanner) value(keep bool) (v []byte, err error) {
 	return v, err
 }
 
-// skip reads a value that begins with c.
+// skip consumes a value that begins with c.
 func (s *answerScanner) skip(c byte) error {
 	switch c {
 	case '"':
@@ -124,7 +125,7 @@ func (s *answerScanner) skip(c byte) error {
 	return s.bare()
 }
 
-// quoted reads a string. Every byte may stand in it.
+// quoted consumes a string, which may contain any byte.
 func (s *answerScanner) quoted() error {
 	s.at++
 	for escaped := false; s.more(); {
@@ -146,12 +147,12 @@ func (s *answerScanner) quoted() error {
 	return errNoEnd
 }
 
-// nested reads an object or an array. A string that anything else follows than JSON has it was not
-// ended where it should be, or has a quote too many; brackets that do not match, or stand where a
-// name must, belong to another item.
+// nested consumes an object or an array. A string with an unescaped quote or without a closing one
+// shows by the byte after it, a missing bracket by one that does not match or is where a name must
+// be: the rest then belongs to another item.
 func (s *answerScanner) nested() error {
 	s.open = s.open[:0]
-	last := byte(0) // the last byte that was no blank
+	last := byte(0) // the previous byte that is not white space
 	for s.more() {
 		c := s.buf[s.at]
 		switch {
@@ -186,7 +187,7 @@ func (s *answerScanner) nested() error {
 	return errNoEnd
 }
 
-// bare reads a number or a literal.
+// bare consumes a number or a literal.
 func (s *answerScanner) bare() error {
 	length := 0
 	for s.more() {
@@ -202,13 +203,12 @@ func (s *answerScanner) bare() error {
 	return nil
 }
 
-// itemNames are the names that an item of msg_list begins with, as WeCom writes it and as sorted
-// names would have it. No object within an item begins with one of them.
+// itemNames are the names of the first member of an item of msg_list, in WeCom's order and with
+// sorted names. No object inside an item begins with one of them.
 var itemNames = []string{"msgid", "open_kfid", "external_userid", "origin", "event"}
 
-// nextItem goes on at the next item of msg_list after one that broke, of which v was read right
-// before. In JSON that is not broken no text of a customer can look like the beginning of an item:
-// its quotes are escaped.
+// nextItem seeks the next item of msg_list after a broken one, of which v was just read. It reports
+// whether there is one. A customer's text cannot look like an item, since its quotes are escaped.
 func (s *answerScanner) nextItem(v []byte) bool {
 	if s.rescanned += len(v); s.rescanned > maxRescan {
 		return false
@@ -220,7 +220,7 @@ func (s *answerScanner) nextItem(v []byte) bool {
 			continue
 		}
 		s.at++
-		s.from = s.at // so that what is looked at stays in buf
+		s.from = s.at // keeps the bytes that itemBegins reads
 		found := s.itemBegins()
 		s.at, s.from = s.from, -1
 		if found {
@@ -230,7 +230,7 @@ func (s *answerScanner) nextItem(v []byte) bool {
 	return false
 }
 
-// itemBegins tells whether an item begins here.
+// itemBegins reports whether an item begins here.
 func (s *answerScanner) itemBegins() bool {
 	if s.peek() != '{' {
 		return false
@@ -247,15 +247,14 @@ func (s *answerScanner) itemBegins() bool {
 	return s.more() && s.buf[s.at] == '"' && slices.Contains(itemNames, string(s.buf[s.from+name:s.at]))
 }
 
-// maskByte takes the place of a control character inside a string, which JSON forbids and WeCom
-// sends: it is as long, and what decoders take for invalid UTF-8, so that no id with one can be
-// read as another.
+// maskByte replaces a control character inside a string, which JSON forbids and WeCom sends. It is
+// invalid UTF-8, so that an id with a control character never equals another id.
 const maskByte = 0xFF
 
-// maskControls makes what a answerScanner read of a value legible for a decoder, in place. No length
-// changes.
+// maskControls replaces the control characters of a value in place, so that a decoder accepts it:
+// by maskByte in strings and by a space elsewhere.
 func maskControls(v []byte) []byte {
-	if !slices.ContainsFunc(v, func(c byte) bool { return c < ' ' }) { // as with nearly all of them
+	if !slices.ContainsFunc(v, func(c byte) bool { return c < ' ' }) { // the common case
 		return v
 	}
 	quoted, escaped := false, false
@@ -276,8 +275,8 @@ func maskControls(v []byte) []byte {
 	return v
 }
 
-// object returns the JSON object that an answer is, legible for a decoder, and where it begins. A
-// byte order mark before it and anything after it do not matter.
+// object returns a decodable copy of the JSON object in an answer, and its offset. A byte order
+// mark before the object and anything after it are ignored.
 func object(answer []byte) (v []byte, start int, err error) {
 	s := &answerScanner{buf: answer, from: -1}
 	if s.skipMark(); s.peek() != '{' {

@@ -14,31 +14,33 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Facts are what the gateway reads from a judged call: whom it reaches, and how.
+// Facts are the properties of a judged call that rules depend on: the recipients and the kind of
+// message.
 type Facts struct {
 	Channel   string   // open_kfid, "" if the call names none
 	Customers []string // external_userids, in the order given
 	Groups    []string // chat_ids
-	Code      string   // one-time code or task id that stands for a recipient
+	Code      string   // one-time code or task id that identifies the recipient
 	MsgType   string
 	Implicit  bool       // the call reaches customers that it does not name
-	Also      Capability // a second capability that the call has because of its body, or ""
-	Lenient   bool       // not every reader takes the body as it stands, so it must not be rewritten
+	Also      Capability // a second capability, given by the body, or ""
+	Lenient   bool       // the body is not strictly valid JSON, so it must not be rewritten
 }
 
-// MaxID is the length in bytes of the longest id that a call may carry.
+// MaxID is the maximum length in bytes of an id.
 const MaxID = 128
 
-// maxRecipients bounds the ids of one call; WeCom's own longest list has 10,000 (add_msg_template).
+// maxRecipients is the maximum number of ids in one call. WeCom's longest list, of
+// add_msg_template, has 10,000 (DOC 92135).
 const maxRecipients = 10_000
 
-// ReadFacts reads what a judged call of e says. Whatever two readers that both act on the call
-// could take differently makes it ambiguous: an error then says what is wrong, without quoting the
-// call.
+// ReadFacts parses a judged call of e. A call that two servers could read differently is ambiguous:
+// the error says what is wrong with it, without quoting the call.
 //
-// The body must be one JSON object with nothing after it. Names and values that we read stand there
-// once, plainly; all else may be as sloppy as bots write it, except before the recipients of a call
-// that chooses them by itself if it names none: a reader that stops early would act on that.
+// The body must be one JSON object with nothing after it. Names and values that are read must occur
+// once, without anything that parsers treat differently. The rest may be as malformed as bots send
+// it, with one exception: some parsers stop at a malformed member and act on what came before it.
+// So nothing malformed may precede a recipient if the call would then reach somebody else.
 func (e *Endpoint) ReadFacts(query, body []byte) (Facts, error) {
 	r := readers.Get().(*reader)
 	defer r.done()
@@ -71,7 +73,7 @@ func (e *Endpoint) ReadFacts(query, body []byte) (Facts, error) {
 	return f, nil
 }
 
-// checkQueryValue is checkPlain for a decoded value of the query, which some servers decode twice.
+// checkQueryValue is checkPlain for a decoded query value, which some servers decode twice.
 func checkQueryValue(v string) error {
 	if strings.IndexByte(v, '%') >= 0 {
 		return errors.New("is escaped twice")
@@ -79,35 +81,35 @@ func checkQueryValue(v string) error {
 	return checkPlain([]byte(v))
 }
 
-// reader reads a call. What that names lies in ids until all is known, so that the strings of Facts
-// are parts of one.
+// reader parses one call. It collects the names in ids, so that all strings of Facts share one
+// allocation.
 type reader struct {
 	scanner // of the body
 
 	implicit          bool
 	also              Capability
-	ids               []byte  // one after the other
-	named             []named // in the order given
-	customers, groups int     // of named
+	ids               []byte  // concatenated
+	named             []named // in the order of the call
+	customers, groups int     // how many of named
 
-	chooses    bool // a call that names nobody chooses its recipients by itself
-	scoped     bool // a field says that the customers named are not the ones who are reached
-	recipients int  // that were found so far, of any kind
-	stopped    bool // a reader that stopped earlier may have acted on what came before
+	chooses    bool // a call that names nobody reaches recipients of WeCom's choice
+	scoped     bool // a field makes the call ignore the customers that it names
+	recipients int  // recipients of any kind so far
+	stopped    bool // a parser may have stopped before this point and acted on a partial body
 }
 
-// named is something that a call names.
+// named is one value that a call names.
 type named struct {
 	role Role
-	end  int // in ids; it begins where the one before ends
+	end  int // offset in ids; the value begins at the end of the previous one
 }
 
 var readers = sync.Pool{New: func() any { return new(reader) }}
 
-// keptIDs bounds the memory that a reader keeps for other calls.
+// keptIDs is the capacity, in ids, that a pooled reader may keep.
 const keptIDs = 256
 
-// done keeps the memory of a reader for other calls.
+// done returns the reader to the pool.
 func (r *reader) done() {
 	*r = reader{ids: r.ids[:0], named: r.named[:0]}
 	if cap(r.named) > keptIDs || cap(r.ids) > keptIDs*MaxID {
@@ -116,7 +118,7 @@ func (r *reader) done() {
 	readers.Put(r)
 }
 
-// facts are what was read.
+// facts returns what was read.
 func (r *reader) facts() Facts {
 	f := Facts{Implicit: r.implicit, Also: r.also}
 	if r.customers > 0 {
@@ -145,7 +147,7 @@ func (r *reader) facts() Facts {
 	return f
 }
 
-// body reads a body.
+// body parses a body.
 func (r *reader) body(e *Endpoint, body []byte) error {
 	if len(body) == 0 {
 		return errors.New("the body is empty; it must be a JSON object")
@@ -176,13 +178,13 @@ func (r *reader) body(e *Endpoint, body []byte) error {
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// stop notes that a reader may stop here, since it dislikes what comes next, and act on what came
-// before. Recipients that are named later are then not the same for everybody.
+// stop notes that some parser may reject what comes next and act on the members before it. A
+// recipient that is named later would then be ambiguous.
 func (r *reader) stop() {
 	r.stopped = r.stopped || r.chooses || r.recipients > 0
 }
 
-// found notes something that says whom the call reaches.
+// found counts a recipient. It fails if a parser may have stopped earlier.
 func (r *reader) found() error {
 	r.recipients++
 	if r.stopped {
@@ -193,9 +195,9 @@ func (r *reader) found() error {
 
 var errTooLate = errors.New("whom the call reaches is said after a part of the body at which a reader may stop; name the recipients first")
 
-// object walks one object; outer is the name of the member that holds it, "" at the top.
+// object parses one object; outer is the name of the member that holds it, "" at the top.
 func (r *reader) object(fs *fields, outer string) error {
-	var seen uint64 // of the fields, by their place in fs.body
+	var seen uint64 // bit i: the field fs.body[i] occurred
 	r.at++          // {
 	for first := true; ; first = false {
 		if more, err := r.next('}', first); !more {
@@ -225,7 +227,7 @@ func (r *reader) object(fs *fields, outer string) error {
 	}
 }
 
-// member reads the value of the member whose name the i-th field has.
+// member parses the value of a member with the name of fs.body[i]. Several fields may share it.
 func (r *reader) member(fs *fields, outer string, i int) error {
 	name := fs.body[i].at(outer)
 	if outer == "" && len(fs.body[i].path) == 2 {
@@ -252,26 +254,25 @@ func (r *reader) member(fs *fields, outer string, i int) error {
 	return nil
 }
 
-// known returns the place of the first field that a name leads to at the level of outer, -1 if we
-// do not read it. A name that a lenient reader could take for one of them is an error.
+// known returns the index of the first field with the name inner inside the member outer, -1 if
+// there is none. A name that a lenient parser could take for that of a field is an error.
 func (fs *fields) known(inner []byte, escaped bool, outer string) (int, error) {
-	odd := escaped || !isPlain(inner)
+	ambiguous := escaped || !isPlain(inner)
 	for i := range fs.body {
 		want := fs.body[i].at(outer)
 		switch {
 		case want == "":
-		case !odd && string(inner) == want:
+		case !ambiguous && string(inner) == want:
 			return i, nil
-		case !odd && len(inner) != len(want):
-		case odd && strings.EqualFold(lenientName(inner), want), !odd && strings.EqualFold(string(inner), want):
+		case !ambiguous && len(inner) != len(want):
+		case ambiguous && strings.EqualFold(lenientName(inner), want), !ambiguous && strings.EqualFold(string(inner), want):
 			return -1, fmt.Errorf("a name in the body is %s in another spelling: in other letter case, with escapes, blanks or control characters", want)
 		}
 	}
 	return -1, nil
 }
 
-// isPlain tells whether a name or a value is printable ASCII without blanks: every reader takes it
-// as it stands.
+// isPlain reports whether s is printable ASCII without blanks, which every parser reads alike.
 func isPlain(s []byte) bool {
 	for _, c := range s {
 		if c <= ' ' || c >= 0x7f {
@@ -281,20 +282,19 @@ func isPlain(s []byte) bool {
 	return true
 }
 
-// lenientName is what a lenient reader takes a name for: unescaped, ended at NUL, without the
-// blanks around it.
+// lenientName returns a name as a lenient parser reads it: unescaped, cut at NUL and trimmed.
 func lenientName(inner []byte) string {
 	name, _, _ := strings.Cut(string(unescapeJSON(inner)), "\x00")
 	return strings.TrimFunc(name, isBlank)
 }
 
-// isBlank tells whether a reader may take a rune for nothing: blanks, control and format
-// characters.
+// isBlank reports whether a parser may drop a rune: white space, control and format characters, and
+// the replacement character.
 func isBlank(c rune) bool {
 	return c <= ' ' || unicode.IsSpace(c) || unicode.In(c, unicode.Cc, unicode.Cf) || c == utf8.RuneError
 }
 
-// at returns the member name that leads to the field at the level of outer, "" if it is not there.
+// at returns the member name of the field inside the member outer, "" if it is not in there.
 func (f *field) at(outer string) string {
 	switch {
 	case outer == "":
@@ -305,7 +305,7 @@ func (f *field) at(outer string) string {
 	return ""
 }
 
-// read takes a JSON value for a field.
+// read parses the value of a field.
 func (r *reader) read(fd *field, name string, value []byte) error {
 	switch kind := value[0]; {
 	case fd.role == roleTyped:
@@ -313,7 +313,7 @@ func (r *reader) read(fd *field, name string, value []byte) error {
 			r.stop()
 		}
 		return nil
-	case kind == 'n': // null is as good as absent, but some stop at it
+	case kind == 'n': // null counts as absent, but some parsers stop at it
 		r.stop()
 		return nil
 	case fd.role == roleEveryone:
@@ -344,7 +344,7 @@ func (r *reader) read(fd *field, name string, value []byte) error {
 	return fmt.Errorf("%s must be a string", name)
 }
 
-// list takes an array of strings for a field.
+// list parses the array of strings of a field.
 func (r *reader) list(fd *field, name string, value []byte) error {
 	items := scanner{text: value, at: 1}
 	for first := true; ; first = false {
@@ -368,8 +368,7 @@ func (r *reader) list(fd *field, name string, value []byte) error {
 	}
 }
 
-// fits tells whether a value has the type of the field, with nothing in it that a reader could
-// dislike.
+// fits reports whether a value has the type of the field and no parser can reject it.
 func (f *field) fits(value []byte) bool {
 	if f.value == "bool" {
 		return value[0] == 't' || value[0] == 'f'
@@ -377,19 +376,19 @@ func (f *field) fits(value []byte) bool {
 	return isCleanString(value)
 }
 
-// isCleanString tells whether every reader takes a JSON value for a string.
+// isCleanString reports whether every parser accepts a JSON value as a string.
 func isCleanString(value []byte) bool { return value[0] == '"' && jsontext.Value(value).IsValid() }
 
-// What a value that we read must not hold, since readers would take it differently.
+// The errors of values that parsers read differently.
 var (
 	errNotUTF8 = errors.New("is not UTF-8, probably GBK; send UTF-8")
 	errBroken  = errors.New("holds half of a surrogate pair, or a character that was replaced for being broken")
 	errBlank   = errors.New("holds a blank or a control character")
 )
 
-// plainString returns what a JSON string that we read says, as a part of it where it can. One that
-// readers could take differently is an error: C readers end it at NUL, others trim blanks, and
-// broken characters are dropped or replaced.
+// plainString returns the unescaped text of a JSON string, without a copy where there is no escape.
+// A string that parsers read differently is an error: C parsers cut it at NUL, others trim blanks,
+// and broken characters are dropped or replaced.
 func plainString(v []byte) ([]byte, error) {
 	inner := v[1 : len(v)-1]
 	if bytes.IndexByte(inner, '\\') >= 0 {
@@ -398,7 +397,7 @@ func plainString(v []byte) ([]byte, error) {
 	return inner, checkPlain(inner)
 }
 
-// checkPlain tells what is wrong with a value that we read, once it is unescaped.
+// checkPlain returns an error if parsers read an unescaped value differently.
 func checkPlain(s []byte) error {
 	switch {
 	case isPlain(s):
@@ -413,8 +412,8 @@ func checkPlain(s []byte) error {
 	return nil
 }
 
-// unescapeJSON undoes the escapes of a JSON string whose escapes are well formed. Half of a
-// surrogate pair becomes U+FFFD.
+// unescapeJSON decodes the escapes of a JSON string, which must be well formed. An unpaired
+// surrogate becomes U+FFFD.
 func unescapeJSON(s []byte) []byte {
 	if bytes.IndexByte(s, '\\') < 0 {
 		return s
@@ -454,7 +453,7 @@ func hex4(s []byte) (n int) {
 	return n
 }
 
-// take files one value under its role.
+// take records one value according to the role of its field.
 func (r *reader) take(fd *field, s []byte) error {
 	if fd.role == roleAlso {
 		if bytes.EqualFold(s, []byte(fd.equal)) {
@@ -494,8 +493,8 @@ func (r *reader) take(fd *field, s []byte) error {
 	return r.found()
 }
 
-// whyUnreadable tells what is wrong with a body without quoting it: message text and ids stay out
-// of logs.
+// whyUnreadable explains a structural error of a body without quoting it, so that message text and
+// ids stay out of logs. Other errors are returned as they are.
 func whyUnreadable(body []byte, err error) error {
 	switch {
 	case !slices.Contains(structural, err):
@@ -514,5 +513,5 @@ func whyUnreadable(body []byte, err error) error {
 	return fmt.Errorf("the body is not valid JSON: %w", err)
 }
 
-// structural are the errors of a scanner.
+// structural lists the errors of a scanner.
 var structural = []error{errCut, errDeep, errComma, errValue, errName, errEscape}

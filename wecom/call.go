@@ -52,7 +52,7 @@ func plain(raw []byte) bool {
 	return true
 }
 
-// canonical makes doubled slashes and doubled /cgi-bin single.
+// canonical collapses doubled slashes and a doubled /cgi-bin.
 func canonical(path string) string {
 	path = singleSlashes(path)
 	for strings.HasPrefix(path, "/cgi-bin/cgi-bin/") {
@@ -95,7 +95,7 @@ func lenientPaths(raw []byte) []string {
 		var read []string
 		for _, p := range paths {
 			for _, way := range ways {
-				if p := way(p); !slices.Contains(read, p) { // most ways change nothing
+				if p := way(p); !slices.Contains(read, p) { // most variants change nothing
 					read = append(read, p)
 				}
 			}
@@ -108,7 +108,7 @@ func lenientPaths(raw []byte) []string {
 	return paths
 }
 
-// leniency are the steps of a lenient server, each with the ways in which servers take it.
+// leniency lists the normalisation steps of lenient servers, with the variants of each step.
 var leniency = [][]func(string) string{
 	{asIs, cutEnd},
 	{asIs, cutSegmentParams, cutAtFirstParam},
@@ -125,9 +125,9 @@ func cutEnd(path string) string {
 	return path
 }
 
-// decodeFully undoes percent escapes until none is left. Escapes never overlap, so it does not
-// matter in which order they are undone: one pass that looks back after each byte takes as many
-// steps as there are bytes.
+// decodeFully decodes percent escapes (RFC 3986, section 2.1) until none is left. Escapes never
+// overlap, so their order does not matter: one pass that checks the end of the output after each
+// byte is linear in the length of s.
 func decodeFully(s string) string {
 	first := strings.IndexByte(s, '%')
 	if first < 0 {
@@ -148,7 +148,8 @@ func endsInEscape(b []byte) bool {
 	return n >= 3 && b[n-3] == '%' && hexDigit(b[n-2]) >= 0 && hexDigit(b[n-1]) >= 0
 }
 
-// unescape decodes the percent escapes that are well formed, and '+' as a blank if plus is set.
+// unescape decodes the well-formed percent escapes once, and '+' as a space if plus is set. Other
+// bytes are kept.
 func unescape(s string, plus bool) string {
 	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
 		return s
@@ -236,13 +237,13 @@ func orRoot(path []byte) string {
 	return string(path)
 }
 
-// errRepeated says that a query can be read as carrying a parameter twice, or under another name that
-// some servers take for its.
+// errRepeated reports a query that some server could read as carrying a parameter twice, or under a
+// variant of its name.
 var errRepeated = errors.New("the query can be read as carrying the parameter twice")
 
-// singleParam returns the value of the parameter called name. It is an error if the parameter stands there
-// twice, if its name is spelt in another case or with escapes, or if it follows a ';', which some
-// servers take for an '&'.
+// singleParam returns the decoded value of a query parameter. It fails with errRepeated if the
+// parameter occurs twice, in other letter case or with escapes in its name, or after a ';', which
+// some servers treat as '&'.
 func singleParam(query []byte, name string) (value string, found bool, err error) {
 	for len(query) > 0 {
 		var pair []byte
@@ -260,8 +261,8 @@ func singleParam(query []byte, name string) (value string, found bool, err error
 	return value, found, nil
 }
 
-// holdsName tells whether a server that splits at ';' too would find name in pair, besides the
-// plain one at its beginning.
+// holdsName reports whether a server that also splits at ';' would find name in pair. plain says
+// that pair begins with the plain name, which does not count.
 func holdsName(pair []byte, name string, plain bool) bool {
 	for first := true; len(pair) > 0; first = false {
 		var part []byte
@@ -274,8 +275,8 @@ func holdsName(pair []byte, name string, plain bool) bool {
 	return false
 }
 
-// sameName tells whether a lenient server could take key for name: after decoding, in any case,
-// with blanks around it, or with the "[]" that PHP takes for a list.
+// sameName reports whether a lenient server could read key as name: after decoding, in any letter
+// case, with blanks around it, cut at NUL, or with the "[]" that PHP uses for lists.
 func sameName(key []byte, name string) bool {
 	if len(key) < len(name) {
 		return false

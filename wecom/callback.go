@@ -15,27 +15,26 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Callback is what one callback of WeCom says, decrypted.
+// Callback is one decrypted callback of WeCom.
 type Callback struct {
 	Kind        string // as in callbacks.tsv: message.text, enter_agent, customer_acquisition.customer_start_chat
-	Corp        string // ToUserName of an own app, AuthCorpId of a third party's; "" where there is none
+	Corp        string // ToUserName, or AuthCorpId for a third party; "" if absent
 	Customer    string // ExternalUserID
-	Channel     string // OpenKfId: of a kf account
+	Channel     string // OpenKfId of a kf account
 	WelcomeCode string
-	At          time.Time // by the platform's clock; zero if it says none
-	ThirdParty  bool      // it came to a provider: "success" is the answer that it must have (DOC 90597)
+	At          time.Time // by the platform's clock; zero if absent
+	ThirdParty  bool      // sent to a provider, which must answer "success" (DOC 90597)
 }
 
-// Signed is what the query of a callback says.
+// Signed is the query of a callback.
 type Signed struct {
 	Signature string // msg_signature
 	Timestamp string // unix seconds
 	Nonce     string
-	Echo      string // echostr: of the GET that verifies a callback URL
+	Echo      string // echostr, only in the GET that verifies a callback URL
 }
 
-// ReadSigned reads the query of a callback. A parameter that can be read in two ways is
-// ErrCallback.
+// ReadSigned parses the query of a callback. An ambiguous parameter is ErrCallback.
 func ReadSigned(query []byte) (s Signed, err error) {
 	for name, into := range map[string]*string{
 		"msg_signature": &s.Signature, "timestamp": &s.Timestamp, "nonce": &s.Nonce, "echostr": &s.Echo,
@@ -48,13 +47,13 @@ func ReadSigned(query []byte) (s Signed, err error) {
 	return s, nil
 }
 
-// ErrCallback says that a callback is not what the platform documents.
+// ErrCallback reports a callback in another format than the platform documents.
 var ErrCallback = errors.New("the callback is not readable")
 
-// Says is what a callback tells of a customer.
+// Says is the effect of a callback on the record of a customer.
 type Says string
 
-// What callbacks tell. Most tell nothing that the gateway keeps.
+// The effects of callbacks. Most have none.
 const (
 	SaysMessage Says = "message" // the customer wrote
 	SaysAdded   Says = "added"   // a customer and a member became contacts
@@ -72,11 +71,10 @@ var callbackKinds = func() map[string]Says {
 	return m
 }()
 
-// KfMessage is the kind of a customer's message that an answer of kf/sync_msg holds. It is no
-// callback.
+// KfMessage is the kind of customers' messages in answers of kf/sync_msg, which are no callbacks.
 const KfMessage = "kf_message"
 
-// MessageKinds names the kinds that tell of a customer's own message, kf_message among them.
+// MessageKinds returns the sorted kinds of customers' messages, with KfMessage.
 func MessageKinds() []string {
 	kinds := []string{KfMessage}
 	for kind, says := range callbackKinds {
@@ -88,18 +86,18 @@ func MessageKinds() []string {
 	return kinds
 }
 
-// Known tells whether callbacks.tsv lists the kind.
+// Known reports whether callbacks.tsv lists the kind.
 func (c Callback) Known() bool {
 	_, known := callbackKinds[c.Kind]
 	return known
 }
 
-// Says returns what the callback tells of a customer, "" for most.
+// Says returns the effect of the callback on the record of its customer, "" for none.
 func (c Callback) Says() Says { return callbackKinds[c.Kind] }
 
-// ReadEnvelope returns the cipher text that the body of a callback carries: of XML the one element
-// Encrypt below the root, of JSON the one member encrypt in either case of its first letter.
-// Anything else is ErrCallback.
+// ReadEnvelope returns the ciphertext in the body of a callback: the only element Encrypt below the
+// root of XML, or the only member Encrypt or encrypt of a JSON object. Any other body is
+// ErrCallback.
 func ReadEnvelope(body []byte) (encrypt string, err error) {
 	fields, err := readCallbackFields(body)
 	if err != nil {
@@ -112,8 +110,9 @@ func ReadEnvelope(body []byte) (encrypt string, err error) {
 	return encrypt + lower, nil
 }
 
-// ReadCallback reads a decrypted callback: the XML of own apps (DOC 90238, 92130) and of third
-// parties (DOC 92277), or JSON, which robots always use (DOC 100719).
+// ReadCallback parses a decrypted callback: the XML of internal apps (DOC 90238, 92130) and of
+// third parties (DOC 92277), or JSON, which robots always use (DOC 100719). A callback without a
+// kind, or with an id longer than MaxID, is ErrCallback.
 func ReadCallback(plain []byte) (Callback, error) {
 	f, err := readCallbackFields(plain)
 	if err != nil {
@@ -136,20 +135,20 @@ func ReadCallback(plain []byte) (Callback, error) {
 	return c, nil
 }
 
-// callbackFields are the texts right below the root of a callback, of the names that matter.
+// callbackFields maps the callbackNames directly below the root of a callback to their texts.
 type callbackFields map[string]string
 
-// callbackNames are those names; another one may stand there as often as it likes.
+// callbackNames are the names that are read. Each may occur once; other names may repeat.
 var callbackNames = map[string]bool{
 	"Encrypt": true, "encrypt": true, "ToUserName": true, "AuthCorpId": true, "MsgType": true, "Event": true,
 	"InfoType": true, "ChangeType": true, "ExternalUserID": true, "WelcomeCode": true, "OpenKfId": true,
 	"CreateTime": true, "TimeStamp": true, "msgtype": true, "create_time": true,
 }
 
-// robotEvent is the name under which the type of a robot's event is filed.
+// robotEvent is the key in callbackFields for the type of a robot's event.
 const robotEvent = "event.eventtype"
 
-// kind joins what the fields say of the kind.
+// kind returns the kind of a callback in the notation of callbacks.tsv, "" if there is none.
 func (f callbackFields) kind() string {
 	change := ""
 	if f["ChangeType"] != "" {
@@ -189,11 +188,11 @@ func readCallbackFields(data []byte) (callbackFields, error) {
 	return nil, ErrCallback
 }
 
-// maxXMLDepth bounds the nesting of a callback; MemChangeList/Item is the platform's deepest.
+// maxXMLDepth is the maximum nesting of a callback. The platform's deepest is MemChangeList/Item.
 const maxXMLDepth = 16
 
-// readXMLFields reads one XML document without entities of its own, without a document type, and
-// with each name that matters at most once.
+// readXMLFields parses one XML document. A document type, and so a custom entity, is an error, and
+// so is a name of callbackNames that occurs twice.
 func readXMLFields(data []byte) (callbackFields, error) {
 	f, dec := callbackFields{}, xml.NewDecoder(bytes.NewReader(data))
 	var open []string
@@ -234,10 +233,10 @@ func readXMLFields(data []byte) (callbackFields, error) {
 	}
 }
 
-// readJSONFields reads one JSON object, of a robot also the type of its event.
+// readJSONFields parses one JSON object, and in it the type of a robot's event.
 func readJSONFields(data []byte) (callbackFields, error) {
 	var members map[string]jsontext.Value
-	if tooDeep(data) || json.Unmarshal(data, &members) != nil { // names that stand twice are an error
+	if tooDeep(data) || json.Unmarshal(data, &members) != nil { // Unmarshal rejects duplicate names
 		return nil, ErrCallback
 	}
 	f := callbackFields{}

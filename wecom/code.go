@@ -6,7 +6,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// CodeKind is what gave a one-time code out.
+// CodeKind is the origin of a one-time code.
 type CodeKind string
 
 // The kinds of one-time codes.
@@ -20,7 +20,7 @@ const (
 	CustomerAdded CodeKind = "customer_added" // a member and the customer became contacts
 )
 
-// Life is how long WeCom takes a code of the kind (DOC 95122, 92137).
+// Life returns how long WeCom accepts a code of the kind (DOC 95122, 92137).
 func (k CodeKind) Life() time.Duration {
 	switch k {
 	case SessionTaken, ToQueue, ToServicer:
@@ -29,28 +29,30 @@ func (k CodeKind) Life() time.Duration {
 	return 20 * time.Second
 }
 
-// Code is a one-time code with whom it stands for.
+// Code is a one-time code that WeCom issued, with the customer whom it allows to be messaged.
 type Code struct {
 	Text     string
 	Kind     CodeKind
 	Channel  string // open_kfid, "" for a member's contact
 	Customer string
-	At       time.Time // when it was given out
+	At       time.Time // when it was issued
 }
 
-// MaxCode bounds the length of a one-time code; those in WeCom's samples have at most 64 bytes.
+// MaxCode is the maximum length in bytes of a one-time code. Those in WeCom's samples have at most
+// 64.
 const MaxCode = 512
 
 func (c Code) valid() bool {
 	return c.Text != "" && len(c.Text) <= MaxCode && c.Customer != "" && len(c.Customer) <= MaxID && len(c.Channel) <= MaxID
 }
 
-// transitions are the states of kf/service_state/trans that give a code out (DOC 94669).
+// transitions maps the service_state values of kf/service_state/trans whose answer has a code
+// (DOC 94669).
 var transitions = map[string]CodeKind{"2": ToQueue, "3": ToServicer, "4": ToEnd}
 
-// ReadTransition returns the code in the answer of kf/service_state/trans. lost tells that the
-// answer holds a code, or may hold one, of which it cannot be told whom it stands for: also where
-// the call can be read in more than one way.
+// ReadTransition returns the code in the answer of kf/service_state/trans. lost reports that the
+// answer has or may have a code whose customer is unknown, for example because the call is
+// ambiguous.
 func ReadTransition(call Sent, answer []byte, at time.Time) (c Code, found, lost bool) {
 	var a struct {
 		Errcode jsontext.Value `json:"errcode"`

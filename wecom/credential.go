@@ -6,29 +6,28 @@ import (
 	"strings"
 )
 
-// MaxTokens is how many different tokens of one query are told apart.
+// MaxTokens is the number of different tokens in one query that ReadTokens distinguishes.
 const MaxTokens = 4
 
-// ReadTokens appends to dst, which is empty, the access tokens that servers could take a query to
-// carry, decoded: none, one as a rule, or several, "" among them where some would find none. Which
-// of several WeCom takes is not known: it may be the first or the last, one whose name is written
-// in another case or with escapes, one after a ';' or a '#'. Of more than MaxTokens only so many
-// and one more are returned.
+// ReadTokens appends to dst, which must be empty, the decoded access tokens that servers could find
+// in a query: usually one, none, or several, with "" among them if some servers would find none.
+// It is unknown which of several WeCom uses: the first or the last, one whose name has another
+// letter case or escapes, or one after a ';' or a '#'. At most MaxTokens+1 tokens are returned.
 //
-// WeCom takes a token from the query alone, of POST calls too; one in a body is not a credential.
+// WeCom reads the token from the query only, for POST calls too; one in a body is no credential.
 func ReadTokens(dst []string, query []byte) []string {
 	all := tokens(dst)
 	all.read(query)
-	if i := bytes.IndexByte(query, '#'); i >= 0 { // what follows is no part of the query for some
+	if i := bytes.IndexByte(query, '#'); i >= 0 { // some servers cut the fragment
 		all.read(query[:i])
 	}
-	if len(all) == 1 && all[0] == "" { // an empty one is as good as none
+	if len(all) == 1 && all[0] == "" { // an empty token counts as none
 		return nil
 	}
 	return all
 }
 
-// tokens are the different tokens that were found.
+// tokens is a set of tokens in the order found, with at most MaxTokens+1 members.
 type tokens []string
 
 func (all *tokens) add(token string) {
@@ -37,8 +36,7 @@ func (all *tokens) add(token string) {
 	}
 }
 
-// read adds the tokens of a query, and "" if none of them is plainly named: then some servers find
-// none.
+// read adds the tokens of a query, and "" if only lenient servers find them.
 func (all *tokens) read(query []byte) {
 	plainly := false
 	for len(query) > 0 {
@@ -61,8 +59,7 @@ func (all *tokens) read(query []byte) {
 	}
 }
 
-// readParts adds the tokens that a server finds in pair that splits at ';' too, and takes odd names
-// for access_token.
+// readParts adds the tokens that a server finds in pair if it also splits at ';'.
 func (all *tokens) readParts(pair []byte) {
 	for len(pair) > 0 {
 		var part []byte
@@ -73,8 +70,8 @@ func (all *tokens) readParts(pair []byte) {
 	}
 }
 
-// addValue adds what a value says. WeCom's tokens are letters, digits, '-' and '_': with bytes that
-// servers treat in different ways there may be another token in it.
+// addValue adds the token in a value. WeCom's tokens are letters, digits, '-' and '_'. If a value
+// has bytes that servers treat differently, the token that a lenient server reads is added too.
 func (all *tokens) addValue(value []byte) {
 	token := unescape(string(value), true)
 	all.add(token)
@@ -87,4 +84,5 @@ func (all *tokens) addValue(value []byte) {
 	}
 }
 
+// isAmbiguousInToken reports whether servers may drop, decode or split at a rune.
 func isAmbiguousInToken(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`%&;#`, r) }

@@ -12,30 +12,30 @@ import (
 	"slices"
 )
 
-// Crypt signs, opens and seals the callbacks of one receiver (DOC 91144). The platform's message is
+// Crypt signs, decrypts and encrypts the callbacks of one receiver (DOC 91144). The plaintext is
 //
 //	16 random bytes | length of the message, 4 bytes, big-endian | message | receive id
 //
-// padded by PKCS#7 to a multiple of 32 bytes and encrypted by AES-256 in CBC, whose first vector is
-// the first half of the key. The signature is the hex SHA-1 of token, timestamp, nonce and cipher
-// text, sorted and joined.
+// padded as in PKCS#7 (RFC 5652, section 6.3) to a multiple of 32 bytes. It is encrypted by AES-256
+// in CBC mode with the first half of the key as the initialization vector. The signature is the hex
+// SHA-1 of token, timestamp, nonce and ciphertext, sorted and concatenated.
 type Crypt struct {
 	token string
 	key   [32]byte
 }
 
-// padTo is the multiple that the platform pads to: twice the block of AES.
+// padTo is the padding block size of the platform, twice that of AES.
 const padTo = 32
 
-// Errors of opening a callback.
+// The errors of NewCrypt and Open.
 var (
 	ErrAESKey = errors.New("an EncodingAESKey is 43 letters and digits")
 	ErrSealed = errors.New("the callback cannot be decrypted with this key")
 )
 
-// NewCrypt takes the token and the EncodingAESKey of a callback as WeCom's console shows them: the
-// key is 43 characters of base64 for 32 bytes. Its last character may carry stray bits, as in most
-// real keys.
+// NewCrypt takes the token and the EncodingAESKey of a callback as WeCom's console shows them. The
+// key is 43 characters of base64 for 32 bytes; the unused bits of the last one need not be zero.
+// Any other key is ErrAESKey.
 func NewCrypt(token, encodingAESKey string) (*Crypt, error) {
 	c := &Crypt{token: token}
 	if len(encodingAESKey) != 43 {
@@ -49,7 +49,7 @@ func NewCrypt(token, encodingAESKey string) (*Crypt, error) {
 	return c, nil
 }
 
-// Sign returns the msg_signature of a cipher text: 40 hex digits.
+// Sign returns the msg_signature of a ciphertext: 40 hex digits in lower case.
 func (c *Crypt) Sign(timestamp, nonce, encrypt string) string {
 	parts := []string{c.token, timestamp, nonce, encrypt}
 	slices.Sort(parts)
@@ -60,13 +60,14 @@ func (c *Crypt) Sign(timestamp, nonce, encrypt string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Verify tells, in constant time, whether a signature is that of the cipher text.
+// Verify reports, in constant time, whether signature is that of the ciphertext.
 func (c *Crypt) Verify(signature, timestamp, nonce, encrypt string) bool {
 	return subtle.ConstantTimeCompare([]byte(signature), []byte(c.Sign(timestamp, nonce, encrypt))) == 1
 }
 
-// Open decrypts a cipher text, base64, into the message and whom it is for: a corp id, a suite id,
-// a provider's corp id, or "" for a robot. Any other text is ErrSealed, whatever is wrong with it.
+// Open decrypts a ciphertext in base64. It returns the message and its receiver: a corp id, a suite
+// id, a provider's corp id, or "" for a robot. Every failure is ErrSealed, so that a sender cannot
+// tell bad padding from other errors.
 func (c *Crypt) Open(encrypt string) (msg []byte, receiveID string, err error) {
 	sealed, err := base64.StdEncoding.DecodeString(encrypt)
 	if err != nil || len(sealed) == 0 || len(sealed)%padTo != 0 {
@@ -85,7 +86,7 @@ func (c *Crypt) Open(encrypt string) (msg []byte, receiveID string, err error) {
 	return rest[:size:size], string(rest[size:]), nil
 }
 
-// Seal is the reverse of Open, as the platform does it. The random bytes must be fresh for every
+// Seal encrypts a message as the platform does, the reverse of Open. random must be new for every
 // message.
 func (c *Crypt) Seal(msg []byte, receiveID string, random [16]byte) string {
 	plain := append([]byte{}, random[:]...)
@@ -107,8 +108,8 @@ func (c *Crypt) block() cipher.Block {
 	return b
 }
 
-// unpad takes the padding off: n bytes of value n, n from 1 to 32. It looks at every byte in any
-// case, so that its time tells nothing.
+// unpad removes the padding: n bytes of value n, with n from 1 to 32. It checks all n bytes, so
+// that the time taken does not depend on their values.
 func unpad(plain []byte) ([]byte, bool) {
 	n := int(plain[len(plain)-1])
 	if n < 1 || n > padTo || n > len(plain) {

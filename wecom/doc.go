@@ -1,7 +1,8 @@
-// Package wecom is all that is WeCom's: the catalogue of its server API with what each path can do
-// to a customer, the reading of calls and answers as bytes, and the shape of its errors.
+// Package wecom holds everything that is specific to WeCom: the catalogue of its server API with
+// the capability of each path, the parsers of calls, callbacks and answers, the encryption of
+// callbacks, and the format of its errors. "DOC n" in a comment is the page n below
+// developer.work.weixin.qq.com/document/path/.
 //
-// It does not know HTTP servers or clients, Redis, accounts or rules: it works on paths, queries
-// and bodies, so that tests and tools use it bare. What a rule makes of a call is package policy's
-// matter.
+// It does not depend on HTTP servers or clients, Redis, accounts or rules: it works on paths,
+// queries and bodies, so tests and tools can use it alone. Package policy decides about calls.
 package wecom

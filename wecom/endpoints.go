@@ -7,22 +7,23 @@ import (
 	"strings"
 )
 
-// Capability is what an API call can do to a customer: the class of its endpoint.
+// Capability is the class of an endpoint: what a call can do to a customer.
 type Capability string
 
-// The capabilities that the code itself needs to name; the others stand in the catalogue alone.
+// The capabilities that the code refers to; the others are in endpoints.tsv only.
 const (
 	KfReply      Capability = "kf_reply"       // a message to one customer, inside the reply window
-	KfEventReply Capability = "kf_event_reply" // a message that answers an event by its one-time code
+	KfEventReply Capability = "kf_event_reply" // a message that answers an event with a one-time code
 
-	// Uncatalogued is a path that the catalogue lacks, outside the customer interfaces.
+	// Uncatalogued is the capability of paths outside the customer interfaces that are not in the
+	// catalogue.
 	Uncatalogued Capability = "uncatalogued"
-	// UncataloguedCustomer is a path that the catalogue lacks, below a prefix that WeCom keeps for
-	// customers: externalcontact/, crm/ and kf/. WeCom adds paths there often.
+	// UncataloguedCustomer is the capability of paths below externalcontact/, crm/ and kf/, the
+	// customer interfaces, that are not in the catalogue. WeCom often adds paths there.
 	UncataloguedCustomer Capability = "uncatalogued_customer"
 )
 
-// Paths whose answers the gateway reads, besides those that hand out tokens.
+// Paths whose answers the gateway reads, besides those that issue tokens.
 const (
 	PathSyncMsg    = "/cgi-bin/kf/sync_msg"
 	PathStateTrans = "/cgi-bin/kf/service_state/trans"
@@ -30,38 +31,38 @@ const (
 
 // Endpoint is one path of the WeCom server API.
 type Endpoint struct {
-	Path       string // canonical, as in the catalogue; a prefix with "*" for the uncatalogued
+	Path       string // canonical; a prefix with "*" if the path is not in the catalogue
 	Capability Capability
-	Meaning    string // a few words for people
+	Meaning    string // a few words for users
 	fields     fields
 }
 
-// Role is what a field of a call says about whom the call reaches.
+// Role is the meaning of a field of a call for the question whom the call reaches.
 type Role string
 
 // The roles of recipients.tsv.
 const (
 	roleCustomer Role = "customer" // external_userid of the customer reached
-	roleChannel  Role = "channel"  // open_kfid through which it is reached
+	roleChannel  Role = "channel"  // open_kfid through which the customer is reached
 	roleGroup    Role = "group"    // chat_id of a customer group
-	roleMember   Role = "member"   // someone else who implies customers
-	roleEveryone Role = "everyone" // non-zero: everybody
-	roleCode     Role = "code"     // a one-time code or task id that stands for the recipient
+	roleMember   Role = "member"   // another id that stands for unnamed customers
+	roleEveryone Role = "everyone" // if non-zero, the call reaches all customers
+	roleCode     Role = "code"     // a one-time code or task id that identifies the recipient
 	roleMsgType  Role = "msgtype"  // the kind of message
-	roleAlso     Role = "also"     // a second capability that the call has if the field says so
-	roleScope    Role = "scope"    // with another value than the usual one the call ignores the customers that it names
-	roleTyped    Role = "typed"    // not read, but checked: readers that are strict about types go on after it
-	roleImplicit Role = "implicit" // without any recipient the call chooses them by itself
-	roleRest     Role = "rest"     // of the answer: lists whom the call did not reach
+	roleAlso     Role = "also"     // with this value the call has a second capability
+	roleScope    Role = "scope"    // with another value than this the call ignores its customers
+	roleTyped    Role = "typed"    // only the type is checked: strict parsers do not stop there
+	roleImplicit Role = "implicit" // a call that names nobody reaches recipients of WeCom's choice
+	roleRest     Role = "rest"     // in the answer: whom the call did not reach
 )
 
-// field says where in a call something stands.
+// field is one row of recipients.tsv: the location and role of a value in a call.
 type field struct {
 	role  Role
-	query bool     // in the query string, else in the JSON body
+	query bool     // in the query string, otherwise in the JSON body
 	path  []string // member names from the top of the body, at most two
-	list  bool     // an array of strings, else a string (or number for everyone)
-	equal string   // also: the value that counts, "" for any but the empty one; scope: the usual value
+	list  bool     // an array of strings, otherwise a string (or a number for everyone)
+	equal string   // also: the value that matters, "" for any non-empty one; scope: the usual value
 	value Capability
 }
 
@@ -69,12 +70,12 @@ type field struct {
 type fields struct {
 	body, query []field
 	implicit    bool
-	customers   bool         // some field names customers
-	also        []Capability // of the fields
-	rest        *field       // of the answer: whom it did not reach
+	customers   bool         // a field names customers
+	also        []Capability // the capabilities of the fields with roleAlso
+	rest        *field       // the field with roleRest
 }
 
-// list is the field of the body that names several customers, nil if there is none.
+// list returns the field of the body that lists customers, nil if there is none.
 func (fs *fields) list() *field {
 	for i := range fs.body {
 		if f := &fs.body[i]; f.role == roleCustomer && f.list && len(f.path) == 1 {
@@ -92,9 +93,9 @@ var recipientsTSV string
 
 var catalogue = mustCatalogue()
 
-// Lookup returns the endpoint of a canonical path. A path that the catalogue lacks gets
-// UncataloguedCustomer or Uncatalogued. It never matches on a last segment: kf/add_contact_way and
-// externalcontact/add_contact_way are different things.
+// Lookup returns the endpoint of a canonical path. For a path that is not in the catalogue it is
+// one of Uncatalogueds. Paths are compared whole: kf/add_contact_way is not
+// externalcontact/add_contact_way.
 func Lookup(path string) *Endpoint {
 	if e, ok := catalogue[path]; ok {
 		return e
@@ -111,7 +112,7 @@ var (
 	}
 )
 
-// Uncatalogueds are what Lookup returns for paths that the catalogue lacks.
+// Uncatalogueds returns the endpoints that Lookup returns for paths that are not in the catalogue.
 func Uncatalogueds() []*Endpoint {
 	all := []*Endpoint{unknownElsewhere}
 	for _, e := range unknownCustomer {
@@ -133,7 +134,7 @@ func uncatalogued(path string) *Endpoint {
 	return unknownElsewhere
 }
 
-// Endpoints returns the whole catalogue in the order of its paths.
+// Endpoints returns the catalogue sorted by path.
 func Endpoints() []*Endpoint {
 	all := make([]*Endpoint, 0, len(catalogue))
 	for _, e := range catalogue {
@@ -143,7 +144,7 @@ func Endpoints() []*Endpoint {
 	return all
 }
 
-// Capabilities returns every capability there is, sorted.
+// Capabilities returns all capabilities, sorted.
 func Capabilities() []Capability {
 	seen := map[Capability]bool{Uncatalogued: true, UncataloguedCustomer: true}
 	for _, e := range catalogue {
@@ -157,25 +158,26 @@ func Capabilities() []Capability {
 	return all
 }
 
-// NamesCustomers tells whether a call of e can say which customers it reaches.
+// NamesCustomers reports whether a call of e can name the customers that it reaches.
 func (e *Endpoint) NamesCustomers() bool { return e.fields.customers }
 
-// Says tells whether a call of e has anything to read: then Facts depend on what it says.
+// Says reports whether the Facts of a call of e depend on its query or body.
 func (e *Endpoint) Says() bool { return len(e.fields.body)+len(e.fields.query) > 0 }
 
-// SaysInBody tells whether the body of a call of e has anything to read.
+// SaysInBody reports whether the Facts of a call of e depend on its body.
 func (e *Endpoint) SaysInBody() bool { return len(e.fields.body) > 0 }
 
-// SaysMsgType tells whether a call of e has a msgtype.
+// SaysMsgType reports whether a call of e has a msgtype.
 func (e *Endpoint) SaysMsgType() bool {
 	return slices.ContainsFunc(e.fields.body, func(f field) bool { return f.role == roleMsgType })
 }
 
-// Bare are the facts of a call of e of which nothing is read.
+// Bare returns the Facts of a call of e whose query and body are not read.
 func (e *Endpoint) Bare() Facts { return Facts{Implicit: e.fields.implicit} }
 
-// Plausible fits what is asked of a call of e to what such a call can say: a msgtype where it has
-// one, text if none is given, a second capability by it, and customers where it names them.
+// Plausible adjusts hypothetical facts to what a call of e can express: a msgtype only if the call
+// has one, "text" by default; the second capability that the msgtype implies; customers only if the
+// call can name them; and Implicit.
 func (e *Endpoint) Plausible(f Facts) Facts {
 	if e.SaysMsgType() && f.MsgType == "" {
 		f.MsgType = "text"
@@ -194,13 +196,13 @@ func (e *Endpoint) Plausible(f Facts) Facts {
 	return f
 }
 
-// NamesSeveral tells whether a call of e can name more than one customer.
+// NamesSeveral reports whether a call of e can name more than one customer.
 func (e *Endpoint) NamesSeveral() bool { return e.fields.list() != nil }
 
-// ReportsRest tells whether the answer to a call of e can say whom it did not reach.
+// ReportsRest reports whether the answer to a call of e can list whom the call did not reach.
 func (e *Endpoint) ReportsRest() bool { return e.fields.rest != nil }
 
-// Also returns the capabilities that a call of e may have besides its own, depending on its body.
+// Also returns the additional capabilities that the body of a call of e can give it.
 func (e *Endpoint) Also() []Capability { return e.fields.also }
 
 func mustCatalogue() map[string]*Endpoint {
@@ -218,7 +220,7 @@ func mustCatalogue() map[string]*Endpoint {
 	return c
 }
 
-// rows splits an embedded table into its rows, without the head line.
+// rows splits an embedded table into rows of fields, without the header line.
 func rows(tsv string, columns int) [][]string {
 	var out [][]string
 	for i, line := range strings.Split(strings.TrimSuffix(tsv, "\n"), "\n") {
@@ -233,10 +235,10 @@ func rows(tsv string, columns int) [][]string {
 	return out
 }
 
-// add takes one row of recipients.tsv: "?name" stands in the query, "a.b" below a, "a[]" is a list,
-// "a=v" counts where it has that value, or of a scope where it has another. Of a rest the value is
-// the errcode beside each id, if each is an object; of a typed field it is its type, string or
-// bool.
+// add adds one row of recipients.tsv. The spec "?name" is in the query, "a.b" is the member b of a,
+// "a[]" is a list, and "a=v" sets the value to compare with. value is the second capability of
+// roleAlso, the type (string or bool) of roleTyped, and for roleRest the errcode in each item of a
+// list of objects, or "".
 func (fs *fields) add(role Role, spec, value string) {
 	if role == roleImplicit {
 		fs.implicit = true

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// CheckForm tells whether a server that believes the Content-Type of a call of e could take its
-// JSON body for a form that says something else. types are all lines of that header, in any
-// spelling: such a server may pick any of them.
+// CheckForm returns an error if a server that trusts the Content-Type of a call of e could parse
+// its JSON body as a form with other values. types holds all lines of that header, in any letter
+// case: such a server may use any of them.
 //
-// Many bots send JSON as application/x-www-form-urlencoded (curl -d, PHP, Java, Python), so a type
-// alone means nothing.
+// Many bots send JSON as application/x-www-form-urlencoded (curl -d, PHP, Java, Python), so the
+// type alone is not an error.
 func (e *Endpoint) CheckForm(types string, body []byte) error {
 	types = strings.ToLower(types)
 	switch {
@@ -24,7 +24,7 @@ func (e *Endpoint) CheckForm(types string, body []byte) error {
 	return e.checkURLEncoded(body)
 }
 
-// ExplainForm returns why a body cannot be read: err, or that it is a form.
+// ExplainForm returns why a body cannot be read: that it is a form, or else err.
 func ExplainForm(types string, body []byte, err error) error {
 	s := scanner{text: bytes.TrimPrefix(body, byteOrderMark)}
 	if declaresForm(strings.ToLower(types)) && len(body) > 0 && s.peek() != '{' && looksLikeForm(body) {
@@ -33,20 +33,21 @@ func ExplainForm(types string, body []byte, err error) error {
 	return err
 }
 
-// looksLikeForm tells whether a body that is no JSON object begins as a form does.
+// looksLikeForm reports whether a body that is not a JSON object begins like a form.
 func looksLikeForm(body []byte) bool {
 	name, _, found := bytes.Cut(body, []byte{'='})
 	return bytes.HasPrefix(body, []byte("--")) || found && isPlain(name) && !bytes.ContainsAny(name, `[{"`)
 }
 
-// declaresForm tells whether a server may find a form in types, which are in lower case.
+// declaresForm reports whether a server could take types, in lower case, as those of a form.
 func declaresForm(types string) bool {
 	return strings.Contains(types, "form") || strings.Contains(types, "urlenc") || strings.Contains(types, "multipart")
 }
 
-// checkURLEncoded looks for form fields with the names that we read in the body, and another value.
+// checkURLEncoded returns an error if the body, parsed as a URL-encoded form, has a field that
+// ReadFacts reads too, with another value than the JSON member.
 func (e *Endpoint) checkURLEncoded(body []byte) error {
-	said := map[string]jsonText{} // by name, looked up once: a body may hold a field a hundred thousand times
+	members := map[string]jsonText{} // by name: a body may repeat a field a hundred thousand times
 	for rest := body; len(rest) > 0; {
 		end := bytes.IndexAny(rest, "&;")
 		pair := rest
@@ -61,10 +62,10 @@ func (e *Endpoint) checkURLEncoded(body []byte) error {
 			if e.fields.body[i].role == roleTyped || !sameName(key, name) {
 				continue
 			}
-			if _, known := said[name]; !known {
-				said[name] = textInJSON(body, name)
+			if _, known := members[name]; !known {
+				members[name] = textInJSON(body, name)
 			}
-			if said[name] != (jsonText{unescape(string(value), true), true}) {
+			if members[name] != (jsonText{unescape(string(value), true), true}) {
 				return fmt.Errorf("the body is declared as a form, and read as one it says something else for %s; send Content-Type: application/json", name)
 			}
 		}
@@ -72,10 +73,10 @@ func (e *Endpoint) checkURLEncoded(body []byte) error {
 	return nil
 }
 
-// jsonText is the text of a member of a JSON object.
+// jsonText is the text of a JSON value.
 type jsonText struct {
 	text  string
-	found bool // there is such a member, and it is a string, or a list of one string alone
+	found bool // the value exists and is a string or a list of exactly one string
 }
 
 // textInJSON returns the text of the first member of a JSON object that has the name.
@@ -104,11 +105,11 @@ func readText(value []byte) jsonText {
 	return jsonText{string(unescapeJSON(item[1 : len(item)-1])), true}
 }
 
-// maxBoundaries bounds the boundaries that a body is searched for: a real head names one.
+// maxBoundaries limits how many boundaries are searched for. Real headers name one.
 const maxBoundaries = 8
 
-// holdsPart tells whether a body may hold a part of a multipart form: the delimiter that a boundary
-// names, or the header that gives a part its name.
+// holdsPart reports whether a body may contain a part of a multipart form (RFC 7578): a delimiter
+// made from a boundary in types, or a Content-Disposition header.
 func holdsPart(types string, body []byte) bool {
 	lower := bytes.ToLower(body)
 	if bytes.Contains(lower, []byte("content-disposition")) {

@@ -8,17 +8,17 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Grant is an access token that WeCom handed out, with the corp that it acts for.
+// Grant is an access token that WeCom issued, with the corp that it belongs to.
 type Grant struct {
 	Corp  string
 	Token string
-	Life  time.Duration // 7,200 s as a rule
+	Life  time.Duration // usually 7,200 s, at most a day
 }
 
-// The calls that hand out access tokens of corps. Those of a suite, a provider or a device have no
-// corp.
+// The calls that issue access tokens of corps. Tokens of a suite, a provider or a device belong to
+// no corp.
 const (
-	PathGetToken        = "/cgi-bin/gettoken"                      // DOC 91039: the corp stands in the query
+	PathGetToken        = "/cgi-bin/gettoken"                      // DOC 91039: the corp is in the query
 	PathCorpToken       = "/cgi-bin/service/get_corp_token"        // DOC 90605: in the body, auth_corpid
 	PathPermanentCode   = "/cgi-bin/service/get_permanent_code"    // in the answer, auth_corp_info.corpid
 	PathPermanentCodeV2 = "/cgi-bin/service/v2/get_permanent_code" // likewise, with or without a token
@@ -26,17 +26,17 @@ const (
 	PathDownstreamToken = "/cgi-bin/corpgroup/corp/gettoken"       // in the body, corpid: the downstream corp
 )
 
-// Sent is a call as it went to WeCom, as far as it says what the answer is about.
+// Sent is the part of a forwarded call that the meaning of its answer depends on.
 type Sent struct {
 	Query     []byte
-	Body      []byte // nil if it is too long to be known
+	Body      []byte // nil if it was too long to be kept
 	HasBody   bool
 	Types     string // all Content-Type lines, joined by commas
-	Encodings string // all Content-Encoding lines likewise
+	Encodings string // all Content-Encoding lines, joined by commas
 }
 
-// ReadGrant returns the token in the answer of one of the paths above. found is false if WeCom gave
-// none, or if the call can be read in more than one way.
+// ReadGrant returns the token in the answer of one of the paths above. found is false if there is
+// none, or if the corp in the call is ambiguous.
 func ReadGrant(path string, call Sent, answer []byte) (g Grant, found bool) {
 	var a struct {
 		granted
@@ -71,8 +71,7 @@ func ReadGrant(path string, call Sent, answer []byte) (g Grant, found bool) {
 	return g, isCorpID(g.Corp) && g.Token != "" && g.Life > 0
 }
 
-// parameter returns what the query of a call without a body says under a name, "" if it can be read
-// in more than one way.
+// parameter returns a query parameter of a call without a body, "" if it is ambiguous.
 func (s *Sent) parameter(name string) string {
 	value, _, err := singleParam(s.Query, name)
 	if err != nil || s.HasBody || bytes.IndexByte(s.Query, '#') >= 0 {
@@ -81,8 +80,7 @@ func (s *Sent) parameter(name string) string {
 	return value
 }
 
-// member returns the string that the body of a call holds under a name, "" if the call can be read
-// in more than one way.
+// member returns a string member of the body of a call, "" if it is ambiguous or also in the query.
 func (s *Sent) member(name string) string {
 	if _, inQuery, err := singleParam(s.Query, name); inQuery || err != nil {
 		return ""
@@ -94,8 +92,8 @@ func (s *Sent) member(name string) string {
 	return plainText(values[name])
 }
 
-// members returns what the body of a call holds under names. ok is false if anybody could read
-// something else there.
+// members returns the values of the body of a call under names. ok is false if some server could
+// read other values.
 func (s *Sent) members(names ...string) (values map[string]jsontext.Value, ok bool) {
 	types := strings.ToLower(s.Types)
 	if s.Encodings != "" || strings.Contains(types, "multipart") || declaresForm(types) && formHolds(s.Body, names) {
@@ -104,7 +102,7 @@ func (s *Sent) members(names ...string) (values map[string]jsontext.Value, ok bo
 	return plainMembers(s.Body, names)
 }
 
-// formHolds tells whether a form reader finds a field of one of the names in a body.
+// formHolds reports whether a body, parsed as a form, has a field with one of the names.
 func formHolds(body []byte, names []string) bool {
 	for pair := range bytes.FieldsFuncSeq(body, func(r rune) bool { return r == '&' || r == ';' }) {
 		key, _, _ := bytes.Cut(pair, []byte{'='})
@@ -154,8 +152,8 @@ func plainName(inner []byte, names []string) (name string, ambiguous bool) {
 	return "", false
 }
 
-// plainText returns the string that a value is, "" for any other value, and for one with escapes,
-// blanks or control bytes.
+// plainText returns the text of a string value of printable ASCII without blanks and escapes, ""
+// for any other value.
 func plainText(v jsontext.Value) string {
 	if v.Kind() != '"' {
 		return ""
@@ -169,7 +167,7 @@ func plainText(v jsontext.Value) string {
 	return string(inner)
 }
 
-// granted is a token as answers hold it.
+// granted is a token in an answer.
 type granted struct {
 	AccessToken string         `json:"access_token"`
 	ExpiresIn   jsontext.Value `json:"expires_in"`

@@ -10,62 +10,61 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Message is a customer's own message as kf/sync_msg reports it.
+// Message is a message that a customer sent, as kf/sync_msg reports it.
 type Message struct {
 	Channel  string // open_kfid
 	Customer string // external_userid
 	At       time.Time
 }
 
-// Failure is a reply that WeCom had taken and did not deliver.
+// Failure is a reply that WeCom accepted and then did not deliver.
 type Failure struct {
 	Channel  string
 	Customer string
-	Type     int // one of the three below
+	Type     int // FailedWindow, FailedCount or FailedRefused
 	At       time.Time
 }
 
-// What a msg_send_fail event says of the customer's window (DOC 94670); other types are about the
+// The types of msg_send_fail events that concern the customer (DOC 94670); the others concern the
 // account.
 const (
-	FailedWindow  = 4  // the session was over 48 h old
-	FailedCount   = 6  // more than five messages since the customer's own
+	FailedWindow  = 4  // the customer's last message is over 48 h old
+	FailedCount   = 6  // five messages were sent since the customer's last one
 	FailedRefused = 10 // the customer refuses messages
 )
 
-// Page is what one answer of kf/sync_msg says.
+// Page is one answer of kf/sync_msg.
 type Page struct {
-	Errcode    int       // of an answer that is no success: it says nothing else
-	Messages   []Message // the customers' own, origin 3, in the page's order
+	Errcode    int       // if not 0, all other fields are empty
+	Messages   []Message // sent by customers (origin 3), in the order of the page
 	Codes      []Code    // welcome_codes and msg_codes
 	Failures   []Failure
 	Unreadable []Unreadable
-	Skipped    int    // items that cannot be read, and that no customer wrote
+	Skipped    int    // unreadable items that are neither from a customer nor events
 	Next       string // next_cursor
 	More       bool   // has_more
 }
 
-// Unreadable is an item that does not say, in a way that can be read, what the gateway must know of
-// it.
+// Unreadable is an item that lacks, or has in an unreadable form, what the gateway needs of it. ID,
+// Channel and At are zero where they cannot be read either.
 type Unreadable struct {
 	ID      string    // msgid
 	Channel string    // open_kfid
 	At      time.Time // send_time
-	Message bool      // it is, or may be, a customer's message
-	Code    bool      // it holds, or may hold, a one-time code
+	Message bool      // the item is or may be a customer's message
+	Code    bool      // the item contains or may contain a one-time code
 }
 
-// maxUnreadable bounds what is kept of items that cannot be read. WeCom's longest page has 1,000
-// items.
+// maxUnreadable bounds Page.Unreadable. WeCom's longest page has 1,000 items (DOC 94670).
 const maxUnreadable = 1000
 
-// ReadPage reads an answer of kf/sync_msg (DOC 94670). Events, servicers' messages and items of
-// unknown kinds are normal and give nothing; an empty page with has_more is too. Where the page is
-// no JSON object, or breaks off, it returns what it could read with ErrUnreadable: there may be
-// other messages of customers in it.
+// ReadPage parses an answer of kf/sync_msg (DOC 94670). Events, servicers' messages, items of
+// unknown kinds and an empty page with has_more are normal. If the page is not a JSON object, or is
+// cut or broken, ReadPage returns what it could read with ErrUnreadable: the page may contain more
+// messages of customers.
 //
-// It reads as it goes, an item at a time: a page may be tens of megabytes long. An item that cannot
-// be read loses itself alone, if it can be told where the next one begins.
+// It streams item by item, since a page may have tens of megabytes. An unreadable item does not
+// affect the others if the beginning of the next one can be found.
 func ReadPage(r io.Reader) (Page, error) {
 	p := pageReader{answerScanner: newAnswerScanner(r), dec: jsontext.NewDecoder(new(bytes.Buffer))}
 	err := p.page()
@@ -80,23 +79,23 @@ func ReadPage(r io.Reader) (Page, error) {
 	return p.Page, nil
 }
 
-// pageReader reads a page.
+// pageReader parses a page.
 type pageReader struct {
 	Page
 	*answerScanner
-	unclear bool // whether the answer is a success
+	unclear bool // the errcode is unreadable
 	dec     *jsontext.Decoder
-	buf     bytes.Buffer // of dec
-	item    []byte       // the one that is read, legible for dec
+	buf     bytes.Buffer // the input of dec
+	item    []byte       // the item being read, with control characters masked
 }
 
-// page reads the members of a page.
+// page parses the members of a page.
 func (p *pageReader) page() error {
 	if p.skipMark(); p.peek() != '{' {
 		return errNoEnd
 	}
 	p.at++
-	var bad error // that the page goes on after
+	var bad error // an error after which the page goes on
 	for {
 		switch p.peek() {
 		case ',':
@@ -110,7 +109,7 @@ func (p *pageReader) page() error {
 		case '}':
 			p.at++
 			if p.peek() != 0 && (p.rescanned > 0 || p.nextItem(nil)) {
-				return errNoEnd // a broken item seems to have ended the page early
+				return errNoEnd // a broken item closed the page early
 			}
 			return bad
 		default:
@@ -119,7 +118,7 @@ func (p *pageReader) page() error {
 	}
 }
 
-// member reads a member of a page.
+// member parses one member of a page.
 func (p *pageReader) member() error {
 	name, err := p.value(true)
 	if err != nil {
@@ -140,7 +139,7 @@ func (p *pageReader) member() error {
 	return p.take(what, maskControls(bytes.Clone(v)))
 }
 
-// take takes the value of a member of a page.
+// take records the value of a member of a page.
 func (p *pageReader) take(name string, v jsontext.Value) (err error) {
 	switch name {
 	case "msg_list":
@@ -159,7 +158,7 @@ func (p *pageReader) take(name string, v jsontext.Value) (err error) {
 	return nil
 }
 
-// list reads msg_list.
+// list parses msg_list.
 func (p *pageReader) list() error {
 	p.at++ // [
 	for {
@@ -189,10 +188,10 @@ func (p *pageReader) list() error {
 	}
 }
 
-// add takes one item of msg_list: a message if the customer wrote it, or what an event says. Where
-// it is not whole, what could be read of it says what is lost.
+// add records one item of msg_list. Of an item that is not whole, the part that could be read shows
+// what may be lost.
 func (p *pageReader) add(v []byte, whole bool) {
-	if !bytes.HasPrefix(v, []byte{'{'}) { // it is no item at all
+	if !bytes.HasPrefix(v, []byte{'{'}) { // not an object
 		if !whole || !jsontext.Value(maskControls(bytes.Clone(v))).IsValid(lenient) {
 			p.addUnreadable(Unreadable{Message: true, Code: true})
 		}
@@ -205,47 +204,47 @@ func (p *pageReader) add(v []byte, whole bool) {
 		p.addMessage(&it, whole)
 	case known && origin == originEvent || !known && it.isEvent:
 		p.addEvent(&it, whole)
-	case known: // a servicer's, or of a kind to come
+	case known: // a servicer's message, or an unknown origin
 		if !whole {
 			p.Skipped++
 		}
-	case !whole || it.origin != nil: // it may be anything
+	case !whole || it.origin != nil: // may be anything
 		p.addUnreadable(it.unreadable(true, true))
 	}
 }
 
-// lose notes an item that cannot be read.
+// addUnreadable records an item that cannot be read.
 func (p *pageReader) addUnreadable(u Unreadable) { p.Unreadable = append(p.Unreadable, u) }
 
-// The origins of items (DOC 94670); 5 is a servicer.
+// The origins of items (DOC 94670). Origin 5 is a servicer.
 const (
-	originCustomer = 3 // the customer wrote it
+	originCustomer = 3 // sent by the customer
 	originEvent    = 4
 )
 
-// item is what an item of msg_list says, as far as it can be read.
+// item is the readable part of an item of msg_list.
 type item struct {
 	id, channel, customer string
 	at                    time.Time // zero if it cannot be read
-	origin                []byte    // as it stands there; nil if it does not
+	origin                []byte    // raw JSON; nil if absent or null
 	isEvent               bool
 	event                 event
 }
 
-// event is what the member event of an item says.
+// event is the member "event" of an item.
 type event struct {
 	kind, channel, customer string
 	welcome, code           oneTime
 	change, fail            int64 // -1 if it cannot be read
 }
 
-// oneTime is a one-time code as it stands in an event.
+// oneTime is a one-time code in an event.
 type oneTime struct {
 	text    string
-	present bool // also if it cannot be read
+	present bool // there is a value, readable or not
 }
 
-// readItem reads the members of an item, up to the first that cannot be read.
+// readItem parses an item. On an error, it holds the members before the broken one.
 func (p *pageReader) readItem(v []byte) (it item, err error) {
 	p.item = maskControls(append(p.item[:0], v...))
 	p.buf = *bytes.NewBuffer(p.item)
@@ -280,7 +279,7 @@ func (p *pageReader) readItem(v []byte) (it item, err error) {
 	return it, err
 }
 
-// read reads the member of an event that comes next.
+// read parses the next member of an event.
 func (e *event) read(dec *jsontext.Decoder, name string) error {
 	v, err := dec.ReadValue()
 	if err != nil {
@@ -315,7 +314,7 @@ func readOneTime(v jsontext.Value) oneTime {
 	return oneTime{text: text(v), present: len(v) > 0 && v.Kind() != 'n' && string(v) != `""`}
 }
 
-// readMembers reads the object that comes next: read reads the value of each member.
+// readMembers parses the next object. It calls read to consume the value of each member.
 func readMembers(dec *jsontext.Decoder, read func(name string) error) error {
 	if _, err := dec.ReadToken(); err != nil { // {
 		return err
@@ -333,7 +332,7 @@ func readMembers(dec *jsontext.Decoder, read func(name string) error) error {
 	return err
 }
 
-// id reads an id, "" if it is none.
+// id returns an id, "" for any other value.
 func id(v jsontext.Value) string {
 	if s := text(v); len(s) <= MaxID {
 		return s
@@ -341,7 +340,7 @@ func id(v jsontext.Value) string {
 	return ""
 }
 
-// unreadable is the item as one that cannot be read.
+// unreadable converts an item that cannot be used.
 func (it *item) unreadable(message, code bool) Unreadable {
 	u := Unreadable{ID: it.id, Channel: it.channel, At: it.at, Message: message, Code: code}
 	if u.Channel == "" {
@@ -350,7 +349,7 @@ func (it *item) unreadable(message, code bool) Unreadable {
 	return u
 }
 
-// addMessage takes a customer's message.
+// addMessage records a customer's message.
 func (p *pageReader) addMessage(it *item, whole bool) {
 	if !whole || it.channel == "" || it.customer == "" || it.at.IsZero() {
 		p.addUnreadable(it.unreadable(true, false))
@@ -359,7 +358,7 @@ func (p *pageReader) addMessage(it *item, whole bool) {
 	p.Messages = append(p.Messages, Message{Channel: it.channel, Customer: it.customer, At: it.at})
 }
 
-// addEvent takes what matters of an event. Its ids stand inside it.
+// addEvent records the code or the failure in an event. The ids are members of the event.
 func (p *pageReader) addEvent(it *item, whole bool) {
 	e := &it.event
 	c, lost := Code{Channel: e.channel, Customer: e.customer, At: it.at}, false
@@ -381,7 +380,7 @@ func (p *pageReader) addEvent(it *item, whole bool) {
 	switch {
 	case c.valid() && c.Channel != "" && !it.at.IsZero():
 		p.Codes = append(p.Codes, c)
-	case lost && len(c.Text) <= MaxCode: // no code that WeCom gives out is longer
+	case lost && len(c.Text) <= MaxCode: // WeCom's codes are never longer
 		p.addUnreadable(it.unreadable(false, true))
 	}
 }

@@ -6,11 +6,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Refusal is an answer of the gateway itself in WeCom's shape (DOC 90455): HTTP 200 and a JSON body
-// with errcode and errmsg, which SDKs read; and a member of our own with the why, for programs.
+// Refusal is an answer of the gateway in WeCom's format (DOC 90455): HTTP 200 and a JSON body with
+// errcode and errmsg, which SDKs read. The member "replygate" gives programs the reason.
 type Refusal struct {
 	Errcode    int
-	Errmsg     string // a sentence: what, why, what to do
+	Errmsg     string // a sentence: what was refused, why, and what to do
 	Verdict    string
 	Rule       string
 	Reason     string
@@ -30,19 +30,18 @@ func (r Refusal) AppendJSON(dst []byte) []byte {
 	return append(dst, '}', '}')
 }
 
-// AppendMember appends a JSON string behind its name, which ends in a colon. Invalid UTF-8 becomes
-// U+FFFD.
+// AppendMember appends name, raw JSON that ends in a colon or is empty, and value as a JSON string.
+// Invalid UTF-8 becomes U+FFFD.
 func AppendMember(dst []byte, name, value string) []byte {
 	dst = append(dst, name...)
 	if needsNoEscape(value) {
 		return append(append(append(dst, '"'), value...), '"')
 	}
-	dst, _ = jsontext.AppendQuote(dst, value) // the error only tells of the U+FFFD
+	dst, _ = jsontext.AppendQuote(dst, value) // the only error is invalid UTF-8, which is replaced
 	return dst
 }
 
-// needsNoEscape tells whether a JSON string needs no escapes, as with nearly all that the gateway
-// writes.
+// needsNoEscape reports whether s is a JSON string without escapes, the common case.
 func needsNoEscape(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {

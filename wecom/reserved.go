@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// The gateway keeps two prefixes of the api listener for itself; WeCom has no path there.
+// The api listener reserves two path prefixes. WeCom has no paths below them.
 const (
-	PrefixCorp = "/corp/"      // /corp/<corp_id>/cgi-bin/… names the corp of a call
-	PrefixOwn  = "/replygate/" // calls of the gateway itself
+	PrefixCorp = "/corp/"      // /corp/<corp_id>/cgi-bin/… selects the corp of a call
+	PrefixOwn  = "/replygate/" // endpoints of the gateway
 )
 
-// CutCorp takes /corp/<corp_id> off a path. corp is "" if the path does not begin so, in just this
-// spelling.
+// CutCorp removes the prefix /corp/<corp_id> from a path. If the path does not begin with exactly
+// that, corp is nil and rest is the path. Escaped or otherwise encoded variants do not count.
 func CutCorp(path []byte) (corp, rest []byte) {
 	after, ok := bytes.CutPrefix(path, []byte(PrefixCorp))
 	end := bytes.IndexByte(after, '/')
@@ -23,16 +23,16 @@ func CutCorp(path []byte) (corp, rest []byte) {
 	return after[:end], after[end:]
 }
 
-// maxCorpID is the length in bytes of the longest corp id.
+// maxCorpID is the maximum length in bytes of a corp id.
 const maxCorpID = 64
 
-// isCorpID tells whether a text can be the id of a corp: letters, digits, '_' and '-'.
+// isCorpID reports whether id consists of up to maxCorpID letters, digits, '_' and '-'.
 func isCorpID(id string) bool {
 	return id != "" && len(id) <= maxCorpID && strings.Trim(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
 }
 
-// IsOwn tells whether some server could take a path for one below the gateway's own prefixes, in
-// whatever spelling.
+// IsOwn reports whether some server could read a path, however it is encoded, as one below the
+// reserved prefixes.
 func IsOwn(path []byte) bool {
 	if plain(path) {
 		return isReserved(canonical(string(path)))

@@ -5,18 +5,18 @@ import (
 	"errors"
 )
 
-// scanner walks over JSON text (RFC 8259). It is strict about structure and takes any bytes inside
-// strings: raw control characters, invalid UTF-8 and halves of surrogate pairs, as real bots send
-// them.
+// scanner is a pull parser of JSON text (RFC 8259). It is strict about structure and accepts any
+// bytes inside strings: real bots send raw control characters, invalid UTF-8 and unpaired
+// surrogates.
 type scanner struct {
 	text []byte
-	at   int
+	at   int // offset of the next byte
 }
 
-// depthLimit bounds the nesting of a judged body. WeCom's deepest samples have about eight levels.
+// depthLimit is the maximum nesting of a judged body. WeCom's samples have at most eight levels.
 const depthLimit = 64
 
-// What can be wrong with the structure of JSON text.
+// The structural errors of JSON text. Their texts are shown to callers, so they quote nothing.
 var (
 	errCut    = errors.New("cut short")
 	errDeep   = errors.New("too deep")
@@ -26,7 +26,7 @@ var (
 	errEscape = errors.New("a string holds an escape that JSON does not have")
 )
 
-// peek skips blanks and returns the next byte without taking it, 0 at the end of the text.
+// peek skips white space and returns the next byte without consuming it, 0 at the end.
 func (s *scanner) peek() byte {
 	for ; s.at < len(s.text); s.at++ {
 		switch c := s.text[s.at]; c {
@@ -38,10 +38,10 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// ended tells whether nothing is left.
+// atEnd reports whether all text is consumed.
 func (s *scanner) atEnd() bool { return s.at >= len(s.text) }
 
-// wrong is err, or errCut where the text ended.
+// orCut returns errCut at the end of the text, err elsewhere.
 func (s *scanner) orCut(err error) error {
 	if s.atEnd() {
 		return errCut
@@ -49,7 +49,7 @@ func (s *scanner) orCut(err error) error {
 	return err
 }
 
-// takes takes the next byte if it is c.
+// accept consumes the next byte if it is c.
 func (s *scanner) accept(c byte) bool {
 	if s.peek() != c {
 		return false
@@ -58,7 +58,7 @@ func (s *scanner) accept(c byte) bool {
 	return true
 }
 
-// value returns the next value as it stands, of any kind and depth.
+// value consumes the next value of any kind and returns its raw text, a part of s.text.
 func (s *scanner) value() ([]byte, error) {
 	s.peek()
 	from := s.at
@@ -66,7 +66,7 @@ func (s *scanner) value() ([]byte, error) {
 	return s.text[from:s.at], err
 }
 
-// skip takes a value; depth is that of its members, if it has any.
+// skip consumes a value; depth is the nesting level of the value itself, 1 below the top object.
 func (s *scanner) skip(depth int) error {
 	switch c := s.peek(); {
 	case c == '"':
@@ -122,7 +122,7 @@ func (s *scanner) skipArray(depth int) error {
 }
 
 // members calls read for each member of the object that comes next, until read returns false. inner
-// is the name as it is between its quotes.
+// is the raw text of the name between its quotes.
 func (s *scanner) members(read func(inner, value []byte) bool) error {
 	if !s.accept('{') {
 		return s.orCut(errValue)
@@ -142,8 +142,8 @@ func (s *scanner) members(read func(inner, value []byte) bool) error {
 	}
 }
 
-// next steps to the next member or item of an object or array that ends in end; more is false after
-// the last one.
+// next advances to the next member or item of an object or array whose closing bracket is end. more
+// is false after the last one, which it consumes, and on an error.
 func (s *scanner) next(end byte, first bool) (more bool, err error) {
 	switch c := s.peek(); {
 	case c == end:
@@ -161,7 +161,8 @@ func (s *scanner) next(end byte, first bool) (more bool, err error) {
 	return true, nil
 }
 
-// name takes the name of a member and the colon after it.
+// name consumes a member name and its colon. It returns the raw text between the quotes, and
+// whether that contains escapes.
 func (s *scanner) name() (inner []byte, escaped bool, err error) {
 	if s.peek() != '"' {
 		return nil, false, s.orCut(errName)
@@ -175,7 +176,7 @@ func (s *scanner) name() (inner []byte, escaped bool, err error) {
 	return inner, escaped, nil
 }
 
-// string takes a string that begins here and returns what stands between its quotes.
+// string consumes the string that begins here and returns the raw text between its quotes.
 func (s *scanner) string() (inner []byte, escaped bool, err error) {
 	from := s.at + 1
 	for at, quote := from, -1; ; {
@@ -201,7 +202,7 @@ func (s *scanner) string() (inner []byte, escaped bool, err error) {
 	}
 }
 
-// escapeLength is the length of the escape that text begins with, 0 if JSON has none like it.
+// escapeLength returns the length of the escape at the start of text, 0 if JSON does not have it.
 func escapeLength(text []byte) int {
 	if len(text) < 2 {
 		return 0
@@ -223,7 +224,7 @@ func escapeLength(text []byte) int {
 	return 0
 }
 
-// skipNumber takes a number: -1.5e+3, with no zero before other digits.
+// skipNumber consumes a number such as -1.5e+3. A leading zero before other digits is an error.
 func (s *scanner) skipNumber() error {
 	if s.text[s.at] == '-' {
 		s.at++
@@ -257,10 +258,10 @@ func (s *scanner) digits() (n int) {
 	return n
 }
 
-// tooDeep tells whether text nests deeper than depthLimit. It need not be valid JSON.
+// tooDeep reports whether text, which need not be valid JSON, nests deeper than depthLimit.
 func tooDeep(text []byte) bool {
 	if bytes.Count(text, []byte{'{'})+bytes.Count(text, []byte{'['}) <= depthLimit {
-		return false // as with nearly all of them
+		return false // the common case
 	}
 	depth, quoted := 0, false
 	for i := 0; i < len(text); i++ {

@@ -10,12 +10,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// TrimBody returns the body of a call of e without some of the customers that it names. The body
-// must be one that ReadFacts takes; all else of it stays as it is, byte for byte.
+// TrimBody returns a copy of the body of a call of e with some customers removed from its list. The
+// body must be one that ReadFacts accepts. All other bytes are kept.
 func (e *Endpoint) TrimBody(body []byte, without []string) ([]byte, error) {
 	f := e.fields.list()
 	if f == nil {
-		return nil, errors.New("the call names no several customers")
+		return nil, errors.New("the call cannot name several customers")
 	}
 	start, end, err := findMember(body, f.path[0])
 	if err != nil || start == end {
@@ -30,9 +30,9 @@ func (e *Endpoint) TrimBody(body []byte, without []string) ([]byte, error) {
 
 // listWithout returns a JSON array of strings without some of them.
 func listWithout(list []byte, without []string) ([]byte, error) {
-	left := make(map[string]bool, len(without)) // there may be thousands, in a list of thousands
+	removed := make(map[string]bool, len(without)) // both lists may have thousands of ids
 	for _, id := range without {
-		left[id] = true
+		removed[id] = true
 	}
 	items, out := scanner{text: list, at: 1}, []byte{'['}
 	for first := true; ; first = false {
@@ -48,7 +48,7 @@ func listWithout(list []byte, without []string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if left[string(id)] {
+		if removed[string(id)] {
 			continue
 		}
 		if len(out) > 1 {
@@ -58,9 +58,10 @@ func listWithout(list []byte, without []string) ([]byte, error) {
 	}
 }
 
-// ReportRest returns WeCom's answer to a call of e with the customers added whom the call did not
-// reach, in the shape that WeCom itself uses for that call. An answer that is no success has
-// reached nobody and stays as it is; so does one that is no JSON object, with ErrUnreadable.
+// ReportRest returns WeCom's answer to a call of e with rest, the customers whom the call did not
+// reach, added in the format that WeCom uses for that call. An answer with an errcode is returned
+// unchanged, since the call reached nobody. An answer that is not a JSON object is returned
+// unchanged with ErrUnreadable.
 func (e *Endpoint) ReportRest(answer []byte, rest []string) ([]byte, error) {
 	code, err := ReadErrcode(answer)
 	if err != nil || e.fields.rest == nil {
@@ -79,7 +80,7 @@ func (e *Endpoint) ReportRest(answer []byte, rest []string) ([]byte, error) {
 		return answer, ErrUnreadable
 	}
 	start, end = start+int64(before), end+int64(before)
-	if start == end { // absent: it becomes the first member
+	if start == end { // absent: add it as the first member
 		open := before + 1
 		list := e.restItems(nil, rest)
 		out := slices.Concat(answer[:open], []byte(`"`+name+`":[`), list, []byte{']'})
@@ -96,7 +97,7 @@ func (e *Endpoint) ReportRest(answer []byte, rest []string) ([]byte, error) {
 	return slices.Concat(answer[:start], []byte{'['}, e.restItems(items, rest), []byte{']'}, answer[end:]), nil
 }
 
-// restItems appends ids to the items of a list.
+// restItems appends ids to the items of a list: strings, or objects with an errcode.
 func (e *Endpoint) restItems(items []byte, ids []string) []byte {
 	out := slices.Clone(items)
 	for _, id := range ids {
@@ -117,8 +118,8 @@ func (e *Endpoint) restItems(items []byte, ids []string) []byte {
 	return out
 }
 
-// findMember finds the value of a member of a JSON object: from start to end, both 0 if it is
-// absent.
+// findMember returns the start and end offsets of the value of the last member with the name in a
+// JSON object, both 0 if there is none.
 func findMember(object []byte, name string) (start, end int64, err error) {
 	dec := jsontext.NewDecoder(bytes.NewReader(object), lenient)
 	if dec.PeekKind() != '{' {
