@@ -193,7 +193,7 @@ func (r *reader) found() error {
 	return nil
 }
 
-var errTooLate = errors.New("whom the call reaches is said after a part of the body at which a reader may stop; name the recipients first")
+var errTooLate = errors.New("the recipients follow a part of the body at which some parsers stop; name the recipients first")
 
 // object parses one object; outer is the name of the member that holds it, "" at the top.
 func (r *reader) object(fs *fields, outer string) error {
@@ -218,7 +218,7 @@ func (r *reader) object(fs *fields, outer string) error {
 			}
 			continue
 		case seen&(1<<i) != 0:
-			return fmt.Errorf("%s stands twice in the body", fs.body[i].at(outer))
+			return fmt.Errorf("%s occurs twice in the body", fs.body[i].at(outer))
 		}
 		seen |= 1 << i
 		if err := r.member(fs, outer, i); err != nil {
@@ -266,7 +266,7 @@ func (fs *fields) known(inner []byte, escaped bool, outer string) (int, error) {
 			return i, nil
 		case !ambiguous && len(inner) != len(want):
 		case ambiguous && strings.EqualFold(lenientName(inner), want), !ambiguous && strings.EqualFold(string(inner), want):
-			return -1, fmt.Errorf("a name in the body is %s in another spelling: in other letter case, with escapes, blanks or control characters", want)
+			return -1, fmt.Errorf("a name in the body is a variant of %s, by letter case, escapes, blanks or control characters", want)
 		}
 	}
 	return -1, nil

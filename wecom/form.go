@@ -66,7 +66,7 @@ func (e *Endpoint) checkURLEncoded(body []byte) error {
 				members[name] = textInJSON(body, name)
 			}
 			if members[name] != (jsonText{unescape(string(value), true), true}) {
-				return fmt.Errorf("the body is declared as a form, and read as one it says something else for %s; send Content-Type: application/json", name)
+				return fmt.Errorf("the body is declared as a form, and parsed as one it has another value for %s; send Content-Type: application/json", name)
 			}
 		}
 	}

@@ -133,15 +133,15 @@ var sloppyBodies = []struct{ name, path, body, want string }{
 	{"sloppy before the recipient", replyPath, "{\"text\":{\"content\":\"\xff\n\"},\"msgtype\":\"text\",\"open_kfid\":\"wkA\",\"touser\":\"wmA\"}", "channel=wkA customers=[wmA] msgtype=text"},
 
 	// Names and values that are read stand there plainly.
-	{"a name with NUL", replyPath, `{"touser\u0000":"wmA"}`, "!another spelling"},
-	{"a name with raw NUL", replyPath, "{\"touser\x00z\":\"wmA\"}", "!another spelling"},
-	{"a second name with NUL", replyPath, `{"touser":"wmA","touser\u0000x":"wmB"}`, "!another spelling"},
-	{"a name with a blank", replyPath, `{"touser ":"wmA"}`, "!another spelling"},
-	{"a name with a tab", replyPath, "{\"\ttouser\":\"wmA\"}", "!another spelling"},
-	{"a name with a wide blank", replyPath, "{\"touser\u3000\":\"wmA\"}", "!another spelling"},
-	{"a name with a zero-width blank", replyPath, "{\"touser\u200b\":\"wmA\"}", "!another spelling"},
-	{"a name in capitals with a blank", replyPath, `{" OPEN_KFID":"wkA"}`, "!another spelling"},
-	{"the Kelvin sign in a name", replyPath, "{\"touser\":\"wmA\",\"open_\u212afid\":\"wkB\"}", "!another spelling"},
+	{"a name with NUL", replyPath, `{"touser\u0000":"wmA"}`, "!a variant of"},
+	{"a name with raw NUL", replyPath, "{\"touser\x00z\":\"wmA\"}", "!a variant of"},
+	{"a second name with NUL", replyPath, `{"touser":"wmA","touser\u0000x":"wmB"}`, "!a variant of"},
+	{"a name with a blank", replyPath, `{"touser ":"wmA"}`, "!a variant of"},
+	{"a name with a tab", replyPath, "{\"\ttouser\":\"wmA\"}", "!a variant of"},
+	{"a name with a wide blank", replyPath, "{\"touser\u3000\":\"wmA\"}", "!a variant of"},
+	{"a name with a zero-width blank", replyPath, "{\"touser\u200b\":\"wmA\"}", "!a variant of"},
+	{"a name in capitals with a blank", replyPath, `{" OPEN_KFID":"wkA"}`, "!a variant of"},
+	{"the Kelvin sign in a name", replyPath, "{\"touser\":\"wmA\",\"open_\u212afid\":\"wkB\"}", "!a variant of"},
 	{"a kind with NUL", replyPath, `{"touser":"wmA","msgtype":"business_card\u0000"}`, "!msgtype holds"},
 	{"a kind with a blank", replyPath, `{"touser":"wmA","msgtype":"ca_link "}`, "!msgtype holds"},
 	{"a customer with a blank", replyPath, `{"touser":" wmA"}`, "!touser holds"},
@@ -154,7 +154,7 @@ var sloppyBodies = []struct{ name, path, body, want string }{
 	{"a code with a blank", eventPath, `{"code":"C "}`, "!code holds"},
 	{"a code with NUL", eventPath, `{"code":"C\u0000D"}`, "!code holds"},
 	{"a customer of a list with a blank", massPath, `{"external_userid":["a","b "]}`, "!external_userid holds"},
-	{"an inner name with a blank", "/cgi-bin/kf/send", `{"receiver":{"id":"wmA","id ":"wmB"}}`, "!another spelling"},
+	{"an inner name with a blank", "/cgi-bin/kf/send", `{"receiver":{"id":"wmA","id ":"wmB"}}`, "!a variant of"},
 
 	// Where nobody named means somebody else, nothing that a reader could stop at comes first.
 	{"sloppy before the customers", massPath, "{\"text\":{\"content\":\"a\nb\"},\"external_userid\":[\"a\"]}", "!name the recipients first"},
