@@ -29,22 +29,37 @@ import (
 // Admin serves the admin listener.
 type Admin struct {
 	Keys     config.Admin
-	Loopback bool              // the listener is one: only names of this machine are good Hosts
-	Gate     func() *gate.Gate // in force
+	Loopback bool // the listener is on loopback: a Host must name this machine
+	Gateway  Gateway
 	Windows  *window.Store
-	Store    interface{ Up() bool }
-	Reported func(window.Tally) // counts what POST /v1/inbound took
-	Past     func() int         // channels whose messages are pulled past the gateway
-	Gatherer prometheus.Gatherer
-	Draining func() bool
-	Reload   func(ifHash string) (Reloaded, error) // ErrOtherVersion: one with another hash is in force
-	Version  func() (hash string, failed bool)     // of the configuration in force, and whether a newer one could not be used
-	Audit    *zap.Logger
+	Gatherer prometheus.Gatherer // of GET /metrics
+	Audit    *zap.Logger         // gets a record of every change
 	Now      func() time.Time
 }
 
-// ErrOtherVersion tells that the configuration in force is not the one that a reload was to
-// replace.
+// Gateway is the running gateway as the admin API sees it. Its methods are called concurrently.
+type Gateway interface {
+	// Gate returns the configuration in force, compiled.
+	Gate() *gate.Gate
+	// RedisUp reports whether Redis answered when it was last asked.
+	RedisUp() bool
+	// Draining reports whether the gateway is shutting down.
+	Draining() bool
+	// Bypassed returns the number of channels whose messages do not pass through the gateway
+	// although replies on them do.
+	Bypassed() int
+	// CountReported counts the messages that POST /v1/inbound recorded.
+	CountReported(window.Tally)
+	// Version returns the hash of the configuration in force, and whether it is stale: the file has
+	// mistakes, so that an older configuration stays in force.
+	Version() (hash string, stale bool)
+	// Reload reads the configuration again. With a hash other than "" it does so only while the
+	// configuration in force has that hash, else the error is ErrOtherVersion. Reloaded.Config is set
+	// also with an error.
+	Reload(ifHash string) (Reloaded, error)
+}
+
+// ErrOtherVersion means that the configuration in force is not the one that a reload expected.
 var ErrOtherVersion = errors.New("another configuration is in force")
 
 const (
@@ -147,9 +162,10 @@ type readiness struct {
 // ready says no only while the gateway stops: without Redis it still serves most calls, and a
 // balancer that took it away would make an outage of Redis one of everything.
 func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
-	s := readiness{Ready: !a.Draining(), Stop: a.Draining(), Redis: "down", History: "unknown", Past: a.Past()}
-	s.Config, s.Stale = a.Version()
-	if a.Store.Up() {
+	draining := a.Gateway.Draining()
+	s := readiness{Ready: !draining, Stop: draining, Redis: "down", History: "unknown", Past: a.Gateway.Bypassed()}
+	s.Config, s.Stale = a.Gateway.Version()
+	if a.Gateway.RedisUp() {
 		s.Redis = "up"
 		if complete, since, err := a.Windows.Complete(r.Context(), "", ""); err == nil {
 			s.Since, s.History = stamp(since), "incomplete"
@@ -280,7 +296,7 @@ type AccountList struct {
 func (a *Admin) accounts(w http.ResponseWriter, r *http.Request) {
 	corp := r.URL.Query().Get("corp_id")
 	list := AccountList{Accounts: []Account{}}
-	for _, acc := range a.Gate().Accounts.All() {
+	for _, acc := range a.Gateway.Gate().Accounts.All() {
 		if corp != "" && corp != acc.CorpID {
 			continue
 		}

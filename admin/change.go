@@ -55,7 +55,7 @@ func (a *Admin) inbound(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis did not take the messages; send them again")
 		return
 	}
-	a.Reported(tally)
+	a.Gateway.CountReported(tally)
 	a.audit(r, "inbound reported", zap.Int("recorded", tally.Recorded), zap.Int("expired", tally.Expired), zap.Int("ahead", tally.Ahead))
 	reply(w, http.StatusOK, map[string]int{"recorded": tally.Recorded, "expired": tally.Expired, "ahead": tally.Ahead})
 }
@@ -162,7 +162,7 @@ func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
 	if !isJSON(w, r) {
 		return
 	}
-	done, err := a.Reload(strings.Trim(r.Header.Get("If-Match"), `"`))
+	done, err := a.Gateway.Reload(strings.Trim(r.Header.Get("If-Match"), `"`))
 	switch {
 	case errors.Is(err, ErrOtherVersion):
 		fail(w, http.StatusPreconditionFailed, "changed", "another configuration is in force: "+done.Config)
@@ -179,7 +179,7 @@ func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
 // key checks the ids of a window. where begins the message of a failure.
 func (a *Admin) key(w http.ResponseWriter, where, corp, channel, customer string) (window.Key, bool) {
 	switch {
-	case a.Gate().Accounts.Find(corp) == nil:
+	case a.Gateway.Gate().Accounts.Find(corp) == nil:
 		fail(w, http.StatusBadRequest, "unknown_corp", where+"corp_id is not in accounts; nothing was recorded")
 	case customer == "" || len(customer) > wecom.MaxID || len(channel) > wecom.MaxID:
 		fail(w, http.StatusBadRequest, "bad_id", fmt.Sprintf("%scustomer must have 1 to %d bytes, channel at most as many; nothing was recorded", where, wecom.MaxID))

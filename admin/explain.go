@@ -112,7 +112,7 @@ func (a *Admin) explain(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &in) {
 		return
 	}
-	g := a.Gate()
+	g := a.Gateway.Gate()
 	chinese := g.Engine.Chinese()
 	switch {
 	case in.CorpID == "" || in.Path == "" || in.Path[0] != '/':
@@ -148,5 +148,5 @@ func (a *Admin) preflight(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "bad_call", err.Error())
 		return
 	}
-	reply(w, http.StatusOK, map[string]any{"results": a.Gate().Preflight(r.Context(), in.CorpID, in.Client, a.Now(), in.Calls, a.Windows)})
+	reply(w, http.StatusOK, map[string]any{"results": a.Gateway.Gate().Preflight(r.Context(), in.CorpID, in.Client, a.Now(), in.Calls, a.Windows)})
 }

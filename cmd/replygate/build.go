@@ -128,9 +128,8 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		return nil, err
 	}
 	g.admin = (&admin.Admin{
-		Keys: c.Admin, Loopback: config.Loopback(c.Listen.Admin), Gate: g.inForce, Windows: g.windows, Store: g.store,
-		Reload: g.reload, Version: g.version,
-		Reported: metrics.Reported, Past: pulls.Bypassed, Gatherer: registry, Draining: g.draining.Load, Audit: g.log, Now: now,
+		Keys: c.Admin, Loopback: config.Loopback(c.Listen.Admin), Gateway: operated{g}, Windows: g.windows,
+		Gatherer: registry, Audit: g.log, Now: now,
 	}).Server()
 	g.admin.ErrorLog = zap.NewStdLog(g.log)
 	if g.api, err = proxy.Listen("listen.api", c.Listen.API, c.Listen.TLS, now, g.log); err != nil {
