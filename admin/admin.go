@@ -1,7 +1,7 @@
-// Package admin is the HTTP face that operators and their tools call: health, metrics, windows and
-// accounts, and messages reported from sources that do not pass through the gateway.
+// Package admin serves the HTTP API for operators and their tools: health, metrics, windows,
+// accounts, explanations, and changes such as reported messages and reloads.
 //
-// It takes part in no call of a bot, and it cannot be reached by one: it listens apart.
+// It does not serve bots and does not forward anything to WeCom. It has a listener of its own.
 package admin
 
 import (
@@ -68,7 +68,7 @@ const (
 	maxList    = 1000
 )
 
-// Server returns a server with a bound on every wait.
+// Server returns a server with a timeout for each phase of a request.
 func (a *Admin) Server() *http.Server {
 	return &http.Server{
 		Handler:           a.Handler(),
@@ -80,7 +80,8 @@ func (a *Admin) Server() *http.Server {
 	}
 }
 
-// Handler routes the admin API. Health needs no key: it says nothing that is worth one.
+// Handler routes the admin API. Health and readiness need no key: load balancers and orchestrators
+// call them, and they show nothing secret.
 func (a *Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", a.health)
@@ -101,8 +102,8 @@ func (a *Admin) Handler() http.Handler {
 	return a.guarded(mux)
 }
 
-// guarded keeps web pages in the operator's browser away: they can neither name this host as
-// another one, nor speak for another origin.
+// guarded rejects requests that a web page in the operator's browser could cause: a Host that is
+// not this machine's (DNS rebinding), and an Origin of another site.
 func (a *Admin) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.Loopback && !localHost(r.Host) {
@@ -130,7 +131,7 @@ func sameOrigin(origin, host string) bool {
 	return err == nil && u.Host == host
 }
 
-// keyed asks for a key, if there is one.
+// keyed requires the key, unless it is empty. The comparison takes constant time.
 func (a *Admin) keyed(key config.Secret, next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -147,20 +148,20 @@ func (a *Admin) health(w http.ResponseWriter, _ *http.Request) {
 	reply(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readiness is what /readyz says, part by part.
+// readiness is the answer of GET /readyz.
 type readiness struct {
 	Ready   bool   `json:"ready"`
-	Redis   string `json:"redis"`   // up, or down: the gateway serves on, see docs/redis.md
+	Redis   string `json:"redis"`   // up, or down: the gateway keeps serving, see docs/redis.md
 	History string `json:"history"` // complete, incomplete or unknown
 	Since   string `json:"since,omitempty"`
-	Past    int    `json:"channels_bypassed"` // replies go through the gateway, their messages do not
-	Config  string `json:"config"`               // the hash of the configuration in force
-	Stale   bool   `json:"config_stale"`         // the file has mistakes: an older one is in force
+	Past    int    `json:"channels_pulled_past"` // replies pass the gateway, messages do not
+	Config  string `json:"config"`               // hash of the configuration in force
+	Stale   bool   `json:"config_stale"`         // the file has mistakes, an older one is in force
 	Stop    bool   `json:"stopping"`
 }
 
-// ready says no only while the gateway stops: without Redis it still serves most calls, and a
-// balancer that took it away would make an outage of Redis one of everything.
+// ready answers 503 only while the gateway shuts down. Without Redis it still serves most calls, so
+// a load balancer must not remove it: an outage of Redis would become an outage of everything.
 func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	draining := a.Gateway.Draining()
 	s := readiness{Ready: !draining, Stop: draining, Redis: "down", History: "unknown", Past: a.Gateway.Bypassed()}
@@ -181,24 +182,24 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	reply(w, status, s)
 }
 
-// Window is a window as the API shows it.
+// Window is the JSON form of a window. Times are RFC 3339 in UTC.
 type Window struct {
 	CorpID   string   `json:"corp_id"`
 	Channel  string   `json:"channel"`
 	Customer string   `json:"customer"`
-	State    string   `json:"state"` // open, full, shut or closed; broken: the key in Redis holds something else, delete it
-	Last     string   `json:"last"`  // "" if broken
+	State    string   `json:"state"` // open, full, shut, closed, or broken: the Redis key is no window
+	Last     string   `json:"last"`  // message of the customer; "" if broken
 	Closes   string   `json:"closes"`
 	Left     *int     `json:"replies_left"` // null: not counted
-	Sent     []string `json:"sent"`
+	Sent     []string `json:"sent"`         // replies since Last
 }
 
 // WindowList is the answer of GET /v1/windows.
 type WindowList struct {
 	Windows    []Window `json:"windows"`
 	More       bool     `json:"more"`
-	Since      string   `json:"since"`      // since when the records shown have no gap
-	Incomplete bool     `json:"incomplete"` // a customer who is missing here may have written all the same
+	Since      string   `json:"since"`      // the records shown have no gap after this time
+	Incomplete bool     `json:"incomplete"` // a customer who is missing here may still have written
 }
 
 var states = map[window.State]string{
@@ -222,8 +223,8 @@ func show(e window.Entry) Window {
 	return w
 }
 
-// windows lists windows, of one corp if corp_id is given, or shows the one of corp_id, channel and
-// customer.
+// windows lists windows, with corp_id those of one corp. With customer it shows the single window
+// of corp_id, channel and customer.
 func (a *Admin) windows(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	if q.Get("customer") != "" {
@@ -259,7 +260,7 @@ func (a *Admin) window(w http.ResponseWriter, r *http.Request, k window.Key) {
 	case err != nil, unknown != nil:
 		storeAway(w, cmp.Or(err, unknown))
 	case !found && !complete:
-		fail(w, http.StatusNotFound, "no_window", "no message of this customer on this channel is on record; but messages are only since "+stamp(since))
+		fail(w, http.StatusNotFound, "no_window", "no message of this customer on this channel is on record, but records are complete only since "+stamp(since))
 	case !found:
 		fail(w, http.StatusNotFound, "no_window", "no message of this customer on this channel is on record within the window's length")
 	default:
@@ -267,7 +268,7 @@ func (a *Admin) window(w http.ResponseWriter, r *http.Request, k window.Key) {
 	}
 }
 
-// storeAway answers where Redis did not do what was asked.
+// storeAway answers a request that Redis did not carry out.
 func storeAway(w http.ResponseWriter, err error) {
 	if errors.Is(err, window.ErrNoWindow) {
 		fail(w, http.StatusConflict, "broken", err.Error())
@@ -276,14 +277,14 @@ func storeAway(w http.ResponseWriter, err error) {
 	fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis does not answer; try again")
 }
 
-// Account is an account as the API shows it.
+// Account is the JSON form of an account.
 type Account struct {
 	CorpID   string `json:"corp_id"`
 	Name     string `json:"name"`
 	Entity   string `json:"entity"`
 	Standing string `json:"standing"`
 	Expires  string `json:"expires_at,omitempty"`
-	Lapses   string `json:"lapses_at,omitempty"` // the end of grace
+	Lapses   string `json:"lapses_at,omitempty"` // end of the grace period
 	Free     *int   `json:"contacts_free,omitempty"`
 	Total    *int   `json:"contacts_total,omitempty"`
 }
@@ -322,10 +323,10 @@ func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client is gone: nobody to tell
+	_ = json.NewEncoder(w).Encode(v) // fails only if the client has gone
 }
 
-// Failure is the body of every error.
+// Failure is the body of every error response.
 type Failure struct {
 	Error struct {
 		Code    string `json:"code"`

@@ -25,8 +25,8 @@ type Report struct {
 	At       time.Time `json:"at"`
 }
 
-// inbound takes messages from sources without a sync_msg: the session archive, another gateway, an
-// operator. It answers once they are in Redis.
+// inbound records messages from sources other than kf/sync_msg: the session archive, another
+// gateway, an operator. It answers once they are stored.
 func (a *Admin) inbound(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Inbound []Report `json:"inbound"`
@@ -68,7 +68,7 @@ type WindowChange struct {
 	Reason   string `json:"reason"` // for the audit record
 }
 
-// openWindow opens a window as a message of the customer at this moment would.
+// openWindow opens a window as if the customer had written now.
 func (a *Admin) openWindow(w http.ResponseWriter, r *http.Request) {
 	a.changeWindow(w, r, "window opened", func(k window.Key) error {
 		_, err := a.Windows.Record(r.Context(), []window.Fact{{Key: k, At: a.Now()}})
@@ -76,7 +76,7 @@ func (a *Admin) openWindow(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// closeWindow shuts a window until the customer writes again.
+// closeWindow closes a window until the customer writes again.
 func (a *Admin) closeWindow(w http.ResponseWriter, r *http.Request) {
 	a.changeWindow(w, r, "window closed", func(k window.Key) error {
 		_, err := a.Windows.Close(r.Context(), k)
@@ -84,7 +84,8 @@ func (a *Admin) closeWindow(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// changeWindow does a change to one window, notes it, and answers with the window as it is then.
+// changeWindow applies a change to one window, writes an audit record, and answers with the new
+// state of the window.
 func (a *Admin) changeWindow(w http.ResponseWriter, r *http.Request, what string, change func(window.Key) error) {
 	var in WindowChange
 	if !read(w, r, &in) {
@@ -102,20 +103,20 @@ func (a *Admin) changeWindow(w http.ResponseWriter, r *http.Request, what string
 	a.window(w, r, k)
 }
 
-// Backfill is the body of POST /v1/backfill, and its answer. Without Began it only asks for the
-// time, by the gateway's clock, at which a backfill begins.
+// Backfill is the body and the answer of POST /v1/backfill. Without Began the answer has the time
+// by the gateway's clock, to be sent back as Began when the backfill is complete.
 type Backfill struct {
 	CorpID   string    `json:"corp_id"`
 	Began    time.Time `json:"began,omitzero"`
-	Channels []string  `json:"channels,omitempty"` // read to their end; in the answer, now complete
-	Missed   []string  `json:"missed,omitempty"`   // in the answer: had losses meanwhile
+	Channels []string  `json:"channels,omitempty"` // request: read to their end; answer: now complete
+	Missed   []string  `json:"missed,omitempty"`   // answer: had losses during the backfill
 }
 
-// maxChannels bounds the channels of a backfill.
+// maxChannels is the maximum number of channels in one backfill.
 const maxChannels = 10_000
 
-// backfill notes that a backfill that began at the time given ended well: every message that
-// kf/sync_msg had of its channels went through the gateway.
+// backfill records that a backfill that began at the given time is complete: every message that
+// kf/sync_msg offers for its channels has passed through the gateway.
 func (a *Admin) backfill(w http.ResponseWriter, r *http.Request) {
 	var in Backfill
 	if !read(w, r, &in) {
@@ -151,13 +152,13 @@ func (a *Admin) backfill(w http.ResponseWriter, r *http.Request) {
 
 // Reloaded is the answer of POST /v1/reload.
 type Reloaded struct {
-	Config   string   `json:"config"`             // the hash of what is in force now
-	Changed  []string `json:"changed"`            // keys
-	Warnings []string `json:"warnings,omitempty"` // what the operator most likely did not think of
+	Config   string   `json:"config"`             // hash of the configuration in force now
+	Changed  []string `json:"changed"`            // configuration keys
+	Warnings []string `json:"warnings,omitempty"` // side effects that the operator may not expect
 }
 
-// reload reads the configuration anew. With If-Match it does so only while the one in force has
-// that hash, so that two operators do not overwrite one another.
+// reload reads the configuration again. With If-Match it does so only while the configuration in
+// force has that hash, so that two operators do not overwrite each other's change.
 func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
 	if !isJSON(w, r) {
 		return
@@ -168,7 +169,7 @@ func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusPreconditionFailed, "changed", "another configuration is in force: "+done.Config)
 		return
 	case err != nil:
-		fail(w, http.StatusUnprocessableEntity, "bad_config", err.Error()+"\nthe configuration before it stays in force")
+		fail(w, http.StatusUnprocessableEntity, "bad_config", err.Error()+"\nthe previous configuration stays in force")
 		return
 	}
 	a.audit(r, "configuration reloaded", zap.Strings("changed", done.Changed))
@@ -176,7 +177,8 @@ func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, done)
 }
 
-// key checks the ids of a window. where begins the message of a failure.
+// key validates the ids of a window. If they are invalid it answers the request, with where in
+// front of the message, and returns false.
 func (a *Admin) key(w http.ResponseWriter, where, corp, channel, customer string) (window.Key, bool) {
 	switch {
 	case a.Gateway.Gate().Accounts.Find(corp) == nil:
@@ -189,13 +191,14 @@ func (a *Admin) key(w http.ResponseWriter, where, corp, channel, customer string
 	return window.Key{}, false
 }
 
-// audit leaves the record of a change.
+// audit logs a change with the address of the caller.
 func (a *Admin) audit(r *http.Request, what string, fields ...zap.Field) {
 	a.Audit.Info(what, append(fields, zap.String("from", r.RemoteAddr))...)
 }
 
-// isJSON tells whether a body says that it is JSON, which no page of another site can; it answers
-// by itself if not.
+// isJSON reports whether the Content-Type is JSON, and answers the request if it is not. Browsers
+// do not let a page of another site send this type without a preflight, which the API does not
+// answer.
 func isJSON(w http.ResponseWriter, r *http.Request) bool {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" {
@@ -205,7 +208,8 @@ func isJSON(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// read takes a JSON body strictly; it answers by itself if it cannot.
+// read decodes one JSON object without unknown members. If that fails it answers the request and
+// returns false.
 func read(w http.ResponseWriter, r *http.Request, into any) bool {
 	if !isJSON(w, r) {
 		return false

@@ -13,7 +13,7 @@ import (
 // ExplainCall is the body of POST /v1/explain: one API call of a corp.
 type ExplainCall struct {
 	CorpID      string    `json:"corp_id"`
-	Method      string    `json:"method,omitempty"` // for people: the gateway judges by the path
+	Method      string    `json:"method,omitempty"` // informational: the gateway judges by the path
 	Path        string    `json:"path"`
 	Query       string    `json:"query,omitempty"`
 	ContentType string    `json:"content_type,omitempty"`
@@ -23,7 +23,7 @@ type ExplainCall struct {
 	Language    string    `json:"language,omitempty"` // en or zh; default: policy.language
 }
 
-// Call is the call as the gate takes it.
+// Call converts c for the gate.
 func (c ExplainCall) Call() gate.Call {
 	path, query, _ := strings.Cut(c.Path, "?")
 	if c.Query != "" {
@@ -40,12 +40,12 @@ type Explanation struct {
 	Verdict      string          `json:"verdict"`
 	Rule         string          `json:"rule"`
 	Reason       string          `json:"reason"`
-	Judged       bool            `json:"judged"`    // false: the call passes unread
-	Forwarded    bool            `json:"forwarded"` // it goes on to WeCom
+	Judged       bool            `json:"judged"`    // false: the call passes without being read
+	Forwarded    bool            `json:"forwarded"` // the call is sent to WeCom
 	Capability   string          `json:"capability"`
-	Errcode      int             `json:"errcode"` // of the answer, where it does not go on
+	Errcode      int             `json:"errcode"` // of the refusal; 0 if the call is forwarded
 	Errmsg       string          `json:"errmsg,omitempty"`
-	ChangesAt    string          `json:"changes_at,omitempty"` // if nobody writes or replies until then; absent: never
+	ChangesAt    string          `json:"changes_at,omitempty"` // if nobody writes or replies; absent: never
 	WindowCloses string          `json:"window_closes,omitempty"`
 	RepliesLeft  *int            `json:"replies_left,omitempty"` // after this one
 	Shadow       *ShadowDecision `json:"shadow,omitempty"`
@@ -53,33 +53,33 @@ type Explanation struct {
 	Facts        []ReadFact      `json:"facts"`
 }
 
-// ShadowDecision is what a call would come to if what is in shadow were obeyed.
+// ShadowDecision is the decision that would apply if rules in shadow were enforced.
 type ShadowDecision struct {
 	Verdict string `json:"verdict"`
 	Rule    string `json:"rule"`
 	Reason  string `json:"reason"`
 }
 
-// TriedRule is what one rule made of a call.
+// TriedRule is one rule with the reason why it matched or not.
 type TriedRule struct {
 	Name    string `json:"name"`
 	Matched bool   `json:"matched"`
 	Why     string `json:"why"`
 }
 
-// ReadFact is one thing that was read, and where.
+// ReadFact is one input of the decision and where it was read.
 type ReadFact struct {
 	Name   string `json:"name"`
 	Value  any    `json:"value"`
 	Source string `json:"source"`
 }
 
-// ExplanationOf is an explanation as the API shows it.
+// ExplanationOf converts an explanation of the gate to its JSON form.
 func ExplanationOf(e gate.Explanation) Explanation {
 	d := e.Decision
 	out := Explanation{
 		Verdict: d.Verdict.String(), Rule: d.Rule, Reason: string(d.Reason), Judged: e.Judged, Forwarded: d.Go, Capability: string(d.Capability),
-		ChangesAt: stampOrNot(e.ChangesAt), WindowCloses: stampOrNot(d.Closes), Rules: []TriedRule{}, Facts: []ReadFact{},
+		ChangesAt: stampIfSet(e.ChangesAt), WindowCloses: stampIfSet(d.Closes), Rules: []TriedRule{}, Facts: []ReadFact{},
 	}
 	if !d.Go {
 		out.Errcode, out.Errmsg = d.Errcode, d.Errmsg
@@ -99,14 +99,14 @@ func ExplanationOf(e gate.Explanation) Explanation {
 	return out
 }
 
-func stampOrNot(t time.Time) string {
+func stampIfSet(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
 	return stamp(t)
 }
 
-// explain tells what becomes of one call, and why. It changes nothing.
+// explain answers how one call would be decided now, and why. It changes no state.
 func (a *Admin) explain(w http.ResponseWriter, r *http.Request) {
 	var in ExplainCall
 	if !read(w, r, &in) {
@@ -130,7 +130,8 @@ func (a *Admin) explain(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, ExplanationOf(g.Explain(r.Context(), in.Call(), a.Windows, chinese)))
 }
 
-// preflight tells what would become of up to 1,000 calls, in the order asked. It changes nothing.
+// preflight answers how up to 1,000 calls would be decided, in the order of the request. It changes
+// no state.
 func (a *Admin) preflight(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		CorpID string     `json:"corp_id"`
