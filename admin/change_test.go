@@ -1,0 +1,430 @@
+package admin_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"replygate/admin"
+	"replygate/window"
+)
+
+// TestBodyMustBeJSON sends bodies that a page of another site, or a careless script, would send.
+func TestBodyMustBeJSON(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	for _, e := range endpoints {
+		if e.method != http.MethodPost {
+			continue
+		}
+		for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/json", "application/jsonp", "application/json;;"} {
+			r := a.call("POST", e.path, e.body, "Content-Type: "+kind)
+			a.want(r, http.StatusUnsupportedMediaType, `{"error":{"code":"not_json","message":"send Content-Type: application/json"}}`)
+		}
+	}
+	for _, kind := range []string{"application/json", "application/json; charset=utf-8", "Application/JSON"} {
+		if r := a.call("POST", "/v1/backfill", `{"corp_id":"wwLapsed"}`, "Content-Type: "+kind); r.Code != http.StatusOK {
+			t.Errorf("%s: HTTP %d %s", kind, r.Code, r.body)
+		}
+	}
+}
+
+func TestBodyMustBeOneKnownObject(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	for body, message := range map[string]string{
+		``:                                       "the body cannot be read: EOF",
+		`{`:                                      "the body cannot be read: unexpected EOF",
+		`inbound`:                                "the body cannot be read: invalid character 'i' looking for beginning of value",
+		`[]`:                                     "the body cannot be read: json: cannot unmarshal array",
+		`{"corp_id":7}`:                          "the body cannot be read: json: cannot unmarshal number",
+		`{"corp_id":"wwLapsed","corpid":"x"}`:    `the body cannot be read: json: unknown field "corpid"`,
+		`{"corp_id":"wwLapsed"}{}`:               "the body cannot be read: something follows the JSON object",
+		`{"corp_id":"wwLapsed"} x`:               "the body cannot be read: something follows the JSON object",
+		`{"corp_id":"wwLapsed","began":"today"}`: "the body cannot be read: parsing time",
+	} {
+		r := a.call("POST", "/v1/backfill", body)
+		if code, got := r.failure(t); r.Code != http.StatusBadRequest || code != "bad_json" || !strings.HasPrefix(got, message) {
+			t.Errorf("%s: HTTP %d %s", body, r.Code, r.body)
+		}
+	}
+	if r := a.call("POST", "/v1/backfill", " {\"corp_id\":\"wwLapsed\"}\r\n\t "); r.Code != http.StatusOK {
+		t.Errorf("blanks around the object: HTTP %d %s", r.Code, r.body)
+	}
+}
+
+func TestBodyHasABound(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	const limit = 1 << 20
+	const head, tail = `{"corp_id":"wwLapsed","path":"/cgi-bin/kf/send_msg","body":"`, `"}`
+	body := func(size int) string { return head + strings.Repeat("x", size-len(head)-len(tail)) + tail }
+	if r := a.call("POST", "/v1/explain", body(limit)); r.Code != http.StatusOK {
+		t.Errorf("%d bytes: HTTP %d %s", limit, r.Code, r.body)
+	}
+	a.want(a.call("POST", "/v1/explain", body(limit+1)), http.StatusRequestEntityTooLarge, `{"error":{"code":"too_large","message":"send at most 1048576 bytes"}}`)
+	a.want(a.call("POST", "/v1/explain", `{"corp_id":"wwLapsed"}`+strings.Repeat(" ", limit)), http.StatusBadRequest,
+		`{"error":{"code":"bad_json","message":"the body cannot be read: something follows the JSON object"}}`)
+}
+
+// message is one message of a report.
+func message(corp, channel, customer, at string) string {
+	return fmt.Sprintf(`{"corp_id":%q,"channel":%q,"customer":%q,"at":%q}`, corp, channel, customer, at)
+}
+
+func report(messages ...string) string { return `{"inbound":[` + strings.Join(messages, ",") + `]}` }
+
+func TestReportInbound(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	r := a.call("POST", "/v1/inbound", report(
+		message("wwLapsed", "wk", "wm1", "2026-11-22T11:00:00Z"),
+		message("wwLapsed", "wk", "wm2", "2026-11-22T19:30:00.250+08:00"),
+		message("wwLapsed", "", "wm3", "2026-11-22T12:05:00Z"),
+		message("wwPaying", "wk", "wm4", "2026-11-20T12:00:00.001Z"),
+		message("wwPaying", "wk", "wm5", "2026-11-20T12:00:00Z"),
+		message("wwPaying", "wk", "wm6", "2026-11-22T12:05:00.001Z"),
+	))
+	a.want(r, http.StatusOK, `{"ahead":1,"expired":1,"recorded":4}`)
+	if a.gateway.reported != (window.Tally{Recorded: 4, Expired: 1, Ahead: 1}) {
+		t.Errorf("counted: %+v", a.gateway.reported)
+	}
+	if got := a.audited(); got != "inbound reported ahead=1 expired=1 from=192.0.2.1:1234 recorded=4" {
+		t.Errorf("audited: %s", got)
+	}
+	var got []string
+	for _, w := range a.list("").Windows {
+		got = append(got, w.CorpID+" "+w.Channel+" "+w.Customer+" "+w.Last)
+	}
+	slices.Sort(got)
+	want := []string{
+		"wwLapsed  wm3 2026-11-22T12:05:00.000Z", "wwLapsed wk wm1 2026-11-22T11:00:00.000Z",
+		"wwLapsed wk wm2 2026-11-22T11:30:00.250Z", "wwPaying wk wm4 2026-11-20T12:00:00.001Z",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestReportIsRefusedWhole sends reports with one mistake beside a good message: nothing of them is
+// recorded, counted or audited.
+func TestReportIsRefusedWhole(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	good := message("wwLapsed", "wk", "wm", "2026-11-22T11:00:00Z")
+	long := strings.Repeat("x", 129)
+	for body, want := range map[string]string{
+		`{}`:     `bad_count: send {"inbound":[…]} with 1 to 1000 messages`,
+		`null`:   `bad_count: send {"inbound":[…]} with 1 to 1000 messages`,
+		report(): `bad_count: send {"inbound":[…]} with 1 to 1000 messages`,
+		`{"inbound":[` + strings.Repeat(good+",", 1000) + good + `]}`:         `bad_count: send {"inbound":[…]} with 1 to 1000 messages`,
+		report(good, message("wwNobody", "wk", "wm", "2026-11-22T11:00:00Z")): "unknown_corp: inbound[1]: corp_id is not in accounts; nothing was recorded",
+		report(good, message("", "wk", "wm", "2026-11-22T11:00:00Z")):         "unknown_corp: inbound[1]: corp_id is not in accounts; nothing was recorded",
+		report(good, message("wwLapsed", "wk", "", "2026-11-22T11:00:00Z")):   "bad_id: inbound[1]: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded",
+		report(good, message("wwLapsed", "wk", long, "2026-11-22T11:00:00Z")): "bad_id: inbound[1]: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded",
+		report(good, message("wwLapsed", long, "wm", "2026-11-22T11:00:00Z")): "bad_id: inbound[1]: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded",
+		report(good, `{"corp_id":"wwLapsed","channel":"wk","customer":"wm"}`): "bad_time: inbound[1]: at is missing; write an instant with its zone; nothing was recorded",
+		report(good, message("wwLapsed", "wk", "wm", "2026-11-22T11:00:00")):  "bad_json: ",
+		report(good, message("wwLapsed", "wk", "wm", "1795348800")):           "bad_json: ",
+	} {
+		r := a.call("POST", "/v1/inbound", body)
+		code, message := r.failure(t)
+		if got := code + ": " + message; r.Code != http.StatusBadRequest || got != want && (code != "bad_json" || want != "bad_json: ") {
+			t.Errorf("%.80s: HTTP %d %s", body, r.Code, r.body)
+		}
+	}
+	if n := len(a.list("").Windows) + a.audit.Len() + a.gateway.reported.Recorded; n != 0 {
+		t.Errorf("%d traces of refused reports", n)
+	}
+}
+
+func TestBoundsOfAReport(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	longest := strings.Repeat("x", 128)
+	all := []string{message("wwLapsed", longest, longest, "2026-11-22T11:00:00Z")}
+	for i := range 999 {
+		all = append(all, message("wwLapsed", "wk", fmt.Sprintf("wm%d", i), "2026-11-22T11:00:00Z"))
+	}
+	a.want(a.call("POST", "/v1/inbound", report(all...)), http.StatusOK, `{"ahead":0,"expired":0,"recorded":1000}`)
+	if list := a.list("?corp_id=wwLapsed&channel=" + longest + "&customer=" + longest); len(list.Windows) != 1 {
+		t.Errorf("the longest ids: %+v", list)
+	}
+}
+
+// TestReportsAtOnce sends reports of one customer concurrently, in any order: the latest message
+// counts, and every report is answered and counted.
+func TestReportsAtOnce(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	var senders sync.WaitGroup
+	for i := range 40 {
+		senders.Go(func() {
+			at := start.Add(-time.Duration(i) * time.Minute).Format(time.RFC3339)
+			if r := a.call("POST", "/v1/inbound", report(message("wwLapsed", "wk", "wm", at))); r.Code != http.StatusOK {
+				t.Errorf("HTTP %d %s", r.Code, r.body)
+			}
+		})
+	}
+	senders.Wait()
+	if list := a.list(""); len(list.Windows) != 1 || list.Windows[0].Last != "2026-11-22T12:00:00.000Z" {
+		t.Errorf("%+v", list)
+	}
+	if a.gateway.reported.Recorded != 40 || a.audit.Len() != 40 {
+		t.Errorf("%d counted, %d audited", a.gateway.reported.Recorded, a.audit.Len())
+	}
+}
+
+const oneWindow = `{"corp_id":"wwLapsed","channel":"wk","customer":"wm","reason":"a phone call"}`
+
+// TestOpenAndCloseByHand follows one window: closed by hand it stays closed until the customer
+// writes again.
+func TestOpenAndCloseByHand(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	state := func(step string, r answer, want string) {
+		t.Helper()
+		var list admin.WindowList
+		if err := json.Unmarshal([]byte(r.body), &list); err != nil || r.Code != http.StatusOK || len(list.Windows) != 1 || list.Windows[0].State != want {
+			t.Errorf("%s: HTTP %d %s", step, r.Code, r.body)
+		}
+	}
+	audited := func(what string) {
+		t.Helper()
+		if got := a.audited(); got != what+" channel=wk corp_id=wwLapsed customer=wm from=192.0.2.1:1234 reason=a phone call" {
+			t.Errorf("audited: %s", got)
+		}
+	}
+	state("opened", a.call("POST", "/v1/windows/open", oneWindow), "open")
+	audited("window opened")
+	if left := a.replied("wwLapsed", "wk", "wm", 2); left != 3 {
+		t.Errorf("%d replies left", left)
+	}
+	a.advance(time.Second)
+	state("closed", a.call("POST", "/v1/windows/close", oneWindow), "shut")
+	audited("window closed")
+	if left := a.replied("wwLapsed", "wk", "wm", 1); left > 0 {
+		t.Errorf("closed, and %d replies left", left)
+	}
+	a.wrote("wwLapsed", "wk", "wm", -time.Hour)
+	state("an older message becomes known", a.call("GET", "/v1/windows?corp_id=wwLapsed&channel=wk&customer=wm", ""), "shut")
+	a.advance(time.Second)
+	a.wrote("wwLapsed", "wk", "wm", 0)
+	state("the customer writes", a.call("GET", "/v1/windows?corp_id=wwLapsed&channel=wk&customer=wm", ""), "open")
+	if left := a.replied("wwLapsed", "wk", "wm", 1); left != 4 {
+		t.Errorf("%d replies left after a new message", left)
+	}
+}
+
+func TestChangesOfOneWindow(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		body   string
+		status int
+		want   string
+	}{
+		"an unknown corp":  {`{"corp_id":"wwNobody","channel":"wk","customer":"wm"}`, 400, "unknown_corp: corp_id is not in accounts; nothing was recorded"},
+		"no corp":          {`{"channel":"wk","customer":"wm"}`, 400, "unknown_corp: corp_id is not in accounts; nothing was recorded"},
+		"no customer":      {`{"corp_id":"wwLapsed","channel":"wk"}`, 400, "bad_id: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded"},
+		"a long channel":   {`{"corp_id":"wwLapsed","customer":"wm","channel":"` + strings.Repeat("x", 129) + `"}`, 400, "bad_id: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded"},
+		"an unknown field": {`{"corp_id":"wwLapsed","customer":"wm","at":"now"}`, 400, `bad_json: the body cannot be read: json: unknown field "at"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPI(t, "")
+			for _, change := range []string{"open", "close"} {
+				r := a.call("POST", "/v1/windows/"+change, c.body)
+				if code, message := r.failure(t); r.Code != c.status || code+": "+message != c.want {
+					t.Errorf("%s: HTTP %d %s", change, r.Code, r.body)
+				}
+			}
+			if n := len(a.list("").Windows) + a.audit.Len(); n != 0 {
+				t.Errorf("%d traces of refused changes", n)
+			}
+		})
+	}
+}
+
+func TestCloseWithoutAWindow(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	r := a.call("POST", "/v1/windows/close", oneWindow)
+	if code, _ := r.failure(t); r.Code != http.StatusNotFound || code != "no_window" {
+		t.Errorf("HTTP %d %s", r.Code, r.body)
+	}
+	if n := len(a.list("").Windows); n != 0 {
+		t.Errorf("closing made %d windows", n)
+	}
+}
+
+// TestChangesOfABrokenWindow changes a key that holds another value: opening overwrites it, closing
+// names the key.
+func TestChangesOfABrokenWindow(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	a.spoil("wwLapsed", "wk", "wm")
+	r := a.call("POST", "/v1/windows/close", oneWindow)
+	if code, message := r.failure(t); r.Code != http.StatusConflict || code != "broken" || !strings.Contains(message, "holds no window: delete it") {
+		t.Errorf("close: HTTP %d %s", r.Code, r.body)
+	}
+	if a.audit.Len() != 0 {
+		t.Errorf("audited: %s", a.audited())
+	}
+	if list := a.list(""); list.Windows[0].State != "broken" {
+		t.Errorf("%+v", list)
+	}
+	if r := a.call("POST", "/v1/windows/open", oneWindow); r.Code != http.StatusOK || !strings.Contains(r.body, `"state":"open"`) {
+		t.Errorf("open: HTTP %d %s", r.Code, r.body)
+	}
+}
+
+// TestBackfill follows one backfill: the gateway gives its time, and once the channels are read to
+// their end their records are complete.
+func TestBackfill(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	a.since(-time.Hour)
+	a.want(a.call("POST", "/v1/backfill", `{"corp_id":"wwLapsed"}`), 200, `{"corp_id":"wwLapsed","began":"2026-11-22T12:00:00Z"}`)
+	if a.audit.Len() != 0 {
+		t.Errorf("asking for the time is audited: %s", a.audited())
+	}
+	a.advance(time.Hour)
+	a.want(a.call("POST", "/v1/backfill", `{"corp_id":"wwLapsed","began":"2026-11-22T12:00:00Z","channels":["wkA","wkB"]}`), 200,
+		`{"corp_id":"wwLapsed","began":"2026-11-22T12:00:00Z","channels":["wkA","wkB"]}`)
+	if got := a.audited(); got != "backfilled began=2026-11-22 12:00:00 +0000 UTC channels=2 corp_id=wwLapsed from=192.0.2.1:1234 missed=0" {
+		t.Errorf("audited: %s", got)
+	}
+	for channel, message := range map[string]string{
+		"wkA": "no message of this customer on this channel is on record within the window's length",
+		"wkC": "no message of this customer on this channel is on record, but records are complete only since 2026-11-22T11:00:00.000Z",
+	} {
+		r := a.call("GET", "/v1/windows?corp_id=wwLapsed&customer=wm&channel="+channel, "")
+		if _, got := r.failure(t); got != message {
+			t.Errorf("%s: %s", channel, got)
+		}
+	}
+}
+
+// TestBackfillWithLosses loses messages of a channel while the backfill runs: it proves nothing
+// about that channel.
+func TestBackfillWithLosses(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	lose := func(channel string) {
+		if _, err := a.admin.Windows.RecordGaps(t.Context(), window.Loss{Corp: "wwLapsed", Channel: channel, Messages: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.advance(time.Minute)
+	lose("wkA")
+	a.advance(time.Minute)
+	a.want(a.call("POST", "/v1/backfill", `{"corp_id":"wwLapsed","began":"2026-11-22T12:00:00Z","channels":["wkA","wkB"]}`), 200,
+		`{"corp_id":"wwLapsed","began":"2026-11-22T12:00:00Z","channels":["wkB"],"missed":["wkA"]}`)
+	if got := a.audited(); !strings.Contains(got, "channels=1 ") || !strings.HasSuffix(got, " missed=1") {
+		t.Errorf("audited: %s", got)
+	}
+	before := a.audit.Len()
+	a.want(a.call("POST", "/v1/backfill", `{"corp_id":"wwLapsed","began":"2026-11-22T12:00:00Z","channels":["wkA"]}`), 409,
+		`{"error":{"code":"gap","message":"messages passed unrecorded while the backfill ran, as the gateway's log says: begin again"}}`)
+	if a.audit.Len() != before {
+		t.Errorf("a useless backfill is audited: %s", a.audited())
+	}
+}
+
+func TestBackfillIsRefused(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	const late = "bad_time: kf/sync_msg reaches back 72h0m0s, so a backfill must end within 24h0m0s: begin again"
+	const channels = "bad_channels: name the 1 to 10000 channels (open_kfid) that the backfill read to their end"
+	for name, c := range map[string]struct{ began, channels, want string }{
+		"at once":                {"2026-11-22T12:00:00Z", `["wk"]`, ""},
+		"from the future":        {"2026-11-22T12:00:00.001Z", `["wk"]`, late},
+		"a day long":             {"2026-11-21T12:00:00Z", `["wk"]`, ""},
+		"longer than a day":      {"2026-11-21T11:59:59.999Z", `["wk"]`, late},
+		"no channels":            {"2026-11-22T12:00:00Z", `[]`, channels},
+		"a channel without id":   {"2026-11-22T12:00:00Z", `["wk",""]`, channels},
+		"a channel's longest id": {"2026-11-22T12:00:00Z", `["` + strings.Repeat("x", 128) + `"]`, ""},
+		"a longer one":           {"2026-11-22T12:00:00Z", `["` + strings.Repeat("x", 129) + `"]`, channels},
+		"too many channels":      {"2026-11-22T12:00:00Z", `[` + strings.Repeat(`"wk",`, 10_000) + `"wk"]`, channels},
+	} {
+		r := a.call("POST", "/v1/backfill", fmt.Sprintf(`{"corp_id":"wwLapsed","began":%q,"channels":%s}`, c.began, c.channels))
+		if c.want == "" {
+			if r.Code != http.StatusOK {
+				t.Errorf("%s: HTTP %d %s", name, r.Code, r.body)
+			}
+			continue
+		}
+		if code, message := r.failure(t); r.Code != http.StatusBadRequest || code+": "+message != c.want {
+			t.Errorf("%s: HTTP %d %s", name, r.Code, r.body)
+		}
+	}
+	r := a.call("POST", "/v1/backfill", `{"corp_id":"wwNobody"}`)
+	if code, _ := r.failure(t); r.Code != http.StatusBadRequest || code != "unknown_corp" {
+		t.Errorf("HTTP %d %s", r.Code, r.body)
+	}
+}
+
+// TestBackfillNeedsTheBacklog has windows as long as kf/sync_msg reaches back: no backfill can prove
+// anything.
+func TestBackfillNeedsTheBacklog(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "window: { length: 96h }\n")
+	r := a.call("POST", "/v1/backfill", `{"corp_id":"wwLapsed","began":"2026-11-22T12:00:00Z","channels":["wk"]}`)
+	if code, message := r.failure(t); code != "bad_time" || !strings.Contains(message, "must end within 0s") {
+		t.Errorf("HTTP %d %s", r.Code, r.body)
+	}
+}
+
+func TestReload(t *testing.T) {
+	t.Parallel()
+	done := admin.Reloaded{Config: "aaaa", Changed: []string{"accounts", "policy.rules"}}
+	warned := done
+	warned.Warnings = []string{"there is more than one account now"}
+	for name, c := range map[string]struct {
+		ifMatch string
+		answer  admin.Reloaded
+		err     error
+		hash    string // that the gateway is asked for
+		status  int
+		body    string
+	}{
+		"any":            {"", done, nil, "", 200, `{"config":"aaaa","changed":["accounts","policy.rules"]}`},
+		"with warnings":  {"", warned, nil, "", 200, `{"config":"aaaa","changed":["accounts","policy.rules"],"warnings":["there is more than one account now"]}`},
+		"one hash":       {`"0123"`, done, nil, "0123", 200, `{"config":"aaaa","changed":["accounts","policy.rules"]}`},
+		"without quotes": {`0123`, done, nil, "0123", 200, `{"config":"aaaa","changed":["accounts","policy.rules"]}`},
+		"another hash": {`"0123"`, admin.Reloaded{Config: "bbbb"}, fmt.Errorf("reload: %w", admin.ErrOtherVersion), "0123", 412,
+			`{"error":{"code":"changed","message":"another configuration is in force: bbbb"}}`},
+		"mistakes": {"", admin.Reloaded{Config: "bbbb"}, errors.New("c.yaml:3:1: accounts is empty: list one"), "", 422,
+			`{"error":{"code":"bad_config","message":"c.yaml:3:1: accounts is empty: list one\nthe previous configuration stays in force"}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t, "")
+			a.gateway.reload = func() (admin.Reloaded, error) { return c.answer, c.err }
+			var headers []string
+			if c.ifMatch != "" {
+				headers = []string{"If-Match: " + c.ifMatch}
+			}
+			r := a.call("POST", "/v1/reload", "{}", headers...)
+			a.want(r, c.status, c.body)
+			if !slices.Equal(a.gateway.asked, []string{c.hash}) {
+				t.Errorf("asked for %q", a.gateway.asked)
+			}
+			if tag := r.Header().Get("ETag"); c.status == 200 && tag != `"aaaa"` || c.status != 200 && tag != "" {
+				t.Errorf("ETag %q", tag)
+			}
+			want := ""
+			if c.status == 200 {
+				want = "configuration reloaded changed=[accounts policy.rules] from=192.0.2.1:1234"
+			}
+			if got := a.audited(); got != want {
+				t.Errorf("audited: %s", got)
+			}
+		})
+	}
+}
