@@ -173,9 +173,9 @@ func TestRedactRecords(t *testing.T) {
 }
 
 // Secrets of a configuration that replaces another one become known, and those before stay so.
-func TestRedactorLearns(t *testing.T) {
+func TestAddSecrets(t *testing.T) {
 	r := record.NewRedactor("first-secret")
-	r.Know("second-secret", "first-secret")
+	r.AddSecrets("second-secret", "first-secret")
 	if got := string(r.Redact([]byte("first-secret second-secret"))); got != "*** ***" {
 		t.Error(got)
 	}

@@ -18,12 +18,12 @@ type Redactor struct {
 func NewRedactor(secrets ...string) *Redactor {
 	r := &Redactor{}
 	r.known.Store(&[][]byte{})
-	r.Know(secrets...)
+	r.AddSecrets(secrets...)
 	return r
 }
 
-// Know adds secrets, of a configuration that replaces another one. Those before stay known.
-func (r *Redactor) Know(secrets ...string) {
+// AddSecrets adds secrets, of a configuration that replaces another one. Those before stay known.
+func (r *Redactor) AddSecrets(secrets ...string) {
 	known := slices.Clone(*r.known.Load())
 	for _, s := range secrets {
 		if len(s) >= 6 && !slices.ContainsFunc(known, func(k []byte) bool { return string(k) == s }) {
@@ -34,8 +34,8 @@ func (r *Redactor) Know(secrets ...string) {
 	r.known.Store(&known)
 }
 
-// blot stands where a secret was.
-var blot = []byte("***")
+// redactedMark stands where a secret was.
+var redactedMark = []byte("***")
 
 // secretName matches the names of WeCom's credentials, in queries and JSON alike (tokens, secrets,
 // keys and one-time codes of the server API), and the header of the admin API's keys.
@@ -48,9 +48,9 @@ var (
 	bearer   = regexp.MustCompile(`(?i)(bearer )[^\s"\\,;]+`)
 )
 
-// hinted tells, fast, whether a text could hold a secret behind a name: behind '=', in JSON within
+// mayContainSecret tells, fast, whether a text could hold a secret behind a name: behind '=', in JSON within
 // a string, or in a header.
-func hinted(text []byte) bool {
+func mayContainSecret(text []byte) bool {
 	if bytes.IndexByte(text, '=') >= 0 || bytes.IndexByte(text, '\\') >= 0 {
 		return true
 	}
@@ -102,7 +102,7 @@ func endsInSecret(name []byte) bool {
 // Redact returns the text without secrets, the text itself if it has none.
 func (r *Redactor) Redact(text []byte) []byte {
 	text = r.withoutKnown(text)
-	if !hinted(text) && !hasSecretMember(text) {
+	if !mayContainSecret(text) && !hasSecretMember(text) {
 		return text
 	}
 	return withoutNamed(text)
@@ -111,7 +111,7 @@ func (r *Redactor) Redact(text []byte) []byte {
 // RedactRecords is Redact for lines of a Log: the names of their members are the gateway's own.
 func (r *Redactor) RedactRecords(lines []byte) []byte {
 	lines = r.withoutKnown(lines)
-	if !hinted(lines) {
+	if !mayContainSecret(lines) {
 		return lines
 	}
 	return withoutNamed(lines)
@@ -120,7 +120,7 @@ func (r *Redactor) RedactRecords(lines []byte) []byte {
 func (r *Redactor) withoutKnown(text []byte) []byte {
 	for _, s := range *r.known.Load() {
 		if bytes.Contains(text, s) {
-			text = bytes.ReplaceAll(text, s, blot)
+			text = bytes.ReplaceAll(text, s, redactedMark)
 		}
 	}
 	return text

@@ -50,7 +50,7 @@ func (g *gateway) use(s settings) error {
 	if err != nil {
 		return err
 	}
-	g.logs.redactor.Know(s.Config.Secrets()...)
+	g.logs.redactor.AddSecrets(s.Config.Secrets()...)
 	var before []string // nil at the start
 	if g.handler.Current() != nil {
 		before = g.accounts().CorpIDs()
