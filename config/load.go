@@ -296,17 +296,16 @@ func (d *decoder) text(node *yaml.Node, path string) (string, bool) {
 
 // layer fills the scalars outside lists: defaults, over them the file, over both the environment
 // (REPLYGATE_LISTEN_API for listen.api). viper does the layering; the keys are all ours and in
-// lower case, so its folding of keys cannot hurt.
+// lower case, so its folding of keys cannot hurt. Each variable is bound by its name: with
+// AutomaticEnv, REPLYGATE_LOG would hide log.level and all other keys below log.
 func (d *decoder) layer(c *Config) {
 	v := viper.New()
-	v.SetEnvPrefix("REPLYGATE")
-	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
-	v.AutomaticEnv()
 	for path, word := range d.scalars {
 		v.SetDefault(path, word.Text)
 	}
 	eachScalar(reflect.ValueOf(c).Elem(), "", func(path string, field reflect.Value) {
 		env := "REPLYGATE_" + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
+		_ = v.BindEnv(path, env) // fails only without a key
 		word, inFile := d.scalars[path]
 		if text, set := os.LookupEnv(env); set && text != "" {
 			word = Word{At: Position{Env: env}}

@@ -1,0 +1,21 @@
+package config_test
+
+import (
+	"testing"
+
+	"replygate/config"
+)
+
+// A variable named like a section, as REPLYGATE_LOG, is not a key and must not hide those below it.
+func TestVariableNamedLikeASection(t *testing.T) {
+	for _, name := range []string{"REPLYGATE_LOG", "REPLYGATE_REDIS", "REPLYGATE_LISTEN_TLS"} {
+		t.Setenv(name, "x")
+	}
+	c, err := config.Parse("f", []byte("accounts: [{ corp_id: ww1 }]\nlog: { level: warn }\nredis: { db: 2 }\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Log.Level != "warn" || c.Redis.DB != 2 {
+		t.Errorf("log.level %q, redis.db %d", c.Log.Level, c.Redis.DB)
+	}
+}
