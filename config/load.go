@@ -187,16 +187,16 @@ func (d *decoder) list(node *yaml.Node, v reflect.Value, path string) {
 
 func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 	at := d.position(node)
+	fields := keys(v.Type())
+	if i, ok := fields["-at"]; ok {
+		v.Field(i).Set(reflect.ValueOf(at))
+	}
 	if node.Kind == yaml.ScalarNode && node.Tag == "!!null" {
-		return // "key:" with nothing behind it: all defaults
+		return // "key:" without a value: all defaults
 	}
 	if node.Kind != yaml.MappingNode {
 		d.wrong(at, orTop(path)+" must be a mapping", "write its keys below it, indented, each as key: value")
 		return
-	}
-	fields := keys(v.Type())
-	if i, ok := fields["-at"]; ok {
-		v.Field(i).Set(reflect.ValueOf(at))
 	}
 	seen := map[string]Position{}
 	for i := 0; i+1 < len(node.Content); i += 2 {

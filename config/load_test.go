@@ -19,3 +19,13 @@ func TestVariableNamedLikeASection(t *testing.T) {
 		t.Errorf("log.level %q, redis.db %d", c.Log.Level, c.Redis.DB)
 	}
 }
+
+// An empty item of a list is reported in its own line.
+func TestEmptyListItem(t *testing.T) {
+	_, err := config.Parse("f", []byte("accounts:\n  - { corp_id: ww1 }\n  -\n  - ~\n"))
+	const want = "f:3:4: accounts[1] has no corp_id: add the id that WeCom shows under My Company, ww…\n" +
+		"f:4:5: accounts[2] has no corp_id: add the id that WeCom shows under My Company, ww…"
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
