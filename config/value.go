@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -83,6 +84,9 @@ type Word struct {
 // Size is a number of bytes.
 type Size int64
 
+// plainNumber matches a duration that lacks only its unit.
+var plainNumber = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
+
 // parseDuration reads a duration with its unit.
 func parseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
@@ -94,7 +98,7 @@ func parseDuration(s string) (time.Duration, error) {
 	case err == nil:
 		return d, nil
 	}
-	if _, err := strconv.ParseFloat(s, 64); err == nil {
+	if plainNumber.MatchString(s) {
 		return 0, fmt.Errorf("a duration needs a unit: write %ss, %sm or %sh", s, s, s)
 	}
 	return 0, fmt.Errorf("%q is not a duration: write one like 500ms, 30s or 48h", s)
