@@ -42,9 +42,10 @@ func Read(path string) ([]byte, error) {
 
 // Parse reads a configuration from data, lays the environment over it and checks the whole; file is
 // its name in mistakes. The error, if any, holds every Mistake found.
-func Parse(file string, data []byte) (*Config, error) {
+func Parse(file string, data []byte) (*Config, error) { return newDecoder(file).config(data) }
+
+func (d *decoder) config(data []byte) (*Config, error) {
 	c := Default()
-	d := &decoder{file: file, scalars: map[string]Word{}, where: map[string]Position{}}
 	root, ok := d.document(data)
 	if !ok {
 		return nil, d.mistakes.Err()
@@ -70,10 +71,12 @@ func ParseRuleSet(file string, data []byte) (RuleSet, error) {
 // Decode reads another YAML file of ours, as strictly as a configuration, into a list or a struct
 // of lists; its structs are as those of Config. The error holds every Mistake found; file is the
 // file's name in them.
-func Decode(file string, data []byte, into any) error {
-	d := &decoder{file: file, scalars: map[string]Word{}, where: map[string]Position{}}
+func Decode(file string, data []byte, into any) error { return newDecoder(file).into(data, into) }
+
+func (d *decoder) into(data []byte, target any) error {
 	if root, ok := d.document(data); ok {
-		d.walk(root, reflect.ValueOf(into).Elem(), "")
+		d.walk(root, reflect.ValueOf(target).Elem(), "")
+		d.bounded()
 	}
 	return d.mistakes.Err()
 }
@@ -86,6 +89,19 @@ type decoder struct {
 	where    map[string]Position // where each key stands
 	nodes    int
 	other    string // the file that is read, if it is not that of the configuration
+}
+
+func newDecoder(file string) *decoder {
+	return &decoder{file: file, scalars: map[string]Word{}, where: map[string]Position{}}
+}
+
+// bounded reports whether walk has visited all of the file; if not, that is a mistake.
+func (d *decoder) bounded() bool {
+	if d.nodes <= maxNodes {
+		return true
+	}
+	d.wrong(Position{}, "the file unfolds to too many values", "use fewer aliases")
+	return false
 }
 
 func (d *decoder) wrong(at Position, what, remedy string) {

@@ -15,8 +15,7 @@ import (
 
 // validate finds what is wrong with values that are well formed by themselves.
 func validate(c *Config, d *decoder) {
-	if d.nodes > maxNodes {
-		d.wrong(Position{}, "the file unfolds to too many values", "use fewer aliases")
+	if !d.bounded() {
 		return
 	}
 	v := validator{d}
