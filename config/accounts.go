@@ -13,18 +13,18 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// moreAccounts adds the accounts of accounts_file to those of the configuration.
-func (d *decoder) moreAccounts(c *Config) {
+// readAccountsFile adds the accounts of accounts_file to those of the configuration.
+func (d *decoder) readAccountsFile(c *Config) {
 	if c.AccountsFile == "" {
 		return
 	}
 	data, err := Read(c.AccountsFile)
 	if err != nil {
-		d.wrong(d.where["accounts_file"], "accounts_file: "+strings.TrimPrefix(err.Error(), "config: "), "name a YAML or CSV file that the gateway can read")
+		d.report(d.where["accounts_file"], "accounts_file: "+strings.TrimPrefix(err.Error(), "config: "), "name a YAML or CSV file that the gateway can read")
 		return
 	}
-	d.other = c.AccountsFile
-	defer func() { d.other = "" }()
+	d.otherFile = c.AccountsFile
+	defer func() { d.otherFile = "" }()
 	first := len(c.Accounts)
 	if strings.HasSuffix(strings.ToLower(c.AccountsFile), ".csv") {
 		c.Accounts = append(c.Accounts, d.csvAccounts(data, first)...)
@@ -43,7 +43,7 @@ func (d *decoder) yamlAccounts(root *yaml.Node, first int) []Account {
 		list = root.Content[1]
 	}
 	if list.Kind != yaml.SequenceNode {
-		d.wrong(d.position(root), "accounts_file must be a list of accounts", "write one a line behind a dash: - { corp_id: ww… }")
+		d.report(d.position(root), "accounts_file must be a list of accounts", "write one a line behind a dash: - { corp_id: ww… }")
 		return nil
 	}
 	all := make([]Account, len(list.Content))
@@ -57,8 +57,8 @@ func (d *decoder) yamlAccounts(root *yaml.Node, first int) []Account {
 
 // column is one column of a CSV of accounts.
 type column struct {
-	key string // where it stands in a configuration, below the account
-	of  func(*Account) any
+	key   string // where it stands in a configuration, below the account
+	field func(*Account) any
 }
 
 // columns are those that a CSV of accounts may have, by their names.
@@ -94,32 +94,32 @@ func (d *decoder) csvAccounts(data []byte, first int) []Account {
 	r.FieldsPerRecord = -1
 	at := func(field int) Position {
 		line, col := r.FieldPos(field)
-		return Position{Line: line, Col: col, File: d.other}
+		return Position{Line: line, Col: col, File: d.otherFile}
 	}
-	var head []string
+	var header []string
 	var all []Account
 	for {
 		row, err := r.Read()
-		var broken *csv.ParseError
+		var parseErr *csv.ParseError
 		switch {
 		case errors.Is(err, io.EOF):
-			if head == nil {
-				d.wrong(Position{File: d.other}, "accounts_file is empty", "begin it with a head line: corp_id,name,entity,expires_at")
+			if header == nil {
+				d.report(Position{File: d.otherFile}, "accounts_file is empty", "begin it with a head line: corp_id,name,entity,expires_at")
 			}
 			return all
-		case errors.As(err, &broken):
-			d.wrong(Position{Line: broken.Line, Col: broken.Column, File: d.other}, "this is not CSV: "+broken.Err.Error(), "check the quotes in this line")
+		case errors.As(err, &parseErr):
+			d.report(Position{Line: parseErr.Line, Col: parseErr.Column, File: d.otherFile}, "this is not CSV: "+parseErr.Err.Error(), "check the quotes in this line")
 			return all
 		case err != nil:
-			d.wrong(Position{File: d.other}, err.Error(), "")
+			d.report(Position{File: d.otherFile}, err.Error(), "")
 			return all
-		case head == nil:
-			if head = d.csvHead(row, at); head == nil {
+		case header == nil:
+			if header = d.csvHeader(row, at); header == nil {
 				return nil
 			}
 			continue
-		case len(row) != len(head):
-			d.wrong(at(0), fmt.Sprintf("a line of %d cells below a head of %d", len(row), len(head)), "give every line a cell for each column")
+		case len(row) != len(header):
+			d.report(at(0), fmt.Sprintf("a line of %d cells below a head of %d", len(row), len(header)), "give every line a cell for each column")
 			continue
 		}
 		a := Account{At: at(0)}
@@ -129,37 +129,37 @@ func (d *decoder) csvAccounts(data []byte, first int) []Account {
 			if cell = strings.TrimSpace(cell); cell == "" {
 				continue
 			}
-			c := columns[head[i]]
+			c := columns[header[i]]
 			d.where[path+"."+c.key] = at(i)
-			if list, ok := c.of(&a).(*[]string); ok {
+			if list, ok := c.field(&a).(*[]string); ok {
 				*list = strings.Fields(cell)
 				continue
 			}
-			d.set(reflect.ValueOf(c.of(&a)).Elem(), Word{Text: cell, At: at(i)})
+			d.set(reflect.ValueOf(c.field(&a)).Elem(), Word{Text: cell, At: at(i)})
 		}
 		all = append(all, a)
 	}
 }
 
-// csvHead reads the head line; nil if it cannot be understood.
-func (d *decoder) csvHead(row []string, at func(int) Position) []string {
+// csvHeader reads the head line; nil if it cannot be understood.
+func (d *decoder) csvHeader(row []string, at func(int) Position) []string {
 	known := []string{"corp_id", "name", "entity", "expires_at", "grace", "contacts_free", "contacts_total", "hosts", "channels"}
-	head, good := make([]string, len(row)), true
+	header, valid := make([]string, len(row)), true
 	for i, name := range row {
-		head[i] = strings.TrimSpace(name)
-		if _, ok := columns[head[i]]; !ok {
-			d.wrong(at(i), "unknown column "+strconv.Quote(head[i]), DidYouMean(head[i], known))
-			good = false
+		header[i] = strings.TrimSpace(name)
+		if _, ok := columns[header[i]]; !ok {
+			d.report(at(i), "unknown column "+strconv.Quote(header[i]), DidYouMean(header[i], known))
+			valid = false
 		}
 		for j := range i {
-			if head[j] == head[i] {
-				d.wrong(at(i), "column "+head[i]+" stands twice", "keep one")
-				good = false
+			if header[j] == header[i] {
+				d.report(at(i), "column "+header[i]+" stands twice", "keep one")
+				valid = false
 			}
 		}
 	}
-	if !good {
+	if !valid {
 		return nil
 	}
-	return head
+	return header
 }

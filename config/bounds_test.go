@@ -11,12 +11,12 @@ func TestTooManyValues(t *testing.T) {
 		var list []Account
 		d := newDecoder("f")
 		d.nodes = maxNodes - left
-		if got := text(d.into([]byte("- &a { corp_id: ww1 }\n- *a\n"), &list)); got != want {
+		if got := text(d.readInto([]byte("- &a { corp_id: ww1 }\n- *a\n"), &list)); got != want {
 			t.Errorf("Decode with room for %d: %q, want %q", left, got, want)
 		}
 		d = newDecoder("f")
 		d.nodes = maxNodes - left - 1 // for the mapping that holds the list
-		if _, err := d.config([]byte("accounts: [&a { corp_id: ww1 }, { corp_id: ww2 }]\n")); text(err) != want {
+		if _, err := d.readConfig([]byte("accounts: [&a { corp_id: ww1 }, { corp_id: ww2 }]\n")); text(err) != want {
 			t.Errorf("Parse with room for %d: %v, want %q", left, err, want)
 		}
 	}

@@ -56,18 +56,18 @@ func canonical(v reflect.Value) string {
 	return fmt.Sprint(v.Interface())
 }
 
-// fixed are the keys that a running gateway cannot change: what it listens on, connects to and
+// restartKeys are the keys that a running gateway cannot change: what it listens on, connects to and
 // keeps.
-var fixed = []string{"listen", "admin", "upstream", "redis", "journal", "window", "log", "shutdown", "limits.streamed_body"}
+var restartKeys = []string{"listen", "admin", "upstream", "redis", "journal", "window", "log", "shutdown", "limits.streamed_body"}
 
 // NeedsRestart returns those of the keys that a running gateway cannot change.
-func NeedsRestart(keys []string) (fixedKeys []string) {
+func NeedsRestart(keys []string) (found []string) {
 	for _, k := range keys {
-		for _, f := range fixed {
+		for _, f := range restartKeys {
 			if k == f || strings.HasPrefix(k, f+".") {
-				fixedKeys = append(fixedKeys, k)
+				found = append(found, k)
 			}
 		}
 	}
-	return fixedKeys
+	return found
 }

@@ -34,40 +34,40 @@ var (
 // names.
 func (v validator) hosts(a *Account, path string, first map[string]Position) {
 	for i, host := range a.Hosts {
-		at, name := v.item(path+".hosts", i), HostName(host)
+		at, name := v.itemPath(path+".hosts", i), HostName(host)
 		if _, err := netip.ParseAddr(name); err != nil && !hostPattern.MatchString(name) {
-			v.wrong(at, fmt.Sprintf("%q is not a host name", host), "write the name by which bots call the gateway, without http:// and path, like acme.gateway.internal")
+			v.report(at, fmt.Sprintf("%q is not a host name", host), "write the name by which bots call the gateway, without http:// and path, like acme.gateway.internal")
 			continue
 		}
-		v.once(at, "host "+name, first, name)
+		v.unique(at, "host "+name, first, name)
 	}
 }
 
 // channels checks the kf accounts of an account likewise.
 func (v validator) channels(a *Account, path string, first map[string]Position) {
 	for i, channel := range a.Channels {
-		at := v.item(path+".channels", i)
+		at := v.itemPath(path+".channels", i)
 		if !channelPattern.MatchString(channel) {
-			v.wrong(at, fmt.Sprintf("%q is not the id of a kf account", channel), "write its open_kfid, wk…, at most 128 bytes")
+			v.report(at, fmt.Sprintf("%q is not the id of a kf account", channel), "write its open_kfid, wk…, at most 128 bytes")
 			continue
 		}
-		v.once(at, "channel "+channel, first, channel)
+		v.unique(at, "channel "+channel, first, channel)
 	}
 }
 
-// once finds what is listed a second time, by the same account or by another one.
-func (v validator) once(path, what string, first map[string]Position, name string) {
+// unique finds what is listed a second time, by the same account or by another one.
+func (v validator) unique(path, what string, first map[string]Position, name string) {
 	if at, twice := first[name]; twice {
-		v.wrong(path, what+" stands twice", fmt.Sprintf("it is already in line %d%s; it can belong to one account alone", at.Line, of(at.File)))
+		v.report(path, what+" stands twice", fmt.Sprintf("it is already in line %d%s; it can belong to one account alone", at.Line, inFile(at.File)))
 		return
 	}
 	first[name] = v.d.where[path]
 }
 
-// item is where an item of a list stands; all of a cell of a CSV stand in the same place.
-func (v validator) item(list string, i int) string {
+// itemPath is where an item of a list stands; all of a cell of a CSV stand in the same place.
+func (v validator) itemPath(list string, i int) string {
 	path := fmt.Sprintf("%s[%d]", list, i)
-	if _, there := v.d.where[path]; there {
+	if _, given := v.d.where[path]; given {
 		return path
 	}
 	return list

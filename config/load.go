@@ -17,10 +17,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFile bounds the file, and maxNodes what its aliases may unfold to.
+// maxFileBytes bounds the file, and maxNodes what its aliases may unfold to.
 const (
-	maxFile  = 64 << 20
-	maxNodes = 5_000_000
+	maxFileBytes = 64 << 20
+	maxNodes     = 5_000_000
 )
 
 // Read reads the file at path, within bounds, for Parse.
@@ -30,29 +30,29 @@ func Read(path string) ([]byte, error) {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("config: %s is larger than %s", path, Size(maxFile))
+	if len(data) > maxFileBytes {
+		return nil, fmt.Errorf("config: %s is larger than %s", path, Size(maxFileBytes))
 	}
 	return data, nil
 }
 
 // Parse reads a configuration from data, lays the environment over it and checks the whole; file is
 // its name in mistakes. The error, if any, holds every Mistake found.
-func Parse(file string, data []byte) (*Config, error) { return newDecoder(file).config(data) }
+func Parse(file string, data []byte) (*Config, error) { return newDecoder(file).readConfig(data) }
 
-func (d *decoder) config(data []byte) (*Config, error) {
+func (d *decoder) readConfig(data []byte) (*Config, error) {
 	c := Default()
 	root, ok := d.document(data)
 	if !ok {
 		return nil, d.mistakes.Err()
 	}
 	d.walk(root, reflect.ValueOf(&c).Elem(), "")
-	d.layer(&c)
-	d.moreAccounts(&c)
+	d.fillScalars(&c)
+	d.readAccountsFile(&c)
 	validate(&c, d)
 	c.where = d.where
 	if err := d.mistakes.Err(); err != nil {
@@ -71,9 +71,9 @@ func ParseRuleSet(file string, data []byte) (RuleSet, error) {
 // Decode reads another YAML file of ours, as strictly as a configuration, into a list or a struct
 // of lists; its structs are as those of Config. The error holds every Mistake found; file is the
 // file's name in them.
-func Decode(file string, data []byte, into any) error { return newDecoder(file).into(data, into) }
+func Decode(file string, data []byte, into any) error { return newDecoder(file).readInto(data, into) }
 
-func (d *decoder) into(data []byte, target any) error {
+func (d *decoder) readInto(data []byte, target any) error {
 	if root, ok := d.document(data); ok {
 		d.walk(root, reflect.ValueOf(target).Elem(), "")
 		d.bounded()
@@ -83,12 +83,12 @@ func (d *decoder) into(data []byte, target any) error {
 
 // decoder turns YAML nodes into a configuration and collects what is wrong with them.
 type decoder struct {
-	file     string
-	mistakes Mistakes
-	scalars  map[string]Word     // the file's scalars outside lists, by dotted key
-	where    map[string]Position // where each key stands
-	nodes    int
-	other    string // the file that is read, if it is not that of the configuration
+	file      string
+	mistakes  Mistakes
+	scalars   map[string]Word     // the file's scalars outside lists, by dotted key
+	where     map[string]Position // where each key stands
+	nodes     int
+	otherFile string // the file that is read, if it is not that of the configuration
 }
 
 func newDecoder(file string) *decoder {
@@ -100,11 +100,11 @@ func (d *decoder) bounded() bool {
 	if d.nodes <= maxNodes {
 		return true
 	}
-	d.wrong(Position{}, "the file unfolds to too many values", "use fewer aliases")
+	d.report(Position{}, "the file unfolds to too many values", "use fewer aliases")
 	return false
 }
 
-func (d *decoder) wrong(at Position, what, remedy string) {
+func (d *decoder) report(at Position, what, remedy string) {
 	d.mistakes.Add(d.file, at, what, remedy)
 }
 
@@ -119,22 +119,22 @@ func (d *decoder) document(data []byte) (*yaml.Node, bool) {
 		return &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}, true
 	}
 	if err != nil {
-		msg, at := err.Error(), Position{Line: 1, Col: 1, File: d.other}
+		msg, at := err.Error(), Position{Line: 1, Col: 1, File: d.otherFile}
 		if m := yamlLine.FindStringSubmatch(msg); m != nil {
 			at.Line, _ = strconv.Atoi(m[1])
 			msg = strings.TrimPrefix(msg, m[0])
 		}
-		d.wrong(at, "this is not YAML: "+strings.TrimPrefix(msg, "yaml: "), "check quotes, colons and indentation around this line")
+		d.report(at, "this is not YAML: "+strings.TrimPrefix(msg, "yaml: "), "check quotes, colons and indentation around this line")
 		return nil, false
 	}
 	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
-		d.wrong(d.position(&second), "a second document", "keep one; remove the line ---")
+		d.report(d.position(&second), "a second document", "keep one; remove the line ---")
 	}
 	return doc.Content[0], true
 }
 
 func (d *decoder) position(n *yaml.Node) Position {
-	return Position{Line: n.Line, Col: n.Column, File: d.other}
+	return Position{Line: n.Line, Col: n.Column, File: d.otherFile}
 }
 
 // walk decodes node into v. Scalars outside lists are only noted: the environment may overrule
@@ -149,7 +149,7 @@ func (d *decoder) walk(node *yaml.Node, v reflect.Value, path string) {
 	at := d.position(node)
 	switch {
 	case v.Type() == reflect.TypeFor[Word](), isScalar(v.Type()):
-		text, ok := d.text(node, path)
+		text, ok := d.scalarText(node, path)
 		switch {
 		case !ok:
 		case v.Type() == reflect.TypeFor[Word]():
@@ -186,11 +186,11 @@ func isScalar(t reflect.Type) bool {
 func (d *decoder) list(node *yaml.Node, v reflect.Value, path string) {
 	at := d.position(node)
 	if node.Kind != yaml.SequenceNode {
-		d.wrong(at, path+" must be a list", "write [a, b], or one a line behind a dash")
+		d.report(at, path+" must be a list", "write [a, b], or one a line behind a dash")
 		return
 	}
 	if len(node.Content) == 0 {
-		d.wrong(at, path+" is an empty list", "write something into it, or leave the key out; in a match an absent list means any")
+		d.report(at, path+" is an empty list", "write something into it, or leave the key out; in a match an absent list means any")
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(node.Content), len(node.Content)))
@@ -203,15 +203,15 @@ func (d *decoder) list(node *yaml.Node, v reflect.Value, path string) {
 
 func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 	at := d.position(node)
-	fields := keys(v.Type())
-	if i, ok := fields["-at"]; ok {
+	fields := fieldsByKey(v.Type())
+	if i, ok := fields[positionField]; ok {
 		v.Field(i).Set(reflect.ValueOf(at))
 	}
 	if node.Kind == yaml.ScalarNode && node.Tag == "!!null" {
 		return // "key:" without a value: all defaults
 	}
 	if node.Kind != yaml.MappingNode {
-		d.wrong(at, orTop(path)+" must be a mapping", "write its keys below it, indented, each as key: value")
+		d.report(at, displayPath(path)+" must be a mapping", "write its keys below it, indented, each as key: value")
 		return
 	}
 	seen := map[string]Position{}
@@ -219,13 +219,13 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 		key, value := node.Content[i], node.Content[i+1]
 		name, at := key.Value, d.position(key)
 		if first, twice := seen[name]; twice {
-			d.wrong(at, fmt.Sprintf("%s stands twice", join(path, name)), fmt.Sprintf("it is already in line %d; keep one", first.Line))
+			d.report(at, fmt.Sprintf("%s stands twice", join(path, name)), fmt.Sprintf("it is already in line %d; keep one", first.Line))
 			continue
 		}
 		seen[name] = at
 		plain := strings.TrimSuffix(name, "_file")
-		if first, both := seen[otherForm(name)]; both && isSecret(v, fields, plain) {
-			d.wrong(at, fmt.Sprintf("%s and %s_file are both given", join(path, plain), join(path, plain)), fmt.Sprintf("the other is in line %d; keep one", first.Line))
+		if first, both := seen[alternateKey(name)]; both && isSecret(v, fields, plain) {
+			d.report(at, fmt.Sprintf("%s and %s_file are both given", join(path, plain), join(path, plain)), fmt.Sprintf("the other is in line %d; keep one", first.Line))
 			continue
 		}
 		if index, ok := fields[name+"[]"]; ok && value.Kind == yaml.SequenceNode { // the key's other form
@@ -242,11 +242,11 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 			d.secretFile(value, v.Field(fields[plain]), join(path, plain))
 			continue
 		}
-		remedy := DidYouMean(name, names(fields))
-		if outer, inner, dotted := strings.Cut(name, "."); dotted && slices.Contains(names(fields), outer) {
+		remedy := DidYouMean(name, keyNames(fields))
+		if outer, inner, dotted := strings.Cut(name, "."); dotted && slices.Contains(keyNames(fields), outer) {
 			remedy = "write " + inner + " below " + outer + ", indented"
 		}
-		d.wrong(at, "unknown key "+join(path, name), remedy)
+		d.report(at, "unknown key "+join(path, name), remedy)
 	}
 }
 
@@ -256,9 +256,9 @@ func isSecret(v reflect.Value, fields map[string]int, key string) bool {
 	return ok && v.Field(index).Type() == reflect.TypeFor[Secret]()
 }
 
-// otherForm is the other key that can give the same secret: password_file for password, and the
+// alternateKey is the other key that can give the same secret: password_file for password, and the
 // reverse.
-func otherForm(key string) string {
+func alternateKey(key string) string {
 	if plain, file := strings.CutSuffix(key, "_file"); file {
 		return plain
 	}
@@ -267,13 +267,13 @@ func otherForm(key string) string {
 
 // secretFile reads a secret from the file that a …_file key names.
 func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
-	name, ok := d.text(node, path+"_file")
+	name, ok := d.scalarText(node, path+"_file")
 	if !ok {
 		return
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
-		d.wrong(d.position(node), fmt.Sprintf("%s_file: %v", path, err), "name a file that the gateway can read")
+		d.report(d.position(node), fmt.Sprintf("%s_file: %v", path, err), "name a file that the gateway can read")
 		return
 	}
 	secret := Word{Text: strings.TrimRight(string(data), "\r\n"), At: d.position(node)}
@@ -287,34 +287,34 @@ func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
 
 var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
 
-// text returns the scalar of a node with ${NAME} replaced from the environment.
-func (d *decoder) text(node *yaml.Node, path string) (string, bool) {
+// scalarText returns the scalar of a node with ${NAME} replaced from the environment.
+func (d *decoder) scalarText(node *yaml.Node, path string) (string, bool) {
 	if node.Kind != yaml.ScalarNode {
-		d.wrong(d.position(node), path+" must be a single value", "write it behind the colon")
+		d.report(d.position(node), path+" must be a single value", "write it behind the colon")
 		return "", false
 	}
 	if node.Tag == "!!null" {
-		d.wrong(d.position(node), path+" has no value", "write one behind the colon, or leave the key out for its default")
+		d.report(d.position(node), path+" has no value", "write one behind the colon, or leave the key out for its default")
 		return "", false
 	}
-	whole := true
+	complete := true
 	text := variable.ReplaceAllStringFunc(node.Value, func(ref string) string {
 		name := ref[2 : len(ref)-1]
 		value, set := os.LookupEnv(name)
 		if !set {
-			d.wrong(d.position(node), "the environment has no "+name, "set it where the gateway is started")
-			whole = false
+			d.report(d.position(node), "the environment has no "+name, "set it where the gateway is started")
+			complete = false
 		}
 		return value
 	})
-	return text, whole
+	return text, complete
 }
 
-// layer fills the scalars outside lists: defaults, over them the file, over both the environment
+// fillScalars fills the scalars outside lists: defaults, over them the file, over both the environment
 // (REPLYGATE_LISTEN_API for listen.api). viper does the layering; the keys are all ours and in
 // lower case, so its folding of keys cannot hurt. Each variable is bound by its name: with
 // AutomaticEnv, REPLYGATE_LOG would hide log.level and all other keys below log.
-func (d *decoder) layer(c *Config) {
+func (d *decoder) fillScalars(c *Config) {
 	v := viper.New()
 	for path, word := range d.scalars {
 		v.SetDefault(path, word.Text)
@@ -356,7 +356,7 @@ func (d *decoder) set(v reflect.Value, w Word) {
 	value, err := parse(v.Type(), w.Text)
 	if err != nil {
 		what, remedy, _ := strings.Cut(err.Error(), ": ")
-		d.wrong(w.At, what, remedy)
+		d.report(w.At, what, remedy)
 		return
 	}
 	v.Set(reflect.ValueOf(value).Convert(v.Type()))
@@ -395,24 +395,27 @@ func parseInt(text string) (int, error) {
 	return n, nil
 }
 
-// keys maps the yaml names of a struct's fields to their index; "-at" is the field of the Position.
-func keys(t reflect.Type) map[string]int {
+// positionField is the entry of fieldsByKey for a struct's own Position, which is not a key.
+const positionField = "-at"
+
+// fieldsByKey maps the yaml names of a struct's fields to their index.
+func fieldsByKey(t reflect.Type) map[string]int {
 	m := map[string]int{}
 	for i := range t.NumField() {
 		switch name := t.Field(i).Tag.Get("yaml"); {
 		case name != "" && name != "-":
 			m[name] = i
 		case t.Field(i).Type == reflect.TypeFor[Position]():
-			m["-at"] = i
+			m[positionField] = i
 		}
 	}
 	return m
 }
 
-func names(fields map[string]int) []string {
+func keyNames(fields map[string]int) []string {
 	var all []string
 	for name := range fields {
-		if name != "-at" && !strings.HasSuffix(name, "[]") {
+		if name != positionField && !strings.HasSuffix(name, "[]") {
 			all = append(all, name)
 		}
 	}
@@ -427,7 +430,7 @@ func join(path, name string) string {
 	return path + "." + name
 }
 
-func orTop(path string) string {
+func displayPath(path string) string {
 	if path == "" {
 		return "the configuration"
 	}

@@ -66,7 +66,7 @@ func (ms Mistakes) Err() error {
 func Nearest(word string, known []string) string {
 	best, bestDistance := "", max(2, len(word)/4)+1
 	for _, k := range known {
-		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < bestDistance {
+		if d := editDistance(strings.ToLower(word), strings.ToLower(k)); d < bestDistance {
 			best, bestDistance = k, d
 		}
 	}
@@ -97,8 +97,8 @@ func DidYouMean(word string, known []string) string {
 	return "known are " + strings.Join(known, ", ")
 }
 
-// distance is the number of single letters to add, drop or change between a and b.
-func distance(a, b string) int {
+// editDistance is the number of single letters to add, drop or change between a and b.
+func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -11,33 +11,33 @@ import (
 // like "policy.rules.action". It knows less than Parse: what a value must be beside another one it
 // cannot tell.
 func Schema(words map[string][]string) map[string]any {
-	s := schemer{words: words}
+	s := schemaBuilder{words: words}
 	root := s.object(reflect.TypeFor[Config](), "")
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "replygate configuration"
 	return root
 }
 
-type schemer struct{ words map[string][]string }
+type schemaBuilder struct{ words map[string][]string }
 
-// reference matches what the environment will fill in.
-const reference = `\$\{[^}]*\}`
+// envReference matches what the environment will fill in.
+const envReference = `\$\{[^}]*\}`
 
-// of is the schema of a value.
-func (s schemer) of(t reflect.Type, path string) map[string]any {
+// value is the schema of a value.
+func (s schemaBuilder) value(t reflect.Type, path string) map[string]any {
 	switch t {
 	case reflect.TypeFor[time.Duration]():
-		return map[string]any{"type": "string", "pattern": `^([0-9.]+(ns|us|ms|s|m|h))+$|^0$|` + reference, "description": "a duration with its unit, like 300ms or 48h"}
+		return map[string]any{"type": "string", "pattern": `^([0-9.]+(ns|us|ms|s|m|h))+$|^0$|` + envReference, "description": "a duration with its unit, like 300ms or 48h"}
 	case reflect.TypeFor[time.Time]():
 		return map[string]any{"type": "string", "description": "an instant with its zone, like 2026-10-01T00:00:00+08:00"}
 	case reflect.TypeFor[Size]():
-		return map[string]any{"type": "string", "pattern": `^[0-9]+ ?(B|KB|MB|GB)$|` + reference, "description": "a size with its unit, like 64KB or 1MB"}
+		return map[string]any{"type": "string", "pattern": `^[0-9]+ ?(B|KB|MB|GB)$|` + envReference, "description": "a size with its unit, like 64KB or 1MB"}
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
-		return s.of(t.Elem(), path)
+		return s.value(t.Elem(), path)
 	case reflect.Slice:
-		return map[string]any{"type": "array", "minItems": 1, "items": s.of(t.Elem(), path)}
+		return map[string]any{"type": "array", "minItems": 1, "items": s.value(t.Elem(), path)}
 	case reflect.Struct:
 		if t != reflect.TypeFor[Word]() {
 			return s.object(t, path)
@@ -45,26 +45,26 @@ func (s schemer) of(t reflect.Type, path string) map[string]any {
 	case reflect.Bool:
 		return map[string]any{"type": "boolean"}
 	case reflect.Int:
-		return map[string]any{"type": []string{"integer", "string"}, "pattern": reference}
+		return map[string]any{"type": []string{"integer", "string"}, "pattern": envReference}
 	}
 	if known := s.words[path]; known != nil {
-		return map[string]any{"anyOf": []any{map[string]any{"enum": known}, map[string]any{"type": "string", "pattern": reference}}}
+		return map[string]any{"anyOf": []any{map[string]any{"enum": known}, map[string]any{"type": "string", "pattern": envReference}}}
 	}
 	return map[string]any{"type": []string{"string", "number", "boolean"}}
 }
 
 // object is the schema of a mapping. A key that ends in [] is another form of the one without it.
-func (s schemer) object(t reflect.Type, path string) map[string]any {
+func (s schemaBuilder) object(t reflect.Type, path string) map[string]any {
 	properties := map[string]any{}
-	for name, i := range keys(t) {
+	for name, i := range fieldsByKey(t) {
 		field := t.Field(i)
-		if name == "-at" {
+		if name == positionField {
 			continue
 		}
 		plain := strings.TrimSuffix(name, "[]")
-		value := s.of(field.Type, join(path, plain))
+		value := s.value(field.Type, join(path, plain))
 		if other, both := properties[plain]; both {
-			value = map[string]any{"anyOf": sorted(other, value)}
+			value = map[string]any{"anyOf": listLast(other, value)}
 		}
 		properties[plain] = value
 		if field.Type == reflect.TypeFor[Secret]() {
@@ -74,8 +74,8 @@ func (s schemer) object(t reflect.Type, path string) map[string]any {
 	return map[string]any{"type": []string{"object", "null"}, "additionalProperties": false, "properties": properties}
 }
 
-// sorted puts the form of a key as a list behind the other one.
-func sorted(a, b any) []any {
+// listLast puts the form of a key as a list behind the other one.
+func listLast(a, b any) []any {
 	if a.(map[string]any)["type"] == "array" {
 		return []any{b, a}
 	}

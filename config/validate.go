@@ -26,12 +26,12 @@ func validate(c *Config, d *decoder) {
 	v.accounts(c)
 	v.callbacks(c)
 	if c.Journal.Path == "" {
-		v.wrong("journal.path", "journal.path is empty", "name a file: without it an outage of Redis loses customers' messages")
+		v.report("journal.path", "journal.path is empty", "name a file: without it an outage of Redis loses customers' messages")
 	}
 	v.oneOf("unlisted_account", c.UnlistedAccount, Refuse, Pass)
 	v.oneOf("policy.mode", c.Policy.Mode, Enforce, Shadow)
 	if c.Policy.UnsureWait > maxUnsureWait {
-		v.wrong("policy.unsure_wait", fmt.Sprintf("policy.unsure_wait cannot be %s", c.Policy.UnsureWait),
+		v.report("policy.unsure_wait", fmt.Sprintf("policy.unsure_wait cannot be %s", c.Policy.UnsureWait),
 			fmt.Sprintf("write 0s (not at all) to %s: the client of a bot must still be waiting for the answer when it ends", maxUnsureWait))
 	}
 	v.oneOf("policy.on_unsure", c.Policy.OnUnsure, Busy, Pass)
@@ -44,13 +44,13 @@ func validate(c *Config, d *decoder) {
 	v.oneOf("log.format", c.Log.Format, "json", "console")
 	v.oneOf("log.ids", c.Log.IDs, Plain, Hashed)
 	if c.Log.IDs == Hashed && len(c.Log.IDsKey) < 16 {
-		v.wrong("log.ids", "log.ids is hashed without a key", "give log.ids_key, or a file as log.ids_key_file, at least 16 characters: without a key ids can be guessed back")
+		v.report("log.ids", "log.ids is hashed without a key", "give log.ids_key, or a file as log.ids_key_file, at least 16 characters: without a key ids can be guessed back")
 	}
 	if c.Shutdown.Grace < c.Shutdown.LameDuck {
-		v.wrong("shutdown.grace", "shutdown.grace is shorter than shutdown.lame_duck", "grace counts from the signal: make it the longer one, like 8s")
+		v.report("shutdown.grace", "shutdown.grace is shorter than shutdown.lame_duck", "grace counts from the signal: make it the longer one, like 8s")
 	}
 	if c.Log.Decisions == "" {
-		v.wrong("log.decisions", "log.decisions is empty", "write stdout, or the name of a file")
+		v.report("log.decisions", "log.decisions is empty", "write stdout, or the name of a file")
 	}
 }
 
@@ -60,55 +60,55 @@ const maxUnsureWait = 10 * time.Second
 type validator struct{ d *decoder }
 
 // wrong notes a mistake at a key, or where the file lacks it at the one above it.
-func (v validator) wrong(path, what, remedy string) {
-	at, there := v.d.where[path]
-	for !there && strings.Contains(path, ".") {
+func (v validator) report(path, what, remedy string) {
+	at, given := v.d.where[path]
+	for !given && strings.Contains(path, ".") {
 		path = path[:strings.LastIndexByte(path, '.')]
-		at, there = v.d.where[path]
+		at, given = v.d.where[path]
 	}
-	v.d.wrong(at, what, remedy)
+	v.d.report(at, what, remedy)
 }
 
 func (v validator) oneOf(path, value string, known ...string) {
 	if !slices.Contains(known, value) {
-		v.wrong(path, fmt.Sprintf("%s cannot be %q", path, value), DidYouMean(value, known))
+		v.report(path, fmt.Sprintf("%s cannot be %q", path, value), DidYouMean(value, known))
 	}
 }
 
 func (v validator) listen(c *Config) {
 	v.address("listen.api", c.Listen.API)
 	v.address("listen.admin", c.Listen.Admin)
-	v.apart("listen.admin", c.Listen.Admin, "listen.api", c.Listen.API)
+	v.distinct("listen.admin", c.Listen.Admin, "listen.api", c.Listen.API)
 	if len(c.Callbacks) > 0 {
 		v.address("listen.callback", c.Listen.Callback)
-		v.apart("listen.callback", c.Listen.Callback, "listen.api", c.Listen.API)
-		v.apart("listen.callback", c.Listen.Callback, "listen.admin", c.Listen.Admin)
+		v.distinct("listen.callback", c.Listen.Callback, "listen.api", c.Listen.API)
+		v.distinct("listen.callback", c.Listen.Callback, "listen.admin", c.Listen.Admin)
 	}
 	if (c.Listen.TLS.CertFile == "") != (c.Listen.TLS.KeyFile == "") {
-		v.wrong("listen.tls", "listen.tls has only one of cert_file and key_file", "give both, or none for plain HTTP")
+		v.report("listen.tls", "listen.tls has only one of cert_file and key_file", "give both, or none for plain HTTP")
 	}
 	if t := c.Listen.TLS; t.CertFile != "" && t.KeyFile != "" {
 		if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
-			v.wrong("listen.tls", fmt.Sprintf("listen.tls: %v", err), "name a certificate and its key, both PEM, that the gateway can read")
+			v.report("listen.tls", fmt.Sprintf("listen.tls: %v", err), "name a certificate and its key, both PEM, that the gateway can read")
 		}
 	}
 	keys := c.Admin.ReadKey != "" && c.Admin.ChangeKey != "" && c.Admin.MetricsKey != ""
 	if !Loopback(c.Listen.Admin) && !keys {
-		v.wrong("listen.admin", "listen.admin is reachable from elsewhere without keys",
+		v.report("listen.admin", "listen.admin is reachable from elsewhere without keys",
 			"use a loopback address, or set admin.read_key, admin.change_key and admin.metrics_key")
 	}
 }
 
-// apart finds two listeners on one address.
-func (v validator) apart(path, address, otherPath, other string) {
+// distinct finds two listeners on one address.
+func (v validator) distinct(path, address, otherPath, other string) {
 	if address == other && !strings.HasSuffix(address, ":0") {
-		v.wrong(path, path+" is the same address as "+otherPath, "give it a port of its own")
+		v.report(path, path+" is the same address as "+otherPath, "give it a port of its own")
 	}
 }
 
 func (v validator) certificates(path, file string) {
 	if _, err := CertPool(file); err != nil {
-		v.wrong(path, fmt.Sprintf("%s: %v", path, err), "name a PEM file with the certificates to trust, or leave it out for the system's")
+		v.report(path, fmt.Sprintf("%s: %v", path, err), "name a PEM file with the certificates to trust, or leave it out for the system's")
 	}
 }
 
@@ -116,7 +116,7 @@ func (v validator) address(path, value string) {
 	host, port, err := net.SplitHostPort(value)
 	n, portErr := strconv.Atoi(port)
 	if err != nil || portErr != nil || n < 0 || n > 65535 || strings.ContainsAny(host, "/ ") {
-		v.wrong(path, fmt.Sprintf("%s: %q is not an address", path, value), "write host:port, like 127.0.0.1:8080")
+		v.report(path, fmt.Sprintf("%s: %q is not an address", path, value), "write host:port, like 127.0.0.1:8080")
 	}
 }
 
@@ -134,20 +134,20 @@ func (v validator) upstream(c *Config) {
 	u, err := url.Parse(c.Upstream.URL)
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		v.wrong("upstream.url", fmt.Sprintf("upstream.url: %q is not a URL", c.Upstream.URL), "write http:// or https:// and a host, like https://qyapi.weixin.qq.com")
+		v.report("upstream.url", fmt.Sprintf("upstream.url: %q is not a URL", c.Upstream.URL), "write http:// or https:// and a host, like https://qyapi.weixin.qq.com")
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil || u.Fragment != "":
-		v.wrong("upstream.url", "upstream.url has more than a host", "leave out path, query and user: the paths of the API stand at its root")
+		v.report("upstream.url", "upstream.url has more than a host", "leave out path, query and user: the paths of the API stand at its root")
 	}
 	v.certificates("upstream.ca_file", c.Upstream.CAFile)
 	if p, err := url.Parse(c.Upstream.Proxy.Reveal()); c.Upstream.Proxy != "" && (err != nil || p.Scheme != "http" || p.Port() == "" || p.Path != "" && p.Path != "/") {
-		v.wrong("upstream.proxy", "upstream.proxy is not the URL of a proxy", "write http:// with host and port, and user:password@ before the host if it asks for them")
+		v.report("upstream.proxy", "upstream.proxy is not the URL of a proxy", "write http:// with host and port, and user:password@ before the host if it asks for them")
 	}
 	v.atLeast("upstream.timeout", c.Upstream.Timeout, 100*time.Millisecond)
 }
 
 func (v validator) atLeast(path string, value, least time.Duration) {
 	if value < least {
-		v.wrong(path, fmt.Sprintf("%s cannot be %s", path, value), "it must be at least "+least.String())
+		v.report(path, fmt.Sprintf("%s cannot be %s", path, value), "it must be at least "+least.String())
 	}
 }
 
@@ -159,14 +159,14 @@ func (v validator) redis(c *Config) {
 	v.certificates("redis.ca_file", r.CAFile)
 	v.atLeast("redis.timeout", r.Timeout, 10*time.Millisecond)
 	if !prefixPattern.MatchString(r.Prefix) {
-		v.wrong("redis.prefix", fmt.Sprintf("redis.prefix cannot be %q", r.Prefix), "use 1 to 32 letters, digits and _ . : -")
+		v.report("redis.prefix", fmt.Sprintf("redis.prefix cannot be %q", r.Prefix), "use 1 to 32 letters, digits and _ . : -")
 	}
 	if r.Mode == RedisEmbedded {
 		if r.Snapshot == "" {
-			v.wrong("redis.snapshot", "redis.snapshot is empty", "name a file: embedded windows would not outlive a restart")
+			v.report("redis.snapshot", "redis.snapshot is empty", "name a file: embedded windows would not outlive a restart")
 		}
 		if r.Listen != "" && !Loopback(r.Listen) {
-			v.wrong("redis.listen", "redis.listen must be a loopback address", "the embedded Redis asks for no password; write 127.0.0.1:6379")
+			v.report("redis.listen", "redis.listen must be a loopback address", "the embedded Redis asks for no password; write 127.0.0.1:6379")
 		}
 		return
 	}
@@ -175,20 +175,20 @@ func (v validator) redis(c *Config) {
 		v.address(path, a)
 	}
 	if r.Mode == RedisSingle && len(r.Addrs) != 1 {
-		v.wrong("redis.addrs", "redis.mode single takes one address", "for several write mode: sentinel or cluster")
+		v.report("redis.addrs", "redis.mode single takes one address", "for several write mode: sentinel or cluster")
 	}
 	if r.Mode == RedisSentinel && r.MasterName == "" {
-		v.wrong("redis.master_name", "redis.master_name is missing", "name the master as in sentinel.conf, often mymaster")
+		v.report("redis.master_name", "redis.master_name is missing", "name the master as in sentinel.conf, often mymaster")
 	}
 	if r.Mode == RedisCluster && r.DB != 0 {
-		v.wrong("redis.db", "a Cluster has no databases", "leave redis.db out")
+		v.report("redis.db", "a Cluster has no databases", "leave redis.db out")
 	}
 }
 
 func (v validator) window(c *Config) {
 	v.atLeast("window.length", c.Window.Length, time.Second)
 	if c.Window.Replies < 0 || c.Window.Replies > 1000 {
-		v.wrong("window.replies", fmt.Sprintf("window.replies cannot be %d", c.Window.Replies), "write 0 (not counted) to 1000; WeCom's own limit is 5")
+		v.report("window.replies", fmt.Sprintf("window.replies cannot be %d", c.Window.Replies), "write 0 (not counted) to 1000; WeCom's own limit is 5")
 	}
 }
 
@@ -196,9 +196,9 @@ var corpPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 func (v validator) accounts(c *Config) {
 	if len(c.Accounts) == 0 {
-		_, there := v.d.where["accounts"]
-		if !there && c.AccountsFile == "" {
-			v.d.wrong(Position{}, "accounts is missing", "list your companies: accounts: [{corp_id: ww…}]")
+		_, given := v.d.where["accounts"]
+		if !given && c.AccountsFile == "" {
+			v.d.report(Position{}, "accounts is missing", "list your companies: accounts: [{corp_id: ww…}]")
 		}
 		return
 	}
@@ -208,14 +208,14 @@ func (v validator) accounts(c *Config) {
 		a := &c.Accounts[i]
 		path := fmt.Sprintf("accounts[%d]", i)
 		if a.CorpID == "" {
-			v.d.wrong(a.At, path+" has no corp_id", "add the id that WeCom shows under My Company, ww…")
+			v.d.report(a.At, path+" has no corp_id", "add the id that WeCom shows under My Company, ww…")
 			continue
 		}
 		if !corpPattern.MatchString(a.CorpID) {
-			v.wrong(path+".corp_id", fmt.Sprintf("%q is not a corp id", a.CorpID), "it is letters and digits, ww… or wx…")
+			v.report(path+".corp_id", fmt.Sprintf("%q is not a corp id", a.CorpID), "it is letters and digits, ww… or wx…")
 		}
 		if at, twice := first[a.CorpID]; twice {
-			v.wrong(path+".corp_id", fmt.Sprintf("corp_id %s stands twice", a.CorpID), fmt.Sprintf("it is already in line %d%s; keep one", at.Line, of(at.File)))
+			v.report(path+".corp_id", fmt.Sprintf("corp_id %s stands twice", a.CorpID), fmt.Sprintf("it is already in line %d%s; keep one", at.Line, inFile(at.File)))
 		}
 		first[a.CorpID] = v.d.where[path+".corp_id"]
 		v.account(a, path)
@@ -224,8 +224,8 @@ func (v validator) accounts(c *Config) {
 	}
 }
 
-// of names another file, where something stands in one.
-func of(file string) string {
+// inFile names another file, where something stands in one.
+func inFile(file string) string {
 	if file == "" {
 		return ""
 	}
@@ -234,18 +234,18 @@ func of(file string) string {
 
 func (v validator) account(a *Account, path string) {
 	if a.Subscription != nil && a.Subscription.ExpiresAt.IsZero() {
-		if _, there := v.d.where[path+".subscription.expires_at"]; !there {
-			v.wrong(path+".subscription", "subscription has no expires_at", "say when it ends, like expires_at: 2026-10-01T00:00:00+08:00")
+		if _, given := v.d.where[path+".subscription.expires_at"]; !given {
+			v.report(path+".subscription", "subscription has no expires_at", "say when it ends, like expires_at: 2026-10-01T00:00:00+08:00")
 		}
 	}
 	if a.Contacts == nil {
 		return
 	}
-	if _, there := v.d.where[path+".contacts.free"]; !there {
+	if _, given := v.d.where[path+".contacts.free"]; !given {
 		a.Contacts.Free = defaultContactsFree
 	}
 	if a.Contacts.Free < 0 || a.Contacts.Total != nil && *a.Contacts.Total < 0 {
-		v.wrong(path+".contacts", "a number of contacts is negative", "write 0 or more")
+		v.report(path+".contacts", "a number of contacts is negative", "write 0 or more")
 	}
 }
 
@@ -259,20 +259,20 @@ func (v validator) callbacks(c *Config) {
 	for i, cb := range c.Callbacks {
 		path := fmt.Sprintf("callbacks[%d]", i)
 		if !callbackPath.MatchString(cb.Path) || strings.Contains(cb.Path, "//") || strings.Contains(cb.Path, "/.") {
-			v.wrong(path+".path", fmt.Sprintf("%s.path cannot be %q", path, cb.Path), "write the path of the URL that WeCom's console has, like /callback/acme")
+			v.report(path+".path", fmt.Sprintf("%s.path cannot be %q", path, cb.Path), "write the path of the URL that WeCom's console has, like /callback/acme")
 		}
 		if at, twice := first[cb.Path]; twice {
-			v.wrong(path+".path", fmt.Sprintf("callback %s stands twice", cb.Path), fmt.Sprintf("it is already in line %d; give each a path of its own", at.Line))
+			v.report(path+".path", fmt.Sprintf("callback %s stands twice", cb.Path), fmt.Sprintf("it is already in line %d; give each a path of its own", at.Line))
 		}
 		first[cb.Path] = v.d.where[path+".path"]
 		if cb.Token == "" {
-			v.wrong(path+".token", path+".token is missing", "take it from the callback's page in WeCom's console, or name a file as token_file")
+			v.report(path+".token", path+".token is missing", "take it from the callback's page in WeCom's console, or name a file as token_file")
 		}
 		if !aesKey.MatchString(cb.EncodingAESKey.Reveal()) {
-			v.wrong(path+".encoding_aes_key", path+".encoding_aes_key is not an EncodingAESKey", "it is 43 letters and digits, on the callback's page in WeCom's console")
+			v.report(path+".encoding_aes_key", path+".encoding_aes_key is not an EncodingAESKey", "it is 43 letters and digits, on the callback's page in WeCom's console")
 		}
 		if len(cb.ReceiveIDs) == 0 {
-			v.wrong(path+".receive_ids", path+".receive_ids is missing", `list the corp id of an own app, the suite id and provider's corp id of a third party's, or "" for a robot`)
+			v.report(path+".receive_ids", path+".receive_ids is missing", `list the corp id of an own app, the suite id and provider's corp id of a third party's, or "" for a robot`)
 		}
 		v.forwardTo(path+".forward_to", cb.ForwardTo)
 	}
@@ -283,29 +283,29 @@ func (v validator) clients(c *Config) {
 	for i, cl := range c.Clients {
 		path := fmt.Sprintf("clients[%d]", i)
 		if cl.Name == "" || first[cl.Name] {
-			v.wrong(path+".name", fmt.Sprintf("%s.name cannot be %q", path, cl.Name), "give each client a name of its own; unknown is what fits none of them")
+			v.report(path+".name", fmt.Sprintf("%s.name cannot be %q", path, cl.Name), "give each client a name of its own; unknown is what fits none of them")
 		}
 		first[cl.Name] = true
 		if (cl.Header == "") != (cl.Contains == "") || cl.Header == "" && len(cl.Networks) == 0 {
-			v.wrong(path, path+" does not say who it is", "give header with contains, or networks, or all three")
+			v.report(path, path+" does not say who it is", "give header with contains, or networks, or all three")
 		}
-		if strings.ContainsFunc(cl.Header, notInName) {
-			v.wrong(path+".header", fmt.Sprintf("no header can be called %q", cl.Header), "write a name without blanks and colons, like User-Agent")
+		if strings.ContainsFunc(cl.Header, notTokenChar) {
+			v.report(path+".header", fmt.Sprintf("no header can be called %q", cl.Header), "write a name without blanks and colons, like User-Agent")
 		}
 		for j, n := range cl.Networks {
 			at := fmt.Sprintf("%s.networks[%d]", path, j)
 			switch p, err := netip.ParsePrefix(n); {
 			case err != nil:
-				v.wrong(at, fmt.Sprintf("%q is not a network", n), "write an address and a length, like 10.1.0.0/16")
+				v.report(at, fmt.Sprintf("%q is not a network", n), "write an address and a length, like 10.1.0.0/16")
 			case p.Addr().Is4In6():
-				v.wrong(at, fmt.Sprintf("no caller is in %s", n), "callers by IPv4 have IPv4 addresses here: write the network as IPv4, like 10.1.0.0/16")
+				v.report(at, fmt.Sprintf("no caller is in %s", n), "callers by IPv4 have IPv4 addresses here: write the network as IPv4, like 10.1.0.0/16")
 			}
 		}
 	}
 }
 
-// notInName tells of a character that cannot stand in the name of a header (RFC 9110, 5.6.2).
-func notInName(r rune) bool {
+// notTokenChar tells of a character that cannot stand in the name of a header (RFC 9110, 5.6.2).
+func notTokenChar(r rune) bool {
 	return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 }
 
@@ -314,9 +314,9 @@ func (v validator) forwardTo(path, value string) {
 	switch {
 	case value == "":
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		v.wrong(path, path+" is not a URL", "write http:// or https://, a host and a path, like http://127.0.0.1:9000/wecom")
+		v.report(path, path+" is not a URL", "write http:// or https://, a host and a path, like http://127.0.0.1:9000/wecom")
 	case u.RawQuery != "" || u.User != nil || u.Fragment != "":
-		v.wrong(path, path+" has more than a host and a path", "leave out query, user and fragment: the query comes from WeCom")
+		v.report(path, path+" has more than a host and a path", "leave out query, user and fragment: the query comes from WeCom")
 	}
 }
 
@@ -331,7 +331,7 @@ func (v validator) unknownToken(c *Config) {
 		}
 		known = append(known, a.CorpID)
 	}
-	v.wrong("unknown_token", fmt.Sprintf("unknown_token cannot be %q", c.UnknownToken), DidYouMean(c.UnknownToken, known))
+	v.report("unknown_token", fmt.Sprintf("unknown_token cannot be %q", c.UnknownToken), DidYouMean(c.UnknownToken, known))
 }
 
 func (v validator) limits(c *Config) {
@@ -346,7 +346,7 @@ func (v validator) limits(c *Config) {
 		{"limits.read_answer", c.Limits.ReadAnswer, 64 << 10, 1 << 30},
 	} {
 		if l.value < l.least || l.value > l.most {
-			v.wrong(l.path, fmt.Sprintf("%s cannot be %s", l.path, l.value), fmt.Sprintf("write %s to %s", l.least, l.most))
+			v.report(l.path, fmt.Sprintf("%s cannot be %s", l.path, l.value), fmt.Sprintf("write %s to %s", l.least, l.most))
 		}
 	}
 }
