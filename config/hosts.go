@@ -67,7 +67,7 @@ func (v validator) unique(path, what string, first map[string]Position, name str
 // itemPath is where an item of a list stands; all of a cell of a CSV stand in the same place.
 func (v validator) itemPath(list string, i int) string {
 	path := fmt.Sprintf("%s[%d]", list, i)
-	if _, given := v.d.where[path]; given {
+	if v.given(path) {
 		return path
 	}
 	return list

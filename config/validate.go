@@ -13,45 +13,27 @@ import (
 	"time"
 )
 
-// validate finds what is wrong with values that are well formed by themselves.
+// validate checks values that are well formed by themselves, against bounds and each other.
 func validate(c *Config, d *decoder) {
 	if !d.bounded() {
 		return
 	}
 	v := validator{d}
 	v.listen(c)
+	v.admin(c)
 	v.upstream(c)
 	v.redis(c)
+	v.journal(c)
 	v.window(c)
 	v.accounts(c)
 	v.callbacks(c)
-	if c.Journal.Path == "" {
-		v.report("journal.path", "journal.path is empty", "name a file: without it an outage of Redis loses customers' messages")
-	}
-	v.oneOf("unlisted_account", c.UnlistedAccount, Refuse, Pass)
-	v.oneOf("policy.mode", c.Policy.Mode, Enforce, Shadow)
-	if c.Policy.UnsureWait > maxUnsureWait {
-		v.report("policy.unsure_wait", fmt.Sprintf("policy.unsure_wait cannot be %s", c.Policy.UnsureWait),
-			fmt.Sprintf("write 0s (not at all) to %s: the client of a bot must still be waiting for the answer when it ends", maxUnsureWait))
-	}
-	v.oneOf("policy.on_unsure", c.Policy.OnUnsure, Busy, Pass)
-	v.oneOf("policy.cold_start", c.Policy.ColdStart, Pass, Refuse)
 	v.clients(c)
-	v.oneOf("policy.language", c.Policy.Language, English, Chinese)
 	v.unknownToken(c)
+	v.oneOf("unlisted_account", c.UnlistedAccount, Refuse, Pass)
+	v.policy(c)
 	v.limits(c)
-	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
-	v.oneOf("log.format", c.Log.Format, "json", "console")
-	v.oneOf("log.ids", c.Log.IDs, Plain, Hashed)
-	if c.Log.IDs == Hashed && len(c.Log.IDsKey) < 16 {
-		v.report("log.ids", "log.ids is hashed without a key", "give log.ids_key, or a file as log.ids_key_file, at least 16 characters: without a key ids can be guessed back")
-	}
-	if c.Shutdown.Grace < c.Shutdown.LameDuck {
-		v.report("shutdown.grace", "shutdown.grace is shorter than shutdown.lame_duck", "grace counts from the signal: make it the longer one, like 8s")
-	}
-	if c.Log.Decisions == "" {
-		v.report("log.decisions", "log.decisions is empty", "write stdout, or the name of a file")
-	}
+	v.log(c)
+	v.shutdown(c)
 }
 
 // maxUnsureWait bounds policy.unsure_wait. Few HTTP clients wait longer than ten seconds.
@@ -61,18 +43,22 @@ type validator struct{ d *decoder }
 
 // wrong notes a mistake at a key, or where the file lacks it at the one above it.
 func (v validator) report(path, what, remedy string) {
-	at, given := v.d.where[path]
-	for !given && strings.Contains(path, ".") {
+	for !v.given(path) && strings.Contains(path, ".") {
 		path = path[:strings.LastIndexByte(path, '.')]
-		at, given = v.d.where[path]
 	}
-	v.d.report(at, what, remedy)
+	v.d.report(v.d.where[path], what, remedy)
 }
 
 func (v validator) oneOf(path, value string, known ...string) {
 	if !slices.Contains(known, value) {
 		v.report(path, fmt.Sprintf("%s cannot be %q", path, value), DidYouMean(value, known))
 	}
+}
+
+// given reports whether the file, a secret's file or the environment sets a key.
+func (v validator) given(path string) bool {
+	_, ok := v.d.where[path]
+	return ok
 }
 
 func (v validator) listen(c *Config) {
@@ -84,14 +70,23 @@ func (v validator) listen(c *Config) {
 		v.distinct("listen.callback", c.Listen.Callback, "listen.api", c.Listen.API)
 		v.distinct("listen.callback", c.Listen.Callback, "listen.admin", c.Listen.Admin)
 	}
-	if (c.Listen.TLS.CertFile == "") != (c.Listen.TLS.KeyFile == "") {
+	v.keyPair(c.Listen.TLS)
+}
+
+func (v validator) keyPair(t TLS) {
+	if t.CertFile == "" && t.KeyFile == "" {
+		return
+	}
+	if t.CertFile == "" || t.KeyFile == "" {
 		v.report("listen.tls", "listen.tls has only one of cert_file and key_file", "give both, or none for plain HTTP")
+		return
 	}
-	if t := c.Listen.TLS; t.CertFile != "" && t.KeyFile != "" {
-		if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
-			v.report("listen.tls", fmt.Sprintf("listen.tls: %v", err), "name a certificate and its key, both PEM, that the gateway can read")
-		}
+	if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
+		v.report("listen.tls", fmt.Sprintf("listen.tls: %v", err), "name a certificate and its key, both PEM, that the gateway can read")
 	}
+}
+
+func (v validator) admin(c *Config) {
 	keys := c.Admin.ReadKey != "" && c.Admin.ChangeKey != "" && c.Admin.MetricsKey != ""
 	if !Loopback(c.Listen.Admin) && !keys {
 		v.report("listen.admin", "listen.admin is reachable from elsewhere without keys",
@@ -113,11 +108,19 @@ func (v validator) certificates(path, file string) {
 }
 
 func (v validator) address(path, value string) {
-	host, port, err := net.SplitHostPort(value)
-	n, portErr := strconv.Atoi(port)
-	if err != nil || portErr != nil || n < 0 || n > 65535 || strings.ContainsAny(host, "/ ") {
+	if !isAddress(value) {
 		v.report(path, fmt.Sprintf("%s: %q is not an address", path, value), "write host:port, like 127.0.0.1:8080")
 	}
+}
+
+// isAddress reports whether s is host:port with a numeric port; the host may be empty.
+func isAddress(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || strings.ContainsAny(host, "/ ") {
+		return false
+	}
+	n, err := strconv.Atoi(port)
+	return err == nil && n >= 0 && n <= 65535
 }
 
 // Loopback tells whether only this machine can reach the address.
@@ -126,23 +129,50 @@ func Loopback(address string) bool {
 	if err != nil {
 		return false
 	}
+	if host == "localhost" {
+		return true
+	}
 	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return ip != nil && ip.IsLoopback()
 }
 
 func (v validator) upstream(c *Config) {
-	u, err := url.Parse(c.Upstream.URL)
+	u := httpURL(c.Upstream.URL)
 	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+	case u == nil:
 		v.report("upstream.url", fmt.Sprintf("upstream.url: %q is not a URL", c.Upstream.URL), "write http:// or https:// and a host, like https://qyapi.weixin.qq.com")
-	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil || u.Fragment != "":
+	case hasPath(u), hasExtras(u):
 		v.report("upstream.url", "upstream.url has more than a host", "leave out path, query and user: the paths of the API stand at its root")
 	}
 	v.certificates("upstream.ca_file", c.Upstream.CAFile)
-	if p, err := url.Parse(c.Upstream.Proxy.Reveal()); c.Upstream.Proxy != "" && (err != nil || p.Scheme != "http" || p.Port() == "" || p.Path != "" && p.Path != "/") {
+	if c.Upstream.Proxy != "" && !isProxyURL(c.Upstream.Proxy.Reveal()) {
 		v.report("upstream.proxy", "upstream.proxy is not the URL of a proxy", "write http:// with host and port, and user:password@ before the host if it asks for them")
 	}
 	v.atLeast("upstream.timeout", c.Upstream.Timeout, 100*time.Millisecond)
+}
+
+// httpURL parses an http or https URL with a host; nil if s is not one.
+func httpURL(s string) *url.URL {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" {
+		return nil
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return nil
+	}
+	return u
+}
+
+// hasPath reports whether a URL has a path other than "/".
+func hasPath(u *url.URL) bool { return u.Path != "" && u.Path != "/" }
+
+// hasExtras reports whether a URL has a query, a user or a fragment.
+func hasExtras(u *url.URL) bool { return u.RawQuery != "" || u.User != nil || u.Fragment != "" }
+
+// isProxyURL reports whether s is http://[user:password@]host:port.
+func isProxyURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Scheme == "http" && u.Port() != "" && !hasPath(u)
 }
 
 func (v validator) atLeast(path string, value, least time.Duration) {
@@ -162,26 +192,34 @@ func (v validator) redis(c *Config) {
 		v.report("redis.prefix", fmt.Sprintf("redis.prefix cannot be %q", r.Prefix), "use 1 to 32 letters, digits and _ . : -")
 	}
 	if r.Mode == RedisEmbedded {
-		if r.Snapshot == "" {
-			v.report("redis.snapshot", "redis.snapshot is empty", "name a file: embedded windows would not outlive a restart")
-		}
-		if r.Listen != "" && !Loopback(r.Listen) {
-			v.report("redis.listen", "redis.listen must be a loopback address", "the embedded Redis asks for no password; write 127.0.0.1:6379")
-		}
+		v.embeddedRedis(r)
 		return
 	}
 	for i, a := range r.Addrs {
-		path := fmt.Sprintf("redis.addrs[%d]", i)
-		v.address(path, a)
+		v.address(fmt.Sprintf("redis.addrs[%d]", i), a)
 	}
-	if r.Mode == RedisSingle && len(r.Addrs) != 1 {
+	switch {
+	case r.Mode == RedisSingle && len(r.Addrs) != 1:
 		v.report("redis.addrs", "redis.mode single takes one address", "for several write mode: sentinel or cluster")
-	}
-	if r.Mode == RedisSentinel && r.MasterName == "" {
+	case r.Mode == RedisSentinel && r.MasterName == "":
 		v.report("redis.master_name", "redis.master_name is missing", "name the master as in sentinel.conf, often mymaster")
-	}
-	if r.Mode == RedisCluster && r.DB != 0 {
+	case r.Mode == RedisCluster && r.DB != 0:
 		v.report("redis.db", "a Cluster has no databases", "leave redis.db out")
+	}
+}
+
+func (v validator) embeddedRedis(r Redis) {
+	if r.Snapshot == "" {
+		v.report("redis.snapshot", "redis.snapshot is empty", "name a file: embedded windows would not outlive a restart")
+	}
+	if r.Listen != "" && !Loopback(r.Listen) {
+		v.report("redis.listen", "redis.listen must be a loopback address", "the embedded Redis asks for no password; write 127.0.0.1:6379")
+	}
+}
+
+func (v validator) journal(c *Config) {
+	if c.Journal.Path == "" {
+		v.report("journal.path", "journal.path is empty", "name a file: without it an outage of Redis loses customers' messages")
 	}
 }
 
@@ -195,11 +233,8 @@ func (v validator) window(c *Config) {
 var corpPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 func (v validator) accounts(c *Config) {
-	if len(c.Accounts) == 0 {
-		_, given := v.d.where["accounts"]
-		if !given && c.AccountsFile == "" {
-			v.d.report(Position{}, "accounts is missing", "list your companies: accounts: [{corp_id: ww…}]")
-		}
+	if len(c.Accounts) == 0 && c.AccountsFile == "" && !v.given("accounts") {
+		v.d.report(Position{}, "accounts is missing", "list your companies: accounts: [{corp_id: ww…}]")
 		return
 	}
 	first := map[string]Position{}
@@ -211,17 +246,22 @@ func (v validator) accounts(c *Config) {
 			v.d.report(a.At, path+" has no corp_id", "add the id that WeCom shows under My Company, ww…")
 			continue
 		}
-		if !corpPattern.MatchString(a.CorpID) {
-			v.report(path+".corp_id", fmt.Sprintf("%q is not a corp id", a.CorpID), "it is letters and digits, ww… or wx…")
-		}
-		if at, twice := first[a.CorpID]; twice {
-			v.report(path+".corp_id", fmt.Sprintf("corp_id %s stands twice", a.CorpID), fmt.Sprintf("it is already in line %d%s; keep one", at.Line, inFile(at.File)))
-		}
-		first[a.CorpID] = v.d.where[path+".corp_id"]
-		v.account(a, path)
+		v.corpID(a, path+".corp_id", first)
+		v.subscription(a, path)
+		v.contacts(a, path)
 		v.hosts(a, path, hosts)
 		v.channels(a, path, channels)
 	}
+}
+
+func (v validator) corpID(a *Account, path string, first map[string]Position) {
+	if !corpPattern.MatchString(a.CorpID) {
+		v.report(path, fmt.Sprintf("%q is not a corp id", a.CorpID), "it is letters and digits, ww… or wx…")
+	}
+	if at, twice := first[a.CorpID]; twice {
+		v.report(path, fmt.Sprintf("corp_id %s stands twice", a.CorpID), fmt.Sprintf("it is already in line %d%s; keep one", at.Line, inFile(at.File)))
+	}
+	first[a.CorpID] = v.d.where[path]
 }
 
 // inFile names another file, where something stands in one.
@@ -232,19 +272,22 @@ func inFile(file string) string {
 	return " of " + file
 }
 
-func (v validator) account(a *Account, path string) {
-	if a.Subscription != nil && a.Subscription.ExpiresAt.IsZero() {
-		if _, given := v.d.where[path+".subscription.expires_at"]; !given {
-			v.report(path+".subscription", "subscription has no expires_at", "say when it ends, like expires_at: 2026-10-01T00:00:00+08:00")
-		}
+func (v validator) subscription(a *Account, path string) {
+	if a.Subscription != nil && !v.given(path+".subscription.expires_at") {
+		v.report(path+".subscription", "subscription has no expires_at", "say when it ends, like expires_at: 2026-10-01T00:00:00+08:00")
 	}
+}
+
+// contacts also fills in the default of contacts.free, which exists only in accounts with contacts.
+func (v validator) contacts(a *Account, path string) {
 	if a.Contacts == nil {
 		return
 	}
-	if _, given := v.d.where[path+".contacts.free"]; !given {
+	if !v.given(path + ".contacts.free") {
 		a.Contacts.Free = defaultContactsFree
 	}
-	if a.Contacts.Free < 0 || a.Contacts.Total != nil && *a.Contacts.Total < 0 {
+	negativeTotal := a.Contacts.Total != nil && *a.Contacts.Total < 0
+	if a.Contacts.Free < 0 || negativeTotal {
 		v.report(path+".contacts", "a number of contacts is negative", "write 0 or more")
 	}
 }
@@ -258,13 +301,7 @@ func (v validator) callbacks(c *Config) {
 	first := map[string]Position{}
 	for i, cb := range c.Callbacks {
 		path := fmt.Sprintf("callbacks[%d]", i)
-		if !callbackPath.MatchString(cb.Path) || strings.Contains(cb.Path, "//") || strings.Contains(cb.Path, "/.") {
-			v.report(path+".path", fmt.Sprintf("%s.path cannot be %q", path, cb.Path), "write the path of the URL that WeCom's console has, like /callback/acme")
-		}
-		if at, twice := first[cb.Path]; twice {
-			v.report(path+".path", fmt.Sprintf("callback %s stands twice", cb.Path), fmt.Sprintf("it is already in line %d; give each a path of its own", at.Line))
-		}
-		first[cb.Path] = v.d.where[path+".path"]
+		v.callbackPath(cb.Path, path+".path", first)
 		if cb.Token == "" {
 			v.report(path+".token", path+".token is missing", "take it from the callback's page in WeCom's console, or name a file as token_file")
 		}
@@ -278,6 +315,17 @@ func (v validator) callbacks(c *Config) {
 	}
 }
 
+func (v validator) callbackPath(value, path string, first map[string]Position) {
+	hasOddSegment := strings.Contains(value, "//") || strings.Contains(value, "/.")
+	if !callbackPath.MatchString(value) || hasOddSegment {
+		v.report(path, fmt.Sprintf("%s cannot be %q", path, value), "write the path of the URL that WeCom's console has, like /callback/acme")
+	}
+	if at, twice := first[value]; twice {
+		v.report(path, fmt.Sprintf("callback %s stands twice", value), fmt.Sprintf("it is already in line %d; give each a path of its own", at.Line))
+	}
+	first[value] = v.d.where[path]
+}
+
 func (v validator) clients(c *Config) {
 	first := map[string]bool{UnknownClient: true}
 	for i, cl := range c.Clients {
@@ -286,21 +334,30 @@ func (v validator) clients(c *Config) {
 			v.report(path+".name", fmt.Sprintf("%s.name cannot be %q", path, cl.Name), "give each client a name of its own; unknown is what fits none of them")
 		}
 		first[cl.Name] = true
-		if (cl.Header == "") != (cl.Contains == "") || cl.Header == "" && len(cl.Networks) == 0 {
-			v.report(path, path+" does not say who it is", "give header with contains, or networks, or all three")
-		}
-		if strings.ContainsFunc(cl.Header, notTokenChar) {
-			v.report(path+".header", fmt.Sprintf("no header can be called %q", cl.Header), "write a name without blanks and colons, like User-Agent")
-		}
+		v.clientConditions(cl, path)
 		for j, n := range cl.Networks {
-			at := fmt.Sprintf("%s.networks[%d]", path, j)
-			switch p, err := netip.ParsePrefix(n); {
-			case err != nil:
-				v.report(at, fmt.Sprintf("%q is not a network", n), "write an address and a length, like 10.1.0.0/16")
-			case p.Addr().Is4In6():
-				v.report(at, fmt.Sprintf("no caller is in %s", n), "callers by IPv4 have IPv4 addresses here: write the network as IPv4, like 10.1.0.0/16")
-			}
+			v.network(fmt.Sprintf("%s.networks[%d]", path, j), n)
 		}
+	}
+}
+
+func (v validator) clientConditions(cl Client, path string) {
+	halfHeader := (cl.Header == "") != (cl.Contains == "")
+	nothing := cl.Header == "" && len(cl.Networks) == 0
+	if halfHeader || nothing {
+		v.report(path, path+" does not say who it is", "give header with contains, or networks, or all three")
+	}
+	if strings.ContainsFunc(cl.Header, notTokenChar) {
+		v.report(path+".header", fmt.Sprintf("no header can be called %q", cl.Header), "write a name without blanks and colons, like User-Agent")
+	}
+}
+
+func (v validator) network(path, value string) {
+	switch p, err := netip.ParsePrefix(value); {
+	case err != nil:
+		v.report(path, fmt.Sprintf("%q is not a network", value), "write an address and a length, like 10.1.0.0/16")
+	case p.Addr().Is4In6():
+		v.report(path, fmt.Sprintf("no caller is in %s", value), "callers by IPv4 have IPv4 addresses here: write the network as IPv4, like 10.1.0.0/16")
 	}
 }
 
@@ -310,12 +367,14 @@ func notTokenChar(r rune) bool {
 }
 
 func (v validator) forwardTo(path, value string) {
-	u, err := url.Parse(value)
+	if value == "" {
+		return
+	}
+	u := httpURL(value)
 	switch {
-	case value == "":
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+	case u == nil:
 		v.report(path, path+" is not a URL", "write http:// or https://, a host and a path, like http://127.0.0.1:9000/wecom")
-	case u.RawQuery != "" || u.User != nil || u.Fragment != "":
+	case hasExtras(u):
 		v.report(path, path+" has more than a host and a path", "leave out query, user and fragment: the query comes from WeCom")
 	}
 }
@@ -334,6 +393,17 @@ func (v validator) unknownToken(c *Config) {
 	v.report("unknown_token", fmt.Sprintf("unknown_token cannot be %q", c.UnknownToken), DidYouMean(c.UnknownToken, known))
 }
 
+func (v validator) policy(c *Config) {
+	v.oneOf("policy.mode", c.Policy.Mode, Enforce, Shadow)
+	v.oneOf("policy.on_unsure", c.Policy.OnUnsure, Busy, Pass)
+	v.oneOf("policy.cold_start", c.Policy.ColdStart, Pass, Refuse)
+	v.oneOf("policy.language", c.Policy.Language, English, Chinese)
+	if c.Policy.UnsureWait > maxUnsureWait {
+		v.report("policy.unsure_wait", fmt.Sprintf("policy.unsure_wait cannot be %s", c.Policy.UnsureWait),
+			fmt.Sprintf("write 0s (not at all) to %s: the client of a bot must still be waiting for the answer when it ends", maxUnsureWait))
+	}
+}
+
 func (v validator) limits(c *Config) {
 	for _, l := range []struct {
 		path        string
@@ -348,5 +418,23 @@ func (v validator) limits(c *Config) {
 		if l.value < l.least || l.value > l.most {
 			v.report(l.path, fmt.Sprintf("%s cannot be %s", l.path, l.value), fmt.Sprintf("write %s to %s", l.least, l.most))
 		}
+	}
+}
+
+func (v validator) log(c *Config) {
+	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	v.oneOf("log.format", c.Log.Format, "json", "console")
+	v.oneOf("log.ids", c.Log.IDs, Plain, Hashed)
+	if c.Log.IDs == Hashed && len(c.Log.IDsKey) < 16 {
+		v.report("log.ids", "log.ids is hashed without a key", "give log.ids_key, or a file as log.ids_key_file, at least 16 characters: without a key ids can be guessed back")
+	}
+	if c.Log.Decisions == "" {
+		v.report("log.decisions", "log.decisions is empty", "write stdout, or the name of a file")
+	}
+}
+
+func (v validator) shutdown(c *Config) {
+	if c.Shutdown.Grace < c.Shutdown.LameDuck {
+		v.report("shutdown.grace", "shutdown.grace is shorter than shutdown.lame_duck", "grace counts from the signal: make it the longer one, like 8s")
 	}
 }
