@@ -43,7 +43,7 @@ func (d *decoder) yamlAccounts(root *yaml.Node, first int) []Account {
 		list = root.Content[1]
 	}
 	if list.Kind != yaml.SequenceNode {
-		d.report(d.position(root), "accounts_file must be a list of accounts", "write one a line behind a dash: - { corp_id: ww… }")
+		d.report(d.position(root), "accounts_file must be a list of accounts", "write one per line after a dash: - { corp_id: ww… }")
 		return nil
 	}
 	all := make([]Account, len(list.Content))
@@ -104,7 +104,7 @@ func (d *decoder) csvAccounts(data []byte, first int) []Account {
 		switch {
 		case errors.Is(err, io.EOF):
 			if header == nil {
-				d.report(Position{File: d.otherFile}, "accounts_file is empty", "begin it with a head line: corp_id,name,entity,expires_at")
+				d.report(Position{File: d.otherFile}, "accounts_file is empty", "begin it with a header line: corp_id,name,entity,expires_at")
 			}
 			return all
 		case errors.As(err, &parseErr):
@@ -119,7 +119,7 @@ func (d *decoder) csvAccounts(data []byte, first int) []Account {
 			}
 			continue
 		case len(row) != len(header):
-			d.report(at(0), fmt.Sprintf("a line of %d cells below a head of %d", len(row), len(header)), "give every line a cell for each column")
+			d.report(at(0), fmt.Sprintf("a row of %d cells under a header of %d", len(row), len(header)), "give every row a cell for each column")
 			continue
 		}
 		a := Account{At: at(0)}
@@ -153,7 +153,7 @@ func (d *decoder) csvHeader(row []string, at func(int) Position) []string {
 		}
 		for j := range i {
 			if header[j] == header[i] {
-				d.report(at(i), "column "+header[i]+" stands twice", "keep one")
+				d.report(at(i), "column "+header[i]+" is given twice", "keep one")
 				valid = false
 			}
 		}

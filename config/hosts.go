@@ -58,7 +58,7 @@ func (v validator) channels(a *Account, path string, first map[string]Position) 
 // unique finds what is listed a second time, by the same account or by another one.
 func (v validator) unique(path, what string, first map[string]Position, name string) {
 	if at, twice := first[name]; twice {
-		v.report(path, what+" stands twice", fmt.Sprintf("it is already in line %d%s; it can belong to one account alone", at.Line, inFile(at.File)))
+		v.report(path, what+" is given twice", fmt.Sprintf("it is already in line %d%s; only one account can have it", at.Line, inFile(at.File)))
 		return
 	}
 	first[name] = v.d.where[path]

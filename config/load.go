@@ -186,7 +186,7 @@ func isScalar(t reflect.Type) bool {
 func (d *decoder) list(node *yaml.Node, v reflect.Value, path string) {
 	at := d.position(node)
 	if node.Kind != yaml.SequenceNode {
-		d.report(at, path+" must be a list", "write [a, b], or one a line behind a dash")
+		d.report(at, path+" must be a list", "write [a, b], or one item per line after a dash")
 		return
 	}
 	if len(node.Content) == 0 {
@@ -219,7 +219,7 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 		key, value := node.Content[i], node.Content[i+1]
 		name, at := key.Value, d.position(key)
 		if first, twice := seen[name]; twice {
-			d.report(at, fmt.Sprintf("%s stands twice", join(path, name)), fmt.Sprintf("it is already in line %d; keep one", first.Line))
+			d.report(at, fmt.Sprintf("%s is given twice", join(path, name)), fmt.Sprintf("it is already in line %d; keep one", first.Line))
 			continue
 		}
 		seen[name] = at
@@ -290,11 +290,11 @@ var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
 // scalarText returns the scalar of a node with ${NAME} replaced from the environment.
 func (d *decoder) scalarText(node *yaml.Node, path string) (string, bool) {
 	if node.Kind != yaml.ScalarNode {
-		d.report(d.position(node), path+" must be a single value", "write it behind the colon")
+		d.report(d.position(node), path+" must be a single value", "write it after the colon")
 		return "", false
 	}
 	if node.Tag == "!!null" {
-		d.report(d.position(node), path+" has no value", "write one behind the colon, or leave the key out for its default")
+		d.report(d.position(node), path+" has no value", "write one after the colon, or leave the key out for its default")
 		return "", false
 	}
 	complete := true
@@ -302,7 +302,7 @@ func (d *decoder) scalarText(node *yaml.Node, path string) (string, bool) {
 		name := ref[2 : len(ref)-1]
 		value, set := os.LookupEnv(name)
 		if !set {
-			d.report(d.position(node), "the environment has no "+name, "set it where the gateway is started")
+			d.report(d.position(node), "the environment variable "+name+" is not set", "set it where the gateway is started")
 			complete = false
 		}
 		return value
@@ -390,7 +390,7 @@ func parse(t reflect.Type, text string) (any, error) {
 func parseInt(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || text != strconv.Itoa(n) {
-		return 0, fmt.Errorf("%q is not a whole number: write digits alone", text)
+		return 0, fmt.Errorf("%q is not a whole number: write only digits", text)
 	}
 	return n, nil
 }

@@ -89,7 +89,7 @@ func (v validator) keyPair(t TLS) {
 func (v validator) admin(c *Config) {
 	keys := c.Admin.ReadKey != "" && c.Admin.ChangeKey != "" && c.Admin.MetricsKey != ""
 	if !Loopback(c.Listen.Admin) && !keys {
-		v.report("listen.admin", "listen.admin is reachable from elsewhere without keys",
+		v.report("listen.admin", "listen.admin is reachable from other machines without keys",
 			"use a loopback address, or set admin.read_key, admin.change_key and admin.metrics_key")
 	}
 }
@@ -142,11 +142,11 @@ func (v validator) upstream(c *Config) {
 	case u == nil:
 		v.report("upstream.url", fmt.Sprintf("upstream.url: %q is not a URL", c.Upstream.URL), "write http:// or https:// and a host, like https://qyapi.weixin.qq.com")
 	case hasPath(u), hasExtras(u):
-		v.report("upstream.url", "upstream.url has more than a host", "leave out path, query and user: the paths of the API stand at its root")
+		v.report("upstream.url", "upstream.url has more than a host", "leave out path, query and user: the API paths are at its root")
 	}
 	v.certificates("upstream.ca_file", c.Upstream.CAFile)
 	if c.Upstream.Proxy != "" && !isProxyURL(c.Upstream.Proxy.Reveal()) {
-		v.report("upstream.proxy", "upstream.proxy is not the URL of a proxy", "write http:// with host and port, and user:password@ before the host if it asks for them")
+		v.report("upstream.proxy", "upstream.proxy is not the URL of a proxy", "write http:// with host and port, and user:password@ before the host if it requires them")
 	}
 	v.atLeast("upstream.timeout", c.Upstream.Timeout, 100*time.Millisecond)
 }
@@ -210,10 +210,10 @@ func (v validator) redis(c *Config) {
 
 func (v validator) embeddedRedis(r Redis) {
 	if r.Snapshot == "" {
-		v.report("redis.snapshot", "redis.snapshot is empty", "name a file: embedded windows would not outlive a restart")
+		v.report("redis.snapshot", "redis.snapshot is empty", "name a file: embedded windows would not survive a restart")
 	}
 	if r.Listen != "" && !Loopback(r.Listen) {
-		v.report("redis.listen", "redis.listen must be a loopback address", "the embedded Redis asks for no password; write 127.0.0.1:6379")
+		v.report("redis.listen", "redis.listen must be a loopback address", "the embedded Redis has no password; write 127.0.0.1:6379")
 	}
 }
 
@@ -259,7 +259,7 @@ func (v validator) corpID(a *Account, path string, first map[string]Position) {
 		v.report(path, fmt.Sprintf("%q is not a corp id", a.CorpID), "it is letters and digits, ww… or wx…")
 	}
 	if at, twice := first[a.CorpID]; twice {
-		v.report(path, fmt.Sprintf("corp_id %s stands twice", a.CorpID), fmt.Sprintf("it is already in line %d%s; keep one", at.Line, inFile(at.File)))
+		v.report(path, fmt.Sprintf("corp_id %s is given twice", a.CorpID), fmt.Sprintf("it is already in line %d%s; keep one", at.Line, inFile(at.File)))
 	}
 	first[a.CorpID] = v.d.where[path]
 }
@@ -274,7 +274,7 @@ func inFile(file string) string {
 
 func (v validator) subscription(a *Account, path string) {
 	if a.Subscription != nil && !v.given(path+".subscription.expires_at") {
-		v.report(path+".subscription", "subscription has no expires_at", "say when it ends, like expires_at: 2026-10-01T00:00:00+08:00")
+		v.report(path+".subscription", "subscription has no expires_at", "give its end, like expires_at: 2026-10-01T00:00:00+08:00")
 	}
 }
 
@@ -321,7 +321,7 @@ func (v validator) callbackPath(value, path string, first map[string]Position) {
 		v.report(path, fmt.Sprintf("%s cannot be %q", path, value), "write the path of the URL that WeCom's console has, like /callback/acme")
 	}
 	if at, twice := first[value]; twice {
-		v.report(path, fmt.Sprintf("callback %s stands twice", value), fmt.Sprintf("it is already in line %d; give each a path of its own", at.Line))
+		v.report(path, fmt.Sprintf("callback %s is given twice", value), fmt.Sprintf("it is already in line %d; give each a path of its own", at.Line))
 	}
 	first[value] = v.d.where[path]
 }
@@ -331,7 +331,7 @@ func (v validator) clients(c *Config) {
 	for i, cl := range c.Clients {
 		path := fmt.Sprintf("clients[%d]", i)
 		if cl.Name == "" || first[cl.Name] {
-			v.report(path+".name", fmt.Sprintf("%s.name cannot be %q", path, cl.Name), "give each client a name of its own; unknown is what fits none of them")
+			v.report(path+".name", fmt.Sprintf("%s.name cannot be %q", path, cl.Name), "give each client a name of its own; unknown is the name of callers that match none")
 		}
 		first[cl.Name] = true
 		v.clientConditions(cl, path)
@@ -345,10 +345,10 @@ func (v validator) clientConditions(cl Client, path string) {
 	halfHeader := (cl.Header == "") != (cl.Contains == "")
 	nothing := cl.Header == "" && len(cl.Networks) == 0
 	if halfHeader || nothing {
-		v.report(path, path+" does not say who it is", "give header with contains, or networks, or all three")
+		v.report(path, path+" does not describe a caller", "give header with contains, or networks, or all three")
 	}
 	if strings.ContainsFunc(cl.Header, notTokenChar) {
-		v.report(path+".header", fmt.Sprintf("no header can be called %q", cl.Header), "write a name without blanks and colons, like User-Agent")
+		v.report(path+".header", fmt.Sprintf("no header can be called %q", cl.Header), "write a name without spaces and colons, like User-Agent")
 	}
 }
 
@@ -357,7 +357,7 @@ func (v validator) network(path, value string) {
 	case err != nil:
 		v.report(path, fmt.Sprintf("%q is not a network", value), "write an address and a length, like 10.1.0.0/16")
 	case p.Addr().Is4In6():
-		v.report(path, fmt.Sprintf("no caller is in %s", value), "callers by IPv4 have IPv4 addresses here: write the network as IPv4, like 10.1.0.0/16")
+		v.report(path, fmt.Sprintf("no caller is in %s", value), "IPv4 callers have IPv4 addresses here: write the network as IPv4, like 10.1.0.0/16")
 	}
 }
 
@@ -426,7 +426,7 @@ func (v validator) log(c *Config) {
 	v.oneOf("log.format", c.Log.Format, "json", "console")
 	v.oneOf("log.ids", c.Log.IDs, Plain, Hashed)
 	if c.Log.IDs == Hashed && len(c.Log.IDsKey) < 16 {
-		v.report("log.ids", "log.ids is hashed without a key", "give log.ids_key, or a file as log.ids_key_file, at least 16 characters: without a key ids can be guessed back")
+		v.report("log.ids", "log.ids is hashed without a key", "give log.ids_key, or a file as log.ids_key_file, at least 16 characters: without a key the ids can be recovered by guessing")
 	}
 	if c.Log.Decisions == "" {
 		v.report("log.decisions", "log.decisions is empty", "write stdout, or the name of a file")
