@@ -35,8 +35,8 @@ func (d *decoder) readAccountsFile(c *Config) {
 	}
 }
 
-// yamlAccounts reads a list of accounts, or one below the key accounts; first is the number of its
-// first.
+// yamlAccounts reads a list of accounts, at the top or below the key accounts. first is the index
+// of its first account in the configuration.
 func (d *decoder) yamlAccounts(root *yaml.Node, first int) []Account {
 	list := root
 	if root.Kind == yaml.MappingNode && len(root.Content) == 2 && root.Content[0].Value == "accounts" {
@@ -57,11 +57,11 @@ func (d *decoder) yamlAccounts(root *yaml.Node, first int) []Account {
 
 // column is one column of a CSV of accounts.
 type column struct {
-	key   string // where it stands in a configuration, below the account
+	key   string // its key in a YAML configuration, below the account
 	field func(*Account) any
 }
 
-// columns are those that a CSV of accounts may have, by their names.
+// columns are the columns that a CSV of accounts may have, by name.
 var columns = map[string]column{
 	"corp_id":        {"corp_id", func(a *Account) any { return &a.CorpID }},
 	"name":           {"name", func(a *Account) any { return &a.Name }},
@@ -70,7 +70,7 @@ var columns = map[string]column{
 	"grace":          {"subscription.grace", func(a *Account) any { return &a.subscription().Grace }},
 	"contacts_free":  {"contacts.free", func(a *Account) any { return &a.contacts().Free }},
 	"contacts_total": {"contacts.total", func(a *Account) any { return &a.contacts().Total }},
-	"hosts":          {"hosts", func(a *Account) any { return &a.Hosts }},       // in one cell, separated by blanks
+	"hosts":          {"hosts", func(a *Account) any { return &a.Hosts }},       // separated by spaces
 	"channels":       {"channels", func(a *Account) any { return &a.Channels }}, // likewise
 }
 
@@ -88,9 +88,10 @@ func (a *Account) contacts() *Contacts {
 	return a.Contacts
 }
 
-// csvAccounts reads a CSV with a head line; an empty cell is as good as an absent key.
+// csvAccounts reads a CSV with a header line. An empty cell is an absent key.
 func (d *decoder) csvAccounts(data []byte, first int) []Account {
-	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))) // spreadsheets begin a file so
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // spreadsheets write a byte order mark
+	r := csv.NewReader(bytes.NewReader(data))
 	r.FieldsPerRecord = -1
 	at := func(field int) Position {
 		line, col := r.FieldPos(field)
@@ -141,7 +142,7 @@ func (d *decoder) csvAccounts(data []byte, first int) []Account {
 	}
 }
 
-// csvHeader reads the head line; nil if it cannot be understood.
+// csvHeader returns the names of the columns, or nil if one is unknown or given twice.
 func (d *decoder) csvHeader(row []string, at func(int) Position) []string {
 	known := []string{"corp_id", "name", "entity", "expires_at", "grace", "contacts_free", "contacts_total", "hosts", "channels"}
 	header, valid := make([]string, len(row)), true

@@ -2,8 +2,8 @@ package config
 
 import "testing"
 
-// Aliases can unfold a small file to more values than memory holds. The count starts near its bound,
-// since a file that reaches the bound takes seconds to read.
+// Aliases can unfold a small file to more values than memory holds. The count starts near its
+// bound, since a file that reaches the bound takes seconds to read.
 func TestTooManyValues(t *testing.T) {
 	const tooMany = "f:1:1: the file unfolds to too many values: use fewer aliases"
 	const values = 5 // a list, two mappings, a corp_id in each

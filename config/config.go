@@ -1,16 +1,17 @@
-// Package config is the operator's file: its shape, its defaults, and the finding of every mistake
-// in it with line, column and remedy.
+// Package config reads the operator's configuration file: its keys, their defaults, the environment
+// variables that override them, and every mistake with its line, column and remedy.
 //
-// It builds nothing and opens nothing but the files that the configuration names. What the words of
-// a rule mean is package policy's matter; this package only remembers where they stand.
+// It does not open connections or start anything; the only other files it opens are those that the
+// configuration names. It does not interpret rules: it keeps the text and position of each part of
+// a rule, and package policy gives them their meaning.
 package config
 
 import (
 	"time"
 )
 
-// Config is one configuration, complete: every key that the file and the environment left out has
-// its default.
+// Config is a complete configuration: a key that neither the file nor the environment sets has its
+// default.
 type Config struct {
 	Listen          Listen     `yaml:"listen"`
 	Admin           Admin      `yaml:"admin"`
@@ -19,7 +20,7 @@ type Config struct {
 	Journal         Journal    `yaml:"journal"`
 	Window          Window     `yaml:"window"`
 	Accounts        []Account  `yaml:"accounts"`
-	AccountsFile    string     `yaml:"accounts_file"` // more accounts: YAML, or CSV if its name ends in .csv
+	AccountsFile    string     `yaml:"accounts_file"` // more accounts: CSV if it ends in .csv, else YAML
 	Callbacks       []Callback `yaml:"callbacks"`
 	UnknownToken    string     `yaml:"unknown_token"`
 	UnlistedAccount string     `yaml:"unlisted_account"`
@@ -32,37 +33,37 @@ type Config struct {
 	where map[string]Position
 }
 
-// Listen are the addresses that the gateway listens on, host:port.
+// Listen holds the addresses that the gateway listens on, host:port.
 type Listen struct {
 	API      string `yaml:"api"`
-	Callback string `yaml:"callback"` // opened if there are callbacks
+	Callback string `yaml:"callback"` // opened only if there are callbacks
 	Admin    string `yaml:"admin"`
 	TLS      TLS    `yaml:"tls"`
 }
 
-// TLS is the certificate of the api and the callback listener; both or none.
+// TLS names the certificate of the API and callback listeners; both files or neither.
 type TLS struct {
 	CertFile string `yaml:"cert_file"`
 	KeyFile  string `yaml:"key_file"`
 }
 
-// Admin are the keys of the admin listener, sent as "Authorization: Bearer KEY". An empty key asks
-// for nothing, which only a loopback address may.
+// Admin holds the keys of the admin listener, sent as "Authorization: Bearer KEY". An empty key
+// leaves its part of the API open, which is allowed only on a loopback address.
 type Admin struct {
 	ReadKey    Secret `yaml:"read_key"`
 	ChangeKey  Secret `yaml:"change_key"`
 	MetricsKey Secret `yaml:"metrics_key"`
 }
 
-// Upstream is WeCom.
+// Upstream is the WeCom API and how it is reached.
 type Upstream struct {
 	URL     string        `yaml:"url"` // scheme://host[:port]
 	Timeout time.Duration `yaml:"timeout"`
 	CAFile  string        `yaml:"ca_file"`
-	Proxy   Secret        `yaml:"proxy"` // http://[user:password@]host:port of an egress proxy; "": none
+	Proxy   Secret        `yaml:"proxy"` // http://[user:password@]host:port; empty: none
 }
 
-// Redis modes.
+// The values of redis.mode.
 const (
 	RedisEmbedded = "embedded"
 	RedisSingle   = "single"
@@ -70,7 +71,7 @@ const (
 	RedisCluster  = "cluster"
 )
 
-// Redis is where windows and tokens are kept.
+// Redis is the store of windows and tokens.
 type Redis struct {
 	Mode       string   `yaml:"mode"`
 	Addrs      []string `yaml:"addrs"`
@@ -78,7 +79,7 @@ type Redis struct {
 	Username   string   `yaml:"username"`
 	Password   Secret   `yaml:"password"`
 
-	SentinelUsername string `yaml:"sentinel_username"` // what the sentinels themselves ask for
+	SentinelUsername string `yaml:"sentinel_username"` // for the sentinels themselves
 	SentinelPassword Secret `yaml:"sentinel_password"`
 
 	TLS      bool          `yaml:"tls"`
@@ -90,13 +91,13 @@ type Redis struct {
 	Prefix   string        `yaml:"prefix"`
 }
 
-// Journal is the file that keeps what must not be lost with the process.
+// Journal is the write-ahead log of messages that Redis has not taken yet.
 type Journal struct {
 	Path     string `yaml:"path"`
 	MaxBytes Size   `yaml:"max_bytes"`
 }
 
-// Window is the reply window.
+// Window describes the reply window that a customer's message opens.
 type Window struct {
 	Length  time.Duration `yaml:"length"`
 	Replies int           `yaml:"replies"` // per customer message; 0: not counted
@@ -114,67 +115,68 @@ type Account struct {
 	At           Position      `yaml:"-"`
 }
 
-// Subscription is how long the account is paid for.
+// Subscription is the paid period of an account. Grace is the time between expiry and lapse.
 type Subscription struct {
 	ExpiresAt time.Time     `yaml:"expires_at"`
 	Grace     time.Duration `yaml:"grace"`
 }
 
-// Contacts are the account's external contacts as WeCom counts them.
+// Contacts holds the numbers of an account's external contacts, as WeCom counts them.
 type Contacts struct {
 	Free  int  `yaml:"free"`  // the allowance: 2,000 for a verified company
 	Total *int `yaml:"total"` // nil: unknown
 }
 
-// Callback is one URL that WeCom calls.
+// Callback is one URL that WeCom calls with events.
 type Callback struct {
 	Path           string   `yaml:"path"`
 	Token          Secret   `yaml:"token"`
 	EncodingAESKey Secret   `yaml:"encoding_aes_key"`
-	ReceiveIDs     []string `yaml:"receive_ids"` // corp, suite or provider's corp ids; "" for robots
-	ForwardTo      string   `yaml:"forward_to"`  // the bot's URL; "": the gateway answers by itself
+	ReceiveIDs     []string `yaml:"receive_ids"` // corp, suite or provider's corp ids; "" for a robot
+	ForwardTo      string   `yaml:"forward_to"`  // the bot's URL; empty: the gateway answers itself
 	At             Position `yaml:"-"`
 }
 
-// What unknown_token, unlisted_account, policy.on_unsure and policy.cold_start may say.
+// The values of unknown_token, unlisted_account, policy.on_unsure and policy.cold_start.
 const (
-	Auto           = "auto" // of unknown_token: the corp is found by what else the call says
+	Auto           = "auto" // unknown_token only: other parts of the call name the corp
 	Reauthenticate = "reauthenticate"
 	Refuse         = "refuse"
 	Pass           = "pass"
 	Busy           = "busy"
 )
 
-// What policy.mode and the mode of a rule may say.
+// The values of policy.mode and of a rule's mode.
 const (
 	Enforce = "enforce"
-	Shadow  = "shadow" // judged and counted, not obeyed
+	Shadow  = "shadow" // decided and counted, not applied
 )
 
-// What partial of a rule may say, besides Refuse.
-const Trim = "trim" // the call goes on with those who may be reached
+// Trim is a value of a rule's partial, besides Refuse: the call is forwarded with the recipients
+// that may be reached.
+const Trim = "trim"
 
-// What log.ids may say.
+// The values of log.ids.
 const (
 	Plain  = "plain"
 	Hashed = "hashed"
 )
 
-// What policy.language may say.
+// The values of policy.language.
 const (
 	English = "en"
 	Chinese = "zh"
 )
 
-// Policy is what a lapsed account may do.
+// Policy decides what a lapsed account may do.
 type Policy struct {
-	Rulesets   []DatedRuleSet `yaml:"ruleset[]"` // in place of Ruleset, to change over on a date
+	Rulesets   []DatedRuleSet `yaml:"ruleset[]"` // the list form of ruleset, to change over on a date
 	Ruleset    string         `yaml:"ruleset"`
 	Mode       string         `yaml:"mode"`
-	UnsureWait time.Duration  `yaml:"unsure_wait"` // how long a reply waits for a doubt to end; 0: not at all
+	UnsureWait time.Duration  `yaml:"unsure_wait"` // how long an unsure reply waits; 0: not at all
 	OnUnsure   string         `yaml:"on_unsure"`
 	ColdStart  string         `yaml:"cold_start"`
-	Language   string         `yaml:"language"` // of refusals
+	Language   string         `yaml:"language"` // of the texts of refusals
 	Rules      []Rule         `yaml:"rules"`
 }
 
@@ -185,25 +187,25 @@ type DatedRuleSet struct {
 	At      Position  `yaml:"-"`
 }
 
-// Client is one kind of caller; all of its conditions must hold.
+// Client describes one kind of caller. All conditions that are given must hold.
 type Client struct {
 	Name     string   `yaml:"name"`
-	Header   string   `yaml:"header"` // that contains Contains
+	Header   string   `yaml:"header"` // the header that must contain Contains
 	Contains string   `yaml:"contains"`
-	Networks []string `yaml:"networks"` // that the caller's address is in
+	Networks []string `yaml:"networks"` // the caller's address is in one of them
 	At       Position `yaml:"-"`
 }
 
-// UnknownClient is what a caller is that no client describes.
+// UnknownClient is the name of callers that match no client.
 const UnknownClient = "unknown"
 
-// RuleSet is a rule set as it stands in its file.
+// RuleSet is a rule set as its file gives it.
 type RuleSet struct {
-	Opens []Word `yaml:"opens"` // the kinds of customers' messages that open a window
+	Opens []Word `yaml:"opens"` // kinds of customer messages that open a window
 	Rules []Rule `yaml:"rules"`
 }
 
-// Rule is one rule as it stands in a file; package policy gives its words their meaning.
+// Rule is one rule as a file gives it; package policy gives its parts their meaning.
 type Rule struct {
 	Name    Word      `yaml:"name"`
 	Match   Match     `yaml:"match"`
@@ -212,13 +214,13 @@ type Rule struct {
 	When    Word      `yaml:"when"`    // an expression over account, call and window
 	Percent *int      `yaml:"percent"` // of customers; nil: all
 	Action  Word      `yaml:"action"`
-	Partial Word      `yaml:"partial"` // of a reply with several recipients: refuse or trim
+	Partial Word      `yaml:"partial"` // for a reply with several recipients: refuse or trim
 	Mode    Word      `yaml:"mode"`    // enforce or shadow
 	Refusal *Refusal  `yaml:"refusal"`
 	At      Position  `yaml:"-"`
 }
 
-// Match says which calls a rule is about. An absent list means any.
+// Match selects the calls that a rule applies to. An absent list matches any.
 type Match struct {
 	Accounts     []Word `yaml:"accounts"`
 	Entities     []Word `yaml:"entities"`
@@ -229,36 +231,36 @@ type Match struct {
 	Clients      []Word `yaml:"clients"`
 }
 
-// Refusal is a rule's own answer.
+// Refusal is the answer of a rule, in place of the one of its reason.
 type Refusal struct {
 	Errcode int      `yaml:"errcode"`
 	Errmsg  string   `yaml:"errmsg"`
 	At      Position `yaml:"-"`
 }
 
-// Limits bound what is read, in bytes.
+// Limits bounds what the gateway reads, in bytes.
 type Limits struct {
 	JudgedBody   Size `yaml:"judged_body"`
 	StreamedBody Size `yaml:"streamed_body"`
 	ReadAnswer   Size `yaml:"read_answer"`
 }
 
-// Log is the gateway's own log and its decision records.
+// Log configures the gateway's own log and its decision records.
 type Log struct {
 	Level     string `yaml:"level"`
 	Format    string `yaml:"format"`
-	Decisions string `yaml:"decisions"` // stdout, or a file
+	Decisions string `yaml:"decisions"` // stdout, or the name of a file
 	IDs       string `yaml:"ids"`       // of customers in decision records: plain or hashed
-	IDsKey    Secret `yaml:"ids_key"`   // that they are hashed with
+	IDsKey    Secret `yaml:"ids_key"`   // the key of the hash
 }
 
-// Shutdown is how the gateway stops.
+// Shutdown times how the gateway stops, counted from the signal.
 type Shutdown struct {
 	LameDuck time.Duration `yaml:"lame_duck"`
 	Grace    time.Duration `yaml:"grace"`
 }
 
-// Default is the configuration of an empty file. It lacks an account, so it is not valid by itself.
+// Default returns the configuration of an empty file. It has no account, so Parse would reject it.
 func Default() Config {
 	return Config{
 		Listen:          Listen{API: "127.0.0.1:8080", Callback: "127.0.0.1:8081", Admin: "127.0.0.1:9090"},
@@ -275,8 +277,9 @@ func Default() Config {
 	}
 }
 
-// defaultContactsFree is the free scale of a verified company (S10).
+// defaultContactsFree is WeCom's free allowance of external contacts for a verified company.
 const defaultContactsFree = 2000
 
-// Where returns where a key stands, like "policy.ruleset"; the zero Position if the file lacks it.
+// Where returns the position of a dotted key like "policy.ruleset", or the zero Position if neither
+// the file nor the environment sets it.
 func (c *Config) Where(key string) Position { return c.where[key] }

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Changes lists the dotted keys in which two configurations differ, wherever they stand in their
-// files. A list is one key. Where they differ in none it is empty, not nil: scripts read it as
-// JSON.
+// Changes returns the dotted keys whose values differ between two configurations, in the order of
+// Config. Positions do not matter, and a list is one key. The result is never nil, since it becomes
+// a JSON array.
 func (c *Config) Changes(other *Config) []string {
 	keys := []string{}
 	compare(reflect.ValueOf(*c), reflect.ValueOf(*other), "", &keys)
@@ -29,7 +29,7 @@ func compare(a, b reflect.Value, path string, keys *[]string) {
 	}
 }
 
-// canonical writes a value without the positions in it.
+// canonical encodes a value for comparison, without the positions in it.
 func canonical(v reflect.Value) string {
 	switch {
 	case v.Type() == reflect.TypeFor[Position]():
@@ -56,11 +56,11 @@ func canonical(v reflect.Value) string {
 	return fmt.Sprint(v.Interface())
 }
 
-// restartKeys are the keys that a running gateway cannot change: what it listens on, connects to and
-// keeps.
+// restartKeys are the keys and sections that a reload does not apply: listeners, connections, files
+// and what is sized at the start.
 var restartKeys = []string{"listen", "admin", "upstream", "redis", "journal", "window", "log", "shutdown", "limits.streamed_body"}
 
-// NeedsRestart returns those of the keys that a running gateway cannot change.
+// NeedsRestart returns the given keys that take effect only after a restart.
 func NeedsRestart(keys []string) (found []string) {
 	for _, k := range keys {
 		for _, f := range restartKeys {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// HostName is the name in a Host header, or in accounts[].hosts: without a port, in lower case,
-// without the dot that may end a full name. Two hosts are the same if their names are equal.
+// HostName normalizes a Host header or an item of accounts[].hosts for comparison: lower case,
+// without the port, the brackets of an IPv6 address and the final dot of a full name.
 func HostName(host string) string {
 	if inner, rest, ok := strings.Cut(host, "]"); ok && strings.HasPrefix(inner, "[") && isPort(rest) {
 		return strings.ToLower(inner[1:]) // an IPv6 address
@@ -19,7 +19,8 @@ func HostName(host string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// isPort tells whether s is ":8080", or nothing.
+// isPort reports whether s is empty or a port with its colon. The port may be empty (RFC 3986,
+// 3.2.3).
 func isPort(s string) bool {
 	digits, _ := strings.CutPrefix(s, ":")
 	return strings.Trim(digits, "0123456789") == "" && (s == "" || s[0] == ':')
@@ -30,8 +31,7 @@ var (
 	channelPattern = regexp.MustCompile(`^[!-~]{1,128}$`)
 )
 
-// hosts checks the host names of an account; first has those of the accounts before, by their
-// names.
+// hosts checks the host names of an account. first holds the position of each name seen so far.
 func (v validator) hosts(a *Account, path string, first map[string]Position) {
 	for i, host := range a.Hosts {
 		at, name := v.itemPath(path+".hosts", i), HostName(host)
@@ -43,7 +43,7 @@ func (v validator) hosts(a *Account, path string, first map[string]Position) {
 	}
 }
 
-// channels checks the kf accounts of an account likewise.
+// channels checks the kf accounts of an account, in the same way.
 func (v validator) channels(a *Account, path string, first map[string]Position) {
 	for i, channel := range a.Channels {
 		at := v.itemPath(path+".channels", i)
@@ -55,7 +55,7 @@ func (v validator) channels(a *Account, path string, first map[string]Position) 
 	}
 }
 
-// unique finds what is listed a second time, by the same account or by another one.
+// unique reports a name that an account has listed before, the same account or another.
 func (v validator) unique(path, what string, first map[string]Position, name string) {
 	if at, twice := first[name]; twice {
 		v.report(path, what+" is given twice", fmt.Sprintf("it is already in line %d%s; only one account can have it", at.Line, inFile(at.File)))
@@ -64,7 +64,7 @@ func (v validator) unique(path, what string, first map[string]Position, name str
 	first[name] = v.d.where[path]
 }
 
-// itemPath is where an item of a list stands; all of a cell of a CSV stand in the same place.
+// itemPath returns the path of a list item, or of its list if that was one cell of a CSV.
 func (v validator) itemPath(list string, i int) string {
 	path := fmt.Sprintf("%s[%d]", list, i)
 	if v.given(path) {

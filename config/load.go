@@ -17,13 +17,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFileBytes bounds the file, and maxNodes what its aliases may unfold to.
+// maxFileBytes bounds a file, maxNodes the number of values that its aliases may unfold to.
 const (
 	maxFileBytes = 64 << 20
 	maxNodes     = 5_000_000
 )
 
-// Read reads the file at path, within bounds, for Parse.
+// Read reads the file at path for Parse. A file of more than 64 MB is an error.
 func Read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -40,8 +40,9 @@ func Read(path string) ([]byte, error) {
 	return data, nil
 }
 
-// Parse reads a configuration from data, lays the environment over it and checks the whole; file is
-// its name in mistakes. The error, if any, holds every Mistake found.
+// Parse reads a configuration from data, applies the environment on top and validates the result.
+// file is the name used in error messages. The error, if any, is of type Mistakes and holds every
+// mistake found.
 func Parse(file string, data []byte) (*Config, error) { return newDecoder(file).readConfig(data) }
 
 func (d *decoder) readConfig(data []byte) (*Config, error) {
@@ -61,16 +62,16 @@ func (d *decoder) readConfig(data []byte) (*Config, error) {
 	return &c, nil
 }
 
-// ParseRuleSet reads a rule set; file is its name in mistakes.
+// ParseRuleSet reads a rule set. file is the name used in error messages.
 func ParseRuleSet(file string, data []byte) (RuleSet, error) {
 	var set RuleSet
 	err := Decode(file, data, &set)
 	return set, err
 }
 
-// Decode reads another YAML file of ours, as strictly as a configuration, into a list or a struct
-// of lists; its structs are as those of Config. The error holds every Mistake found; file is the
-// file's name in them.
+// Decode reads another kind of YAML file into a pointer to a list, or to a struct of lists, as
+// strictly as a configuration. Its structs use yaml tags and Word like those of Config. The error,
+// if any, is of type Mistakes; file is the name used in it.
 func Decode(file string, data []byte, into any) error { return newDecoder(file).readInto(data, into) }
 
 func (d *decoder) readInto(data []byte, target any) error {
@@ -81,21 +82,21 @@ func (d *decoder) readInto(data []byte, target any) error {
 	return d.mistakes.Err()
 }
 
-// decoder turns YAML nodes into a configuration and collects what is wrong with them.
+// decoder turns YAML nodes into a configuration and collects the mistakes in them.
 type decoder struct {
 	file      string
 	mistakes  Mistakes
 	scalars   map[string]Word     // the file's scalars outside lists, by dotted key
-	where     map[string]Position // where each key stands
-	nodes     int
-	otherFile string // the file that is read, if it is not that of the configuration
+	where     map[string]Position // the position of each key, dotted, with the index of list items
+	nodes     int                 // visited so far, aliases unfolded
+	otherFile string              // accounts_file while it is read, else empty
 }
 
 func newDecoder(file string) *decoder {
 	return &decoder{file: file, scalars: map[string]Word{}, where: map[string]Position{}}
 }
 
-// bounded reports whether walk has visited all of the file; if not, that is a mistake.
+// bounded reports whether walk has visited the whole file, and adds a mistake if it has not.
 func (d *decoder) bounded() bool {
 	if d.nodes <= maxNodes {
 		return true
@@ -110,7 +111,7 @@ func (d *decoder) report(at Position, what, remedy string) {
 
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
 
-// document parses the one YAML document of the file.
+// document parses the single YAML document of the file. An empty file is an empty mapping.
 func (d *decoder) document(data []byte) (*yaml.Node, bool) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, second yaml.Node
@@ -137,8 +138,8 @@ func (d *decoder) position(n *yaml.Node) Position {
 	return Position{Line: n.Line, Col: n.Column, File: d.otherFile}
 }
 
-// walk decodes node into v. Scalars outside lists are only noted: the environment may overrule
-// them.
+// walk decodes node into v. Scalars outside lists are only collected, because the environment may
+// override them.
 func (d *decoder) walk(node *yaml.Node, v reflect.Value, path string) {
 	if d.nodes++; d.nodes > maxNodes {
 		return
@@ -228,7 +229,7 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 			d.report(at, fmt.Sprintf("%s and %s_file are both given", join(path, plain), join(path, plain)), fmt.Sprintf("the other is in line %d; keep one", first.Line))
 			continue
 		}
-		if index, ok := fields[name+"[]"]; ok && value.Kind == yaml.SequenceNode { // the key's other form
+		if index, ok := fields[name+"[]"]; ok && value.Kind == yaml.SequenceNode { // the list form
 			d.where[join(path, name)] = d.position(value)
 			d.walk(value, v.Field(index), join(path, name))
 			continue
@@ -250,13 +251,13 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
-// isSecret tells whether a key of v, without _file, holds a secret.
+// isSecret reports whether the field of v for a key, given without _file, is a Secret.
 func isSecret(v reflect.Value, fields map[string]int, key string) bool {
 	index, ok := fields[key]
 	return ok && v.Field(index).Type() == reflect.TypeFor[Secret]()
 }
 
-// alternateKey is the other key that can give the same secret: password_file for password, and the
+// alternateKey returns the other key for the same secret: password_file for password, and the
 // reverse.
 func alternateKey(key string) string {
 	if plain, file := strings.CutSuffix(key, "_file"); file {
@@ -265,7 +266,7 @@ func alternateKey(key string) string {
 	return key + "_file"
 }
 
-// secretFile reads a secret from the file that a …_file key names.
+// secretFile reads a secret from the file that a _file key names, without its final newlines.
 func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
 	name, ok := d.scalarText(node, path+"_file")
 	if !ok {
@@ -287,7 +288,7 @@ func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
 
 var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
 
-// scalarText returns the scalar of a node with ${NAME} replaced from the environment.
+// scalarText returns a scalar with each ${NAME} replaced by the environment variable NAME.
 func (d *decoder) scalarText(node *yaml.Node, path string) (string, bool) {
 	if node.Kind != yaml.ScalarNode {
 		d.report(d.position(node), path+" must be a single value", "write it after the colon")
@@ -310,9 +311,9 @@ func (d *decoder) scalarText(node *yaml.Node, path string) (string, bool) {
 	return text, complete
 }
 
-// fillScalars fills the scalars outside lists: defaults, over them the file, over both the environment
-// (REPLYGATE_LISTEN_API for listen.api). viper does the layering; the keys are all ours and in
-// lower case, so its folding of keys cannot hurt. Each variable is bound by its name: with
+// fillScalars sets the scalars outside lists. The environment (REPLYGATE_LISTEN_API for listen.api)
+// overrides the file, which overrides the default. viper does the layering; it folds the case of
+// keys, which is harmless because all keys are lower case. Each variable is bound by its name: with
 // AutomaticEnv, REPLYGATE_LOG would hide log.level and all other keys below log.
 func (d *decoder) fillScalars(c *Config) {
 	v := viper.New()
@@ -327,17 +328,17 @@ func (d *decoder) fillScalars(c *Config) {
 			word = Word{At: Position{Env: env}}
 			d.where[path] = word.At
 		} else if !inFile {
-			return // the default stands in the struct already
+			return // the struct already has the default
 		}
 		word.Text = v.GetString(path)
 		d.set(field, word)
 	})
 	if d.where["policy.ruleset"].Env != "" {
-		c.Policy.Rulesets = nil // the environment stands over the file's list too
+		c.Policy.Rulesets = nil // the environment overrides the list form too
 	}
 }
 
-// eachScalar visits the scalars of the configuration that do not stand in lists.
+// eachScalar visits the scalars of the configuration outside lists.
 func eachScalar(v reflect.Value, path string, visit func(path string, field reflect.Value)) {
 	for i := range v.NumField() {
 		name, field := v.Type().Field(i).Tag.Get("yaml"), v.Field(i)
@@ -351,7 +352,7 @@ func eachScalar(v reflect.Value, path string, visit func(path string, field refl
 	}
 }
 
-// set parses the word into v.
+// set parses a word into v. An error of parse reads "what is wrong: the remedy".
 func (d *decoder) set(v reflect.Value, w Word) {
 	value, err := parse(v.Type(), w.Text)
 	if err != nil {
@@ -395,10 +396,11 @@ func parseInt(text string) (int, error) {
 	return n, nil
 }
 
-// positionField is the entry of fieldsByKey for a struct's own Position, which is not a key.
+// positionField is the entry of fieldsByKey for the field that takes the struct's Position.
 const positionField = "-at"
 
-// fieldsByKey maps the yaml names of a struct's fields to their index.
+// fieldsByKey maps the yaml names of a struct's fields to their index. A name that ends in [] is
+// the list form of the key without it.
 func fieldsByKey(t reflect.Type) map[string]int {
 	m := map[string]int{}
 	for i := range t.NumField() {
@@ -437,7 +439,7 @@ func displayPath(path string) string {
 	return path
 }
 
-// Keys lists the dotted keys of all single values outside lists.
+// Keys returns the dotted keys of all scalars outside lists, in the order of Config.
 func Keys() []string {
 	var all []string
 	c := Default()

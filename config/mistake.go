@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// Position is where something stands in the file. The zero Position stands for the file as a whole.
+// Position is a place in a file, counted from 1. The zero Position is the file as a whole.
 type Position struct {
 	Line, Col int
-	File      string // if it is another one: accounts_file
-	Env       string // the environment variable that said it instead
+	File      string // set if it is not the configuration itself: accounts_file
+	Env       string // the environment variable that gave the value instead
 }
 
-// Mistake is one thing wrong in a configuration.
+// Mistake is one mistake in a configuration.
 type Mistake struct {
 	File   string
 	At     Position
@@ -22,7 +22,7 @@ type Mistake struct {
 	Remedy string // what to write instead
 }
 
-// Error reads FILE:LINE:COL: what is wrong: the remedy.
+// Error returns "FILE:LINE:COL: what is wrong: the remedy".
 func (m Mistake) Error() string {
 	where := fmt.Sprintf("%s:%d:%d", cmp.Or(m.At.File, m.File), max(m.At.Line, 1), max(m.At.Col, 1))
 	if m.At.Env != "" {
@@ -34,10 +34,10 @@ func (m Mistake) Error() string {
 	return where + ": " + m.What + ": " + m.Remedy
 }
 
-// Mistakes are all that is wrong in a configuration, in the order of the file.
+// Mistakes holds all mistakes in a configuration, in the order of the file.
 type Mistakes []Mistake
 
-// Error has one mistake a line.
+// Error returns one mistake per line.
 func (ms Mistakes) Error() string {
 	lines := make([]string, len(ms))
 	for i, m := range ms {
@@ -46,7 +46,7 @@ func (ms Mistakes) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Add notes a mistake.
+// Add appends a mistake.
 func (ms *Mistakes) Add(file string, at Position, what, remedy string) {
 	*ms = append(*ms, Mistake{File: file, At: at, What: what, Remedy: remedy})
 }
@@ -62,7 +62,7 @@ func (ms Mistakes) Err() error {
 	return ms
 }
 
-// Nearest returns the word of known that word was probably meant to be, "" if none is near.
+// Nearest returns the known word that a misspelt one probably means, or "" if none is near.
 func Nearest(word string, known []string) string {
 	best, bestDistance := "", max(2, len(word)/4)+1
 	for _, k := range known {
@@ -73,7 +73,7 @@ func Nearest(word string, known []string) string {
 	if best != "" {
 		return best
 	}
-	for _, k := range known { // capabilty for capabilities: what begins alike
+	for _, k := range known { // a common start, like capability for capabilities
 		if n := commonPrefix(word, k); n >= 4 && 3*n >= 2*len(word) {
 			return k
 		}
@@ -81,7 +81,7 @@ func Nearest(word string, known []string) string {
 	return ""
 }
 
-// commonPrefix is how many bytes two words begin with alike.
+// commonPrefix returns the length in bytes of the longest common prefix.
 func commonPrefix(a, b string) (n int) {
 	for n < min(len(a), len(b)) && a[n] == b[n] {
 		n++
@@ -89,7 +89,7 @@ func commonPrefix(a, b string) (n int) {
 	return n
 }
 
-// DidYouMean is the remedy for an unknown word: the nearest known one, else all of them.
+// DidYouMean returns the remedy for an unknown word: the nearest known one, else all of them.
 func DidYouMean(word string, known []string) string {
 	if near := Nearest(word, known); near != "" {
 		return "did you mean " + near + "?"
@@ -97,7 +97,7 @@ func DidYouMean(word string, known []string) string {
 	return "known are " + strings.Join(known, ", ")
 }
 
-// editDistance is the number of single letters to add, drop or change between a and b.
+// editDistance returns the Levenshtein distance of two words, in bytes.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Schema is the JSON Schema (draft 2020-12) of a configuration file, for editors. It is made from
-// the types; words lists what certain keys may say, by dotted key without the numbers of lists,
-// like "policy.rules.action". It knows less than Parse: what a value must be beside another one it
-// cannot tell.
+// Schema returns the JSON Schema (draft 2020-12) of a configuration file, for editors. It is
+// derived from the types; words lists the allowed values of some keys, by dotted key without list
+// indexes, like "policy.rules.action". It accepts more than Parse, since it cannot relate one value
+// to another.
 func Schema(words map[string][]string) map[string]any {
 	s := schemaBuilder{words: words}
 	root := s.object(reflect.TypeFor[Config](), "")
@@ -20,10 +20,10 @@ func Schema(words map[string][]string) map[string]any {
 
 type schemaBuilder struct{ words map[string][]string }
 
-// envReference matches what the environment will fill in.
+// envReference matches a value that the environment fills in.
 const envReference = `\$\{[^}]*\}`
 
-// value is the schema of a value.
+// value returns the schema of a value of type t at a dotted path.
 func (s schemaBuilder) value(t reflect.Type, path string) map[string]any {
 	switch t {
 	case reflect.TypeFor[time.Duration]():
@@ -53,7 +53,7 @@ func (s schemaBuilder) value(t reflect.Type, path string) map[string]any {
 	return map[string]any{"type": []string{"string", "number", "boolean"}}
 }
 
-// object is the schema of a mapping. A key that ends in [] is another form of the one without it.
+// object returns the schema of a mapping. A key with a list form accepts either form.
 func (s schemaBuilder) object(t reflect.Type, path string) map[string]any {
 	properties := map[string]any{}
 	for name, i := range fieldsByKey(t) {
@@ -74,7 +74,7 @@ func (s schemaBuilder) object(t reflect.Type, path string) map[string]any {
 	return map[string]any{"type": []string{"object", "null"}, "additionalProperties": false, "properties": properties}
 }
 
-// listLast puts the form of a key as a list behind the other one.
+// listLast orders the two forms of a key, the list form last.
 func listLast(a, b any) []any {
 	if a.(map[string]any)["type"] == "array" {
 		return []any{b, a}

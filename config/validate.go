@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// validate checks values that are well formed by themselves, against bounds and each other.
+// validate checks well-formed values against their bounds and against each other.
 func validate(c *Config, d *decoder) {
 	if !d.bounded() {
 		return
@@ -41,7 +41,7 @@ const maxUnsureWait = 10 * time.Second
 
 type validator struct{ d *decoder }
 
-// wrong notes a mistake at a key, or where the file lacks it at the one above it.
+// report adds a mistake at a key, or at the nearest key above it that the file has.
 func (v validator) report(path, what, remedy string) {
 	for !v.given(path) && strings.Contains(path, ".") {
 		path = path[:strings.LastIndexByte(path, '.')]
@@ -94,7 +94,7 @@ func (v validator) admin(c *Config) {
 	}
 }
 
-// distinct finds two listeners on one address.
+// distinct reports two listeners on the same address.
 func (v validator) distinct(path, address, otherPath, other string) {
 	if address == other && !strings.HasSuffix(address, ":0") {
 		v.report(path, path+" is the same address as "+otherPath, "give it a port of its own")
@@ -123,7 +123,8 @@ func isAddress(s string) bool {
 	return err == nil && n >= 0 && n <= 65535
 }
 
-// Loopback tells whether only this machine can reach the address.
+// Loopback reports whether only this machine can reach an address, host:port. A name other than
+// localhost does not count, whatever it resolves to.
 func Loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -264,7 +265,7 @@ func (v validator) corpID(a *Account, path string, first map[string]Position) {
 	first[a.CorpID] = v.d.where[path]
 }
 
-// inFile names another file, where something stands in one.
+// inFile names the file of a position that is not in the configuration itself.
 func inFile(file string) string {
 	if file == "" {
 		return ""
@@ -361,7 +362,7 @@ func (v validator) network(path, value string) {
 	}
 }
 
-// notTokenChar tells of a character that cannot stand in the name of a header (RFC 9110, 5.6.2).
+// notTokenChar reports whether a header's name cannot contain r (RFC 9110, 5.6.2).
 func notTokenChar(r rune) bool {
 	return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 }

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// Secret is a string that prints as *** in every form. Reveal gives it away.
+// Secret is a string that prints as *** in every form; Reveal returns its text.
 type Secret string
 
-// Reveal returns the secret itself.
+// Reveal returns the secret's text.
 func (s Secret) Reveal() string { return string(s) }
 
 // Format prints *** whatever the verb.
@@ -30,10 +30,11 @@ func (s Secret) String() string {
 	return "***"
 }
 
-// MarshalText returns ***, for JSON and YAML.
+// MarshalText returns what String returns, for JSON and YAML.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// CertPool reads the PEM certificates of a ca_file; nil, the system's, for "".
+// CertPool reads the PEM certificates of a ca_file. For an empty name it returns nil, which stands
+// for the system's pool.
 func CertPool(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
@@ -49,7 +50,7 @@ func CertPool(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Secrets lists every secret of the configuration, for what must keep them in.
+// Secrets returns all secrets of the configuration that are not empty, for redaction.
 func (c *Config) Secrets() []string {
 	var all []string
 	var walk func(v reflect.Value)
@@ -75,7 +76,7 @@ func (c *Config) Secrets() []string {
 	return all
 }
 
-// Word is a string that remembers where it stands in the file.
+// Word is a string with its position in the file.
 type Word struct {
 	Text string
 	At   Position
@@ -84,10 +85,10 @@ type Word struct {
 // Size is a number of bytes.
 type Size int64
 
-// plainNumber matches a duration that lacks only its unit.
+// plainNumber matches a duration without its unit.
 var plainNumber = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
 
-// parseDuration reads a duration with its unit.
+// parseDuration parses a duration with its unit, as time.ParseDuration, but not a negative one.
 func parseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	switch {
@@ -104,7 +105,7 @@ func parseDuration(s string) (time.Duration, error) {
 	return 0, fmt.Errorf("%q is not a duration: write one like 500ms, 30s or 48h", s)
 }
 
-// parseSize reads a number of bytes with its unit; KB, MB and GB are powers of 1,024.
+// parseSize parses a size with its unit; KB, MB and GB are powers of 1,024.
 func parseSize(s string) (Size, error) {
 	units := []struct {
 		suffix string
@@ -124,7 +125,7 @@ func parseSize(s string) (Size, error) {
 	return 0, fmt.Errorf("%q is not a size: write one like 64KB, 1MB or 2GB", s)
 }
 
-// String writes the size with the largest unit that divides it.
+// String formats the size with the largest unit that divides it.
 func (s Size) String() string {
 	switch {
 	case s > 0 && s%(1<<30) == 0:
@@ -137,7 +138,7 @@ func (s Size) String() string {
 	return fmt.Sprintf("%dB", int64(s))
 }
 
-// parseTime reads an instant with its zone.
+// parseTime parses an instant in RFC 3339, which includes the zone.
 func parseTime(s string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
