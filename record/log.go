@@ -22,14 +22,14 @@ type Log struct {
 // NewLog writes to to: for a console, or as JSON alone.
 func NewLog(to io.Writer, console bool) *Log { return &Log{to: to, console: console} }
 
-var lines = sync.Pool{New: func() any { return new([]byte) }}
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Add writes a record of a kind, as of a time.
 func (l *Log) Add(at time.Time, kind string, r Appender) {
 	if l == nil {
 		return
 	}
-	line := lines.Get().(*[]byte)
+	line := buffers.Get().(*[]byte)
 	b := (*line)[:0]
 	if l.console {
 		b = append(AppendTime(b, at), "\tinfo\t"...)
@@ -41,5 +41,5 @@ func (l *Log) Add(at time.Time, kind string, r Appender) {
 	b = append(r.AppendJSON(b), "}\n"...)
 	_, _ = l.to.Write(b) // a Sink, which never fails
 	*line = b
-	lines.Put(line)
+	buffers.Put(line)
 }

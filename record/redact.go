@@ -10,28 +10,31 @@ import (
 // Redactor takes secrets out of text: the values of names that hold secrets in queries, headers and
 // JSON, and secrets that it was told of, wherever they stand.
 type Redactor struct {
-	known atomic.Pointer[[][]byte]
+	secrets atomic.Pointer[[][]byte]
 }
+
+// minSecret is the length in bytes of the shortest secret that is redacted wherever it occurs.
+const minSecret = 6
 
 // NewRedactor knows secrets beforehand: those of the configuration. One of fewer than six bytes is
 // left alone: it would black out the words of the log.
 func NewRedactor(secrets ...string) *Redactor {
 	r := &Redactor{}
-	r.known.Store(&[][]byte{})
+	r.secrets.Store(&[][]byte{})
 	r.AddSecrets(secrets...)
 	return r
 }
 
 // AddSecrets adds secrets, of a configuration that replaces another one. Those before stay known.
 func (r *Redactor) AddSecrets(secrets ...string) {
-	known := slices.Clone(*r.known.Load())
+	all := slices.Clone(*r.secrets.Load())
 	for _, s := range secrets {
-		if len(s) >= 6 && !slices.ContainsFunc(known, func(k []byte) bool { return string(k) == s }) {
-			known = append(known, []byte(s))
+		if len(s) >= minSecret && !slices.ContainsFunc(all, func(k []byte) bool { return string(k) == s }) {
+			all = append(all, []byte(s))
 		}
 	}
-	slices.SortFunc(known, func(a, b []byte) int { return len(b) - len(a) }) // one may hold another
-	r.known.Store(&known)
+	slices.SortFunc(all, func(a, b []byte) int { return len(b) - len(a) }) // one may hold another
+	r.secrets.Store(&all)
 }
 
 // redactedMark stands where a secret was.
@@ -62,22 +65,22 @@ func mayContainSecret(text []byte) bool {
 	return false
 }
 
-// hasSecretMember tells whether a JSON object could have a member with the name of a secret.
-func hasSecretMember(text []byte) bool {
+// hasSecretKey tells whether a JSON object could have a member with the name of a secret.
+func hasSecretKey(text []byte) bool {
 	for {
 		i := bytes.Index(text, []byte(`":`))
 		if i < 0 {
 			return false
 		}
-		if i > 0 && endsInSecret(text[:i]) {
+		if i > 0 && endsLikeSecret(text[:i]) {
 			return true
 		}
 		text = text[i+2:]
 	}
 }
 
-// endsInSecret tells whether a member's name ends as those of secrets do.
-func endsInSecret(name []byte) bool {
+// endsLikeSecret tells whether a member's name ends as those of secrets do.
+func endsLikeSecret(name []byte) bool {
 	var ends []string
 	switch name[len(name)-1] {
 	case 'n':
@@ -101,24 +104,24 @@ func endsInSecret(name []byte) bool {
 
 // Redact returns the text without secrets, the text itself if it has none.
 func (r *Redactor) Redact(text []byte) []byte {
-	text = r.withoutKnown(text)
-	if !mayContainSecret(text) && !hasSecretMember(text) {
+	text = r.redactKnown(text)
+	if !mayContainSecret(text) && !hasSecretKey(text) {
 		return text
 	}
-	return withoutNamed(text)
+	return redactNamed(text)
 }
 
 // RedactRecords is Redact for lines of a Log: the names of their members are the gateway's own.
 func (r *Redactor) RedactRecords(lines []byte) []byte {
-	lines = r.withoutKnown(lines)
+	lines = r.redactKnown(lines)
 	if !mayContainSecret(lines) {
 		return lines
 	}
-	return withoutNamed(lines)
+	return redactNamed(lines)
 }
 
-func (r *Redactor) withoutKnown(text []byte) []byte {
-	for _, s := range *r.known.Load() {
+func (r *Redactor) redactKnown(text []byte) []byte {
+	for _, s := range *r.secrets.Load() {
 		if bytes.Contains(text, s) {
 			text = bytes.ReplaceAll(text, s, redactedMark)
 		}
@@ -126,7 +129,7 @@ func (r *Redactor) withoutKnown(text []byte) []byte {
 	return text
 }
 
-func withoutNamed(text []byte) []byte {
+func redactNamed(text []byte) []byte {
 	for _, p := range []*regexp.Regexp{inQuery, inJSON, inHeader, bearer} {
 		if p.Match(text) {
 			text = p.ReplaceAll(text, []byte("${1}***"))

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	gather      = 10 * time.Millisecond // that lines come together before they are written
-	enough      = 1 << 20               // bytes that do not wait for more
+	batchDelay  = 10 * time.Millisecond // that lines come together before they are written
+	fullBatch   = 1 << 20               // bytes that do not wait for more
 	maxBuffered = 4 << 20               // bytes that wait to be written
 	maxWait     = 50 * time.Millisecond // that a record waits for room
 )
@@ -22,25 +22,25 @@ const (
 // Sink writes lines to a file or a stream from a goroutine of its own. Where that is slower than
 // records come, a record waits a little, and then goes to the other stream and counts as unlogged.
 type Sink struct {
-	to      io.Writer
-	instead io.Writer
+	to       io.Writer
+	fallback io.Writer
 
-	mu      sync.Mutex
-	buf     []byte
-	writing bool          // what was taken out of buf
-	room    chan struct{} // closed, and made anew, whenever there is room again
-	closed  bool
-	wake    chan struct{}
-	hurry   chan struct{} // what came together is written at once
-	done    chan struct{}
-	lost    atomic.Uint64
-	flushed chan struct{} // closed, and made anew, whenever everything is written
+	mu       sync.Mutex
+	buf      []byte
+	writing  bool          // what was taken out of buf
+	room     chan struct{} // closed, and made anew, whenever there is room again
+	closed   bool
+	wake     chan struct{}
+	writeNow chan struct{} // what came together is written at once
+	done     chan struct{}
+	diverted atomic.Uint64
+	flushed  chan struct{} // closed, and made anew, whenever everything is written
 }
 
 // NewSink writes to to; what that does not take goes to instead.
-func NewSink(to, instead io.Writer) *Sink {
+func NewSink(to, fallback io.Writer) *Sink {
 	s := &Sink{
-		to: to, instead: instead, room: make(chan struct{}), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
+		to: to, fallback: fallback, room: make(chan struct{}), wake: make(chan struct{}, 1), writeNow: make(chan struct{}, 1),
 		done: make(chan struct{}), flushed: make(chan struct{}),
 	}
 	go s.run()
@@ -48,17 +48,17 @@ func NewSink(to, instead io.Writer) *Sink {
 }
 
 // Unlogged counts the records that went to the other stream.
-func (s *Sink) Unlogged() uint64 { return s.lost.Load() }
+func (s *Sink) Unlogged() uint64 { return s.diverted.Load() }
 
 // hasty is a Sink's face for records that wait for nothing.
-type hasty struct{ *Sink }
+type nonBlocking struct{ *Sink }
 
 // Hasty returns a writer for lines that do not wait for room.
-func (s *Sink) Hasty() io.Writer { return hasty{s} }
+func (s *Sink) Hasty() io.Writer { return nonBlocking{s} }
 
-func (h hasty) Write(line []byte) (int, error) {
-	if !h.take(line) {
-		h.lose(line)
+func (h nonBlocking) Write(line []byte) (int, error) {
+	if !h.tryAppend(line) {
+		h.divert(line)
 	}
 	return len(line), nil
 }
@@ -66,7 +66,7 @@ func (h hasty) Write(line []byte) (int, error) {
 // Write takes a line, and waits for room at most 50 ms. It never fails: a line that finds no room
 // goes to the other stream.
 func (s *Sink) Write(line []byte) (int, error) {
-	if s.take(line) {
+	if s.tryAppend(line) {
 		return len(line), nil
 	}
 	timeout := time.NewTimer(maxWait)
@@ -75,19 +75,19 @@ func (s *Sink) Write(line []byte) (int, error) {
 		s.mu.Lock()
 		room := s.room
 		s.mu.Unlock()
-		if s.take(line) {
+		if s.tryAppend(line) {
 			return len(line), nil
 		}
 		select {
 		case <-room:
 		case <-timeout.C:
-			s.lose(line)
+			s.divert(line)
 			return len(line), nil
 		}
 	}
 }
 
-func (s *Sink) take(line []byte) bool {
+func (s *Sink) tryAppend(line []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || len(s.buf)+len(line) > maxBuffered {
@@ -95,15 +95,15 @@ func (s *Sink) take(line []byte) bool {
 	}
 	s.buf = append(s.buf, line...)
 	if len(s.buf) == len(line) {
-		signal(s.wake)
-	} else if len(s.buf) >= enough {
-		signal(s.hurry)
+		notify(s.wake)
+	} else if len(s.buf) >= fullBatch {
+		notify(s.writeNow)
 	}
 	return true
 }
 
 // signal says something once, however often it is said before it is heard.
-func signal(c chan struct{}) {
+func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
@@ -111,22 +111,22 @@ func signal(c chan struct{}) {
 }
 
 // lose counts lines and sends them to the other stream.
-func (s *Sink) lose(lines []byte) {
-	s.lost.Add(uint64(bytes.Count(lines, []byte{'\n'})))
-	_, _ = s.instead.Write(lines) // nowhere is left to say it
+func (s *Sink) divert(lines []byte) {
+	s.diverted.Add(uint64(bytes.Count(lines, []byte{'\n'})))
+	_, _ = s.fallback.Write(lines) // nowhere is left to say it
 }
 
 // run writes what came together since the last write.
 func (s *Sink) run() {
 	defer close(s.done)
 	var batch []byte
-	more := time.NewTimer(gather)
-	defer more.Stop()
+	delay := time.NewTimer(batchDelay)
+	defer delay.Stop()
 	for range s.wake {
-		more.Reset(gather)
+		delay.Reset(batchDelay)
 		select {
-		case <-more.C:
-		case <-s.hurry:
+		case <-delay.C:
+		case <-s.writeNow:
 		}
 		s.mu.Lock()
 		batch, s.buf, s.writing = s.buf, batch[:0], true
@@ -135,7 +135,7 @@ func (s *Sink) run() {
 		s.mu.Unlock()
 		if len(batch) > 0 {
 			if n, err := s.to.Write(batch); err != nil {
-				s.lose(unwritten(batch, n))
+				s.divert(unwritten(batch, n))
 			}
 		}
 		s.mu.Lock()
@@ -161,7 +161,7 @@ func (s *Sink) Sync() error {
 	if written {
 		return nil
 	}
-	signal(s.hurry)
+	notify(s.writeNow)
 	select {
 	case <-flushed:
 	case <-time.After(time.Second):
@@ -176,7 +176,7 @@ func (s *Sink) Close() error {
 	if !s.closed {
 		s.closed = true
 		close(s.wake)
-		signal(s.hurry)
+		notify(s.writeNow)
 	}
 	s.mu.Unlock()
 	select {
