@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"regexp"
 	"slices"
+	"strings"
 	"sync/atomic"
 )
 
@@ -51,51 +52,77 @@ var (
 	bearer   = regexp.MustCompile(`(?i)(bearer )[^\s"\\,;]+`)
 )
 
-// mayContainSecret tells, fast, whether a text could hold a secret behind a name: behind '=', in JSON within
-// a string, or in a header.
+// mayContainSecret reports, faster than the expressions, whether a text can match inQuery, inHeader
+// or bearer, or inJSON within a JSON string.
 func mayContainSecret(text []byte) bool {
-	if bytes.IndexByte(text, '=') >= 0 || bytes.IndexByte(text, '\\') >= 0 {
-		return true
-	}
-	for _, header := range [][]byte{[]byte("Bearer "), []byte("bearer "), []byte("uthorization"), []byte("Cookie")} {
-		if bytes.Contains(text, header) {
-			return true
+	return bytes.IndexByte(text, '=') >= 0 || bytes.IndexByte(text, '\\') >= 0 ||
+		containsFold(text, "authorization", 'z') || containsFold(text, "cookie", 'k') || containsFold(text, "bearer ", 'b')
+}
+
+// containsFold reports whether a text contains a lower-case word in any letter case. It searches for
+// rare, the letter of the word that is the rarest in records.
+func containsFold(text []byte, word string, rare byte) bool {
+	offset := strings.IndexByte(word, rare)
+	for _, letter := range []byte{rare, rare - 'a' + 'A'} {
+		for from := 0; ; from++ {
+			i := bytes.IndexByte(text[from:], letter)
+			if i < 0 {
+				break
+			}
+			from += i
+			start := from - offset
+			if start >= 0 && start+len(word) <= len(text) && equalFold(text[start:start+len(word)], word) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// hasSecretKey tells whether a JSON object could have a member with the name of a secret.
+// equalFold reports whether a text is a lower-case ASCII word in any letter case.
+func equalFold(text []byte, word string) bool {
+	for i, c := range text {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != word[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// hasSecretKey reports whether a text can match inJSON outside a JSON string.
 func hasSecretKey(text []byte) bool {
-	for {
-		i := bytes.Index(text, []byte(`":`))
+	for from := 0; ; from++ {
+		i := bytes.IndexByte(text[from:], ':')
 		if i < 0 {
 			return false
 		}
-		if i > 0 && endsLikeSecret(text[:i]) {
+		from += i
+		name, quoted := bytes.CutSuffix(bytes.TrimRight(text[:from], " \t\n\f\r"), []byte{'"'})
+		if quoted && endsLikeSecret(name) {
 			return true
 		}
-		text = text[i+2:]
 	}
 }
 
-// endsLikeSecret tells whether a member's name ends as those of secrets do.
+// secretEndings has an ending for each name that secretName matches, by its last letter.
+var secretEndings = map[byte][]string{
+	'n': {"token"},
+	't': {"secret", "ticket"},
+	'e': {"_code", `"code`, "signature"},
+	'd': {"password"},
+	'y': {"_key", "eskey", `"key`},
+}
+
+// endsLikeSecret reports whether a key ends like those that secretName matches.
 func endsLikeSecret(name []byte) bool {
-	var ends []string
-	switch name[len(name)-1] {
-	case 'n':
-		ends = []string{"token"}
-	case 't':
-		ends = []string{"secret", "ticket"}
-	case 'e':
-		ends = []string{"_code", `"code`, "signature"}
-	case 'd':
-		ends = []string{"password"}
-	case 'y':
-		ends = []string{"_key", "eskey", `"key`}
+	if len(name) == 0 {
+		return false
 	}
-	for _, end := range ends {
-		if bytes.HasSuffix(name, []byte(end)) {
+	for _, end := range secretEndings[name[len(name)-1]|0x20] {
+		if len(name) >= len(end) && equalFold(name[len(name)-len(end):], end) {
 			return true
 		}
 	}
