@@ -34,6 +34,7 @@ var may = map[string][]string{
 	"window":          {"store"},
 	"wecom":           {},
 	"wecom/wecomtest": {"wecom"},
+	"backfill":        {"config", "wecom"},
 	"account":         {"config", "store"},
 	"policy":          {"config", "account", "wecom", "window"},
 	"gate":            {"config", "account", "policy", "wecom", "window"},
@@ -41,7 +42,7 @@ var may = map[string][]string{
 	"replay":          {"gate", "policy", "wecom", "window"},
 	"proxy":           {"config", "account", "gate", "policy", "record", "wecom", "window"},
 	"admin":           {"config", "account", "gate", "policy", "wecom", "window"},
-	"cmd/replygate":   {"config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "gate", "ruletest", "replay", "proxy", "admin"},
+	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "gate", "ruletest", "replay", "proxy", "admin"},
 	"bench":           {},
 }
 

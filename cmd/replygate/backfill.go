@@ -15,16 +15,16 @@ import (
 	"time"
 
 	"replygate/admin"
+	"replygate/backfill"
 	"replygate/config"
-	"replygate/wecom"
 )
 
 const backfillUsage = "write: replygate windows backfill CORP --secret-file FILE"
 
-// backfill is windows backfill CORP: it pulls, through the gateway as a bot would, what kf/sync_msg
+// backfillWindows is windows backfill CORP: it pulls, through the gateway as a bot would, what kf/sync_msg
 // still has of the corp's messages, and then tells the gateway that the records of its channels are
 // complete.
-func backfill(ctx context.Context, args []string, s streams) error {
+func backfillWindows(ctx context.Context, args []string, s streams) error {
 	f := flags("windows backfill", s)
 	connect := clientFlags(f)
 	api := f.String("api", "", "the gateway's api `URL` (default http://127.0.0.1:8080, or that of -c)")
@@ -52,9 +52,10 @@ func backfill(ctx context.Context, args []string, s streams) error {
 	if *state == "" {
 		*state = "replygate-backfill-" + url.PathEscape(words[0]) + ".json"
 	}
-	b := &backfiller{
-		client: c, corp: words[0], secret: secret, file: *state,
-		pace: time.Duration(float64(time.Second) / *rate), bar: newProgress(s.err),
+	b := &backfiller{client: c, file: *state, bar: newProgress(s.err), done: backfill.Progress{Corp: words[0]}}
+	b.puller = &backfill.Puller{
+		Progress: &b.done, Calls: c, Secret: secret, Interval: time.Duration(float64(time.Second) / *rate),
+		Save: b.save, Now: time.Now, Sleep: sleep,
 	}
 	return b.run(ctx, s)
 }
@@ -74,33 +75,13 @@ func corpSecret(file string) (config.Secret, error) {
 	return config.Secret(strings.TrimSpace(string(data))), nil
 }
 
-// backfiller is one run, or what is left of one that was interrupted.
+// backfiller is one run of the command, or the rest of an interrupted one.
 type backfiller struct {
 	client client
-	corp   string
-	secret config.Secret
-	token  string
-	file   string
-	pace   time.Duration
-	last   time.Time // of the last page
+	puller *backfill.Puller
+	file   string // keeps the progress between runs
 	bar    *progress
-	done   backfillState
-}
-
-// backfillState is how far a backfill came, as its file keeps it.
-type backfillState struct {
-	Corp     string            `json:"corp_id"`
-	Began    time.Time         `json:"began"` // by the gateway's clock
-	Channels []channelBackfill `json:"channels"`
-	Messages int               `json:"messages"`
-	Odd      int               `json:"unreadable"` // items that may be messages
-}
-
-type channelBackfill struct {
-	Channel string `json:"channel"`
-	Cursor  string `json:"cursor"`
-	Done    bool   `json:"done"`
-	Broken  bool   `json:"broken"` // one of its pages could not be read to its end
+	done   backfill.Progress
 }
 
 func (b *backfiller) run(ctx context.Context, s streams) error {
@@ -111,18 +92,10 @@ func (b *backfiller) run(ctx context.Context, s streams) error {
 	if resumed {
 		fmt.Fprintf(s.err, "going on with the backfill of %s\n", local(b.done.Began.Format(time.RFC3339Nano)))
 	}
-	if err := b.fetchToken(ctx); err != nil {
+	if err := b.puller.Run(ctx); err != nil && len(b.done.Channels) > 0 {
+		return fmt.Errorf("%w; run the same command again to go on", err)
+	} else if err != nil {
 		return err
-	}
-	if !resumed {
-		if err := b.listChannels(ctx); err != nil {
-			return err
-		}
-	}
-	for i := range b.done.Channels {
-		if err := b.pull(ctx, &b.done.Channels[i]); err != nil {
-			return fmt.Errorf("%w; run the same command again to go on", err)
-		}
 	}
 	b.bar.end()
 	return b.finish(ctx, s)
@@ -131,7 +104,7 @@ func (b *backfiller) run(ctx context.Context, s streams) error {
 // finish tells the gateway what was read, and the operator what is complete by it.
 func (b *backfiller) finish(ctx context.Context, s streams) error {
 	defer os.Remove(b.file) // a finished run is never resumed
-	read := admin.Backfill{CorpID: b.corp, Began: b.done.Began}
+	read := admin.Backfill{CorpID: b.done.Corp, Began: b.done.Began}
 	for _, c := range b.done.Channels {
 		if c.Broken {
 			fmt.Fprintf(s.err, "channel %s: WeCom gave a page that cannot be read to its end, so its records stay as they were\n", c.Channel)
@@ -141,9 +114,9 @@ func (b *backfiller) finish(ctx context.Context, s streams) error {
 	}
 	switch {
 	case len(b.done.Channels) == 0:
-		return fmt.Errorf("%s: kf/account/list names no channel; its records stay as they were", b.corp)
+		return fmt.Errorf("%s: kf/account/list names no channel; its records stay as they were", b.done.Corp)
 	case len(read.Channels) == 0:
-		return fmt.Errorf("%s: no channel could be read to its end; its records stay as they were", b.corp)
+		return fmt.Errorf("%s: no channel could be read to its end; its records stay as they were", b.done.Corp)
 	}
 	var answer admin.Backfill
 	if err := b.client.post(ctx, "/v1/backfill", read, &answer); err != nil {
@@ -152,10 +125,10 @@ func (b *backfiller) finish(ctx context.Context, s streams) error {
 	for _, c := range answer.Missed {
 		fmt.Fprintf(s.err, "channel %s: messages passed unrecorded meanwhile, as the gateway's log says\n", c)
 	}
-	if b.done.Odd > 0 {
-		fmt.Fprintf(s.err, "%d items could not be read: the history of their channels stays incomplete until they are older than a window\n", b.done.Odd)
+	if b.done.Unreadable > 0 {
+		fmt.Fprintf(s.err, "%d items could not be read: the history of their channels stays incomplete until they are older than a window\n", b.done.Unreadable)
 	}
-	fmt.Fprintf(s.out, "%s: %d messages of customers on %d channels went through the gateway; ", b.corp, b.done.Messages, len(b.done.Channels))
+	fmt.Fprintf(s.out, "%s: %d messages of customers on %d channels went through the gateway; ", b.done.Corp, b.done.Messages, len(b.done.Channels))
 	if whole := len(b.done.Channels); len(answer.Channels) < whole {
 		fmt.Fprintf(s.out, "the records of %d are complete\n", len(answer.Channels))
 		return fmt.Errorf("the records of %d channels are not complete: begin again", whole-len(answer.Channels))
@@ -167,9 +140,10 @@ func (b *backfiller) finish(ctx context.Context, s streams) error {
 // resume takes up an interrupted run, if there is one that is young enough to prove anything.
 func (b *backfiller) resume(ctx context.Context) (bool, error) {
 	var now admin.Backfill
-	if err := b.client.post(ctx, "/v1/backfill", admin.Backfill{CorpID: b.corp}, &now); err != nil {
+	if err := b.client.post(ctx, "/v1/backfill", admin.Backfill{CorpID: b.done.Corp}, &now); err != nil {
 		return false, err
 	}
+	corp := b.done.Corp
 	data, err := os.ReadFile(b.file)
 	if err == nil {
 		err = json.Unmarshal(data, &b.done)
@@ -178,15 +152,16 @@ func (b *backfiller) resume(ctx context.Context) (bool, error) {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return false, fmt.Errorf("--state: %s cannot be read: %w", b.file, err)
-	case b.done.Corp != b.corp:
+	case b.done.Corp != corp:
 		return false, fmt.Errorf("--state: %s is of another corp: name another file", b.file)
 	case now.Began.Sub(b.done.Began) < 12*time.Hour:
 		return true, nil
 	}
-	b.done = backfillState{Corp: b.corp, Began: now.Began}
+	b.done = backfill.Progress{Corp: corp, Began: now.Began}
 	return false, b.save()
 }
 
+// save writes the progress to its file and moves the bar.
 func (b *backfiller) save() error {
 	data, err := json.Marshal(b.done)
 	if err != nil {
@@ -195,190 +170,48 @@ func (b *backfiller) save() error {
 	if err := os.WriteFile(b.file+".new", data, 0o600); err != nil {
 		return fmt.Errorf("--state: %w", err)
 	}
+	done, all := b.done.Done(), len(b.done.Channels)
+	b.bar.show(done, all, fmt.Sprintf("%d of %d channels, %d messages", done, all, b.done.Messages))
 	return os.Rename(b.file+".new", b.file)
 }
 
-// listChannels asks for the corp's kf accounts.
-func (b *backfiller) listChannels(ctx context.Context) error {
-	const limit = 100
-	for offset := 0; ; offset += limit {
-		var page struct {
-			Accounts []struct {
-				Channel string `json:"open_kfid"`
-			} `json:"account_list"`
-		}
-		body := fmt.Sprintf(`{"offset":%d,"limit":%d}`, offset, limit)
-		if err := b.callInto(ctx, "/cgi-bin/kf/account/list?access_token="+url.QueryEscape(b.token), body, &page); err != nil {
-			return err
-		}
-		for _, a := range page.Accounts {
-			b.done.Channels = append(b.done.Channels, channelBackfill{Channel: a.Channel})
-		}
-		if len(page.Accounts) < limit {
-			return b.save()
-		}
+// Call sends a call to WeCom through the gateway, as a bot would. Its errors never quote the query:
+// a secret may be in it.
+func (c client) Call(ctx context.Context, path string, query url.Values, body []byte) (status int, answer []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	method := http.MethodPost
+	if len(body) == 0 {
+		method = http.MethodGet
 	}
-}
-
-// pull pages through what kf/sync_msg has of a channel.
-func (b *backfiller) pull(ctx context.Context, c *channelBackfill) error {
-	for !c.Done {
-		page, err := b.page(ctx, c)
-		switch stuck := page.More && page.Next == c.Cursor; {
-		case errors.Is(err, wecom.ErrUnreadable): // later pages may still hold messages
-			c.Broken, page.More = true, page.More && !stuck
-		case err != nil:
-			return err
-		case stuck:
-			return fmt.Errorf("channel %s: WeCom says that there is more, but not where", c.Channel)
-		}
-		c.Cursor, c.Done = page.Next, !page.More
-		b.done.Messages += len(page.Messages)
-		for _, u := range page.Unreadable {
-			if u.Message {
-				b.done.Odd++
-			}
-		}
-		if err := b.save(); err != nil {
-			return err
-		}
-		b.show()
-	}
-	return nil
-}
-
-// What WeCom may answer for a while.
-const (
-	codeTooOften  = 45009
-	codeBadToken  = 40014
-	maxPauses     = 10
-	pauseTooOften = time.Minute
-)
-
-// page pulls one page, at the pace that is allowed.
-func (b *backfiller) page(ctx context.Context, c *channelBackfill) (page wecom.Page, err error) {
-	body, err := json.Marshal(map[string]any{"cursor": c.Cursor, "limit": 1000, "open_kfid": c.Channel})
+	req, err := http.NewRequestWithContext(ctx, method, c.api+path+"?"+query.Encode(), bytes.NewReader(body))
 	if err != nil {
-		return page, err
+		return 0, nil, fmt.Errorf("%w: --api is not a URL", errUsage)
 	}
-	for range maxPauses {
-		if err := b.wait(ctx, time.Until(b.last.Add(b.pace))); err != nil {
-			return page, err
-		}
-		b.last = time.Now()
-		answer, err := b.call(ctx, wecom.PathSyncMsg+"?access_token="+url.QueryEscape(b.token), string(body))
-		var refused *wecomError
-		switch {
-		case err == nil:
-			return wecom.ReadPage(bytes.NewReader(answer))
-		case !errors.As(err, &refused):
-			return page, err
-		case refused.code == codeTooOften || refused.code == wecom.CodeBusy:
-			err = b.wait(ctx, pauseTooOften)
-		case refused.code == wecom.CodeTokenExpired || refused.code == codeBadToken:
-			err = b.fetchToken(ctx)
-		}
-		if err != nil {
-			return page, err
-		}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, fmt.Errorf("no gateway answers at %s: is this its listen.api?", c.api)
 	}
-	return page, fmt.Errorf("channel %s: WeCom does not let it be pulled just now", c.Channel)
+	defer resp.Body.Close()
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return 0, nil, fmt.Errorf("%s: the answer broke off", path)
+	case len(answer) > maxAnswer:
+		return 0, nil, fmt.Errorf("%s: HTTP %d, and an answer of more than %d bytes", path, resp.StatusCode, maxAnswer)
+	}
+	return resp.StatusCode, answer, nil
 }
 
-func (b *backfiller) wait(ctx context.Context, d time.Duration) error {
+const maxAnswer = 64 << 20 // bytes
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(d):
 		return nil
 	}
-}
-
-func (b *backfiller) fetchToken(ctx context.Context) error {
-	var t struct {
-		Token string `json:"access_token"`
-	}
-	query := url.Values{"corpid": {b.corp}, "corpsecret": {b.secret.Reveal()}}
-	if err := b.callInto(ctx, wecom.PathGetToken+"?"+query.Encode(), "", &t); err != nil {
-		return err
-	}
-	b.token = t.Token
-	return nil
-}
-
-// wecomError is an answer of WeCom, or of the gateway, that is no success.
-type wecomError struct {
-	path string
-	code int
-	text string
-}
-
-func (e *wecomError) Error() string {
-	return fmt.Sprintf("%s: errcode %d: %s", e.path, e.code, e.text)
-}
-
-// callInto is call for an answer that is read into v.
-func (b *backfiller) callInto(ctx context.Context, target, body string, v any) error {
-	answer, err := b.call(ctx, target, body)
-	if err != nil {
-		return err
-	}
-	if err := wecom.ReadAnswer(answer, v); err != nil {
-		path, _, _ := strings.Cut(target, "?")
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
-}
-
-// call calls WeCom through the gateway, and returns the answer of a success. Its errors never quote
-// the query: a secret stands there.
-func (b *backfiller) call(ctx context.Context, target, body string) (answer []byte, err error) {
-	path, _, _ := strings.Cut(target, "?")
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	method := http.MethodPost
-	if body == "" {
-		method = http.MethodGet
-	}
-	req, err := http.NewRequestWithContext(ctx, method, b.client.api+target, strings.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("%w: --api is not a URL", errUsage)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("no gateway answers at %s: is this its listen.api?", b.client.api)
-	}
-	defer resp.Body.Close()
-	if answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1)); err != nil {
-		return nil, fmt.Errorf("%s: the answer broke off", path)
-	}
-	if len(answer) > maxAnswer {
-		return nil, fmt.Errorf("%s: HTTP %d, and an answer of more than %d bytes", path, resp.StatusCode, maxAnswer)
-	}
-	code, err := wecom.ReadErrcode(answer)
-	if page := path == wecom.PathSyncMsg && resp.StatusCode == http.StatusOK; err != nil && !page { // of a page a part will do
-		return nil, fmt.Errorf("%s: HTTP %d, and no JSON", path, resp.StatusCode)
-	}
-	if err == nil && code != wecom.CodeOK {
-		var text struct {
-			Errmsg string `json:"errmsg"`
-		}
-		_ = wecom.ReadAnswer(answer, &text) // without it the code must do
-		return nil, &wecomError{path: path, code: code, text: text.Errmsg}
-	}
-	return answer, nil
-}
-
-const maxAnswer = 64 << 20 // bytes
-
-// show moves the progress bar.
-func (b *backfiller) show() {
-	done := 0
-	for _, c := range b.done.Channels {
-		if c.Done {
-			done++
-		}
-	}
-	b.bar.show(done, len(b.done.Channels), fmt.Sprintf("%d of %d channels, %d messages", done, len(b.done.Channels), b.done.Messages))
 }

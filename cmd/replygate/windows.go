@@ -22,7 +22,7 @@ func windows(ctx context.Context, args []string, s streams) error {
 	case "open", "close":
 		return changeWindow(ctx, verb, args, s)
 	case "backfill":
-		return backfill(ctx, args, s)
+		return backfillWindows(ctx, args, s)
 	}
 	return fmt.Errorf("%w: write list, show, open, close or backfill behind windows", errUsage)
 }
