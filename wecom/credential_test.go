@@ -1,6 +1,9 @@
 package wecom_test
 
 import (
+	"bytes"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,5 +22,54 @@ func TestReadTokens(t *testing.T) {
 		if got := strings.Join(all, " "); got != c[1] {
 			t.Errorf("%s: %s, want %s", c[0], got, c[1])
 		}
+	}
+}
+
+// The tokens are appended to the slice of the caller, the common case without an allocation for the
+// list.
+func TestReadTokensReusesItsSlice(t *testing.T) {
+	t.Parallel()
+	var room [wecom.MaxTokens + 1]string
+	got := wecom.ReadTokens(room[:0], []byte("access_token=A&access_token=B"))
+	if !slices.Equal(got, []string{"A", "B"}) || room[0] != "A" || room[1] != "B" {
+		t.Errorf("%q, in a slice of %q", got, room)
+	}
+	if got := wecom.ReadTokens(room[:0], []byte("debug=1")); len(got) != 0 {
+		t.Errorf("no token: %q", got)
+	}
+}
+
+// However many tokens a query has, MaxTokens+1 of them are enough to reject it.
+func TestReadTokensIsBounded(t *testing.T) {
+	t.Parallel()
+	for n := range 50 {
+		var query strings.Builder
+		for i := range n {
+			fmt.Fprintf(&query, "&access_token=T%d", i)
+		}
+		if got := wecom.ReadTokens(nil, []byte(query.String())); len(got) != min(n, wecom.MaxTokens+1) {
+			t.Errorf("%d tokens: %d returned", n, len(got))
+		}
+		again := strings.Repeat("&access_token=T", n)
+		if got := wecom.ReadTokens(nil, []byte(again)); len(got) != min(n, 1) {
+			t.Errorf("the same token %d times: %q", n, got)
+		}
+	}
+}
+
+// A query is not changed by reading it, and tokens do not share its memory: proxies reuse buffers.
+func TestReadTokensCopies(t *testing.T) {
+	t.Parallel()
+	query := []byte("access_token=abc&Access_Token=d%65f")
+	before := bytes.Clone(query)
+	tokens := wecom.ReadTokens(nil, query)
+	if !bytes.Equal(query, before) {
+		t.Errorf("the query became %s", query)
+	}
+	for i := range query {
+		query[i] = 'X'
+	}
+	if !slices.Equal(tokens, []string{"abc", "def"}) {
+		t.Errorf("tokens became %q", tokens)
 	}
 }

@@ -3,14 +3,20 @@ package wecom_test
 import (
 	"bytes"
 	"cmp"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 
 	"replygate/store/storetest"
@@ -179,4 +185,145 @@ func TestCryptAgainstThePlatformsLibrary(t *testing.T) {
 			t.Fatalf("opened as %q for %q, %v", msg, id, err)
 		}
 	}
+}
+
+// encrypt seals a plaintext of any form, padded or not, with the key of c's console.
+func encrypt(t *testing.T, key string, plain []byte) string {
+	t.Helper()
+	raw, err := base64.StdEncoding.DecodeString(key + "=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := aes.NewCipher(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := make([]byte, len(plain))
+	cipher.NewCBCEncrypter(block, raw[:aes.BlockSize]).CryptBlocks(sealed, plain)
+	return base64.StdEncoding.EncodeToString(sealed)
+}
+
+// plaintext is what the platform encrypts, with a length and a padding that may be wrong.
+func plaintext(size uint32, rest string, padding ...byte) []byte {
+	plain := binary.BigEndian.AppendUint32(make([]byte, 16), size)
+	return append(append(plain, rest...), padding...)
+}
+
+// Whatever is wrong with a text that decrypts, it is the same error.
+func TestOpenChecksThePlaintext(t *testing.T) {
+	t.Parallel()
+	key := vectors(t)[0].Key
+	c := crypt(t, "token", key)
+	pad := func(n int) []byte { return bytes.Repeat([]byte{byte(n)}, n) }
+	for name, test := range map[string]struct {
+		plain   []byte
+		msg, id string
+		bad     bool
+	}{
+		"a message":                {plaintext(5, "helloww1", pad(4)...), "hello", "ww1", false},
+		"no message":               {plaintext(0, "ww1456789", pad(3)...), "", "ww1456789", false},
+		"no receiver":              {plaintext(9, "123456789", pad(3)...), "123456789", "", false},
+		"nothing at all":           {plaintext(0, "", pad(12)...), "", "", false},
+		"a whole block of padding": {plaintext(12, "123456789012", pad(32)...), "123456789012", "", false},
+		"one byte of padding":      {plaintext(11, "12345678901", pad(1)...), "12345678901", "", false},
+		"a length beyond the text": {plaintext(10, "123456789", pad(3)...), "", "", true},
+		"the longest length":       {plaintext(1<<32-1, "123456789", pad(3)...), "", "", true},
+		"padding of 0":             {plaintext(5, "hello", 0, 0, 0, 0, 0, 0, 0), "", "", true},
+		"padding of 33":            {append(plaintext(0, strings.Repeat("x", 11)), pad(33)...), "", "", true},
+		"padding beyond the text":  {append(make([]byte, 31), 32+1), "", "", true},
+		"a wrong byte in it":       {plaintext(9, "123456789", 3, 2, 3), "", "", true},
+		"a wrong first byte in it": {plaintext(9, "123456789", 2, 3, 3), "", "", true},
+		"less than a length":       {append(make([]byte, 19), pad(13)...), "", "", true},
+		"padding alone":            {pad(32), "", "", true},
+	} {
+		msg, id, err := c.Open(encrypt(t, key, test.plain))
+		if test.bad {
+			if !errors.Is(err, wecom.ErrSealed) || msg != nil || id != "" {
+				t.Errorf("%s: %q for %q, %v", name, msg, id, err)
+			}
+		} else if err != nil || string(msg) != test.msg || id != test.id {
+			t.Errorf("%s: %q for %q, %v; want %q for %q", name, msg, id, err, test.msg, test.id)
+		}
+	}
+}
+
+// What cannot be a ciphertext is the same error again.
+func TestOpenChecksTheCiphertext(t *testing.T) {
+	t.Parallel()
+	c := crypt(t, "token", vectors(t)[0].Key)
+	sealed := c.Seal([]byte("hello"), "ww1", [16]byte{})
+	for name, text := range map[string]string{
+		"empty": "", "not base64": "%%%%", "half a block": base64.StdEncoding.EncodeToString(make([]byte, 16)), "one and a half": base64.StdEncoding.EncodeToString(make([]byte, 48)),
+		"without its padding": strings.TrimRight(sealed, "="), "as in URLs": strings.NewReplacer("+", "-", "/", "_").Replace(sealed) + "-_", "with a blank": " " + sealed,
+		"all zero": base64.StdEncoding.EncodeToString(make([]byte, 32)),
+	} {
+		if strings.HasSuffix(name, "padding") && !strings.HasSuffix(sealed, "=") {
+			continue
+		}
+		if msg, _, err := c.Open(text); !errors.Is(err, wecom.ErrSealed) {
+			t.Errorf("%s: %q, %v", name, msg, err)
+		}
+	}
+}
+
+// The length of a key and its alphabet are checked; the last character may have stray bits.
+func TestEncodingAESKeys(t *testing.T) {
+	t.Parallel()
+	const zero = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	for key, good := range map[string]bool{
+		zero + "A": true, zero + "B": true, zero + "9": true, zero + "/": true, zero: false, zero + "AA": false, zero + "=": false,
+		zero + "-": false, zero + " ": false, zero + "\n": false, "": false,
+	} {
+		if _, err := wecom.NewCrypt("token", key); (err == nil) != good || err != nil && !errors.Is(err, wecom.ErrAESKey) {
+			t.Errorf("%q: %v", key, err)
+		}
+	}
+	same := crypt(t, "token", zero+"A").Seal([]byte("x"), "", [16]byte{})
+	if got := crypt(t, "token", zero+"B").Seal([]byte("x"), "", [16]byte{}); got != same {
+		t.Error("stray bits of the last character change the key")
+	}
+}
+
+// The signature depends on each of its four parts, and on their order in no way.
+func TestSignature(t *testing.T) {
+	t.Parallel()
+	key := vectors(t)[0].Key
+	c := crypt(t, "token", key)
+	base := c.Sign("1700000000", "nonce", "text")
+	if want := fmt.Sprintf("%x", sha1.Sum([]byte("1700000000"+"nonce"+"text"+"token"))); base != want {
+		t.Errorf("%s, want %s", base, want)
+	}
+	for what, got := range map[string]string{
+		"token": crypt(t, "other", key).Sign("1700000000", "nonce", "text"), "timestamp": c.Sign("1700000001", "nonce", "text"),
+		"nonce": c.Sign("1700000000", "nonce2", "text"), "text": c.Sign("1700000000", "nonce", "texT"),
+	} {
+		if got == base {
+			t.Errorf("another %s has the same signature", what)
+		}
+	}
+	if c.Sign("nonce", "1700000000", "text") != base {
+		t.Error("the parts are not sorted")
+	}
+	if !c.Verify(base, "1700000000", "nonce", "text") || c.Verify(base, "1700000000", "nonce", "text2") {
+		t.Error("Verify does not agree with Sign")
+	}
+}
+
+// One Crypt serves all callbacks at once.
+func TestCryptConcurrently(t *testing.T) {
+	t.Parallel()
+	c := crypt(t, "token", vectors(t)[0].Key)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for n := range 200 {
+				want := fmt.Sprintf("message %d of %d", n, i)
+				if got, id, err := c.Open(c.Seal([]byte(want), "ww1", [16]byte{byte(i), byte(n)})); err != nil || string(got) != want || id != "ww1" {
+					t.Errorf("%q for %q, %v", got, id, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
