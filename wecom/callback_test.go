@@ -1,6 +1,7 @@
 package wecom_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -81,3 +82,165 @@ func TestMessageKinds(t *testing.T) {
 		t.Errorf("messages are %v", got)
 	}
 }
+
+func TestReadSigned(t *testing.T) {
+	t.Parallel()
+	const query = "msg_signature=5c45ff5e&timestamp=1403610513&nonce=380320359"
+	base := wecom.Signed{Signature: "5c45ff5e", Timestamp: "1403610513", Nonce: "380320359"}
+	withEcho := base
+	withEcho.Echo = "a+b/c=="
+	for text, want := range map[string]wecom.Signed{
+		query: base,
+		"nonce=380320359&msg_signature=5c45ff5e&x=1&timestamp=1403610513": base,
+		query + "&echostr=a%2Bb%2Fc%3D%3D":                                withEcho,
+		query + "&echostr=a+b/c==":                                        withEcho, // base64 that the client did not escape
+		query + "&echostr=a%20b/c==":                                      withEcho,
+		"":                                                                {},
+	} {
+		if got, err := wecom.ReadSigned([]byte(text)); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+	for _, more := range []string{"&nonce=1", "&timestamp=1403610513", "&MSG_SIGNATURE=0", "&non%63e=1", "&x=1;echostr=2", "&timestamp[]=1", ";nonce=1"} {
+		if got, err := wecom.ReadSigned([]byte(query + more)); !errors.Is(err, wecom.ErrCallback) || got != (wecom.Signed{}) {
+			t.Errorf("%s: %+v, %v", more, got, err)
+		}
+	}
+}
+
+// What a kind of callback does to the record of its customer.
+func TestCallbackEffects(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[string]wecom.Says{
+		"customer_acquisition.customer_start_chat":          wecom.SaysMessage,
+		"customer_acquisition.message_from_customer":        wecom.SaysMessage,
+		"change_external_contact.add_external_contact":      wecom.SaysAdded,
+		"change_external_contact.add_half_external_contact": wecom.SaysAdded,
+		"change_external_contact.del_external_contact":      wecom.SaysDeleted,
+		"change_external_contact.del_follow_user":           wecom.SaysDeleted,
+		"change_external_contact.edit_external_contact":     "",
+		"kf_msg_or_event": "",
+		"message.text":    "",
+		"suite_ticket":    "",
+	} {
+		c := wecom.Callback{Kind: kind}
+		if c.Says() != want || !c.Known() {
+			t.Errorf("%s: %q, known %v; want %q", kind, c.Says(), c.Known(), want)
+		}
+	}
+	for _, kind := range []string{"", "brand_new", "kf_message", "Message.text", "change_external_contact"} {
+		c := wecom.Callback{Kind: kind}
+		if c.Says() != "" || c.Known() {
+			t.Errorf("%s: %q, known %v", kind, c.Says(), c.Known())
+		}
+	}
+}
+
+// event is an event of a contact with more elements.
+func event(more string) string {
+	return `<xml><MsgType>event</MsgType><Event>change_external_contact</Event>` + more + `</xml>`
+}
+
+// What is read of an element, and what makes a callback unreadable.
+func TestReadCallbackXML(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("w", wecom.MaxID)
+	for name, test := range map[string]struct{ more, customer string }{
+		"text":                     {`<ExternalUserID>wmA</ExternalUserID>`, "wmA"},
+		"a section":                {`<ExternalUserID><![CDATA[wmA]]></ExternalUserID>`, "wmA"},
+		"text and sections":        {`<ExternalUserID>w<![CDATA[m]]>A</ExternalUserID>`, "wmA"},
+		"a section with brackets":  {`<ExternalUserID><![CDATA[<a>&amp;]]></ExternalUserID>`, "<a>&amp;"},
+		"an entity of XML":         {`<ExternalUserID>a&lt;b&#65;</ExternalUserID>`, "a<bA"},
+		"a comment inside":         {`<ExternalUserID>wm<!-- x -->A</ExternalUserID>`, "wmA"},
+		"an attribute":             {`<ExternalUserID a="b">wmA</ExternalUserID>`, "wmA"},
+		"an empty element":         {`<ExternalUserID/>`, ""},
+		"blanks are kept":          {`<ExternalUserID> wmA </ExternalUserID>`, " wmA "},
+		"deeper":                   {`<a><ExternalUserID>wmA</ExternalUserID></a>`, ""},
+		"elements inside":          {`<ExternalUserID>w<b>x</b>A</ExternalUserID>`, "A"},
+		"another name twice":       {`<a>1</a><a>2</a><ExternalUserID>wmA</ExternalUserID>`, "wmA"},
+		"other letter case":        {`<externaluserid>wmB</externaluserid><ExternalUserID>wmA</ExternalUserID>`, "wmA"},
+		"the longest id":           {`<ExternalUserID>` + long + `</ExternalUserID>`, long},
+		"longer than any id":       {`<ExternalUserID>` + long + `w</ExternalUserID>`, "!"},
+		"twice":                    {`<ExternalUserID>wmA</ExternalUserID><ExternalUserID>wmA</ExternalUserID>`, "!"},
+		"twice, once empty":        {`<ExternalUserID/><ExternalUserID>wmA</ExternalUserID>`, "!"},
+		"an entity of its own":     {`<ExternalUserID>&wm;</ExternalUserID>`, "!"},
+		"a name space":             {`<x:ExternalUserID>wmA</x:ExternalUserID>`, "!"},
+		"ended by another name":    {`<ExternalUserID>wmA</ExternalUserId>`, "!"},
+		"a section without an end": {`<ExternalUserID><![CDATA[wmA</ExternalUserID>`, "!"},
+		"ended too early":          {`</xml>`, "!"},
+		"the deepest":              {strings.Repeat("<a>", 15) + strings.Repeat("</a>", 15), ""},
+		"deeper than the deepest":  {strings.Repeat("<a>", 16) + strings.Repeat("</a>", 16), "!"},
+		"the longest code":         {`<WelcomeCode>` + strings.Repeat("c", wecom.MaxCode) + `</WelcomeCode>`, ""},
+		"longer than any code":     {`<WelcomeCode>` + strings.Repeat("c", wecom.MaxCode+1) + `</WelcomeCode>`, "!"},
+		"a document type":          {`<!DOCTYPE x>`, "!"},
+		"an instruction":           {`<?php x ?>`, ""},
+		"a control character":      {"<ExternalUserID>wm\x01</ExternalUserID>", "!"},
+		"not UTF-8":                {"<ExternalUserID>wm\xff</ExternalUserID>", "!"},
+	} {
+		c, err := wecom.ReadCallback([]byte(event(test.more)))
+		if test.customer == "!" {
+			if !errors.Is(err, wecom.ErrCallback) || c != (wecom.Callback{}) {
+				t.Errorf("%s: %+v, %v", name, c, err)
+			}
+		} else if err != nil || c.Customer != test.customer {
+			t.Errorf("%s: %q, %v; want %q", name, c.Customer, err, test.customer)
+		}
+	}
+}
+
+// The time of a callback is between 1970 and 2242, or unknown.
+func TestCallbackTimes(t *testing.T) {
+	t.Parallel()
+	for element, unix := range map[string]int64{
+		"<CreateTime>1700000000</CreateTime>": 1700000000, "<TimeStamp>1700000000</TimeStamp>": 1700000000, "<CreateTime>1</CreateTime>": 1,
+		"<CreateTime>8589934591</CreateTime>": 8589934591, "<CreateTime>8589934592</CreateTime>": 0, "<CreateTime>0</CreateTime>": 0, "<CreateTime>-5</CreateTime>": 0,
+		"<CreateTime>soon</CreateTime>": 0, "<CreateTime>1.7e9</CreateTime>": 0, "<CreateTime> 1700000000</CreateTime>": 0, "": 0,
+	} {
+		c, err := wecom.ReadCallback([]byte(event(element)))
+		want := time.Time{}
+		if unix > 0 {
+			want = time.Unix(unix, 0)
+		}
+		if err != nil || !c.At.Equal(want) {
+			t.Errorf("%s: %v, %v; want %v", element, c.At, err, want)
+		}
+	}
+}
+
+func TestReadCallbackJSON(t *testing.T) {
+	t.Parallel()
+	for text, kind := range map[string]string{
+		`{"msgtype":"text"}`:   "robot.text",
+		` {"msgtype":"text"} `: "robot.text",
+		`{"msgtype":"event","event":{"eventtype":"enter_chat","x":[1]}}`: "robot.event.enter_chat",
+		`{"msgtype":"text","from":{"msgtype":"event"}}`:                  "robot.text",
+		`{"MsgType":"text"}`:                          "message.text",
+		`{"MsgType":"event","Event":"enter_agent"}`:   "enter_agent",
+		`{"InfoType":"suite_ticket"}`:                 "suite_ticket",
+		`{"msgtype":"t\u0065xt"}`:                     "robot.text",
+		`{"msgtype":5}`:                               "robot.5",
+		`{"msgtype":"text","create_time":1700000000}`: "robot.text",
+		`{"msgtype":true}`:                            "",
+		`{"msgtype":"event"}`:                         "",
+		`{"msgtype":"event","event":{}}`:              "",
+		`{"msgtype":"event","event":"enter_chat"}`:    "",
+		`{"msgtype":"event","event":{"eventtype":1}}`: "",
+		`{"msgtype":"text","msgtype":"image"}`:        "",
+		`{"msgtype":"text","x":1,"x":2}`:              "", // any name that occurs twice
+		`{"msgtype":"text"}{}`:                        "",
+		`{"msgtype":"text"`:                           "",
+		`{"msgtype":"text","x":` + nested(65) + `}`:   "",
+		`{"msgtype":"text","x":` + nested(60) + `}`:   "robot.text",
+		"{\"msgtype\":\"\xff\"}":                      "",
+		`["msgtype"]`:                                 "",
+		`null`:                                        "",
+	} {
+		c, err := wecom.ReadCallback([]byte(text))
+		if c.Kind != kind || errors.Is(err, wecom.ErrCallback) != (kind == "") {
+			t.Errorf("%s: %q, %v; want %q", text, c.Kind, err, kind)
+		}
+	}
+}
+
+// nested is an array of n levels.
+func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
