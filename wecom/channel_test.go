@@ -1,6 +1,7 @@
 package wecom_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +22,50 @@ func TestReadChannel(t *testing.T) {
 	} {
 		if got := wecom.ReadChannel(wecom.Sent{Body: []byte(body), HasBody: true}); got != want {
 			t.Errorf("%s: %q, want %q", body, got, want)
+		}
+	}
+}
+
+// The calls whose channel tells the corp.
+func TestTakesChannel(t *testing.T) {
+	t.Parallel()
+	var got []string
+	for _, e := range wecom.Endpoints() {
+		if e.TakesChannel() {
+			got = append(got, strings.TrimPrefix(e.Path, "/cgi-bin/kf/"))
+		}
+	}
+	want := []string{
+		"account/del", "account/update", "add_contact_way", "customer/cancel_upgrade_service", "customer/upgrade_service", "get_corp_statistic",
+		"get_servicer_statistic", "send_msg", "service_state/get", "service_state/trans", "servicer/add", "servicer/del", "sync_msg",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for _, e := range wecom.Uncatalogueds() {
+		if e.TakesChannel() {
+			t.Errorf("%s takes a channel", e.Path)
+		}
+	}
+}
+
+// A channel is read only from a body that every server reads alike.
+func TestReadChannelOfAmbiguousCalls(t *testing.T) {
+	t.Parallel()
+	body := []byte(`{"open_kfid":"wk1","x":"&open_kfid=wk2&"}`)
+	for _, test := range []struct {
+		call wecom.Sent
+		want string
+	}{
+		{wecom.Sent{Body: body, HasBody: true}, "wk1"},
+		{wecom.Sent{Body: body, HasBody: true, Types: "application/json"}, "wk1"},
+		{wecom.Sent{Body: body, HasBody: true, Types: "application/x-www-form-urlencoded"}, ""},
+		{wecom.Sent{Body: body, HasBody: true, Types: "multipart/form-data; boundary=b"}, ""},
+		{wecom.Sent{Body: body, HasBody: true, Encodings: "gzip"}, ""},
+		{wecom.Sent{HasBody: true}, ""},
+	} {
+		if got := wecom.ReadChannel(test.call); got != test.want {
+			t.Errorf("%+v: %q, want %q", test.call, got, test.want)
 		}
 	}
 }

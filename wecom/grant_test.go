@@ -1,6 +1,7 @@
 package wecom_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -75,4 +76,94 @@ func TestUnknownBodyTeachesNothing(t *testing.T) {
 			t.Errorf("%s: %+v", path, g)
 		}
 	}
+}
+
+// The life of a token is what the answer says, within a day.
+func TestGrantLife(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		`7200`: 2 * time.Hour, `"7200"`: 2 * time.Hour, `7.2e3`: 2 * time.Hour, `1`: time.Second, `86400`: 24 * time.Hour, `86401`: 24 * time.Hour, `9e15`: 24 * time.Hour,
+		`0`: 0, `-1`: 0, `0.5`: 0, `"soon"`: 0, `null`: 0, `true`: 0, `[7200]`: 0, `1e400`: 0,
+	} {
+		g, found := wecom.ReadGrant(wecom.PathGetToken, wecom.Sent{Query: []byte("corpid=ww1")}, []byte(`{"errcode":0,"access_token":"T","expires_in":`+text+`}`))
+		if found != (want > 0) || found && g.Life != want {
+			t.Errorf("%s: %v, found %v; want %v", text, g.Life, found, want)
+		}
+	}
+}
+
+// What can be the id of a corp.
+func TestGrantCorps(t *testing.T) {
+	t.Parallel()
+	for corp, good := range map[string]bool{
+		"ww1": true, "wpA-_9": true, strings.Repeat("w", 64): true,
+		"": false, strings.Repeat("w", 65): false, "ww1%20": false, "ww.1": false, "ww/1": false, "%E4%BD%A0": false, "ww1%0A": false,
+	} {
+		_, found := wecom.ReadGrant(wecom.PathGetToken, wecom.Sent{Query: []byte("corpid=" + corp)}, []byte(`{"access_token":"T","expires_in":7200}`))
+		if found != good {
+			t.Errorf("%q: found %v", corp, found)
+		}
+	}
+	for _, path := range []string{"/cgi-bin/service/get_provider_token", "/cgi-bin/service/get_suite_token", replyPath, ""} {
+		call := wecom.Sent{Query: []byte("corpid=ww1"), Body: []byte(`{"corpid":"ww1","auth_corpid":"ww1"}`), HasBody: true}
+		if g, found := wecom.ReadGrant(path, call, []byte(`{"access_token":"T","expires_in":7200,"corpid":"ww1"}`)); found {
+			t.Errorf("%s issues %+v", path, g)
+		}
+	}
+}
+
+// Bodies that some server could read in another way attribute no token.
+func TestAmbiguousTokenCalls(t *testing.T) {
+	t.Parallel()
+	answer := []byte(`{"access_token":"T","expires_in":7200}`)
+	const form = "application/x-www-form-urlencoded"
+	for _, test := range []struct {
+		types, encodings, body string
+		good                   bool
+	}{
+		{"", "", `{"corpid":"ww1"}`, true},
+		{"application/json; charset=utf-8", "", `{"corpid":"ww1"}`, true},
+		{form, "", `{"corpid":"ww1"}`, true},
+		{form, "", `{"corpid":"ww1","x":"&corpid=ww1&"}`, false},
+		{form, "", `{"corpid":"ww1","x":";CORPID=ww2;"}`, false},
+		{form, "", `{"corpid":"ww1","x":"corpid"}`, true},
+		{"multipart/form-data", "", `{"corpid":"ww1"}`, false},
+		{"", "gzip", `{"corpid":"ww1"}`, false},
+		{"", "identity", `{"corpid":"ww1"}`, false}, // no client sends it: a server may treat it in any way
+		{"", "", `{"corpid":"ww1"} `, true},
+		{"", "", `{"corpid":"ww1"}{}`, false},
+		{"", "", `{"corpid":"ww1","x":"\ud83d"}`, false},
+		{"", "", "{\"corpid\":\"ww1\",\"x\":\"\xff\"}", false},
+		{"", "", "{\"corpid\":\"ww1\",\"x\":\"\x01\"}", false},
+		{"", "", "\xef\xbb\xbf{\"corpid\":\"ww1\"}", false},
+		{"", "", `{"corpid":"ww1","x":{"y":1,"y":2}}`, false},
+		{"", "", `{"corpid":"ww1","corpid ":"ww2"}`, false},
+		{"", "", `{"corpid":"ww1","corp\u0069d":"ww2"}`, false},
+		{"", "", `{"corpid":"ww\u0031"}`, false},
+		{"", "", `{"corpid":["ww1"]}`, false},
+		{"", "", `{"x":{"corpid":"ww1"}}`, false},
+		{"", "", `{"corpid":"ww1","x":` + nested(63) + `}`, true},
+		{"", "", `{"corpid":"ww1","x":` + nested(64) + `}`, false},
+		{"", "", `{"corpid":"ww1","x":` + nested(20_000) + `}`, false},
+	} {
+		call := wecom.Sent{Body: []byte(test.body), HasBody: true, Types: test.types, Encodings: test.encodings}
+		if g, found := wecom.ReadGrant(wecom.PathDownstreamToken, call, answer); found != test.good || found && g.Corp != "ww1" {
+			t.Errorf("%s %s %.60s: %+v, %v", test.types, test.encodings, test.body, g, found)
+		}
+	}
+}
+
+// FuzzTokenCalls holds the reading of the bodies of token calls against encoding/json, which takes
+// the last of two names in any letter case: a corp that is attributed is the one that it reads.
+func FuzzTokenCalls(f *testing.F) {
+	for _, c := range cases(f, "wecom/teaching.tsv", 5) {
+		f.Add([]byte(c[2]))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		g, found := wecom.ReadGrant(wecom.PathDownstreamToken, wecom.Sent{Body: body, HasBody: true}, []byte(`{"access_token":"T","expires_in":7200}`))
+		var lenient struct{ CorpID string }
+		if found && (json.Unmarshal(body, &lenient) != nil || lenient.CorpID != g.Corp) {
+			t.Fatalf("%q: attributed to %s, encoding/json reads %q", body, g.Corp, lenient.CorpID)
+		}
+	})
 }
