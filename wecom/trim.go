@@ -44,6 +44,9 @@ func listWithout(list []byte, without []string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		if v[0] != '"' {
+			return nil, errors.New("the list of customers holds other values than strings")
+		}
 		id, err := plainString(v)
 		if err != nil {
 			return nil, err
