@@ -1,6 +1,10 @@
 package wecom_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"replygate/wecom"
@@ -52,5 +56,115 @@ func TestReportRest(t *testing.T) {
 		if got, err := template.ReportRest([]byte(odd), []string{"a"}); err == nil || string(got) != odd {
 			t.Errorf("%q: %q, %v", odd, got, err)
 		}
+	}
+}
+
+// What cannot be trimmed is an error, and nothing is forwarded.
+func TestTrimBodyRefuses(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ path, body string }{
+		{replyPath, `{"touser":"a"}`},
+		{"/cgi-bin/user/get", `{}`},
+		{massPath, `{"text":{"content":"x"}}`}, // names nobody
+		{massPath, `{"external_userid":"a"`},
+		{massPath, `{"external_userid":[1]}`},
+		{massPath, `{"external_userid":["a\u0000"]}`},
+		{massPath, `["a"]`},
+		{massPath, `{"external_userid":["a"]}{}`},
+		{massPath, ``},
+	} {
+		if got, err := wecom.Lookup(test.path).TrimBody([]byte(test.body), []string{"a"}); err == nil {
+			t.Errorf("%s %s: %s", test.path, test.body, got)
+		}
+	}
+}
+
+// Of any list, exactly the customers not removed are left, in their order, and all else is as it was.
+func TestTrimBodyKeepsTheRest(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(7, 8))
+	e := wecom.Lookup(massPath)
+	quoted := func(ids []string) string {
+		var items []string
+		for _, id := range ids {
+			items = append(items, `"`+id+`"`)
+		}
+		return strings.Join(items, ",")
+	}
+	for range 500 {
+		var all, without, kept []string
+		for i := range random.IntN(30) {
+			id := fmt.Sprintf("wm%d", i)
+			all = append(all, id)
+			if random.IntN(3) == 0 {
+				without = append(without, id)
+			} else {
+				kept = append(kept, id)
+			}
+		}
+		without = append(without, "wmNotThere")
+		const before, after = `{"allow_select":true,"external_userid":`, ` , "text":{"content":"[\"wm1\"]"}}`
+		got, err := e.TrimBody([]byte(before+"["+quoted(all)+"]"+after), without)
+		if err != nil || string(got) != before+"["+quoted(kept)+"]"+after {
+			t.Fatalf("%q without %q: %s, %v", all, without, got, err)
+		}
+	}
+}
+
+// Thousands of customers are removed from a list of thousands in one pass.
+func TestTrimBodyOfTheLongestList(t *testing.T) {
+	t.Parallel()
+	var list strings.Builder
+	var odd []string
+	for i := range 10_000 {
+		fmt.Fprintf(&list, `,"wm%d"`, i)
+		if i%2 == 1 {
+			odd = append(odd, fmt.Sprintf("wm%d", i))
+		}
+	}
+	got, err := wecom.Lookup(massPath).TrimBody([]byte(`{"external_userid":[`+list.String()[1:]+`]}`), odd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := wecom.Lookup(massPath).ReadFacts(nil, got)
+	if err != nil || len(f.Customers) != 5_000 || f.Customers[4_999] != "wm9998" {
+		t.Errorf("%d customers, %v", len(f.Customers), err)
+	}
+}
+
+// Every call that can be trimmed reports the rest in its own member, in a list of its own kind.
+func TestReportRestOfEachCall(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{
+		"/cgi-bin/crm/add_msg_template":                       `"fail_list":["a\"b"]`,
+		"/cgi-bin/externalcontact/add_msg_template":           `"fail_list":["a\"b"]`,
+		"/cgi-bin/externalcontact/message/send":               `"invalid_external_user":["a\"b"]`,
+		"/cgi-bin/externalcontact/resigned/transfer_customer": `"customer":[{"external_userid":"a\"b","errcode":95002}]`,
+		"/cgi-bin/externalcontact/transfer_customer":          `"customer":[{"external_userid":"a\"b","errcode":95002}]`,
+		"/cgi-bin/kf/customer/batchget":                       `"invalid_external_userid":["a\"b"]`,
+	}
+	for _, e := range wecom.Endpoints() {
+		got, err := e.ReportRest([]byte(`{"errcode":0}`), []string{`a"b`})
+		switch member := want[e.Path]; {
+		case member == "":
+			if err == nil || e.ReportsRest() || string(got) != `{"errcode":0}` {
+				t.Errorf("%s: %s, %v", e.Path, got, err)
+			}
+		case err != nil || !e.ReportsRest() || string(got) != `{`+member+`,"errcode":0}` || !json.Valid(got):
+			t.Errorf("%s: %s, %v; want %s", e.Path, got, err, member)
+		}
+	}
+}
+
+// An answer whose list is repeated keeps what a client reads: the last one grows.
+func TestReportRestOfRepeatedLists(t *testing.T) {
+	t.Parallel()
+	got, err := wecom.Lookup(massPath).ReportRest([]byte(`{"fail_list":["x"],"fail_list":[ "y" ]}`), []string{"a"})
+	if err != nil || string(got) != `{"fail_list":["x"],"fail_list":["y","a"]}` {
+		t.Errorf("%s, %v", got, err)
+	}
+	got, err = wecom.Lookup(massPath).ReportRest([]byte(`{"errcode":0,"fail_list":["x"]}`), nil)
+	if err != nil || string(got) != `{"errcode":0,"fail_list":["x"]}` {
+		t.Errorf("no rest: %s, %v", got, err)
 	}
 }
