@@ -1,6 +1,7 @@
 package wecom_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -42,5 +43,51 @@ func TestOtherAnswersAreReadLeniently(t *testing.T) {
 	request := []byte(`{"open_kfid":"wk","external_userid":"wm","service_state":3}`)
 	if c, found, _ := wecom.ReadTransition(wecom.Sent{Body: request, HasBody: true}, []byte("{\"errcode\":\"0\",\"errmsg\":\"\x1b\",\"msg_code\":\"C\"}"), time.Unix(1, 0)); !found || c.Text != "C" {
 		t.Errorf("%+v, %v", c, found)
+	}
+}
+
+// A caller gets the members that it asks for, or ErrUnreadable and nothing else.
+func TestReadAnswer(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{"name":"Li"}`: "Li",
+		"\xEF\xBB\xBF {\"name\":\"Li\"} trailing": "Li",
+		"{\"x\":\"\x00\xff\",\"name\":\"Li\"}":    "Li",
+		`{"name":"Wu","name":"Li"}`:               "Li",
+		`{}`:                                      "",
+		`{"Name":"Li"}`:                           "", // names have one letter case
+		`{"name":7}`:                              "!",
+		`{"name":"Li"`:                            "!",
+		`[{"name":"Li"}]`:                         "!",
+		`"Li"`:                                    "!",
+		`<xml>`:                                   "!",
+		``:                                        "!",
+	} {
+		var a struct {
+			Name string `json:"name"`
+		}
+		err := wecom.ReadAnswer([]byte(body), &a)
+		if want == "!" {
+			if !errors.Is(err, wecom.ErrUnreadable) {
+				t.Errorf("%q: %v", body, err)
+			}
+		} else if err != nil || a.Name != want {
+			t.Errorf("%q: %q, %v; want %q", body, a.Name, err, want)
+		}
+	}
+}
+
+// The success that nearly every answer is needs no decoder, and only a whole one counts.
+func TestReadErrcodeOfSuccess(t *testing.T) {
+	body := []byte(`{"errcode":0,"errmsg":"ok","msgid":"m"}`)
+	if n := testing.AllocsPerRun(100, func() { _, _ = wecom.ReadErrcode(body) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	for body, want := range map[string]bool{
+		`{"errcode":0,"errmsg":"ok"}`: true, `{"errcode":0}`: true, `{"errcode":0,"errmsg":"o`: false, `{"errcode":0,`: false, `{"errcode":0`: false,
+	} {
+		if code, err := wecom.ReadErrcode([]byte(body)); (err == nil) != want || code != 0 {
+			t.Errorf("%s: %d, %v", body, code, err)
+		}
 	}
 }
