@@ -3,6 +3,7 @@ package wecom_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"replygate/wecom"
@@ -154,5 +155,154 @@ func BenchmarkReadFacts(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// The bounds of ids and of their number, to the one.
+func TestReadFactsBounds(t *testing.T) {
+	t.Parallel()
+	id := strings.Repeat("w", wecom.MaxID)
+	list := func(n int) string { return `["a"` + strings.Repeat(`,"a"`, n-1) + `]` }
+	for _, test := range []struct{ name, path, body, want string }{
+		{"the longest id", replyPath, `{"touser":"` + id + `"}`, "customers=[" + id + "]"},
+		{"a longer id", replyPath, `{"touser":"` + id + `w"}`, "!touser is longer than the 128 bytes"},
+		{"a longer channel", replyPath, `{"open_kfid":"` + id + `w"}`, "!open_kfid is longer than the 128 bytes"},
+		{"a longer msgtype", replyPath, `{"msgtype":"` + id + `w"}`, "!msgtype is longer than the 128 bytes"},
+		{"a longer inner id", "/cgi-bin/kf/send", `{"receiver":{"id":"` + id + `w"}}`, "!receiver.id is longer"},
+		{"a longer group", massPath, `{"chat_id_list":["` + id + `w"]}`, "!chat_id_list is longer"},
+		{"bytes count, not characters", replyPath, `{"touser":"` + strings.Repeat("微", 43) + `"}`, "!longer"},
+		{"a code may be longer", eventPath, `{"code":"` + id + id + `"}`, "code=" + id + id},
+		{"an empty id is none", replyPath, `{"touser":""}`, ""},
+		{"empty ids are none", massPath, `{"external_userid":["","a",""]}`, "customers=[a]"},
+		{"the longest list", massPath, `{"external_userid":` + list(10_000) + `}`, "customers=[" + strings.TrimSpace(strings.Repeat("a ", 10_000)) + "]"},
+		{"a longer list", massPath, `{"external_userid":` + list(10_001) + `}`, "!more than 10000 recipients"},
+		{"two lists together", massPath, `{"external_userid":` + list(5_000) + `,"chat_id_list":` + list(5_001) + `}`, "!more than 10000 recipients"},
+		{"the deepest", replyPath, `{"touser":"a","x":` + nested(63) + `}`, "customers=[a]"},
+		{"deeper", replyPath, `{"touser":"a","x":` + nested(64) + `}`, "!nests deeper than 64 levels"},
+	} {
+		f, err := wecom.Lookup(test.path).ReadFacts(nil, []byte(test.body))
+		checkRead(t, test.name, f, err, test.want)
+	}
+}
+
+// What a call reaches besides the customers that it names.
+func TestReadFactsOfImplicitRecipients(t *testing.T) {
+	t.Parallel()
+	const school, kf = "/cgi-bin/externalcontact/message/send", "/cgi-bin/kf/send"
+	for _, test := range []struct{ path, body, want string }{
+		{massPath, `{"text":{"content":"x"}}`, "implicit"},
+		{massPath, `{"external_userid":[]}`, "implicit"},
+		{massPath, `{"external_userid":["a"],"chat_type":"single"}`, "customers=[a]"},
+		{massPath, `{"external_userid":["a"],"chat_type":""}`, "customers=[a]"},
+		{massPath, `{"external_userid":["a"],"chat_type":"group"}`, "customers=[a] implicit"},
+		{massPath, `{"chat_id_list":["g"],"chat_type":"group"}`, "groups=[g]"},
+		{massPath, `{"chat_type":"group"}`, "implicit"},
+		{massPath, `{"external_userid":["a"],"chat_id_list":["g"],"chat_type":"group"}`, "customers=[a] groups=[g] implicit"},
+		{school, `{"to_external_user":["a"]}`, "customers=[a]"},
+		{school, `{"to_external_user":["a"],"toall":0}`, "customers=[a]"},
+		{school, `{"to_external_user":["a"],"toall":"0"}`, "customers=[a]"},
+		{school, `{"to_external_user":["a"],"toall":false}`, "customers=[a]"},
+		{school, `{"to_external_user":["a"],"toall":1}`, "customers=[a] implicit"},
+		{school, `{"to_external_user":["a"],"toall":true}`, "customers=[a] implicit"},
+		{school, `{"to_external_user":["a"],"toall":"x"}`, "customers=[a] implicit"},
+		{school, `{"to_external_user":["a"],"toall":0.0}`, "customers=[a] implicit"}, // not surely zero to everybody
+		{school, `{"to_external_user":["a"],"to_party":["1"]}`, "customers=[a] implicit"},
+		{school, `{"to_party":[""]}`, ""},
+		{kf, `{"receiver":{"id":"a","type":"userid"}}`, "customers=[a]"},
+		{kf, `{"receiver":{"id":"a","type":"openid"}}`, "customers=[a] implicit"},
+		{"/cgi-bin/externalcontact/transfer_customer", `{"external_userid":["a"]}`, "customers=[a]"},
+		{"/cgi-bin/externalcontact/transfer_customer", `{"external_userid":["a"],"transfer_success_msg":""}`, "customers=[a]"},
+		{"/cgi-bin/externalcontact/transfer_customer", `{"external_userid":["a"],"transfer_success_msg":"hi"}`, "customers=[a] also=mass_message"},
+		{"/cgi-bin/externalcontact/transfer_customer", `{"external_userid":["a"],"transfer_success_msg":7}`, "customers=[a] also=mass_message"},
+		{"/cgi-bin/externalcontact/transfer_customer", `{"external_userid":["a"],"transfer_success_msg":null}`, "customers=[a]"},
+		{"/cgi-bin/externalcontact/list", ``, "implicit"},
+		{"/cgi-bin/user/get", `not read at all`, ""},
+	} {
+		f, err := wecom.Lookup(test.path).ReadFacts(nil, []byte(test.body))
+		checkRead(t, test.path+" "+test.body, f, err, test.want)
+	}
+}
+
+// A body that is not strictly JSON must not be rewritten: only calls that can be trimmed say so.
+func TestReadFactsLenient(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		path, body string
+		want       bool
+	}{
+		{massPath, `{"external_userid":["a"],"text":{"content":"x"}}`, false},
+		{massPath, "{\"external_userid\":[\"a\"],\"text\":{\"content\":\"a\nb\"}}", true},
+		{massPath, `{"external_userid":["a"],"text":{"content":"\ud83d"}}`, true},
+		{massPath, `{"external_userid":["a"],"x":1,"x":2}`, true},
+		{replyPath, "{\"touser\":\"a\",\"text\":{\"content\":\"a\nb\"}}", false}, // never rewritten
+	} {
+		f, err := wecom.Lookup(test.path).ReadFacts(nil, []byte(test.body))
+		if err != nil || f.Lenient != test.want {
+			t.Errorf("%q: Lenient = %v, %v", test.body, f.Lenient, err)
+		}
+	}
+}
+
+// Facts do not share memory with the body, which proxies reuse, or with each other.
+func TestReadFactsConcurrently(t *testing.T) {
+	t.Parallel()
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for n := range 300 {
+				customer, channel := fmt.Sprintf("wm%d-%d", i, n), fmt.Sprintf("wk%d-%d", i, n)
+				body := fmt.Appendf(nil, `{"touser":%q,"open_kfid":%q,"msgtype":"text"}`, customer, channel)
+				f, err := wecom.Lookup(replyPath).ReadFacts(nil, body)
+				for j := range body {
+					body[j] = 'X'
+				}
+				if err != nil || f.Channel != channel || len(f.Customers) != 1 || f.Customers[0] != customer || f.MsgType != "text" {
+					t.Errorf("%s in %s: %+v, %v", customer, channel, f, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// The causes that a caller is shown name what to change.
+func TestReadFactsErrors(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		``:                               "the body is empty; it must be a JSON object",
+		`[]`:                             "the body is not a JSON object",
+		`7`:                              "the body is not a JSON object",
+		`{"touser":"a"`:                  "the JSON of the body is cut short",
+		`{"touser":'a'}`:                 "the body is not valid JSON: a value is not one of JSON's: a string in double quotes, a number, true, false or null",
+		`{touser:"a"}`:                   "the body is not valid JSON: a name is not a string in double quotes",
+		`{"touser":"a",}`:                "the body is not valid JSON: a comma, a colon or a bracket is missing or misplaced",
+		`{"touser":"\a"}`:                "the body is not valid JSON: a string holds an escape that JSON does not have",
+		`{"touser":"a"} x`:               "something follows the JSON object in the body",
+		`{"touser":7}`:                   "touser must be a string",
+		`{"touser":["a"]}`:               "touser must be a string",
+		`{"touser":"a","touser":"a"}`:    "touser occurs twice in the body",
+		`{"TOUSER":"a"}`:                 "a name in the body is a variant of touser, by letter case, escapes, blanks or control characters",
+		"{\"touser\":\"a\xff\"}":         "touser is not UTF-8, probably GBK; send UTF-8",
+		`{"touser":"a\ud83d"}`:           "touser holds half of a surrogate pair, or a character that was replaced for being broken",
+		`{"touser":"a b"}`:               "touser holds a blank or a control character",
+		"\xff\xfe{\x00":                  "the body is UTF-16; send UTF-8",
+		"\x00{":                          "the body is UTF-16; send UTF-8",
+		"\x1f\x8b\x08":                   "the body is compressed; send it as plain JSON",
+		"{\"x\":\"\xc5\\\",\"touser\":1": "the text is not UTF-8, probably GBK, and cannot be read as JSON; send UTF-8",
+	} {
+		if _, err := wecom.Lookup(replyPath).ReadFacts(nil, []byte(body)); err == nil || err.Error() != want {
+			t.Errorf("%q: %v\nwant %s", body, err, want)
+		}
+	}
+	for _, test := range []struct{ query, want string }{
+		{"external_userid=a&external_userid=b", "the query can be read as carrying external_userid twice"},
+		{"external_userid=%2561", "external_userid in the query is escaped twice"},
+		{"external_userid=a%20", "external_userid in the query holds a blank or a control character"},
+		{"external_userid=" + strings.Repeat("w", 129), "external_userid is longer than the 128 bytes of any WeCom id"},
+	} {
+		if _, err := wecom.Lookup("/cgi-bin/externalcontact/get").ReadFacts([]byte(test.query), nil); err == nil || err.Error() != test.want {
+			t.Errorf("%s: %v, want %s", test.query, err, test.want)
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package wecom_test
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"slices"
@@ -246,6 +248,61 @@ func TestReadPageWithALongItem(t *testing.T) {
 		page, err := wecom.ReadPage(strings.NewReader(`{"errcode":0,"msg_list":[` + good + `,` + long + `,` + good + `],"has_more":1}`))
 		if err != nil || len(page.Messages) != 2 || len(page.Unreadable) != 1 || !page.More {
 			t.Errorf("%s: %d messages, %d unreadable, %v", name, len(page.Messages), len(page.Unreadable), err)
+		}
+	}
+}
+
+// Of a stream that breaks off, what came before is kept.
+func TestReadPageOfAnAbortedStream(t *testing.T) {
+	t.Parallel()
+	page := `{"errcode":0,"next_cursor":"c","msg_list":[` + item("wmA", "") + `,` + item("wmB", "") + `],"has_more":1}`
+	for n := range len(page) + 1 {
+		p, err := wecom.ReadPage(io.MultiReader(strings.NewReader(page[:n]), iotest.ErrReader(errors.New("reset"))))
+		if (err == nil) != (n == len(page)) {
+			t.Fatalf("after %d bytes: %v", n, err)
+		}
+		want := strings.Count(page[:n], `"msgtype":"text"}`)
+		if len(p.Messages) != want || len(p.Unreadable) > 1 || err != nil && !errors.Is(err, wecom.ErrUnreadable) {
+			t.Fatalf("after %d bytes: %d messages, %+v, %v; want %d messages", n, len(p.Messages), p.Unreadable, err, want)
+		}
+	}
+}
+
+// However much of a page is broken, what is kept of it is bounded.
+func TestReadPageIsBounded(t *testing.T) {
+	t.Parallel()
+	for n, complete := range map[int]bool{1000: true, 1001: false, 20_000: false} {
+		p, err := wecom.ReadPage(strings.NewReader(`{"msg_list":[` + strings.Repeat(`{"origin":3},`, n) + item("wmA", "") + `]}`))
+		if (err == nil) != complete || len(p.Unreadable) != min(n, 1001) || (len(p.Messages) == 1) != complete {
+			t.Errorf("%d broken items: %d kept, %d messages, %v", n, len(p.Unreadable), len(p.Messages), err)
+		}
+	}
+}
+
+// Broken items of servicers are counted, since no window depends on them.
+func TestReadPageCountsSkippedItems(t *testing.T) {
+	t.Parallel()
+	broken := `{"msgid":"m","origin":5,"x":tru}`
+	p, err := wecom.ReadPage(strings.NewReader(`{"msg_list":[` + strings.Join([]string{broken, item("wmA", ""), broken, `{"origin":7,"y":nul}`}, ",") + `]}`))
+	if err != nil || p.Skipped != 3 || len(p.Messages) != 1 || len(p.Unreadable) != 0 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// A page of WeCom's longest kind is read whole, in its order.
+func TestReadPageOfAThousandItems(t *testing.T) {
+	t.Parallel()
+	var items []string
+	for i := range 1000 {
+		items = append(items, item(fmt.Sprintf("wm%d", i), `,"text":{"content":"`+strings.Repeat("你", 100)+`"}`))
+	}
+	p, err := wecom.ReadPage(iotest.HalfReader(strings.NewReader(`{"errcode":0,"errmsg":"ok","next_cursor":"c","has_more":0,"msg_list":[` + strings.Join(items, ",") + `]}`)))
+	if err != nil || len(p.Messages) != 1000 || p.Next != "c" || p.More {
+		t.Fatalf("%d messages, next %q, %v", len(p.Messages), p.Next, err)
+	}
+	for i, m := range p.Messages {
+		if m.Customer != fmt.Sprintf("wm%d", i) {
+			t.Fatalf("message %d is of %s", i, m.Customer)
 		}
 	}
 }

@@ -166,7 +166,7 @@ func TestScannerAgreesWithEncodingJSON(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(3, 4))
 	accepted := 0
-	for range 200_000 {
+	for range 60_000 {
 		var b strings.Builder
 		for range 1 + random.IntN(7) {
 			b.WriteString(jsonPieces[random.IntN(len(jsonPieces))])
@@ -182,7 +182,7 @@ func TestScannerAgreesWithEncodingJSON(t *testing.T) {
 			accepted++
 		}
 	}
-	if accepted < 1000 {
+	if accepted < 500 {
 		t.Errorf("only %d of the texts are valid", accepted)
 	}
 }
