@@ -1,8 +1,8 @@
-// Package replay judges past calls once more by another configuration, from the records that the
-// gateway leaves: who would newly be refused, or passed.
+// Package replay decides past calls again under another configuration, from the gateway's decision
+// and access records, and reports which calls would newly be refused or passed.
 //
-// It asks no Redis and knows no more of a call than its record holds: where a rule would need more,
-// the call stays undecided.
+// It does not read Redis. A call is undecided if a rule needs something that its record does not
+// hold.
 package replay
 
 import (
@@ -21,17 +21,16 @@ import (
 	"replygate/window"
 )
 
-// record is a line of the gateway's records: a decision, or an access record of a call that was not
-// judged.
+// record is a decision record, or the access record of a call that passed without being judged.
 type record struct {
 	Kind       string         `json:"msg"` // decision or request
 	ID         string         `json:"id"`
 	At         time.Time      `json:"at"`
-	Time       string         `json:"time"` // of an access record, as the log writes it
+	Time       string         `json:"time"` // of an access record, as the logger writes it
 	CorpID     string         `json:"corp_id"`
-	Client     string         `json:"client"`     // by the configuration of the time, where a rule of it asked
-	Remote     string         `json:"remote"`     // the caller's address; "" in records of earlier builds
-	Agent      string         `json:"user_agent"` // its beginning
+	Client     string         `json:"client"`     // as configured then, if a rule needed it
+	Remote     string         `json:"remote"`     // address; "" in records of earlier builds
+	Agent      string         `json:"user_agent"` // the first gate.MaxAgent bytes
 	Endpoint   string         `json:"endpoint"`
 	Path       string         `json:"path"` // of an access record
 	Verdict    string         `json:"verdict"`
@@ -54,29 +53,31 @@ type record struct {
 	CodeKind   string         `json:"code_kind"`
 	Deadline   int64          `json:"code_deadline"`
 	DecisionID string         `json:"decision_id"` // of an access record
-	Fault      string         `json:"fault"`       // likewise
+	ErrorKind  string         `json:"error_kind"`  // of an access record
+	Fault      string         `json:"fault"`       // the same in records of earlier builds
 }
 
 type windowRecord struct {
 	State   string `json:"state"`
 	Last    int64  `json:"last"`
-	Left    *int   `json:"left"`    // after this call
-	Counted *bool  `json:"counted"` // whether this call was counted; nil in records of earlier builds
+	Left    *int   `json:"left"`    // after the call
+	Counted *bool  `json:"counted"` // whether the call was counted; nil in records of earlier builds
 }
 
+// errNoRecord means that a line of a log is not the record of a call.
 var errNoRecord = errors.New("no record of a call")
 
-// readRecord reads a line. One that is about something else is errNoRecord.
+// readRecord parses a line of a log. The error is errNoRecord if the line is something else.
 func readRecord(line []byte) (r record, err error) {
 	if err := json.Unmarshal(line, &r); err != nil {
 		return r, err
 	}
 	switch {
-	case r.Kind == "decision" && r.Verdict == "error": // the gateway's own failure, or a call it could not read: nothing was decided
+	case r.Kind == "decision" && r.Verdict == "error": // the gateway failed before any decision
 		return r, errNoRecord
 	case r.Kind == "decision" && r.Endpoint != "" && !r.At.IsZero():
 		return r, nil
-	case r.Kind == "request" && r.DecisionID == "" && r.Fault == "" && r.Path != "":
+	case r.Kind == "request" && r.DecisionID == "" && r.ErrorKind == "" && r.Fault == "" && r.Path != "":
 		r.Endpoint, r.Forwarded, r.Verdict, r.Reason = r.Path, true, "pass", string(policy.NotJudged)
 		r.At, err = time.Parse("2006-01-02T15:04:05.000Z0700", r.Time)
 		return r, err
@@ -84,42 +85,44 @@ func readRecord(line []byte) (r record, err error) {
 	return r, errNoRecord
 }
 
+// Why a record cannot be decided again.
 var (
-	errUnread  = errors.New("the record does not hold what the call says")
-	errNobody  = errors.New("the record does not tell whose call it was")
-	errOddPath = errors.New("the record does not hold the path as it was sent")
-	errClient  = errors.New("the record does not hold the header that tells the client")
-	errHashed  = errors.New("the record holds customers' ids hashed, and a rule takes a share of them")
-	errDropped = errors.New("the client went away while the call waited, so no rule decided it")
+	errNoBody     = errors.New("the record does not hold what the call says")
+	errNoCorp     = errors.New("the record does not tell whose call it was")
+	errNoPath     = errors.New("the record does not hold the path as it was sent")
+	errNoHeader   = errors.New("the record does not hold the header that tells the client")
+	errHashed     = errors.New("the record holds customers' ids hashed, and a rule takes a share of them")
+	errClientGone = errors.New("the client went away while the call waited, so no rule decided it")
 )
 
-// judge judges the call of a record. An error says what the record lacks.
+// judge decides the call of a record under a configuration. The error says what the record lacks.
 func (r *record) judge(g *gate.Gate) (policy.Decision, error) {
 	route := wecom.ReadPath([]byte(r.Endpoint))
 	switch {
 	case r.Wait == string(policy.WaitClientGone):
-		return policy.Decision{}, errDropped
+		return policy.Decision{}, errClientGone
 	case route.Ambiguous() || strings.Contains(r.Endpoint, "…") || r.Reason == string(policy.AmbiguousPath):
-		return policy.Decision{}, errOddPath
+		return policy.Decision{}, errNoPath
 	case r.CorpID == "" && !g.AlwaysPasses(route):
-		return policy.Decision{}, errNobody
+		return policy.Decision{}, errNoCorp
 	case len(r.Customers) == 1 && strings.HasPrefix(r.Customers[0], hashed) && g.Engine.UsesPercent():
 		return policy.Decision{}, errHashed
 	}
 	clients := r.clients(g)
 	d, lack := r.judgeAs(g, clients[0])
-	for _, client := range clients[1:] { // where nobody knows which it was, they must agree
+	for _, client := range clients[1:] { // if the client is uncertain, all candidates must agree
 		if other, err := r.judgeAs(g, client); lack == nil && (err != nil || other.Go != d.Go || other.Rule != d.Rule) {
-			return policy.Decision{}, errClient
+			return policy.Decision{}, errNoHeader
 		}
 	}
 	return d, lack
 }
 
-// hashed begins the ids of records that were written with log.ids: hashed.
+// hashed is the prefix of customer ids written with log.ids: hashed.
 const hashed = "h:"
 
-// clients are what the caller may have been by a configuration.
+// clients returns the names that the caller may have under a configuration: one if the record holds
+// enough to tell, else all.
 func (r *record) clients(g *gate.Gate) []string {
 	switch addr, err := netip.ParseAddr(r.Remote); {
 	case !g.Engine.UsesClients():
@@ -128,14 +131,14 @@ func (r *record) clients(g *gate.Gate) []string {
 		if name, known := g.Clients.Find(addr, r.contains); known {
 			return []string{name}
 		}
-	case slices.Contains(g.Clients.Names(), r.Client): // of an earlier build: what it was by the configuration of the time
+	case slices.Contains(g.Clients.Names(), r.Client): // earlier builds record only the name
 		return []string{r.Client}
 	}
 	return g.Clients.Names()
 }
 
-// contains tells whether a header of the call contains a text, as far as the record holds it: of a
-// long User-Agent it holds the beginning, and of a secret in it nothing.
+// contains reports whether a header of the call contains text, and whether the record proves that.
+// A record holds the User-Agent alone: the start of a long one, and *** in place of a secret.
 func (r *record) contains(header, text string) (does, known bool) {
 	if !strings.EqualFold(header, "User-Agent") {
 		return false, false
@@ -144,28 +147,28 @@ func (r *record) contains(header, text string) (does, known bool) {
 	return does, does || len(r.Agent) < gate.MaxAgent && !strings.Contains(r.Agent, "***")
 }
 
-// judgeAs is judge for a caller that is a client.
+// judgeAs decides the call as made by a client.
 func (r *record) judgeAs(g *gate.Gate, client string) (policy.Decision, error) {
 	s := &recorded{record: r}
 	var lack error
 	in := gate.Call{Corp: r.CorpID, Client: client, Path: []byte(r.Endpoint), At: r.At}
 	j, _, _ := g.JudgeReading(context.Background(), in, s, func(e *wecom.Endpoint) (wecom.Facts, error) {
 		if !r.Read && r.Reason != string(policy.AmbiguousBody) {
-			lack = errUnread
+			lack = errNoBody
 		}
 		if !r.Read {
-			return wecom.Facts{}, errUnread
+			return wecom.Facts{}, errNoBody
 		}
 		return r.facts(), nil
 	})
 	if lack == nil && s.lacks {
-		lack = errUnread
+		lack = errNoBody
 	}
 	return j.Decision, lack
 }
 
-// facts are what the call says, as far as the record holds it: of many customers the first stand
-// for all.
+// facts rebuilds what the call's body said. The record holds the first customers and the total
+// number; the rest are empty ids.
 func (r *record) facts() wecom.Facts {
 	f := wecom.Facts{Channel: r.Channel, MsgType: r.MsgType, Also: wecom.Capability(r.Also), Implicit: r.Implicit, Lenient: r.Lenient, Customers: r.Customers}
 	if n := min(r.Recipients, 10_000); n > len(f.Customers) {
@@ -180,10 +183,10 @@ func (r *record) facts() wecom.Facts {
 	return f
 }
 
-// recorded is what Redis said at the time.
+// recorded is a gate.Store that answers from a record.
 type recorded struct {
 	*record
-	lacks bool // more is asked than the record holds
+	lacks bool // the gate asked for more than the record holds
 }
 
 func (s *recorded) Peek(_ context.Context, keys ...window.Key) []window.Answer {
@@ -200,8 +203,8 @@ func (s *recorded) Peek(_ context.Context, keys ...window.Key) []window.Answer {
 	return answers
 }
 
-// before is the window as it was before the call. Earlier builds do not say whether the call was
-// counted: they recorded windows of open replies only once they were.
+// before returns the window as it was before the call. Records of earlier builds do not say whether
+// the call was counted; in them every reply to an open window was.
 func (w windowRecord) before(endpoint string) window.Answer {
 	a := w.answer()
 	counted := a.State == window.Open && wecom.Lookup(endpoint).Capability == wecom.KfReply

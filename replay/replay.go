@@ -15,32 +15,32 @@ import (
 	"replygate/policy"
 )
 
-// Report is what a configuration would have made of past calls.
+// Report counts what a configuration would have decided about past calls.
 type Report struct {
-	Calls      int             `json:"calls"`       // records that were judged once more
-	Same       int             `json:"same"`        // as many of them go on, or do not, as they did
+	Calls      int             `json:"calls"`       // records that were decided again
+	Same       int             `json:"same"`        // of these, forwarded or not as before
 	Refused    int             `json:"refused"`     // newly
-	Unsure     int             `json:"unsure"`      // newly, and so not sent
+	Unsure     int             `json:"unsure"`      // newly, so not sent
 	Passed     int             `json:"passed"`      // newly
-	Undecided  map[string]int  `json:"undecided"`   // by what their records lack
-	OtherLines int             `json:"other_lines"` // that are no records of calls
-	Unreadable int             `json:"unreadable"`  // that are no JSON, or broken
+	Undecided  map[string]int  `json:"undecided"`   // :: what the record lacks -> count
+	OtherLines int             `json:"other_lines"` // not records of calls
+	Unreadable int             `json:"unreadable"`  // not JSON, damaged, or longer than 1 MiB
 	ByAccount  map[string]Tips `json:"by_account"`
 	ByAbility  map[string]Tips `json:"by_capability"`
-	ByRule     map[string]Tips `json:"by_rule"` // the one that decides now
+	ByRule     map[string]Tips `json:"by_rule"` // the rule that decides now
 	ByHour     map[string]Tips `json:"by_hour"` // UTC
 	Examples   []Example       `json:"examples"`
 }
 
-// Tips count the calls that would tip over.
+// Tips counts calls whose outcome changes.
 type Tips struct {
-	Refused int `json:"refused"` // unsure ones, that are not sent, too
+	Refused int `json:"refused"` // including unsure calls that are not sent
 	Passed  int `json:"passed"`
 }
 
-// Example is one call that would tip over.
+// Example is one call whose outcome changes.
 type Example struct {
-	ID       string    `json:"id"` // of its decision; "" for a call that was not judged
+	ID       string    `json:"id"` // of the decision; "" for a call that was not judged
 	At       time.Time `json:"at"`
 	CorpID   string    `json:"corp_id"`
 	Endpoint string    `json:"endpoint"`
@@ -48,7 +48,7 @@ type Example struct {
 	Becomes  Outcome   `json:"becomes"`
 }
 
-// Outcome is a verdict with its why.
+// Outcome is a verdict with the rule and the reason.
 type Outcome struct {
 	Verdict string `json:"verdict"`
 	Rule    string `json:"rule"`
@@ -61,7 +61,8 @@ const (
 	batchBytes  = 256 << 10
 )
 
-// Judge judges the call of one line of records by a gate. An error says why it cannot.
+// Judge decides the call of one record under a configuration. The error says what the record lacks,
+// or that the line is no record of a call.
 func Judge(g *gate.Gate, line []byte) (Outcome, error) {
 	rec, err := readRecord(line)
 	if err != nil {
@@ -71,11 +72,12 @@ func Judge(g *gate.Gate, line []byte) (Outcome, error) {
 	return Outcome{d.Verdict.String(), d.Rule, string(d.Reason)}, err
 }
 
-// Changed is how many calls would tip over.
+// Changed returns the number of calls whose outcome changes.
 func (r *Report) Changed() int { return r.Refused + r.Unsure + r.Passed }
 
-// Run judges the records of logs by a gate. read is called now and then with how many bytes were
-// read so far. Memory does not grow with the logs.
+// Run decides the records of logs under a configuration, on all CPUs. It calls read from time to
+// time with the number of bytes read so far. Memory use does not depend on the size of the logs. If
+// reading fails, the report covers what was read until then.
 func Run(g *gate.Gate, logs io.Reader, read func(bytes int64)) (*Report, error) {
 	batches := make(chan []byte, 2*runtime.GOMAXPROCS(0))
 	parts := make([]*Report, runtime.GOMAXPROCS(0))
@@ -108,7 +110,8 @@ func newReport() *Report {
 	}
 }
 
-// split hands out whole lines in batches. It returns how many lines were too long to be records.
+// split sends logs in batches of whole lines, and returns the number of lines longer than maxLine,
+// which it skips.
 func split(logs io.Reader, batches chan<- []byte, read func(int64)) (long int, err error) {
 	br := bufio.NewReaderSize(logs, maxLine)
 	batch := make([]byte, 0, batchBytes)
@@ -125,7 +128,7 @@ func split(logs io.Reader, batches chan<- []byte, read func(int64)) (long int, e
 			skipping = true
 			continue
 		case skipping:
-			skipping = false // the end of a long line
+			skipping = false // end of a long line
 		default:
 			batch = append(batch, line...)
 		}
@@ -145,7 +148,7 @@ func split(logs io.Reader, batches chan<- []byte, read func(int64)) (long int, e
 	}
 }
 
-// judgeAll judges the records of a batch.
+// judgeAll decides the records of a batch of whole lines.
 func (r *Report) judgeAll(g *gate.Gate, batch []byte) {
 	for line := range bytes.Lines(batch) {
 		line = bytes.TrimSpace(line)
@@ -205,7 +208,7 @@ func (t Tips) plus(other Tips) Tips {
 	return Tips{t.Refused + other.Refused, t.Passed + other.Passed}
 }
 
-// add adds the counts of another report.
+// add adds the counts of another report to r.
 func (r *Report) add(p *Report) {
 	r.Calls += p.Calls
 	r.Same += p.Same

@@ -26,19 +26,19 @@ func newGate(t testing.TB, rules string) *gate.Gate {
 	return &g
 }
 
-// decision is a record of a reply whose window was in a state.
+// decision is the record of a reply to a customer whose window was in the given state.
 func decision(id, state string, forwarded bool) string {
 	return fmt.Sprintf(`{"msg":"decision","id":%q,"at":"2026-11-22T12:00:00.000Z","corp_id":"ww1","endpoint":"/cgi-bin/kf/send_msg","verdict":"pass","reason":"window_open","rule":"r","forwarded":%v,"read":true,"msgtype":"text","channel":"wk","recipients":1,"customers":["wm"],"windows":[{"state":%q,"last":1795348800000,"left":3}]}`, id, forwarded, state)
 }
 
-// Every line is accounted for: judged, undecided, about something else, or not to be read.
+// TestRunCountsEveryLine counts each line once: decided, undecided, no record of a call, or unreadable.
 func TestRunCountsEveryLine(t *testing.T) {
 	lines := []string{
 		decision("same", "open", true),
 		decision("refused", "closed", true),
 		decision("passed", "open", false),
 		decision("unsure", "unavailable", true),
-		decision("unproven", "unproven", true), // the record of before, under cold_start: pass
+		decision("unproven", "unproven", true), // forwarded under cold_start: pass
 		strings.Replace(decision("dropped", "open", false), `"read"`, `"wait":"client_gone","waited_ms":1200,"read"`, 1),
 		`{"msg":"decision","id":"unread","at":"2026-11-22T12:00:00.000Z","corp_id":"ww1","endpoint":"/cgi-bin/kf/send_msg","verdict":"refuse","reason":"unlisted_account","forwarded":false}`,
 		`{"msg":"decision","id":"odd","at":"2026-11-22T12:00:00.000Z","corp_id":"ww1","endpoint":"/cgi-bin/externalcontact/…","verdict":"refuse","reason":"ambiguous_path","forwarded":false}`,
@@ -74,7 +74,7 @@ func TestRunCountsEveryLine(t *testing.T) {
 	}
 }
 
-// A log that breaks off keeps what was read.
+// TestRunOfABrokenLog stops at a read error and keeps what was read.
 func TestRunOfABrokenLog(t *testing.T) {
 	broken := io.MultiReader(strings.NewReader(decision("a", "open", true)+"\n"), badReader{})
 	if r, err := replay.Run(newGate(t, ""), broken, func(int64) {}); err == nil || r.Calls != 1 {
@@ -86,8 +86,8 @@ type badReader struct{}
 
 func (badReader) Read([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// A record holds what a decision was made from, not what came of it: another configuration asks the
-// same.
+// TestJudgeByInputs decides records again under other rules: by what the call said and what Redis
+// answered then, not by the outcome on record.
 func TestJudgeByInputs(t *testing.T) {
 	const (
 		reply = `{"msg":"decision","id":"a","at":"2026-11-22T12:00:00.000Z","corp_id":"ww1","endpoint":"/cgi-bin/kf/send_msg","verdict":"pass","reason":"window_open","rule":"r","forwarded":true,"read":true,"msgtype":"text","channel":"wk","recipients":1,"customers":["wm"],%s}`
@@ -110,7 +110,7 @@ func TestJudgeByInputs(t *testing.T) {
 		{"a client by its agent", byPC, fmt.Sprintf(get, `"remote":"10.2.0.1","user_agent":"x WindowsWechat y"`), "pass pc"},
 		{"another agent", byPC, fmt.Sprintf(get, `"remote":"10.2.0.1","user_agent":"curl"`), "refuse no-customer-details"},
 		{"a client by its network", byCRM, fmt.Sprintf(get, `"remote":"10.1.2.3","user_agent":"curl"`), "pass crm"},
-		{"the first that fits", byCRM, fmt.Sprintf(get, `"remote":"10.1.2.3","user_agent":"WindowsWechat"`), "refuse no-customer-details"},
+		{"the first that matches", byCRM, fmt.Sprintf(get, `"remote":"10.1.2.3","user_agent":"WindowsWechat"`), "refuse no-customer-details"},
 		{"a mapped address", byCRM, fmt.Sprintf(get, `"remote":"::ffff:10.1.2.3","user_agent":""`), "pass crm"},
 		{"by a header that is not on record", byCRM, fmt.Sprintf(get, `"remote":"10.9.0.1","user_agent":"curl"`), "the record does not hold the header that tells the client"},
 		{"an agent of which the end is not on record", byPC, fmt.Sprintf(get, `"remote":"10.2.0.1","user_agent":"`+strings.Repeat("x", gate.MaxAgent)+`"`), "the record does not hold the header that tells the client"},
@@ -136,8 +136,8 @@ func TestJudgeByInputs(t *testing.T) {
 	}
 }
 
-// A log of an earlier build, written by it while the rules below were in force, replays as it came
-// out, and other rules are judged by what it holds.
+// TestLogOfAnEarlierBuild replays a log that an earlier build wrote under the first configuration
+// below: that one changes nothing, the others change what they should.
 func TestLogOfAnEarlierBuild(t *testing.T) {
 	log, err := os.ReadFile("../testdata/replay/earlier-build.jsonl")
 	if err != nil {
@@ -149,15 +149,15 @@ func TestLogOfAnEarlierBuild(t *testing.T) {
 	const tags = "    - { name: tags-on-pc, match: { capabilities: [customer_tags], clients: [pc] }, action: pass }\n"
 	const last = "    - { name: not-the-last-reply, match: { capabilities: [kf_reply] }, when: window.open && window.replies_left <= 1, action: refuse"
 	for name, test := range map[string]struct {
-		config                             string
-		same, refused, unsure, passed, not int // not: undecided
+		config                                   string
+		same, refused, unsure, passed, undecided int
 	}{
-		"the rules of the time":       {clients + "policy:\n  rules:\n" + tags + last + ", mode: shadow }\n" + mass, 15, 0, 0, 0, 2},
-		"a rule that was in shadow":   {clients + "policy:\n  rules:\n" + tags + last + " }\n" + mass, 14, 1, 0, 0, 2},
-		"another client":              {clients + "policy:\n  rules:\n    - { name: tags-here, match: { capabilities: [customer_tags], clients: [here] }, action: pass }\n" + mass, 15, 0, 0, 1, 1},
-		"a client nobody knew then":   {"clients: [{ name: bot, networks: [10.0.0.0/8] }]\npolicy:\n  rules:\n    - { name: tags-of-bots, match: { capabilities: [customer_tags], clients: [bot] }, action: pass }\n" + mass, 15, 0, 0, 0, 2},
-		"no rule of the operator's":   {"", 16, 0, 0, 0, 1},
-		"a body read by another rule": {"policy:\n  rules:\n    - { name: by-type, match: { capabilities: [kf_reply], msgtypes: [image] }, action: refuse }\n", 15, 1, 0, 0, 1},
+		"the rules of the time":            {clients + "policy:\n  rules:\n" + tags + last + ", mode: shadow }\n" + mass, 15, 0, 0, 0, 2},
+		"a rule that was in shadow":        {clients + "policy:\n  rules:\n" + tags + last + " }\n" + mass, 14, 1, 0, 0, 2},
+		"another client":                   {clients + "policy:\n  rules:\n    - { name: tags-here, match: { capabilities: [customer_tags], clients: [here] }, action: pass }\n" + mass, 15, 0, 0, 1, 1},
+		"a client that was not configured": {"clients: [{ name: bot, networks: [10.0.0.0/8] }]\npolicy:\n  rules:\n    - { name: tags-of-bots, match: { capabilities: [customer_tags], clients: [bot] }, action: pass }\n" + mass, 15, 0, 0, 0, 2},
+		"no rules of the operator":         {"", 16, 0, 0, 0, 1},
+		"a body read by another rule":      {"policy:\n  rules:\n    - { name: by-type, match: { capabilities: [kf_reply], msgtypes: [image] }, action: refuse }\n", 15, 1, 0, 0, 1},
 	} {
 		c, err := config.Parse("replay.yaml", []byte(account+test.config))
 		if err != nil {
@@ -175,13 +175,13 @@ func TestLogOfAnEarlierBuild(t *testing.T) {
 		for _, n := range r.Undecided {
 			undecided += n
 		}
-		if r.Same != test.same || r.Refused != test.refused || r.Unsure != test.unsure || r.Passed != test.passed || undecided != test.not {
+		if r.Same != test.same || r.Refused != test.refused || r.Unsure != test.unsure || r.Passed != test.passed || undecided != test.undecided {
 			t.Errorf("%s: %d as before, %d refused, %d unsure, %d passed, %v", name, r.Same, r.Refused, r.Unsure, r.Passed, r.Undecided)
 		}
 	}
 }
 
-// Whatever stands in a log, a record is judged or is not, and nothing breaks.
+// FuzzJudge reads any line: it is decided or not, without a panic.
 func FuzzJudge(f *testing.F) {
 	f.Add([]byte(decision("a", "open", true)))
 	f.Add([]byte(`{"msg":"decision","endpoint":"/cgi-bin/kf/send_msg_on_event","at":"2026-11-22T12:00:00Z","corp_id":"ww1","read":true,"with_code":true,"code_state":"fresh"}`))
