@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// Appender is a record that writes its own JSON: the members of an object, without the braces.
-// Records that every call leaves do, since an encoder that knows nothing of them costs three times
-// as much.
+// Appender is a record that encodes itself: it appends the members of its JSON object, without the
+// braces. A record is written for every call, and a generic encoder takes three times as long.
 type Appender interface {
 	AppendJSON(dst []byte) []byte
 }
 
-// Log writes records, a line each. A nil Log writes none.
+// Log writes records, one per line. A nil Log writes nothing.
 type Log struct {
 	to      io.Writer
 	console bool
 }
 
-// NewLog writes to to: for a console, or as JSON alone.
+// NewLog returns a Log that writes to to, each line either JSON or, for a console, its time, level
+// and kind as text before the JSON.
 func NewLog(to io.Writer, console bool) *Log { return &Log{to: to, console: console} }
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// Add writes a record of a kind, as of a time.
+// Add writes a record with its time and its kind, the "msg" of the JSON. Each line is one Write.
 func (l *Log) Add(at time.Time, kind string, r Appender) {
 	if l == nil {
 		return
@@ -39,7 +39,7 @@ func (l *Log) Add(at time.Time, kind string, r Appender) {
 		b = append(append(append(b, `","msg":"`...), kind...), `",`...)
 	}
 	b = append(r.AppendJSON(b), "}\n"...)
-	_, _ = l.to.Write(b) // a Sink, which never fails
+	_, _ = l.to.Write(b) // to a Sink, which never fails
 	*line = b
 	buffers.Put(line)
 }

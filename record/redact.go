@@ -8,8 +8,9 @@ import (
 	"sync/atomic"
 )
 
-// Redactor takes secrets out of text: the values of names that hold secrets in queries, headers and
-// JSON, and secrets that it was told of, wherever they stand.
+// Redactor replaces secrets in text with ***: the values of keys that hold secrets in queries,
+// headers and JSON, and wherever they occur the secrets that it was given. It may be used
+// concurrently, but calls of AddSecrets must not overlap.
 type Redactor struct {
 	secrets atomic.Pointer[[][]byte]
 }
@@ -17,8 +18,8 @@ type Redactor struct {
 // minSecret is the length in bytes of the shortest secret that is redacted wherever it occurs.
 const minSecret = 6
 
-// NewRedactor knows secrets beforehand: those of the configuration. One of fewer than six bytes is
-// left alone: it would black out the words of the log.
+// NewRedactor returns a Redactor for secrets, usually those of the configuration. It ignores
+// secrets shorter than six bytes, which would match ordinary words.
 func NewRedactor(secrets ...string) *Redactor {
 	r := &Redactor{}
 	r.secrets.Store(&[][]byte{})
@@ -26,7 +27,7 @@ func NewRedactor(secrets ...string) *Redactor {
 	return r
 }
 
-// AddSecrets adds secrets, of a configuration that replaces another one. Those before stay known.
+// AddSecrets adds the secrets of a new configuration. Those added before remain.
 func (r *Redactor) AddSecrets(secrets ...string) {
 	all := slices.Clone(*r.secrets.Load())
 	for _, s := range secrets {
@@ -38,11 +39,11 @@ func (r *Redactor) AddSecrets(secrets ...string) {
 	r.secrets.Store(&all)
 }
 
-// redactedMark stands where a secret was.
+// redactedMark replaces a secret.
 var redactedMark = []byte("***")
 
-// secretName matches the names of WeCom's credentials, in queries and JSON alike (tokens, secrets,
-// keys and one-time codes of the server API), and the header of the admin API's keys.
+// secretName matches the names of WeCom's credentials in queries and JSON (tokens, secrets, keys
+// and one-time codes of the server API), and those of the gateway's own keys.
 const secretName = `(?:[a-z_]*access_token|[a-z_]*secret|encoding_?aes_?key|permanent_code|auth_code|suite_ticket|jsapi_ticket|session_key|pre_auth_code|register_code|response_code|welcome_code|msg_code|msg_signature|password|change_key|read_key|metrics_key|key|code|token|ticket)`
 
 var (
@@ -59,8 +60,8 @@ func mayContainSecret(text []byte) bool {
 		containsFold(text, "authorization", 'z') || containsFold(text, "cookie", 'k') || containsFold(text, "bearer ", 'b')
 }
 
-// containsFold reports whether a text contains a lower-case word in any letter case. It searches for
-// rare, the letter of the word that is the rarest in records.
+// containsFold reports whether a text contains a lower-case word in any letter case. It searches
+// for rare, the letter of the word that is the rarest in records.
 func containsFold(text []byte, word string, rare byte) bool {
 	offset := strings.IndexByte(word, rare)
 	for _, letter := range []byte{rare, rare - 'a' + 'A'} {
@@ -129,7 +130,7 @@ func endsLikeSecret(name []byte) bool {
 	return false
 }
 
-// Redact returns the text without secrets, the text itself if it has none.
+// Redact returns the text with its secrets replaced, or the text itself if it has none.
 func (r *Redactor) Redact(text []byte) []byte {
 	text = r.redactKnown(text)
 	if !mayContainSecret(text) && !hasSecretKey(text) {
@@ -138,7 +139,8 @@ func (r *Redactor) Redact(text []byte) []byte {
 	return redactNamed(text)
 }
 
-// RedactRecords is Redact for lines of a Log: the names of their members are the gateway's own.
+// RedactRecords is a faster Redact for lines of a Log. It does not look for secrets under the
+// lines' own JSON keys, which never hold any, but does within their values.
 func (r *Redactor) RedactRecords(lines []byte) []byte {
 	lines = r.redactKnown(lines)
 	if !mayContainSecret(lines) {

@@ -3,7 +3,7 @@ package record
 import "testing"
 
 // The fast checks before the expressions never keep a secret from them.
-func FuzzFastChecks(f *testing.F) {
+func FuzzRedact(f *testing.F) {
 	for _, text := range []string{
 		"AUTHORIZATION: abc", "Authorization: abc", "cookie: abc", "COOKIE=abc", "the header was BEARER abc", "xbEaReR abc",
 		`{"ACCESS_TOKEN":"abc"}`, `{"access_token" : "abc"}`, "{\"Key\"\t:\n\"abc\"}", `{"EncodingAESKey":"abc"}`, `"code":"abc"`, `{\"ticket\":\"abc\"}`,

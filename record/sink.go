@@ -1,7 +1,7 @@
-// Package record is where records and log lines leave the gateway: a sink that writes them in
-// batches, keeps secrets in, and never keeps a call waiting for long.
+// Package record writes the gateway's records and log lines: it redacts secrets, writes lines in
+// batches, and bounds how long a call waits for a slow stream.
 //
-// It does not know what a record says; packages proxy and admin make them.
+// It does not know the fields of a record; packages proxy and admin encode them.
 package record
 
 import (
@@ -13,31 +13,31 @@ import (
 )
 
 const (
-	batchDelay  = 10 * time.Millisecond // that lines come together before they are written
-	fullBatch   = 1 << 20               // bytes that do not wait for more
-	maxBuffered = 4 << 20               // bytes that wait to be written
-	maxWait     = 50 * time.Millisecond // that a record waits for room
+	batchDelay  = 10 * time.Millisecond // lines collect this long before they are written
+	fullBatch   = 1 << 20               // bytes that are written at once
+	maxBuffered = 4 << 20               // bytes that may wait to be written
+	maxWait     = 50 * time.Millisecond // a record waits this long for room
 )
 
-// Sink writes lines to a file or a stream from a goroutine of its own. Where that is slower than
-// records come, a record waits a little, and then goes to the other stream and counts as unlogged.
+// Sink writes lines to a stream from its own goroutine, in order. If the stream is too slow or
+// fails, lines go to the fallback stream instead and count as unlogged.
 type Sink struct {
 	to       io.Writer
 	fallback io.Writer
 
 	mu       sync.Mutex
 	buf      []byte
-	writing  bool          // what was taken out of buf
-	room     chan struct{} // closed, and made anew, whenever there is room again
+	writing  bool          // a batch taken from buf is being written
+	room     chan struct{} // closed and replaced whenever buf is emptied
 	closed   bool
-	wake     chan struct{}
-	writeNow chan struct{} // what came together is written at once
-	done     chan struct{}
+	wake     chan struct{} // buf is no longer empty; closed by Close
+	writeNow chan struct{} // end the batch delay
+	done     chan struct{} // closed when run returns
 	diverted atomic.Uint64
-	flushed  chan struct{} // closed, and made anew, whenever everything is written
+	flushed  chan struct{} // closed and replaced whenever everything is written
 }
 
-// NewSink writes to to; what that does not take goes to instead.
+// NewSink returns a Sink that writes to to, and to fallback what to does not take. Close ends it.
 func NewSink(to, fallback io.Writer) *Sink {
 	s := &Sink{
 		to: to, fallback: fallback, room: make(chan struct{}), wake: make(chan struct{}, 1), writeNow: make(chan struct{}, 1),
@@ -47,13 +47,12 @@ func NewSink(to, fallback io.Writer) *Sink {
 	return s
 }
 
-// Unlogged counts the records that went to the other stream.
+// Unlogged returns the number of lines that went to the fallback stream.
 func (s *Sink) Unlogged() uint64 { return s.diverted.Load() }
 
-// hasty is a Sink's face for records that wait for nothing.
 type nonBlocking struct{ *Sink }
 
-// Hasty returns a writer for lines that do not wait for room.
+// Hasty returns a writer that never waits: a line without room goes to the fallback stream at once.
 func (s *Sink) Hasty() io.Writer { return nonBlocking{s} }
 
 func (h nonBlocking) Write(line []byte) (int, error) {
@@ -63,8 +62,8 @@ func (h nonBlocking) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Write takes a line, and waits for room at most 50 ms. It never fails: a line that finds no room
-// goes to the other stream.
+// Write takes one or more whole lines and waits at most 50 ms for room. It never fails: lines
+// without room go to the fallback stream.
 func (s *Sink) Write(line []byte) (int, error) {
 	if s.tryAppend(line) {
 		return len(line), nil
@@ -102,7 +101,7 @@ func (s *Sink) tryAppend(line []byte) bool {
 	return true
 }
 
-// signal says something once, however often it is said before it is heard.
+// notify sends without blocking. Notifications that are not yet received merge into one.
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -110,13 +109,13 @@ func notify(c chan struct{}) {
 	}
 }
 
-// lose counts lines and sends them to the other stream.
+// divert counts lines and writes them to the fallback stream.
 func (s *Sink) divert(lines []byte) {
 	s.diverted.Add(uint64(bytes.Count(lines, []byte{'\n'})))
-	_, _ = s.fallback.Write(lines) // nowhere is left to say it
+	_, _ = s.fallback.Write(lines) // no stream is left to report an error to
 }
 
-// run writes what came together since the last write.
+// run writes a batch whenever lines have collected, until Close.
 func (s *Sink) run() {
 	defer close(s.done)
 	var batch []byte
@@ -147,13 +146,12 @@ func (s *Sink) run() {
 	}
 }
 
-// unwritten returns the lines of a batch of which n bytes were written, from the first one on that
-// is not there whole.
+// unwritten returns the lines of a batch that are not complete in its first n bytes.
 func unwritten(batch []byte, n int) []byte {
 	return batch[bytes.LastIndexByte(batch[:n], '\n')+1:]
 }
 
-// Sync waits, a second at most, until what was taken is written.
+// Sync waits until everything taken is written, at most one second. It always returns nil.
 func (s *Sink) Sync() error {
 	s.mu.Lock()
 	flushed, written := s.flushed, len(s.buf) == 0 && !s.writing
@@ -169,8 +167,8 @@ func (s *Sink) Sync() error {
 	return nil
 }
 
-// Close writes what is left and ends the sink; it waits two seconds at most for a stream that
-// hangs.
+// Close writes what is left and ends the sink. It waits at most two seconds for a stream that
+// hangs, and always returns nil. Lines written later go to the fallback stream.
 func (s *Sink) Close() error {
 	s.mu.Lock()
 	if !s.closed {
@@ -186,16 +184,16 @@ func (s *Sink) Close() error {
 	return nil
 }
 
-// redacting writes what is left of a text without its secrets.
 type redacting struct {
 	redact func([]byte) []byte
 	to     io.Writer
 }
 
-// Redacting returns a writer that takes secrets out before it writes to to.
+// Redacting returns a writer that redacts each write before it goes to to. A secret that spans two
+// writes is not recognized.
 func (r *Redactor) Redacting(to io.Writer) io.Writer { return redacting{r.Redact, to} }
 
-// RedactingRecords is Redacting for what a Log writes.
+// RedactingRecords is like Redacting, for lines of a Log.
 func (r *Redactor) RedactingRecords(to io.Writer) io.Writer { return redacting{r.RedactRecords, to} }
 
 func (w redacting) Write(p []byte) (int, error) {

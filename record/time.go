@@ -6,10 +6,10 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// EncodeTime writes the time of a record: RFC 3339 in UTC, to the millisecond.
+// EncodeTime encodes the time of a log line for zap: RFC 3339 in UTC, to the millisecond.
 func EncodeTime(t time.Time, e zapcore.PrimitiveArrayEncoder) { e.AppendString(timeString(t)) }
 
-// AppendTime appends what EncodeTime writes.
+// AppendTime appends the time in the format of EncodeTime.
 func AppendTime(dst []byte, t time.Time) []byte {
 	b := formatTime(t)
 	return append(dst, b[:]...)
@@ -20,8 +20,8 @@ func timeString(t time.Time) string {
 	return string(b[:])
 }
 
-// formatTime is a time as records have it, 2006-01-02T15:04:05.000Z: every call has several, and
-// the layouts of package time cost five times as much.
+// formatTime formats a time as 2006-01-02T15:04:05.000Z. Every record has several, and package time
+// takes five times as long.
 func formatTime(t time.Time) [24]byte {
 	t = t.UTC()
 	year, month, day := t.Date()
@@ -37,7 +37,7 @@ func formatTime(t time.Time) [24]byte {
 	return b
 }
 
-// putDigits writes the last digits of a number, as many as there is room.
+// putDigits fills b with the last digits of a number.
 func putDigits(b []byte, n int) {
 	for i := len(b) - 1; i >= 0; i-- {
 		b[i] = byte('0' + n%10)
