@@ -1,18 +1,6 @@
 package config_test
 
-import (
-	"testing"
-
-	"replygate/config"
-)
-
-// parseError is what Parse reports of one account and the lines after it, "" for nothing.
-func parseError(text string) string {
-	if _, err := config.Parse("f", []byte("accounts: [{ corp_id: ww1 }]\n"+text)); err != nil {
-		return err.Error()
-	}
-	return ""
-}
+import "testing"
 
 func TestDurationErrors(t *testing.T) {
 	for value, want := range map[string]string{
@@ -28,7 +16,7 @@ func TestDurationErrors(t *testing.T) {
 		"300000h":  "",
 		"3000000h": `f:2:22: "3000000h" is not a duration: write one like 500ms, 30s or 48h`,
 	} {
-		if got := parseError("upstream: { timeout: " + value + " }\n"); got != want {
+		if got := parseError(oneAccount + "upstream: { timeout: " + value + " }\n"); got != want {
 			t.Errorf("%s\n got %s\nwant %s", value, got, want)
 		}
 	}
