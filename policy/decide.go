@@ -14,26 +14,26 @@ import (
 
 // Engine holds the rules in force and decides.
 type Engine struct {
-	phases       []phase // by the instant from which each applies; never empty
-	alwaysPasses map[*wecom.Endpoint]bool
-	closed       map[interfaceRefused]string // why each interface is refused and what to do
-	shadow       bool                        // policy.mode: nothing is obeyed
-	shadows      bool                        // some rule is in shadow
-	windows      bool                        // some rule's when speaks of windows
-	clients      bool                        // some rule asks what the caller is
-	draws        bool                        // some rule takes a share of customers
-	passUnsure   bool                        // a kf reply that stays unsure goes on, else it is answered with -1
-	coldStart    Verdict
-	length       time.Duration
-	span         string // length in words
-	chinese      bool   // the language of refusals, else English
+	phases         []phase // by the instant from which each applies; never empty
+	alwaysPasses   map[*wecom.Endpoint]bool
+	refusals       map[refusalKey]string // why each interface is refused and what to do
+	shadow         bool                  // policy.mode: nothing is obeyed
+	hasShadowRules bool                  // some rule is in shadow
+	usesWindows    bool                  // some rule's when speaks of windows
+	usesClients    bool                  // some rule asks what the caller is
+	usesPercent    bool                  // some rule takes a share of customers
+	passUnsure     bool                  // a kf reply that stays unsure goes on, else it is answered with -1
+	coldStart      Verdict
+	length         time.Duration
+	lengthInWords  string // length in words
+	chinese        bool   // the language of refusals, else English
 }
 
 // phase is what applies from an instant on: the operator's rules, then those of a rule set.
 type phase struct {
 	from   time.Time
 	rules  []*Rule
-	places map[*wecom.Endpoint]place
+	tables map[*wecom.Endpoint]endpointTables
 	opens  map[string]bool // the kinds of messages that open a window
 }
 
@@ -51,16 +51,16 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 		length:     c.Window.Length,
 		chinese:    c.Policy.Language == config.Chinese,
 	}
-	e.span = spanOf(e.length, e.chinese)
+	e.lengthInWords = lengthText(e.length, e.chinese)
 	if c.Policy.ColdStart == config.Refuse {
 		e.coldStart = Refuse
 	}
 	rules := own.rules(c.Policy.Rules)
 	for _, r := range rules {
-		e.clients = e.clients || len(r.clients) > 0 || r.when.speaksOf("call.client")
-		e.draws = e.draws || r.percent < 100
-		e.shadows = e.shadows || r.Shadow
-		e.windows = e.windows || r.when.windows
+		e.usesClients = e.usesClients || len(r.clients) > 0 || r.when.uses("call.client")
+		e.usesPercent = e.usesPercent || r.percent < 100
+		e.hasShadowRules = e.hasShadowRules || r.Shadow
+		e.usesWindows = e.usesWindows || r.when.usesWindows
 	}
 	e.phases = own.phases(c, rules)
 	if err := own.mistakes.Err(); err != nil {
@@ -68,21 +68,21 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 	}
 	endpoints := slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds())
 	for i := range e.phases {
-		e.phases[i].tabulate(endpoints)
+		e.phases[i].buildTables(endpoints)
 	}
-	e.alwaysPasses, e.closed = map[*wecom.Endpoint]bool{}, map[interfaceRefused]string{}
+	e.alwaysPasses, e.refusals = map[*wecom.Endpoint]bool{}, map[refusalKey]string{}
 	for _, ep := range endpoints {
 		e.alwaysPasses[ep] = e.passesAtAllTimes(ep)
 		for _, c := range capabilities(ep) {
-			e.closed[interfaceRefused{ep, c, false}] = e.say(textByRule, c, ep.Meaning)
-			e.closed[interfaceRefused{ep, c, true}] = e.say(textLapsed, c, ep.Meaning, e.span)
+			e.refusals[refusalKey{ep, c, false}] = e.format(textRefusedByRule, c, ep.Meaning)
+			e.refusals[refusalKey{ep, c, true}] = e.format(textLapsed, c, ep.Meaning, e.lengthInWords)
 		}
 	}
 	return e, nil
 }
 
-// interfaceRefused is a refusal of an interface by one of its capabilities.
-type interfaceRefused struct {
+// refusalKey is a refusal of an interface by one of its capabilities.
+type refusalKey struct {
 	endpoint   *wecom.Endpoint
 	capability wecom.Capability
 	lapsed     bool // the account is
@@ -106,15 +106,15 @@ func (c *compiler) phases(cfg *config.Config, rules []*Rule) []phase {
 	for i, d := range dated {
 		set, err := compileRuleSet(d.Ruleset.Text)
 		if err != nil {
-			c.wrong(d.Ruleset.At, err.Error(), "")
+			c.mistake(d.Ruleset.At, err.Error(), "")
 		}
 		key := fmt.Sprintf("policy.ruleset[%d].from", i)
 		switch at := cfg.Where(key); {
 		case i == 0 && (!d.From.IsZero() || at != config.Position{}):
-			c.wrong(at, "the from of the first rule set has no effect: the set applies before that instant too",
+			c.mistake(at, "the from of the first rule set has no effect: the set applies before that instant too",
 				"take it out; to refuse nothing until then put { ruleset: off } before it")
 		case i > 0 && !d.From.After(dated[i-1].From):
-			c.wrong(d.At, "the rule sets are not in the order of their from", "write the earlier one first, and a from behind each but the first")
+			c.mistake(d.At, "the rule sets are not in the order of their from", "write the earlier one first, and a from behind each but the first")
 		}
 		for j, r := range set.rules {
 			r.order = len(rules) + j
@@ -138,10 +138,10 @@ func (p *Engine) at(now time.Time) *phase {
 func (p *Engine) OpensWindow(kind string, now time.Time) bool { return p.at(now).opens[kind] }
 
 // UsesClients tells whether some rule depends on what the caller is.
-func (p *Engine) UsesClients() bool { return p.clients }
+func (p *Engine) UsesClients() bool { return p.usesClients }
 
 // UsesPercent tells whether some rule takes a share of customers, by their ids.
-func (p *Engine) UsesPercent() bool { return p.draws }
+func (p *Engine) UsesPercent() bool { return p.usesPercent }
 
 // Shadow tells that decisions are made and counted, but not obeyed.
 func (p *Engine) Shadow() bool { return p.shadow }
@@ -165,7 +165,7 @@ func compileRuleSet(name string) (ruleSet, error) {
 	set := ruleSet{rules: c.rules(file.Rules), opens: map[string]bool{}}
 	for _, w := range file.Opens {
 		if !slices.Contains(wecom.MessageKinds(), w.Text) {
-			c.wrong(w.At, fmt.Sprintf("%q is not a message of a customer", w.Text), config.DidYouMean(w.Text, wecom.MessageKinds()))
+			c.mistake(w.At, fmt.Sprintf("%q is not a message of a customer", w.Text), config.DidYouMean(w.Text, wecom.MessageKinds()))
 		}
 		set.opens[w.Text] = true
 	}
@@ -235,11 +235,11 @@ func (d *Decision) strictness() int {
 func (p *Engine) decide(c *Call, m Match, found *Evidence) Decision {
 	rule, d := m.Rule, Decision{Capability: m.Capability, Left: -1}
 	if rule == nil {
-		return p.refuse(d, NoRule, rule, wecom.CodeNoPermission, p.say(textNoRule))
+		return p.refuse(d, NoRule, rule, wecom.CodeNoPermission, p.format(textNoRule))
 	}
 	d.Rule = rule.Name
 	if m.Err != nil {
-		d = p.unsure(d, WhenFailed, p.say(textWhenFailed, m.Err))
+		d = p.unsure(d, WhenFailed, p.format(textWhenFailed, m.Err))
 		d.Transient = errors.Is(m.Err, errNoWindow)
 		return d
 	}
@@ -250,7 +250,7 @@ func (p *Engine) decide(c *Call, m Match, found *Evidence) Decision {
 	case ActionReply:
 		return p.decideReply(d, c, rule, found)
 	}
-	why := p.closed[interfaceRefused{c.Endpoint, m.Capability, c.Who.Standing == account.Lapsed}]
+	why := p.refusals[refusalKey{c.Endpoint, m.Capability, c.Who.Standing == account.Lapsed}]
 	return p.refuse(d, RuleRefuse, rule, wecom.CodeNoPermission, why)
 }
 
@@ -258,32 +258,32 @@ func (p *Engine) decide(c *Call, m Match, found *Evidence) Decision {
 func (p *Engine) decideReply(d Decision, c *Call, rule *Rule, found *Evidence) Decision {
 	switch {
 	case c.Facts.Code != "":
-		return p.byCode(d, c, rule, found)
+		return p.decideByCode(d, c, rule, found)
 	case c.Facts.Implicit || len(c.Facts.Groups) > 0:
-		return p.refuse(d, RecipientsImplicit, rule, wecom.CodeNoPermission, p.say(textImplicit, p.span))
+		return p.refuse(d, RecipientsImplicit, rule, wecom.CodeNoPermission, p.format(textImplicit, p.lengthInWords))
 	case len(found.Windows) == 0:
-		return p.refuse(d, RecipientsMissing, rule, wecom.CodeParameter, p.say(textNobody))
+		return p.refuse(d, RecipientsMissing, rule, wecom.CodeParameter, p.format(textNoCustomer))
 	}
 	if rule.Trim && len(found.Windows) > 1 && !c.Facts.Lenient { // a body that readers may take differently is not rewritten
-		return p.trimmed(d, c, rule, found.Windows)
+		return p.decideTrimmed(d, c, rule, found.Windows)
 	}
-	return p.byWorst(d, rule, found.Windows)
+	return p.decideByWorst(d, rule, found.Windows)
 }
 
-// byWorst judges a call by the worst of its customers' windows.
-func (p *Engine) byWorst(d Decision, rule *Rule, answers []window.Answer) Decision {
+// decideByWorst judges a call by the worst of its customers' windows.
+func (p *Engine) decideByWorst(d Decision, rule *Rule, answers []window.Answer) Decision {
 	a := worst(answers)
 	d.Closes, d.Left = a.Closes(p.length), a.Left
-	return p.byWindow(d, rule, a)
+	return p.decideByWindow(d, rule, a)
 }
 
 // trimmed judges a call that goes on with those of its customers who may be reached.
-func (p *Engine) trimmed(d Decision, c *Call, rule *Rule, answers []window.Answer) Decision {
+func (p *Engine) decideTrimmed(d Decision, c *Call, rule *Rule, answers []window.Answer) Decision {
 	var reached []window.Answer
 	var rest []string
 	transient := false // perhaps one more may be reached in a moment
 	for i, a := range answers {
-		one := p.byWindow(d, rule, a)
+		one := p.decideByWindow(d, rule, a)
 		transient = transient || one.Transient
 		if one.Go {
 			reached = append(reached, a)
@@ -292,9 +292,9 @@ func (p *Engine) trimmed(d Decision, c *Call, rule *Rule, answers []window.Answe
 		}
 	}
 	if len(reached) == 0 || len(rest) == 0 {
-		return p.byWorst(d, rule, answers)
+		return p.decideByWorst(d, rule, answers)
 	}
-	d = p.byWorst(d, rule, reached)
+	d = p.decideByWorst(d, rule, reached)
 	d.Reason, d.Rest, d.Transient = RecipientsTrimmed, rest, transient
 	return d
 }
@@ -313,17 +313,17 @@ func worst(answers []window.Answer) window.Answer {
 // byCode judges a call that answers an event by its one-time code. It may go while the code is live
 // if the customer opened the chat, else while the customer's window is open. It is not one of the
 // counted replies.
-func (p *Engine) byCode(d Decision, c *Call, rule *Rule, found *Evidence) Decision {
+func (p *Engine) decideByCode(d Decision, c *Call, rule *Rule, found *Evidence) Decision {
 	code := found.Code.Code
 	switch found.Code.State {
 	case window.CodeUnavailable:
 		return p.storeUnavailable(d)
 	case window.CodeIncomplete:
-		return p.unsure(d, HistoryIncomplete, p.say(textCodeHistory))
+		return p.unsure(d, HistoryIncomplete, p.format(textCodeIncomplete))
 	case window.CodeUnknown:
-		return p.refuse(d, CodeUnknown, rule, wecom.CodeReplyWindow, p.say(textCodeUnknown))
+		return p.refuse(d, CodeUnknown, rule, wecom.CodeReplyWindow, p.format(textCodeUnknown))
 	case window.CodeUsed:
-		return p.refuse(d, CodeUsed, rule, wecom.CodeReplyWindow, p.say(textCodeUsed))
+		return p.refuse(d, CodeUsed, rule, wecom.CodeReplyWindow, p.format(textCodeUsed))
 	}
 	if code.Kind == string(wecom.EnterSession) && c.At.Before(code.Deadline) {
 		d.Verdict, d.Reason, d.Go = Pass, CodeLive, true
@@ -343,10 +343,10 @@ func (p *Engine) byCode(d Decision, c *Call, rule *Rule, found *Evidence) Decisi
 		}
 	case window.Closed, window.ClosedByPlatform:
 		if code.Kind == string(wecom.EnterSession) {
-			return p.refuse(d, CodeExpired, rule, wecom.CodeReplyWindow, p.say(textCodeExpired, instant(code.Deadline)))
+			return p.refuse(d, CodeExpired, rule, wecom.CodeReplyWindow, p.format(textCodeExpired, formatTime(code.Deadline)))
 		}
 	}
-	return p.byWindow(d, rule, w)
+	return p.decideByWindow(d, rule, w)
 }
 
 // severity orders states: the recipient with the highest decides a call with several.
@@ -355,7 +355,7 @@ var severity = map[window.State]int{
 	window.Exhausted: 5, window.ClosedByPlatform: 6, window.Closed: 7,
 }
 
-func (p *Engine) byWindow(d Decision, rule *Rule, a window.Answer) Decision {
+func (p *Engine) decideByWindow(d Decision, rule *Rule, a window.Answer) Decision {
 	switch a.State {
 	case window.Open:
 		d.Verdict, d.Reason, d.Go = Pass, WindowOpen, true
@@ -364,7 +364,7 @@ func (p *Engine) byWindow(d Decision, rule *Rule, a window.Answer) Decision {
 		d.Verdict, d.Reason, d.Go = Pass, WindowRemembered, true
 		return d
 	case window.Incomplete:
-		return p.coldStartDecides(d, rule)
+		return p.decideIncomplete(d, rule)
 	case window.Unproven:
 		d = p.storeUnavailable(d)
 		if p.coldStart == Pass && d.Capability == wecom.KfReply {
@@ -374,25 +374,25 @@ func (p *Engine) byWindow(d Decision, rule *Rule, a window.Answer) Decision {
 	case window.Unavailable:
 		return p.storeUnavailable(d)
 	case window.Exhausted:
-		return p.refuse(d, RepliesUsedUp, rule, wecom.CodeReplyCount, p.say(textUsedUp, instant(a.Last)))
+		return p.refuse(d, RepliesUsedUp, rule, wecom.CodeReplyCount, p.format(textExhausted, formatTime(a.Last)))
 	case window.ClosedByPlatform:
-		return p.refuse(d, WindowShut, rule, wecom.CodeReplyWindow, p.say(textShut, instant(a.Last)))
+		return p.refuse(d, WindowShut, rule, wecom.CodeReplyWindow, p.format(textClosedByPlatform, formatTime(a.Last)))
 	}
 	if a.Last.IsZero() {
-		return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.say(textNeverWrote, p.span))
+		return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.format(textNeverWrote, p.lengthInWords))
 	}
-	return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.say(textClosed, instant(a.Last), instant(a.Closes(p.length))))
+	return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.format(textClosed, formatTime(a.Last), formatTime(a.Closes(p.length))))
 }
 
-// coldStartDecides judges a reply to a customer without a record while records do not reach back
+// decideIncomplete judges a reply to a customer without a record while records do not reach back
 // far enough. WeCom itself still enforces the window of kf, so policy.cold_start may let those
 // pass.
-func (p *Engine) coldStartDecides(d Decision, rule *Rule) Decision {
+func (p *Engine) decideIncomplete(d Decision, rule *Rule) Decision {
 	if d.Capability != wecom.KfReply {
-		return p.unsure(d, HistoryIncomplete, p.say(textHistory))
+		return p.unsure(d, HistoryIncomplete, p.format(textIncomplete))
 	}
 	if p.coldStart == Refuse {
-		return p.refuse(d, HistoryIncomplete, rule, wecom.CodeReplyWindow, p.say(textColdStart, p.span))
+		return p.refuse(d, HistoryIncomplete, rule, wecom.CodeReplyWindow, p.format(textColdStart, p.lengthInWords))
 	}
 	d.Verdict, d.Reason, d.Go = Unsure, HistoryIncomplete, true
 	return d
@@ -401,7 +401,7 @@ func (p *Engine) coldStartDecides(d Decision, rule *Rule) Decision {
 // storeUnavailable makes the decision of a call whose window or code Redis does not tell just now.
 // A reply of kf may go on all the same, since WeCom itself enforces its window.
 func (p *Engine) storeUnavailable(d Decision) Decision {
-	d = p.unsure(d, StoreUnavailable, p.say(textStoreDown))
+	d = p.unsure(d, StoreUnavailable, p.format(textStoreUnavailable))
 	d.Go, d.Transient = p.passUnsure && d.Capability == wecom.KfReply, true
 	return d
 }
@@ -438,17 +438,17 @@ func (p *Engine) Reject(why Reason, capability wecom.Capability, detail string) 
 	d := Decision{Capability: capability, Left: -1}
 	switch why {
 	case MissingToken:
-		return p.refuse(d, why, nil, wecom.CodeNoToken, p.say(textNoToken))
+		return p.refuse(d, why, nil, wecom.CodeNoToken, p.format(textMissingToken))
 	case UnlistedAccount:
-		return p.refuse(d, why, nil, wecom.CodeNoPermission, p.say(textUnlisted, detail))
+		return p.refuse(d, why, nil, wecom.CodeNoPermission, p.format(textUnlistedAccount, detail))
 	case CorpContradiction:
-		return p.refuse(d, why, nil, wecom.CodeNoPermission, p.say(textTwoCorps, detail))
+		return p.refuse(d, why, nil, wecom.CodeNoPermission, p.format(textCorpContradiction, detail))
 	case AmbiguousCredential:
-		return p.refuse(d, why, nil, wecom.CodeAmbiguous, p.say(textTwoTokens))
+		return p.refuse(d, why, nil, wecom.CodeAmbiguous, p.format(textAmbiguousCredential))
 	case AmbiguousPath:
-		return p.refuse(d, why, nil, wecom.CodeParameter, p.say(textOddPath))
+		return p.refuse(d, why, nil, wecom.CodeParameter, p.format(textAmbiguousPath))
 	case AmbiguousBody:
-		return p.refuse(d, why, nil, wecom.CodeParameter, p.say(textOddBody, detail))
+		return p.refuse(d, why, nil, wecom.CodeParameter, p.format(textAmbiguousBody, detail))
 	}
 	text := textUnknownToken
 	switch detail {
@@ -457,18 +457,18 @@ func (p *Engine) Reject(why Reason, capability wecom.Capability, detail string) 
 	case NamedSeveral:
 		text = textNamedSeveral
 	}
-	return p.refuse(d, UnknownToken, nil, wecom.CodeNoPermission, p.say(text))
+	return p.refuse(d, UnknownToken, nil, wecom.CodeNoPermission, p.format(text))
 }
 
 // Reauthenticate decides a judged call with an unknown token so that the bot fetches a new one.
 func (p *Engine) Reauthenticate(capability wecom.Capability) Decision {
-	return p.refuse(Decision{Capability: capability, Left: -1}, UnknownToken, nil, wecom.CodeTokenExpired, p.say(textReauthenticate))
+	return p.refuse(Decision{Capability: capability, Left: -1}, UnknownToken, nil, wecom.CodeTokenExpired, p.format(textReauthenticate))
 }
 
 // OwnerUnavailable decides a judged call of which Redis must say whose it is, and does not. It
 // never goes on: there is no account whose rules could let it.
 func (p *Engine) OwnerUnavailable(capability wecom.Capability) Decision {
-	d := p.unsure(Decision{Capability: capability, Left: -1}, StoreUnavailable, p.say(textTokenUnsure))
+	d := p.unsure(Decision{Capability: capability, Left: -1}, StoreUnavailable, p.format(textTokenUnsure))
 	d.Transient = capability == wecom.KfReply || capability == wecom.KfEventReply
 	return d
 }
@@ -478,14 +478,14 @@ func (p *Engine) OwnerUnavailable(capability wecom.Capability) Decision {
 func (p *Engine) Waited(d Decision, how WaitOutcome, waited time.Duration) Decision {
 	switch how {
 	case WaitStillUnsure:
-		d.Errmsg += p.say(textWaited, waited.Round(100*time.Millisecond))
+		d.Errmsg += p.format(textWaited, waited.Round(100*time.Millisecond))
 	case WaitQueueFull:
-		d.Errmsg += p.say(textQueueFull)
+		d.Errmsg += p.format(textQueueFull)
 	case WaitShutdown:
-		d.Errmsg += p.say(textStopping)
+		d.Errmsg += p.format(textShutdown)
 	case WaitClientGone:
 		d.Verdict, d.Reason, d.Go, d.Left = Unsure, StoreUnavailable, false, -1
-		d.Errcode, d.Errmsg = wecom.CodeBusy, p.say(textClientGone)
+		d.Errcode, d.Errmsg = wecom.CodeBusy, p.format(textClientGone)
 	}
 	return d
 }
@@ -507,13 +507,13 @@ func (p *Engine) passesAtAllTimes(e *wecom.Endpoint) bool {
 
 func (p *phase) alwaysPasses(e *wecom.Endpoint, c wecom.Capability) bool {
 	for _, r := range p.rules {
-		if !r.abilities.allows(c) || !r.about(e) {
+		if !r.capabilities.allows(c) || !r.matchesEndpoint(e) {
 			continue
 		}
 		if r.Action != ActionPass || r.Shadow {
 			return false
 		}
-		if r.always() && len(r.standings) == 0 {
+		if r.unconditional() && len(r.standings) == 0 {
 			return true
 		}
 	}

@@ -20,12 +20,12 @@ type Traced struct {
 // Trace tells of every rule in force what it makes of a call that has a capability, in the order in
 // which they are tried. Rules behind the first that matches are not tried.
 func (p *Engine) Trace(c Call, capability wecom.Capability, chinese bool) []Traced {
-	t := tracer{chinese}
+	t := explainer{chinese}
 	var all []Traced
 	decided := ""
 	for _, r := range p.at(c.At).rules {
 		if decided != "" {
-			all = append(all, Traced{Name: r.Name, Why: t.say(whyNotTried, decided)})
+			all = append(all, Traced{Name: r.Name, Why: t.format(whyNotTried, decided)})
 			continue
 		}
 		why, matched := t.why(r, &c, capability)
@@ -55,10 +55,10 @@ var (
 	whyUnsure     = text{"it decides, since whether %s holds cannot be told: %s", "由它决定：无法判断条件 %s（%s）"}
 )
 
-// tracer says why, in one of two languages.
-type tracer struct{ chinese bool }
+// explainer says why, in one of two languages.
+type explainer struct{ chinese bool }
 
-func (t tracer) say(x text, values ...any) string {
+func (t explainer) format(x text, values ...any) string {
 	if t.chinese {
 		return fmt.Sprintf(x.zh, values...)
 	}
@@ -66,40 +66,40 @@ func (t tracer) say(x text, values ...any) string {
 }
 
 // why tells what a rule makes of a call, as fits and takes do.
-func (t tracer) why(r *Rule, c *Call, capability wecom.Capability) (why string, matched bool) {
+func (t explainer) why(r *Rule, c *Call, capability wecom.Capability) (why string, matched bool) {
 	action := [...]string{"refuse", "reply", "pass"}[r.Action]
 	switch {
-	case !r.abilities.allows(capability):
-		return t.say(whyCapability, list(r.abilities), capability), false
-	case !r.about(c.Endpoint):
-		return t.say(whyEndpoint, c.Endpoint.Path), false
+	case !r.capabilities.allows(capability):
+		return t.format(whyCapability, list(r.capabilities), capability), false
+	case !r.matchesEndpoint(c.Endpoint):
+		return t.format(whyEndpoint, c.Endpoint.Path), false
 	case !r.standings.allows(c.Who.Standing):
-		return t.say(whyStanding, list(r.standings), c.Who.Standing), false
+		return t.format(whyStanding, list(r.standings), c.Who.Standing), false
 	case !r.accounts.allows(c.Who.CorpID):
-		return t.say(whyAccount, c.Who.CorpID), false
+		return t.format(whyAccount, c.Who.CorpID), false
 	case !r.entities.allows(c.Who.Entity):
-		return t.say(whyEntity, list(r.entities), c.Who.Entity), false
+		return t.format(whyEntity, list(r.entities), c.Who.Entity), false
 	case !r.clients.allows(c.Who.Client):
-		return t.say(whyClient, list(r.clients), c.Who.Client), false
+		return t.format(whyClient, list(r.clients), c.Who.Client), false
 	case c.At.Before(r.from):
-		return t.say(whyFrom, r.from.Format(time.RFC3339)), false
-	case !r.current(c.At):
-		return t.say(whyUntil, r.until.Format(time.RFC3339)), false
+		return t.format(whyFrom, r.from.Format(time.RFC3339)), false
+	case !r.inForce(c.At):
+		return t.format(whyUntil, r.until.Format(time.RFC3339)), false
 	case !r.msgtypes.allows(c.Facts.MsgType):
-		return t.say(whyMsgType, list(r.msgtypes), c.Facts.MsgType), false
-	case r.percent < 100 && r.share(c) >= r.percent:
-		return t.say(whyPercent, r.percent, r.share(c)), false
+		return t.format(whyMsgType, list(r.msgtypes), c.Facts.MsgType), false
+	case r.percent < 100 && r.bucket(c) >= r.percent:
+		return t.format(whyPercent, r.percent, r.bucket(c)), false
 	}
 	holds, err := r.when.holds(c, capability)
 	switch {
 	case err != nil:
-		return t.say(whyUnsure, r.when.source, err), true
+		return t.format(whyUnsure, r.when.source, err), true
 	case !holds:
-		return t.say(whyWhen, r.when.source), false
+		return t.format(whyWhen, r.when.source), false
 	case r.Shadow:
-		return t.say(whyShadow, action), true
+		return t.format(whyShadow, action), true
 	}
-	return t.say(whyMatches, action), true
+	return t.format(whyMatches, action), true
 }
 
 func list[T ~string](s set[T]) string {

@@ -17,11 +17,11 @@ const longPast = 365 * 24 * time.Hour
 // Lint finds what is legal in a configuration that compiled, and surely unmeant. file is its name
 // in the findings.
 func (p *Engine) Lint(file string, c *config.Config, book *account.Book, now time.Time) config.Mistakes {
-	l := linter{file: file, endpoints: slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds()), clients: p.clients}
+	l := linter{file: file, endpoints: slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds()), clients: p.usesClients}
 	rules := p.phases[0].rules[:len(c.Policy.Rules)]
 	for i, r := range rules {
 		l.neverMatches(r, book, now)
-		l.hidden(r, rules[:i])
+		l.unreachable(r, rules[:i])
 		l.unknownContacts(r, book)
 	}
 	for _, a := range c.Accounts {
@@ -39,7 +39,7 @@ type linter struct {
 	found     config.Mistakes
 }
 
-func (l *linter) say(at config.Position, what, remedy string) {
+func (l *linter) report(at config.Position, what, remedy string) {
 	l.found.Add(l.file, at, what, remedy)
 }
 
@@ -48,7 +48,7 @@ func (l *linter) calls(r *Rule) map[string]bool {
 	all := map[string]bool{}
 	for _, e := range l.endpoints {
 		for _, c := range capabilities(e) {
-			if r.abilities.allows(c) && r.about(e) {
+			if r.capabilities.allows(c) && r.matchesEndpoint(e) {
 				all[e.Path+" "+string(c)] = true
 			}
 		}
@@ -56,34 +56,34 @@ func (l *linter) calls(r *Rule) map[string]bool {
 	return all
 }
 
-// canTake tells whether a rule is about calls of an endpoint, by one of their capabilities.
-func (l *linter) canTake(r *Rule, e *wecom.Endpoint) bool {
-	return r.about(e) && slices.ContainsFunc(capabilities(e), r.abilities.allows)
+// canMatch tells whether a rule is about calls of an endpoint, by one of their capabilities.
+func (l *linter) canMatch(r *Rule, e *wecom.Endpoint) bool {
+	return r.matchesEndpoint(e) && slices.ContainsFunc(capabilities(e), r.capabilities.allows)
 }
 
 func (l *linter) neverMatches(r *Rule, book *account.Book, now time.Time) {
 	const remedy = "mend its match, or take the rule out"
 	switch {
 	case len(l.calls(r)) == 0:
-		l.say(r.At, "rule "+r.Name+" can never match: none of its endpoints has one of its capabilities", remedy)
-	case len(r.msgtypes) > 0 && !slices.ContainsFunc(l.endpoints, func(e *wecom.Endpoint) bool { return e.SaysMsgType() && l.canTake(r, e) }):
-		l.say(r.At, "rule "+r.Name+" can never match: none of its calls has a msgtype", remedy)
+		l.report(r.At, "rule "+r.Name+" can never match: none of its endpoints has one of its capabilities", remedy)
+	case len(r.msgtypes) > 0 && !slices.ContainsFunc(l.endpoints, func(e *wecom.Endpoint) bool { return e.SaysMsgType() && l.canMatch(r, e) }):
+		l.report(r.At, "rule "+r.Name+" can never match: none of its calls has a msgtype", remedy)
 	case !slices.ContainsFunc(book.All(), func(a *account.Account) bool { return r.accounts.allows(a.CorpID) && r.entities.allows(a.Entity) }):
-		l.say(r.At, "rule "+r.Name+" can never match: none of its accounts belongs to one of its entities", remedy)
+		l.report(r.At, "rule "+r.Name+" can never match: none of its accounts belongs to one of its entities", remedy)
 	case !r.until.IsZero() && !now.Before(r.until):
-		l.say(r.At, "rule "+r.Name+" can never match any more: it ended on "+r.until.Format(time.RFC3339), "take it out, or give it a later until")
+		l.report(r.At, "rule "+r.Name+" can never match any more: it ended on "+r.until.Format(time.RFC3339), "take it out, or give it a later until")
 	case r.percent == 0:
-		l.say(r.At, "rule "+r.Name+" can never match: its percent is 0", "raise percent, or take the rule out")
+		l.report(r.At, "rule "+r.Name+" can never match: its percent is 0", "raise percent, or take the rule out")
 	}
 }
 
 // hidden tells that an earlier rule takes every call that a rule is about.
-func (l *linter) hidden(r *Rule, earlier []*Rule) {
+func (l *linter) unreachable(r *Rule, earlier []*Rule) {
 	for _, e := range earlier {
 		if !r.Shadow && e.Shadow || !l.covers(e, r) {
 			continue
 		}
-		l.say(r.At, "rule "+r.Name+" can never match: rule "+e.Name+" before it takes every call that it is about",
+		l.report(r.At, "rule "+r.Name+" can never match: rule "+e.Name+" before it takes every call that it is about",
 			fmt.Sprintf("put it before the rule in line %d, or narrow that one", e.At.Line))
 		return
 	}
@@ -123,8 +123,8 @@ func includes[T comparable](a, b set[T]) bool {
 
 // unknownContacts tells that a rule asks for numbers of accounts that have none.
 func (l *linter) unknownContacts(r *Rule, book *account.Book) {
-	asks := r.when.speaksOf("account.contacts") || r.when.speaksOf("account.contacts_free")
-	if !asks || r.when.speaksOf("account.contacts_known") {
+	asks := r.when.uses("account.contacts") || r.when.uses("account.contacts_free")
+	if !asks || r.when.uses("account.contacts_known") {
 		return
 	}
 	n := 0
@@ -134,17 +134,17 @@ func (l *linter) unknownContacts(r *Rule, book *account.Book) {
 		}
 	}
 	if n > 0 {
-		l.say(r.At, fmt.Sprintf("rule %s asks for account.contacts, which %d of its accounts do not tell: their calls will be unsure", r.Name, n),
+		l.report(r.At, fmt.Sprintf("rule %s asks for account.contacts, which %d of its accounts do not tell: their calls will be unsure", r.Name, n),
 			"give these accounts contacts.total, or write account.contacts_known && before it")
 	}
 }
 
 func (l *linter) account(a config.Account, now time.Time) {
 	if s := a.Subscription; s != nil && now.Sub(s.ExpiresAt) > longPast {
-		l.say(a.At, fmt.Sprintf("the subscription of %s ended on %s, over a year ago", a.CorpID, s.ExpiresAt.Format(time.DateOnly)), "check the year of expires_at")
+		l.report(a.At, fmt.Sprintf("the subscription of %s ended on %s, over a year ago", a.CorpID, s.ExpiresAt.Format(time.DateOnly)), "check the year of expires_at")
 	}
 	if a.Contacts != nil && a.Contacts.Total == nil {
-		l.say(a.At, "contacts of "+a.CorpID+" have no total, so the date alone decides", "give contacts.total, or take contacts out")
+		l.report(a.At, "contacts of "+a.CorpID+" have no total, so the date alone decides", "give contacts.total, or take contacts out")
 	}
 }
 
@@ -176,7 +176,7 @@ func (l *linter) unused(c *config.Config) {
 		{"clients", "no rule asks what the caller is", "name them in a rule's match.clients, or take them out", len(c.Clients) > 0 && !l.clients},
 	} {
 		if k.idle {
-			l.say(c.Where(k.key), k.key+" has no effect: "+k.why, k.remedy)
+			l.report(c.Where(k.key), k.key+" has no effect: "+k.why, k.remedy)
 		}
 	}
 }

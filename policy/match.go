@@ -12,15 +12,15 @@ import (
 // are few, and most rules name few accounts. So the rules are sorted into tables when they are
 // compiled, and a call walks only over those that can be about it, however many there are.
 
-// place is where the calls of an endpoint stand, with each of the capabilities that they can have:
+// endpointTables is where the calls of an endpoint stand, with each of the capabilities that they can have:
 // its own first.
-type place []struct {
+type endpointTables []struct {
 	capability wecom.Capability
-	tables     [4]*table // by rank of the standing
+	tables     [4]*table // by standingIndex of the standing
 }
 
-// rank numbers the standings.
-func rank(s account.Standing) int {
+// standingIndex numbers the standings.
+func standingIndex(s account.Standing) int {
 	switch s {
 	case account.Active:
 		return 0
@@ -32,7 +32,7 @@ func rank(s account.Standing) int {
 	return 3 // lapsed, and whatever is not known
 }
 
-// table is the rules that can be about calls of one place and standing, in their order: those about
+// table is the rules that can be about calls of one endpointTables and standing, in their order: those about
 // any caller, and those about named ones.
 type table struct {
 	everyone []*Rule
@@ -40,46 +40,46 @@ type table struct {
 	byEntity map[string][]*Rule
 }
 
-// tabulate sorts the rules of a phase. Places that meet the same rules share a table.
-func (p *phase) tabulate(endpoints []*wecom.Endpoint) {
-	p.places = make(map[*wecom.Endpoint]place, len(endpoints))
+// buildTables sorts the rules of a phase. Places that meet the same rules share a table.
+func (p *phase) buildTables(endpoints []*wecom.Endpoint) {
+	p.tables = make(map[*wecom.Endpoint]endpointTables, len(endpoints))
 	shared := map[string]*table{}
 	for _, e := range endpoints {
-		all := make(place, 0, 1+len(e.Also()))
+		all := make(endpointTables, 0, 1+len(e.Also()))
 		for _, c := range capabilities(e) {
 			var rules []*Rule
 			for _, r := range p.rules {
-				if r.abilities.allows(c) && r.about(e) {
+				if r.capabilities.allows(c) && r.matchesEndpoint(e) {
 					rules = append(rules, r)
 				}
 			}
-			all = append(all, place{{capability: c}}...)
+			all = append(all, endpointTables{{capability: c}}...)
 			for _, s := range account.Standings() {
-				all[len(all)-1].tables[rank(s)] = tableOf(rules, s, shared)
+				all[len(all)-1].tables[standingIndex(s)] = tableFor(rules, s, shared)
 			}
 		}
-		p.places[e] = all
+		p.tables[e] = all
 	}
 }
 
-func tableOf(rules []*Rule, s account.Standing, shared map[string]*table) *table {
-	var fitting []*Rule
-	var name []byte
+func tableFor(rules []*Rule, s account.Standing, shared map[string]*table) *table {
+	var matching []*Rule
+	var key []byte
 	for _, r := range rules {
 		if !r.standings.allows(s) {
 			continue
 		}
-		fitting = append(fitting, r)
-		name = append(name, byte(r.order), byte(r.order>>8), byte(r.order>>16))
-		if r.always() {
+		matching = append(matching, r)
+		key = append(key, byte(r.order), byte(r.order>>8), byte(r.order>>16))
+		if r.unconditional() {
 			break // what stands behind is never reached
 		}
 	}
-	if t, done := shared[string(name)]; done {
+	if t, done := shared[string(key)]; done {
 		return t
 	}
 	t := &table{byCorp: map[string][]*Rule{}, byEntity: map[string][]*Rule{}}
-	for _, r := range fitting {
+	for _, r := range matching {
 		switch {
 		case len(r.accounts) > 0:
 			for corp := range r.accounts {
@@ -93,62 +93,62 @@ func tableOf(rules []*Rule, s account.Standing, shared map[string]*table) *table
 			t.everyone = append(t.everyone, r)
 		}
 	}
-	shared[string(name)] = t
+	shared[string(key)] = t
 	return t
 }
 
 // always tells whether an enforced rule takes every call of its endpoints, capabilities and
 // standings.
-func (r *Rule) always() bool {
-	return len(r.accounts) == 0 && len(r.entities) == 0 && len(r.clients) == 0 && !r.matchesCall() &&
+func (r *Rule) unconditional() bool {
+	return len(r.accounts) == 0 && len(r.entities) == 0 && len(r.clients) == 0 && !r.hasCallConditions() &&
 		r.from.IsZero() && r.until.IsZero() && !r.Shadow
 }
 
 // walk goes over the rules that can be about a call, in their order.
-type walk struct{ lists [3][]*Rule }
+type ruleIterator struct{ lists [3][]*Rule }
 
-// walk goes over the rules for one capability of the calls of a place; the zero one is its own.
-func (p place) walk(who *Subject, c wecom.Capability) walk {
+// walk goes over the rules for one capability of the calls of a endpointTables; the zero one is its own.
+func (p endpointTables) rulesFor(who *Subject, c wecom.Capability) ruleIterator {
 	for i := range p {
 		if c == "" || p[i].capability == c {
-			return p[i].tables[rank(who.Standing)].walk(who)
+			return p[i].tables[standingIndex(who.Standing)].rulesFor(who)
 		}
 	}
-	return walk{}
+	return ruleIterator{}
 }
 
-func (t *table) walk(who *Subject) walk {
-	w := walk{lists: [3][]*Rule{t.everyone}}
+func (t *table) rulesFor(who *Subject) ruleIterator {
+	it := ruleIterator{lists: [3][]*Rule{t.everyone}}
 	if len(t.byCorp) > 0 {
-		w.lists[1] = t.byCorp[who.CorpID]
+		it.lists[1] = t.byCorp[who.CorpID]
 	}
 	if len(t.byEntity) > 0 {
-		w.lists[2] = t.byEntity[who.Entity]
+		it.lists[2] = t.byEntity[who.Entity]
 	}
-	return w
+	return it
 }
 
 // next returns the next rule, nil behind the last.
-func (w *walk) next() *Rule {
-	if len(w.lists[1])+len(w.lists[2]) == 0 { // as a rule
-		if len(w.lists[0]) == 0 {
+func (it *ruleIterator) next() *Rule {
+	if len(it.lists[1])+len(it.lists[2]) == 0 { // as a rule
+		if len(it.lists[0]) == 0 {
 			return nil
 		}
-		r := w.lists[0][0]
-		w.lists[0] = w.lists[0][1:]
+		r := it.lists[0][0]
+		it.lists[0] = it.lists[0][1:]
 		return r
 	}
 	first := -1
-	for i, list := range w.lists {
-		if len(list) > 0 && (first < 0 || list[0].order < w.lists[first][0].order) {
+	for i, list := range it.lists {
+		if len(list) > 0 && (first < 0 || list[0].order < it.lists[first][0].order) {
 			first = i
 		}
 	}
 	if first < 0 {
 		return nil
 	}
-	r := w.lists[first][0]
-	w.lists[first] = w.lists[first][1:]
+	r := it.lists[first][0]
+	it.lists[first] = it.lists[first][1:]
 	return r
 }
 
@@ -162,13 +162,13 @@ const (
 	InspectBody                   // the body decides
 )
 
-// Needs tell how much of a call must be read: for the rules that are obeyed, and in all, with those
+// Needs tell how much of a call must be read: for the rules that are enforced, and in all, with those
 // in shadow. A call of which only the latter need something goes on whatever they say.
 type Inspections struct{ Enforced, Overall Inspection }
 
 // Inspection tells how much of a call of e must be read. It is the test for a judged call.
 func (p *Engine) Inspections(who Subject, e *wecom.Endpoint, now time.Time) Inspections {
-	at := p.at(now).places[e]
+	at := p.at(now).tables[e]
 	n := inspection(&who, e, at, 0, now)
 	for i := 1; i < len(at); i++ {
 		also := inspection(&who, e, at, i, now)
@@ -189,20 +189,20 @@ func both(a, b Inspection) Inspection {
 	return InspectBody
 }
 
-var needs = [...]Inspection{ActionPass: InspectNone, ActionRefuse: InspectPath, ActionReply: InspectBody}
+var inspectionFor = [...]Inspection{ActionPass: InspectNone, ActionRefuse: InspectPath, ActionReply: InspectBody}
 
 // inspection is Need for the i-th capability of the calls of e.
-func inspection(who *Subject, e *wecom.Endpoint, at place, i int, now time.Time) Inspections {
+func inspection(who *Subject, e *wecom.Endpoint, at endpointTables, i int, now time.Time) Inspections {
 	shadow, body := InspectNone, false
-	w := at[i].tables[rank(who.Standing)].walk(who)
-	for r := w.next(); r != nil; r = w.next() {
-		if !r.matches(who, now) {
+	it := at[i].tables[standingIndex(who.Standing)].rulesFor(who)
+	for r := it.next(); r != nil; r = it.next() {
+		if !r.matchesCaller(who, now) {
 			continue
 		}
 		takes, err := true, error(nil)
 		asksBody := r.needsBody(e)
-		if r.matchesCall() && !asksBody {
-			takes, err = r.takes(&Call{Who: *who, Endpoint: e, Facts: e.Bare(), At: now}, at[i].capability)
+		if r.hasCallConditions() && !asksBody {
+			takes, err = r.matchesCall(&Call{Who: *who, Endpoint: e, Facts: e.Bare(), At: now}, at[i].capability)
 		}
 		switch {
 		case asksBody || err != nil: // only the body says whether it is the first
@@ -212,11 +212,11 @@ func inspection(who *Subject, e *wecom.Endpoint, at place, i int, now time.Time)
 				body = true
 			}
 		case takes && r.Shadow:
-			shadow = max(shadow, needs[r.Action])
+			shadow = max(shadow, inspectionFor[r.Action])
 		case takes && body:
 			return Inspections{InspectBody, InspectBody}
 		case takes:
-			return Inspections{needs[r.Action], max(needs[r.Action], shadow)}
+			return Inspections{inspectionFor[r.Action], max(inspectionFor[r.Action], shadow)}
 		}
 	}
 	if body {
@@ -249,14 +249,14 @@ type Match struct {
 // stricter rule decides, and where that depends on windows Decide compares what both come to.
 func (p *Engine) Match(c Call) Match { return p.match(&c, false) }
 
-// ShadowMatch is Match as if the rules in shadow were obeyed; differs tells whether other rules than
-// those of the match which is obeyed decide then.
-func (p *Engine) ShadowMatch(c Call, obeyed Match) (m Match, differs bool) {
-	if !p.shadows {
-		return obeyed, false
+// ShadowMatch is Match as if the rules in shadow were enforced; differs tells whether other rules than
+// those of the match which is enforced decide then.
+func (p *Engine) ShadowMatch(c Call, enforced Match) (m Match, differs bool) {
+	if !p.hasShadowRules {
+		return enforced, false
 	}
 	m = p.match(&c, true)
-	return m, m.Rule != obeyed.Rule || m.otherRule() != obeyed.otherRule()
+	return m, m.Rule != enforced.Rule || m.otherRule() != enforced.otherRule()
 }
 
 func (m Match) otherRule() *Rule {
@@ -267,11 +267,11 @@ func (m Match) otherRule() *Rule {
 }
 
 func (p *Engine) match(c *Call, shadows bool) Match {
-	m := p.first(c, c.Endpoint.Capability, shadows)
+	m := p.firstMatch(c, c.Endpoint.Capability, shadows)
 	if c.Facts.Also == "" {
 		return m
 	}
-	also := p.first(c, c.Facts.Also, shadows)
+	also := p.firstMatch(c, c.Facts.Also, shadows)
 	if also.leniency() > m.leniency() {
 		m, also = also, m
 	}
@@ -302,13 +302,13 @@ func (m Match) leniency() int {
 	return passes
 }
 
-func (p *Engine) first(c *Call, capability wecom.Capability, shadows bool) Match {
-	w := p.at(c.At).places[c.Endpoint].walk(&c.Who, capability)
-	for r := w.next(); r != nil; r = w.next() {
-		if r.Shadow && !shadows || !r.matches(&c.Who, c.At) {
+func (p *Engine) firstMatch(c *Call, capability wecom.Capability, shadows bool) Match {
+	it := p.at(c.At).tables[c.Endpoint].rulesFor(&c.Who, capability)
+	for r := it.next(); r != nil; r = it.next() {
+		if r.Shadow && !shadows || !r.matchesCaller(&c.Who, c.At) {
 			continue
 		}
-		if takes, err := r.takes(c, capability); takes || err != nil {
+		if takes, err := r.matchesCall(c, capability); takes || err != nil {
 			return Match{Rule: r, Capability: capability, Err: err}
 		}
 	}
@@ -317,13 +317,13 @@ func (p *Engine) first(c *Call, capability wecom.Capability, shadows bool) Match
 
 // WantsWindows tells whether a rule that may decide the call speaks of its customers' windows.
 func (p *Engine) WantsWindows(c Call) bool {
-	if !p.windows {
+	if !p.usesWindows {
 		return false
 	}
 	for _, capability := range []wecom.Capability{c.Endpoint.Capability, c.Facts.Also} {
-		w := p.at(c.At).places[c.Endpoint].walk(&c.Who, capability)
-		for r := w.next(); r != nil; r = w.next() {
-			if r.when.windows && r.matches(&c.Who, c.At) {
+		it := p.at(c.At).tables[c.Endpoint].rulesFor(&c.Who, capability)
+		for r := it.next(); r != nil; r = it.next() {
+			if r.when.usesWindows && r.matchesCaller(&c.Who, c.At) {
 				return true
 			}
 		}

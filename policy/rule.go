@@ -33,26 +33,26 @@ var actions = map[string]Action{"refuse": ActionRefuse, "reply": ActionReply, "p
 
 // Rule is one rule, compiled. An empty set matches anything.
 type Rule struct {
-	Name      string
-	Action    Action
-	Errcode   int    // of the rule's own refusal; 0: the usual one
-	Errmsg    string // of the rule's own refusal
-	accounts  set[string]
-	entities  set[string]
-	standings set[account.Standing]
-	endpoints set[string]
-	patterns  []string // endpoints with a * for any name of one segment
-	msgtypes  set[string]
-	clients   set[string]
-	percent   int // of customers
-	abilities set[wecom.Capability]
-	from      time.Time
-	until     time.Time
-	when      condition
-	order     int  // among those in force
-	Shadow    bool // judged and counted, not obeyed
-	Trim      bool // of a reply with several recipients, those go on who may be reached
-	At        config.Position
+	Name         string
+	Action       Action
+	Errcode      int    // of the rule's own refusal; 0: the usual one
+	Errmsg       string // of the rule's own refusal
+	accounts     set[string]
+	entities     set[string]
+	standings    set[account.Standing]
+	endpoints    set[string]
+	patterns     []string // endpoints with a * for any name of one segment
+	msgtypes     set[string]
+	clients      set[string]
+	percent      int // of customers
+	capabilities set[wecom.Capability]
+	from         time.Time
+	until        time.Time
+	when         condition
+	order        int  // among those in force
+	Shadow       bool // judged and counted, not obeyed
+	Trim         bool // of a reply with several recipients, those go on who may be reached
+	At           config.Position
 }
 
 type set[T comparable] map[T]struct{}
@@ -75,7 +75,7 @@ type Subject struct {
 }
 
 // about tells whether the rule is about calls of an endpoint.
-func (r *Rule) about(e *wecom.Endpoint) bool {
+func (r *Rule) matchesEndpoint(e *wecom.Endpoint) bool {
 	if len(r.patterns) == 0 {
 		return r.endpoints.allows(e.Path)
 	}
@@ -92,23 +92,23 @@ func (r *Rule) about(e *wecom.Endpoint) bool {
 
 // needsBody tells whether the body of a call of e decides if the rule takes it.
 func (r *Rule) needsBody(e *wecom.Endpoint) bool {
-	return len(r.msgtypes) > 0 && e.SaysMsgType() || r.when.body && e.Says() || r.percent < 100 && e.NamesCustomers()
+	return len(r.msgtypes) > 0 && e.SaysMsgType() || r.when.usesBody && e.Says() || r.percent < 100 && e.NamesCustomers()
 }
 
 // matches tells whether a rule that stands where a call looks is about its caller, at an instant.
-func (r *Rule) matches(who *Subject, now time.Time) bool {
-	return r.current(now) && r.accounts.allows(who.CorpID) && r.entities.allows(who.Entity) && r.clients.allows(who.Client)
+func (r *Rule) matchesCaller(who *Subject, now time.Time) bool {
+	return r.inForce(now) && r.accounts.allows(who.CorpID) && r.entities.allows(who.Entity) && r.clients.allows(who.Client)
 }
 
-// matchesCall tells whether the rule takes only some of the calls that it fits.
-func (r *Rule) matchesCall() bool {
+// hasCallConditions tells whether the rule takes only some of the calls that it fits.
+func (r *Rule) hasCallConditions() bool {
 	return len(r.msgtypes) > 0 || r.percent < 100 || r.when.program != nil
 }
 
 // takes tells whether the rule takes a call that it fits: by its message type, its share of
 // customers and its when. An error means that there is no telling.
-func (r *Rule) takes(c *Call, capability wecom.Capability) (bool, error) {
-	if !r.msgtypes.allows(c.Facts.MsgType) || r.percent < 100 && r.share(c) >= r.percent {
+func (r *Rule) matchesCall(c *Call, capability wecom.Capability) (bool, error) {
+	if !r.msgtypes.allows(c.Facts.MsgType) || r.percent < 100 && r.bucket(c) >= r.percent {
 		return false, nil
 	}
 	return r.when.holds(c, capability)
@@ -117,7 +117,7 @@ func (r *Rule) takes(c *Call, capability wecom.Capability) (bool, error) {
 // share is a number from 0 to 99 that is always the same for a customer, and for an account where a
 // call names no customer or several. Rules draw apart, so that not the same customers are the first
 // everywhere.
-func (r *Rule) share(c *Call) int {
+func (r *Rule) bucket(c *Call) int {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, r.Name+"\x00"+c.Who.CorpID)
 	if len(c.Facts.Customers) == 1 {
@@ -131,7 +131,7 @@ func (r *Rule) share(c *Call) int {
 }
 
 // current tells whether the rule holds at an instant.
-func (r *Rule) current(now time.Time) bool {
+func (r *Rule) inForce(now time.Time) bool {
 	return !now.Before(r.from) && (r.until.IsZero() || now.Before(r.until))
 }
 
@@ -175,9 +175,9 @@ func (c *compiler) rules(rules []config.Rule) []*Rule {
 	names := map[string]config.Position{}
 	for _, r := range rules {
 		if r.Name.Text == "" {
-			c.wrong(r.At, "a rule has no name", "name it: refusals and records quote the name")
+			c.mistake(r.At, "a rule has no name", "name it: refusals and records quote the name")
 		} else if at, twice := names[r.Name.Text]; twice {
-			c.wrong(r.Name.At, "two rules are called "+r.Name.Text, fmt.Sprintf("the other is in line %d; rename one", at.Line))
+			c.mistake(r.Name.At, "two rules are called "+r.Name.Text, fmt.Sprintf("the other is in line %d; rename one", at.Line))
 		}
 		names[r.Name.Text] = r.Name.At
 		out = append(out, c.rule(r))
@@ -189,18 +189,18 @@ func (c *compiler) rule(r config.Rule) *Rule {
 	out := &Rule{Name: r.Name.Text, from: r.From, until: r.Until, percent: 100, At: r.At}
 	if r.Percent != nil {
 		if out.percent = *r.Percent; out.percent < 0 || out.percent > 100 {
-			c.wrong(r.At, fmt.Sprintf("percent cannot be %d", out.percent), "write 0 to 100")
+			c.mistake(r.At, fmt.Sprintf("percent cannot be %d", out.percent), "write 0 to 100")
 		}
 	}
 	if !r.Until.IsZero() && !r.From.Before(r.Until) {
-		c.wrong(r.At, "the rule ends before it begins", "until must be later than from")
+		c.mistake(r.At, "the rule ends before it begins", "until must be later than from")
 	}
-	out.abilities = words[wecom.Capability](c, "capability", r.Match.Capabilities, texts(wecom.Capabilities()))
-	out.standings = words[account.Standing](c, "standing", r.Match.Standings, texts(account.Standings()))
+	out.capabilities = setOf[wecom.Capability](c, "capability", r.Match.Capabilities, toStrings(wecom.Capabilities()))
+	out.standings = setOf[account.Standing](c, "standing", r.Match.Standings, toStrings(account.Standings()))
 	out.endpoints, out.patterns = c.endpoints(r.Match.Endpoints)
-	out.clients = words[string](c, "client", r.Match.Clients, c.clients)
-	out.msgtypes = words[string](c, "", r.Match.MsgTypes, nil)
-	out.accounts, out.entities = c.who(r.Match)
+	out.clients = setOf[string](c, "client", r.Match.Clients, c.clients)
+	out.msgtypes = setOf[string](c, "", r.Match.MsgTypes, nil)
+	out.accounts, out.entities = c.callers(r.Match)
 	out.when = c.when(r.When)
 	out.Shadow = c.oneOf("mode", r.Mode, config.Enforce, config.Shadow) == config.Shadow
 	out.Trim = c.oneOf("partial", r.Partial, config.Refuse, config.Trim) == config.Trim
@@ -212,7 +212,7 @@ func (c *compiler) rule(r config.Rule) *Rule {
 // oneOf reads a word of a rule that may be absent.
 func (c *compiler) oneOf(key string, w config.Word, known ...string) string {
 	if w != (config.Word{}) && !slices.Contains(known, w.Text) {
-		c.wrong(w.At, fmt.Sprintf("%s cannot be %q", key, w.Text), config.DidYouMean(w.Text, known))
+		c.mistake(w.At, fmt.Sprintf("%s cannot be %q", key, w.Text), config.DidYouMean(w.Text, known))
 	}
 	return w.Text
 }
@@ -225,17 +225,17 @@ func (c *compiler) partial(r config.Rule, out *Rule) {
 	case r.Partial == config.Word{}:
 		return
 	case out.Action != ActionReply && out.Trim:
-		c.wrong(r.Partial.At, "only a rule with action: reply can trim", remedy)
+		c.mistake(r.Partial.At, "only a rule with action: reply can trim", remedy)
 		return
 	case out.Action != ActionReply:
-		c.wrong(r.Partial.At, "partial has no effect on a rule that does not reply", remedy)
+		c.mistake(r.Partial.At, "partial has no effect on a rule that does not reply", remedy)
 		return
 	case !out.Trim:
 		return
 	}
 	for _, e := range wecom.Endpoints() {
-		if out.abilities.allows(e.Capability) && out.about(e) && e.NamesSeveral() && !e.ReportsRest() {
-			c.wrong(r.Partial.At, e.Path+" cannot report whom it did not reach", "name endpoints that can: "+strings.Join(trimmable(), ", "))
+		if out.capabilities.allows(e.Capability) && out.matchesEndpoint(e) && e.NamesSeveral() && !e.ReportsRest() {
+			c.mistake(r.Partial.At, e.Path+" cannot report whom it did not reach", "name endpoints that can: "+strings.Join(trimmable(), ", "))
 			return
 		}
 	}
@@ -262,23 +262,23 @@ func (c *compiler) endpoints(list []config.Word) (exact set[string], patterns []
 		}
 		fits := func(p string) bool { ok, err := path.Match(w.Text, p); return ok && err == nil }
 		if strings.ContainsAny(w.Text, `?[\`) || !slices.ContainsFunc(paths(), fits) {
-			c.wrong(w.At, fmt.Sprintf("no endpoint fits %q", w.Text), "write * for one name between slashes, like /cgi-bin/externalcontact/customer_acquisition/*")
+			c.mistake(w.At, fmt.Sprintf("no endpoint fits %q", w.Text), "write * for one name between slashes, like /cgi-bin/externalcontact/customer_acquisition/*")
 		}
 		patterns = append(patterns, w.Text)
 	}
-	return words[string](c, "endpoint", plain, paths()), patterns
+	return setOf[string](c, "endpoint", plain, paths()), patterns
 }
 
-func (c *compiler) who(m config.Match) (corps, entities set[string]) {
+func (c *compiler) callers(m config.Match) (corps, entities set[string]) {
 	if c.accounts == nil {
-		return words[string](c, "", m.Accounts, nil), words[string](c, "", m.Entities, nil)
+		return setOf[string](c, "", m.Accounts, nil), setOf[string](c, "", m.Entities, nil)
 	}
-	known, legal := c.known()
-	return words[string](c, "account", m.Accounts, known), words[string](c, "entity", m.Entities, legal)
+	known, legal := c.accountNames()
+	return setOf[string](c, "account", m.Accounts, known), setOf[string](c, "entity", m.Entities, legal)
 }
 
 // known are the corps and the entities of the accounts.
-func (c *compiler) known() (corps, entities []string) {
+func (c *compiler) accountNames() (corps, entities []string) {
 	if c.corps == nil {
 		seen := map[string]bool{"": true}
 		for _, a := range c.accounts.All() {
@@ -297,9 +297,9 @@ func (c *compiler) action(r config.Rule, out *Rule) {
 	action, ok := actions[r.Action.Text]
 	switch {
 	case r.Action.Text == "":
-		c.wrong(r.At, "rule "+r.Name.Text+" has no action", "write action: "+strings.Join(known, ", or action: "))
+		c.mistake(r.At, "rule "+r.Name.Text+" has no action", "write action: "+strings.Join(known, ", or action: "))
 	case !ok:
-		c.wrong(r.Action.At, fmt.Sprintf("action cannot be %q", r.Action.Text), config.DidYouMean(r.Action.Text, known))
+		c.mistake(r.Action.At, fmt.Sprintf("action cannot be %q", r.Action.Text), config.DidYouMean(r.Action.Text, known))
 	}
 	out.Action = action
 	if r.Refusal == nil {
@@ -308,12 +308,12 @@ func (c *compiler) action(r config.Rule, out *Rule) {
 	out.Errcode, out.Errmsg = r.Refusal.Errcode, r.Refusal.Errmsg
 	switch {
 	case action == ActionPass && ok:
-		c.wrong(r.Refusal.At, "a rule that passes has a refusal", "take it out, or write action: refuse")
+		c.mistake(r.Refusal.At, "a rule that passes has a refusal", "take it out, or write action: refuse")
 	case slices.Contains(forbiddenCodes, out.Errcode):
-		c.wrong(r.Refusal.At, fmt.Sprintf("refusal.errcode cannot be %d", out.Errcode),
+		c.mistake(r.Refusal.At, fmt.Sprintf("refusal.errcode cannot be %d", out.Errcode),
 			"SDKs fetch new tokens or send again on that code; the usual one is 48002")
 	case out.Errcode == wecom.CodeOK:
-		c.wrong(r.Refusal.At, "refusal.errcode is missing", "write one that callers take for a refusal; the usual one is 48002")
+		c.mistake(r.Refusal.At, "refusal.errcode is missing", "write one that callers take for a refusal; the usual one is 48002")
 	}
 }
 
@@ -321,19 +321,19 @@ func (c *compiler) action(r config.Rule, out *Rule) {
 // limit (wecom's error codes, "Never use").
 var forbiddenCodes = []int{-1, 40001, 40014, 42001, 42007, 42009, 45009, 45033, 95018}
 
-func (c *compiler) wrong(at config.Position, what, remedy string) {
+func (c *compiler) mistake(at config.Position, what, remedy string) {
 	c.mistakes.Add(c.file, at, what, remedy)
 }
 
 // words compiles a list of a match; with known words any other is a mistake.
-func words[T ~string](c *compiler, kind string, list []config.Word, known []string) set[T] {
+func setOf[T ~string](c *compiler, kind string, list []config.Word, known []string) set[T] {
 	if len(list) == 0 {
 		return nil
 	}
 	out := set[T]{}
 	for _, w := range list {
 		if kind != "" && !slices.Contains(known, w.Text) {
-			c.wrong(w.At, fmt.Sprintf("there is no %s %q", kind, w.Text), nearest(kind, w.Text, known))
+			c.mistake(w.At, fmt.Sprintf("there is no %s %q", kind, w.Text), nearest(kind, w.Text, known))
 		}
 		out[T(w.Text)] = struct{}{}
 	}
@@ -350,7 +350,7 @@ func nearest(kind, word string, known []string) string {
 	return "known are " + strings.Join(known, ", ")
 }
 
-func texts[T ~string](words []T) []string {
+func toStrings[T ~string](words []T) []string {
 	out := make([]string, len(words))
 	for i, w := range words {
 		out[i] = string(w)

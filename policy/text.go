@@ -16,7 +16,7 @@ var (
 	textLapsed = text{
 		"the account's subscription has lapsed, and this interface (%s: %s) is not open to it; renew the subscription, or reply to customers within %s of their message",
 		"该企业的订阅已失效，不能使用此接口（%s：%s）；请续费，或在客户发来消息后的%s内回复"}
-	textByRule = text{
+	textRefusedByRule = text{
 		"a rule refuses this interface (%s: %s); ask the operator of the gateway",
 		"网关规则不允许此接口（%s：%s）；请联系网关管理员"}
 	textWhenFailed = text{
@@ -25,25 +25,25 @@ var (
 	textImplicit = text{
 		"the call reaches customers that it does not name one by one; name each, and only those who wrote within %s",
 		"此调用会触达未逐一列出的客户；请逐一列出，且仅限%s内发来过消息的客户"}
-	textNobody = text{
+	textNoCustomer = text{
 		"the call names no customer; give the one it replies to",
 		"此调用没有指明客户；请指明所回复的客户"}
-	textStoreDown = text{
+	textStoreUnavailable = text{
 		"the gateway cannot see the customer's window just now: Redis does not answer, or may lack the newest messages; nothing was sent, try again in a few seconds",
 		"网关暂时无法查询该客户的回复窗口（Redis 无响应，或可能缺少最新消息）；消息未发送，请几秒后重试"}
-	textHistory = text{
+	textIncomplete = text{
 		"the gateway may have missed a message of the customer: its records have a gap, or do not reach back far enough; nothing was sent",
 		"网关可能漏掉了该客户的消息：记录有缺口，或记录的时间还不够长；消息未发送"}
-	textCodeHistory = text{
+	textCodeIncomplete = text{
 		"the gateway never saw where this code comes from, but may have missed it: its records have a gap, or do not reach back far enough; nothing was sent",
 		"网关没有见过此 code 的来源，但可能漏掉了它：记录有缺口，或记录的时间还不够长；消息未发送"}
 	textColdStart = text{
 		"the gateway may have missed a message of the customer: it has not recorded for %s without a gap yet; policy.cold_start is refuse",
 		"网关可能漏掉了该客户的消息：不间断的记录尚不满%s；policy.cold_start 设为 refuse"}
-	textUsedUp = text{
+	textExhausted = text{
 		"as many replies as WeCom allows were sent since the customer's message of %s; wait for the next message",
 		"自客户 %s 的消息以来，回复条数已达企业微信上限；请等待客户的下一条消息"}
-	textShut = text{
+	textClosedByPlatform = text{
 		"the window of the customer's message of %s is shut, by WeCom's word or the operator's; wait for the next message",
 		"客户 %s 的消息对应的回复窗口已被企业微信或管理员关闭；请等待客户的下一条消息"}
 	textNeverWrote = text{
@@ -61,7 +61,7 @@ var (
 	textCodeExpired = text{
 		"this code was good until %s, and the customer's window is not open; wait for a message",
 		"此 code 的有效期至 %s，且该客户的回复窗口未打开；请等待客户的消息"}
-	textNoToken = text{
+	textMissingToken = text{
 		"the call has no access_token; put it in the query",
 		"此调用没有 access_token；请放在 URL 参数中"}
 	textReauthenticate = text{
@@ -76,7 +76,7 @@ var (
 	textQueueFull = text{
 		"; too many calls are waiting already, so this one was answered at once",
 		"；等待中的调用过多，本次未等待"}
-	textStopping = text{
+	textShutdown = text{
 		"; the gateway is stopping, so the call waits no longer",
 		"；网关正在停止，不再等待"}
 	textClientGone = text{
@@ -91,33 +91,33 @@ var (
 	textNamedSeveral = text{
 		"calls with this access_token have named several accounts, so it counts as nobody's until it expires; nothing was sent, check the path and Host that the bot calls, and let it fetch a new token through the gateway",
 		"使用此 access_token 的调用曾指向多个企业，因此在其过期之前不归属任何企业；消息未发送，请检查程序调用的路径和 Host，并通过网关重新获取 access_token"}
-	textTwoCorps = text{
+	textCorpContradiction = text{
 		"the gateway does not know whose this access_token is, and the call names two accounts: %s; check its path, its Host and its open_kfid",
 		"网关不知道此 access_token 属于哪个企业，而此调用同时指向两个企业：%s；请检查路径、Host 和 open_kfid"}
-	textTwoTokens = text{
+	textAmbiguousCredential = text{
 		"the query can be read as carrying more than one access_token, and they are not known to belong to one account; send exactly one, written plainly",
 		"URL 参数中可读出多个 access_token，且无法确认它们属于同一企业；请只传一个，并按原样书写参数名"}
-	textUnlisted = text{
+	textUnlistedAccount = text{
 		"the gateway does not know this account; add corp %s to accounts",
 		"网关的配置中没有此企业；请将 %s 加入 accounts"}
-	textOddPath = text{
+	textAmbiguousPath = text{
 		"the path can be read as an interface that is not open to the account; send it as WeCom documents it",
 		"此路径可被理解为该企业不能使用的接口；请按企业微信文档书写路径"}
-	textOddBody = text{
+	textAmbiguousBody = text{
 		"%s; nothing was sent",
 		"请求体有歧义或无法读取（%s）；消息未发送"}
 )
 
 // say writes a text in the language of the configuration.
-func (p *Engine) say(t text, values ...any) string {
+func (p *Engine) format(t text, values ...any) string {
 	if p.chinese {
 		return fmt.Sprintf(t.zh, values...)
 	}
 	return fmt.Sprintf(t.en, values...)
 }
 
-// spanOf writes a length of time: 48 h, or as Go writes durations if it is not whole hours.
-func spanOf(d time.Duration, chinese bool) string {
+// lengthText writes a length of time: 48 h, or as Go writes durations if it is not whole hours.
+func lengthText(d time.Duration, chinese bool) string {
 	switch {
 	case d%time.Hour != 0:
 		return d.String()
@@ -127,4 +127,4 @@ func spanOf(d time.Duration, chinese bool) string {
 	return fmt.Sprintf("%d h", d/time.Hour)
 }
 
-func instant(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -61,24 +61,24 @@ type windowFacts struct {
 // NoWindow is window.state of a call that names no customer.
 const NoWindow = "none"
 
-var stateWords = map[window.State]string{
+var stateNames = map[window.State]string{
 	window.Open: "open", window.Cached: "open", window.Exhausted: "full", window.ClosedByPlatform: "shut",
 	window.Closed: "closed", window.Incomplete: "incomplete",
 }
 
 // condition is the when of a rule, compiled. The zero condition always holds.
 type condition struct {
-	source  string
-	program *vm.Program
-	facts   []string // that it speaks of
-	body    bool     // it speaks of what only the body says
-	windows bool     // it speaks of windows
+	source      string
+	program     *vm.Program
+	facts       []string // that it speaks of
+	usesBody    bool     // it speaks of what only the body says
+	usesWindows bool     // it speaks of windows
 }
 
 var errNoWindow = errors.New("redis cannot be asked for the window just now")
 
-// speaksOf tells whether the condition speaks of a fact.
-func (w *condition) speaksOf(fact string) bool { return slices.Contains(w.facts, fact) }
+// uses tells whether the condition speaks of a fact.
+func (w *condition) uses(fact string) bool { return slices.Contains(w.facts, fact) }
 
 // holds evaluates the condition for a call. An error means that there is no telling.
 func (w *condition) holds(c *Call, capability wecom.Capability) (bool, error) {
@@ -89,7 +89,7 @@ func (w *condition) holds(c *Call, capability wecom.Capability) (bool, error) {
 		Endpoint: c.Endpoint.Path, Capability: string(capability), Client: c.Who.Client, Channel: c.Facts.Channel,
 		MsgType: c.Facts.MsgType, Customers: len(c.Facts.Customers), Groups: len(c.Facts.Groups), Implicit: c.Facts.Implicit,
 	}}
-	if w.windows {
+	if w.usesWindows {
 		var known bool
 		if f.Window, known = windowOf(c.Windows); !known {
 			return false, errNoWindow
@@ -103,7 +103,7 @@ func (w *condition) holds(c *Call, capability wecom.Capability) (bool, error) {
 	return result.(bool), nil
 }
 
-// plainMessage is what the language says of an error, without its drawing of the place.
+// plainMessage is what the language says of an error, without its drawing of the endpointTables.
 func plainMessage(err error) string {
 	var at *file.Error
 	if !errors.As(err, &at) {
@@ -133,7 +133,7 @@ func windowOf(answers []window.Answer) (f windowFacts, known bool) {
 	if a.State == window.Unavailable || a.State == window.Unproven {
 		return f, false
 	}
-	f = windowFacts{State: stateWords[a.State], Open: stateWords[a.State] == "open"}
+	f = windowFacts{State: stateNames[a.State], Open: stateNames[a.State] == "open"}
 	if a.Left >= 0 {
 		f.RepliesLeft = &a.Left
 	}
@@ -149,8 +149,8 @@ func Facts() []string {
 	}
 }
 
-// ofBody are the facts of a call that only its body says.
-var ofBody = []string{"call.channel", "call.msgtype", "call.customers", "call.groups", "call.implicit"}
+// bodyFacts are the facts of a call that only its body says.
+var bodyFacts = []string{"call.channel", "call.msgtype", "call.customers", "call.groups", "call.implicit"}
 
 // when compiles the expression of a rule.
 func (c *compiler) when(w config.Word) condition {
@@ -158,34 +158,34 @@ func (c *compiler) when(w config.Word) condition {
 		return condition{}
 	}
 	if strings.TrimSpace(w.Text) == "" {
-		c.wrong(w.At, "when is empty", "write an expression, or take when out: the rule then needs none")
+		c.mistake(w.At, "when is empty", "write an expression, or take when out: the rule then needs none")
 		return condition{}
 	}
 	if len(w.Text) > maxWhen {
-		c.wrong(w.At, fmt.Sprintf("when has %d bytes", len(w.Text)), fmt.Sprintf("write at most %d; several rules are easier to read than one long expression", maxWhen))
+		c.mistake(w.At, fmt.Sprintf("when has %d bytes", len(w.Text)), fmt.Sprintf("write at most %d; several rules are easier to read than one long expression", maxWhen))
 		return condition{}
 	}
 	tree, err := parser.Parse(w.Text)
 	if err != nil {
-		c.wrongWhen(w, err)
+		c.whenMistake(w, err)
 		return condition{}
 	}
 	out := condition{source: w.Text}
-	look := inspector{compiler: c, at: w.At, out: &out}
-	ast.Walk(&tree.Node, &look)
-	if look.failed {
+	checker := exprChecker{compiler: c, at: w.At, out: &out}
+	ast.Walk(&tree.Node, &checker)
+	if checker.failed {
 		return condition{}
 	}
 	out.program, err = expr.Compile(w.Text, expr.Env(&facts{}), expr.AsBool(), expr.DisableAllBuiltins())
 	if err != nil {
-		c.wrongWhen(w, err)
+		c.whenMistake(w, err)
 		return condition{}
 	}
 	return out
 }
 
 // wrongWhen tells of a mistake that the language found.
-func (c *compiler) wrongWhen(w config.Word, err error) {
+func (c *compiler) whenMistake(w config.Word, err error) {
 	what, column := err.Error(), 0
 	var at *file.Error
 	if errors.As(err, &at) {
@@ -195,21 +195,21 @@ func (c *compiler) wrongWhen(w config.Word, err error) {
 	if column > 0 {
 		what += fmt.Sprintf(", at character %d", column)
 	}
-	c.wrong(w.At, "when: "+what, remedy)
+	c.mistake(w.At, "when: "+what, remedy)
 }
 
-// inspector walks an expression: it lets through only what is needed to compare facts, finds out
+// exprChecker walks an expression: it lets through only what is needed to compare facts, finds out
 // what facts it speaks of, and checks literals against the words that a fact can be.
-type inspector struct {
+type exprChecker struct {
 	*compiler
 	at     config.Position
 	out    *condition
 	failed bool
 }
 
-func (i *inspector) wrong(what, remedy string) {
+func (i *exprChecker) reject(what, remedy string) {
 	i.failed = true
-	i.compiler.wrong(i.at, "when: "+what, remedy)
+	i.compiler.mistake(i.at, "when: "+what, remedy)
 }
 
 // operators are those that an expression may use.
@@ -218,40 +218,40 @@ var operators = []string{
 }
 
 // Visit looks at one node.
-func (i *inspector) Visit(node *ast.Node) {
+func (i *exprChecker) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.IdentifierNode, *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.ArrayNode, *ast.ConditionalNode, *ast.UnaryNode:
 	case *ast.MemberNode:
 		i.member(n)
 	case *ast.BinaryNode:
 		if !slices.Contains(operators, n.Operator) {
-			i.wrong(n.Operator+" is not among the operators", "compare facts with == != < <= > >= in contains startsWith endsWith, and join with && || not")
+			i.reject(n.Operator+" is not among the operators", "compare facts with == != < <= > >= in contains startsWith endsWith, and join with && || not")
 		}
-		if equal := n.Operator == "==" || n.Operator == "!="; equal && (maybeUnknown(n.Left) || maybeUnknown(n.Right)) {
-			i.wrong(n.Operator+" with a number that may be unknown", "write <= or >=: an unknown number then leaves the call unsure")
+		if equal := n.Operator == "==" || n.Operator == "!="; equal && (mayBeUnknown(n.Left) || mayBeUnknown(n.Right)) {
+			i.reject(n.Operator+" with a number that may be unknown", "write <= or >=: an unknown number then leaves the call unsure")
 		}
 		if slices.Contains([]string{"==", "!=", "in", "not in"}, n.Operator) {
 			i.compare(n.Left, n.Right)
 			i.compare(n.Right, n.Left)
 		}
 	default:
-		i.wrong("functions, lists of facts and variables are not part of it", "compare facts with literals, and join with && || not")
+		i.reject("functions, lists of facts and variables are not part of it", "compare facts with literals, and join with && || not")
 	}
 }
 
 // member notes which fact is spoken of.
-func (i *inspector) member(n *ast.MemberNode) {
+func (i *exprChecker) member(n *ast.MemberNode) {
 	name := factName(n)
 	if !slices.Contains(Facts(), name) {
 		if name == "" {
 			name = "a fact without a plain name"
 		}
-		i.wrong("there is no fact "+name, config.DidYouMean(name, Facts()))
+		i.reject("there is no fact "+name, config.DidYouMean(name, Facts()))
 		return
 	}
 	i.out.facts = append(i.out.facts, name)
-	i.out.body = i.out.body || slices.Contains(ofBody, name) || strings.HasPrefix(name, "window.")
-	i.out.windows = i.out.windows || strings.HasPrefix(name, "window.")
+	i.out.usesBody = i.out.usesBody || slices.Contains(bodyFacts, name) || strings.HasPrefix(name, "window.")
+	i.out.usesWindows = i.out.usesWindows || strings.HasPrefix(name, "window.")
 }
 
 // factName is the name of a fact, like account.standing; "" for anything else.
@@ -268,15 +268,15 @@ func factName(n ast.Node) string {
 	return base.Value + "." + property.Value
 }
 
-// maybeUnknown tells whether a fact is a number that need not be known.
-func maybeUnknown(n ast.Node) bool {
+// mayBeUnknown tells whether a fact is a number that need not be known.
+func mayBeUnknown(n ast.Node) bool {
 	return slices.Contains([]string{"account.contacts", "account.contacts_free", "window.replies_left"}, factName(n))
 }
 
 // compare checks the literals that a fact is compared with.
-func (i *inspector) compare(fact, with ast.Node) {
+func (i *exprChecker) compare(fact, with ast.Node) {
 	name := factName(fact)
-	known := i.wordsOf(name)
+	known := i.valuesOf(name)
 	if known == nil {
 		return
 	}
@@ -286,18 +286,18 @@ func (i *inspector) compare(fact, with ast.Node) {
 	}
 	for _, l := range literals {
 		if s, ok := l.(*ast.StringNode); ok && !slices.Contains(known, s.Value) {
-			i.wrong(fmt.Sprintf("%s is never %q", name, s.Value), nearest(name, s.Value, known))
+			i.reject(fmt.Sprintf("%s is never %q", name, s.Value), nearest(name, s.Value, known))
 		}
 	}
 }
 
-// wordsOf lists what a fact can be; nil if it can be anything.
-func (c *compiler) wordsOf(fact string) []string {
+// valuesOf lists what a fact can be; nil if it can be anything.
+func (c *compiler) valuesOf(fact string) []string {
 	switch fact {
 	case "account.standing":
-		return texts(account.Standings())
+		return toStrings(account.Standings())
 	case "call.capability":
-		return texts(wecom.Capabilities())
+		return toStrings(wecom.Capabilities())
 	case "call.endpoint":
 		return paths()
 	case "window.state":
@@ -308,7 +308,7 @@ func (c *compiler) wordsOf(fact string) []string {
 		if c.accounts == nil {
 			return nil
 		}
-		corps, entities := c.known()
+		corps, entities := c.accountNames()
 		if fact == "account.corp_id" {
 			return corps
 		}
