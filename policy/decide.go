@@ -9,31 +9,29 @@ import (
 	"replygate/window"
 )
 
-// Decision is what became of one judged call, with all that anyone needs to know about it. The zero
-// Decision refuses.
+// Decision is the result for one judged call. The zero Decision refuses.
 type Decision struct {
 	Verdict    Verdict
 	Reason     Reason
 	Rule       string           // "" if no rule was reached
 	Capability wecom.Capability // the one that decided
-	Go         bool             // the call goes on: a pass, or an unsure that the configuration lets go
-	Errcode    int              // of the answer, where it does not go on
-	Errmsg     string           // what, why, and what to do
-	Closes     time.Time        // when the window closes, for a reply; zero if unknown
+	Go         bool             // forward the call: it passes, or the configuration forwards it though unsure
+	Errcode    int              // WeCom errcode of the answer, if the call is not forwarded
+	Errmsg     string           // what was refused, why, and what to do
+	Closes     time.Time        // when the window of a reply closes; zero if unknown
 	Left       int              // replies left after this one; -1 if unknown or not counted
-	Rest       []string         // customers whom a call that goes on must not reach
-	Transient  bool             // it rests on a doubt that may end by itself within seconds: the call may wait for that
+	Rest       []string         // customers to remove from a forwarded call (partial: trim)
+	Transient  bool             // unsure for a reason that may pass within seconds, so the call may wait
 }
 
-// Evidence is what was found out about the recipients of a call that a rule lets go to open
-// windows.
+// Evidence is what the store knows about the recipients of a call whose rule has action: reply.
 type Evidence struct {
-	Windows []window.Answer   // of each customer, in the order of the call; of a code, its customer's
-	Code    window.CodeAnswer // of a call that answers an event by its code
+	Windows []window.Answer   // one per customer, in the order of the call; or that of the code's customer
+	Code    window.CodeAnswer // of a call that answers an event by its one-time code
 }
 
-// RequiredEvidence tells what a decision by a match depends on: the windows of the call's customers, or its
-// code.
+// RequiredEvidence reports what Decide needs for a match: the windows of the call's customers, or
+// its code.
 func (p *Engine) RequiredEvidence(c Call, m Match) (windows, code bool) {
 	if m.leniency() != replies && (m.other == nil || m.other.leniency() != replies) {
 		return false, false
@@ -42,8 +40,8 @@ func (p *Engine) RequiredEvidence(c Call, m Match) (windows, code bool) {
 	return !code && !c.Facts.Implicit && len(c.Facts.Groups) == 0, code
 }
 
-// Decide judges a call by what Match gave, and for what that Asks by the evidence. Of two
-// capabilities the stricter decision holds: a certain refusal before a doubt, a doubt before a
+// Decide judges a call by its match and by the evidence that RequiredEvidence asks for. If the call
+// has two capabilities, the stricter decision is returned: a refusal before unsure, unsure before a
 // pass.
 func (p *Engine) Decide(c Call, m Match, found Evidence) Decision {
 	d := p.decide(&c, m, &found)
@@ -68,7 +66,7 @@ func (d *Decision) strictness() int {
 	return 0
 }
 
-// decide is Decide for one capability.
+// decide judges a call for one capability.
 func (p *Engine) decide(c *Call, m Match, found *Evidence) Decision {
 	rule, d := m.Rule, Decision{Capability: m.Capability, Left: -1}
 	if rule == nil {
@@ -91,7 +89,7 @@ func (p *Engine) decide(c *Call, m Match, found *Evidence) Decision {
 	return p.refuse(d, RuleRefuse, rule, wecom.CodeNoPermission, why)
 }
 
-// decideReply judges a call that only goes to customers with an open window.
+// decideReply judges a call that may only reach customers with an open window.
 func (p *Engine) decideReply(d Decision, c *Call, rule *Rule, found *Evidence) Decision {
 	switch {
 	case c.Facts.Code != "":
@@ -101,7 +99,8 @@ func (p *Engine) decideReply(d Decision, c *Call, rule *Rule, found *Evidence) D
 	case len(found.Windows) == 0:
 		return p.refuse(d, RecipientsMissing, rule, wecom.CodeParameter, p.format(textNoCustomer))
 	}
-	if rule.Trim && len(found.Windows) > 1 && !c.Facts.Lenient { // a body that readers may take differently is not rewritten
+	// A lenient body is not rewritten: parsers may disagree about it.
+	if rule.Trim && len(found.Windows) > 1 && !c.Facts.Lenient {
 		return p.decideTrimmed(d, c, rule, found.Windows)
 	}
 	return p.decideByWorst(d, rule, found.Windows)
@@ -114,11 +113,11 @@ func (p *Engine) decideByWorst(d Decision, rule *Rule, answers []window.Answer) 
 	return p.decideByWindow(d, rule, a)
 }
 
-// trimmed judges a call that goes on with those of its customers who may be reached.
+// decideTrimmed judges a call by the customers that it may reach; the others are in Decision.Rest.
 func (p *Engine) decideTrimmed(d Decision, c *Call, rule *Rule, answers []window.Answer) Decision {
 	var reached []window.Answer
 	var rest []string
-	transient := false // perhaps one more may be reached in a moment
+	transient := false // a customer in rest may become reachable within seconds
 	for i, a := range answers {
 		one := p.decideByWindow(d, rule, a)
 		transient = transient || one.Transient
@@ -136,7 +135,7 @@ func (p *Engine) decideTrimmed(d Decision, c *Call, rule *Rule, answers []window
 	return d
 }
 
-// worst is the answer that decides a call with several customers.
+// worst returns the answer with the highest severity, which decides a call with several customers.
 func worst(answers []window.Answer) window.Answer {
 	w := answers[0]
 	for _, a := range answers[1:] {
@@ -147,9 +146,9 @@ func worst(answers []window.Answer) window.Answer {
 	return w
 }
 
-// byCode judges a call that answers an event by its one-time code. It may go while the code is live
-// if the customer opened the chat, else while the customer's window is open. It is not one of the
-// counted replies.
+// decideByCode judges a call that answers an event by its one-time code. A code of enter_session
+// passes until its deadline. After that, and for other codes, the customer's window must be open.
+// WeCom does not count such an answer as a reply, so an exhausted window is open to it.
 func (p *Engine) decideByCode(d Decision, c *Call, rule *Rule, found *Evidence) Decision {
 	code := found.Code.Code
 	switch found.Code.State {
@@ -174,7 +173,7 @@ func (p *Engine) decideByCode(d Decision, c *Call, rule *Rule, found *Evidence) 
 	switch w.State {
 	case window.Exhausted:
 		w.State = window.Open
-	case window.Incomplete, window.Unproven: // open all the same, if the message on record is not too old
+	case window.Incomplete, window.Unproven: // a recent message on record is enough for a pass
 		if c.At.Before(d.Closes) {
 			w.State = window.Open
 		}
@@ -186,7 +185,7 @@ func (p *Engine) decideByCode(d Decision, c *Call, rule *Rule, found *Evidence) 
 	return p.decideByWindow(d, rule, w)
 }
 
-// severity orders states: the recipient with the highest decides a call with several.
+// severity orders window states from a certain pass to a certain refusal.
 var severity = map[window.State]int{
 	window.Open: 0, window.Cached: 1, window.Incomplete: 2, window.Unproven: 3, window.Unavailable: 4,
 	window.Exhausted: 5, window.ClosedByPlatform: 6, window.Closed: 7,
@@ -205,7 +204,7 @@ func (p *Engine) decideByWindow(d Decision, rule *Rule, a window.Answer) Decisio
 	case window.Unproven:
 		d = p.storeUnavailable(d)
 		if p.coldStart == Pass && d.Capability == wecom.KfReply {
-			d.Go, d.Transient = true, false // WeCom itself knows the window, so there is nothing to wait for
+			d.Go, d.Transient = true, false // WeCom enforces the window itself, so waiting gains nothing
 		}
 		return d
 	case window.Unavailable:
@@ -221,9 +220,8 @@ func (p *Engine) decideByWindow(d Decision, rule *Rule, a window.Answer) Decisio
 	return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.format(textClosed, formatTime(a.Last), formatTime(a.Closes(p.length))))
 }
 
-// decideIncomplete judges a reply to a customer without a record while records do not reach back
-// far enough. WeCom itself still enforces the window of kf, so policy.cold_start may let those
-// pass.
+// decideIncomplete judges a reply while the history has a gap, so that a missing record proves
+// nothing. WeCom enforces the window of kf replies itself, so policy.cold_start may forward those.
 func (p *Engine) decideIncomplete(d Decision, rule *Rule) Decision {
 	if d.Capability != wecom.KfReply {
 		return p.unsure(d, HistoryIncomplete, p.format(textIncomplete))
@@ -235,21 +233,21 @@ func (p *Engine) decideIncomplete(d Decision, rule *Rule) Decision {
 	return d
 }
 
-// storeUnavailable makes the decision of a call whose window or code Redis does not tell just now.
-// A reply of kf may go on all the same, since WeCom itself enforces its window.
+// storeUnavailable decides a call whose window or code cannot be read from Redis at the moment. A kf
+// reply may be forwarded by policy.on_unsure, since WeCom enforces its window itself.
 func (p *Engine) storeUnavailable(d Decision) Decision {
 	d = p.unsure(d, StoreUnavailable, p.format(textStoreUnavailable))
 	d.Go, d.Transient = p.passUnsure && d.Capability == wecom.KfReply, true
 	return d
 }
 
-// unsure makes the decision of a call that cannot be judged. The call does not go on.
+// unsure decides a call that cannot be judged. The call is not forwarded.
 func (p *Engine) unsure(d Decision, why Reason, errmsg string) Decision {
 	d.Verdict, d.Reason, d.Errcode, d.Errmsg = Unsure, why, wecom.CodeBusy, errmsg
 	return d
 }
 
-// refuse makes a refusal; a rule's own answer goes before the usual one.
+// refuse refuses a call with errcode and errmsg, or with those of the rule if it has its own.
 func (p *Engine) refuse(d Decision, why Reason, rule *Rule, errcode int, errmsg string) Decision {
 	d.Verdict, d.Reason, d.Errcode, d.Errmsg = Refuse, why, errcode, errmsg
 	if rule != nil && rule.Errcode != 0 {
@@ -261,16 +259,15 @@ func (p *Engine) refuse(d Decision, why Reason, rule *Rule, errcode int, errmsg 
 	return d
 }
 
-// Why nothing but the token can tell whose a call is.
+// Details of an UnknownToken: why the call was not attributed by its path, Host, channel or code.
 const (
-	NamesIgnored = "unknown_token" // the setting looks at the token alone
+	NamesIgnored = "unknown_token" // the configured unknown_token uses the token alone
 	NamedSeveral = "several_corps" // calls with the token have named several accounts
 )
 
-// Reject decides a judged call that never comes to a rule, since something about it is missing or
-// can be read in more than one way. detail is the corp of an UnlistedAccount, the corps of a
-// CorpContradiction, what is wrong with an AmbiguousBody, why nothing else tells whose an
-// UnknownToken is, else "".
+// Reject decides a call before any rule applies: no token, an unlisted account, or an ambiguous path
+// or body. detail is the corp of an UnlistedAccount, the corps of a CorpContradiction, the error of
+// an AmbiguousBody, NamesIgnored or NamedSeveral for an UnknownToken, else "".
 func (p *Engine) Reject(why Reason, capability wecom.Capability, detail string) Decision {
 	d := Decision{Capability: capability, Left: -1}
 	switch why {
@@ -297,21 +294,22 @@ func (p *Engine) Reject(why Reason, capability wecom.Capability, detail string) 
 	return p.refuse(d, UnknownToken, nil, wecom.CodeNoPermission, p.format(text))
 }
 
-// Reauthenticate decides a judged call with an unknown token so that the bot fetches a new one.
+// Reauthenticate answers a call with an unknown token as WeCom answers an expired one (errcode
+// 42001), so that the bot fetches a new token through the gateway.
 func (p *Engine) Reauthenticate(capability wecom.Capability) Decision {
 	return p.refuse(Decision{Capability: capability, Left: -1}, UnknownToken, nil, wecom.CodeTokenExpired, p.format(textReauthenticate))
 }
 
-// OwnerUnavailable decides a judged call of which Redis must say whose it is, and does not. It
-// never goes on: there is no account whose rules could let it.
+// OwnerUnavailable decides a call with a token whose owner cannot be read from Redis at the moment.
+// It is never forwarded, since no account's rules allow it.
 func (p *Engine) OwnerUnavailable(capability wecom.Capability) Decision {
 	d := p.unsure(Decision{Capability: capability, Left: -1}, StoreUnavailable, p.format(textTokenUnsure))
 	d.Transient = capability == wecom.KfReply || capability == wecom.KfEventReply
 	return d
 }
 
-// Waited adds to the answer of a call that did not go on how its wait ended. A call that was judged
-// in the end has nothing to add.
+// Waited adds to the errmsg of a call that was not forwarded how its wait ended. The decision of a
+// call that was judged again (WaitPassed, WaitRefused) stays as it is.
 func (p *Engine) Waited(d Decision, how WaitOutcome, waited time.Duration) Decision {
 	switch how {
 	case WaitStillUnsure:

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -10,15 +9,15 @@ import (
 	"replygate/wecom"
 )
 
-// Traced is what one rule made of a call, and why.
+// Traced is the result of one rule for a call, and its explanation.
 type Traced struct {
 	Name    string
 	Matched bool
 	Why     string
 }
 
-// Trace tells of every rule in force what it makes of a call that has a capability, in the order in
-// which they are tried. Rules behind the first that matches are not tried.
+// Trace explains for every rule in force, in order, whether it matches a call with a capability.
+// Rules after the first enforced match are listed as not tried.
 func (p *Engine) Trace(c Call, capability wecom.Capability, chinese bool) []Traced {
 	t := explainer{chinese}
 	var all []Traced
@@ -28,7 +27,7 @@ func (p *Engine) Trace(c Call, capability wecom.Capability, chinese bool) []Trac
 			all = append(all, Traced{Name: r.Name, Why: t.format(whyNotTried, decided)})
 			continue
 		}
-		why, matched := t.why(r, &c, capability)
+		why, matched := t.explain(r, &c, capability)
 		all = append(all, Traced{Name: r.Name, Matched: matched, Why: why})
 		if matched && !r.Shadow {
 			decided = r.Name
@@ -55,18 +54,15 @@ var (
 	whyUnsure     = text{"it decides, since whether %s holds cannot be told: %s", "由它决定：无法判断条件 %s（%s）"}
 )
 
-// explainer says why, in one of two languages.
+// explainer explains rules in one of two languages.
 type explainer struct{ chinese bool }
 
 func (t explainer) format(x text, values ...any) string {
-	if t.chinese {
-		return fmt.Sprintf(x.zh, values...)
-	}
-	return fmt.Sprintf(x.en, values...)
+	return x.format(t.chinese, values...)
 }
 
-// why tells what a rule makes of a call, as fits and takes do.
-func (t explainer) why(r *Rule, c *Call, capability wecom.Capability) (why string, matched bool) {
+// explain reports whether a rule matches a call, and why, as matchesCaller and matchesCall decide it.
+func (t explainer) explain(r *Rule, c *Call, capability wecom.Capability) (why string, matched bool) {
 	action := [...]string{"refuse", "reply", "pass"}[r.Action]
 	switch {
 	case !r.capabilities.allows(capability):
@@ -111,8 +107,9 @@ func list[T ~string](s set[T]) string {
 	return strings.Join(words, ", ")
 }
 
-// Instants are when decisions about an account may change though nothing happens: rules and rule
-// sets begin and end, and the account's standing flips.
+// Instants returns when decisions about an account may change by time alone: when rules and rule
+// sets begin or end, and when the account's standing changes. The order is unspecified; a is nil for
+// an unlisted account.
 func (p *Engine) Instants(a *account.Account) []time.Time {
 	var all []time.Time
 	for i := range p.phases {
@@ -127,7 +124,7 @@ func (p *Engine) Instants(a *account.Account) []time.Time {
 	return slices.DeleteFunc(all, time.Time.IsZero)
 }
 
-// Rules names the rules in force, in their order, each once.
+// Rules returns the names of all rules of all phases, in order, each once.
 func (p *Engine) Rules() []string {
 	var names []string
 	for i := range p.phases {
@@ -140,8 +137,8 @@ func (p *Engine) Rules() []string {
 	return names
 }
 
-// Length is how long a window is open.
+// Length returns how long a window is open after the customer's message.
 func (p *Engine) Length() time.Duration { return p.length }
 
-// Chinese tells in which language refusals are written.
+// Chinese reports whether refusals are written in Chinese; else they are in English.
 func (p *Engine) Chinese() bool { return p.chinese }

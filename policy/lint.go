@@ -11,11 +11,12 @@ import (
 	"replygate/wecom"
 )
 
-// longPast is how long ago a subscription must have ended for its year to be in doubt.
+// longPast is how long ago a subscription must have ended for its year to be a likely mistake.
 const longPast = 365 * 24 * time.Hour
 
-// Lint finds what is legal in a configuration that compiled, and surely unmeant. file is its name
-// in the findings.
+// Lint finds likely mistakes in a configuration that compiled: rules that never match, keys without
+// effect, implausible dates. file is the configuration's name in the findings, which are sorted by
+// position.
 func (p *Engine) Lint(file string, c *config.Config, book *account.Book, now time.Time) config.Mistakes {
 	l := linter{file: file, endpoints: slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds()), clients: p.usesClients}
 	rules := p.phases[0].rules[:len(c.Policy.Rules)]
@@ -35,7 +36,7 @@ func (p *Engine) Lint(file string, c *config.Config, book *account.Book, now tim
 type linter struct {
 	file      string
 	endpoints []*wecom.Endpoint
-	clients   bool // some rule asks what the caller is
+	clients   bool // some rule depends on the caller's client
 	found     config.Mistakes
 }
 
@@ -43,7 +44,7 @@ func (l *linter) report(at config.Position, what, remedy string) {
 	l.found.Add(l.file, at, what, remedy)
 }
 
-// calls are the kinds of calls that a rule is about, as far as capabilities and endpoints tell.
+// calls returns the pairs of endpoint and capability that a rule can match.
 func (l *linter) calls(r *Rule) map[string]bool {
 	all := map[string]bool{}
 	for _, e := range l.endpoints {
@@ -56,19 +57,20 @@ func (l *linter) calls(r *Rule) map[string]bool {
 	return all
 }
 
-// canMatch tells whether a rule is about calls of an endpoint, by one of their capabilities.
+// canMatch reports whether a rule can match calls of an endpoint.
 func (l *linter) canMatch(r *Rule, e *wecom.Endpoint) bool {
 	return r.matchesEndpoint(e) && slices.ContainsFunc(capabilities(e), r.capabilities.allows)
 }
 
 func (l *linter) neverMatches(r *Rule, book *account.Book, now time.Time) {
 	const remedy = "mend its match, or take the rule out"
+	hasMsgType := func(e *wecom.Endpoint) bool { return e.SaysMsgType() && l.canMatch(r, e) }
 	switch {
 	case len(l.calls(r)) == 0:
 		l.report(r.At, "rule "+r.Name+" can never match: none of its endpoints has one of its capabilities", remedy)
-	case len(r.msgtypes) > 0 && !slices.ContainsFunc(l.endpoints, func(e *wecom.Endpoint) bool { return e.SaysMsgType() && l.canMatch(r, e) }):
+	case len(r.msgtypes) > 0 && !slices.ContainsFunc(l.endpoints, hasMsgType):
 		l.report(r.At, "rule "+r.Name+" can never match: none of its calls has a msgtype", remedy)
-	case !slices.ContainsFunc(book.All(), func(a *account.Account) bool { return r.accounts.allows(a.CorpID) && r.entities.allows(a.Entity) }):
+	case !slices.ContainsFunc(book.All(), r.matchesAccount):
 		l.report(r.At, "rule "+r.Name+" can never match: none of its accounts belongs to one of its entities", remedy)
 	case !r.until.IsZero() && !now.Before(r.until):
 		l.report(r.At, "rule "+r.Name+" can never match any more: it ended on "+r.until.Format(time.RFC3339), "take it out, or give it a later until")
@@ -77,7 +79,12 @@ func (l *linter) neverMatches(r *Rule, book *account.Book, now time.Time) {
 	}
 }
 
-// hidden tells that an earlier rule takes every call that a rule is about.
+// matchesAccount reports whether a rule can match calls of an account.
+func (r *Rule) matchesAccount(a *account.Account) bool {
+	return r.accounts.allows(a.CorpID) && r.entities.allows(a.Entity)
+}
+
+// unreachable reports a rule if an earlier one matches every call that it can match.
 func (l *linter) unreachable(r *Rule, earlier []*Rule) {
 	for _, e := range earlier {
 		if !r.Shadow && e.Shadow || !l.covers(e, r) {
@@ -89,26 +96,33 @@ func (l *linter) unreachable(r *Rule, earlier []*Rule) {
 	}
 }
 
-// covers tells whether a rule takes every call that another one takes.
+// covers reports whether a matches every call that b matches.
 func (l *linter) covers(a, b *Rule) bool {
-	if a.when.source != "" && a.when.source != b.when.source || a.percent < 100 ||
-		!includes(a.accounts, b.accounts) || !includes(a.entities, b.entities) || !includes(a.standings, b.standings) ||
-		!includes(a.msgtypes, b.msgtypes) || !includes(a.clients, b.clients) {
+	if a.percent < 100 || a.when.source != "" && a.when.source != b.when.source {
 		return false
 	}
-	if a.from.After(b.from) || !a.until.IsZero() && (b.until.IsZero() || a.until.Before(b.until)) {
-		return false
-	}
-	calls := l.calls(a)
-	for call := range l.calls(b) {
-		if !calls[call] {
+	sets := includes(a.accounts, b.accounts) && includes(a.entities, b.entities) &&
+		includes(a.standings, b.standings) && includes(a.msgtypes, b.msgtypes) && includes(a.clients, b.clients)
+	return sets && outlasts(a, b) && includesKeys(l.calls(a), l.calls(b))
+}
+
+// outlasts reports whether a is in force whenever b is.
+func outlasts(a, b *Rule) bool {
+	endsLater := a.until.IsZero() || !b.until.IsZero() && !a.until.Before(b.until)
+	return endsLater && !a.from.After(b.from)
+}
+
+// includesKeys reports whether every key of b is one of a.
+func includesKeys(a, b map[string]bool) bool {
+	for k := range b {
+		if !a[k] {
 			return false
 		}
 	}
 	return true
 }
 
-// includes tells whether a set of a match allows everything that another one does.
+// includes reports whether set a allows every value that b allows.
 func includes[T comparable](a, b set[T]) bool {
 	if len(a) == 0 {
 		return true
@@ -121,7 +135,7 @@ func includes[T comparable](a, b set[T]) bool {
 	return len(b) > 0
 }
 
-// unknownContacts tells that a rule asks for numbers of accounts that have none.
+// unknownContacts reports a rule that uses contact counts which some of its accounts do not have.
 func (l *linter) unknownContacts(r *Rule, book *account.Book) {
 	asks := r.when.uses("account.contacts") || r.when.uses("account.contacts_free")
 	if !asks || r.when.uses("account.contacts_known") {
@@ -129,12 +143,12 @@ func (l *linter) unknownContacts(r *Rule, book *account.Book) {
 	}
 	n := 0
 	for _, a := range book.All() {
-		if _, _, known := a.Contacts(); !known && r.accounts.allows(a.CorpID) && r.entities.allows(a.Entity) {
+		if _, _, known := a.Contacts(); !known && r.matchesAccount(a) {
 			n++
 		}
 	}
 	if n > 0 {
-		l.report(r.At, fmt.Sprintf("rule %s asks for account.contacts, which %d of its accounts do not tell: their calls will be unsure", r.Name, n),
+		l.report(r.At, fmt.Sprintf("rule %s asks for account.contacts, which %d of its accounts do not have: their calls will be unsure", r.Name, n),
 			"give these accounts contacts.total, or write account.contacts_known && before it")
 	}
 }
@@ -148,8 +162,8 @@ func (l *linter) account(a config.Account, now time.Time) {
 	}
 }
 
-// unused tells of keys that another key leaves without effect. A default is no finding, wherever it
-// stands.
+// unused reports keys that have no effect because of another key. A key with its default value is
+// not reported.
 func (l *linter) unused(c *config.Config) {
 	r, d := c.Redis, config.Default()
 	embedded, sentinel := r.Mode == config.RedisEmbedded, r.Mode == config.RedisSentinel
@@ -157,7 +171,7 @@ func (l *linter) unused(c *config.Config) {
 	const setMode = "set redis.mode to the one that you mean, or take it out"
 	for _, k := range []struct {
 		key, why, remedy string
-		idle             bool
+		unused           bool
 	}{
 		{"redis.addrs", mode, setMode, embedded && !slices.Equal(r.Addrs, d.Redis.Addrs)},
 		{"redis.username", mode, setMode, embedded && r.Username != ""},
@@ -175,7 +189,7 @@ func (l *linter) unused(c *config.Config) {
 		{"log.ids_key", "log.ids is plain", "write log.ids: hashed, or take it out", c.Log.IDs == config.Plain && c.Log.IDsKey != ""},
 		{"clients", "no rule asks what the caller is", "name them in a rule's match.clients, or take them out", len(c.Clients) > 0 && !l.clients},
 	} {
-		if k.idle {
+		if k.unused {
 			l.report(c.Where(k.key), k.key+" has no effect: "+k.why, k.remedy)
 		}
 	}

@@ -8,15 +8,15 @@ import (
 	"replygate/window"
 )
 
-// Of which rules a call can meet most is known beforehand: its endpoint, capability and standing
-// are few, and most rules name few accounts. So the rules are sorted into tables when they are
-// compiled, and a call walks only over those that can be about it, however many there are.
+// Endpoints, capabilities and standings are few, and most rules name few accounts. So rules are
+// sorted into tables at compile time, and a call only tests rules that can match it. The cost of a
+// call does not grow with the number of rules.
 
-// endpointTables is where the calls of an endpoint stand, with each of the capabilities that they can have:
-// its own first.
+// endpointTables holds the rules of one endpoint, per capability that its calls can have; the
+// endpoint's own capability comes first.
 type endpointTables []struct {
 	capability wecom.Capability
-	tables     [4]*table // by standingIndex of the standing
+	tables     [4]*table // by standingIndex
 }
 
 // standingIndex numbers the standings.
@@ -29,18 +29,18 @@ func standingIndex(s account.Standing) int {
 	case account.Free:
 		return 2
 	}
-	return 3 // lapsed, and whatever is not known
+	return 3 // lapsed, and unknown values
 }
 
-// table is the rules that can be about calls of one endpointTables and standing, in their order: those about
-// any caller, and those about named ones.
+// table holds the rules for one endpoint, capability and standing, in rule order. Rules that name
+// accounts, or else entities, are listed under each of these.
 type table struct {
 	everyone []*Rule
 	byCorp   map[string][]*Rule
 	byEntity map[string][]*Rule
 }
 
-// buildTables sorts the rules of a phase. Places that meet the same rules share a table.
+// buildTables sorts the rules of a phase. Equal rule lists share a table.
 func (p *phase) buildTables(endpoints []*wecom.Endpoint) {
 	p.tables = make(map[*wecom.Endpoint]endpointTables, len(endpoints))
 	shared := map[string]*table{}
@@ -72,7 +72,7 @@ func tableFor(rules []*Rule, s account.Standing, shared map[string]*table) *tabl
 		matching = append(matching, r)
 		key = append(key, byte(r.order), byte(r.order>>8), byte(r.order>>16))
 		if r.unconditional() {
-			break // what stands behind is never reached
+			break // later rules are unreachable
 		}
 	}
 	if t, done := shared[string(key)]; done {
@@ -97,17 +97,17 @@ func tableFor(rules []*Rule, s account.Standing, shared map[string]*table) *tabl
 	return t
 }
 
-// always tells whether an enforced rule takes every call of its endpoints, capabilities and
-// standings.
+// unconditional reports whether an enforced rule matches every call of its endpoints, capabilities
+// and standings.
 func (r *Rule) unconditional() bool {
 	return len(r.accounts) == 0 && len(r.entities) == 0 && len(r.clients) == 0 && !r.hasCallConditions() &&
 		r.from.IsZero() && r.until.IsZero() && !r.Shadow
 }
 
-// walk goes over the rules that can be about a call, in their order.
+// ruleIterator merges up to three rule lists in rule order.
 type ruleIterator struct{ lists [3][]*Rule }
 
-// walk goes over the rules for one capability of the calls of a endpointTables; the zero one is its own.
+// rulesFor iterates over the rules for one capability; "" is the endpoint's own.
 func (p endpointTables) rulesFor(who *Subject, c wecom.Capability) ruleIterator {
 	for i := range p {
 		if c == "" || p[i].capability == c {
@@ -128,9 +128,9 @@ func (t *table) rulesFor(who *Subject) ruleIterator {
 	return it
 }
 
-// next returns the next rule, nil behind the last.
+// next returns the next rule, or nil after the last.
 func (it *ruleIterator) next() *Rule {
-	if len(it.lists[1])+len(it.lists[2]) == 0 { // as a rule
+	if len(it.lists[1])+len(it.lists[2]) == 0 { // the common case: no rule names this caller
 		if len(it.lists[0]) == 0 {
 			return nil
 		}
@@ -152,21 +152,22 @@ func (it *ruleIterator) next() *Rule {
 	return r
 }
 
-// Inspection is what a decision needs to know of a call besides who calls which endpoint.
+// Inspection is how much of a call must be read for a decision, besides caller and endpoint.
 type Inspection uint8
 
-// The needs.
+// The inspections, in order of their cost.
 const (
 	InspectNone Inspection = iota // not judged: the call passes unread
-	InspectPath                   // decided whatever the body says
-	InspectBody                   // the body decides
+	InspectPath                   // judged by caller and path alone
+	InspectBody                   // judged by the body too
 )
 
-// Needs tell how much of a call must be read: for the rules that are enforced, and in all, with those
-// in shadow. A call of which only the latter need something goes on whatever they say.
+// Inspections is how much of a call must be read for the enforced rules, and overall, with the rules
+// in shadow. Overall is at least Enforced. A call with Enforced == InspectNone is always forwarded.
 type Inspections struct{ Enforced, Overall Inspection }
 
-// Inspection tells how much of a call of e must be read. It is the test for a judged call.
+// Inspections returns how much of a call of e must be read. A call is judged if Overall is not
+// InspectNone.
 func (p *Engine) Inspections(who Subject, e *wecom.Endpoint, now time.Time) Inspections {
 	at := p.at(now).tables[e]
 	n := inspection(&who, e, at, 0, now)
@@ -181,7 +182,8 @@ func (p *Engine) Inspections(who Subject, e *wecom.Endpoint, now time.Time) Insp
 	return n
 }
 
-// both is the need of a call that has one of two capabilities: which of them only the body says.
+// both combines the inspections of two capabilities of an endpoint; only the body tells which of the
+// two a call has.
 func both(a, b Inspection) Inspection {
 	if a == b {
 		return a
@@ -191,7 +193,7 @@ func both(a, b Inspection) Inspection {
 
 var inspectionFor = [...]Inspection{ActionPass: InspectNone, ActionRefuse: InspectPath, ActionReply: InspectBody}
 
-// inspection is Need for the i-th capability of the calls of e.
+// inspection is Inspections for the i-th capability of e, policy.mode aside.
 func inspection(who *Subject, e *wecom.Endpoint, at endpointTables, i int, now time.Time) Inspections {
 	shadow, body := InspectNone, false
 	it := at[i].tables[standingIndex(who.Standing)].rulesFor(who)
@@ -199,23 +201,23 @@ func inspection(who *Subject, e *wecom.Endpoint, at endpointTables, i int, now t
 		if !r.matchesCaller(who, now) {
 			continue
 		}
-		takes, err := true, error(nil)
-		asksBody := r.needsBody(e)
-		if r.hasCallConditions() && !asksBody {
-			takes, err = r.matchesCall(&Call{Who: *who, Endpoint: e, Facts: e.Bare(), At: now}, at[i].capability)
+		matched, err := true, error(nil)
+		needsBody := r.needsBody(e)
+		if r.hasCallConditions() && !needsBody {
+			matched, err = r.matchesCall(&Call{Who: *who, Endpoint: e, Facts: e.Bare(), At: now}, at[i].capability)
 		}
 		switch {
-		case asksBody || err != nil: // only the body says whether it is the first
+		case needsBody || err != nil: // whether this rule decides depends on the body
 			if r.Shadow {
 				shadow = InspectBody
 			} else {
 				body = true
 			}
-		case takes && r.Shadow:
+		case matched && r.Shadow:
 			shadow = max(shadow, inspectionFor[r.Action])
-		case takes && body:
+		case matched && body:
 			return Inspections{InspectBody, InspectBody}
-		case takes:
+		case matched:
 			return Inspections{inspectionFor[r.Action], max(inspectionFor[r.Action], shadow)}
 		}
 	}
@@ -225,32 +227,32 @@ func inspection(who *Subject, e *wecom.Endpoint, at endpointTables, i int, now t
 	return Inspections{InspectPath, max(InspectPath, shadow)} // no rule: refused
 }
 
-// Call is a judged call with all that was read from it.
+// Call is a judged call with everything that was read from it.
 type Call struct {
 	Who      Subject
 	Endpoint *wecom.Endpoint
 	Facts    wecom.Facts
 	At       time.Time
-	Windows  []window.Answer // of its customers, where WantsWindows asks for them
+	Windows  []window.Answer // one per customer, set only if WantsWindows reports true
 }
 
-// Match is the rule that a call meets, for one of its capabilities.
+// Match is the first rule that matches a call, for one of its capabilities.
 type Match struct {
 	Rule       *Rule // nil: no rule matches
 	Capability wecom.Capability
-	Err        error // whether Rule matches cannot be told, and so neither what follows
+	Err        error // the condition of Rule could not be evaluated
 
-	// other is the rule for the second capability of a call, where the windows decide which of the
-	// two is stricter; else nil.
+	// other is the match for a second capability, if it depends on the evidence which of the two is
+	// stricter; else nil.
 	other *Match
 }
 
-// Match returns the rule that decides a call. A call with two capabilities must satisfy both: the
-// stricter rule decides, and where that depends on windows Decide compares what both come to.
+// Match returns the rule that decides a call. A call with two capabilities must satisfy the rules of
+// both: the stricter match decides. If that depends on the evidence, Decide compares both.
 func (p *Engine) Match(c Call) Match { return p.match(&c, false) }
 
-// ShadowMatch is Match as if the rules in shadow were enforced; differs tells whether other rules than
-// those of the match which is enforced decide then.
+// ShadowMatch returns the match if rules in shadow were enforced. differs reports whether it has
+// other rules than enforced, the result of Match.
 func (p *Engine) ShadowMatch(c Call, enforced Match) (m Match, differs bool) {
 	if !p.hasShadowRules {
 		return enforced, false
@@ -281,8 +283,8 @@ func (p *Engine) match(c *Call, shadows bool) Match {
 	return also
 }
 
-// The leniency of a match, from the certain refusal to the certain pass. What lies between depends
-// on windows or is unknown.
+// The leniency of a match, from a certain refusal to a certain pass. The two between depend on an
+// unknown fact or on windows.
 const (
 	refuses = iota
 	unknown
@@ -308,14 +310,14 @@ func (p *Engine) firstMatch(c *Call, capability wecom.Capability, shadows bool) 
 		if r.Shadow && !shadows || !r.matchesCaller(&c.Who, c.At) {
 			continue
 		}
-		if takes, err := r.matchesCall(c, capability); takes || err != nil {
+		if matched, err := r.matchesCall(c, capability); matched || err != nil {
 			return Match{Rule: r, Capability: capability, Err: err}
 		}
 	}
 	return Match{Capability: capability}
 }
 
-// WantsWindows tells whether a rule that may decide the call speaks of its customers' windows.
+// WantsWindows reports whether a rule that may match the call has a when that uses windows.
 func (p *Engine) WantsWindows(c Call) bool {
 	if !p.usesWindows {
 		return false

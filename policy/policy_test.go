@@ -699,7 +699,7 @@ func TestPatternsAndClients(t *testing.T) {
 		}
 	}
 	for rules, want := range map[string]string{
-		"    - { name: r, match: { endpoints: [/cgi-bin/nothing/*] }, action: pass }\n": "no endpoint fits",
+		"    - { name: r, match: { endpoints: [/cgi-bin/nothing/*] }, action: pass }\n": "no endpoint matches",
 		"    - { name: r, match: { endpoints: [\"/cgi-bin/[a\"] }, action: pass }\n":    "there is no endpoint",
 		"    - { name: r, match: { clients: [pc] }, action: pass }\n":                   "there is no client \"pc\"",
 		"    - { name: r, percent: 101, action: pass }\n":                               "percent cannot be 101",

@@ -1,13 +1,13 @@
 package policy
 
-// Verdict is what a decision says. The zero Verdict refuses.
+// Verdict is the outcome of a decision. The zero Verdict refuses.
 type Verdict uint8
 
 // The verdicts.
 const (
-	Refuse Verdict = iota // the call must not go on
-	Pass                  // the call may go on
-	Unsure                // there is no telling: policy.on_unsure or policy.cold_start say what to do
+	Refuse Verdict = iota // the call must not be forwarded
+	Pass                  // the call may be forwarded
+	Unsure                // cannot be decided: policy.on_unsure or policy.cold_start apply
 )
 
 // String returns refuse, pass or unsure.
@@ -21,51 +21,51 @@ func (v Verdict) String() string {
 	return "refuse"
 }
 
-// WaitOutcome is how the wait of an unsure call for the end of its doubt came out; "" is a call
-// that did not wait.
+// WaitOutcome is how the wait of an unsure call ended; "" if the call did not wait.
 type WaitOutcome string
 
 // The outcomes of a wait.
 const (
-	WaitPassed      WaitOutcome = "passed"       // the call was judged anew, and passed
-	WaitRefused     WaitOutcome = "refused"      // the call was judged anew, and refused
-	WaitStillUnsure WaitOutcome = "still_unsure" // the doubt outlasted policy.unsure_wait
+	WaitPassed      WaitOutcome = "passed"       // the call was judged again, and passed
+	WaitRefused     WaitOutcome = "refused"      // the call was judged again, and refused
+	WaitStillUnsure WaitOutcome = "still_unsure" // the call was still unsure after policy.unsure_wait
 	WaitClientGone  WaitOutcome = "client_gone"  // the client closed its connection: the call was dropped
-	WaitQueueFull   WaitOutcome = "queue_full"   // too many calls waited already: this one did not
-	WaitShutdown    WaitOutcome = "shutdown"     // the gateway stops, and the call was still unsure
+	WaitQueueFull   WaitOutcome = "queue_full"   // too many calls were waiting already, so this one did not wait
+	WaitShutdown    WaitOutcome = "shutdown"     // the gateway stopped while the call was unsure
 )
 
-// Reason is the stable word that goes with a verdict.
+// Reason is the stable identifier of why a verdict was reached. Reasons appear in logs and metrics
+// and never change.
 type Reason string
 
 // The reasons.
 const (
-	NotJudged  Reason = "not_judged"  // no rule could refuse the call: it passes unread, and leaves no decision record
-	RulePass   Reason = "rule_pass"   // a rule says pass
-	RuleRefuse Reason = "rule_refuse" // a rule says refuse
-	NoRule     Reason = "no_rule"     // no rule matches, which a complete rule set rules out
+	NotJudged  Reason = "not_judged"  // no rule can refuse the call: it passes unread and without a decision record
+	RulePass   Reason = "rule_pass"   // a rule with action: pass
+	RuleRefuse Reason = "rule_refuse" // a rule with action: refuse
+	NoRule     Reason = "no_rule"     // no rule matches; cannot happen with a complete rule set
 
 	WindowOpen        Reason = "window_open"        // every recipient's window is open
-	WindowRemembered  Reason = "window_remembered"  // Redis is away, this gateway saw the window open
-	WindowClosed      Reason = "window_closed"      // no message of the customer within the window's length
-	WindowShut        Reason = "window_shut"        // WeCom said that the window is shut
-	RepliesUsedUp     Reason = "replies_used_up"    // as many replies as WeCom allows for one message
-	HistoryIncomplete Reason = "history_incomplete" // what is missing, or used up, proves nothing: records have a gap
-	StoreUnavailable  Reason = "store_unavailable"  // Redis is away
+	WindowRemembered  Reason = "window_remembered"  // Redis is unavailable, but this gateway saw the window open
+	WindowClosed      Reason = "window_closed"      // no message from the customer within the window's length
+	WindowShut        Reason = "window_shut"        // WeCom or an operator closed the window
+	RepliesUsedUp     Reason = "replies_used_up"    // WeCom's limit of replies to one message is reached
+	HistoryIncomplete Reason = "history_incomplete" // the history has a gap, so a missing record proves nothing
+	StoreUnavailable  Reason = "store_unavailable"  // Redis cannot be read, or may lack the newest messages
 
 	RecipientsImplicit Reason = "recipients_implicit" // the call reaches customers that it does not name
-	RecipientsMissing  Reason = "recipients_missing"  // the call names nobody
-	RecipientsTrimmed  Reason = "recipients_trimmed"  // the call goes on with those who may be reached
+	RecipientsMissing  Reason = "recipients_missing"  // the call names no customer
+	RecipientsTrimmed  Reason = "recipients_trimmed"  // the call is forwarded to those customers who may be reached
 
 	WhenFailed Reason = "when_failed" // a rule's when could not be evaluated
 	ShadowMode Reason = "shadow_mode" // policy.mode is shadow: nothing is refused
 
-	CodeLive    Reason = "code_live"    // a code of a chat that the customer opened just now
-	CodeUnknown Reason = "code_unknown" // a one-time code that the gateway never saw, or another corp's
-	CodeUsed    Reason = "code_used"    // a message went out with the code already
-	CodeExpired Reason = "code_expired" // the code's time is over, and the window is not open
+	CodeLive    Reason = "code_live"    // the code of an enter_session event, before its deadline
+	CodeUnknown Reason = "code_unknown" // a one-time code that the gateway has not seen, or one of another corp
+	CodeUsed    Reason = "code_used"    // a message was already sent with the code
+	CodeExpired Reason = "code_expired" // the code is past its deadline, and the window is not open
 
-	UnknownToken    Reason = "unknown_token"    // whose the token is was never learnt
+	UnknownToken    Reason = "unknown_token"    // the owner of the token is not known
 	MissingToken    Reason = "missing_token"    // a judged call without a token
 	UnlistedAccount Reason = "unlisted_account" // the token's corp is not in accounts
 

@@ -1,7 +1,8 @@
-// Package policy is the judgement: which rule a call meets, and what the rule makes of it.
+// Package policy decides API calls: it compiles rules and rule sets, finds the rule that matches a
+// call, and returns a Decision with its reason and texts.
 //
-// It knows no HTTP and no Redis: what it needs to know comes in as values, windows included, and
-// what it decides goes out as one. It never waits and it cannot fail.
+// It does no I/O and knows no HTTP or Redis. Windows and accounts come in as values; a decision never
+// blocks and never fails.
 package policy
 
 import (
@@ -24,34 +25,34 @@ type Action uint8
 
 // The actions.
 const (
-	ActionRefuse Action = iota // never
-	ActionReply                // if every recipient has an open window
-	ActionPass                 // always
+	ActionRefuse Action = iota // refuse the call
+	ActionReply                // pass if every recipient has an open window
+	ActionPass                 // pass the call
 )
 
 var actions = map[string]Action{"refuse": ActionRefuse, "reply": ActionReply, "pass": ActionPass}
 
-// Rule is one rule, compiled. An empty set matches anything.
+// Rule is a compiled rule. An empty set matches anything.
 type Rule struct {
 	Name         string
 	Action       Action
-	Errcode      int    // of the rule's own refusal; 0: the usual one
-	Errmsg       string // of the rule's own refusal
+	Errcode      int    // of refusal.errcode; 0 is the default errcode of the reason
+	Errmsg       string // of refusal.errmsg; "" is the default text of the reason
 	accounts     set[string]
 	entities     set[string]
 	standings    set[account.Standing]
 	endpoints    set[string]
-	patterns     []string // endpoints with a * for any name of one segment
+	patterns     []string // endpoints in which * stands for one path segment
 	msgtypes     set[string]
 	clients      set[string]
-	percent      int // of customers
+	percent      int // of customers, 0 to 100
 	capabilities set[wecom.Capability]
 	from         time.Time
 	until        time.Time
 	when         condition
-	order        int  // among those in force
-	Shadow       bool // judged and counted, not obeyed
-	Trim         bool // of a reply with several recipients, those go on who may be reached
+	order        int  // its index in the phase
+	Shadow       bool // decided and counted, but not applied
+	Trim         bool // partial: trim, remove recipients without an open window
 	At           config.Position
 }
 
@@ -65,16 +66,16 @@ func (s set[T]) allows(v T) bool {
 	return in
 }
 
-// Subject is who calls.
+// Subject is the caller of an API call.
 type Subject struct {
 	CorpID   string
 	Entity   string
 	Standing account.Standing
-	Client   string           // "" where no rule asks
-	Account  *account.Account // nil if the configuration has none of the corp
+	Client   string           // a name of clients, config.UnknownClient, or "" if no rule uses it
+	Account  *account.Account // nil if accounts does not list the corp
 }
 
-// about tells whether the rule is about calls of an endpoint.
+// matchesEndpoint reports whether the rule can match calls of an endpoint.
 func (r *Rule) matchesEndpoint(e *wecom.Endpoint) bool {
 	if len(r.patterns) == 0 {
 		return r.endpoints.allows(e.Path)
@@ -83,30 +84,34 @@ func (r *Rule) matchesEndpoint(e *wecom.Endpoint) bool {
 		return true
 	}
 	for _, p := range r.patterns {
-		if fits, _ := path.Match(p, e.Path); fits {
+		if matches, _ := path.Match(p, e.Path); matches {
 			return true
 		}
 	}
 	return false
 }
 
-// needsBody tells whether the body of a call of e decides if the rule takes it.
+// needsBody reports whether the rule's match depends on the body of a call of e.
 func (r *Rule) needsBody(e *wecom.Endpoint) bool {
-	return len(r.msgtypes) > 0 && e.SaysMsgType() || r.when.usesBody && e.Says() || r.percent < 100 && e.NamesCustomers()
+	byType := len(r.msgtypes) > 0 && e.SaysMsgType()
+	byWhen := r.when.usesBody && e.Says()
+	byCustomer := r.percent < 100 && e.NamesCustomers()
+	return byType || byWhen || byCustomer
 }
 
-// matches tells whether a rule that stands where a call looks is about its caller, at an instant.
+// matchesCaller reports whether a rule is in force and matches the caller. The caller's standing is
+// already covered by the table in which the rule was found.
 func (r *Rule) matchesCaller(who *Subject, now time.Time) bool {
 	return r.inForce(now) && r.accounts.allows(who.CorpID) && r.entities.allows(who.Entity) && r.clients.allows(who.Client)
 }
 
-// hasCallConditions tells whether the rule takes only some of the calls that it fits.
+// hasCallConditions reports whether the match also depends on the call itself; see matchesCall.
 func (r *Rule) hasCallConditions() bool {
 	return len(r.msgtypes) > 0 || r.percent < 100 || r.when.program != nil
 }
 
-// takes tells whether the rule takes a call that it fits: by its message type, its share of
-// customers and its when. An error means that there is no telling.
+// matchesCall tests the conditions on the call: message type, percentage of customers, and when. An
+// error means that when could not be evaluated.
 func (r *Rule) matchesCall(c *Call, capability wecom.Capability) (bool, error) {
 	if !r.msgtypes.allows(c.Facts.MsgType) || r.percent < 100 && r.bucket(c) >= r.percent {
 		return false, nil
@@ -114,9 +119,8 @@ func (r *Rule) matchesCall(c *Call, capability wecom.Capability) (bool, error) {
 	return r.when.holds(c, capability)
 }
 
-// share is a number from 0 to 99 that is always the same for a customer, and for an account where a
-// call names no customer or several. Rules draw apart, so that not the same customers are the first
-// everywhere.
+// bucket hashes a call to 0..99 by its customer, or by its account if it names no customer or several.
+// The rule's name is part of the hash, so that each rule selects other customers.
 func (r *Rule) bucket(c *Call) int {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, r.Name+"\x00"+c.Who.CorpID)
@@ -124,13 +128,13 @@ func (r *Rule) bucket(c *Call) int {
 		_, _ = io.WriteString(h, "\x00"+c.Facts.Customers[0])
 	}
 	x := h.Sum64()
-	x ^= x >> 33 // FNV mixes its last bytes into the low bits alone
+	x ^= x >> 33 // FNV mixes the last bytes into the low bits only
 	x *= 0xff51afd7ed558ccd
 	x ^= x >> 33
 	return int(x % 100)
 }
 
-// current tells whether the rule holds at an instant.
+// inForce reports whether an instant is within the rule's from (inclusive) and until (exclusive).
 func (r *Rule) inForce(now time.Time) bool {
 	return !now.Before(r.from) && (r.until.IsZero() || now.Before(r.until))
 }
@@ -138,7 +142,7 @@ func (r *Rule) inForce(now time.Time) bool {
 //go:embed rulesets/*.yaml
 var ruleSets embed.FS
 
-// RuleSets names the rule sets that ship with the gateway.
+// RuleSets returns the names of the built-in rule sets, sorted.
 func RuleSets() []string {
 	entries, err := ruleSets.ReadDir("rulesets")
 	if err != nil {
@@ -151,7 +155,7 @@ func RuleSets() []string {
 	return names
 }
 
-// RuleSet returns the YAML of a rule set that ships with the gateway.
+// RuleSet returns the YAML of a built-in rule set.
 func RuleSet(name string) ([]byte, error) {
 	data, err := ruleSets.ReadFile("rulesets/" + name + ".yaml")
 	if err != nil {
@@ -160,12 +164,12 @@ func RuleSet(name string) ([]byte, error) {
 	return data, nil
 }
 
-// compiler turns the rules of a file into Rules and collects what is wrong with their words.
+// compiler compiles the rules of a file and collects their mistakes.
 type compiler struct {
 	file     string
-	accounts *account.Book // nil: any account may be named
-	clients  []string      // that may be named
-	corps    []string      // of accounts, once they were asked for
+	accounts *account.Book // nil: rules may name any account
+	clients  []string      // that rules may name
+	corps    []string      // of accounts; filled by accountNames
 	entities []string
 	mistakes config.Mistakes
 }
@@ -209,7 +213,7 @@ func (c *compiler) rule(r config.Rule) *Rule {
 	return out
 }
 
-// oneOf reads a word of a rule that may be absent.
+// oneOf checks an optional key of a rule against its known values.
 func (c *compiler) oneOf(key string, w config.Word, known ...string) string {
 	if w != (config.Word{}) && !slices.Contains(known, w.Text) {
 		c.mistake(w.At, fmt.Sprintf("%s cannot be %q", key, w.Text), config.DidYouMean(w.Text, known))
@@ -217,8 +221,8 @@ func (c *compiler) oneOf(key string, w config.Word, known ...string) string {
 	return w.Text
 }
 
-// partial checks that a rule with partial replies, and one with partial: trim is about calls that
-// can report whom they did not reach.
+// partial checks that a rule with partial has action: reply, and that with partial: trim its
+// endpoints can report the recipients that were removed.
 func (c *compiler) partial(r config.Rule, out *Rule) {
 	const remedy = "write action: reply, or take partial out"
 	switch {
@@ -241,7 +245,7 @@ func (c *compiler) partial(r config.Rule, out *Rule) {
 	}
 }
 
-// trimmable are the paths of the calls that can report whom they did not reach.
+// trimmable returns the endpoints whose answer can report recipients that were not reached.
 func trimmable() (paths []string) {
 	for _, e := range wecom.Endpoints() {
 		if e.ReportsRest() {
@@ -251,8 +255,8 @@ func trimmable() (paths []string) {
 	return paths
 }
 
-// endpoints compiles paths, and patterns with a * for any name of one segment; a pattern must fit
-// some path.
+// endpoints compiles paths and patterns. In a pattern * stands for one path segment; a pattern must
+// match some endpoint of the catalogue.
 func (c *compiler) endpoints(list []config.Word) (exact set[string], patterns []string) {
 	var plain []config.Word
 	for _, w := range list {
@@ -260,9 +264,9 @@ func (c *compiler) endpoints(list []config.Word) (exact set[string], patterns []
 			plain = append(plain, w)
 			continue
 		}
-		fits := func(p string) bool { ok, err := path.Match(w.Text, p); return ok && err == nil }
-		if strings.ContainsAny(w.Text, `?[\`) || !slices.ContainsFunc(paths(), fits) {
-			c.mistake(w.At, fmt.Sprintf("no endpoint fits %q", w.Text), "write * for one name between slashes, like /cgi-bin/externalcontact/customer_acquisition/*")
+		matches := func(p string) bool { ok, err := path.Match(w.Text, p); return ok && err == nil }
+		if strings.ContainsAny(w.Text, `?[\`) || !slices.ContainsFunc(paths(), matches) {
+			c.mistake(w.At, fmt.Sprintf("no endpoint matches %q", w.Text), "write * for one name between slashes, like /cgi-bin/externalcontact/customer_acquisition/*")
 		}
 		patterns = append(patterns, w.Text)
 	}
@@ -277,7 +281,7 @@ func (c *compiler) callers(m config.Match) (corps, entities set[string]) {
 	return setOf[string](c, "account", m.Accounts, known), setOf[string](c, "entity", m.Entities, legal)
 }
 
-// known are the corps and the entities of the accounts.
+// accountNames returns the corp ids and the distinct entities of the accounts.
 func (c *compiler) accountNames() (corps, entities []string) {
 	if c.corps == nil {
 		seen := map[string]bool{"": true}
@@ -317,15 +321,15 @@ func (c *compiler) action(r config.Rule, out *Rule) {
 	}
 }
 
-// forbiddenCodes start token refreshes, are sent again, or are read as a session's state or a rate
-// limit (wecom's error codes, "Never use").
+// forbiddenCodes are errcodes on which SDKs refresh tokens or send again, or which mean the state of
+// a session or a rate limit (package wecom, "Never use").
 var forbiddenCodes = []int{-1, 40001, 40014, 42001, 42007, 42009, 45009, 45033, 95018}
 
 func (c *compiler) mistake(at config.Position, what, remedy string) {
 	c.mistakes.Add(c.file, at, what, remedy)
 }
 
-// words compiles a list of a match; with known words any other is a mistake.
+// setOf compiles a list of a match. Values not in known are mistakes, unless kind is "".
 func setOf[T ~string](c *compiler, kind string, list []config.Word, known []string) set[T] {
 	if len(list) == 0 {
 		return nil

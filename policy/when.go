@@ -18,13 +18,14 @@ import (
 	"replygate/window"
 )
 
-// maxWhen bounds the length of an expression in bytes, and whenMemory what one evaluation may take.
+// maxWhen is the maximum length of an expression in bytes, and whenMemory the memory budget of one
+// evaluation (see vm.VM).
 const (
 	maxWhen    = 2000
 	whenMemory = 10_000
 )
 
-// facts are what a when may speak of. There is no clock among them: from and until are for that.
+// facts is the environment of a when. It has no clock: from and until serve that.
 type facts struct {
 	Account accountFacts `expr:"account"`
 	Call    callFacts    `expr:"call"`
@@ -58,7 +59,7 @@ type windowFacts struct {
 	RepliesLeft *int   `expr:"replies_left"`
 }
 
-// NoWindow is window.state of a call that names no customer.
+// NoWindow is the window.state of a call that names no customer.
 const NoWindow = "none"
 
 var stateNames = map[window.State]string{
@@ -66,21 +67,22 @@ var stateNames = map[window.State]string{
 	window.Closed: "closed", window.Incomplete: "incomplete",
 }
 
-// condition is the when of a rule, compiled. The zero condition always holds.
+// condition is a compiled when. The zero condition always holds.
 type condition struct {
 	source      string
 	program     *vm.Program
-	facts       []string // that it speaks of
-	usesBody    bool     // it speaks of what only the body says
-	usesWindows bool     // it speaks of windows
+	facts       []string // that it uses
+	usesBody    bool     // it uses a fact of the body
+	usesWindows bool     // it uses a fact of the window
 }
 
 var errNoWindow = errors.New("redis cannot be asked for the window just now")
 
-// uses tells whether the condition speaks of a fact.
+// uses reports whether the condition uses a fact.
 func (w *condition) uses(fact string) bool { return slices.Contains(w.facts, fact) }
 
-// holds evaluates the condition for a call. An error means that there is no telling.
+// holds evaluates the condition for a call. It fails with errNoWindow, or if the expression uses an
+// unknown number or divides by zero.
 func (w *condition) holds(c *Call, capability wecom.Capability) (bool, error) {
 	if w.program == nil {
 		return true, nil
@@ -97,13 +99,13 @@ func (w *condition) holds(c *Call, capability wecom.Capability) (bool, error) {
 	}
 	machine := vm.VM{MemoryBudget: whenMemory}
 	result, err := machine.Run(w.program, &f)
-	if err != nil { // the types were checked: what is left is a number that is not known, or a division by zero
+	if err != nil {
 		return false, errors.New(plainMessage(err))
 	}
 	return result.(bool), nil
 }
 
-// plainMessage is what the language says of an error, without its drawing of the endpointTables.
+// plainMessage is the message of an expr error, without the excerpt of the source.
 func plainMessage(err error) string {
 	var at *file.Error
 	if !errors.As(err, &at) {
@@ -123,8 +125,8 @@ func factsOf(who Subject) accountFacts {
 	return f
 }
 
-// windowOf is what a rule may know of the windows of a call: of several the worst. known is false
-// while Redis cannot be asked.
+// windowOf returns the window facts of a call, of several customers those of the worst window. known
+// is false if Redis could not be read.
 func windowOf(answers []window.Answer) (f windowFacts, known bool) {
 	if len(answers) == 0 {
 		return windowFacts{State: NoWindow}, true
@@ -140,7 +142,7 @@ func windowOf(answers []window.Answer) (f windowFacts, known bool) {
 	return f, true
 }
 
-// Facts lists what a when may speak of, for docs and their test.
+// Facts lists the facts that a when may use, as in docs/rules.md.
 func Facts() []string {
 	return []string{
 		"account.corp_id", "account.name", "account.entity", "account.standing", "account.contacts", "account.contacts_known",
@@ -149,7 +151,7 @@ func Facts() []string {
 	}
 }
 
-// bodyFacts are the facts of a call that only its body says.
+// bodyFacts are the facts that are read from the body.
 var bodyFacts = []string{"call.channel", "call.msgtype", "call.customers", "call.groups", "call.implicit"}
 
 // when compiles the expression of a rule.
@@ -184,7 +186,7 @@ func (c *compiler) when(w config.Word) condition {
 	return out
 }
 
-// wrongWhen tells of a mistake that the language found.
+// whenMistake records an error of the expr parser or type checker.
 func (c *compiler) whenMistake(w config.Word, err error) {
 	what, column := err.Error(), 0
 	var at *file.Error
@@ -198,8 +200,8 @@ func (c *compiler) whenMistake(w config.Word, err error) {
 	c.mistake(w.At, "when: "+what, remedy)
 }
 
-// exprChecker walks an expression: it lets through only what is needed to compare facts, finds out
-// what facts it speaks of, and checks literals against the words that a fact can be.
+// exprChecker walks an expression. It rejects syntax that comparing facts does not need, collects
+// the facts used, and checks literals against the values that a fact can have.
 type exprChecker struct {
 	*compiler
 	at     config.Position
@@ -212,12 +214,12 @@ func (i *exprChecker) reject(what, remedy string) {
 	i.compiler.mistake(i.at, "when: "+what, remedy)
 }
 
-// operators are those that an expression may use.
+// operators are the binary operators that an expression may use.
 var operators = []string{
 	"and", "or", "&&", "||", "==", "!=", "<", "<=", ">", ">=", "in", "not in", "contains", "startsWith", "endsWith", "+", "-", "*", "/", "%",
 }
 
-// Visit looks at one node.
+// Visit checks one node.
 func (i *exprChecker) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.IdentifierNode, *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.ArrayNode, *ast.ConditionalNode, *ast.UnaryNode:
@@ -239,7 +241,7 @@ func (i *exprChecker) Visit(node *ast.Node) {
 	}
 }
 
-// member notes which fact is spoken of.
+// member records the fact that a node uses.
 func (i *exprChecker) member(n *ast.MemberNode) {
 	name := factName(n)
 	if !slices.Contains(Facts(), name) {
@@ -254,7 +256,7 @@ func (i *exprChecker) member(n *ast.MemberNode) {
 	i.out.usesWindows = i.out.usesWindows || strings.HasPrefix(name, "window.")
 }
 
-// factName is the name of a fact, like account.standing; "" for anything else.
+// factName returns the name of a fact, like account.standing; "" for any other node.
 func factName(n ast.Node) string {
 	m, ok := n.(*ast.MemberNode)
 	if !ok {
@@ -268,7 +270,7 @@ func factName(n ast.Node) string {
 	return base.Value + "." + property.Value
 }
 
-// mayBeUnknown tells whether a fact is a number that need not be known.
+// mayBeUnknown reports whether a fact is a number that can be unknown (nil).
 func mayBeUnknown(n ast.Node) bool {
 	return slices.Contains([]string{"account.contacts", "account.contacts_free", "window.replies_left"}, factName(n))
 }
@@ -291,7 +293,7 @@ func (i *exprChecker) compare(fact, with ast.Node) {
 	}
 }
 
-// valuesOf lists what a fact can be; nil if it can be anything.
+// valuesOf lists the values that a fact can have; nil if they are not limited.
 func (c *compiler) valuesOf(fact string) []string {
 	switch fact {
 	case "account.standing":
