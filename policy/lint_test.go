@@ -30,7 +30,7 @@ func TestLint(t *testing.T) {
 		{head + "policy:\n  rules:\n    - { name: a, match: { capabilities: [media] }, mode: shadow, action: pass }\n    - { name: b, match: { capabilities: [media] }, action: refuse }\n", ""},
 		{head + "policy:\n  rules:\n    - { name: a, match: { capabilities: [media] }, until: 2030-01-01T00:00:00Z, action: pass }\n    - { name: b, match: { capabilities: [media] }, action: refuse }\n", ""},
 		{head + "policy:\n  rules:\n    - { name: r, when: account.contacts < 10, action: pass }\n",
-			"f:4:7: rule r asks for account.contacts, which 1 of its accounts do not tell"},
+			"f:4:7: rule r asks for account.contacts, which 1 of its accounts do not have"},
 		{head + "policy:\n  rules:\n    - { name: r, match: { accounts: [ww1] }, when: account.contacts < 10, action: pass }\n", ""},
 		{head + "policy:\n  rules:\n    - { name: r, when: account.contacts_known && account.contacts < 10, action: pass }\n", ""},
 		{"accounts: [{ corp_id: ww1, subscription: { expires_at: 2016-10-01T00:00:00+08:00 } }]\n", "f:1:12: the subscription of ww1 ended on 2016-10-01, over a year ago: check the year"},
