@@ -75,8 +75,7 @@ func (l *lookups) askTogether(ctx context.Context, keys []string, all []lookup) 
 		return errApart
 	}
 	values, err := l.rdb.MGet(ctx, keys...).Result()
-	var refused redis.Error
-	if errors.As(err, &refused) {
+	if store.Classify(err).Has(store.Rejected) {
 		return err
 	}
 	for i := range all {

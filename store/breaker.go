@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -51,22 +50,8 @@ func (b breaker) record(done func(error), cmd redis.Cmder, err error) error {
 	return err
 }
 
-// isOutage tells whether an error means that Redis does not serve, not that it answers no.
-func isOutage(err error) bool {
-	var answered redis.Error
-	switch {
-	case err == nil, errors.Is(err, redis.Nil), errors.Is(err, context.Canceled):
-		return false
-	case errors.As(err, &answered):
-		for _, word := range []string{"READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY ", "OOM ", "MISCONF", "NOREPLICAS"} {
-			if strings.HasPrefix(answered.Error(), word) {
-				return true
-			}
-		}
-		return false
-	}
-	return true
-}
+// isOutage reports whether an error means that Redis does not serve.
+func isOutage(err error) bool { return Classify(err).Has(Outage) }
 
 // DialHook notices another master: with sentinels a client changes over without a single failed
 // command. Where INFO is allowed the greeting tells more.

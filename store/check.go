@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -44,7 +43,7 @@ func (s *Client) reach(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return nil
-	case strings.Contains(err.Error(), "sentinel"): // they have not even said where the master is
+	case fromSentinels(err): // no master is known yet
 		return asUnusable(err, "redis.sentinel_username and redis.sentinel_password")
 	}
 	return asUnusable(err, "redis.username and redis.password")
@@ -91,8 +90,7 @@ func (s *Client) checkMultiKey(ctx context.Context) error {
 		return err
 	}
 	n, err := countKeys.Run(ctx, s, keys).Int()
-	var refusal redis.Error
-	if err != nil && !errors.As(err, &refusal) {
+	if err != nil && !Classify(err).Has(Rejected) {
 		return err
 	}
 	s.singleKeyOnly.Store(n != len(keys))
@@ -130,10 +128,8 @@ func (s *Client) warnIfNotDurable(ctx context.Context) {
 
 // asUnusable tells a refusal of Redis from an outage.
 func asUnusable(err error, setting string) error {
-	for _, word := range []string{"WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR invalid password"} {
-		if strings.Contains(err.Error(), word) {
-			return fmt.Errorf("%w: it says %s: check %s", ErrUnusable, word, setting)
-		}
+	if reply := unusableReply(err); reply != "" {
+		return fmt.Errorf("%w: it says %s: check %s", ErrUnusable, reply, setting)
 	}
 	return err
 }

@@ -2,9 +2,7 @@ package window
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -91,7 +89,7 @@ func (s *Store) reserveAll(ctx context.Context, keys []string) ([]result, error)
 		return s.pipelineEach(ctx, s.rdb, "", keys)
 	}
 	answers, err := readReserved(reserveScript.Run(ctx, s.rdb, keys, s.reserveArgs(now, s.scriptDeadline(ctx, ""))...), keys...)
-	if len(keys) > 1 && isCrossSlot(err) { // it has become a proxy over shards, and did nothing
+	if len(keys) > 1 && store.Classify(err).Has(store.CrossSlot) { // it has become a proxy over shards, and did nothing
 		return s.pipelineEach(ctx, s.rdb, "", keys)
 	}
 	return answers, err
@@ -116,7 +114,7 @@ func (s *Store) pipelineEach(ctx context.Context, c redis.Cmdable, node string, 
 	cmds := runEach(ctx, c, reserveScript, keys, s.reserveArgs(now, s.scriptDeadline(ctx, node))...)
 	answers := make([]result, len(keys))
 	for i, key := range keys {
-		if isRedirect(cmds[i].Err()) {
+		if store.Classify(cmds[i].Err()).Has(store.Redirect) {
 			cmds[i] = reserveScript.Run(ctx, s.rdb, []string{key}, s.reserveArgs(now, 0)...) // another node has another clock
 		}
 		if one, err := readReserved(cmds[i], key); err != nil {
@@ -126,23 +124,6 @@ func (s *Store) pipelineEach(ctx context.Context, c redis.Cmdable, node string, 
 		}
 	}
 	return answers, nil
-}
-
-// isCrossSlot tells whether a script was refused for its keys: by a node of a Cluster, or by a
-// proxy in words of its own.
-func isCrossSlot(err error) bool {
-	var refusal redis.Error
-	return errors.As(err, &refusal) && strings.Contains(strings.ToLower(refusal.Error()), "slot")
-}
-
-// isRedirect tells whether a node did nothing because it is not, or no longer, the key's.
-func isRedirect(err error) bool {
-	for _, word := range []string{"MOVED", "ASK", "READONLY"} {
-		if redis.HasErrorPrefix(err, word) {
-			return true
-		}
-	}
-	return errors.Is(err, redis.ErrClosed)
 }
 
 // reserveArgs is what reserve.lua asks for: it counts nothing behind until, by Redis's own clock.
