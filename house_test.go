@@ -220,8 +220,7 @@ func withoutPositions(c config.Config) string {
 	return string(data)
 }
 
-// Every shell block of the docs runs, beside a demo that stays up, and so do the lines that the demo
-// itself prints to be tried.
+// Every shell block of the docs runs beside a demo, and so do the commands that the demo prints.
 func TestDocsCommands(t *testing.T) {
 	storetest.Need(t, "curl")
 	storetest.Need(t, "redis-cli")
@@ -229,7 +228,7 @@ func TestDocsCommands(t *testing.T) {
 	run(t, ".", nil, "go build -o "+bin+"/replygate ./cmd/replygate")
 	told, ports := demo(t, bin+"/replygate")
 	blocks := asWalks(snippets(t))
-	blocks = append(blocks, snippet{page: "the demo's own words", kind: "sh", text: told})
+	blocks = append(blocks, snippet{page: "the output of the demo", kind: "sh", text: told})
 	n := 0
 	for _, s := range blocks {
 		if s.kind != "sh" {
@@ -252,7 +251,7 @@ func TestDocsCommands(t *testing.T) {
 	}
 }
 
-// asWalks makes one of the shell blocks of a page that is a walk, where each goes on from the one before.
+// asWalks joins the shell blocks of a page in which each one continues the one before.
 func asWalks(blocks []snippet) (all []snippet) {
 	for _, s := range blocks {
 		last := len(all) - 1
@@ -265,8 +264,8 @@ func asWalks(blocks []snippet) (all []snippet) {
 	return all
 }
 
-// demo starts the demo and returns the commands that it prints, and what replaces its usual ports by the
-// ones it has.
+// demo starts the demo. It returns the commands that it prints and a replacer of the default ports by
+// the ones in use.
 func demo(t *testing.T, program string) (told string, ports *strings.Replacer) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // t.Context ends before the clean-up

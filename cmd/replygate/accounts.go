@@ -28,7 +28,7 @@ func accounts(ctx context.Context, args []string, s streams) error {
 		}
 		query.Set("corp_id", words[0])
 	default:
-		return fmt.Errorf("%w: write list or show behind accounts", errUsage)
+		return fmt.Errorf("%w: write list or show after accounts", errUsage)
 	}
 	c, err := connect()
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 // become of calls, written apart: it shares nothing with the code that judges.
 type agreeing struct {
 	*rig
-	doubts  int // that passed
+	retries int // because Redis could not be told from lost
 	wire    *storetest.Wire
 	away    bool                    // Redis is cut off
 	fresh   bool                    // records do not reach back far enough
@@ -273,8 +273,8 @@ func (a *agreeing) preflight(c try) plain {
 	return plainOf(o.Verdict, o.Rule, o.Reason)
 }
 
-// maxDoubts bounds how often a run may meet a doubt that passes.
-const maxDoubts = 5
+// maxRetries bounds how often a run may wait for Redis.
+const maxRetries = 5
 
 // withoutDoubt asks again while what would be refused is not known: one command that Redis answers
 // late, on a busy machine, leaves it unknown for five seconds.
@@ -284,10 +284,10 @@ func (a *agreeing) withoutDoubt(want plain, ask func() plain) plain {
 	if a.away || got.reason != "store_unavailable" || want.reason == "store_unavailable" {
 		return got
 	}
-	if a.doubts++; a.doubts > maxDoubts {
-		a.Fatalf("%d doubts in one run", a.doubts)
+	if a.retries++; a.retries > maxRetries {
+		a.Fatalf("Redis was awaited %d times in one run", a.retries)
 	}
-	a.await("a doubt to end", func() bool { got = ask(); return got.reason != "store_unavailable" })
+	a.await("Redis", func() bool { got = ask(); return got.reason != "store_unavailable" })
 	return got
 }
 

@@ -27,7 +27,7 @@ const (
 	callbackKey   = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"
 )
 
-// botServer is what stands behind a callback: it keeps what it got and answers what it is told to.
+// botServer receives forwarded callbacks. It keeps them and gives the answer that the test sets.
 type botServer struct {
 	*httptest.Server
 	mu      sync.Mutex
@@ -72,7 +72,7 @@ func (b *botServer) answer(h http.HandlerFunc) {
 	b.answers = h
 }
 
-// callbackRig is a gateway with one callback of its account, and a bot behind it.
+// callbackRig is a gateway with one callback of its account, which it forwards to a bot.
 func callbackRig(t *testing.T, redis config.Redis, change func(*config.Config)) (*rig, *botServer, wecomtest.App) {
 	b := newBot(t)
 	r := newRig(t, redis, func(c *config.Config) {

@@ -283,7 +283,7 @@ func TestCheckLive(t *testing.T) {
 		"a wrong password":  {user, "username: gate, password: guessed, ", exitBad, []string{"redis: reach: this Redis cannot serve", "WRONGPASS"}, nil},
 		"another prefix":    {user, "username: gate, password: limited, prefix: \"other:\", ", exitBad, []string{"redis: rights: NOPERM"}, nil},
 		"evicting":          {[]string{"--maxmemory-policy", "allkeys-lru"}, "", exitBad, []string{"redis: eviction: this Redis cannot serve", "noeviction"}, nil},
-		"forgetful":         {nil, "", exitGood, []string{"warning: redis: disk: appendonly is off", "appendonly yes"}, nil},
+		"not durable":       {nil, "", exitGood, []string{"warning: redis: disk: appendonly is off", "appendonly yes"}, nil},
 		"on the disk":       {[]string{"--appendonly", "yes"}, "", exitGood, []string{"redis: disk: good"}, nil},
 		"a newer layout":    {nil, "", exitBad, []string{"redis: layout: this Redis cannot serve"}, func(c *redis.Client) { c.Set(t.Context(), "rg:layout", "99", 0) }},
 	} {

@@ -45,7 +45,7 @@ const (
 	duplicate    = "a message was sent twice"
 )
 
-// strictly has nothing go to WeCom on doubt, so that whatever does is a leak: by default WeCom
+// strictly sends nothing to WeCom that is unsure, so that whatever passes is a leak: by default WeCom
 // itself keeps the window of a kf reply that cannot be judged for a moment.
 func strictly(change func(*config.Config)) func(*config.Config) {
 	return func(c *config.Config) {
@@ -103,13 +103,13 @@ func (l *traffic) run(body func()) {
 	l.check()
 }
 
-// settleDown waits until nothing is in doubt any more.
+// settleDown waits until no gateway is degraded.
 func (l *traffic) settleDown() {
 	l.Helper()
 	for _, g := range l.gateways {
 		l.await("the store to be up", g.store.Up)
 		l.await("the journal to be written", func() bool { return g.store.Embedded != nil || g.store.Journal.Empty() })
-		l.await("doubt to end", func() bool { return !g.store.Degraded() })
+		l.await("the gateways to recover", func() bool { return !g.store.Degraded() })
 	}
 }
 
@@ -213,7 +213,7 @@ func (l *traffic) post(n int, path, body string) (status int, header http.Header
 	return 0, nil, nil, false
 }
 
-// pull pulls what is new and returns the cursor behind it.
+// pull pulls what is new and returns the next cursor.
 func (l *traffic) pull(n int, cursor string) string {
 	body, _ := json.Marshal(map[string]any{"open_kfid": channel, "cursor": cursor})
 	status, _, answer, ok := l.post(n, "/cgi-bin/kf/sync_msg", string(body))
@@ -318,7 +318,7 @@ func TestFaultsOfRedis(t *testing.T) {
 }
 
 // wiredRig is a rig with a second gateway, which reaches Redis by a wire of its own; they trust
-// each other. refuses tells whether the first is sure enough to refuse a stranger.
+// each other. refuses tells whether the first refuses a customer who never wrote.
 func wiredRig(t *testing.T) (r *rig, second *gateway, wire *storetest.Wire, refuses func() bool) {
 	t.Helper()
 	server := storetest.Start(t)
@@ -338,7 +338,7 @@ func wiredRig(t *testing.T) (r *rig, second *gateway, wire *storetest.Wire, refu
 }
 
 // A gateway that alone cannot reach Redis keeps what it acknowledges in its journal. It cannot tell
-// the others, but they doubt what they would refuse until it is back.
+// the others, but what they would refuse is unsure until it is back.
 func TestOneGatewayCutOff(t *testing.T) {
 	r, cutOff, wire, refuses := wiredRig(t)
 	r.platform.CustomerWrites(corpID, channel, "wmCutOff", "hello")
@@ -354,7 +354,7 @@ func TestOneGatewayCutOff(t *testing.T) {
 	wire.Heal()
 	r.await("the journal to be in Redis", cutOff.store.Journal.Empty)
 	r.reply("wmCutOff", "pass", "window_open")
-	r.await("doubt to end", refuses)
+	r.await("the first to refuse again", refuses)
 }
 
 // What such a gateway said while nothing came through to Redis arrives late, once something does:

@@ -76,7 +76,7 @@ func planted(t *testing.T, set, capability string) gate.Gate {
 			break
 		}
 	}
-	if mistake.Name.Text == "everything-else" { // the rule of that name stands behind
+	if mistake.Name.Text == "everything-else" { // the rule of that name comes later
 		rules.Rules[len(rules.Rules)-1].Name.Text = "the-rest"
 	}
 	for i := range rules.Rules {
@@ -256,7 +256,7 @@ func TestPreflight(t *testing.T) {
 				r.Fatalf("%s: %v %.300s", name, err, a.body)
 			}
 			if o := out.Results[0]; o.Verdict != "refuse" || o.Reason != "window_closed" {
-				r.Errorf("%s: a stranger: %+v", name, o)
+				r.Errorf("%s: an unknown caller: %+v", name, o)
 			}
 			if o := out.Results[998]; o.Verdict != "pass" || o.RepliesLeft == nil || *o.RepliesLeft != 4 || o.WindowCloses == "" || o.Rule != "reply-inside-the-window" {
 				r.Errorf("%s: one who wrote: %+v", name, o)

@@ -47,7 +47,7 @@ type life struct {
 	log       []*customer // who wrote, or entered, in the order of the platform's log
 	pulled    int         // of log
 	codes     []*oneTime
-	doubts    int // calls that were not judged
+	unjudged  int // calls that were unsure
 }
 
 // customer is what WeCom knows of one, and what the gateway can know.
@@ -270,8 +270,8 @@ func (l *life) unsure(a answer, sent int) bool {
 	if a.Header.Get("Replygate-Verdict") != "unsure" {
 		return false
 	}
-	if l.doubts++; sent > 0 || l.doubts > 20 {
-		l.Errorf("unsure for the %d. time, %d sent: %s", l.doubts, sent, a.body)
+	if l.unjudged++; sent > 0 || l.unjudged > 20 {
+		l.Errorf("unsure for the %d. time, %d sent: %s", l.unjudged, sent, a.body)
 	}
 	return true
 }
@@ -346,7 +346,7 @@ func (l *life) restart() {
 	l.gateway = l.gateways[0]
 }
 
-// meet awaits that n gateways know each other: they doubt until then.
+// meet awaits that n gateways know each other: they are degraded until then.
 func (l *life) meet(n int) {
 	if l.redis.Mode != config.RedisEmbedded {
 		l.acquainted(l.gateways[0], n)

@@ -102,7 +102,7 @@ func flags(name string, s streams) *flag.FlagSet {
 	return f
 }
 
-// parse reads the flags, which may stand before, between and behind the words, and returns the
+// parse reads the flags, which may be before, between and after the words, and returns the
 // words; there must be least to most.
 func parse(f *flag.FlagSet, args []string, least, most int) ([]string, error) {
 	var words []string

@@ -173,7 +173,7 @@ func TestFailedPagesSayNothing(t *testing.T) {
 		p.onEvent("W", "refuse", "code_unknown")
 		p.incomplete()
 		if n := p.gateway.handler.Bypass.Bypassed(); n != 3 {
-			p.Errorf("%d channels are pulled past the gateway, want 3: a page that failed is none", n)
+			p.Errorf("%d channels are bypassed, want 3: a page that failed is none", n)
 		}
 	})
 }
@@ -432,7 +432,7 @@ func TestUnrecordedMessagesMarkGaps(t *testing.T) {
 	server.Up()
 	r.await("the journal to be in Redis", r.gateway.store.Journal.Empty)
 	r.await("the gaps to be in Redis", func() bool { return !p.gapOf(otherChannel).IsZero() && !p.gapOf(corpID).IsZero() })
-	r.await("doubt to end", func() bool { return !r.gateway.store.Degraded() })
+	r.await("the gateway to recover", func() bool { return !r.gateway.store.Degraded() })
 	p.incomplete(corpID+"/"+channel, corpID+"/"+second, otherCorp+"/"+otherChannel)
 	if !p.gapOf(otherCorp).IsZero() {
 		t.Error("a page marks a gap of its whole corp")

@@ -80,7 +80,7 @@ func TestFraming(t *testing.T) {
 				t.Errorf("not in WeCom's shape: %s", a.body)
 			}
 			if a.StatusCode == http.StatusBadRequest && !a.Close {
-				t.Error("the connection stays open behind a request that nobody can tell the end of")
+				t.Error("the connection stays open after a request whose end is not known")
 			}
 		})
 	}
@@ -160,8 +160,8 @@ func (u *rawUpstream) seen() (all []string) {
 	}
 }
 
-// behind starts a gateway in front of a raw upstream.
-func behind(t *testing.T, u *rawUpstream, change func(*config.Config)) *rig {
+// inFrontOf starts a gateway in front of a raw upstream.
+func inFrontOf(t *testing.T, u *rawUpstream, change func(*config.Config)) *rig {
 	return newRig(t, storetest.Embedded(t), func(c *config.Config) {
 		c.Upstream.URL, c.Upstream.Timeout = "http://"+u.Addr().String(), 5*time.Second
 		if change != nil {
@@ -174,7 +174,7 @@ func behind(t *testing.T, u *rawUpstream, change func(*config.Config)) *rig {
 // call on the same client connection gets its own answer.
 func TestBrokenAnswers(t *testing.T) {
 	u := startRawUpstream(t)
-	r := behind(t, u, nil)
+	r := inFrontOf(t, u, nil)
 	cases := lines(t, "proxy/answers.tsv", 5)
 	if len(cases) < 25 {
 		t.Errorf("only %d cases", len(cases))
@@ -209,7 +209,7 @@ func TestBrokenAnswers(t *testing.T) {
 					t.Fatalf("HTTP %d %q %v", resp.StatusCode, body, cut)
 				}
 				if strings.Contains(string(body), "evil") {
-					t.Fatal("bytes behind the answer reached the client")
+					t.Fatal("bytes after the answer reached the client")
 				}
 				u.say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext", true)
 				fmt.Fprint(conn, request("POST", "/cgi-bin/department/list?access_token=T", "{}"))

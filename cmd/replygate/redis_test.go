@@ -137,8 +137,8 @@ func TestRedisOverTLS(t *testing.T) {
 	r.writes(wrote)
 	r.reply(wrote, "pass", "window_open")
 	redis.CAFile = ""
-	stranger := r.start(redis, nil) // does not trust the server: to it Redis is away
-	if stranger.store.Up() {
+	distrustful := r.start(redis, nil) // does not trust the server: to it Redis is away
+	if distrustful.store.Up() {
 		t.Error("a server with a strange certificate is trusted")
 	}
 }

@@ -56,7 +56,7 @@ func (g *gateway) use(s settings) error {
 		before = g.accounts().CorpIDs()
 	}
 	if err := g.windows.ListAccounts(context.Background(), s.Accounts.CorpIDs(), before); err != nil {
-		g.log.Warn("redis is told of the accounts once it is back: until then nothing is refused for want of a record", zap.Error(err))
+		g.log.Warn("the list of accounts waits for redis: until it is written, no reply is refused because a record is missing", zap.Error(err))
 	}
 	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: receivers})
 	g.inUse, g.failed = s, ""
@@ -136,7 +136,7 @@ func (g *gateway) fitting(next settings) error {
 const lookEvery = time.Second
 
 // watchFile reloads the configuration when its file has another content: edited in place, replaced,
-// deleted and made again, or swapped behind a link, as a ConfigMap is. A file that is still being
+// deleted and made again, or replaced as the target of a link, as a ConfigMap is. A file that is still being
 // written is given a second to be whole.
 func (g *gateway) watchFile(ctx context.Context) {
 	if g.hash == "" { // it was not read from a file
@@ -171,7 +171,7 @@ func (g *gateway) watchFile(ctx context.Context) {
 // lookInto is after how many looks files are read although they look unchanged.
 const lookInto = 30
 
-// glance is what files look like from outside; nil stands for one that is not there.
+// glance is what stat says of files; nil for one that does not exist.
 func glance(paths ...string) []os.FileInfo {
 	all := make([]os.FileInfo, len(paths))
 	for i, p := range paths {

@@ -197,9 +197,9 @@ func TestReloadByTheFile(t *testing.T) {
 	}
 	link("data0", filepath.Join(dir, "..data"))
 	link(filepath.Join(dir, "..data", "replygate.yaml"), f.file)
-	passes(false, "behind a link")
+	passes(false, "through a link")
 	link("data1", filepath.Join(dir, "..data"))
-	passes(true, "behind a link that was swapped")
+	passes(true, "through a link that was swapped")
 }
 
 // SIGHUP reloads at once, also a file that looks unchanged: a secret it names may be another.

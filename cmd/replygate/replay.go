@@ -90,7 +90,7 @@ func (l limit) passedBy(n, of int) bool {
 	return l.set && float64(n) > l.value
 }
 
-// logFiles are several files, one behind the other; those that end in .gz are unpacked.
+// logFiles reads several files one after another and decompresses those that end in .gz.
 type logFiles struct {
 	io.Reader
 	files      []io.Closer

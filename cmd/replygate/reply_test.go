@@ -399,7 +399,7 @@ func TestUnknownTokenSettings(t *testing.T) {
 	for setting, want := range map[string]struct {
 		errcode   int
 		reason    string
-		preflight int // its errcode: a stranger's outlook nobody can tell
+		preflight int // its errcode
 	}{
 		config.Refuse: {48002, "unknown_token", 48002},
 		config.Pass:   {0, "", 48002},

@@ -39,7 +39,7 @@ func rulesets(_ context.Context, args []string, s streams) error {
 		_, err = s.out.Write(data)
 		return err
 	}
-	return fmt.Errorf("%w: write list or show behind rulesets", errUsage)
+	return fmt.Errorf("%w: write list or show after rulesets", errUsage)
 }
 
 // about is the first sentence of a rule set's head, without its name.

@@ -139,7 +139,7 @@ func TestUnknownCodes(t *testing.T) {
 	})
 }
 
-// A welcome code of a callback stands for its customer, for an operator's rule that lets welcomes
+// A welcome code of a callback names its customer, for an operator's rule that lets welcomes
 // go inside the window.
 func TestWelcomeCodeOfCallback(t *testing.T) {
 	rules := []config.Rule{{Name: config.Word{Text: "welcome-who-wrote"}, Action: config.Word{Text: "reply"},
@@ -399,7 +399,7 @@ func TestBackfillResumes(t *testing.T) {
 	if err := r.gateway.windows.RecordGap(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	complete(true) // the gap is of the same moment as the backfill
+	complete(true) // the gap began when the backfill did
 	r.clock.Advance(time.Second)
 	if err := r.gateway.windows.RecordGap(t.Context()); err != nil {
 		t.Fatal(err)

@@ -442,8 +442,8 @@ func TestTLS(t *testing.T) {
 	if body, _ := io.ReadAll(resp.Body); string(body) != "42" {
 		t.Errorf("the callback listener over TLS: %s", body)
 	}
-	stranger := r.start(storetest.Embedded(t), nil) // does not trust the upstream
-	if a := raw(t, stranger.api.Addr().String(), request("GET", "/cgi-bin/user/get", "")); a.StatusCode != 502 || a.Errcode != 990502 {
+	distrustful := r.start(storetest.Embedded(t), nil) // does not trust the upstream
+	if a := raw(t, distrustful.api.Addr().String(), request("GET", "/cgi-bin/user/get", "")); a.StatusCode != 502 || a.Errcode != 990502 {
 		t.Errorf("an upstream with a strange certificate: HTTP %d %s", a.StatusCode, a.body)
 	}
 }

@@ -24,7 +24,7 @@ func windows(ctx context.Context, args []string, s streams) error {
 	case "backfill":
 		return backfillWindows(ctx, args, s)
 	}
-	return fmt.Errorf("%w: write list, show, open, close or backfill behind windows", errUsage)
+	return fmt.Errorf("%w: write list, show, open, close or backfill after windows", errUsage)
 }
 
 // showWindows is windows list [CORP] and windows show CORP CHANNEL CUSTOMER.
@@ -89,7 +89,7 @@ func noDash(word string) string {
 	return word
 }
 
-// verbOf splits the verb from the words behind it.
+// verbOf splits off the verb, the first of the arguments.
 func verbOf(args []string) (string, []string) {
 	if len(args) == 0 {
 		return "", nil

@@ -22,7 +22,7 @@ func goneBack(t *testing.T, redis config.Redis) *rig {
 func (r *rig) speaks() {
 	r.Helper()
 	now := r.clock.Now().UnixMilli()
-	r.await("the witness", func() bool {
+	r.await("the checkpoint", func() bool {
 		keys, err := r.gateway.store.Keys(r.Context(), "rg:witness:*").Result()
 		if err != nil || len(keys) == 0 {
 			return false
@@ -61,7 +61,7 @@ func TestRedisGoesBackAMoment(t *testing.T) {
 }
 
 // One that comes back from an older snapshot lacks messages that nobody can record again: nobody is
-// refused for want of them.
+// refused because they are missing.
 func TestRedisGoesBackFar(t *testing.T) {
 	server := storetest.Start(t)
 	r := goneBack(t, server.Config())
