@@ -222,6 +222,9 @@ func withoutPositions(c config.Config) string {
 
 // Every shell block of the docs runs beside a demo, and so do the commands that the demo prints.
 func TestDocsCommands(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the commands of the docs take a minute")
+	}
 	storetest.Need(t, "curl")
 	storetest.Need(t, "redis-cli")
 	bin := t.TempDir()
@@ -364,6 +367,9 @@ func TestComposeFile(t *testing.T) {
 
 // The image is built by the command of the Dockerfile, runs as nobody, and starts what it says.
 func TestDockerfile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the image's build takes minutes without a cache")
+	}
 	data, err := os.ReadFile("Dockerfile")
 	if err != nil {
 		t.Fatal(err)

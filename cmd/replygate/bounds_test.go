@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -36,10 +37,21 @@ var builtGateway = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
+// smoke are the tests that -short runs here: the product's story, and what the command line answers.
+// The others are end to end and take minutes.
+const smoke = "^(TestDemoOnce|TestUsage|TestCheck|TestBadFiles|TestGoldenLapsed|TestReplyWindow|TestRulesets|TestSchema|TestSchemaIsCheckedIn|TestShippedRuleSets)$"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if run := flag.Lookup("test.run"); testing.Short() && run.Value.String() == "" {
+		fmt.Println("cmd/replygate: -short runs only " + smoke)
+		_ = run.Value.Set(smoke)
+	}
 	code := storetest.Main(m)
-	if bin, err := builtGateway(); err == nil {
-		os.RemoveAll(filepath.Dir(bin))
+	if !testing.Short() {
+		if bin, err := builtGateway(); err == nil {
+			os.RemoveAll(filepath.Dir(bin))
+		}
 	}
 	os.Exit(code)
 }
