@@ -13,30 +13,30 @@ import (
 	"replygate/wecom"
 )
 
-// App is a callback as WeCom's console has it: where it goes, and how it is sealed.
+// App is the receiver of a callback, as configured in WeCom's console.
 type App struct {
 	URL       string
 	Token     string
 	Key       string // EncodingAESKey
 	ReceiveID string
-	JSON      bool // the envelope of robots, else XML
+	JSON      bool // use the JSON envelope of robots (DOC 100719), otherwise XML
 }
 
-// Delivered is what a callback was answered with.
+// Delivered is a callback with the answer to it.
 type Delivered struct {
-	Sent   []byte // the body that went out
+	Sent   []byte // the body of the request
 	Query  string
 	Status int
 	Header http.Header
-	Body   []byte
+	Body   []byte // the first megabyte of the answer
 }
 
-// Deliver sends one callback as WeCom does, once.
+// Deliver sends one callback, signed at the current time, without retries.
 func (p *Platform) Deliver(a App, plain string) (Delivered, error) {
 	return a.Deliver(p.now(), plain)
 }
 
-// Deliver sends a callback that is signed at the time given.
+// Deliver sends one callback, signed at a time, without retries.
 func (a App) Deliver(at time.Time, plain string) (Delivered, error) {
 	sealed, query, err := a.Seal(at, plain)
 	if err != nil {
@@ -49,7 +49,8 @@ func (a App) Deliver(at time.Time, plain string) (Delivered, error) {
 	return a.Send(http.MethodPost, query, []byte(body))
 }
 
-// Verify is the GET by which WeCom checks the URL of a callback; the answer must be the text alone.
+// Verify sends the GET by which WeCom verifies the URL of a callback (DOC 90930). The receiver must
+// answer with the decrypted text only.
 func (a App) Verify(at time.Time, text string) (Delivered, error) {
 	sealed, query, err := a.Seal(at, text)
 	if err != nil {
@@ -58,7 +59,7 @@ func (a App) Verify(at time.Time, text string) (Delivered, error) {
 	return a.Send(http.MethodGet, query+"&echostr="+url.QueryEscape(sealed), nil)
 }
 
-// Seal returns the cipher text of a message and the query that signs it.
+// Seal returns the ciphertext of a message and the query that signs it.
 func (a App) Seal(at time.Time, plain string) (sealed, query string, err error) {
 	c, err := wecom.NewCrypt(a.Token, a.Key)
 	if err != nil {
@@ -71,7 +72,7 @@ func (a App) Seal(at time.Time, plain string) (sealed, query string, err error) 
 	return sealed, "msg_signature=" + c.Sign(timestamp, nonce, sealed) + "&timestamp=" + timestamp + "&nonce=" + nonce, nil
 }
 
-// Send sends the bytes of a callback.
+// Send sends a callback with any query and body. It fails if there is no answer within 30 seconds.
 func (a App) Send(method, query string, body []byte) (Delivered, error) {
 	d := Delivered{Sent: body, Query: query}
 	req, err := http.NewRequest(method, a.URL+"?"+query, bytes.NewReader(body))

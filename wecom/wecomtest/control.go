@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// Clock is a clock that can be moved. It runs until Set stops it.
+// Clock is a clock that tests can stop and move. It runs until Set stops it.
 type Clock struct {
 	mu     sync.Mutex
 	base   time.Time
-	since  time.Time // when base was true, by the machine's clock; zero: stopped
+	since  time.Time // the machine's time at base
 	frozen bool
 }
 
-// NewClock makes a running clock that shows the machine's time.
+// NewClock returns a running clock with the machine's time.
 func NewClock() *Clock { return &Clock{base: time.Now(), since: time.Now()} }
 
 // Now returns the clock's time.
@@ -37,14 +37,14 @@ func (c *Clock) Set(t time.Time) {
 	c.base, c.frozen = t, true
 }
 
-// Advance moves the clock forward, stopped or running.
+// Advance moves the clock forward; it stays stopped or running.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.base = c.base.Add(d)
 }
 
-// Run lets a stopped clock go on from where it stands.
+// Run restarts a stopped clock from its current time.
 func (c *Clock) Run() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,12 +61,13 @@ type customerWrites struct {
 	Text     string `json:"text"`
 }
 
-// Control serves the platform together with /simulator/…, by which a person plays the customer and
-// moves the clock:
+// Control serves the platform together with endpoints for a person who plays the customer:
 //
-//	POST /simulator/customer-writes  {"corp_id","channel","customer","text"}
-//	POST /simulator/advance          {"by":"47h"}
-//	GET  /simulator/calls            what reached the platform
+//	POST /simulator/customer-writes  {"corp_id","channel","customer","text"}: adds a message
+//	POST /simulator/advance          {"by":"47h"}: moves the clock
+//	GET  /simulator/calls            lists the calls that reached the platform
+//
+// A malformed request gets HTTP 400, an unknown corp or channel 404.
 func (p *Platform) Control(clock *Clock) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /simulator/customer-writes", func(w http.ResponseWriter, r *http.Request) {
@@ -75,12 +76,12 @@ func (p *Platform) Control(clock *Clock) http.Handler {
 			http.Error(w, "send a JSON object with corp_id, channel, customer and text", http.StatusBadRequest)
 			return
 		}
-		if !p.has(in.CorpID, in.Channel) {
+		if !p.hasChannel(in.CorpID, in.Channel) {
 			http.Error(w, fmt.Sprintf("the simulated WeCom has no corp %q with a channel %q", in.CorpID, in.Channel), http.StatusNotFound)
 			return
 		}
 		id := p.CustomerWrites(in.CorpID, in.Channel, in.Customer, in.Text)
-		show(w, map[string]any{"msgid": id, "send_time": clock.Now().Unix()})
+		writeJSON(w, map[string]any{"msgid": id, "send_time": clock.Now().Unix()})
 	})
 	mux.HandleFunc("POST /simulator/advance", func(w http.ResponseWriter, r *http.Request) {
 		var in struct {
@@ -93,7 +94,7 @@ func (p *Platform) Control(clock *Clock) http.Handler {
 			return
 		}
 		clock.Advance(d)
-		show(w, map[string]any{"now": clock.Now().Format(time.RFC3339)})
+		writeJSON(w, map[string]any{"now": clock.Now().Format(time.RFC3339)})
 	})
 	mux.HandleFunc("GET /simulator/calls", func(w http.ResponseWriter, _ *http.Request) {
 		type seen struct {
@@ -107,20 +108,20 @@ func (p *Platform) Control(clock *Clock) http.Handler {
 		for _, c := range p.Calls() {
 			all = append(all, seen{c.Method, c.Path, c.Corp, c.Code, string(c.Body[:min(len(c.Body), 1<<10)])})
 		}
-		show(w, all)
+		writeJSON(w, all)
 	})
 	mux.Handle("/cgi-bin/", p)
 	return mux
 }
 
-func (p *Platform) has(corpID, channel string) bool {
+func (p *Platform) hasChannel(corpID, channel string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.corps[corpID]
 	return c != nil && slices.Contains(c.accounts, channel)
 }
 
-func show(w http.ResponseWriter, v any) {
+func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	_ = json.NewEncoder(w).Encode(v) // the caller is gone: nobody to tell
+	_ = json.NewEncoder(w).Encode(v) // fails only if the client has disconnected
 }

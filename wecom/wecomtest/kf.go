@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
+// ok returns a success with more members.
 func ok(more map[string]any) map[string]any {
 	out := map[string]any{"errcode": 0, "errmsg": "ok"}
 	for k, v := range more {
@@ -23,9 +24,9 @@ func ok(more map[string]any) map[string]any {
 	return out
 }
 
-// decode reads a JSON body, whatever its Content-Type, in order: WeCom stops at the first member
-// that it cannot read, keeps what came before, and acts on that. On failure it answers with WeCom's
-// code for it.
+// decode parses a JSON body of any Content-Type in order. WeCom stops at the first member that it
+// cannot parse, acts on the members before it, and adds a warning to errmsg. If it can parse none,
+// decode returns WeCom's error as the answer, and false.
 func (p *Platform) decode(call *Call, body []byte, into any) (any, bool) {
 	if len(body) == 0 {
 		return p.fail(call, 44002), false
@@ -51,8 +52,7 @@ func (p *Platform) decode(call *Call, body []byte, into any) (any, bool) {
 	return nil, true
 }
 
-// member reads the next member of an object into the field whose name is exactly the same, if there
-// is one.
+// member decodes the next member of an object into the field of exactly its name, if there is one.
 func member(dec *json.Decoder, into any) bool {
 	var value json.RawMessage
 	name, err := dec.Token()
@@ -71,8 +71,8 @@ func (p *Platform) accountList(_ *Call, c *corp, _ *http.Request, _ []byte) any 
 	return ok(map[string]any{"account_list": list})
 }
 
-// syncMsg pages through the last three days of a corp's messages; a call without a cursor begins
-// anew.
+// syncMsg answers kf/sync_msg: a page of a corp's messages and events of the last three days. A
+// call without a cursor starts at the oldest (DOC 94670).
 func (p *Platform) syncMsg(call *Call, c *corp, _ *http.Request, body []byte) any {
 	var in struct {
 		Cursor  string `json:"cursor"`
@@ -109,7 +109,8 @@ func (p *Platform) syncMsg(call *Call, c *corp, _ *http.Request, body []byte) an
 	return ok(map[string]any{"next_cursor": strconv.Itoa(next), "has_more": more, "msg_list": page})
 }
 
-// sendMsg takes a reply under the platform's own rule: 48 h, five messages, session state 0 or 1.
+// sendMsg accepts a reply under the platform's rule: within 48 hours of the customer's last
+// message, at most five replies since, session state 0 or 1 (DOC 94677).
 func (p *Platform) sendMsg(call *Call, c *corp, _ *http.Request, body []byte) any {
 	var in struct {
 		ToUser  string `json:"touser"`
@@ -145,6 +146,7 @@ func (p *Platform) sendMsg(call *Call, c *corp, _ *http.Request, body []byte) an
 	return ok(map[string]any{"msgid": id})
 }
 
+// session is the body of the kf/service_state calls.
 type session struct {
 	Channel  string `json:"open_kfid"`
 	Customer string `json:"external_userid"`
@@ -174,7 +176,7 @@ func (p *Platform) stateTrans(call *Call, c *corp, _ *http.Request, body []byte)
 	return ok(nil)
 }
 
-// sendOnEvent takes one message for a code that is live.
+// sendOnEvent accepts one message for each one-time code before it expires (DOC 95122).
 func (p *Platform) sendOnEvent(call *Call, c *corp, _ *http.Request, body []byte) any {
 	var in struct {
 		Code string `json:"code"`
@@ -190,8 +192,8 @@ func (p *Platform) sendOnEvent(call *Call, c *corp, _ *http.Request, body []byte
 	return ok(map[string]any{"msgid": p.newID("out")})
 }
 
-// corpToken hands a provider a token of a company that installed its suite. The permanent code is
-// the company's secret.
+// corpToken issues to a provider a token of a company that installed its suite. The permanent code
+// is the company's secret.
 func (p *Platform) corpToken(call *Call, _ *corp, _ *http.Request, body []byte) any {
 	var in struct {
 		Corp string `json:"auth_corpid"`
@@ -207,7 +209,7 @@ func (p *Platform) corpToken(call *Call, _ *corp, _ *http.Request, body []byte) 
 	return p.handOut(call, c)
 }
 
-// downstreamToken hands an upstream company a token of one downstream.
+// downstreamToken issues to an upstream company a token of one of its downstream companies.
 func (p *Platform) downstreamToken(call *Call, _ *corp, _ *http.Request, body []byte) any {
 	var in struct {
 		Corp string `json:"corpid"`
@@ -222,7 +224,7 @@ func (p *Platform) downstreamToken(call *Call, _ *corp, _ *http.Request, body []
 	return p.handOut(call, c)
 }
 
-// mediaUpload keeps the one file of a form (the first megabyte of it).
+// mediaUpload stores the first file of a multipart form, up to one megabyte.
 func (p *Platform) mediaUpload(call *Call, _ *corp, r *http.Request, body []byte) any {
 	_, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || params["boundary"] == "" {
@@ -246,14 +248,14 @@ func (p *Platform) mediaGet(call *Call, _ *corp, r *http.Request, _ []byte) any 
 	return file(data)
 }
 
-// AddMedia puts a file there to be downloaded.
+// AddMedia stores a file for media/get.
 func (p *Platform) AddMedia(id string, data []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.media[id] = data
 }
 
-// contact is the details of a customer. Every well-formed id is a customer's.
+// contact answers with the details of a customer. Every well-formed id is a customer.
 func (p *Platform) contact(call *Call, _ *corp, r *http.Request, _ []byte) any {
 	id := r.URL.Query().Get("external_userid")
 	switch {

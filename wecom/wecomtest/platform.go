@@ -1,10 +1,9 @@
-// Package wecomtest is a simulated WeCom: a real HTTP server that behaves as the platform does
-// where bots meet it, its errors included, with a clock that can be moved and a count of what
-// reached it.
+// Package wecomtest simulates WeCom: an HTTP server that behaves like the platform towards bots,
+// including its errors, with a clock that tests can move and a record of all calls.
 //
-// It knows nothing of the gateway, of lapsed subscriptions or of rules: like the real platform for
-// an account in good standing it takes whatever is well formed, so that a call the gateway lets
-// slip shows.
+// It does not know the gateway, lapsed subscriptions or rules. Like the real platform for an
+// account in good standing, it accepts every well-formed call, so a test sees any call that the
+// gateway should have refused.
 package wecomtest
 
 import (
@@ -18,16 +17,16 @@ import (
 	"time"
 )
 
-// The platform's own limits (DOC 96427, 94670; gettoken DOC 91039).
+// The limits of the platform (DOC 96427, 94670; gettoken DOC 91039).
 const (
 	tokenLife   = 7200 * time.Second
 	replyWindow = 48 * time.Hour
 	replyLimit  = 5
-	history     = 72 * time.Hour // that kf/sync_msg reaches back
-	maxPage     = 1000
+	history     = 72 * time.Hour // kf/sync_msg returns messages of the last three days
+	maxPage     = 1000           // items in one answer of kf/sync_msg
 )
 
-// Platform is the simulated WeCom. Its methods may be called at any time.
+// Platform is the simulated WeCom. Its methods are safe for concurrent use.
 type Platform struct {
 	mu     sync.Mutex
 	now    func() time.Time
@@ -36,8 +35,8 @@ type Platform struct {
 	media  map[string][]byte
 	calls  []Call
 	codes  map[string]*code
-	faults map[string][]int // errcodes to answer next, by path
-	answer map[string]http.HandlerFunc
+	faults map[string][]int            // path -> errcodes of the next answers
+	answer map[string]http.HandlerFunc // path -> replacement handler
 	lastID int
 }
 
@@ -60,24 +59,24 @@ type chatKey struct{ channel, customer string }
 // chat is a customer's session with a kf account.
 type chat struct {
 	wrote time.Time
-	sent  int // replies since
+	sent  int // replies since then
 	state int // 0 new, 1 assistant, 2 queued, 3 human, 4 ended
 }
 
-// code is a one-time code that was given out.
+// code is a one-time code that was issued.
 type code struct {
 	corp     *corp
 	deadline time.Time
 	used     bool
 }
 
-// Lives of one-time codes (DOC 95122): of those that greet or say good-bye, and of the others.
+// The lifetimes of one-time codes (DOC 95122).
 const (
-	shortCode = 20 * time.Second
-	longCode  = 48 * time.Hour
+	shortCode = 20 * time.Second // when a session begins or ends
+	longCode  = 48 * time.Hour   // when it is queued or a servicer takes it
 )
 
-// giveCode makes a one-time code.
+// giveCode issues a one-time code.
 func (p *Platform) giveCode(c *corp, life time.Duration) string {
 	text := p.newID("CODE")
 	p.codes[text] = &code{corp: c, deadline: p.now().Add(life)}
@@ -87,17 +86,17 @@ func (p *Platform) giveCode(c *corp, life time.Duration) string {
 // Call is one request that reached the platform.
 type Call struct {
 	Method string
-	Path   string // as it came, undecoded
+	Path   string // as sent, undecoded
 	Query  string
 	Header http.Header
 	Body   []byte // the first megabyte
-	Size   int64  // of the whole body
-	Code   int    // the errcode it was answered with
-	Corp   string // whose token it carried, "" if none or a bad one
-	Warned bool   // its JSON was read only in part
+	Size   int64  // length of the whole body
+	Code   int    // errcode of the answer
+	Corp   string // the corp of its token, "" without a valid token
+	Warned bool   // only a part of its JSON could be parsed
 }
 
-// New makes a platform that reads the time from now.
+// New returns a platform without corps whose time is now().
 func New(now func() time.Time) *Platform {
 	return &Platform{
 		now: now, corps: map[string]*corp{}, tokens: map[string]*token{}, media: map[string][]byte{},
@@ -105,7 +104,7 @@ func New(now func() time.Time) *Platform {
 	}
 }
 
-// Start serves the platform on a free loopback port until the server is closed.
+// Start serves the platform on a free loopback port. The caller must close the server.
 func (p *Platform) Start() *httptest.Server { return httptest.NewServer(p) }
 
 // AddCorp adds a company with one app secret and its kf accounts.
@@ -115,14 +114,14 @@ func (p *Platform) AddCorp(id, secret string, channels ...string) {
 	p.corps[id] = &corp{id: id, secret: secret, accounts: channels, chats: map[chatKey]*chat{}}
 }
 
-// Issue hands out a token past the gateway, as another process of the company would fetch it.
+// Issue returns a token of a corp without a call, as if another process had fetched it.
 func (p *Platform) Issue(corpID string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.issue(p.corps[corpID]).value
 }
 
-// Revoke ends a corp's token, so that the next gettoken hands out another one.
+// Revoke expires a corp's token (errcode 42001), so that the next gettoken issues another one.
 func (p *Platform) Revoke(corpID string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -131,7 +130,7 @@ func (p *Platform) Revoke(corpID string) {
 	}
 }
 
-// Invalidate makes a corp's token unknown, as a new secret does.
+// Invalidate makes a corp's token unknown (errcode 40014), as a change of the secret does.
 func (p *Platform) Invalidate(corpID string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -141,7 +140,7 @@ func (p *Platform) Invalidate(corpID string) {
 	}
 }
 
-// issue returns the corp's token; repeated within its life it is the same one.
+// issue returns the corp's token, a new one if the last has expired (DOC 91039).
 func (p *Platform) issue(c *corp) *token {
 	if c.token == nil || !p.now().Before(c.token.expires) {
 		b := make([]byte, 107) // WeCom's tokens have 214 characters
@@ -152,13 +151,14 @@ func (p *Platform) issue(c *corp) *token {
 	return c.token
 }
 
-// CustomerWrites is a customer's message to a kf account, now by the platform's clock. It returns
-// the msgid.
+// CustomerWrites adds a customer's message to a kf account at the current time. It returns the
+// msgid.
 func (p *Platform) CustomerWrites(corpID, channel, customer, text string) string {
 	return p.CustomerWroteAt(corpID, channel, customer, text, p.now())
 }
 
-// CustomerWroteAt is a customer's message that the platform dates at the time given.
+// CustomerWroteAt adds a customer's message with a send_time. A message older than the customer's
+// last one does not renew the window.
 func (p *Platform) CustomerWroteAt(corpID, channel, customer, text string, at time.Time) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -178,69 +178,71 @@ func (p *Platform) CustomerWroteAt(corpID, channel, customer, text string, at ti
 	return id
 }
 
-// CustomerEnters is a customer who opens the chat without writing: an event, no message.
+// CustomerEnters adds the event of a customer who opens the chat without writing.
 func (p *Platform) CustomerEnters(corpID, channel, customer string) (welcomeCode string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.corps[corpID]
 	welcomeCode = p.giveCode(c, shortCode)
-	p.happens(c, channel, customer, map[string]any{"event_type": "enter_session", "scene": "1", "welcome_code": welcomeCode})
+	p.logEvent(c, channel, customer, map[string]any{"event_type": "enter_session", "scene": "1", "welcome_code": welcomeCode})
 	return welcomeCode
 }
 
-// SessionChanges is a session that a servicer took from the queue (1) or that ended (3).
+// SessionChanges adds the event of a session that a servicer took from the queue (change 1) or that
+// ended (change 3).
 func (p *Platform) SessionChanges(corpID, channel, customer string, change int) (msgCode string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.corps[corpID]
 	msgCode = p.giveCode(c, map[int]time.Duration{1: longCode, 3: shortCode}[change])
-	p.happens(c, channel, customer, map[string]any{"event_type": "session_status_change", "change_type": change, "msg_code": msgCode})
+	p.logEvent(c, channel, customer, map[string]any{"event_type": "session_status_change", "change_type": change, "msg_code": msgCode})
 	return msgCode
 }
 
-// DeliveryFails is the event that a reply which the platform had taken did not reach the customer:
-// 4 for the window, 6 for the count, 10 for a customer who refuses.
+// DeliveryFails adds the event of a reply that the platform accepted and could not deliver, with
+// its fail_type: 4 if the window had closed, 6 if five replies were sent, 10 if the customer rejects
+// messages (DOC 94670).
 func (p *Platform) DeliveryFails(corpID, channel, customer string, failType int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.happens(p.corps[corpID], channel, customer, map[string]any{"event_type": "msg_send_fail", "fail_msgid": p.newID("out"), "fail_type": failType})
+	p.logEvent(p.corps[corpID], channel, customer, map[string]any{"event_type": "msg_send_fail", "fail_msgid": p.newID("out"), "fail_type": failType})
 }
 
-// happens puts an event into the log of a corp.
-func (p *Platform) happens(c *corp, channel, customer string, event map[string]any) {
+// logEvent appends an event to the log of a corp.
+func (p *Platform) logEvent(c *corp, channel, customer string, event map[string]any) {
 	event["open_kfid"], event["external_userid"] = channel, customer
 	c.log = append(c.log, item{"msgid": p.newID("msg"), "send_time": p.now().Unix(), "origin": 4, "msgtype": "event", "event": event})
 }
 
-// SetState puts a customer's session into a state, 0 to 4.
+// SetState sets the state of a customer's session, 0 to 4 (DOC 94669).
 func (p *Platform) SetState(corpID, channel, customer string, state int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.corps[corpID].chat(channel, customer).state = state
 }
 
-// FailNext makes the next calls of path answer with these errcodes, one each; 0 lets one through.
+// FailNext makes the next calls of path fail with these errcodes, one each; 0 lets a call through.
 func (p *Platform) FailNext(path string, codes ...int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.faults[path] = append(p.faults[path], codes...)
 }
 
-// Answer replaces what path answers, after the call was counted. nil puts the usual answer back.
+// Answer replaces the handler of path; nil restores it. The calls are still recorded.
 func (p *Platform) Answer(path string, h http.HandlerFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answer[path] = h
 }
 
-// Calls returns all that reached the platform, in order.
+// Calls returns all calls that reached the platform, in order.
 func (p *Platform) Calls() []Call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.calls)
 }
 
-// Count returns how many calls of a path reached the platform.
+// Count returns the number of calls of a path that reached the platform.
 func (p *Platform) Count(path string) int {
 	n := 0
 	for _, c := range p.Calls() {
@@ -251,7 +253,7 @@ func (p *Platform) Count(path string) int {
 	return n
 }
 
-// Forget drops the calls counted so far.
+// Forget drops the recorded calls.
 func (p *Platform) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

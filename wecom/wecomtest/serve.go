@@ -15,14 +15,14 @@ import (
 // item is one entry of msg_list.
 type item map[string]any
 
-// samples are answers as the documentation and the SDKs' fixtures show them, a file for each path;
-// samples/SOURCES.md says where each is from.
+// samples are answers from the documentation and from fixtures of SDKs, one file for each path.
+// samples/SOURCES.md lists their sources.
 //
 //go:embed samples
 var samples embed.FS
 
-// words are what goes before the usual tail of WeCom's errmsg.
-var words = map[int]string{
+// errmsgs are the first parts of WeCom's error messages (DOC 90313).
+var errmsgs = map[int]string{
 	-1: "system busy", 40001: "invalid credential", 40013: "invalid corpid", 40014: "invalid access_token",
 	40058: "invalid request parameter", 40084: "invalid permanent_code", 40096: "invalid external userid", 41001: "access_token missing",
 	41035: "external userid missing",
@@ -31,15 +31,19 @@ var words = map[int]string{
 	95018: "send msg session status invalid",
 }
 
-// ServeHTTP answers one call as WeCom does: always HTTP 200, errcode in the body and in a header.
+// maxBody is how much of a body is kept.
+const maxBody = 1 << 20
+
+// ServeHTTP answers one call like WeCom: always HTTP 200, with the errcode in the body and in the
+// header Error-Code. A call whose body breaks off is not recorded and gets no answer.
 func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	head, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	head, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	var size int64
-	if err == nil && !bytesWhole(head) {
+	if err == nil && len(head) == maxBody {
 		size, err = io.Copy(io.Discard, r.Body)
 	}
 	if err != nil {
-		return // the call broke off: the platform has not taken it
+		return
 	}
 	path, query, _ := strings.Cut(r.RequestURI, "?")
 	p.mu.Lock()
@@ -63,9 +67,7 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	write(w, r, out, call.Code)
 }
 
-func bytesWhole(head []byte) bool { return len(head) < 1<<20 }
-
-// route finds the answer: an object, or the bytes of a file.
+// route returns the answer to a call: a JSON value or a file.
 func (p *Platform) route(call *Call, r *http.Request, path string, body []byte) any {
 	if codes := p.faults[path]; len(codes) > 0 {
 		p.faults[path] = codes[1:]
@@ -103,8 +105,8 @@ var handlers = map[string]func(*Platform, *Call, *corp, *http.Request, []byte) a
 	"/cgi-bin/externalcontact/get":     (*Platform).contact,
 }
 
-// authorise checks the credential of a call. Calls with a suite's, a provider's or no token of a
-// corp have none to check.
+// authorise returns the corp of the access token of a call, or an errcode. Calls that need no
+// corp's token have no corp.
 func (p *Platform) authorise(r *http.Request, path string) (*corp, int) {
 	q := r.URL.Query()
 	switch {
@@ -136,7 +138,7 @@ func (p *Platform) getToken(call *Call, r *http.Request) any {
 	return p.handOut(call, c)
 }
 
-// handOut answers with a corp's token.
+// handOut answers with a corp's token and its remaining life.
 func (p *Platform) handOut(call *Call, c *corp) any {
 	t := p.issue(c)
 	call.Corp = c.id
@@ -146,7 +148,7 @@ func (p *Platform) handOut(call *Call, c *corp) any {
 
 func (p *Platform) fail(call *Call, code int) any {
 	call.Code = code
-	text := words[code]
+	text := errmsgs[code]
 	if text == "" {
 		text = "error"
 	}
@@ -154,7 +156,7 @@ func (p *Platform) fail(call *Call, code int) any {
 		"%s, hint: [1763800000000000000000000], from ip: 127.0.0.1, more info at https://open.work.weixin.qq.com/devtool/query?e=%d", text, code)}
 }
 
-// sample is the answer of a path without behaviour of its own: its file, or a bare success.
+// sample returns the answer of a path without a handler: its file, or a bare success.
 func sample(path string) any {
 	name := strings.ReplaceAll(strings.TrimPrefix(path, "/cgi-bin/"), "/", ".")
 	data, err := samples.ReadFile("samples/" + name + ".json")
@@ -164,7 +166,7 @@ func sample(path string) any {
 	return json.RawMessage(data)
 }
 
-// file is an answer that is no JSON.
+// file is an answer that is not JSON.
 type file []byte
 
 func write(w http.ResponseWriter, r *http.Request, out any, code int) {
@@ -184,7 +186,7 @@ func write(w http.ResponseWriter, r *http.Request, out any, code int) {
 	h.Set("Error-Code", strconv.Itoa(code))
 	h.Set("Error-Msg", "ok")
 	if code != 0 {
-		h.Set("Error-Msg", words[code])
+		h.Set("Error-Msg", errmsgs[code])
 	}
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		var z bytes.Buffer
