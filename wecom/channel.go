@@ -7,7 +7,7 @@ import "slices"
 var withChannel = []string{
 	"/cgi-bin/kf/account/del", "/cgi-bin/kf/account/update", "/cgi-bin/kf/add_contact_way",
 	"/cgi-bin/kf/customer/cancel_upgrade_service", "/cgi-bin/kf/get_corp_statistic", "/cgi-bin/kf/get_servicer_statistic",
-	"/cgi-bin/kf/service_state/get", PathStateTrans, "/cgi-bin/kf/servicer/add", "/cgi-bin/kf/servicer/del", PathSyncMsg,
+	"/cgi-bin/kf/service_state/get", "/cgi-bin/kf/servicer/add", "/cgi-bin/kf/servicer/del", PathSyncMsg,
 }
 
 // TakesChannel reports whether WeCom checks the open_kfid in the body of a call of e, so that the
