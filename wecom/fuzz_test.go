@@ -16,9 +16,8 @@ import (
 	"replygate/wecom"
 )
 
-// FuzzReadPath holds the reading of paths against a deliberately lenient one: a plain path has
-// exactly one meaning, and whatever a lenient server could take an odd one for is among its
-// readings.
+// FuzzReadPath compares ReadPath with a lenient server: a plain path has exactly one meaning, and
+// the lenient meaning of an ambiguous path is among its readings.
 func FuzzReadPath(f *testing.F) {
 	for _, c := range cases(f, "wecom/paths.tsv", 2) {
 		f.Add([]byte(c[0]))
@@ -47,7 +46,7 @@ func FuzzReadPath(f *testing.F) {
 	})
 }
 
-// lenientPath reads a path as a server would that forgives everything.
+// lenientPath canonicalises a path like a very lenient server.
 func lenientPath(p string) string {
 	for range 8 {
 		d, err := url.PathUnescape(p)
@@ -76,8 +75,8 @@ func lenientPath(p string) string {
 	return "/" + strings.Join(kept, "/")
 }
 
-// FuzzReadTokens holds the reading of credentials against lenient ones: the first and the last that
-// a server could find, however it splits, decodes and folds, are among the tokens that were read.
+// FuzzReadTokens compares ReadTokens with lenient servers: the first and the last token that a
+// server could find, however it splits, decodes and folds the query, are among the tokens.
 func FuzzReadTokens(f *testing.F) {
 	for _, c := range cases(f, "wecom/tokens.tsv", 2) {
 		f.Add([]byte(c[0]))
@@ -106,8 +105,8 @@ func FuzzReadTokens(f *testing.F) {
 	})
 }
 
-// lenientTokens are what a server finds that splits at any of the separators and takes, unless it
-// is exact, odd names too.
+// lenientTokens returns the tokens that a server finds that splits at separators. Unless exact, it
+// also accepts variants of the name.
 func lenientTokens(query, separators string, exact bool) (found []string) {
 	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return strings.ContainsRune(separators, r) }) {
 		name, value, _ := strings.Cut(pair, "=")
@@ -115,7 +114,7 @@ func lenientTokens(query, separators string, exact bool) (found []string) {
 		if err != nil || name != "access_token" && (exact || !strings.EqualFold(strings.TrimSpace(plain), "access_token")) {
 			continue
 		}
-		if token, err := url.QueryUnescape(value); err == nil { // else the token is odd, and none is known
+		if token, err := url.QueryUnescape(value); err == nil {
 			found = append(found, token)
 		} else {
 			found = append(found, unescapeLeniently(value))
@@ -124,7 +123,7 @@ func lenientTokens(query, separators string, exact bool) (found []string) {
 	return found
 }
 
-// unescapeLeniently keeps the escapes that are none.
+// unescapeLeniently decodes valid escapes and keeps invalid ones.
 func unescapeLeniently(s string) string {
 	var out []byte
 	for i := 0; i < len(s); i++ {
@@ -144,8 +143,8 @@ func unescapeLeniently(s string) string {
 	return string(out)
 }
 
-// FuzzReadFacts holds the reading of bodies against encoding/json, which takes the last of two
-// names and any letter case: what is accepted has that same reading.
+// FuzzReadFacts compares ReadFacts with encoding/json, for which the last of two names counts, in
+// any letter case: both read an accepted body alike.
 func FuzzReadFacts(f *testing.F) {
 	for _, c := range cases(f, "wecom/bodies.tsv", 3) {
 		if strings.HasPrefix(c[0], "/cgi-bin/kf/send_msg") {
@@ -178,8 +177,8 @@ func FuzzReadFacts(f *testing.F) {
 	})
 }
 
-// tidied is a body without what encoding/json takes nowhere, and bots send where nobody reads it: a
-// byte order mark, and control characters in strings.
+// tidied removes what encoding/json rejects everywhere and bots send where nobody reads it: a byte
+// order mark, and control characters in strings.
 func tidied(body []byte) []byte {
 	out := bytes.Clone(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	for i, c := range out {
@@ -190,7 +189,7 @@ func tidied(body []byte) []byte {
 	return out
 }
 
-// strictPage is a page as a strict reader reads it.
+// strictPage is a page for a strict decoder.
 type strictPage struct {
 	Errcode int `json:"errcode"`
 	List    []struct {
@@ -202,9 +201,9 @@ type strictPage struct {
 	} `json:"msg_list"`
 }
 
-// FuzzReadPage: whatever a page holds, reading ends, and every message has what a window needs.
-// What a strict reader reads is read. As one item among others it loses none of them, or the page
-// says that others may be lost.
+// FuzzReadPage checks that every message of any page has what a window needs, that ReadPage agrees
+// with a strict decoder where that accepts a page, and that no broken item loses another one
+// without a report.
 func FuzzReadPage(f *testing.F) {
 	f.Add([]byte(`{"errcode":0,"msg_list":[{"open_kfid":"wk","external_userid":"wm","send_time":1700000000,"origin":3}]}`))
 	f.Add([]byte(`{"msg_list":[{"origin":"3","send_time":"1","external_userid":"\u0041"}],"msg_list":[]}`))
@@ -248,8 +247,7 @@ func FuzzReadPage(f *testing.F) {
 	})
 }
 
-// What opens was sealed with the key: sealing the same message again opens as the same again, and
-// no other key opens it.
+// FuzzOpenCallback checks that a message survives Seal and Open, and that no other key opens it.
 func FuzzOpenCallback(f *testing.F) {
 	for _, v := range vectors(f) {
 		f.Add(v.Encrypt, []byte(v.Plaintext))
@@ -271,8 +269,8 @@ func FuzzOpenCallback(f *testing.F) {
 	})
 }
 
-// An envelope that is accepted has one cipher text: a reader that takes the first name it finds, in
-// any nesting, finds the same.
+// FuzzReadCallback checks that an accepted envelope has one ciphertext: encoding/xml finds the
+// same.
 func FuzzReadCallback(f *testing.F) {
 	f.Add([]byte(`<xml><ToUserName><![CDATA[ww1]]></ToUserName><AgentID>1</AgentID><Encrypt><![CDATA[abc=]]></Encrypt></xml>`))
 	f.Add([]byte(`{"ToUserName":"ww1","Encrypt":"abc=","AgentID":"1"}`))

@@ -14,27 +14,27 @@ import (
 	"replygate/wecom"
 )
 
-// leniency are how a deliberately lenient server reads a body. Each of them is found in the field.
+// leniency describes a deliberately lenient server. Each of its options exists in the field.
 type leniency struct {
-	firstWins bool // of a repeated name, else the last
+	firstWins bool // the first of a repeated name counts, otherwise the last
 	foldsCase bool
-	trims     bool // blanks around names and values
-	endsAtNUL bool // names and values
-	stopsAt   int  // the member of the top level, by its place, at which it stops and keeps what came before; -1: none
+	trims     bool // trims names and values
+	endsAtNUL bool // cuts names and values at NUL
+	stopsAt   int  // index of the top-level member at which it stops and acts on those before; -1: none
 }
 
-// node is a value as a lenient server reads it.
+// node is a value as a lenient server parses it.
 type node struct {
 	kind    byte // { [ " or the first byte of a literal
 	text    string
-	odd     bool // a string with something in it that a reader may dislike
+	broken  bool // a string that some parser may reject
 	items   []node
 	names   []string
-	at      []int // where each member begins
+	at      []int // offset of each member
 	members []node
 }
 
-// lenientParser parses anything that looks like JSON. It shares nothing with the reader under test.
+// lenientParser parses anything similar to JSON. It shares no code with the package.
 type lenientParser struct {
 	b []byte
 	i int
@@ -57,7 +57,7 @@ func (p *lenientParser) value(depth int) (n node, ok bool) {
 		from := p.i
 		n.text, ok = p.quoted()
 		raw := string(p.b[from:p.i])
-		n.odd = !utf8.ValidString(raw) || strings.ContainsFunc(raw, func(r rune) bool { return r < ' ' }) ||
+		n.broken = !utf8.ValidString(raw) || strings.ContainsFunc(raw, func(r rune) bool { return r < ' ' }) ||
 			strings.ContainsRune(n.text, utf8.RuneError)
 		return n, ok
 	case '[', '{':
@@ -147,7 +147,7 @@ func (p *lenientParser) quoted() (string, bool) {
 	return string(out), false
 }
 
-// hex reads the four digits after \u, and ends on the last of them.
+// hex parses the four digits after \u and stops at the last one.
 func (p *lenientParser) hex() (r rune) {
 	if p.i+4 < len(p.b) {
 		if n, err := strconv.ParseUint(string(p.b[p.i+1:p.i+5]), 16, 16); err == nil {
@@ -158,7 +158,7 @@ func (p *lenientParser) hex() (r rune) {
 	return r
 }
 
-// found is what a server that acts on a body takes from it.
+// found is what a server that accepts a body acts on.
 type found struct {
 	customers     []string
 	everybody     bool // customers that the call does not name
@@ -166,7 +166,7 @@ type found struct {
 	addsContact   bool
 }
 
-// member finds a member by its name, as h has it.
+// member returns the member that a server with h takes for name.
 func (n node) member(name string, h leniency) (v node, ok bool) {
 	for i, m := range n.members {
 		if h.stopsAt >= 0 && n.at != nil && i >= h.stopsAt {
@@ -191,7 +191,7 @@ func (h leniency) plain(s string) string {
 	return s
 }
 
-// reply is what a server does with a body of kf/send_msg; ok is false if it does nothing.
+// reply returns what a server does with a body of kf/send_msg; ok is false if it rejects it.
 func (h leniency) reply(top node) (f found, ok bool) {
 	text := func(name string) string {
 		v, _ := top.member(name, h)
@@ -212,7 +212,7 @@ func (h leniency) reply(top node) (f found, ok bool) {
 	return f, len(f.customers) > 0 && f.channel != "" && f.kind != ""
 }
 
-// template is what a server does with a body of add_msg_template: without customers it chooses
+// template returns what a server does with a body of add_msg_template. Without customers it chooses
 // them.
 func (h leniency) template(top node) (f found, ok bool) {
 	inner := h
@@ -229,8 +229,8 @@ func (h leniency) template(top node) (f found, ok bool) {
 	return f, true
 }
 
-// stops are the places at which a server may stop reading: before any member whose type we do not
-// check, or which holds something odd.
+// stops returns the members at which a server may stop: those whose type is not checked, or that
+// contain a broken string.
 func stops(top node, checked func(name string, v node) bool) (all []int) {
 	all = []int{-1}
 	for i, m := range top.members {
@@ -241,24 +241,23 @@ func stops(top node, checked func(name string, v node) bool) (all []int) {
 	return all
 }
 
-// checkedInTemplate tells of the members of add_msg_template whose type is checked.
+// checkedInTemplate reports whether the type of a member of add_msg_template is checked.
 func checkedInTemplate(name string, v node) bool {
 	switch name {
 	case "chat_type", "sender":
-		return v.kind == '"' && !v.odd
+		return v.kind == '"' && !v.broken
 	case "allow_select":
 		return v.text == "true" || v.text == "false"
 	case "external_userid", "chat_id_list":
 		return v.kind == '['
 	case "text":
-		return v.kind == '{' && len(v.names) == 1 && v.names[0] == "content" && v.members[0].kind == '"' && !v.members[0].odd
+		return v.kind == '{' && len(v.names) == 1 && v.names[0] == "content" && v.members[0].kind == '"' && !v.members[0].broken
 	}
 	return false
 }
 
-// FuzzReaders holds the reading of judged bodies against servers that read them leniently: all of
-// them that find a recipient find the one we judge, and one finds nobody only where that reaches
-// nobody.
+// FuzzReaders compares ReadFacts with lenient servers: every server that finds a recipient finds
+// the one that is judged.
 func FuzzReaders(f *testing.F) {
 	for _, c := range cases(f, "wecom/bodies.tsv", 3) {
 		f.Add([]byte(c[1]), "application/json")
@@ -289,7 +288,7 @@ func compareReaders(t *testing.T, e *wecom.Endpoint, body []byte, types string, 
 	}
 	ours := found{customers: facts.Customers, everybody: facts.Implicit, channel: facts.Channel, kind: facts.MsgType, addsContact: facts.Also != ""}
 	if ours.everybody || len(facts.Groups) > 0 {
-		return // refused whoever it is, and a pass by a rule names nobody
+		return // the decision does not depend on the customers
 	}
 	parse := lenientParser{b: bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))}
 	top, _ := parse.value(0)
@@ -306,14 +305,13 @@ func compareReaders(t *testing.T, e *wecom.Endpoint, body []byte, types string, 
 	}
 }
 
-// same tells whether another reading is ours, or one with fewer capabilities, of which ours asks
-// for more.
+// same reports whether b equals ours, or needs fewer capabilities.
 func same(ours, b found) bool {
 	return slices.Equal(ours.customers, b.customers) && ours.everybody == b.everybody && ours.channel == b.channel &&
 		ours.kind == b.kind && (ours.addsContact || !b.addsContact)
 }
 
-// compareForm reads a body as a form, with the last of a repeated name.
+// compareForm parses a body as a form. The last of a repeated name counts.
 func compareForm(t *testing.T, e *wecom.Endpoint, body []byte, facts wecom.Facts) {
 	t.Helper()
 	want := map[string]string{"touser": "", "external_userid": "", "open_kfid": facts.Channel, "msgtype": facts.MsgType}

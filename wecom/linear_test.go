@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// decodeRepeatedly undoes percent escapes as servers do that decode more than once: pass upon
-// pass, until one changes nothing.
+// decodeRepeatedly decodes percent escapes in repeated passes until one changes nothing.
 func decodeRepeatedly(s string) string {
 	for {
 		d := unescape(s, false)
@@ -22,7 +21,7 @@ func decodeRepeatedly(s string) string {
 	}
 }
 
-// readAllWays reads an odd path in every way there is, each from its beginning.
+// readAllWays combines all variants of all steps, the plain way to write lenientEndpoints.
 func readAllWays(raw []byte) (all []*Endpoint) {
 	decoded := strings.ReplaceAll(strings.ToLower(decodeRepeatedly(string(raw))), `\`, "/")
 	for _, end := range []func(string) string{asIs, cutEnd} {
@@ -49,7 +48,7 @@ func readAllWays(raw []byte) (all []*Endpoint) {
 	return all
 }
 
-// The steps of a lenient server as one writes them down first.
+// The steps of a lenient server in their simplest form.
 func segmentsWithoutParams(p string) string {
 	segments := strings.Split(p, "/")
 	for i, s := range segments {
@@ -82,7 +81,7 @@ func segmentsResolved(p string) string {
 	return "/" + strings.Join(kept, "/")
 }
 
-// checkDecoding holds the reading in one pass against the one in many.
+// checkDecoding compares the optimised functions with the simple ones.
 func checkDecoding(t *testing.T, s string) {
 	t.Helper()
 	if got, want := decodeFully(s), decodeRepeatedly(s); got != want {
@@ -93,7 +92,7 @@ func checkDecoding(t *testing.T, s string) {
 	}
 }
 
-// One pass decodes what pass upon pass does, and a path keeps all its readings.
+// One pass decodes as much as repeated passes, and a path keeps all its readings.
 func TestDecodingInOnePass(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	pieces := []string{
@@ -120,7 +119,7 @@ func FuzzDecodeFully(f *testing.F) {
 	})
 }
 
-// hostile are texts as only an attacker sends them, of about n bytes.
+// hostile has texts of about n bytes that only an attacker sends.
 var hostile = map[string]func(n int) string{
 	"escapes of escapes": func(n int) string { return "/%" + strings.Repeat("25", n/2) + "41" },
 	"escaped percents":   func(n int) string { return "/" + strings.Repeat("%25", n/3) },
@@ -138,7 +137,7 @@ var hostile = map[string]func(n int) string{
 	"every way at once":  func(n int) string { return "/X" + strings.Repeat("/%2e.;x/ ", n/10) + "#y" + strings.Repeat(" ", n/2) },
 }
 
-// targetReaders are what reads paths and queries that anybody may send.
+// targetReaders has the functions that parse paths and queries of unknown callers.
 var targetReaders = map[string]func(string){
 	"path":     func(s string) { _ = ReadPath([]byte(s)) },
 	"tokens":   func(s string) { _ = ReadTokens(nil, []byte(s)) },
@@ -147,7 +146,7 @@ var targetReaders = map[string]func(string){
 	"query":    func(s string) { _, _ = Lookup("/cgi-bin/externalcontact/get").ReadFacts([]byte(s), nil) },
 }
 
-// hostileBodies are bodies of about n bytes that anybody may send to a callback.
+// hostileBodies has callback bodies of about n bytes that only an attacker sends.
 var hostileBodies = map[string]func(n int) string{
 	"elements":   func(n int) string { return "<xml>" + strings.Repeat("<a/>", n/4) + "</xml>" },
 	"attributes": func(n int) string { return "<xml" + strings.Repeat(" a='&lt;'", n/9) + "/>" },
@@ -168,8 +167,8 @@ var hostileBodies = map[string]func(n int) string{
 	},
 }
 
-// What anybody may send costs time in proportion to its length: sixteen times as much text takes
-// some sixteen times as long, not two hundred and fifty-six times.
+// Parsing the text of unknown callers takes linear time: sixteen times as much text takes about
+// sixteen times as long, not 256 times.
 func TestReadingIsLinear(t *testing.T) {
 	for shape, text := range hostile {
 		for what, read := range targetReaders {
@@ -204,7 +203,7 @@ func checkLinear(t *testing.T, what string, text func(int) string, read func(str
 		small = min(small, took(short))
 	}
 	limit := 5 * times * max(small, 250*time.Microsecond)
-	for tries := 0; tries < 15 && large > limit && (tries < 3 || large < 10*limit); tries++ { // the collector may be at work
+	for tries := 0; tries < 15 && large > limit && (tries < 3 || large < 10*limit); tries++ { // the garbage collector may run
 		large = min(large, took(short*times))
 	}
 	if large > limit {
@@ -212,7 +211,7 @@ func checkLinear(t *testing.T, what string, text func(int) string, read func(str
 	}
 }
 
-// processorTime is what this process has computed so far: the machine may be busy with others.
+// processorTime is the CPU time of this process, which does not depend on other load.
 func processorTime(t *testing.T) time.Duration {
 	t.Helper()
 	var used syscall.Rusage
@@ -222,7 +221,7 @@ func processorTime(t *testing.T) time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// BenchmarkReading shows that a byte costs the same in a short and in a long text.
+// BenchmarkReading shows that a byte takes the same time in a short and in a long text.
 func BenchmarkReading(b *testing.B) {
 	for _, shape := range []string{"escapes of escapes", "every way at once", "parameters"} {
 		for _, n := range []int{1 << 10, 16 << 10, 256 << 10} {
