@@ -9,7 +9,7 @@ import (
 	"replygate/wecom"
 )
 
-// WeCom's other answers are read as leniently: errcodes, tokens, codes.
+// Errcodes, tokens and codes are parsed as leniently as pages.
 func TestOtherAnswersAreReadLeniently(t *testing.T) {
 	for body, want := range map[string]int{
 		`{"errcode":"95002","errmsg":"x"}`: 95002, `{"errcode":95002.0}`: 95002, `{"errmsg":"ok"}`: 0, `{"errcode":"0"}`: 0, `{"errcode":0.0}`: 0,
@@ -46,7 +46,7 @@ func TestOtherAnswersAreReadLeniently(t *testing.T) {
 	}
 }
 
-// A caller gets the members that it asks for, or ErrUnreadable and nothing else.
+// Every failure of ReadAnswer is ErrUnreadable.
 func TestReadAnswer(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
@@ -77,7 +77,8 @@ func TestReadAnswer(t *testing.T) {
 	}
 }
 
-// The success that nearly every answer is needs no decoder, and only a whole one counts.
+// A plain success is recognised without a decoder and without an allocation, unless it is cut
+// short.
 func TestReadErrcodeOfSuccess(t *testing.T) {
 	body := []byte(`{"errcode":0,"errmsg":"ok","msgid":"m"}`)
 	if n := testing.AllocsPerRun(100, func() { _, _ = wecom.ReadErrcode(body) }); n != 0 {

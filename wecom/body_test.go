@@ -9,7 +9,7 @@ import (
 	"replygate/wecom"
 )
 
-// read writes facts as the tables have them.
+// read formats facts in the notation of the tables.
 func read(f wecom.Facts) string {
 	var parts []string
 	add := func(name string, value any, there bool) {
@@ -36,8 +36,8 @@ func TestReadFacts(t *testing.T) {
 	}
 }
 
-// sloppyBodies are bodies as bots send them that a table of text cannot hold, with what is read, or
-// ! and a part of the error.
+// sloppyBodies are malformed bodies of real bots with bytes that a text table cannot hold. want is
+// in the notation of read, or ! and a part of the error.
 var sloppyBodies = []struct{ name, path, body, want string }{
 	// What no rule reads goes on as it came.
 	{"half of a surrogate pair in the text", replyPath, `{"touser":"wmA","open_kfid":"wkA","msgtype":"text","text":{"content":"a\ud83d"}}`, "channel=wkA customers=[wmA] msgtype=text"},
@@ -118,7 +118,7 @@ func TestReadFactsOfSloppyBodies(t *testing.T) {
 	}
 }
 
-// checkRead compares what was read with what a table wants: facts, or ! and a part of the error.
+// checkRead compares facts with want: the notation of read, or ! and a part of the error.
 func checkRead(t *testing.T, name string, f wecom.Facts, err error, want string) {
 	t.Helper()
 	part, bad := strings.CutPrefix(want, "!")
@@ -158,7 +158,7 @@ func BenchmarkReadFacts(b *testing.B) {
 	}
 }
 
-// The bounds of ids and of their number, to the one.
+// The limits of lengths, numbers and nesting are exact.
 func TestReadFactsBounds(t *testing.T) {
 	t.Parallel()
 	id := strings.Repeat("w", wecom.MaxID)
@@ -185,7 +185,7 @@ func TestReadFactsBounds(t *testing.T) {
 	}
 }
 
-// What a call reaches besides the customers that it names.
+// Some calls reach customers that they do not name, or have a second capability.
 func TestReadFactsOfImplicitRecipients(t *testing.T) {
 	t.Parallel()
 	const school, kf = "/cgi-bin/externalcontact/message/send", "/cgi-bin/kf/send"
@@ -223,7 +223,7 @@ func TestReadFactsOfImplicitRecipients(t *testing.T) {
 	}
 }
 
-// A body that is not strictly JSON must not be rewritten: only calls that can be trimmed say so.
+// Lenient is set for calls that can be trimmed if their body is not strictly valid JSON.
 func TestReadFactsLenient(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -243,7 +243,7 @@ func TestReadFactsLenient(t *testing.T) {
 	}
 }
 
-// Facts do not share memory with the body, which proxies reuse, or with each other.
+// Facts share no memory with the body, which proxies reuse, or with other calls.
 func TestReadFactsConcurrently(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup
@@ -266,7 +266,7 @@ func TestReadFactsConcurrently(t *testing.T) {
 	all.Wait()
 }
 
-// The causes that a caller is shown name what to change.
+// The error texts are part of the answers to callers.
 func TestReadFactsErrors(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{

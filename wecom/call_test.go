@@ -33,7 +33,7 @@ func TestReadPath(t *testing.T) {
 	}
 }
 
-// The canonical path, the endpoint and the readings of paths that real clients and attackers send.
+// Paths of real clients and attackers with their canonical path, endpoint and readings.
 func TestRoutes(t *testing.T) {
 	t.Parallel()
 	const send, details, customer = "/cgi-bin/kf/send_msg", "/cgi-bin/externalcontact/get", "/cgi-bin/kf/*"
@@ -79,7 +79,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// Every path of the catalogue keeps its endpoint among the readings, however it is disguised.
+// An encoded variant of any path of the catalogue has its endpoint among the readings.
 func TestDisguisedPathsAreFound(t *testing.T) {
 	t.Parallel()
 	escapeAll := func(p string) string {
@@ -114,7 +114,7 @@ func TestDisguisedPathsAreFound(t *testing.T) {
 	}
 }
 
-// The common case, a path of the catalogue, costs no allocation.
+// A path of the catalogue is the common case.
 func TestReadPathDoesNotAllocate(t *testing.T) {
 	path := []byte(replyPath)
 	if n := testing.AllocsPerRun(100, func() { _ = wecom.ReadPath(path) }); n != 0 {

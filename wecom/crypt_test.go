@@ -23,7 +23,7 @@ import (
 	"replygate/wecom"
 )
 
-// vector is one of testdata/wecom/crypto_vectors.json.
+// vector is one entry of testdata/wecom/crypto_vectors.json.
 type vector struct {
 	Name      string `json:"name"`
 	Token     string `json:"token"`
@@ -62,8 +62,7 @@ func crypt(t testing.TB, token, key string) *wecom.Crypt {
 	return c
 }
 
-// Every known message of the platform opens, its signature is right, and sealing it again gives the
-// same bytes.
+// The vectors of the platform verify and open, and sealing them again gives the same bytes.
 func TestCryptVectors(t *testing.T) {
 	all := vectors(t)
 	for _, v := range all {
@@ -89,7 +88,7 @@ func TestCryptVectors(t *testing.T) {
 	}
 }
 
-// A callback of which one byte is another does not verify, and one sealed otherwise does not open.
+// A change of any byte breaks the signature. Other ciphertexts and keys are rejected.
 func TestCryptRefuses(t *testing.T) {
 	v := vectors(t)[1]
 	c := crypt(t, v.Token, v.Key)
@@ -117,8 +116,7 @@ func TestCryptRefuses(t *testing.T) {
 	}
 }
 
-// Padding is 1 to 32 bytes, all of the same value, and the length inside never reaches beyond the
-// text.
+// Messages of every length relative to the padding block survive Seal and Open.
 func TestCryptEveryLength(t *testing.T) {
 	c := crypt(t, "token", vectors(t)[0].Key)
 	for n := range 100 {
@@ -130,8 +128,7 @@ func TestCryptEveryLength(t *testing.T) {
 	}
 }
 
-// The platform's own library opens what Crypt seals, seals and signs the same, and reads the same
-// back.
+// Crypt and WeCom's own library produce the same bytes and open each other's.
 func TestCryptAgainstThePlatformsLibrary(t *testing.T) {
 	const dir = "../testdata/clients/wecom-crypto"
 	node := storetest.Need(t, "node")
@@ -187,7 +184,7 @@ func TestCryptAgainstThePlatformsLibrary(t *testing.T) {
 	}
 }
 
-// encrypt seals a plaintext of any form, padded or not, with the key of c's console.
+// encrypt encrypts a whole number of blocks, valid or not, with an EncodingAESKey.
 func encrypt(t *testing.T, key string, plain []byte) string {
 	t.Helper()
 	raw, err := base64.StdEncoding.DecodeString(key + "=")
@@ -203,13 +200,13 @@ func encrypt(t *testing.T, key string, plain []byte) string {
 	return base64.StdEncoding.EncodeToString(sealed)
 }
 
-// plaintext is what the platform encrypts, with a length and a padding that may be wrong.
+// plaintext builds a plaintext of the platform from a length and a padding, which may be wrong.
 func plaintext(size uint32, rest string, padding ...byte) []byte {
 	plain := binary.BigEndian.AppendUint32(make([]byte, 16), size)
 	return append(append(plain, rest...), padding...)
 }
 
-// Whatever is wrong with a text that decrypts, it is the same error.
+// Every malformed plaintext is the same error, so that a sender learns nothing about the padding.
 func TestOpenChecksThePlaintext(t *testing.T) {
 	t.Parallel()
 	key := vectors(t)[0].Key
@@ -247,7 +244,7 @@ func TestOpenChecksThePlaintext(t *testing.T) {
 	}
 }
 
-// What cannot be a ciphertext is the same error again.
+// Every malformed ciphertext is the same error.
 func TestOpenChecksTheCiphertext(t *testing.T) {
 	t.Parallel()
 	c := crypt(t, "token", vectors(t)[0].Key)
@@ -266,7 +263,7 @@ func TestOpenChecksTheCiphertext(t *testing.T) {
 	}
 }
 
-// The length of a key and its alphabet are checked; the last character may have stray bits.
+// Keys have 43 characters of base64. The unused bits of the last one do not matter.
 func TestEncodingAESKeys(t *testing.T) {
 	t.Parallel()
 	const zero = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -284,7 +281,7 @@ func TestEncodingAESKeys(t *testing.T) {
 	}
 }
 
-// The signature depends on each of its four parts, and on their order in no way.
+// The signature depends on its four parts but not on their order.
 func TestSignature(t *testing.T) {
 	t.Parallel()
 	key := vectors(t)[0].Key
@@ -309,7 +306,7 @@ func TestSignature(t *testing.T) {
 	}
 }
 
-// One Crypt serves all callbacks at once.
+// A Crypt is safe for concurrent use.
 func TestCryptConcurrently(t *testing.T) {
 	t.Parallel()
 	c := crypt(t, "token", vectors(t)[0].Key)

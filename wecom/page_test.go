@@ -14,12 +14,12 @@ import (
 	"replygate/wecom"
 )
 
-// item is a customer's message on a page, with more members after those that matter.
+// item returns a customer's message with more members at its end.
 func item(customer, more string) string {
 	return `{"msgid":"m","open_kfid":"wk","external_userid":"` + customer + `","send_time":1700000000,"origin":3,"msgtype":"text"` + more + `}`
 }
 
-// A page is read as leniently as clients read it; what cannot be read loses no more than it must.
+// Pages are parsed as leniently as clients parse them. A broken item does not affect the others.
 func TestReadPage(t *testing.T) {
 	message, other := item("wm", ""), item("wm2", "")
 	text := func(raw string) string { return item("wm2", `,"text":{"content":"`+raw+`"}`) }
@@ -141,7 +141,7 @@ func TestReadPage(t *testing.T) {
 	}
 }
 
-// What is lost with an item that cannot be read, as far as the item tells.
+// The report about an unreadable item has what could be read of it.
 func TestUnreadableItems(t *testing.T) {
 	at := time.Unix(1700000000, 0)
 	event := func(members string) string {
@@ -176,7 +176,7 @@ func TestUnreadableItems(t *testing.T) {
 	}
 }
 
-// Where the page goes on.
+// The cursor and has_more in their variants.
 func TestReadPageCursor(t *testing.T) {
 	for body, want := range map[string]wecom.Page{
 		`{"errcode":0,"next_cursor":"c","has_more":1,"msg_list":[]}`:       {Next: "c", More: true},
@@ -193,7 +193,7 @@ func TestReadPageCursor(t *testing.T) {
 	}
 }
 
-// Reading costs time in proportion to a page, however it is broken.
+// Parsing a broken page takes linear time.
 func TestReadPageIsLinear(t *testing.T) {
 	const size = 8 << 20
 	for name, part := range map[string]string{
@@ -211,7 +211,7 @@ func TestReadPageIsLinear(t *testing.T) {
 	}
 }
 
-// What events give: codes with whom they stand for, and replies that were not delivered.
+// Events give one-time codes and delivery failures.
 func TestReadPageEvents(t *testing.T) {
 	event := func(body string) string {
 		return `{"msg_list":[{"msgid":"m","send_time":1700000000,"origin":4,"msgtype":"event","event":{"open_kfid":"wk","external_userid":"wm",` + body + `}}]}`
@@ -237,7 +237,7 @@ func TestReadPageEvents(t *testing.T) {
 	}
 }
 
-// An item that is longer than any of WeCom's loses itself alone, and is not kept in memory.
+// An oversized item is dropped and reported; the others are read.
 func TestReadPageWithALongItem(t *testing.T) {
 	good := `{"msgid":"m","open_kfid":"wk","external_userid":"wm","send_time":1700000000,"origin":3,"msgtype":"text"}`
 	for name, long := range map[string]string{
@@ -252,7 +252,7 @@ func TestReadPageWithALongItem(t *testing.T) {
 	}
 }
 
-// Of a stream that breaks off, what came before is kept.
+// A stream that is aborted at any byte keeps the messages before it.
 func TestReadPageOfAnAbortedStream(t *testing.T) {
 	t.Parallel()
 	page := `{"errcode":0,"next_cursor":"c","msg_list":[` + item("wmA", "") + `,` + item("wmB", "") + `],"has_more":1}`
@@ -268,7 +268,7 @@ func TestReadPageOfAnAbortedStream(t *testing.T) {
 	}
 }
 
-// However much of a page is broken, what is kept of it is bounded.
+// The number of reported items is limited.
 func TestReadPageIsBounded(t *testing.T) {
 	t.Parallel()
 	for n, complete := range map[int]bool{1000: true, 1001: false, 20_000: false} {
@@ -279,7 +279,7 @@ func TestReadPageIsBounded(t *testing.T) {
 	}
 }
 
-// Broken items of servicers are counted, since no window depends on them.
+// Broken items of servicers are only counted: no window depends on them.
 func TestReadPageCountsSkippedItems(t *testing.T) {
 	t.Parallel()
 	broken := `{"msgid":"m","origin":5,"x":tru}`
@@ -289,7 +289,7 @@ func TestReadPageCountsSkippedItems(t *testing.T) {
 	}
 }
 
-// A page of WeCom's longest kind is read whole, in its order.
+// The longest page of WeCom is read completely and in order.
 func TestReadPageOfAThousandItems(t *testing.T) {
 	t.Parallel()
 	var items []string

@@ -9,8 +9,7 @@ import (
 	"replygate/wecom"
 )
 
-// The prefix that names a corp is one in just its own spelling; what some server could take for one
-// of the gateway's own prefixes is known for it in any spelling.
+// CutCorp accepts the prefix in exactly one form; IsOwn recognises every encoded variant.
 func TestOwnPaths(t *testing.T) {
 	for _, c := range cases(t, "wecom/own.tsv", 4) {
 		corp, rest := wecom.CutCorp([]byte(c[0]))
@@ -23,7 +22,7 @@ func TestOwnPaths(t *testing.T) {
 	}
 }
 
-// Whatever a path is, its corp and its rest make the path again, and a corp has the form of an id.
+// For random paths, prefix, corp and rest make the path again, and the corp has the form of an id.
 func TestCutCorpLosesNothing(t *testing.T) {
 	t.Parallel()
 	pieces := []string{"/corp/", "/corp", "/", "ww1", "w-_W9", "%2f", "..", ";x", " ", "cgi-bin", "kf/send_msg", "é", "\x00", strings.Repeat("w", 64)}
@@ -58,7 +57,7 @@ func TestCutCorpLosesNothing(t *testing.T) {
 	}
 }
 
-// No path of WeCom is below the gateway's prefixes.
+// No path of the catalogue is below the reserved prefixes.
 func TestCatalogueIsNotOwn(t *testing.T) {
 	t.Parallel()
 	for _, e := range wecom.Endpoints() {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// cases reads a table of testdata: lines of tab-separated columns, # begins a remark.
+// cases reads a table of testdata: lines of tab-separated columns, and comments that begin with #.
 func cases(t testing.TB, name string, columns int) [][]string {
 	t.Helper()
 	data, err := os.ReadFile("../testdata/" + name)
