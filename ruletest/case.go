@@ -1,11 +1,12 @@
-// Package ruletest runs rule tests: cases in YAML that say what happens on a clock, and what is to
-// become of calls. They are judged by the engine that judges a bot's calls, over an embedded store,
-// with a clock that the case moves.
+// Package ruletest runs tests of rules: cases in YAML with a timeline of events and calls, and the
+// expected decision of each call. Calls are decided by the gate that decides a bot's calls, over an
+// embedded store, with a clock that the case moves.
 //
-// It opens no listener and sends nothing: a call that goes on counts as taken by WeCom.
+// It opens no listener and sends nothing: a forwarded call counts as accepted by WeCom.
 package ruletest
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -14,27 +15,27 @@ import (
 	"replygate/window"
 )
 
-// Case is one test.
+// Case is one test case.
 type Case struct {
 	Name     config.Word      `yaml:"name"`
-	Accounts []config.Account `yaml:"accounts"` // in place of the configuration's
-	Start    time.Time        `yaml:"start"`    // of its clock; default: 2026-01-01T00:00:00Z
-	History  config.Word      `yaml:"history"`  // complete (the default) or incomplete: whether a missing window proves anything
+	Accounts []config.Account `yaml:"accounts"` // instead of those of the configuration
+	Start    time.Time        `yaml:"start"`    // of the clock; default: 2026-01-01T00:00:00Z
+	History  config.Word      `yaml:"history"`  // complete (default) or incomplete: whether a missing message proves that nobody wrote
 	Steps    []Step           `yaml:"steps"`
 	At       config.Position
 }
 
-// Step is one thing that happens, or one call.
+// Step is one event or one call.
 type Step struct {
-	At       config.Word `yaml:"at"`      // +47h59m59s since start, or an instant; default: when the step before was
+	At       config.Word `yaml:"at"`      // +47h59m59s after start, or an instant; default: the time of the previous step
 	Inbound  *Inbound    `yaml:"inbound"` // a customer writes
-	Enters   *Enters     `yaml:"enters"`  // a customer opens the chat, which gives out a code
-	Lapses   config.Word `yaml:"lapses"`  // the subscription of this corp ends, and its grace
-	Renews   config.Word `yaml:"renews"`  // this corp pays: it never lapses
-	Reload   config.Word `yaml:"reload"`  // this configuration is in force from now on
+	Enters   *Enters     `yaml:"enters"`  // a customer opens the chat, which issues a one-time code
+	Lapses   config.Word `yaml:"lapses"`  // the subscription of this corp ends, without grace
+	Renews   config.Word `yaml:"renews"`  // this corp pays and never lapses
+	Reload   config.Word `yaml:"reload"`  // path of the configuration in force from now on
 	Redis    config.Word `yaml:"redis"`   // down or up
 	Call     *Call       `yaml:"call"`
-	Times    *int        `yaml:"times"` // the call is made so often, and each time comes to the same; default: 1
+	Times    *int        `yaml:"times"` // how often the call is made, each time with the same result; default: 1
 	Want     *Want       `yaml:"want"`
 	Position config.Position
 }
@@ -46,7 +47,7 @@ type Inbound struct {
 	Customer string `yaml:"customer"`
 }
 
-// Enters is a customer who opens the chat.
+// Enters is the event of a customer who opens the chat.
 type Enters struct {
 	CorpID   string `yaml:"corp_id"`
 	Channel  string `yaml:"channel"`
@@ -63,23 +64,24 @@ type Call struct {
 	Body        string `yaml:"body"`
 }
 
-// Want is what is to become of a call. What it leaves out is not looked at.
+// Want is the expected decision of a call. Fields that are absent are not compared.
 type Want struct {
 	Verdict   config.Word `yaml:"verdict"`
 	Rule      config.Word `yaml:"rule"`
 	Reason    config.Word `yaml:"reason"`
 	Forwarded config.Word `yaml:"forwarded"` // true or false
 	Errcode   *int        `yaml:"errcode"`
-	Errmsg    config.Word `yaml:"errmsg"` // stands in the answer's errmsg
-	Shadow    config.Word `yaml:"shadow"` // the verdict that it would have been
+	Errmsg    config.Word `yaml:"errmsg"` // a part of errmsg
+	Shadow    config.Word `yaml:"shadow"` // the verdict if rules in shadow were enforced
 	Left      *int        `yaml:"replies_left"`
 	Position  config.Position
 }
 
-// defaultStart is when the clock of a case begins that does not say.
+// defaultStart is the start of a case that gives none.
 var defaultStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Parse reads a file of cases: a list. The error holds every config.Mistake found.
+// Parse parses a YAML list of cases. The error holds every config.Mistake found; file is the name
+// in them.
 func Parse(file string, data []byte) ([]Case, error) {
 	var cases []Case
 	if err := config.Decode(file, data, &cases); err != nil {
@@ -109,7 +111,7 @@ func (p *parser) check(c *Case) {
 		p.wrong(c.At, "a case has no name", "name it: failures quote the name")
 	}
 	if len(c.Steps) == 0 {
-		p.wrong(c.At, "case "+c.Name.Text+" has no steps", "write steps: with a call, and what is to become of it")
+		p.wrong(c.At, "case "+c.Name.Text+" has no steps", "write steps, each with an event or with a call and want")
 	}
 	p.oneOf("history", c.History, "complete", "incomplete")
 	now := c.Start
@@ -120,7 +122,7 @@ func (p *parser) check(c *Case) {
 		case err != nil:
 			p.wrong(s.At.At, err.Error(), "write +47h59m59s since the start, or an instant like 2026-10-01T00:00:00+08:00")
 		case at.Before(now):
-			p.wrong(s.At.At, "the step is before the one above it", "a clock does not go back: put the steps in their order")
+			p.wrong(s.At.At, "the step is before the one above it", "time does not go backwards: put the steps in order")
 		default:
 			now = at
 		}
@@ -130,23 +132,23 @@ func (p *parser) check(c *Case) {
 
 func (p *parser) step(s *Step) {
 	n := 0
-	for _, there := range []bool{s.Inbound != nil, s.Enters != nil, s.Lapses.Text != "", s.Renews.Text != "", s.Reload.Text != "", s.Redis.Text != "", s.Call != nil} {
-		if there {
+	for _, given := range []bool{s.Inbound != nil, s.Enters != nil, s.Lapses.Text != "", s.Renews.Text != "", s.Reload.Text != "", s.Redis.Text != "", s.Call != nil} {
+		if given {
 			n++
 		}
 	}
 	if n != 1 {
-		p.wrong(s.Position, fmt.Sprintf("a step says %d things", n), "write one of inbound, enters, lapses, renews, reload, redis and call")
+		p.wrong(s.Position, fmt.Sprintf("a step has %d events", n), "write one of inbound, enters, lapses, renews, reload, redis and call")
 	}
 	p.oneOf("redis", s.Redis, "down", "up")
 	if (s.Call == nil) != (s.Want == nil) {
-		p.wrong(s.Position, "a step has only one of call and want", "say beside each call what is to become of it")
+		p.wrong(s.Position, "a step has only one of call and want", "write want beside each call, and only there")
 	}
 	if s.Call != nil && !strings.HasPrefix(s.Call.Path, "/") {
-		p.wrong(s.Position, "a call has no path", "write path: /cgi-bin/kf/send_msg, or another one as it stands in the request")
+		p.wrong(s.Position, "a call has no path", "write path: /cgi-bin/kf/send_msg, or another path as the bot sends it")
 	}
 	if s.Times != nil && s.Call == nil {
-		p.wrong(s.Position, "times has no effect on a step without a call", "take it out, or write the step as often as it happens")
+		p.wrong(s.Position, "times has no effect on a step without a call", "remove it, or repeat the step")
 	}
 	if s.Times != nil && (*s.Times < 1 || *s.Times > 10_000) {
 		p.wrong(s.Position, fmt.Sprintf("times cannot be %d", *s.Times), "write 1 to 10000")
@@ -167,7 +169,7 @@ func (p *parser) oneOf(key string, w config.Word, known ...string) {
 	p.wrong(w.At, fmt.Sprintf("%s cannot be %q", key, w.Text), config.DidYouMean(w.Text, known))
 }
 
-// instant is when a step happens.
+// instant returns the time of a step, which is that of the step before by default.
 func (s *Step) instant(start, before time.Time) (time.Time, error) {
 	text := s.At.Text
 	if text == "" {
@@ -187,14 +189,7 @@ func (s *Step) instant(start, before time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// key is the window that a customer's message opens.
+// key returns the window that the message opens. corp is the default.
 func (i *Inbound) key(corp string) window.Key {
-	return window.Key{Corp: orElse(i.CorpID, corp), Channel: i.Channel, Customer: i.Customer}
-}
-
-func orElse(s, instead string) string {
-	if s == "" {
-		return instead
-	}
-	return s
+	return window.Key{Corp: cmp.Or(i.CorpID, corp), Channel: i.Channel, Customer: i.Customer}
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Print tells of the cases that failed, as a diff under the line of the step.
+// Print writes the failed cases: for each failed step its position, then the differences.
 func Print(w io.Writer, results []Result) {
 	for _, r := range results {
 		for _, line := range r.lines() {
@@ -17,7 +17,7 @@ func Print(w io.Writer, results []Result) {
 	}
 }
 
-// lines tells what is wrong with a case.
+// lines describes the failures of a case.
 func (r *Result) lines() (all []string) {
 	if r.Err != nil {
 		all = append(all, fmt.Sprintf("%s: %v", r.Case.Name.Text, r.Err))
@@ -31,14 +31,14 @@ func (r *Result) lines() (all []string) {
 	return all
 }
 
-// Coverage tells which of the rules no case met, in their order.
-func Coverage(rules []string, results []Result) (unmet []string) {
+// Coverage returns the rules that decided no call of any case, in their order.
+func Coverage(rules []string, results []Result) (unused []string) {
 	return slices.DeleteFunc(slices.Clone(rules), func(rule string) bool {
 		return slices.ContainsFunc(results, func(r Result) bool { return r.Rules[rule] })
 	})
 }
 
-// The shape of JUnit's reports, as CI servers read it.
+// JUnit XML, as CI servers read it.
 type junitSuites struct {
 	XMLName  xml.Name     `xml:"testsuites"`
 	Tests    int          `xml:"tests,attr"`
@@ -66,7 +66,7 @@ type junitFailure struct {
 	Text    string `xml:",chardata"`
 }
 
-// WriteJUnit writes the results as a JUnit report: a suite a file.
+// WriteJUnit writes the results as JUnit XML, with one suite for each file.
 func WriteJUnit(w io.Writer, results []Result) error {
 	var all junitSuites
 	seconds := map[string]float64{}

@@ -24,8 +24,7 @@ func newGate(t *testing.T) gate.Gate {
 	return g
 }
 
-// What a case wants is compared member by member, and a case ends at its first failure of a step,
-// not of the case.
+// TestRun compares the members of want one by one, and goes on with the next step after a failure.
 func TestRun(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	cases, err := ruletest.Parse("cases.yaml", []byte(`
@@ -58,20 +57,20 @@ func TestRun(t *testing.T) {
 	}
 	for _, e := range left {
 		if strings.HasPrefix(e.Name(), "replygate-test-") {
-			t.Errorf("a case leaves %s behind", e.Name())
+			t.Errorf("a case leaves %s", e.Name())
 		}
 	}
 }
 
-// A case is judged by a store that keeps what a gateway's would: a call that does not go on uses
-// nothing up, and what expires is gone.
-func TestWhatCallsUseUp(t *testing.T) {
+// TestWhatCallsConsume follows reservations and codes: a call that is not forwarded consumes nothing,
+// and expired keys are gone.
+func TestWhatCallsConsume(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	const onEvent = `{ path: /cgi-bin/kf/send_msg_on_event, body: '{"code":"C","msgtype":"text"}' }`
 	const card = `{ path: /cgi-bin/kf/send_msg, body: '{"touser":"wm","open_kfid":"wk","msgtype":"business_card"}' }`
 	const reply = `{ path: /cgi-bin/kf/send_msg, body: '{"touser":"wm","open_kfid":"wk","msgtype":"text"}' }`
 	for name, steps := range map[string]string{
-		"a refused call does not use its code up": `
+		"a refused call does not consume its code": `
     - enters: { channel: wk, customer: wm, code: C }
     - { at: +30s, call: ` + onEvent + `, want: { verdict: refuse, reason: code_expired } }
     - { at: +31s, inbound: { channel: wk, customer: wm } }
@@ -82,7 +81,7 @@ func TestWhatCallsUseUp(t *testing.T) {
     - { at: +20s, call: ` + onEvent + `, want: { verdict: refuse, reason: code_expired } }
     - enters: { channel: wk, customer: wm, code: D }
     - { at: +39s, call: ` + strings.Replace(onEvent, `"C"`, `"D"`, 1) + `, want: { verdict: pass, reason: code_live } }`,
-		"an unsure call does not use its code up": `
+		"an unsure call does not consume its code": `
     - enters: { channel: wk, customer: wm, code: C }
     - { at: +30s, call: ` + onEvent + `, want: { verdict: unsure, reason: history_incomplete, forwarded: false } }
     - { redis: down }
@@ -115,7 +114,7 @@ func TestWhatCallsUseUp(t *testing.T) {
 	}
 }
 
-// What has no effect in a case is a mistake of its author.
+// TestParseFindsWhatHasNoEffect reports what is legal and without effect as a mistake.
 func TestParseFindsWhatHasNoEffect(t *testing.T) {
 	for text, want := range map[string]string{
 		"- name: a\n  steps: [{ times: 2, inbound: { customer: wm } }]\n": "f:2:11: times has no effect on a step without a call",

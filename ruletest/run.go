@@ -1,6 +1,7 @@
 package ruletest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,20 +22,20 @@ import (
 	"replygate/window"
 )
 
-// Result is what came of one case.
+// Result is the outcome of one case.
 type Result struct {
 	File     string
 	Case     *Case
 	Took     time.Duration
 	Failures []Failure
-	Err      error           // the case could not be run to its end
-	Rules    map[string]bool // that decided a call, or would have from the shadow
+	Err      error           // the case could not be run to the end
+	Rules    map[string]bool // that decided a call, or would have in shadow
 }
 
-// Good tells whether the case came out as it should.
+// Good reports whether the case passed.
 func (r *Result) Good() bool { return r.Err == nil && len(r.Failures) == 0 }
 
-// Failure is one call that came to something else.
+// Failure is one call whose decision is not the expected one.
 type Failure struct {
 	At    config.Position // of the step
 	Lines []string        // of a diff: "- want", "+ got"
@@ -46,24 +47,24 @@ type Runner struct {
 	Load func(path string) (gate.Gate, error)
 }
 
-// Run runs one case. Its store lives in a folder that is gone afterwards.
+// Run runs one case. Its store uses a temporary directory, which Run removes.
 func (r Runner) Run(ctx context.Context, file string, c *Case) (result Result) {
 	began := time.Now()
 	result = Result{File: file, Case: c, Rules: map[string]bool{}}
 	defer func() { result.Took = time.Since(began) }()
-	play, err := r.begin(ctx, c)
+	x, err := r.begin(ctx, c)
 	if err != nil {
 		result.Err = err
 		return result
 	}
 	defer func() {
-		if err := play.end(); err != nil && result.Err == nil {
+		if err := x.end(); err != nil && result.Err == nil {
 			result.Err = err
 		}
 	}()
 	for i := range c.Steps {
 		s := &c.Steps[i]
-		f, err := play.step(ctx, s)
+		f, err := x.step(ctx, s)
 		if err != nil {
 			result.Err = fmt.Errorf("%s:%d:%d: %w", file, s.Position.Line, s.Position.Col, err)
 			return result
@@ -72,12 +73,12 @@ func (r Runner) Run(ctx context.Context, file string, c *Case) (result Result) {
 			result.Failures = append(result.Failures, *f)
 		}
 	}
-	result.Rules = play.met
+	result.Rules = x.matched
 	return result
 }
 
-// play is a case on its stage.
-type play struct {
+// execution is the state of a running case.
+type execution struct {
 	Runner
 	*Case
 	gate    gate.Gate
@@ -86,110 +87,110 @@ type play struct {
 	store   *store.Client
 	windows *window.Store
 	down    bool
-	met     map[string]bool // rules
+	matched map[string]bool // rules
 }
 
-// clock stands still until a step moves it. The store reads it from a goroutine of its own.
+// clock is the time of a case. Steps move it, and a goroutine of the store reads it.
 type clock struct{ at atomic.Pointer[time.Time] }
 
 func (c *clock) now() time.Time   { return *c.at.Load() }
 func (c *clock) set(at time.Time) { c.at.Store(&at) }
 
-func (r Runner) begin(ctx context.Context, c *Case) (p *play, err error) {
-	p = &play{Runner: r, Case: c, gate: r.Gate, met: map[string]bool{}}
-	p.clock.set(c.Start)
+func (r Runner) begin(ctx context.Context, c *Case) (x *execution, err error) {
+	x = &execution{Runner: r, Case: c, gate: r.Gate, matched: map[string]bool{}}
+	x.clock.set(c.Start)
 	if len(c.Accounts) > 0 {
-		if err := p.useAccounts(c.Accounts); err != nil {
+		if err := x.useAccounts(c.Accounts); err != nil {
 			return nil, err
 		}
 	}
-	if p.dir, err = os.MkdirTemp("", "replygate-test-"); err != nil {
+	if x.dir, err = os.MkdirTemp("", "replygate-test-"); err != nil {
 		return nil, err
 	}
 	redis, journal := config.Default().Redis, config.Default().Journal
-	redis.Snapshot, journal.Path = filepath.Join(p.dir, "snapshot"), filepath.Join(p.dir, "journal")
-	if p.store, err = store.Open(ctx, redis, journal, p.clock.now, zap.NewNop()); err != nil {
-		os.RemoveAll(p.dir)
+	redis.Snapshot, journal.Path = filepath.Join(x.dir, "snapshot"), filepath.Join(x.dir, "journal")
+	if x.store, err = store.Open(ctx, redis, journal, x.clock.now, zap.NewNop()); err != nil {
+		os.RemoveAll(x.dir)
 		return nil, err
 	}
-	w := p.gate.Config.Window
-	p.windows = window.NewStore(p.store.UniversalClient, window.Settings{
-		Prefix: redis.Prefix, Length: w.Length, Replies: w.Replies, Timeout: p.store.Timeout, Now: p.clock.now,
+	w := x.gate.Config.Window
+	x.windows = window.NewStore(x.store.UniversalClient, window.Settings{
+		Prefix: redis.Prefix, Length: w.Length, Replies: w.Replies, Timeout: x.store.Timeout, Now: x.clock.now,
 	})
 	if c.History.Text != "incomplete" {
-		if err := p.store.Set(ctx, redis.Prefix+"since", c.Start.Add(-2*w.Length).UnixMilli(), 0).Err(); err != nil {
-			return nil, errors.Join(err, p.end())
+		if err := x.store.Set(ctx, redis.Prefix+"since", c.Start.Add(-2*w.Length).UnixMilli(), 0).Err(); err != nil {
+			return nil, errors.Join(err, x.end())
 		}
 	}
-	return p, nil
+	return x, nil
 }
 
-func (p *play) end() error {
-	err := p.store.Close()
-	if gone := os.RemoveAll(p.dir); err == nil {
+func (x *execution) end() error {
+	err := x.store.Close()
+	if gone := os.RemoveAll(x.dir); err == nil {
 		err = gone
 	}
 	return err
 }
 
-// useAccounts compiles the configuration anew, for other accounts.
-func (p *play) useAccounts(accounts []config.Account) error {
-	c := *p.gate.Config
+// useAccounts compiles the configuration with other accounts.
+func (x *execution) useAccounts(accounts []config.Account) error {
+	c := *x.gate.Config
 	c.Accounts = accounts
-	g, err := gate.New("accounts of "+p.Name.Text, &c)
+	g, err := gate.New("accounts of "+x.Name.Text, &c)
 	if err != nil {
 		return err
 	}
-	p.gate = g
+	x.gate = g
 	return nil
 }
 
-// changeAccount replaces one account.
-func (p *play) changeAccount(corp string, change func(*config.Account)) error {
-	accounts := slices.Clone(p.gate.Config.Accounts)
+// changeAccount compiles the configuration with one account changed.
+func (x *execution) changeAccount(corp string, change func(*config.Account)) error {
+	accounts := slices.Clone(x.gate.Config.Accounts)
 	i := slices.IndexFunc(accounts, func(a config.Account) bool { return a.CorpID == corp })
 	if i < 0 {
 		return fmt.Errorf("there is no account %q", corp)
 	}
 	change(&accounts[i])
-	return p.useAccounts(accounts)
+	return x.useAccounts(accounts)
 }
 
-// corp is the corp of those that do not say.
-func (p *play) corp() string {
-	if all := p.gate.Accounts.All(); len(all) > 0 {
+// corp returns the default corp: that of the first account.
+func (x *execution) corp() string {
+	if all := x.gate.Accounts.All(); len(all) > 0 {
 		return all[0].CorpID
 	}
 	return ""
 }
 
-// step lets one step happen. A failure is a call that came to something else than it should.
-func (p *play) step(ctx context.Context, s *Step) (*Failure, error) {
-	at, err := s.instant(p.Start, p.clock.now())
+// step executes one step. A failure is a call whose decision is not the expected one.
+func (x *execution) step(ctx context.Context, s *Step) (*Failure, error) {
+	at, err := s.instant(x.Start, x.clock.now())
 	if err != nil {
 		return nil, err
 	}
-	p.moveTo(at)
+	x.moveTo(at)
 	switch {
 	case s.Inbound != nil:
-		_, err = p.windows.Record(ctx, []window.Fact{{Key: s.Inbound.key(p.corp()), At: at}})
+		_, err = x.windows.Record(ctx, []window.Fact{{Key: s.Inbound.key(x.corp()), At: at}})
 	case s.Enters != nil:
-		k := (&Inbound{s.Enters.CorpID, s.Enters.Channel, s.Enters.Customer}).key(p.corp())
+		k := (&Inbound{s.Enters.CorpID, s.Enters.Channel, s.Enters.Customer}).key(x.corp())
 		code := window.Code{Key: k, Kind: string(wecom.EnterSession), Deadline: at.Add(wecom.EnterSession.Life())}
-		err = p.windows.LearnCodes(ctx, []window.LearntCode{{Code: code, Text: s.Enters.Code}})
+		err = x.windows.LearnCodes(ctx, []window.LearntCode{{Code: code, Text: s.Enters.Code}})
 	case s.Lapses.Text != "":
-		err = p.changeAccount(s.Lapses.Text, func(a *config.Account) {
+		err = x.changeAccount(s.Lapses.Text, func(a *config.Account) {
 			a.Subscription = &config.Subscription{ExpiresAt: at}
 		})
 	case s.Renews.Text != "":
-		err = p.changeAccount(s.Renews.Text, func(a *config.Account) { a.Subscription = nil })
+		err = x.changeAccount(s.Renews.Text, func(a *config.Account) { a.Subscription = nil })
 	case s.Reload.Text != "":
-		p.gate, err = p.Load(s.Reload.Text)
+		x.gate, err = x.Load(s.Reload.Text)
 	case s.Redis.Text != "":
-		p.down = s.Redis.Text == "down"
+		x.down = s.Redis.Text == "down"
 	case s.Call != nil:
 		for range times(s) {
-			if f, err := p.call(ctx, s); f != nil || err != nil {
+			if f, err := x.call(ctx, s); f != nil || err != nil {
 				return f, err
 			}
 		}
@@ -197,12 +198,12 @@ func (p *play) step(ctx context.Context, s *Step) (*Failure, error) {
 	return nil, err
 }
 
-// moveTo moves the clock, and drops what has expired by then: as in Redis, a key is still there in
-// the very millisecond in which it expires.
-func (p *play) moveTo(at time.Time) {
-	p.clock.set(at.Add(-time.Millisecond))
-	p.store.Embedded.Tick()
-	p.clock.set(at)
+// moveTo moves the clock and removes expired keys. As in Redis, a key still exists in the
+// millisecond in which it expires.
+func (x *execution) moveTo(at time.Time) {
+	x.clock.set(at.Add(-time.Millisecond))
+	x.store.Embedded.Tick()
+	x.clock.set(at)
 }
 
 func times(s *Step) int {
@@ -212,31 +213,31 @@ func times(s *Step) int {
 	return *s.Times
 }
 
-// call makes a call and compares what became of it.
-func (p *play) call(ctx context.Context, s *Step) (*Failure, error) {
+// call decides a call and compares the decision.
+func (x *execution) call(ctx context.Context, s *Step) (*Failure, error) {
 	path, query, _ := strings.Cut(s.Call.Path, "?")
 	in := gate.Call{
-		Corp: orElse(s.Call.CorpID, p.corp()), Client: s.Call.Client, Path: []byte(path), Query: []byte(query),
-		ContentType: orElse(s.Call.ContentType, "application/json"), Body: []byte(s.Call.Body), At: p.clock.now(),
+		Corp: cmp.Or(s.Call.CorpID, x.corp()), Client: s.Call.Client, Path: []byte(path), Query: []byte(query),
+		ContentType: cmp.Or(s.Call.ContentType, "application/json"), Body: []byte(s.Call.Body), At: x.clock.now(),
 	}
-	if in.Client == "" && p.gate.Engine.UsesClients() {
+	if in.Client == "" && x.gate.Engine.AsksClients() {
 		in.Client = config.UnknownClient
 	}
-	var asked gate.Store = p.windows
-	if p.down {
-		asked = away{}
+	var source gate.Store = x.windows
+	if x.down {
+		source = unavailable{}
 	}
-	j, _, _ := p.gate.Judge(ctx, in, asked)
+	j, _, _ := x.gate.Judge(ctx, in, source)
 	if !j.Decision.Go {
-		if err := p.giveBack(ctx, &j); err != nil {
+		if err := x.release(ctx, &j); err != nil {
 			return nil, err
 		}
 	}
 	if j.Decision.Rule != "" {
-		p.met[j.Decision.Rule] = true
+		x.matched[j.Decision.Rule] = true
 	}
 	if j.Shadow != nil && j.Shadow.Rule != "" {
-		p.met[j.Shadow.Rule] = true
+		x.matched[j.Shadow.Rule] = true
 	}
 	if lines := s.Want.diff(j); len(lines) > 0 {
 		return &Failure{At: s.Position, Lines: lines}, nil
@@ -244,15 +245,14 @@ func (p *play) call(ctx context.Context, s *Step) (*Failure, error) {
 	return nil, nil
 }
 
-// giveBack returns what the judgement of a call took that does not go on: reservations and its
-// code.
-func (p *play) giveBack(ctx context.Context, j *gate.Judgement) error {
-	if err := p.windows.RestoreCode(ctx, j.Evidence.Code); err != nil {
+// release returns the reservations and the code that a call took which is not forwarded.
+func (x *execution) release(ctx context.Context, j *gate.Judgement) error {
+	if err := x.windows.GiveBackCode(ctx, j.Evidence.Code); err != nil {
 		return err
 	}
 	for i, k := range j.Keys {
 		if a := j.Evidence.Windows[i]; a.Reserved() {
-			if err := p.windows.Settle(ctx, k, a, window.Rejected); err != nil {
+			if err := x.windows.Settle(ctx, k, a, window.NotTaken); err != nil {
 				return err
 			}
 		}
@@ -260,7 +260,7 @@ func (p *play) giveBack(ctx context.Context, j *gate.Judgement) error {
 	return nil
 }
 
-// diff compares a judgement with what is wanted of it.
+// diff returns the differences between a judgement and w, as pairs of "- want" and "+ got".
 func (w *Want) diff(j gate.Judgement) (lines []string) {
 	d := j.Decision
 	differs := func(key, want, got string) {
@@ -293,10 +293,10 @@ func (w *Want) diff(j gate.Judgement) (lines []string) {
 	return lines
 }
 
-// away is a Redis that does not answer.
-type away struct{}
+// unavailable is a Redis that does not answer.
+type unavailable struct{}
 
-func (away) Peek(_ context.Context, keys ...window.Key) []window.Answer {
+func (unavailable) Peek(_ context.Context, keys ...window.Key) []window.Answer {
 	answers := make([]window.Answer, len(keys))
 	for i := range answers {
 		answers[i] = window.Answer{State: window.Unavailable, Left: -1}
@@ -304,14 +304,14 @@ func (away) Peek(_ context.Context, keys ...window.Key) []window.Answer {
 	return answers
 }
 
-func (away) Reserve(context.Context, window.Key) window.Answer {
+func (unavailable) Reserve(context.Context, window.Key) window.Answer {
 	return window.Answer{State: window.Unavailable, Left: -1}
 }
 
-func (away) ConsumeCode(context.Context, string, string) window.CodeAnswer {
+func (unavailable) TakeCode(context.Context, string, string) window.CodeAnswer {
 	return window.CodeAnswer{State: window.CodeUnavailable}
 }
 
-func (away) PeekCode(context.Context, string, string) window.CodeAnswer {
+func (unavailable) PeekCode(context.Context, string, string) window.CodeAnswer {
 	return window.CodeAnswer{State: window.CodeUnavailable}
 }

@@ -165,7 +165,7 @@ func TestFailedCase(t *testing.T) {
 		"- name: a\n  steps: [{ at: +1h, lapses: ww1 }, { at: +1m, lapses: ww1 }]\n":                                                  ":2:43: the step is before the one above it",
 		"- name: a\n  steps: [{ at: yesterday, lapses: ww1 }]\n":                                                                      `:2:17: at cannot be "yesterday"`,
 		"- name: a\n  steps: [{ call: { path: /a } }]\n":                                                                              "only one of call and want",
-		"- name: a\n  steps: [{ lapses: ww1, renews: ww1 }]\n":                                                                        "a step says 2 things",
+		"- name: a\n  steps: [{ lapses: ww1, renews: ww1 }]\n":                                                                        "a step has 2 events",
 		"- name: a\n  steps: [{ call: { path: /a }, want: { verdict: passes } }]\n":                                                   "did you mean pass?",
 		"- name: a\n  steps: [{ call: { pth: /a }, want: { verdict: pass } }]\n":                                                      "did you mean path?",
 		"- name: a\n  steps: [{ lapses: ww2 }]\n":                                                                                     `there is no account "ww2"`,
