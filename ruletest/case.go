@@ -20,14 +20,14 @@ type Case struct {
 	Name     config.Word      `yaml:"name"`
 	Accounts []config.Account `yaml:"accounts"` // instead of those of the configuration
 	Start    time.Time        `yaml:"start"`    // of the clock; default: 2026-01-01T00:00:00Z
-	History  config.Word      `yaml:"history"`  // complete (default) or incomplete: whether a missing message proves that nobody wrote
+	History  config.Word      `yaml:"history"`  // complete (default) or incomplete: see docs/knowing.md
 	Steps    []Step           `yaml:"steps"`
 	At       config.Position
 }
 
 // Step is one event or one call.
 type Step struct {
-	At       config.Word `yaml:"at"`      // +47h59m59s after start, or an instant; default: the time of the previous step
+	At       config.Word `yaml:"at"`      // +47h59m59s after start, or RFC 3339; default: as the step before
 	Inbound  *Inbound    `yaml:"inbound"` // a customer writes
 	Enters   *Enters     `yaml:"enters"`  // a customer opens the chat, which issues a one-time code
 	Lapses   config.Word `yaml:"lapses"`  // the subscription of this corp ends, without grace
@@ -35,7 +35,7 @@ type Step struct {
 	Reload   config.Word `yaml:"reload"`  // path of the configuration in force from now on
 	Redis    config.Word `yaml:"redis"`   // down or up
 	Call     *Call       `yaml:"call"`
-	Times    *int        `yaml:"times"` // how often the call is made, each time with the same result; default: 1
+	Times    *int        `yaml:"times"` // of the call, each with the same result; default: 1
 	Want     *Want       `yaml:"want"`
 	Position config.Position
 }
