@@ -137,3 +137,14 @@ func TestParseFindsAllMistakes(t *testing.T) {
 		t.Errorf("%s\n%v", got, err)
 	}
 }
+
+// FuzzParse reads any file: every case that is accepted has a name and steps.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("- name: a\n  steps: [{ at: +1h, lapses: ww1 }, { times: 2, call: { path: /a }, want: { verdict: pass } }]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		cases, err := ruletest.Parse("f", data)
+		if err == nil && len(cases) > 0 && (cases[0].Name.Text == "" || len(cases[0].Steps) == 0) {
+			t.Errorf("accepted: %+v", cases[0])
+		}
+	})
+}
