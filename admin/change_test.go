@@ -150,11 +150,15 @@ func TestBoundsOfAReport(t *testing.T) {
 	longest := strings.Repeat("x", 128)
 	all := []string{message("wwLapsed", longest, longest, "2026-11-22T11:00:00Z")}
 	for i := range 999 {
-		all = append(all, message("wwLapsed", "wk", fmt.Sprintf("wm%d", i), "2026-11-22T11:00:00Z"))
+		at := start.Add(-time.Duration(i) * time.Second).Format(time.RFC3339)
+		all = append(all, message("wwLapsed", "wk", "wm", at))
 	}
 	a.want(a.call("POST", "/v1/inbound", report(all...)), http.StatusOK, `{"ahead":0,"expired":0,"recorded":1000}`)
 	if list := a.list("?corp_id=wwLapsed&channel=" + longest + "&customer=" + longest); len(list.Windows) != 1 {
 		t.Errorf("the longest ids: %+v", list)
+	}
+	if list := a.list(""); len(list.Windows) != 2 {
+		t.Errorf("%+v", list)
 	}
 }
 
