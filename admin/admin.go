@@ -63,9 +63,9 @@ type Gateway interface {
 var ErrOtherVersion = errors.New("another configuration is in force")
 
 const (
-	maxBody    = 1 << 20
-	maxReports = 1000
-	maxList    = 1000
+	maxBody    = 1 << 20 // bytes of a request body
+	maxReports = 1000    // messages in one POST /v1/inbound
+	maxList    = 1000    // windows in one answer
 )
 
 // Server returns a server with a timeout for each phase of a request.
@@ -118,6 +118,7 @@ func (a *Admin) guarded(next http.Handler) http.Handler {
 	})
 }
 
+// localHost reports whether a Host, with or without a port, is localhost or a loopback address.
 func localHost(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -317,6 +318,7 @@ func (a *Admin) accounts(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, list)
 }
 
+// stamp formats a time as RFC 3339 in UTC, to the millisecond.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
 
 func reply(w http.ResponseWriter, status int, v any) {

@@ -174,15 +174,15 @@ func TestLengthOfALine(t *testing.T) {
 		log               string
 		calls, unreadable int
 	}{
-		"the longest":                    {padded(most), 1, 0},
-		"one byte longer":                {padded(most+1) + record, 1, 1},
-		"several times as long":          {record + "\n" + padded(3*most) + record + "\n", 2, 1},
-		"two of them":                    {padded(most+1) + padded(2*most) + record, 1, 2},
-		"without an end":                 {record + "\n" + strings.Repeat("x", 2*most), 1, 1},
-		"blank lines":                    {"\n\r\n  \n\t\n" + record + "\n\n", 1, 0},
-		"no line feed at the end":        {record, 1, 0},
-		"nothing":                        {"", 0, 0},
-		"half a record at the end":       {record + "\n" + record[:len(record)/2], 1, 1},
+		"the longest":                   {padded(most), 1, 0},
+		"one byte longer":               {padded(most+1) + record, 1, 1},
+		"several times as long":         {record + "\n" + padded(3*most) + record + "\n", 2, 1},
+		"two of them":                   {padded(most+1) + padded(2*most) + record, 1, 2},
+		"without an end":                {record + "\n" + strings.Repeat("x", 2*most), 1, 1},
+		"blank lines":                   {"\n\r\n  \n\t\n" + record + "\n\n", 1, 0},
+		"no line feed at the end":       {record, 1, 0},
+		"nothing":                       {"", 0, 0},
+		"half a record at the end":      {record + "\n" + record[:len(record)/2], 1, 1},
 		"a record after another object": {`{"msg":"serving"}` + record, 0, 1},
 	} {
 		r, err := replay.Run(g, strings.NewReader(c.log), func(int64) {})

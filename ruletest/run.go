@@ -245,7 +245,7 @@ func (x *execution) call(ctx context.Context, s *Step) (*Failure, error) {
 	return nil, nil
 }
 
-// release returns the reservations and the code that a call took which is not forwarded.
+// release gives back the reservations and the code of a call that is not forwarded.
 func (x *execution) release(ctx context.Context, j *gate.Judgement) error {
 	if err := x.windows.GiveBackCode(ctx, j.Evidence.Code); err != nil {
 		return err
