@@ -234,7 +234,7 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 			d.walk(value, v.Field(index), join(path, name))
 			continue
 		}
-		if index, ok := fields[name]; ok {
+		if index, ok := fields[name]; ok && isKey(name) {
 			d.where[join(path, name)] = d.position(value)
 			d.walk(value, v.Field(index), join(path, name))
 			continue
@@ -414,10 +414,13 @@ func fieldsByKey(t reflect.Type) map[string]int {
 	return m
 }
 
+// isKey reports whether an entry of fieldsByKey is a key that a file may have.
+func isKey(name string) bool { return name != positionField && !strings.HasSuffix(name, "[]") }
+
 func keyNames(fields map[string]int) []string {
 	var all []string
 	for name := range fields {
-		if name != positionField && !strings.HasSuffix(name, "[]") {
+		if isKey(name) {
 			all = append(all, name)
 		}
 	}

@@ -29,3 +29,14 @@ func TestEmptyListItem(t *testing.T) {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
 }
+
+// The list form of a key and a struct's position have entries in the decoder, but are no keys.
+func TestInternalNamesAreNoKeys(t *testing.T) {
+	t.Parallel()
+	run(t, oneAccount, []fileCase{
+		{`policy: { 'ruleset[]': [{ ruleset: off }] }`,
+			`f:2:11: unknown key policy.ruleset[]: did you mean ruleset?`},
+		{`clients: [{ name: a, networks: [10.0.0.0/8], '-at': }]`,
+			`f:2:46: unknown key clients[0].-at: known are contains, header, name, networks`},
+	})
+}
