@@ -187,11 +187,11 @@ func isScalar(t reflect.Type) bool {
 func (d *decoder) list(node *yaml.Node, v reflect.Value, path string) {
 	at := d.position(node)
 	if node.Kind != yaml.SequenceNode {
-		d.report(at, path+" must be a list", "write [a, b], or one item per line after a dash")
+		d.report(at, displayPath(path)+" must be a list", "write [a, b], or one item per line after a dash")
 		return
 	}
 	if len(node.Content) == 0 {
-		d.report(at, path+" is an empty list", "write something into it, or leave the key out; in a match an absent list means any")
+		d.report(at, displayPath(path)+" is an empty list", "write something into it, or leave the key out; in a match an absent list means any")
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(node.Content), len(node.Content)))
@@ -437,7 +437,7 @@ func join(path, name string) string {
 
 func displayPath(path string) string {
 	if path == "" {
-		return "the configuration"
+		return "the file"
 	}
 	return path
 }
