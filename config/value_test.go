@@ -1,6 +1,13 @@
 package config_test
 
-import "testing"
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"replygate/config"
+)
 
 func TestDurationErrors(t *testing.T) {
 	for value, want := range map[string]string{
@@ -19,5 +26,20 @@ func TestDurationErrors(t *testing.T) {
 		if got := parseError(oneAccount + "upstream: { timeout: " + value + " }\n"); got != want {
 			t.Errorf("%s\n got %s\nwant %s", value, got, want)
 		}
+	}
+}
+
+func TestSecretsPrintAsStars(t *testing.T) {
+	s := struct{ Key config.Secret }{"hush"}
+	data, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := string(data)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		all += fmt.Sprintf(verb, s) + fmt.Sprintf(verb, s.Key) + fmt.Sprintf(verb, &s)
+	}
+	if strings.Contains(all, "hush") || strings.Contains(all, "68757368") {
+		t.Errorf("a secret shows: %s", all)
 	}
 }
