@@ -11,8 +11,8 @@ import (
 	"replygate/config"
 )
 
-// parseWithFile parses a configuration of the account ww1 whose accounts_file has a name and content.
-// In the error, FILE stands for the file's path.
+// parseWithFile parses a configuration of the account ww1 with an accounts_file of the given name
+// and content. In the mistakes, FILE is the path of that file.
 func parseWithFile(t *testing.T, name, content string) (c *config.Config, mistakes string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
