@@ -1,0 +1,130 @@
+package config_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"replygate/config"
+)
+
+func TestMistakeText(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		mistake config.Mistake
+		want    string
+	}{
+		{config.Mistake{File: "f", What: "wrong", Remedy: "mend it"}, "f:1:1: wrong: mend it"},
+		{config.Mistake{File: "f", What: "wrong"}, "f:1:1: wrong"},
+		{config.Mistake{File: "f", At: config.Position{Line: 7}, What: "wrong"}, "f:7:1: wrong"},
+		{config.Mistake{File: "f", At: config.Position{Line: 7, Col: 3}, What: "wrong"}, "f:7:3: wrong"},
+		{config.Mistake{File: "f", At: config.Position{Line: 7, Col: 3, File: "g"}, What: "wrong"}, "g:7:3: wrong"},
+		{config.Mistake{File: "f", At: config.Position{Env: "NAME"}, What: "wrong", Remedy: "mend it"}, "environment NAME: wrong: mend it"},
+	} {
+		if got := c.mistake.Error(); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
+// Mistakes are in the order of the file, those of the environment and of the file as a whole first,
+// and those of an accounts_file last.
+func TestMistakesAreSorted(t *testing.T) {
+	t.Parallel()
+	var ms config.Mistakes
+	if err := ms.Err(); err != nil {
+		t.Errorf("no mistakes are the error %v", err)
+	}
+	ms.Add("f", config.Position{Line: 10, Col: 1}, "line 10", "")
+	ms.Add("f", config.Position{Line: 9, Col: 5, File: "g"}, "other file", "")
+	ms.Add("f", config.Position{Line: 9, Col: 12}, "column 12", "")
+	ms.Add("f", config.Position{Line: 9, Col: 5}, "column 5", "")
+	ms.Add("f", config.Position{Line: 9, Col: 5}, "column 5 again", "")
+	ms.Add("f", config.Position{Env: "B"}, "environment", "")
+	ms.Add("f", config.Position{Env: "A"}, "environment", "")
+	ms.Add("f", config.Position{}, "whole", "")
+	const want = `f:1:1: whole
+environment A: environment
+environment B: environment
+f:9:5: column 5
+f:9:5: column 5 again
+f:9:12: column 12
+f:10:1: line 10
+g:9:5: other file`
+	err := ms.Err()
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	var list config.Mistakes
+	if !errors.As(err, &list) || len(list) != 8 {
+		t.Errorf("the error is a %T", err)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	keys := []string{"accounts", "accounts_file", "capabilities", "listen", "log", "limits", "redis", "window"}
+	for word, want := range map[string]string{
+		"listen":        "listen",
+		"lisen":         "listen", // a letter is missing
+		"listten":       "listen", // one too many
+		"lixten":        "listen", // another one
+		"lsiten":        "listen", // two changed places
+		"LISTEN":        "listen",
+		"account":       "accounts",
+		"acounts":       "accounts",
+		"accounts-file": "accounts_file",
+		"acountsfile":   "accounts_file",
+		"capabilty":     "capabilities", // a common start
+		"capab":         "capabilities",
+		"capa":          "capabilities",
+		"cap":           "",
+		"capital":       "", // too little in common
+		"lg":            "log",
+		"logs":          "log",
+		"limit":         "limits",
+		"redsi":         "redis",
+		"widnow":        "window",
+		"database":      "",
+		"nothing":       "",
+	} {
+		if got := config.Nearest(word, keys); got != want {
+			t.Errorf("%s: %q, want %q", word, got, want)
+		}
+	}
+	if got := config.Nearest("a", nil); got != "" {
+		t.Errorf("of no words %q is the nearest", got)
+	}
+}
+
+// One change of a letter never hides a word among others that are far away.
+func TestNearestFindsOneChange(t *testing.T) {
+	t.Parallel()
+	known := []string{"reauthenticate", "unlisted_account", "encoding_aes_key", "shutdown", "callbacks"}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 1000 {
+		word := known[random.IntN(len(known))]
+		i, letter := random.IntN(len(word)), string(rune('a'+random.IntN(26)))
+		for _, changed := range []string{word[:i] + word[i+1:], word[:i] + letter + word[i:], word[:i] + letter + word[i+1:]} {
+			if got := config.Nearest(changed, known); got != word {
+				t.Fatalf("%s: %q, want %q", changed, got, word)
+			}
+		}
+	}
+}
+
+func TestDidYouMean(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ word, known, want string }{
+		{"shadwo", "enforce shadow", "did you mean shadow?"},
+		{"off", "enforce shadow", "known are enforce, shadow"},
+		{"", "enforce shadow", "known are enforce, shadow"},
+		{"Enforce", "enforce shadow", "did you mean enforce?"},
+		{"text", "json", "known are json"},
+	} {
+		if got := config.DidYouMean(c.word, strings.Fields(c.known)); got != c.want {
+			t.Errorf("%s: %q, want %q", c.word, got, c.want)
+		}
+	}
+}
