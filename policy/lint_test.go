@@ -11,7 +11,7 @@ import (
 	"replygate/policy"
 )
 
-// What is legal and surely unmeant is found, and nothing else.
+// Lint reports likely mistakes at their place, and nothing else.
 func TestLint(t *testing.T) {
 	const head = "accounts: [{ corp_id: ww1, entity: acme, contacts: { total: 5 } }, { corp_id: ww2, entity: other }]\n"
 	for _, test := range []struct{ text, want string }{
