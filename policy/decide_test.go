@@ -410,3 +410,127 @@ func TestTrim(t *testing.T) {
 		}
 	}
 }
+
+// A call to several customers is judged by the worst of their windows, wherever it is in the list.
+func TestWorstOfManyCustomers(t *testing.T) {
+	e := must(t, "", "    - { name: mass, match: { capabilities: [mass_message] }, action: reply }\n")
+	order := []struct { // from the best to the worst
+		state  window.State
+		reason policy.Reason
+	}{
+		{window.Open, policy.WindowOpen}, {window.Cached, policy.WindowRemembered}, {window.Incomplete, policy.HistoryIncomplete},
+		{window.Unproven, policy.StoreUnavailable}, {window.Unavailable, policy.StoreUnavailable}, {window.Exhausted, policy.RepliesUsedUp},
+		{window.ClosedByPlatform, policy.WindowShut}, {window.Closed, policy.WindowClosed},
+	}
+	c := call(mass, wecom.Facts{Customers: []string{"a", "b", "c"}})
+	for i, worst := range order {
+		for _, better := range order[:i+1] {
+			for at := range 3 {
+				answers := []window.Answer{{State: better.state, Last: now}, {State: better.state, Last: now}, {State: better.state, Last: now}}
+				answers[at] = window.Answer{State: worst.state, Last: now.Add(-time.Hour), Left: 1}
+				if d := decide(e, c, answers...); d.Reason != worst.reason {
+					t.Errorf("%s at %d among %s: %s", worst.state, at, better.state, d.Reason)
+				}
+			}
+		}
+	}
+	d := decide(e, c, window.Answer{State: window.Open, Last: now, Left: 5}, window.Answer{State: window.Closed, Last: now.Add(-50 * time.Hour)}, window.Answer{State: window.Open, Last: now})
+	if !d.Closes.Equal(now.Add(-2 * time.Hour)) {
+		t.Errorf("it gives the close of another window: %s", d.Closes)
+	}
+}
+
+// The rest of a trimmed call is who could not be reached, in the order of the call; what goes on is
+// judged by the worst of those who could.
+func TestTrimmedDecision(t *testing.T) {
+	e := must(t, "", "    - { name: mass, match: { capabilities: [mass_message], endpoints: ["+mass+"] }, action: reply, partial: trim }\n")
+	many := make([]string, 100)
+	answers := make([]window.Answer, len(many))
+	var rest []string
+	for i := range many {
+		many[i] = fmt.Sprintf("wm%d", i)
+		answers[i] = window.Answer{State: window.Open, Last: now.Add(-time.Duration(i) * time.Minute), Left: -1}
+		if i%3 == 0 {
+			answers[i] = window.Answer{State: []window.State{window.Closed, window.Exhausted, window.Incomplete, window.Unavailable}[i%4]}
+			rest = append(rest, many[i])
+		}
+	}
+	d := decide(e, call(mass, wecom.Facts{Customers: many}), answers...)
+	if d.Verdict != policy.Pass || d.Reason != policy.RecipientsTrimmed || !slices.Equal(d.Rest, rest) || !d.Transient {
+		t.Errorf("%+v", d)
+	}
+	one := decide(e, call(mass, wecom.Facts{Customers: many[:1]}), answers[0])
+	if one.Verdict != policy.Refuse || one.Rest != nil {
+		t.Errorf("a single customer is not trimmed: %+v", one)
+	}
+}
+
+// RequiredEvidence asks for windows or a code only where a rule with action: reply may decide.
+func TestRequiredEvidence(t *testing.T) {
+	const rules = `
+    - { name: adds, match: { capabilities: [add_customer], msgtypes: [ca_link] }, action: reply }
+    - { name: cards, match: { capabilities: [add_customer], msgtypes: [business_card] }, action: pass }
+    - { name: masses, match: { capabilities: [mass_message] }, action: reply }
+    - { name: fails, match: { capabilities: [customer_details] }, when: account.contacts < 5, action: reply }
+`
+	e := must(t, "", rules)
+	one := []string{"wm"}
+	for name, test := range map[string]struct {
+		call          policy.Call
+		windows, code bool
+	}{
+		"a reply":                        {call(send, wecom.Facts{Customers: one}), true, false},
+		"a reply without a customer":     {call(send, wecom.Facts{}), true, false},
+		"a code":                         {call(onEvent, wecom.Facts{Code: "c"}), false, true},
+		"an event without a code":        {call(onEvent, wecom.Facts{}), true, false},
+		"a mass message":                 {call(mass, wecom.Facts{Customers: one}), true, false},
+		"a mass message to all":          {call(mass, wecom.Facts{Implicit: true}), false, false},
+		"a mass message to a group":      {call(mass, wecom.Facts{Groups: []string{"wr"}}), false, false},
+		"a refused interface":            {call("/cgi-bin/externalcontact/remark", wecom.Facts{Customers: one}), false, false},
+		"an upload":                      {call("/cgi-bin/media/upload", wecom.Facts{}), false, false},
+		"a condition that fails":         {call("/cgi-bin/externalcontact/get", wecom.Facts{Customers: one}), false, false},
+		"a reply that adds, both reply":  {call(send, wecom.Facts{Customers: one, MsgType: "ca_link", Also: "add_customer"}), true, false},
+		"a reply that adds, one passes":  {call(send, wecom.Facts{Customers: one, MsgType: "business_card", Also: "add_customer"}), true, false},
+		"a reply that adds, one refused": {call(send, wecom.Facts{Customers: one, MsgType: "text", Also: "add_customer"}), false, false},
+	} {
+		if windows, code := e.RequiredEvidence(test.call, e.Match(test.call)); windows != test.windows || code != test.code {
+			t.Errorf("%s: windows %v, code %v", name, windows, code)
+		}
+	}
+}
+
+// A decision gives when the window closes and how many replies are left, for replies by window.
+func TestDecisionDetails(t *testing.T) {
+	e := must(t, "", "")
+	c := call(send, wecom.Facts{Customers: []string{"wm"}})
+	d := decide(e, c, window.Answer{State: window.Open, Last: now.Add(-time.Hour), Left: 3})
+	if !d.Closes.Equal(now.Add(47*time.Hour)) || d.Left != 3 || d.Capability != wecom.KfReply || d.Rule != "reply-inside-the-window" {
+		t.Errorf("%+v", d)
+	}
+	if d := decide(e, c, window.Answer{State: window.Closed}); !d.Closes.IsZero() {
+		t.Errorf("a customer who never wrote has a close: %s", d.Closes)
+	}
+	if d := decide(e, call("/cgi-bin/externalcontact/get", wecom.Facts{})); d.Left != -1 || !d.Closes.IsZero() {
+		t.Errorf("a refused interface has replies left: %+v", d)
+	}
+	code := call(onEvent, wecom.Facts{Code: "c"})
+	if d := e.Decide(code, e.Match(code), codeOf(wecom.EnterSession, now.Add(time.Second))); d.Left != -1 || !d.Closes.IsZero() {
+		t.Errorf("a live code: %+v", d)
+	}
+	d = e.Decide(code, e.Match(code), codeOf(wecom.SessionEnded, now, window.Answer{State: window.Open, Last: now, Left: 3}))
+	if d.Left != -1 || !d.Closes.Equal(now.Add(48*time.Hour)) {
+		t.Errorf("an answer to an event is not counted: %+v", d)
+	}
+}
+
+// In shadow mode the engine still decides as if it were enforced; its caller does not apply it.
+func TestShadowModeDecides(t *testing.T) {
+	e := must(t, "mode: shadow", "")
+	c := call("/cgi-bin/externalcontact/get", wecom.Facts{})
+	if d := decide(e, c); d.Verdict != policy.Refuse || d.Go || !e.Shadow() {
+		t.Errorf("%+v", d)
+	}
+	if n := e.Inspections(lapsed, c.Endpoint, now); n.Enforced != policy.InspectNone || n.Overall != policy.InspectPath {
+		t.Errorf("%+v", n)
+	}
+}

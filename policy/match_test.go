@@ -361,3 +361,168 @@ func BenchmarkLarge(b *testing.B) {
 		})
 	}
 }
+
+// Each condition of a match, at its boundaries.
+func TestConditions(t *testing.T) {
+	const details = "/cgi-bin/externalcontact/get"
+	at := func(t time.Time) func(*policy.Call) { return func(c *policy.Call) { c.At = t } }
+	who := func(change func(*policy.Subject)) func(*policy.Call) { return func(c *policy.Call) { change(&c.Who) } }
+	msgtype := func(name string) func(*policy.Call) { return func(c *policy.Call) { c.Facts.MsgType = name } }
+	from := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	const dates = "from: 2026-11-01T08:00:00+08:00, until: 2026-12-01T08:00:00+08:00"
+	for _, test := range []struct {
+		rule    string
+		path    string
+		change  func(*policy.Call)
+		matches bool
+	}{
+		{"match: {}", send, nil, true},
+		{"match: { accounts: [ww1] }", send, nil, true},
+		{"match: { accounts: [ww2] }", send, nil, false},
+		{"match: { accounts: [ww1, ww2] }", send, who(func(s *policy.Subject) { s.CorpID = "ww2" }), true},
+		{"match: { accounts: [ww1] }", send, who(func(s *policy.Subject) { s.CorpID = "WW1" }), false},
+		{"match: { entities: [acme] }", send, nil, true},
+		{"match: { entities: [acme] }", send, who(func(s *policy.Subject) { s.Entity = "" }), false},
+		{"match: { accounts: [ww1], entities: [other] }", send, nil, false},
+		{"match: { accounts: [ww1], entities: [acme, other] }", send, nil, true},
+		{"match: { standings: [lapsed] }", send, nil, true},
+		{"match: { standings: [active, grace, free] }", send, nil, false},
+		{"match: { standings: [lapsed] }", send, who(func(s *policy.Subject) { s.Standing = "no such standing" }), true}, // judged as lapsed
+		{"match: { capabilities: [kf_reply] }", send, nil, true},
+		{"match: { capabilities: [kf_reply] }", details, nil, false},
+		{"match: { endpoints: [" + send + "] }", send, nil, true},
+		{"match: { endpoints: [/cgi-bin/kf/*] }", send, nil, true},
+		{"match: { endpoints: [/cgi-bin/*/send_msg] }", send, nil, true},
+		{"match: { endpoints: [/cgi-bin/kf/send*] }", onEvent, nil, true},
+		{"match: { endpoints: [/cgi-bin/kf/*] }", "/cgi-bin/kf/customer/batchget", nil, false}, // one segment only
+		{"match: { endpoints: [/cgi-bin/kf/*/*] }", "/cgi-bin/kf/customer/batchget", nil, true},
+		{"match: { endpoints: [/cgi-bin/kf/*, " + details + "] }", details, nil, true},
+		{"match: { msgtypes: [text] }", send, msgtype("text"), true},
+		{"match: { msgtypes: [text] }", send, msgtype("Text"), false},
+		{"match: { msgtypes: [text] }", send, msgtype(""), false},
+		{"match: { clients: [pc] }", send, who(func(s *policy.Subject) { s.Client = "pc" }), true},
+		{"match: { clients: [pc] }", send, who(func(s *policy.Subject) { s.Client = "unknown" }), false},
+		{"match: { clients: [unknown] }", send, who(func(s *policy.Subject) { s.Client = "unknown" }), true},
+		{dates, send, at(from), true},
+		{dates, send, at(from.Add(-time.Nanosecond)), false},
+		{dates, send, at(from.AddDate(0, 1, 0).Add(-time.Nanosecond)), true},
+		{dates, send, at(from.AddDate(0, 1, 0)), false},
+		{"percent: 100", send, nil, true},
+		{"percent: 0", send, nil, false},
+		{`when: call.client == "pc"`, send, who(func(s *policy.Subject) { s.Client = "pc" }), true},
+		{`when: call.client == "pc"`, send, nil, false},
+		{`match: { msgtypes: [text] }, when: call.customers > 1`, send, msgtype("text"), false}, // both must hold
+	} {
+		e := configured(t, "accounts: [{ corp_id: ww1, entity: acme }, { corp_id: ww2, entity: other }]\nclients: [{ name: pc, header: User-Agent, contains: x }]\n"+
+			"policy: { ruleset: off, rules: [{ name: r, "+test.rule+", action: refuse }] }\n")
+		c := call(test.path, wecom.Facts{Customers: []string{"wm"}})
+		if test.change != nil {
+			test.change(&c)
+		}
+		if got := e.Match(c).Rule.Name == "r"; got != test.matches {
+			t.Errorf("%s on %s: matches is %v", test.rule, test.path, got)
+		}
+	}
+}
+
+// percent draws by customer if a call names exactly one, else by account, and apart for each corp.
+func TestPercentDraws(t *testing.T) {
+	e := must(t, "", "    - { name: half, match: { capabilities: [mass_message] }, percent: 50, action: pass }\n")
+	taken := func(corp string, customers ...string) bool {
+		c := call(mass, wecom.Facts{Customers: customers})
+		c.Who.CorpID = corp
+		return e.Match(c).Rule.Name == "half"
+	}
+	apart, several := 0, 0
+	for i := range 200 {
+		wm := fmt.Sprintf("wm%d", i)
+		if taken("ww1", wm) != taken("ww2", wm) {
+			apart++
+		}
+		if taken("ww1", wm, "wmOther") != taken("ww1") {
+			several++
+		}
+	}
+	if apart < 60 || apart > 140 {
+		t.Errorf("%d of 200 customers are drawn apart for another corp", apart)
+	}
+	if several != 0 {
+		t.Errorf("%d of 200 calls to two customers are not drawn by their account", several)
+	}
+}
+
+// Inspections with conditions: the body is only read if it can decide.
+func TestInspectionsOfRules(t *testing.T) {
+	const details, upload = "/cgi-bin/externalcontact/get", "/cgi-bin/media/upload"
+	const none, path, body = policy.InspectNone, policy.InspectPath, policy.InspectBody
+	for _, test := range []struct {
+		rule, path        string
+		enforced, overall policy.Inspection
+	}{
+		{"match: { capabilities: [media] }, action: refuse", upload, path, path},
+		{"match: { capabilities: [media] }, mode: shadow, action: refuse", upload, none, path},
+		{"match: { capabilities: [customer_details] }, action: pass", details, none, none},
+		{"match: { capabilities: [customer_details] }, mode: shadow, action: pass", details, path, path},
+		{"match: { capabilities: [customer_details] }, action: reply", details, body, body},
+		{"match: { capabilities: [customer_details] }, mode: shadow, action: reply", details, path, body},
+		{"match: { msgtypes: [text] }, action: refuse", send, body, body},
+		{"match: { msgtypes: [text] }, action: refuse", upload, none, none}, // an upload has no msgtype
+		{"match: { msgtypes: [text] }, mode: shadow, action: refuse", "/cgi-bin/message/send", none, body},
+		{"percent: 50, action: pass", send, body, body},
+		{"match: { accounts: [ww2] }, action: refuse", upload, none, none}, // another account
+		{"match: { entities: [other] }, action: refuse", upload, none, none},
+		{"until: 2026-11-22T12:00:00Z, action: refuse", upload, none, none},
+		{"until: 2026-11-22T12:00:01Z, action: refuse", upload, path, path},
+	} {
+		e := must(t, "", "    - { name: r, "+test.rule+" }\n")
+		n := e.Inspections(lapsed, wecom.Lookup(test.path), now)
+		if n.Enforced != test.enforced || n.Overall != test.overall {
+			t.Errorf("%s on %s: %+v, want %d, %d", test.rule, test.path, n, test.enforced, test.overall)
+		}
+	}
+}
+
+// AlwaysPasses holds only if no rule of any phase can refuse or read a call, whoever makes it.
+func TestAlwaysPasses(t *testing.T) {
+	upload := wecom.Lookup("/cgi-bin/media/upload")
+	for rule, want := range map[string]bool{
+		"match: { capabilities: [oa] }, action: refuse":                                true,
+		"match: { capabilities: [media] }, action: pass":                               true,
+		"match: { capabilities: [media] }, action: refuse":                             false,
+		"match: { capabilities: [media] }, mode: shadow, action: refuse":               false,
+		"match: { capabilities: [media] }, mode: shadow, action: pass":                 false,
+		"match: { capabilities: [media], accounts: [ww2] }, action: refuse":            false,
+		"match: { capabilities: [media], standings: [active] }, action: refuse":        false,
+		"match: { capabilities: [media] }, from: 2030-01-01T00:00:00Z, action: refuse": false,
+		"match: { capabilities: [media] }, percent: 1, action: refuse":                 false,
+		"match: { endpoints: [/cgi-bin/media/*] }, action: reply":                      false,
+	} {
+		if got := must(t, "", "    - { name: r, "+rule+" }\n").AlwaysPasses(upload); got != want {
+			t.Errorf("%s: %v", rule, got)
+		}
+	}
+	if !must(t, "", "    - { name: first, match: { capabilities: [media] }, action: pass }\n    - { name: r, action: refuse }\n").AlwaysPasses(upload) {
+		t.Error("a rule after one that always passes counts")
+	}
+}
+
+// ShadowMatch is the match with the rules in shadow enforced.
+func TestShadowMatch(t *testing.T) {
+	for _, test := range []struct {
+		rules, want string
+		differs     bool
+	}{
+		{"", "reply-inside-the-window", false},
+		{"    - { name: s, mode: shadow, action: refuse }\n", "s", true},
+		{"    - { name: s, mode: shadow, match: { capabilities: [media] }, action: refuse }\n", "reply-inside-the-window", false},
+		{"    - { name: p, action: pass }\n    - { name: s, mode: shadow, action: refuse }\n", "p", false},
+	} {
+		e := must(t, "", test.rules)
+		c := call(send, wecom.Facts{Customers: []string{"wm"}})
+		enforced := e.Match(c)
+		m, differs := e.ShadowMatch(c, enforced)
+		if m.Rule.Name != test.want || differs != test.differs || enforced.Rule.Shadow {
+			t.Errorf("%s: %s, differs %v", test.rules, m.Rule.Name, differs)
+		}
+	}
+}
