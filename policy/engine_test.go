@@ -1,13 +1,17 @@
 package policy_test
 
 import (
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"replygate/account"
 	"replygate/config"
 	"replygate/policy"
 	"replygate/wecom"
+	"replygate/window"
 )
 
 // Every capability is in exactly one rule of reply-only-2024 after the first, which is for good standing.
@@ -86,4 +90,71 @@ func TestDatedRuleSets(t *testing.T) {
 			t.Errorf("%s: %v", more, err)
 		}
 	}
+}
+
+// Every rule set opens windows by messages of customers, and by nothing else.
+func TestOpensWindow(t *testing.T) {
+	for _, name := range policy.RuleSets() {
+		e := must(t, "ruleset: "+name, "")
+		for _, kind := range wecom.MessageKinds() {
+			if !e.OpensWindow(kind, now) {
+				t.Errorf("%s: %s opens no window", name, kind)
+			}
+		}
+		for _, kind := range []string{"", "enter_session", "KF_MESSAGE", "change_external_contact.add_external_contact"} {
+			if e.OpensWindow(kind, now) {
+				t.Errorf("%s: %q opens a window", name, kind)
+			}
+		}
+	}
+}
+
+// In every rule set an account in good standing passes unread, and each call of any account is decided.
+func TestRuleSetsAreComplete(t *testing.T) {
+	endpoints := wecom.Endpoints()
+	for _, name := range policy.RuleSets() {
+		e := must(t, "ruleset: "+name, "")
+		for _, ep := range endpoints {
+			for _, s := range account.Standings() {
+				who := policy.Subject{CorpID: "ww1", Standing: s}
+				if s != account.Lapsed && e.Inspections(who, ep, now).Overall != policy.InspectNone {
+					t.Errorf("%s: %s reads %s", name, s, ep.Path)
+				}
+				for _, also := range append(ep.Also(), "") {
+					if m := e.Match(policy.Call{Who: who, Endpoint: ep, Facts: wecom.Facts{Also: also}, At: now}); m.Rule == nil || m.Err != nil {
+						t.Errorf("%s: %s has no rule for %s %s", name, s, ep.Path, also)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Mistakes of several rules are reported together, each at its place.
+func TestMistakesAreJoined(t *testing.T) {
+	_, err := engine(t, "ruleset: of", "    - { name: a, action: allow }\n    - { name: b, percent: -1, action: pass }\n")
+	for _, want := range []string{`test.yaml:4:12: there is no rule set "of"`, `test.yaml:6:26: action cannot be "allow"`, "test.yaml:7:7: percent cannot be -1"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v lacks %q", err, want)
+		}
+	}
+}
+
+// An engine is used by many calls at once.
+func TestConcurrentUse(t *testing.T) {
+	e := must(t, "", "    - { name: r, match: { accounts: [ww1], capabilities: [kf_reply] }, when: window.open, percent: 50, action: pass }\n")
+	var all sync.WaitGroup
+	for worker := range 8 {
+		all.Go(func() {
+			for i := range 200 {
+				c := call(send, wecom.Facts{Customers: []string{fmt.Sprintf("wm%d", i)}})
+				c.Windows = []window.Answer{{State: window.Open, Last: now}}
+				e.Inspections(c.Who, c.Endpoint, now)
+				if d := decide(e, c, c.Windows...); !d.Go {
+					t.Errorf("worker %d: %+v", worker, d)
+				}
+			}
+		})
+	}
+	all.Wait()
 }

@@ -54,6 +54,18 @@ func TestLint(t *testing.T) {
 		{head + "log: { ids_key: 0123456789abcdef }\n", "f:2:17: log.ids_key has no effect: log.ids is plain"},
 		{head + "clients: [{ name: pc, header: User-Agent, contains: x }]\n", "f:2:10: clients has no effect: no rule asks what the caller is"},
 		{head + "clients: [{ name: pc, header: User-Agent, contains: x }]\npolicy: { rules: [{ name: r, when: call.client == \"pc\", action: pass }] }\n", ""},
+		{head + "policy:\n  rules:\n    - { name: a, match: { accounts: [ww1] }, action: pass }\n    - { name: b, match: { accounts: [ww1, ww2] }, action: refuse }\n", ""},
+		{head + "policy:\n  rules:\n    - { name: a, match: { accounts: [ww1, ww2] }, action: pass }\n    - { name: b, match: { accounts: [ww2] }, action: refuse }\n", "f:5:7: rule b can never match: rule a before it"},
+		{head + "policy:\n  rules:\n    - { name: a, match: { entities: [acme] }, action: pass }\n    - { name: b, match: { standings: [lapsed], entities: [acme] }, action: refuse }\n", "f:5:7: rule b can never match"},
+		{head + "policy:\n  rules:\n    - { name: a, when: call.groups > 1, action: pass }\n    - { name: b, when: call.groups > 1, action: refuse }\n", "f:5:7: rule b can never match"},
+		{head + "policy:\n  rules:\n    - { name: a, when: call.groups > 1, action: pass }\n    - { name: b, when: call.groups > 2, action: refuse }\n", ""},
+		{head + "policy:\n  rules:\n    - { name: a, match: { msgtypes: [text] }, action: pass }\n    - { name: b, match: { msgtypes: [text, image] }, action: refuse }\n", ""},
+		{head + "policy:\n  rules:\n    - { name: a, from: 2026-12-01T00:00:00Z, action: pass }\n    - { name: b, action: refuse }\n", ""},
+		{head + "policy:\n  rules:\n    - { name: a, until: 2030-01-01T00:00:00Z, action: pass }\n    - { name: b, until: 2029-01-01T00:00:00Z, action: refuse }\n", "f:5:7: rule b can never match"},
+		{head + "policy:\n  rules:\n    - { name: a, mode: shadow, action: pass }\n    - { name: b, mode: shadow, action: refuse }\n", "f:5:7: rule b can never match"},
+		{head + "policy:\n  rules:\n    - { name: a, action: pass }\n    - { name: b, mode: shadow, action: refuse }\n", "f:5:7: rule b can never match"},
+		{head + "policy: { rules: [{ name: r, until: 2026-11-22T00:00:01Z, action: pass }] }\n", ""},
+		{"accounts: [{ corp_id: ww1, subscription: { expires_at: 2025-11-22T00:00:00Z } }]\n", ""}, // a year ago, not over
 	} {
 		c, err := config.Parse("f", []byte(test.text))
 		if err != nil {
