@@ -29,7 +29,7 @@ type Fact struct {
 
 // Explain judges a call without changing anything, and tells why it comes out so.
 func (g *Gate) Explain(ctx context.Context, in Call, s Store, chinese bool) Explanation {
-	known := &memo{Store: Peeking(s), windows: map[window.Key]window.Answer{}, codes: map[string]window.CodeAnswer{}}
+	known := &cachedStore{Store: Peeking(s), windows: map[window.Key]window.Answer{}, codes: map[string]window.CodeAnswer{}}
 	j, h, judged := g.Judge(ctx, in, known)
 	e := Explanation{Judgement: j, Judged: judged, ChangesAt: g.changesAt(ctx, in, j, known)}
 	if !h.Route.Ambiguous() {
@@ -52,7 +52,7 @@ func (g *Gate) Explain(ctx context.Context, in Call, s Store, chinese bool) Expl
 
 // changesAt is the first instant from which the same call comes out in another way, if nothing
 // happens until then.
-func (g *Gate) changesAt(ctx context.Context, in Call, j Judgement, known *memo) time.Time {
+func (g *Gate) changesAt(ctx context.Context, in Call, j Judgement, known *cachedStore) time.Time {
 	instants := g.Engine.Instants(g.Accounts.Find(in.Corp))
 	for _, a := range known.windows {
 		instants = append(instants, a.Closes(g.Engine.Length()))
@@ -67,26 +67,26 @@ func (g *Gate) changesAt(ctx context.Context, in Call, j Judgement, known *memo)
 		}
 		later := in
 		later.At = at
-		then, _, _ := g.Judge(ctx, later, aged{known, at, g.Engine.Length()})
-		if !sameVerdict(then.Decision, j.Decision) {
+		then, _, _ := g.Judge(ctx, later, laterStore{known, at, g.Engine.Length()})
+		if !sameOutcome(then.Decision, j.Decision) {
 			return at
 		}
 	}
 	return time.Time{}
 }
 
-func sameVerdict(a, b policy.Decision) bool {
+func sameOutcome(a, b policy.Decision) bool {
 	return a.Verdict == b.Verdict && a.Rule == b.Rule && a.Reason == b.Reason && a.Go == b.Go
 }
 
-// memo is a store that asks once.
-type memo struct {
+// cachedStore is a store that asks once.
+type cachedStore struct {
 	Store
 	windows map[window.Key]window.Answer
 	codes   map[string]window.CodeAnswer
 }
 
-func (m *memo) Peek(ctx context.Context, keys ...window.Key) []window.Answer {
+func (m *cachedStore) Peek(ctx context.Context, keys ...window.Key) []window.Answer {
 	answers := make([]window.Answer, len(keys))
 	for i, k := range keys {
 		a, known := m.windows[k]
@@ -99,11 +99,11 @@ func (m *memo) Peek(ctx context.Context, keys ...window.Key) []window.Answer {
 	return answers
 }
 
-func (m *memo) Reserve(ctx context.Context, k window.Key) window.Answer {
-	return peeking{m}.Reserve(ctx, k)
+func (m *cachedStore) Reserve(ctx context.Context, k window.Key) window.Answer {
+	return readOnly{m}.Reserve(ctx, k)
 }
 
-func (m *memo) PeekCode(ctx context.Context, corp, code string) window.CodeAnswer {
+func (m *cachedStore) PeekCode(ctx context.Context, corp, code string) window.CodeAnswer {
 	a, known := m.codes[corp+"\x00"+code]
 	if !known {
 		a = m.Store.PeekCode(ctx, corp, code)
@@ -112,19 +112,19 @@ func (m *memo) PeekCode(ctx context.Context, corp, code string) window.CodeAnswe
 	return a
 }
 
-func (m *memo) ConsumeCode(ctx context.Context, corp, code string) window.CodeAnswer {
+func (m *cachedStore) ConsumeCode(ctx context.Context, corp, code string) window.CodeAnswer {
 	return m.PeekCode(ctx, corp, code)
 }
 
-// aged is what a store would say later, if nothing happens until then.
-type aged struct {
-	*memo
+// laterStore is what a store would say later, if nothing happens until then.
+type laterStore struct {
+	*cachedStore
 	at     time.Time
 	length time.Duration
 }
 
-func (s aged) Peek(ctx context.Context, keys ...window.Key) []window.Answer {
-	answers := s.memo.Peek(ctx, keys...)
+func (s laterStore) Peek(ctx context.Context, keys ...window.Key) []window.Answer {
+	answers := s.cachedStore.Peek(ctx, keys...)
 	for i, a := range answers {
 		if !a.Last.IsZero() && !s.at.Before(a.Closes(s.length)) {
 			answers[i] = window.Answer{State: window.Closed, Last: a.Last}
@@ -133,38 +133,38 @@ func (s aged) Peek(ctx context.Context, keys ...window.Key) []window.Answer {
 	return answers
 }
 
-func (s aged) Reserve(ctx context.Context, k window.Key) window.Answer {
-	return peeking{s}.Reserve(ctx, k)
+func (s laterStore) Reserve(ctx context.Context, k window.Key) window.Answer {
+	return readOnly{s}.Reserve(ctx, k)
 }
 
 // The sources of facts.
 const (
-	fromRequest = "request"
-	fromConfig  = "configuration"
-	fromTable   = "catalogue"
-	fromClock   = "configuration and clock"
-	fromBody    = "body"
-	fromStore   = "Redis"
+	fromRequest   = "request"
+	fromConfig    = "configuration"
+	fromCatalogue = "catalogue"
+	fromClock     = "configuration and clock"
+	fromBody      = "body"
+	fromStore     = "Redis"
 )
 
 // facts lists what a judgement was made from; windows are as they were before the call.
 func (g *Gate) facts(in Call, h Head, j Judgement, windows []window.Answer) []Fact {
 	all := []Fact{{"account.corp_id", in.Corp, fromRequest}, {"at", in.At.Format(time.RFC3339Nano), fromRequest}}
 	if a := h.Who.Account; a != nil {
-		all = append(all, accountFacts(a, h.Who)...)
+		all = append(all, factsOfAccount(a, h.Who)...)
 	} else {
 		all = append(all, Fact{"account.listed", false, fromConfig})
 	}
 	if h.Route.Ambiguous() {
 		return append(all, Fact{"call.path", "it has more than one reading", fromRequest})
 	}
-	all = append(all, Fact{"call.endpoint", h.Route.Endpoint.Path, fromRequest}, Fact{"call.capability", h.Route.Endpoint.Capability, fromTable})
+	all = append(all, Fact{"call.endpoint", h.Route.Endpoint.Path, fromRequest}, Fact{"call.capability", h.Route.Endpoint.Capability, fromCatalogue})
 	if in.Client != "" {
 		all = append(all, Fact{"call.client", in.Client, fromRequest})
 	}
-	all = append(all, bodyFacts(j.Facts)...)
+	all = append(all, factsOfBody(j.Facts)...)
 	for _, a := range windows {
-		all = append(all, windowFacts(a, g.Engine.Length())...)
+		all = append(all, factsOfWindow(a, g.Engine.Length())...)
 	}
 	if code := j.Evidence.Code; code.Asked() {
 		all = append(all, Fact{"code.state", code.State.String(), fromStore})
@@ -175,7 +175,7 @@ func (g *Gate) facts(in Call, h Head, j Judgement, windows []window.Answer) []Fa
 	return all
 }
 
-func accountFacts(a *account.Account, who policy.Subject) []Fact {
+func factsOfAccount(a *account.Account, who policy.Subject) []Fact {
 	all := []Fact{{"account.name", a.Name, fromConfig}, {"account.entity", a.Entity, fromConfig}, {"account.standing", who.Standing, fromClock}}
 	if at := a.LapsesAt(); !at.IsZero() {
 		all = append(all, Fact{"account.expires_at", a.ExpiresAt().Format(time.RFC3339), fromConfig}, Fact{"account.lapses_at", at.Format(time.RFC3339), fromConfig})
@@ -186,7 +186,7 @@ func accountFacts(a *account.Account, who policy.Subject) []Fact {
 	return all
 }
 
-func bodyFacts(f wecom.Facts) (all []Fact) {
+func factsOfBody(f wecom.Facts) (all []Fact) {
 	if f.MsgType != "" {
 		all = append(all, Fact{"call.msgtype", f.MsgType, fromBody})
 	}
@@ -205,7 +205,7 @@ func bodyFacts(f wecom.Facts) (all []Fact) {
 	return all
 }
 
-func windowFacts(a window.Answer, length time.Duration) []Fact {
+func factsOfWindow(a window.Answer, length time.Duration) []Fact {
 	all := []Fact{{"window.state", a.State.String(), fromStore}}
 	if !a.Last.IsZero() {
 		all = append(all, Fact{"window.last", a.Last.UTC().Format(time.RFC3339Nano), fromStore}, Fact{"window.closes", a.Closes(length).UTC().Format(time.RFC3339Nano), fromStore})

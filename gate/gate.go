@@ -109,7 +109,7 @@ func (g *Gate) Inspections(h Head) policy.Inspections {
 
 // Reject judges a call that never comes to a rule; see policy.Engine.Reject.
 func (g *Gate) Reject(why policy.Reason, r wecom.Route, detail string) Judgement {
-	return g.applying(g.Engine.Reject(why, capabilityOf(r), detail))
+	return g.applyMode(g.Engine.Reject(why, capabilityOf(r), detail))
 }
 
 func capabilityOf(r wecom.Route) wecom.Capability {
@@ -120,42 +120,42 @@ func capabilityOf(r wecom.Route) wecom.Capability {
 }
 
 // Unknown judges a call whose caller stays unknown by a decision of the engine.
-func (g *Gate) Unknown(d policy.Decision) Judgement { return g.applying(d) }
+func (g *Gate) Unknown(d policy.Decision) Judgement { return g.applyMode(d) }
 
 // applying is the judgement of a decision that rules in shadow have no part in. In shadow mode every
 // call goes on.
-func (g *Gate) applying(d policy.Decision) Judgement {
+func (g *Gate) applyMode(d policy.Decision) Judgement {
 	if !g.Engine.Shadow() {
 		return Judgement{Decision: d}
 	}
-	would := d // a copy: else every decision would stand on the heap
+	shadow := d // a copy: else every decision would stand on the heap
 	return Judgement{
 		Decision: policy.Decision{Verdict: policy.Pass, Reason: policy.ShadowMode, Capability: d.Capability, Go: true, Left: -1},
-		Shadow:   &would,
+		Shadow:   &shadow,
 	}
 }
 
 // ByPath judges a call of which the body does not matter.
 func (g *Gate) ByPath(h Head) Judgement {
 	if h.Route.Ambiguous() {
-		return g.byOddPath(h)
+		return g.byAmbiguousPath(h)
 	}
 	c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: h.Route.Endpoint.Bare(), At: h.At}
 	m := g.Engine.Match(c)
-	j := g.applying(g.Engine.Decide(c, m, policy.Evidence{}))
-	if would, differs := g.Engine.ShadowMatch(c, m); differs && j.Shadow == nil {
-		d := g.Engine.Decide(c, would, policy.Evidence{})
+	j := g.applyMode(g.Engine.Decide(c, m, policy.Evidence{}))
+	if shadow, differs := g.Engine.ShadowMatch(c, m); differs && j.Shadow == nil {
+		d := g.Engine.Decide(c, shadow, policy.Evidence{})
 		j.Shadow = &d
 	}
 	return j
 }
 
-// byOddPath judges a path with several readings of which one is judged, perhaps by a rule in shadow
+// byAmbiguousPath judges a path with several readings of which one is judged, perhaps by a rule in shadow
 // alone.
-func (g *Gate) byOddPath(h Head) Judgement {
+func (g *Gate) byAmbiguousPath(h Head) Judgement {
 	d := g.Engine.Reject(policy.AmbiguousPath, "", "")
 	if g.Engine.Shadow() || g.Inspections(h).Enforced != policy.InspectNone {
-		return g.applying(d)
+		return g.applyMode(d)
 	}
 	return Judgement{Decision: policy.Decision{Verdict: policy.Pass, Reason: policy.RulePass, Go: true, Left: -1}, Shadow: &d}
 }
@@ -164,7 +164,7 @@ func (g *Gate) byOddPath(h Head) Judgement {
 func (g *Gate) Ambiguous(h Head, n policy.Inspections, why error) Judgement {
 	d := g.Engine.Reject(policy.AmbiguousBody, capabilityOf(h.Route), why.Error())
 	if n.Enforced == policy.InspectBody || g.Engine.Shadow() {
-		return g.applying(d)
+		return g.applyMode(d)
 	}
 	j := g.ByPath(h) // what is obeyed does not ask for the body
 	j.Shadow = &d
@@ -179,14 +179,14 @@ func (g *Gate) ByBody(ctx context.Context, h Head, facts wecom.Facts, s Store) J
 		c.Windows = s.Peek(ctx, keys...)
 	}
 	m := g.Engine.Match(c)
-	found := g.ask(ctx, c, m, keys, s)
-	j := g.applying(g.Engine.Decide(c, m, found))
+	found := g.reserveEvidence(ctx, c, m, keys, s)
+	j := g.applyMode(g.Engine.Decide(c, m, found))
 	j.Read, j.Facts, j.Evidence, j.Seen = true, facts, found, c.Windows
 	if len(found.Windows) == len(keys) && facts.Code == "" {
 		j.Keys = keys
 	}
-	if would, differs := g.Engine.ShadowMatch(c, m); differs && j.Shadow == nil {
-		d := g.Engine.Decide(c, would, g.look(ctx, c, would, keys, found, s))
+	if shadow, differs := g.Engine.ShadowMatch(c, m); differs && j.Shadow == nil {
+		d := g.Engine.Decide(c, shadow, g.peekEvidence(ctx, c, shadow, keys, found, s))
 		j.Shadow = &d
 	}
 	return j
@@ -206,7 +206,7 @@ func keysOf(c policy.Call) []window.Key {
 
 // ask asks for what a match depends on: the window of every customer of the call, or its code. A
 // reply is counted, and a code used, at once, so that two gateways cannot both send the last one.
-func (g *Gate) ask(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, s Store) (found policy.Evidence) {
+func (g *Gate) reserveEvidence(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, s Store) (found policy.Evidence) {
 	windows, code := g.Engine.RequiredEvidence(c, m)
 	switch {
 	case code:
@@ -236,7 +236,7 @@ func windowOfCode(ctx context.Context, s Store, a window.CodeAnswer) []window.An
 
 // look is ask for a match that is not obeyed: it changes nothing, and asks for nothing that is
 // known.
-func (g *Gate) look(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, known policy.Evidence, s Store) (found policy.Evidence) {
+func (g *Gate) peekEvidence(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, known policy.Evidence, s Store) (found policy.Evidence) {
 	windows, code := g.Engine.RequiredEvidence(c, m)
 	switch {
 	case code && known.Code.Asked():

@@ -74,11 +74,11 @@ func (g *Gate) passed(h Head) Judgement {
 }
 
 // Peeking is a store that answers as s would and changes nothing.
-func Peeking(s Store) Store { return peeking{s} }
+func Peeking(s Store) Store { return readOnly{s} }
 
-type peeking struct{ Store }
+type readOnly struct{ Store }
 
-func (p peeking) Reserve(ctx context.Context, k window.Key) window.Answer {
+func (p readOnly) Reserve(ctx context.Context, k window.Key) window.Answer {
 	a := p.Peek(ctx, k)[0]
 	if a.State == window.Open && a.Left > 0 {
 		a.Left-- // after this reply
@@ -86,6 +86,6 @@ func (p peeking) Reserve(ctx context.Context, k window.Key) window.Answer {
 	return a
 }
 
-func (p peeking) ConsumeCode(ctx context.Context, corp, code string) window.CodeAnswer {
+func (p readOnly) ConsumeCode(ctx context.Context, corp, code string) window.CodeAnswer {
 	return p.PeekCode(ctx, corp, code)
 }

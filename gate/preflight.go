@@ -85,7 +85,7 @@ func outlookOf(d policy.Decision) Outlook {
 }
 
 // prefetch asks for all windows at once.
-func (g *Gate) prefetch(ctx context.Context, corp string, asks []Ask, s Store) prefetched {
+func (g *Gate) prefetch(ctx context.Context, corp string, asks []Ask, s Store) prefetchedStore {
 	var keys []window.Key
 	for _, a := range asks {
 		if a.Customer != "" {
@@ -93,20 +93,20 @@ func (g *Gate) prefetch(ctx context.Context, corp string, asks []Ask, s Store) p
 		}
 	}
 	answers := s.Peek(ctx, keys...)
-	known := prefetched{Store: s, windows: make(map[window.Key]window.Answer, len(keys))}
+	known := prefetchedStore{Store: s, windows: make(map[window.Key]window.Answer, len(keys))}
 	for i, k := range keys {
 		known.windows[k] = answers[i]
 	}
 	return known
 }
 
-// prefetched is a store of windows that were asked for; it changes nothing.
-type prefetched struct {
+// prefetchedStore is a store of windows that were asked for; it changes nothing.
+type prefetchedStore struct {
 	Store
 	windows map[window.Key]window.Answer
 }
 
-func (p prefetched) Peek(_ context.Context, keys ...window.Key) []window.Answer {
+func (p prefetchedStore) Peek(_ context.Context, keys ...window.Key) []window.Answer {
 	answers := make([]window.Answer, len(keys))
 	for i, k := range keys {
 		answers[i] = p.windows[k]
@@ -114,8 +114,8 @@ func (p prefetched) Peek(_ context.Context, keys ...window.Key) []window.Answer 
 	return answers
 }
 
-func (p prefetched) Reserve(_ context.Context, k window.Key) window.Answer { return p.windows[k] }
+func (p prefetchedStore) Reserve(_ context.Context, k window.Key) window.Answer { return p.windows[k] }
 
-func (p prefetched) ConsumeCode(ctx context.Context, corp, code string) window.CodeAnswer {
+func (p prefetchedStore) ConsumeCode(ctx context.Context, corp, code string) window.CodeAnswer {
 	return p.PeekCode(ctx, corp, code)
 }
