@@ -9,45 +9,46 @@ import (
 	"replygate/wecom"
 )
 
-// By is how the corp of a call was found.
+// By is how the corp of a call was determined.
 type By uint8
 
-// The ways in which the corp of a call is found, in the order in which they go.
+// The ways to determine the corp of a call, in order of precedence.
 const (
-	ByNone        By = iota // it is not known
+	ByNone        By = iota // the corp is not known
 	ByToken                 // the token is known
-	BySetting               // unknown_token says so
+	BySetting               // unknown_token names the corp
 	ByOnlyAccount           // exactly one account is configured
-	ByPath                  // the call names it: /corp/<corp_id>/cgi-bin/…
-	ByHost                  // likewise, by its Host
-	ByChannel               // a kf call names a channel that belongs to it
-	ByCode                  // a kf call names a one-time code that was given out for it
-	Ways                    // how many there are
+	ByPath                  // the path names it: /corp/<corp_id>/cgi-bin/…
+	ByHost                  // the Host is one of accounts[].hosts
+	ByChannel               // the body names a channel (open_kfid) of the corp
+	ByCode                  // the body names a one-time code issued to the corp
+	Ways                    // the number of ways
 )
 
 var byNames = [Ways]string{"none", "token", "setting", "only_account", "path", "host", "channel", "code"}
 
-// String returns the word that metrics have.
+// String returns the label used in metrics and logs.
 func (b By) String() string { return byNames[b] }
 
-// Signs are what tells whose a call with an unknown token is. All corps in it are those of
-// accounts, "" where there is none.
+// Signs is the evidence of which corp makes a call with an unknown token. Each corp is one of
+// accounts, or "" if there is none.
 type Signs struct {
-	Path    string // named by the prefix of the path
-	Host    string // named by the Host
-	Several bool   // calls with this token have named several corps within its life
-	Body    string // the owner of the channel or one-time code that the body names
-	ByBody  By     // which of the two
+	Path    string // corp in the path's prefix
+	Host    string // corp that lists the Host
+	Several bool   // calls with this token have named several corps within the token's life
+	Body    string // corp that owns the channel or one-time code in the body
+	ByBody  By     // ByChannel or ByCode, if Body is set
 }
 
-// Attribution is whose a call is.
+// Attribution is the corp that a call belongs to.
 type Attribution struct {
-	Corp  string // "" if that stays unknown
-	Other string // another corp that the call names as well: then it is refused
+	Corp  string // "" if it stays unknown
+	Other string // a second corp that the call names, so that it must be refused; else ""
 	By    By
 }
 
-// Attribute finds out whose a call with an unknown token is.
+// Attribute determines the corp of a call with an unknown token. Path and Host take precedence over
+// the body; a contradiction between any two of them is in Attribution.Other.
 func (g *Gate) Attribute(s Signs) Attribution {
 	if a := g.OnlyAccount(); a != nil {
 		return Attribution{Corp: a.CorpID, By: ByOnlyAccount}
@@ -79,8 +80,8 @@ func (g *Gate) OnlyAccount() *account.Account {
 	return nil
 }
 
-// JudgedForNobody tells whether a call would pass unread whichever of the accounts made it. Then
-// whose it is does not matter, even if its token is unknown.
+// JudgedForNobody reports whether a call passes unread for every account, so that its corp does not
+// matter even if its token is unknown.
 func (g *Gate) JudgedForNobody(r wecom.Route, client string, at time.Time) bool {
 	all := g.Accounts.All()
 	for _, a := range all {
@@ -92,8 +93,8 @@ func (g *Gate) JudgedForNobody(r wecom.Route, client string, at time.Time) bool 
 	return len(all) > 0
 }
 
-// MayNameOwner tells whether the body of a call can name a channel or a one-time code, and so whose
-// the call is.
+// MayNameOwner reports whether the body of a call can name a channel or a one-time code, which
+// identify the corp.
 func MayNameOwner(r wecom.Route) bool {
 	return !r.Ambiguous() && strings.HasPrefix(r.Path, "/cgi-bin/kf/")
 }

@@ -6,7 +6,7 @@ import (
 	"replygate/config"
 )
 
-// Clients tell what a caller is, by the first description that it meets.
+// Clients is the list of configured clients; the first that matches a caller names it.
 type Clients []client
 
 type client struct {
@@ -16,7 +16,7 @@ type client struct {
 	networks []netip.Prefix
 }
 
-// newClients prepares the clients of a configuration that was checked.
+// newClients compiles the clients of a validated configuration.
 func newClients(clients []config.Client) Clients {
 	var all Clients
 	for _, c := range clients {
@@ -31,11 +31,12 @@ func newClients(clients []config.Client) Clients {
 	return all
 }
 
-// MaxAgent is how many bytes of a User-Agent a decision record holds.
+// MaxAgent is the maximum length of a User-Agent in a decision record, in bytes.
 const MaxAgent = 200
 
-// Find returns what a caller is, by its address and by what its headers contain; known is false if
-// that depends on a header of which it is not known.
+// Find returns the name of a caller's client by its address and headers, or config.UnknownClient.
+// contains reports whether a header contains a text, and whether that is known. Find returns known
+// false if the result depends on a header that is not.
 func (cs Clients) Find(addr netip.Addr, contains func(header, text string) (does, known bool)) (name string, known bool) {
 	addr = addr.Unmap()
 	for i := range cs {
@@ -57,7 +58,7 @@ func (cs Clients) Find(addr netip.Addr, contains func(header, text string) (does
 	return config.UnknownClient, true
 }
 
-// Names are all that a caller can be.
+// Names returns all values that Find can return, config.UnknownClient first.
 func (cs Clients) Names() []string {
 	names := []string{config.UnknownClient}
 	for i := range cs {

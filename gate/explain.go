@@ -11,23 +11,23 @@ import (
 	"replygate/window"
 )
 
-// Explanation is a judgement with its why.
+// Explanation is a judgement with the rules and facts that led to it.
 type Explanation struct {
 	Judgement
-	Judged    bool      // false: the call passes unread
-	ChangesAt time.Time // when another judgement is due though nobody writes or replies; zero: never
+	Judged    bool      // false if the call passes unread
+	ChangesAt time.Time // when the outcome changes by time alone; zero if never
 	Rules     []policy.Traced
 	Facts     []Fact
 }
 
-// Fact is one thing that was read, and where.
+// Fact is one input of a judgement, and its source.
 type Fact struct {
 	Name   string
 	Value  any
 	Source string
 }
 
-// Explain judges a call without changing anything, and tells why it comes out so.
+// Explain judges a call without changing anything in the store, and explains the result.
 func (g *Gate) Explain(ctx context.Context, in Call, s Store, chinese bool) Explanation {
 	known := &cachedStore{Store: Peeking(s), windows: map[window.Key]window.Answer{}, codes: map[string]window.CodeAnswer{}}
 	j, h, judged := g.Judge(ctx, in, known)
@@ -50,8 +50,8 @@ func (g *Gate) Explain(ctx context.Context, in Call, s Store, chinese bool) Expl
 	return e
 }
 
-// changesAt is the first instant from which the same call comes out in another way, if nothing
-// happens until then.
+// changesAt returns the first instant at which the same call has another outcome if no message or
+// reply comes in between. It judges the call again at each instant at which an input changes.
 func (g *Gate) changesAt(ctx context.Context, in Call, j Judgement, known *cachedStore) time.Time {
 	instants := g.Engine.Instants(g.Accounts.Find(in.Corp))
 	for _, a := range known.windows {
@@ -79,7 +79,7 @@ func sameOutcome(a, b policy.Decision) bool {
 	return a.Verdict == b.Verdict && a.Rule == b.Rule && a.Reason == b.Reason && a.Go == b.Go
 }
 
-// cachedStore is a store that asks once.
+// cachedStore reads each window and code of a store once, and changes nothing.
 type cachedStore struct {
 	Store
 	windows map[window.Key]window.Answer
@@ -116,7 +116,7 @@ func (m *cachedStore) ConsumeCode(ctx context.Context, corp, code string) window
 	return m.PeekCode(ctx, corp, code)
 }
 
-// laterStore is what a store would say later, if nothing happens until then.
+// laterStore answers as the store will at a later instant: windows past their close are closed.
 type laterStore struct {
 	*cachedStore
 	at     time.Time
@@ -147,7 +147,7 @@ const (
 	fromStore     = "Redis"
 )
 
-// facts lists what a judgement was made from; windows are as they were before the call.
+// facts lists the inputs of a judgement; windows are those before the call was counted.
 func (g *Gate) facts(in Call, h Head, j Judgement, windows []window.Answer) []Fact {
 	all := []Fact{{"account.corp_id", in.Corp, fromRequest}, {"at", in.At.Format(time.RFC3339Nano), fromRequest}}
 	if a := h.Who.Account; a != nil {

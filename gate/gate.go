@@ -1,8 +1,8 @@
-// Package gate brings one API call from what it says to a decision: whose call it is, how much of
-// it must be read, which rule it meets, what the windows of its customers say. The proxy, explain,
-// preflight, rule tests and replay all judge by it.
+// Package gate judges one API call: it determines the caller and how much of the call must be read,
+// finds the rule, reads the windows of the customers, and returns the decision. The proxy, explain,
+// preflight, rule tests and replay all use it.
 //
-// It knows no HTTP server, sends nothing, and does not settle what it reserved.
+// It has no HTTP server, sends nothing, and does not settle the replies that it reserves.
 package gate
 
 import (
@@ -18,7 +18,7 @@ import (
 	"replygate/window"
 )
 
-// Gate judges by one configuration.
+// Gate judges calls by one configuration. It is immutable and safe for concurrent use.
 type Gate struct {
 	Config   *config.Config
 	Accounts *account.Book
@@ -34,7 +34,9 @@ func New(file string, c *config.Config) (Gate, error) {
 	return Gate{Config: c, Accounts: book, Engine: engine, Clients: newClients(c.Clients)}, err
 }
 
-// Store is what a judgement asks about customers; *window.Store is one.
+// Store is the source of windows and one-time codes; *window.Store implements it. Its methods do not
+// fail: an unreadable store is a state of the answer. Reserve and ConsumeCode count a reply or use up
+// a code; Peek and PeekCode change nothing. Peek answers in the order of its keys.
 type Store interface {
 	Reserve(context.Context, window.Key) window.Answer
 	Peek(context.Context, ...window.Key) []window.Answer
@@ -42,22 +44,22 @@ type Store interface {
 	PeekCode(ctx context.Context, corp, code string) window.CodeAnswer
 }
 
-// Head is a call as far as its head tells.
+// Head is what the head of a request tells about a call.
 type Head struct {
 	Route wecom.Route
 	Who   policy.Subject
 	At    time.Time
 }
 
-// Judgement is what a call comes to, with what it was judged by.
+// Judgement is the decision about a call, with its inputs.
 type Judgement struct {
-	Decision policy.Decision  // the one to obey
-	Shadow   *policy.Decision // what it would be with rules in shadow, or in shadow mode at all; nil: there are none
-	Read     bool             // what the call says was read: Facts are all of it
+	Decision policy.Decision  // to be applied
+	Shadow   *policy.Decision // with the rules in shadow enforced, or without shadow mode; nil if there is no difference to report
+	Read     bool             // the body was read: Facts is complete
 	Facts    wecom.Facts
 	Evidence policy.Evidence
-	Seen     []window.Answer // the windows as the when of a rule saw them, before this call was counted; nil: none asks
-	Keys     []window.Key    // of Evidence.Windows, unless they are of a code
+	Seen     []window.Answer // as the when of a rule saw them, before this call was counted; nil if no rule uses them
+	Keys     []window.Key    // of Evidence.Windows, one each; nil if the call has a code
 }
 
 // Subject tells who calls, and whether the accounts list the corp. One that they do not list may do
@@ -107,7 +109,7 @@ func (g *Gate) Inspections(h Head) policy.Inspections {
 	return n
 }
 
-// Reject judges a call that never comes to a rule; see policy.Engine.Reject.
+// Reject judges a call before any rule applies; see policy.Engine.Reject.
 func (g *Gate) Reject(why policy.Reason, r wecom.Route, detail string) Judgement {
 	return g.applyMode(g.Engine.Reject(why, capabilityOf(r), detail))
 }
@@ -119,23 +121,24 @@ func capabilityOf(r wecom.Route) wecom.Capability {
 	return r.Endpoint.Capability
 }
 
-// Unknown judges a call whose caller stays unknown by a decision of the engine.
+// Unknown judges a call of an unknown caller by a decision of the engine, such as
+// policy.Engine.Reauthenticate.
 func (g *Gate) Unknown(d policy.Decision) Judgement { return g.applyMode(d) }
 
-// applying is the judgement of a decision that rules in shadow have no part in. In shadow mode every
-// call goes on.
+// applyMode applies policy.mode to a decision: in shadow mode the call is forwarded, and the decision
+// is reported as Shadow.
 func (g *Gate) applyMode(d policy.Decision) Judgement {
 	if !g.Engine.Shadow() {
 		return Judgement{Decision: d}
 	}
-	shadow := d // a copy: else every decision would stand on the heap
+	shadow := d // a copy, so that d does not escape to the heap in the common case
 	return Judgement{
 		Decision: policy.Decision{Verdict: policy.Pass, Reason: policy.ShadowMode, Capability: d.Capability, Go: true, Left: -1},
 		Shadow:   &shadow,
 	}
 }
 
-// ByPath judges a call of which the body does not matter.
+// ByPath judges a call by its caller and path alone (policy.InspectPath).
 func (g *Gate) ByPath(h Head) Judgement {
 	if h.Route.Ambiguous() {
 		return g.byAmbiguousPath(h)
@@ -150,8 +153,8 @@ func (g *Gate) ByPath(h Head) Judgement {
 	return j
 }
 
-// byAmbiguousPath judges a path with several readings of which one is judged, perhaps by a rule in shadow
-// alone.
+// byAmbiguousPath judges a path with several readings, at least one of which is judged. If only rules
+// in shadow judge it, the call is forwarded.
 func (g *Gate) byAmbiguousPath(h Head) Judgement {
 	d := g.Engine.Reject(policy.AmbiguousPath, "", "")
 	if g.Engine.Shadow() || g.Inspections(h).Enforced != policy.InspectNone {
@@ -160,18 +163,20 @@ func (g *Gate) byAmbiguousPath(h Head) Judgement {
 	return Judgement{Decision: policy.Decision{Verdict: policy.Pass, Reason: policy.RulePass, Go: true, Left: -1}, Shadow: &d}
 }
 
-// Ambiguous judges a call whose body cannot be read plainly, though a rule asks for it.
+// Ambiguous judges a call that needs its body, but whose body is unreadable or ambiguous because of
+// why. If only rules in shadow need the body, the call is judged by its path.
 func (g *Gate) Ambiguous(h Head, n policy.Inspections, why error) Judgement {
 	d := g.Engine.Reject(policy.AmbiguousBody, capabilityOf(h.Route), why.Error())
 	if n.Enforced == policy.InspectBody || g.Engine.Shadow() {
 		return g.applyMode(d)
 	}
-	j := g.ByPath(h) // what is obeyed does not ask for the body
+	j := g.ByPath(h) // the enforced rules do not need the body
 	j.Shadow = &d
 	return j
 }
 
-// ByBody judges a call by all that it says. What it reserves is in the judgement, to be settled.
+// ByBody judges a call by its path and body. The reservations that it makes are in
+// Judgement.Evidence; the caller must settle them.
 func (g *Gate) ByBody(ctx context.Context, h Head, facts wecom.Facts, s Store) Judgement {
 	c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: facts, At: h.At}
 	keys := keysOf(c)
@@ -192,7 +197,7 @@ func (g *Gate) ByBody(ctx context.Context, h Head, facts wecom.Facts, s Store) J
 	return j
 }
 
-// keysOf names the windows of the customers that a call names.
+// keysOf returns the window keys of the customers of a call, in their order.
 func keysOf(c policy.Call) []window.Key {
 	if len(c.Facts.Customers) == 0 {
 		return nil
@@ -204,8 +209,9 @@ func keysOf(c policy.Call) []window.Key {
 	return keys
 }
 
-// ask asks for what a match depends on: the window of every customer of the call, or its code. A
-// reply is counted, and a code used, at once, so that two gateways cannot both send the last one.
+// reserveEvidence reads what a match depends on: the windows of the call's customers, or its code. A
+// kf reply is counted and a code used up in the same step, so that two gateways cannot both send the
+// last one.
 func (g *Gate) reserveEvidence(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, s Store) (found policy.Evidence) {
 	windows, code := g.Engine.RequiredEvidence(c, m)
 	switch {
@@ -225,8 +231,8 @@ func (g *Gate) reserveEvidence(ctx context.Context, c policy.Call, m policy.Matc
 	return found
 }
 
-// windowOfCode is the window of the customer that a code stands for, unless no message can go out
-// with it.
+// windowOfCode returns the window of the customer that a code stands for, or nil if the code cannot be
+// used.
 func windowOfCode(ctx context.Context, s Store, a window.CodeAnswer) []window.Answer {
 	if a.State != window.CodeTaken {
 		return nil
@@ -234,8 +240,8 @@ func windowOfCode(ctx context.Context, s Store, a window.CodeAnswer) []window.An
 	return s.Peek(ctx, a.Code.Key)
 }
 
-// look is ask for a match that is not obeyed: it changes nothing, and asks for nothing that is
-// known.
+// peekEvidence is reserveEvidence for a match in shadow: it changes nothing, and does not read again
+// what the enforced match has read.
 func (g *Gate) peekEvidence(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, known policy.Evidence, s Store) (found policy.Evidence) {
 	windows, code := g.Engine.RequiredEvidence(c, m)
 	switch {
@@ -254,8 +260,9 @@ func (g *Gate) peekEvidence(ctx context.Context, c policy.Call, m policy.Match, 
 	return found
 }
 
-// ReadFacts reads what a call says, if readers cannot take it differently. types and encodings are
-// all Content-Type and all Content-Encoding lines of the call, joined by commas.
+// ReadFacts reads the facts of a call from its query and body. It fails if parsers could read the call
+// in different ways, or if the body has a Content-Encoding. types and encodings are all Content-Type
+// and Content-Encoding values of the request, joined by commas.
 func ReadFacts(e *wecom.Endpoint, query []byte, types, encodings string, body []byte) (wecom.Facts, error) {
 	if !e.SaysInBody() {
 		return e.ReadFacts(query, nil)

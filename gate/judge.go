@@ -10,14 +10,14 @@ import (
 	"replygate/window"
 )
 
-// ErrTooLarge says that a body is longer than what a rule may see of one.
+// ErrTooLarge reports a body that is longer than limits.judged_body.
 var ErrTooLarge = errors.New("the body is larger than limits.judged_body")
 
-// Call is one API call as a whole, by a corp that is known.
+// Call is a complete API call of a known corp.
 type Call struct {
 	Corp        string
 	Client      string
-	Path        []byte // of the request's target, as sent
+	Path        []byte // of the request target, as sent
 	Query       []byte
 	ContentType string
 	Encoding    string // the Content-Encoding
@@ -25,8 +25,8 @@ type Call struct {
 	At          time.Time
 }
 
-// Judge judges a call from its first byte to its last, as the proxy does with the same call. judged
-// is false for one that passes unread.
+// Judge judges a complete call, with the same result as the proxy. judged is false if the call passes
+// unread.
 func (g *Gate) Judge(ctx context.Context, in Call, s Store) (j Judgement, h Head, judged bool) {
 	return g.JudgeReading(ctx, in, s, func(e *wecom.Endpoint) (wecom.Facts, error) {
 		if len(in.Body) > int(g.Config.Limits.JudgedBody) {
@@ -36,12 +36,12 @@ func (g *Gate) Judge(ctx context.Context, in Call, s Store) (j Judgement, h Head
 	})
 }
 
-// JudgeFacts is Judge for a call of which it is known what it says, but not how.
+// JudgeFacts is Judge for a call whose facts are known without its body.
 func (g *Gate) JudgeFacts(ctx context.Context, in Call, facts wecom.Facts, s Store) (j Judgement, h Head, judged bool) {
 	return g.JudgeReading(ctx, in, s, func(*wecom.Endpoint) (wecom.Facts, error) { return facts, nil })
 }
 
-// JudgeReading is Judge for a call of which read tells what it says, if a rule asks.
+// JudgeReading is Judge with read as the source of the facts. It is called only if a rule needs them.
 func (g *Gate) JudgeReading(ctx context.Context, in Call, s Store, read func(*wecom.Endpoint) (wecom.Facts, error)) (j Judgement, h Head, judged bool) {
 	h = Head{Route: wecom.ReadPath(in.Path), At: in.At}
 	var listed bool
@@ -62,7 +62,7 @@ func (g *Gate) JudgeReading(ctx context.Context, in Call, s Store, read func(*we
 	return g.ByBody(ctx, h, facts, s), h, true
 }
 
-// passed is the judgement of a call that is not judged, with the rule that lets it.
+// passed is the judgement of a call that passes unread, with the rule that passes it.
 func (g *Gate) passed(h Head) Judgement {
 	d := policy.Decision{Verdict: policy.Pass, Reason: policy.NotJudged, Capability: capabilityOf(h.Route), Go: true, Left: -1}
 	if e := h.Route.Endpoint; e != nil {
@@ -73,7 +73,7 @@ func (g *Gate) passed(h Head) Judgement {
 	return Judgement{Decision: d}
 }
 
-// Peeking is a store that answers as s would and changes nothing.
+// Peeking returns a store that answers as s does and changes nothing.
 func Peeking(s Store) Store { return readOnly{s} }
 
 type readOnly struct{ Store }
@@ -81,7 +81,7 @@ type readOnly struct{ Store }
 func (p readOnly) Reserve(ctx context.Context, k window.Key) window.Answer {
 	a := p.Peek(ctx, k)[0]
 	if a.State == window.Open && a.Left > 0 {
-		a.Left-- // after this reply
+		a.Left-- // as Reserve counts this reply
 	}
 	return a
 }

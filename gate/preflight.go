@@ -18,19 +18,19 @@ type Ask struct {
 	MsgType  string `json:"msgtype"` // "" is text
 }
 
-// Outlook is the answer to one question.
+// Outlook is the answer to one Ask.
 type Outlook struct {
 	Verdict      string `json:"verdict"`
 	Rule         string `json:"rule"`
 	Reason       string `json:"reason"`
 	WindowCloses string `json:"window_closes,omitempty"` // RFC 3339, in milliseconds
-	RepliesLeft  *int   `json:"replies_left,omitempty"`  // that may still be sent
+	RepliesLeft  *int   `json:"replies_left,omitempty"`  // replies that may still be sent
 }
 
-// MaxAsks bounds the questions of one preflight.
+// MaxAsks is the maximum number of asks in one preflight.
 const MaxAsks = 1000
 
-// CheckAsks tells what is wrong with the questions of a preflight.
+// CheckAsks returns an error for the client if the asks of a preflight are too many or malformed.
 func CheckAsks(asks []Ask) error {
 	if len(asks) == 0 || len(asks) > MaxAsks {
 		return fmt.Errorf(`send {"calls":[…]} with 1 to %d calls`, MaxAsks)
@@ -46,11 +46,11 @@ func CheckAsks(asks []Ask) error {
 	return nil
 }
 
-// replyPath is what a preflight asks about if it does not say.
+// replyPath is the default endpoint of an Ask.
 const replyPath = "/cgi-bin/kf/send_msg"
 
-// Preflight judges what would become of calls, one customer each, without sending or reserving
-// anything. The windows are asked for in one round trip.
+// Preflight judges hypothetical calls to one customer each, in the order of asks, without sending or
+// reserving anything. All windows are read in one round trip.
 func (g *Gate) Preflight(ctx context.Context, corp, client string, at time.Time, asks []Ask, s Store) []Outlook {
 	known := g.prefetch(ctx, corp, asks, s)
 	all := make([]Outlook, len(asks))
@@ -84,7 +84,7 @@ func outlookOf(d policy.Decision) Outlook {
 	return o
 }
 
-// prefetch asks for all windows at once.
+// prefetch reads the windows of all asks at once.
 func (g *Gate) prefetch(ctx context.Context, corp string, asks []Ask, s Store) prefetchedStore {
 	var keys []window.Key
 	for _, a := range asks {
@@ -100,7 +100,7 @@ func (g *Gate) prefetch(ctx context.Context, corp string, asks []Ask, s Store) p
 	return known
 }
 
-// prefetchedStore is a store of windows that were asked for; it changes nothing.
+// prefetchedStore answers windows from those read before; it changes nothing.
 type prefetchedStore struct {
 	Store
 	windows map[window.Key]window.Answer
