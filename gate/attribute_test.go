@@ -1,0 +1,128 @@
+package gate_test
+
+import (
+	"fmt"
+	"testing"
+
+	"replygate/gate"
+	"replygate/wecom"
+)
+
+// Path and Host name the corp before the body does; any two that contradict each other are reported.
+func TestAttribute(t *testing.T) {
+	two := newGate(t, accounts)
+	for _, test := range []struct {
+		name  string
+		signs gate.Signs
+		corp  string
+		other string
+		by    gate.By
+	}{
+		{"nothing", gate.Signs{}, "", "", gate.ByNone},
+		{"the path", gate.Signs{Path: "wwA"}, "wwA", "", gate.ByPath},
+		{"the Host", gate.Signs{Host: "wwA"}, "wwA", "", gate.ByHost},
+		{"a channel", gate.Signs{Body: "wwA", ByBody: gate.ByChannel}, "wwA", "", gate.ByChannel},
+		{"a code", gate.Signs{Body: "wwA", ByBody: gate.ByCode}, "wwA", "", gate.ByCode},
+		{"path and Host agree", gate.Signs{Path: "wwA", Host: "wwA"}, "wwA", "", gate.ByPath},
+		{"path and Host contradict", gate.Signs{Path: "wwA", Host: "wwB"}, "wwA", "wwB", gate.ByPath},
+		{"path and channel agree", gate.Signs{Path: "wwA", Body: "wwA", ByBody: gate.ByChannel}, "wwA", "", gate.ByPath},
+		{"path and channel contradict", gate.Signs{Path: "wwA", Body: "wwB", ByBody: gate.ByChannel}, "wwA", "wwB", gate.ByPath},
+		{"Host and code agree", gate.Signs{Host: "wwA", Body: "wwA", ByBody: gate.ByCode}, "wwA", "", gate.ByHost},
+		{"Host and code contradict", gate.Signs{Host: "wwA", Body: "wwB", ByBody: gate.ByCode}, "wwA", "wwB", gate.ByHost},
+		{"all three differ", gate.Signs{Path: "wwA", Host: "wwB", Body: "wwC", ByBody: gate.ByCode}, "wwA", "wwB", gate.ByPath},
+		{"path and Host agree, code not", gate.Signs{Path: "wwA", Host: "wwA", Body: "wwB", ByBody: gate.ByCode}, "wwA", "wwB", gate.ByPath},
+		{"several, the path", gate.Signs{Path: "wwA", Several: true}, "", "", gate.ByNone},
+		{"several, the Host", gate.Signs{Host: "wwA", Several: true}, "", "", gate.ByNone},
+		{"several, a channel", gate.Signs{Body: "wwA", ByBody: gate.ByChannel, Several: true}, "", "", gate.ByNone},
+		{"several, a contradiction", gate.Signs{Path: "wwA", Host: "wwB", Several: true}, "wwA", "wwB", gate.ByPath},
+	} {
+		if got, want := two.Attribute(test.signs), (gate.Attribution{Corp: test.corp, Other: test.other, By: test.by}); got != want {
+			t.Errorf("%s: %+v, want %+v", test.name, got, want)
+		}
+	}
+}
+
+// With one account configured there is nothing to attribute, whatever the call names.
+func TestOnlyAccount(t *testing.T) {
+	one := newGate(t, "accounts: [{ corp_id: wwOnly }]\n")
+	want := gate.Attribution{Corp: "wwOnly", By: gate.ByOnlyAccount}
+	for _, signs := range []gate.Signs{{}, {Path: "wwA", Host: "wwB"}, {Several: true}, {Body: "wwA", ByBody: gate.ByCode}} {
+		if got := one.Attribute(signs); got != want {
+			t.Errorf("%+v: %+v", signs, got)
+		}
+	}
+	if a := one.OnlyAccount(); a == nil || a.CorpID != "wwOnly" {
+		t.Errorf("%+v", a)
+	}
+	if a := newGate(t, accounts).OnlyAccount(); a != nil {
+		t.Errorf("of two: %+v", a)
+	}
+}
+
+// The names of the ways are labels of metrics: each is there, once.
+func TestByNames(t *testing.T) {
+	want := []string{"none", "token", "setting", "only_account", "path", "host", "channel", "code"}
+	if len(want) != int(gate.Ways) {
+		t.Fatalf("%d ways", gate.Ways)
+	}
+	for i, name := range want {
+		if got := gate.By(i).String(); got != name {
+			t.Errorf("%d is %s, want %s", i, got, name)
+		}
+	}
+}
+
+// A call of which no account's rules need anything passes whoever makes it.
+func TestJudgedForNobody(t *testing.T) {
+	const active = "accounts: [{ corp_id: wwA }, { corp_id: wwB }]\n"
+	for _, test := range []struct {
+		text, path, client string
+		want               bool
+	}{
+		{active, "/cgi-bin/externalcontact/get", "", true},
+		{active, "/cgi-bin/kf/send_msg", "", true},
+		{accounts, "/cgi-bin/externalcontact/get", "", false}, // one has lapsed
+		{accounts, "/cgi-bin/media/upload", "", true},
+		{accounts, "/cgi-bin/media/%75pload", "", true}, // ambiguous, but no reading is judged
+		{accounts, "/cgi-bin/externalcontact/get/", "", false},
+		{active + "policy: { rules: [{ name: r, match: { accounts: [wwB] }, action: refuse }] }\n", "/cgi-bin/media/upload", "", false},
+		{active + "policy: { rules: [{ name: r, match: { accounts: [wwB] }, mode: shadow, action: refuse }] }\n", "/cgi-bin/media/upload", "", false},
+		{active + "clients: [{ name: pc, header: User-Agent, contains: x }]\npolicy: { rules: [{ name: r, match: { clients: [pc] }, action: refuse }] }\n", "/cgi-bin/media/upload", "unknown", true},
+		{active + "clients: [{ name: pc, header: User-Agent, contains: x }]\npolicy: { rules: [{ name: r, match: { clients: [pc] }, action: refuse }] }\n", "/cgi-bin/media/upload", "pc", false},
+	} {
+		if got := newGate(t, test.text).JudgedForNobody(wecom.ReadPath([]byte(test.path)), test.client, now); got != test.want {
+			t.Errorf("%s by %q of\n%s%v", test.path, test.client, test.text, got)
+		}
+	}
+}
+
+// Only kf calls name a channel or a code, and only a plain path is known to be one.
+func TestMayNameOwner(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/cgi-bin/kf/send_msg":             true,
+		"/cgi-bin/kf/send_msg_on_event":    true,
+		"/cgi-bin/kf/made_up":              true,
+		"//cgi-bin//kf/send_msg":           true,
+		"/cgi-bin/kf":                      false,
+		"/cgi-bin/kf/send_msg/":            false,
+		"/cgi-bin/KF/send_msg":             false,
+		"/cgi-bin/externalcontact/kf/send": false,
+		"/cgi-bin/message/send":            false,
+	} {
+		if got := gate.MayNameOwner(wecom.ReadPath([]byte(path))); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
+// An attribution decides by whose rules a call is judged.
+func TestAttributionDecides(t *testing.T) {
+	g := newGate(t, "accounts: [{ corp_id: wwLapsed, subscription: { expires_at: 2026-01-01T00:00:00Z } }, { corp_id: wwActive }]\n")
+	for corp, want := range map[string]string{"wwLapsed": "refuse", "wwActive": "pass"} {
+		a := g.Attribute(gate.Signs{Host: corp})
+		j, _, _ := g.Judge(t.Context(), details(a.Corp), &memory{})
+		if got := fmt.Sprint(j.Decision.Verdict); got != want {
+			t.Errorf("%s: %s, want %s", corp, got, want)
+		}
+	}
+}
