@@ -1,5 +1,5 @@
-// Package account knows who is calling: the companies in the configuration, their standing at an
-// instant, and whose an access token or a channel is.
+// Package account identifies callers: the companies in the configuration, their standing at an
+// instant, and which company owns an access token or a channel.
 //
 // It does not decide what a standing allows; package policy does.
 package account
@@ -17,7 +17,7 @@ type Account struct {
 	Entity       string
 	subscription *config.Subscription
 	contacts     *config.Contacts
-	channels     bool // it lists some
+	channels     bool // the configuration lists channels of it
 }
 
 // Book holds the accounts by corp id.
@@ -28,7 +28,7 @@ type Book struct {
 	all       []*Account
 }
 
-// NewBook takes over the accounts of a configuration.
+// NewBook returns the accounts of a validated configuration.
 func NewBook(accounts []config.Account) *Book {
 	b := &Book{byCorp: make(map[string]*Account, len(accounts)), byHost: map[string]*Account{}, byChannel: map[string]*Account{}}
 	for _, c := range accounts {
@@ -45,11 +45,11 @@ func NewBook(accounts []config.Account) *Book {
 	return b
 }
 
-// Find returns the account of a corp id, nil if the configuration has none.
+// Find returns the account of a corp id, or nil if accounts does not list it. Case matters.
 func (b *Book) Find(corpID string) *Account { return b.byCorp[corpID] }
 
-// OfHost returns the account whose bots call the gateway by the name in a Host header, nil if none
-// lists it.
+// OfHost returns the account that lists the name in a Host header, or nil. Port and case do not
+// matter; see config.HostName.
 func (b *Book) OfHost(host []byte) *Account {
 	if len(b.byHost) == 0 {
 		return nil
@@ -57,16 +57,16 @@ func (b *Book) OfHost(host []byte) *Account {
 	return b.byHost[config.HostName(string(host))]
 }
 
-// OfChannel returns the account that lists a channel, nil if none does.
+// OfChannel returns the account that lists a channel, or nil.
 func (b *Book) OfChannel(channel string) *Account { return b.byChannel[channel] }
 
 // All returns the accounts in the order of the configuration.
 func (b *Book) All() []*Account { return b.all }
 
-// ListsChannels tells whether the configuration lists channels of the account.
+// ListsChannels reports whether the configuration lists channels of the account.
 func (a *Account) ListsChannels() bool { return a.channels }
 
-// CorpIDs returns the corp ids of all accounts.
+// CorpIDs returns the corp ids of all accounts, in the order of the configuration.
 func (b *Book) CorpIDs() []string {
 	ids := make([]string, len(b.all))
 	for i, a := range b.all {
@@ -75,7 +75,7 @@ func (b *Book) CorpIDs() []string {
 	return ids
 }
 
-// ExpiresAt is when the subscription ends; zero if it never does.
+// ExpiresAt returns when the subscription ends; zero if it never does.
 func (a *Account) ExpiresAt() time.Time {
 	if a.subscription == nil {
 		return time.Time{}
@@ -83,7 +83,8 @@ func (a *Account) ExpiresAt() time.Time {
 	return a.subscription.ExpiresAt
 }
 
-// LapsesAt is when the grace behind the subscription ends; zero if the account never lapses.
+// LapsesAt returns when the grace period after the subscription ends; zero if the account never
+// lapses.
 func (a *Account) LapsesAt() time.Time {
 	if a.subscription == nil {
 		return time.Time{}
@@ -91,8 +92,8 @@ func (a *Account) LapsesAt() time.Time {
 	return a.subscription.ExpiresAt.Add(a.subscription.Grace)
 }
 
-// Contacts returns the free allowance and the number of external contacts; known is false without a
-// number.
+// Contacts returns the free allowance and the number of external contacts. known is false if the
+// configuration has no number.
 func (a *Account) Contacts() (free, total int, known bool) {
 	if a.contacts == nil || a.contacts.Total == nil {
 		return 0, 0, false

@@ -10,82 +10,84 @@ import (
 )
 
 const (
-	keepChannel  = 30 * 24 * time.Hour // for which Redis knows whose a channel is after it was seen last
-	renewChannel = 24 * time.Hour      // how often that is told to Redis anew, and asked
-	maxClaims    = 256                 // channels in one round trip
+	channelTTL     = 30 * 24 * time.Hour // of a channel in Redis, from when it was last seen
+	channelRefresh = 24 * time.Hour      // after which a cached channel is claimed or read again
+	maxClaims      = 256                 // channels in one round trip
 )
 
-// LearnChannels notes that channels belong to a corp: they were seen with a token that is known, or
-// in a callback that was verified. It returns those that belong to another corp, and stay there.
-// What Redis does not take is told again with the next page.
+// LearnChannels records that channels belong to a corp: they were seen with a known token, or in a
+// verified callback. It returns those that belong to another corp and stay there. If Redis fails, the
+// error is returned; the rest is learnt when they are seen again.
 func (t *Tokens) LearnChannels(ctx context.Context, corp string, channels []string) (others []string, err error) {
 	now := t.now()
 	var fresh []string
 	for _, channel := range channels {
-		switch has, _ := t.channels.find(hashOf(channel), now); {
-		case channel == "" || has == corp:
-		case has != "":
+		switch owner, _ := t.channels.find(hashOf(channel), now); {
+		case channel == "" || owner == corp:
+		case owner != "":
 			others = append(others, channel)
 		case !slices.Contains(fresh, channel):
 			fresh = append(fresh, channel)
 		}
 	}
-	for some := range slices.Chunk(fresh, maxClaims) {
+	for chunk := range slices.Chunk(fresh, maxClaims) {
 		ctx, cancel := context.WithTimeout(ctx, t.timeout)
-		not, failed := t.claimChannels(ctx, corp, some, now)
+		foreign, err := t.claimChannels(ctx, corp, chunk, now)
 		cancel()
-		if failed != nil {
-			return others, failed
+		if err != nil {
+			return others, err
 		}
-		others = append(others, not...)
+		others = append(others, foreign...)
 	}
 	return others, nil
 }
 
-// claimChannels tells Redis whose channels are.
+// claimChannels claims channels for a corp in Redis, and caches their owners.
 func (t *Tokens) claimChannels(ctx context.Context, corp string, channels []string, now time.Time) (others []string, err error) {
 	p := t.rdb.Pipeline()
 	claims := make([]*redis.Cmd, len(channels))
-	for i, channel := range channels { // with the text of the script: in a pipeline nothing tells that Redis lacks it
-		claims[i] = claimScript.Eval(ctx, p, []string{t.channelKey(channel)}, corp, keepChannel.Milliseconds())
+	for i, channel := range channels { // EVAL, since a pipeline cannot fall back from EVALSHA on NOSCRIPT
+		claims[i] = claimScript.Eval(ctx, p, []string{t.channelKey(channel)}, corp, channelTTL.Milliseconds())
 	}
 	if _, err := p.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("account: learn channels: %w", err)
 	}
 	for i, claim := range claims {
-		has, _ := claim.Text()
-		if t.channels.remember(hashOf(channels[i]), entry{corp: has, until: now.Add(renewChannel)}, now) != corp {
+		owner, _ := claim.Text()
+		if t.channels.claim(hashOf(channels[i]), entry{corp: owner, until: now.Add(channelRefresh)}, now) != corp {
 			others = append(others, channels[i])
 		}
 	}
 	return others, nil
 }
 
-// OwnerOfChannel returns the corp that a channel was learnt to belong to, "" exactly if it is not
-// Known.
+// OwnerOfChannel returns the corp that a channel was learnt to belong to, "" exactly if o is not Known.
 func (t *Tokens) OwnerOfChannel(ctx context.Context, channel string) (corp string, o Owner) {
 	h, now := hashOf(channel), t.now()
-	corp, ask := t.channels.find(h, now)
+	corp, shouldLookup := t.channels.find(h, now)
 	switch {
 	case corp != "":
 		return corp, Known
-	case !ask:
+	case !shouldLookup:
 		return "", Unknown
 	}
-	found, o := t.ask(ctx, &t.channels, h, t.channelKey(channel), now)
+	found, o := t.lookup(ctx, &t.channels, h, t.channelKey(channel), now)
 	if o != Known {
 		return "", o
 	}
-	return t.channels.remember(h, entry{corp: found.corp, until: now.Add(min(found.life, renewChannel))}, now), Known
+	e := entry{corp: found.corp, until: now.Add(min(found.ttl, channelRefresh))}
+	return t.channels.claim(h, e, now), Known
 }
 
-// LearntChannel is OwnerOfChannel as far as the process knows by itself.
+// LearntChannel returns the corp that owns a channel as far as this process knows, without reading
+// Redis; "" if it does not know.
 func (t *Tokens) LearntChannel(channel string) (corp string) {
 	corp, _ = t.channels.find(hashOf(channel), t.now())
 	return corp
 }
 
-// channelKey escapes every byte outside [A-Za-z0-9_@.-], as all keys do with ids.
+// channelKey returns the key of a channel, with every byte outside [A-Za-z0-9_@.-] as %XX, like the
+// ids in all keys.
 func (t *Tokens) channelKey(channel string) string {
 	key := []byte(t.prefix + "channel:")
 	for i := range len(channel) {

@@ -11,71 +11,73 @@ import (
 	"replygate/store"
 )
 
-// lookups ask Redis which corps own what is unknown here. Questions that come together go together,
-// and only so many round trips go out in a second: a flood of random tokens waits for them, and
-// Redis hardly notices.
-type lookups struct {
-	rdb   redis.UniversalClient
-	pace  pace
-	batch *store.Coalescer[string, lookup]
+// resolver reads from Redis which corps own unknown tokens or channels. Concurrent lookups share a
+// round trip, and the number of round trips per second is limited, so that a flood of random tokens
+// is delayed and costs Redis little.
+type resolver struct {
+	rdb     redis.UniversalClient
+	limiter limiter
+	batch   *store.Coalescer[string, ownerRecord]
 }
 
-// lookup is what Redis says of one key.
-type lookup struct {
-	corp  string        // "" if the key holds none
-	life  time.Duration // for which the key still holds it
-	moves bool          // an operator may have set it by hand, and may set it anew
-	err   error
-}
-
-func newLookups(rdb redis.UniversalClient) *lookups {
-	l := &lookups{rdb: rdb, pace: pace{every: lookupEvery, burst: lookupBurst}}
-	l.batch = store.NewCoalescer(l.askAll)
-	return l
+// ownerRecord is the value of one key in Redis.
+type ownerRecord struct {
+	corp       string        // "" if the key holds none
+	ttl        time.Duration // for which the corp may be cached
+	persistent bool          // the key does not expire, so an operator may have set it and may change it
+	err        error
 }
 
 const (
-	// lookupEvery is the time between two round trips where there is much to ask: at most 500 a
-	// second go out, each with up to 256 questions.
-	lookupEvery = 2 * time.Millisecond
-	// lookupBurst is how many go out at once when it was quiet before.
+	// lookupInterval is the sustained time between two round trips: at most 500 a second, each with
+	// up to 256 keys.
+	lookupInterval = 2 * time.Millisecond
+	// lookupBurst is the number of round trips that may go out at once after a quiet period.
 	lookupBurst = 100
 
-	endless    = -1          // what PTTL says of a key that does not expire
-	endlessFor = time.Minute // for which it is believed
+	noExpiry      = -1          // PTTL of a key without a TTL, as go-redis returns it
+	persistentTTL = time.Minute // for which the value of such a key is cached
 )
 
-// ask asks for one key.
-func (l *lookups) ask(ctx context.Context, key string) (lookup, error) {
-	found, err := l.batch.Do(ctx, key)
+func newResolver(rdb redis.UniversalClient) *resolver {
+	r := &resolver{rdb: rdb, limiter: limiter{interval: lookupInterval, burst: lookupBurst}}
+	r.batch = store.NewCoalescer(r.readAll)
+	return r
+}
+
+// read returns the owner in one key.
+func (r *resolver) read(ctx context.Context, key string) (ownerRecord, error) {
+	found, err := r.batch.Do(ctx, key)
 	if err != nil {
-		return lookup{}, err
+		return ownerRecord{}, err
 	}
 	return found, found.err
 }
 
-// askAll asks for several keys. A key that holds something else than a string holds no corp.
-func (l *lookups) askAll(ctx context.Context, keys []string) ([]lookup, error) {
-	if err := l.pace.wait(ctx); err != nil {
+// readAll returns the owners in several keys. A key that does not hold a string holds no corp.
+func (r *resolver) readAll(ctx context.Context, keys []string) ([]ownerRecord, error) {
+	if err := r.limiter.wait(ctx); err != nil {
 		return nil, err
 	}
-	all := make([]lookup, len(keys))
-	if l.askTogether(ctx, keys, all) != nil {
-		l.askApart(ctx, keys, all)
+	all := make([]ownerRecord, len(keys))
+	if r.multiKey(ctx, keys, all) != nil {
+		r.singleKeys(ctx, keys, all)
 	}
-	l.askLives(ctx, keys, all)
+	r.readTTLs(ctx, keys, all)
 	return all, nil
 }
 
-var errApart = errors.New("account: one command is for keys of one slot")
+var errSingleKeyOnly = errors.New("account: a Cluster takes one command per key")
 
-// askTogether asks by one command. Redis refuses it where the keys are on several shards.
-func (l *lookups) askTogether(ctx context.Context, keys []string, all []lookup) error {
-	if _, cluster := l.rdb.(*redis.ClusterClient); cluster {
-		return errApart
+// multiKey reads the corps with one MGET. It returns an error if Redis rejects the command, as it does
+// if the keys are on several shards; a failed connection is the error of each record.
+func (r *resolver) multiKey(ctx context.Context, keys []string, all []ownerRecord) error {
+	if _, cluster := r.rdb.(*redis.ClusterClient); cluster {
+		return errSingleKeyOnly
 	}
-	values, err := l.rdb.MGet(ctx, keys...).Result()
-	if store.Classify(err).Has(store.Rejected) {
+	values, err := r.rdb.MGet(ctx, keys...).Result()
+	var rejected redis.Error
+	if errors.As(err, &rejected) {
 		return err
 	}
 	for i := range all {
@@ -87,9 +89,9 @@ func (l *lookups) askTogether(ctx context.Context, keys []string, all []lookup) 
 	return nil
 }
 
-// askApart asks by a command for each key.
-func (l *lookups) askApart(ctx context.Context, keys []string, all []lookup) {
-	p := l.rdb.Pipeline()
+// singleKeys reads the corps with a pipeline of GETs.
+func (r *resolver) singleKeys(ctx context.Context, keys []string, all []ownerRecord) {
+	p := r.rdb.Pipeline()
 	gets := make([]*redis.StringCmd, len(keys))
 	for i, key := range keys {
 		gets[i] = p.Get(ctx, key)
@@ -100,57 +102,63 @@ func (l *lookups) askApart(ctx context.Context, keys []string, all []lookup) {
 		if errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "WRONGTYPE") {
 			err = nil
 		}
-		all[i] = lookup{corp: corp, err: err}
+		all[i] = ownerRecord{corp: corp, err: err}
 	}
 }
 
-// askLives asks how long the keys that hold a corp still will.
-func (l *lookups) askLives(ctx context.Context, keys []string, all []lookup) {
-	p := l.rdb.Pipeline()
-	lives := make([]*redis.DurationCmd, len(keys))
+// readTTLs reads for how long the keys that hold a corp will exist.
+func (r *resolver) readTTLs(ctx context.Context, keys []string, all []ownerRecord) {
+	p := r.rdb.Pipeline()
+	ttls := make([]*redis.DurationCmd, len(keys))
 	for i, found := range all {
 		if found.corp != "" {
-			lives[i] = p.PTTL(ctx, keys[i])
+			ttls[i] = p.PTTL(ctx, keys[i])
 		}
 	}
 	if p.Len() == 0 {
 		return
 	}
-	_, _ = p.Exec(ctx) // one without an answer is believed as long as one without an end
-	for i, life := range lives {
+	_, _ = p.Exec(ctx) // a key without an answer is cached like a persistent one
+	for i, ttl := range ttls {
 		switch {
-		case life == nil:
-		case life.Err() != nil || life.Val() == endless:
-			all[i].life, all[i].moves = endlessFor, true
+		case ttl == nil:
+		case ttl.Err() != nil || ttl.Val() == noExpiry:
+			all[i].ttl, all[i].persistent = persistentTTL, true
 		default:
-			all[i].life = max(life.Val(), 0)
+			all[i].ttl = max(ttl.Val(), 0)
 		}
 	}
 }
 
-// pace lets so many through at once, and then one in every interval.
-type pace struct {
-	every time.Duration
-	burst int
+// limiter is a rate limiter (GCRA): burst events at once, then one per interval. Each event that is
+// reserved goes ahead, later if need be.
+type limiter struct {
+	interval time.Duration
+	burst    int
 
 	mu   sync.Mutex
-	next time.Time // when the next one were due if all before had kept the interval
+	next time.Time // theoretical arrival time of the next event
 }
 
-// wait waits until one more may go.
-func (p *pace) wait(ctx context.Context) error {
-	p.mu.Lock()
-	now := time.Now()
-	if now.After(p.next) {
-		p.next = now
+// reserve takes the next event and returns how long its caller must wait for it; zero or less is now.
+func (l *limiter) reserve(now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.After(l.next) {
+		l.next = now
 	}
-	left := p.next.Sub(now) - time.Duration(p.burst)*p.every
-	p.next = p.next.Add(p.every)
-	p.mu.Unlock()
-	if left <= 0 {
+	delay := l.next.Sub(now) - time.Duration(l.burst)*l.interval
+	l.next = l.next.Add(l.interval)
+	return delay
+}
+
+// wait reserves the next event and waits for it. It returns ctx.Err() if ctx ends first.
+func (l *limiter) wait(ctx context.Context) error {
+	delay := l.reserve(time.Now())
+	if delay <= 0 {
 		return nil
 	}
-	timer := time.NewTimer(left)
+	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -5,30 +5,33 @@ import (
 	"time"
 )
 
-// tokenLife is how long WeCom's access tokens live, as a rule (DOC 91039).
+// tokenLife is the usual life of WeCom's access tokens (DOC 91039).
 const tokenLife = 2 * time.Hour
 
-// named remembers of unknown tokens which corp their calls name, by path or host.
+// nameCache remembers for unknown tokens which corp their calls name, by path or host.
 type nameCache struct {
-	mu   sync.Mutex
-	last recent[hash, cachedName]
+	mu      sync.Mutex
+	entries recentCache[hash, cachedName]
 }
 
 type cachedName struct {
 	corp    string
-	several bool // others were named too
+	several bool // calls have named other corps too
 	since   time.Time
 }
 
-func newNamed() nameCache { return nameCache{last: newRecent[hash, cachedName](maxUnknown)} }
+func newNameCache() nameCache {
+	return nameCache{entries: newRecentCache[hash, cachedName](maxUnknown)}
+}
 
-// Named notes that a call with an unknown token names a corp, "" if it names none. It tells whether
-// calls have named the token for two corps within its life: then it belongs to neither.
+// Named records that a call with an unknown token names a corp by its path or host; "" if it names
+// none. It reports whether calls with the token have named several corps within the token's life, so
+// that it must not be attributed to any.
 func (t *Tokens) Named(token, corp string) (several bool) {
 	h, now := hashOf(token), t.now()
 	t.named.mu.Lock()
 	defer t.named.mu.Unlock()
-	n, seen := t.named.last.get(h)
+	n, seen := t.named.entries.get(h)
 	if seen && (now.Before(n.since) || now.Sub(n.since) >= tokenLife) {
 		seen = false
 	}
@@ -40,6 +43,6 @@ func (t *Tokens) Named(token, corp string) (several bool) {
 	case n.corp != corp:
 		n.several = true
 	}
-	t.named.last.put(h, n)
+	t.named.entries.put(h, n)
 	return n.several
 }

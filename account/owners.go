@@ -6,107 +6,109 @@ import (
 	"time"
 )
 
-// Owner is what is known of who owns an access token or a channel.
+// Owner is what is known about the owner of an access token or a channel.
 type Owner uint8
 
-// What is known of a token or a channel.
+// The states of an Owner.
 const (
-	Unknown     Owner = iota // nobody learnt it
+	Unknown     Owner = iota // no gateway has learnt it
 	Known                    // its corp is known
-	Unreachable              // not in memory, and Redis does not answer
+	Unreachable              // not in memory, and Redis cannot be read
 )
 
 const (
-	maxKnown   = 100_000 // remembered in the process, of tokens and of channels
-	maxUnknown = 10_000  // likewise, in each half of what is recent
+	maxKnown   = 100_000 // entries in memory, for tokens and for channels each
+	maxUnknown = 10_000  // entries in each generation of a recentCache
 
-	// askAlways is how long after first sight Redis is asked with every call for an unknown token
-	// or channel: another gateway may have learnt it a moment ago.
-	askAlways = 3 * time.Second
-	// askEvery is how often Redis is asked for it then.
-	askEvery = time.Second
+	// lookupAlwaysFor is how long after first sight each call with an unknown token or channel reads
+	// Redis: another gateway may have learnt it a moment ago.
+	lookupAlwaysFor = 3 * time.Second
+	// lookupEvery is how often Redis is read for it after that.
+	lookupEvery = time.Second
 )
 
 type hash [sha256.Size]byte
 
 func hashOf(text string) hash {
-	var space [512]byte // longer than WeCom's tokens
+	var space [512]byte // longer than WeCom's tokens, so that append does not allocate
 	return sha256.Sum256(append(space[:0], text...))
 }
 
-// owners remembers in the process which corps own tokens, or channels. What is known has a room of
-// its own: what is unknown, however much of it comes, pushes none of it out.
+// owners caches in memory which corps own tokens, or channels. Known and unknown ones have separate
+// space, so that a flood of unknown ones evicts no known one.
 type owners struct {
 	mu      sync.Mutex
-	known   map[hash]entry
-	unknown recent[hash, firstSeen]
+	known   map[hash]entry // at most maxKnown
+	unknown recentCache[hash, firstSeen]
 }
 
 type entry struct {
 	corp  string
-	until time.Time     // it is believed; then Redis is asked again
-	after time.Duration // for so long after that it is believed without asking
+	until time.Time     // the entry is current; after that Redis is read again
+	grace time.Duration // for which the entry is still used after until
 }
 
-// firstSeen is when an unknown token or channel was seen first, and when Redis was asked for it
-// last.
+func (e entry) valid(now time.Time) bool { return now.Before(e.until.Add(e.grace)) }
+
+// firstSeen is when an unknown token or channel was first seen, and when Redis was last read for it.
 type firstSeen struct {
-	first, asked time.Time
-	offered      time.Time    // of a token: when it was first to be answered as an expired one
-	retried      []retryCount // of a token: the calls that were answered as with an expired one
+	first, lookedUp time.Time
+	reauthSince     time.Time    // of a token: the first answer as for an expired token
+	retries         []retryCount // of a token: the calls that got such an answer
 }
 
 func newOwners() owners {
-	return owners{known: map[hash]entry{}, unknown: newRecent[hash, firstSeen](maxUnknown)}
+	return owners{known: map[hash]entry{}, unknown: newRecentCache[hash, firstSeen](maxUnknown)}
 }
 
-// find returns the corp that is known to own h; ask tells whether Redis may know one by now.
-func (o *owners) find(h hash, now time.Time) (corp string, ask bool) {
+// find returns the corp that is known to own h. If there is none, shouldLookup reports whether Redis
+// must be read.
+func (o *owners) find(h hash, now time.Time) (corp string, shouldLookup bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if k, ok := o.known[h]; ok {
-		if now.Before(k.until.Add(k.after)) {
-			return k.corp, false
+	if e, ok := o.known[h]; ok {
+		if e.valid(now) {
+			return e.corp, false
 		}
 		delete(o.known, h)
 	}
 	s, seen := o.unknown.get(h)
-	return "", !seen || now.Sub(s.first) < askAlways || now.Sub(s.asked) >= askEvery
+	return "", !seen || now.Sub(s.first) < lookupAlwaysFor || now.Sub(s.lookedUp) >= lookupEvery
 }
 
-// missed notes that Redis knows no corp that owns h.
-func (o *owners) missed(h hash, now time.Time) {
+// noteUnknown records that Redis has no owner of h.
+func (o *owners) noteUnknown(h hash, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s, seen := o.unknown.get(h)
 	if !seen || now.Before(s.first) {
 		s = firstSeen{first: now}
 	}
-	s.asked = now
+	s.lookedUp = now
 	o.unknown.put(h, s)
 }
 
-// remember notes which corp owns h, and returns the one that does: the first one stays.
-func (o *owners) remember(h hash, k entry, now time.Time) (corp string) {
+// claim records that e.corp owns h, unless another corp's entry is still valid. It returns the owner.
+func (o *owners) claim(h hash, e entry, now time.Time) (corp string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	before, there := o.known[h]
+	before, exists := o.known[h]
 	switch {
-	case there && before.corp != k.corp && now.Before(before.until.Add(before.after)):
+	case exists && before.corp != e.corp && before.valid(now):
 		return before.corp
-	case !there && len(o.known) >= maxKnown:
-		o.makeRoom(now)
+	case !exists && len(o.known) >= maxKnown:
+		o.evict(now)
 	}
 	o.unknown.drop(h)
-	o.known[h] = k
-	return k.corp
+	o.known[h] = e
+	return e.corp
 }
 
-// makeRoom drops what is over, and one more if nothing is.
-func (o *owners) makeRoom(now time.Time) {
+// evict drops all expired entries, and at least one. The caller must hold mu.
+func (o *owners) evict(now time.Time) {
 	dropped := false
-	for h, k := range o.known {
-		if !dropped || !now.Before(k.until) {
+	for h, e := range o.known {
+		if !dropped || !now.Before(e.until) {
 			delete(o.known, h)
 			dropped = true
 		}

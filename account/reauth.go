@@ -8,42 +8,39 @@ import (
 )
 
 const (
-	// reauthFor is how long an unknown token is answered as an expired one, from the first such
-	// answer: long enough for an SDK to fetch a new one, short enough that none can repeat for
-	// ever.
-	reauthFor = 3 * time.Second
-	// maxRetries is how often the same call with the same token is answered so: some SDKs repeat
-	// without a bound.
-	maxRetries = 2
-	// maxRetried is how many different calls with the same token are.
-	maxRetried = 32
-	// maxOfCaller is how often in a minute the same call from the same address is, whatever its
-	// token: an SDK that fetches its tokens elsewhere, and gets another one each time, must come to
-	// an end too.
-	maxOfCaller = 50
-	// anewAfter is how long after first sight a token may be answered as expired once more, where
-	// that is asked for.
-	anewAfter = time.Minute
+	// reauthPeriod is how long an unknown token is answered as an expired one, from the first such
+	// answer: long enough for an SDK to fetch a new token, short enough to end a loop.
+	reauthPeriod = 3 * time.Second
+	// maxRepeats is how often the same call with the same token gets that answer: some SDKs retry
+	// without a limit.
+	maxRepeats = 2
+	// maxCalls is how many different calls with the same token get it.
+	maxCalls = 32
+	// maxPerCaller is how often in a minute the same call from the same address gets it, whatever its
+	// token: an SDK that fetches its tokens elsewhere, and gets another one each time, must stop too.
+	maxPerCaller = 50
+	// restartAfter is how long after first sight a token may get that answer again, if Retry.Anew.
+	restartAfter = time.Minute
 )
 
-// Retry is a call that may be answered as with an expired token.
+// Retry is a call that may be answered as if its token had expired.
 type Retry struct {
-	Call   string // what tells it from other calls, its token aside
+	Call   string // identifies the call, without its token
 	Caller string // the address that it comes from
-	Anew   bool   // a minute after first sight it may begin again
+	Anew   bool   // the token may start again a minute after first sight
 }
 
-// retryCount is a call that was answered so, by its hash, and how often.
+// retryCount counts the answers to one call, which is identified by its hash.
 type retryCount struct {
 	call uint64
 	n    int
 }
 
-// callers are the calls that were answered so, by the addresses that they came from.
-type callers struct {
-	mu   sync.Mutex
-	seed maphash.Seed
-	last recent[uint64, callerCount]
+// callerCounts counts the answers per call and caller, whatever the token.
+type callerCounts struct {
+	mu      sync.Mutex
+	seed    maphash.Seed
+	entries recentCache[uint64, callerCount]
 }
 
 type callerCount struct {
@@ -51,59 +48,59 @@ type callerCount struct {
 	n     int
 }
 
-func newCallers() callers {
-	return callers{seed: maphash.MakeSeed(), last: newRecent[uint64, callerCount](maxUnknown)}
+func newCallerCounts() callerCounts {
+	return callerCounts{seed: maphash.MakeSeed(), entries: newRecentCache[uint64, callerCount](maxUnknown)}
 }
 
-// Reauthenticate tells whether a call with this unknown token shall be answered as with an expired
-// one, so that the bot fetches a new token through the gateway: within three seconds from the first
-// such answer, and at most twice. Before that its calls may have been attributed by something else,
-// such as the only account.
+// Reauthenticate reports whether a call with this unknown token is to be answered as if the token had
+// expired, so that the bot fetches a new one through the gateway: within three seconds of the first
+// such answer, and at most twice for the same call. First sight does not count, since earlier calls
+// may have been attributed in another way, such as by the only account.
 func (t *Tokens) Reauthenticate(token string, r Retry) bool {
 	h, now := hashOf(token), t.now()
-	return t.tokens.retry(h, maphash.String(t.callers.seed, r.Call), r.Anew, now) &&
-		t.callers.retry(maphash.String(t.callers.seed, r.Caller+" "+r.Call), now)
+	return t.tokens.countRetry(h, maphash.String(t.callers.seed, r.Call), r.Anew, now) &&
+		t.callers.count(maphash.String(t.callers.seed, r.Caller+" "+r.Call), now)
 }
 
-// retry counts a call with an unknown token, and tells whether it is one of the first.
-func (o *owners) retry(h hash, call uint64, anew bool, now time.Time) bool {
+// countRetry counts a call with an unknown token, and reports whether it is within the limits.
+func (o *owners) countRetry(h hash, call uint64, anew bool, now time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s, seen := o.unknown.get(h)
-	if !seen || now.Before(s.first) || anew && now.Sub(s.first) >= anewAfter {
-		s = firstSeen{first: now, asked: s.asked}
+	if !seen || now.Before(s.first) || anew && now.Sub(s.first) >= restartAfter {
+		s = firstSeen{first: now, lookedUp: s.lookedUp}
 	}
-	if s.offered.IsZero() {
-		s.offered = now
+	if s.reauthSince.IsZero() {
+		s.reauthSince = now
 	}
-	goes := now.Sub(s.offered) < reauthFor && s.count(call)
+	allowed := now.Sub(s.reauthSince) < reauthPeriod && s.count(call)
 	o.unknown.put(h, s)
-	return goes
+	return allowed
 }
 
-// count counts a call, and tells whether it is one of the first.
+// count counts a call, and reports whether it is within maxCalls and maxRepeats.
 func (s *firstSeen) count(call uint64) bool {
-	i := slices.IndexFunc(s.retried, func(r retryCount) bool { return r.call == call })
+	i := slices.IndexFunc(s.retries, func(r retryCount) bool { return r.call == call })
 	switch {
-	case i < 0 && len(s.retried) >= maxRetried:
+	case i < 0 && len(s.retries) >= maxCalls:
 		return false
 	case i < 0:
-		s.retried = append(s.retried, retryCount{call: call, n: 1})
+		s.retries = append(s.retries, retryCount{call: call, n: 1})
 		return true
 	}
-	s.retried[i].n++
-	return s.retried[i].n <= maxRetries
+	s.retries[i].n++
+	return s.retries[i].n <= maxRepeats
 }
 
-// retry counts a call of a caller, and tells whether it is one of the first of the minute.
-func (c *callers) retry(call uint64, now time.Time) bool {
+// count counts a call of a caller, and reports whether it is within maxPerCaller.
+func (c *callerCounts) count(call uint64, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	last, seen := c.last.get(call)
-	if !seen || now.Before(last.since) || now.Sub(last.since) >= time.Minute {
-		last = callerCount{since: now}
+	e, seen := c.entries.get(call)
+	if !seen || now.Before(e.since) || now.Sub(e.since) >= time.Minute {
+		e = callerCount{since: now}
 	}
-	last.n++
-	c.last.put(call, last)
-	return last.n <= maxOfCaller
+	e.n++
+	c.entries.put(call, e)
+	return e.n <= maxPerCaller
 }

@@ -1,34 +1,33 @@
 package account
 
-// recent keeps what was put into it last, at most twice size entries: when the younger half is
-// full, the older one is dropped whole. So nobody who brings many new keys can fill it, and none of
-// its steps takes longer than another.
-type recent[K comparable, V any] struct {
-	size         int
-	young, older map[K]V
+// recentCache is a map of at most 2 * size entries with two generations: when the young one is full,
+// the old one is dropped. An entry survives at least size puts of other keys, and each operation
+// takes constant time. It is not safe for concurrent use.
+type recentCache[K comparable, V any] struct {
+	size       int
+	young, old map[K]V
 }
 
-func newRecent[K comparable, V any](size int) recent[K, V] {
-	return recent[K, V]{size: size, young: map[K]V{}}
+func newRecentCache[K comparable, V any](size int) recentCache[K, V] {
+	return recentCache[K, V]{size: size, young: map[K]V{}}
 }
 
-func (r *recent[K, V]) get(k K) (v V, ok bool) {
+func (r *recentCache[K, V]) get(k K) (v V, ok bool) {
 	if v, ok = r.young[k]; ok {
 		return v, true
 	}
-	v, ok = r.older[k]
+	v, ok = r.old[k]
 	return v, ok
 }
 
-func (r *recent[K, V]) put(k K, v V) {
-	if _, there := r.young[k]; !there && len(r.young) >= r.size {
-		r.young, r.older = map[K]V{}, r.young
+func (r *recentCache[K, V]) put(k K, v V) {
+	if _, exists := r.young[k]; !exists && len(r.young) >= r.size {
+		r.young, r.old = map[K]V{}, r.young
 	}
 	r.young[k] = v
 }
 
-// drop forgets a key.
-func (r *recent[K, V]) drop(k K) {
+func (r *recentCache[K, V]) drop(k K) {
 	delete(r.young, k)
-	delete(r.older, k)
+	delete(r.old, k)
 }

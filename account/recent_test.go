@@ -8,11 +8,11 @@ import (
 
 // What came last is there, and there is never more than two halves of it.
 func TestRecent(t *testing.T) {
-	r := newRecent[int, int](100)
+	r := newRecentCache[int, int](100)
 	for i := range 10_000 {
 		r.put(i, -i)
 		r.put(7, i) // put again and again, it stays
-		if n := len(r.young) + len(r.older); n > 200 {
+		if n := len(r.young) + len(r.old); n > 200 {
 			t.Fatalf("%d entries after %d", n, i)
 		}
 		for _, k := range []int{7, i, max(i-98, 0)} {
@@ -35,14 +35,14 @@ func TestUnknownTokensTakeBoundedRoom(t *testing.T) {
 	tokens := NewTokens(nil, "rg:", 0, func() (now time.Time) { return time.Unix(1_800_000_000, 0) })
 	for i := range 3 * 2 * maxUnknown {
 		token := strconv.Itoa(i)
-		tokens.tokens.missed(hashOf(token), tokens.now())
+		tokens.tokens.noteUnknown(hashOf(token), tokens.now())
 		tokens.Reauthenticate(token, Retry{Call: token})
 		tokens.Named(token, "ww1")
 	}
 	for name, n := range map[string]int{
-		"unknown": len(tokens.tokens.unknown.young) + len(tokens.tokens.unknown.older),
-		"named":   len(tokens.named.last.young) + len(tokens.named.last.older),
-		"callers": len(tokens.callers.last.young) + len(tokens.callers.last.older),
+		"unknown": len(tokens.tokens.unknown.young) + len(tokens.tokens.unknown.old),
+		"named":   len(tokens.named.entries.young) + len(tokens.named.entries.old),
+		"callers": len(tokens.callers.entries.young) + len(tokens.callers.entries.old),
 		"known":   len(tokens.tokens.known),
 	} {
 		if n > 2*maxUnknown {

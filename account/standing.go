@@ -2,22 +2,22 @@ package account
 
 import "time"
 
-// Standing is how an account stands with WeCom.
+// Standing is the state of an account's subscription.
 type Standing string
 
 // The standings.
 const (
 	Active Standing = "active" // subscribed, or never lapsing
-	Grace  Standing = "grace"  // not renewed, but WeCom does not limit it yet
-	Lapsed Standing = "lapsed" // not renewed: only replies
-	Free   Standing = "free"   // not subscribed, but below the free allowance, which WeCom does not limit
+	Grace  Standing = "grace"  // expired, but not limited by WeCom yet
+	Lapsed Standing = "lapsed" // expired: only replies are allowed
+	Free   Standing = "free"   // expired, but not limited since it has fewer contacts than the free allowance
 )
 
-// Standings are all of them.
+// Standings returns all standings.
 func Standings() []Standing { return []Standing{Active, Grace, Lapsed, Free} }
 
-// Standing returns the standing at an instant. It flips at the very second, without a restart: an
-// account is active before expires_at, and lapsed from expires_at + grace on.
+// Standing returns the standing at an instant: active before expires_at, in grace until expires_at +
+// grace, and lapsed or free from that instant on.
 func (a *Account) Standing(now time.Time) Standing {
 	switch {
 	case a.subscription == nil || now.Before(a.subscription.ExpiresAt):

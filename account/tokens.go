@@ -11,34 +11,35 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// expiredFor is how long an expired token stays known: an SDK may send it once more, beside the one
-// after it.
-const expiredFor = 10 * time.Minute
+// expiredGrace is how long an expired token stays known: an SDK may still send it after it has fetched
+// the next one.
+const expiredGrace = 10 * time.Minute
 
-// ErrOtherCorp tells that a token or a channel was not learnt: it belongs to another corp, and none
-// ever moves.
+// ErrOtherCorp reports that a token or a channel was not learnt because it belongs to another corp. It
+// never changes its owner.
 var ErrOtherCorp = errors.New("it belongs to another corp already")
 
-// Tokens remembers whose an access token is, and whose a channel: in the process, and in Redis for
-// the other gateways. WeCom's tokens do not show their corp, so they are learnt as gettoken hands
-// them out.
+// Tokens knows which corps own access tokens and channels. It caches them in memory and shares them
+// with other gateways through Redis, tokens under their SHA-256. WeCom's tokens do not contain their
+// corp, so the gateway learns them from the answers of gettoken. It is safe for concurrent use.
 type Tokens struct {
 	rdb     redis.UniversalClient
 	prefix  string
 	timeout time.Duration
 	now     func() time.Time
-	lookups *lookups
+	redis   *resolver
 
 	tokens, channels owners
 	named            nameCache
-	callers          callers
+	callers          callerCounts
 }
 
-// NewTokens keeps tokens and channels below prefix in rdb.
+// NewTokens returns Tokens with keys prefix+"token:…" and prefix+"channel:…" in rdb. timeout limits each
+// exchange with Redis.
 func NewTokens(rdb redis.UniversalClient, prefix string, timeout time.Duration, now func() time.Time) *Tokens {
 	return &Tokens{
-		rdb: rdb, prefix: prefix, timeout: timeout, now: now, lookups: newLookups(rdb),
-		tokens: newOwners(), channels: newOwners(), named: newNamed(), callers: newCallers(),
+		rdb: rdb, prefix: prefix, timeout: timeout, now: now, redis: newResolver(rdb),
+		tokens: newOwners(), channels: newOwners(), named: newNameCache(), callers: newCallerCounts(),
 	}
 }
 
@@ -47,56 +48,56 @@ var claimText string
 
 var claimScript = redis.NewScript(claimText)
 
-// Learn notes that a token belongs to a corp for the rest of its life. The process knows it even if
-// Redis cannot be told. With ErrOtherCorp it stays the other corp's.
+// Learn records that a token belongs to a corp for the rest of its life. If Redis fails, the error is
+// returned, but this process knows the token. With ErrOtherCorp the token stays another corp's.
 func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Duration) error {
 	h := hashOf(token)
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	has, err := claimScript.Run(ctx, t.rdb, []string{t.tokenKey(h)}, corp, life.Milliseconds()).Text()
+	owner, err := claimScript.Run(ctx, t.rdb, []string{t.tokenKey(h)}, corp, life.Milliseconds()).Text()
 	if err != nil {
-		err, has = fmt.Errorf("account: learn token: %w", err), corp
+		err, owner = fmt.Errorf("account: learn token: %w", err), corp
 	}
 	now := t.now()
-	if t.tokens.remember(h, entry{corp: has, until: now.Add(life), after: expiredFor}, now) != corp {
+	if t.tokens.claim(h, entry{corp: owner, until: now.Add(life), grace: expiredGrace}, now) != corp {
 		return ErrOtherCorp
 	}
 	return err
 }
 
-// Owner returns the corp that a token belongs to, "" exactly if it is not Known, and how long Redis
-// had to be waited for.
+// Owner returns the corp that a token belongs to, "" exactly if o is not Known, and how long the lookup
+// in Redis took.
 func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner, waited time.Duration) {
 	h, now := hashOf(token), t.now()
-	corp, ask := t.tokens.find(h, now)
+	corp, shouldLookup := t.tokens.find(h, now)
 	switch {
 	case corp != "":
 		return corp, Known, 0
-	case !ask:
+	case !shouldLookup:
 		return "", Unknown, 0
 	}
-	found, o := t.ask(ctx, &t.tokens, h, t.tokenKey(h), now)
+	found, o := t.lookup(ctx, &t.tokens, h, t.tokenKey(h), now)
 	if o != Known {
 		return "", o, t.now().Sub(now)
 	}
-	k := entry{corp: found.corp, until: now.Add(found.life), after: expiredFor}
-	if found.moves {
-		k.after = 0
+	e := entry{corp: found.corp, until: now.Add(found.ttl), grace: expiredGrace}
+	if found.persistent {
+		e.grace = 0
 	}
-	return t.tokens.remember(h, k, now), Known, t.now().Sub(now)
+	return t.tokens.claim(h, e, now), Known, t.now().Sub(now)
 }
 
-// ask asks Redis for what is not in memory.
-func (t *Tokens) ask(ctx context.Context, of *owners, h hash, key string, now time.Time) (lookup, Owner) {
+// lookup reads the owner of h from Redis, and records in cache if there is none.
+func (t *Tokens) lookup(ctx context.Context, cache *owners, h hash, key string, now time.Time) (ownerRecord, Owner) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	found, err := t.lookups.ask(ctx, key)
+	found, err := t.redis.read(ctx, key)
 	switch {
 	case err != nil:
-		return lookup{}, Unreachable
+		return ownerRecord{}, Unreachable
 	case found.corp == "":
-		of.missed(h, now)
-		return lookup{}, Unknown
+		cache.noteUnknown(h, now)
+		return ownerRecord{}, Unknown
 	}
 	return found, Known
 }
