@@ -113,9 +113,9 @@ func (r Runner) begin(ctx context.Context, c *Case) (x *execution, err error) {
 		os.RemoveAll(x.dir)
 		return nil, err
 	}
-	w := x.gate.Config.Window
-	x.windows = window.NewStore(x.store.UniversalClient, window.Settings{
-		Prefix: redis.Prefix, Length: w.Length, Replies: w.Replies, Timeout: x.store.Timeout, Now: x.clock.now,
+	w := p.gate.Config.Window
+	p.windows = window.NewEmbedded(p.store.UniversalClient, p.store, window.Settings{
+		Prefix: redis.Prefix, Length: w.Length, Replies: w.Replies, Timeout: p.store.Timeout, Now: p.clock.now,
 	})
 	if c.History.Text != "incomplete" {
 		if err := x.store.Set(ctx, redis.Prefix+"since", c.Start.Add(-2*w.Length).UnixMilli(), 0).Err(); err != nil {

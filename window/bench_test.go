@@ -14,7 +14,7 @@ import (
 func BenchmarkRecordPage(b *testing.B) {
 	const page = 1000
 	s := storetest.Open(b, storetest.Start(b).Config(), time.Now)
-	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: 5 * time.Second, Now: time.Now})
+	w, _ := newStore(b, s, settings(5, time.Now))
 	n := 0
 	for b.Loop() {
 		facts := make([]window.Fact, page)
@@ -35,11 +35,10 @@ func BenchmarkReserve(b *testing.B) {
 	for _, batched := range []bool{false, true} {
 		b.Run(fmt.Sprintf("batched=%v", batched), func(b *testing.B) {
 			s := storetest.Open(b, server.Config(), time.Now)
-			settings := window.Settings{Prefix: "rg:", Length: length, Replies: 1000, Timeout: 5 * time.Second, Now: time.Now}
-			if batched {
-				settings.MultiKey = s.MultiKey
+			w, h := newStore(b, s, settings(1000, time.Now))
+			if !batched {
+				w = window.NewEmbedded(s.UniversalClient, h, settings(1000, time.Now))
 			}
-			w := window.NewStore(s.UniversalClient, settings)
 			keys := make([]window.Key, 10_000)
 			var facts []window.Fact
 			for i := range keys {

@@ -30,22 +30,20 @@ func newCluster(t *testing.T, customers int) *cluster {
 	c, nodes := storetest.StartCluster(t, 0)
 	clock := wecomtest.NewClock()
 	s := storetest.Open(t, c, clock.Now)
-	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: clock.Now, MultiKey: s.MultiKey})
-	cl := &cluster{bench: &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: w}, nodes: nodes}
-	cl.since(-2 * length)
+	cl := &cluster{bench: newBench(t, s, clock, settings(5, clock.Now)), nodes: nodes}
 	facts := make([]window.Fact, customers)
 	for i := range facts {
 		cl.keys = append(cl.keys, window.Key{Corp: "ww1", Channel: "wk1", Customer: fmt.Sprintf("wm%d", i)})
 		facts[i] = window.Fact{Key: cl.keys[i], At: clock.Now()}
 	}
-	if tally, err := w.Record(t.Context(), facts); err != nil || tally.Recorded != customers {
+	if tally, err := cl.Record(t.Context(), facts); err != nil || tally.Recorded != customers {
 		t.Fatalf("Record = %+v, %v", tally, err)
 	}
 	return cl
 }
 
-// reserves counts a reply for each of the customers, all at once: left are left.
-func (c *cluster) reserves(keys []window.Key, left int) {
+// reserveAll counts a reply for each of the customers, all at once: left are left.
+func (c *cluster) reserveAll(keys []window.Key, left int) {
 	c.Helper()
 	var all sync.WaitGroup
 	for _, k := range keys {
@@ -92,8 +90,8 @@ func (c *cluster) moves(k window.Key, between func()) {
 func TestCluster(t *testing.T) {
 	c := newCluster(t, 300)
 	for _, k := range c.keys[:50] {
-		c.settles(k, c.wants(k, window.Open, 4), window.Rejected)
-		c.wants(k, window.Open, 4)
+		c.settle(k, c.reserve(k, window.Open, 4), window.Rejected)
+		c.reserve(k, window.Open, 4)
 	}
 	if all, more, err := c.List(t.Context(), "ww1", 1000); err != nil || more || len(all) != 300 {
 		t.Fatalf("List = %d windows, more %v, %v", len(all), more, err)
@@ -104,13 +102,13 @@ func TestCluster(t *testing.T) {
 // scripts, a slot moves, and a key holds no window.
 func TestClusterCountsTogether(t *testing.T) {
 	c := newCluster(t, 300)
-	c.reserves(c.keys, 4)
+	c.reserveAll(c.keys, 4)
 	for _, n := range c.nodes {
 		n.CLI("script", "flush")
 	}
-	c.reserves(c.keys, 3)
-	c.moves(c.keys[0], func() { c.reserves(c.keys, 2) })
-	c.reserves(c.keys, 1)
+	c.reserveAll(c.keys, 3)
+	c.moves(c.keys[0], func() { c.reserveAll(c.keys, 2) })
+	c.reserveAll(c.keys, 1)
 	if err := c.rdb.Set(t.Context(), c.keys[0].Spell("rg:"), "x", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -120,15 +118,15 @@ func TestClusterCountsTogether(t *testing.T) {
 			t.Errorf("a key that holds no window: state %d", a.State)
 		}
 	})
-	c.reserves(c.keys[1:], 0)
+	c.reserveAll(c.keys[1:], 0)
 	broken.Wait()
 }
 
 // Where replies are not counted, windows of all nodes are looked at together.
 func TestClusterLooksTogether(t *testing.T) {
 	c := newCluster(t, 300)
-	c.Store = window.NewStore(c.rdb, window.Settings{Prefix: "rg:", Length: length, Timeout: 5 * time.Second, Now: c.clock.Now, MultiKey: func() bool { return true }})
-	c.reserves(c.keys, -1)
+	c.Store = window.NewShared(c.rdb, c.health, journal(t), settings(0, c.clock.Now))
+	c.reserveAll(c.keys, -1)
 	if a := c.Reserve(t.Context(), window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmNobody"}); a.State != window.Closed {
 		t.Errorf("nobody's window: state %d", a.State)
 	}
@@ -152,7 +150,7 @@ func TestClusterNodesWaitForThemselves(t *testing.T) {
 			})
 		}
 	}
-	c.reserves(others, 4)
+	c.reserveAll(others, 4)
 	if n := answered.Load(); n > 0 {
 		t.Errorf("the node that hangs has answered %d", n)
 	}
@@ -169,8 +167,7 @@ func TestKeysOfSeveralSlots(t *testing.T) {
 	if s.MultiKey() {
 		t.Error("its scripts are taken to have several keys")
 	}
-	before := func() bool { return true }
-	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: time.Now, MultiKey: before})
+	w := window.NewShared(s.UniversalClient, &health{}, journal(t), settings(5, time.Now))
 	var keys []window.Key
 	var facts []window.Fact
 	for n := range 20 {

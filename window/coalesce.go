@@ -26,10 +26,7 @@ type reserver interface {
 // each node of a Cluster.
 func (s *Store) newReserver() reserver {
 	cluster, ok := s.rdb.(*redis.ClusterClient)
-	switch {
-	case s.MultiKey == nil:
-		return unbatched(s.reserveAll)
-	case ok:
+	if ok {
 		return &nodeCoalescers{cluster: cluster, reserve: s.reserveNode}
 	}
 	return store.NewCoalescer(s.reserveAll)
@@ -104,9 +101,6 @@ func (s *Store) reserveNode(ctx context.Context, node *redis.Client, keys []stri
 	return s.pipelineEach(ctx, node, node.Options().Addr, keys)
 }
 
-// multiKey tells whether a script may have several keys.
-func (s *Store) multiKey() bool { return s.MultiKey == nil || s.MultiKey() }
-
 // pipelineEach is reserveAll where no script may have keys of two slots: a pipeline of scripts. What c
 // certainly did not do is asked once more, in a Cluster of whichever node it is.
 func (s *Store) pipelineEach(ctx context.Context, c redis.Cmdable, node string, keys []string) ([]result, error) {
@@ -134,10 +128,10 @@ func (s *Store) reserveArgs(now, until int64) []any {
 // scriptDeadline is until when ctx lets somebody wait for an answer of a node, as deadline_guard.lua asks for it.
 func (s *Store) scriptDeadline(ctx context.Context, node string) int64 {
 	until, ends := ctx.Deadline()
-	if !ends || s.RedisTime == nil {
+	if !ends {
 		return 0
 	}
-	return s.RedisTime(node, until)
+	return s.health.RedisTime(node, until)
 }
 
 // readReserved reads what that script says of windows: the state, last, stamp and left of each.

@@ -72,7 +72,7 @@ func (s *Store) LearnCodes(ctx context.Context, codes []LearntCode) error {
 	if err := s.learn(ctx, codes); err != nil {
 		return s.spill(nil, codes, err)
 	}
-	if s.Journal != nil {
+	if !s.embedded() {
 		s.recent.add(s.Now(), nil, codes)
 	}
 	return nil

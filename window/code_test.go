@@ -128,14 +128,14 @@ func TestOperatorClosesAndOpens(t *testing.T) {
 		}
 		at := b.clock.Now()
 		b.wrote(li, at)
-		b.wants(li, window.Open, 4)
+		b.reserve(li, window.Open, 4)
 		if found, err := b.Close(b.Context(), li); !found || err != nil {
 			b.Fatalf("Close = %v, %v", found, err)
 		}
-		b.wants(li, window.ClosedByPlatform, 0)
+		b.reserve(li, window.ClosedByPlatform, 0)
 		b.clock.Advance(time.Second)
 		b.wrote(li, b.clock.Now())
-		b.wants(li, window.Open, 4)
+		b.reserve(li, window.Open, 4)
 	})
 }
 

@@ -16,11 +16,6 @@ import (
 	"replygate/window"
 )
 
-// other is another gateway on the same Redis.
-func (b *bench) other() *window.Store {
-	return window.NewStore(b.rdb, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: 5 * time.Second, Now: b.clock.Now})
-}
-
 // loses marks gaps and wants them to be news, or none.
 func (b *bench) loses(news bool, losses ...window.Loss) {
 	b.Helper()
@@ -148,13 +143,13 @@ func TestUsedUpBeforeTheChannelsGap(t *testing.T) {
 		b.wrote(li, b.clock.Now())
 		b.clock.Advance(time.Minute)
 		for left := 4; left >= 0; left-- {
-			b.wants(li, window.Open, left)
+			b.reserve(li, window.Open, left)
 		}
 		b.loses(true, window.Loss{Corp: "ww1", Channel: "wk2", Messages: true})
-		b.wants(li, window.Exhausted, 0)
+		b.reserve(li, window.Exhausted, 0)
 		b.clock.Advance(time.Minute)
 		b.loses(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true})
-		b.wants(li, window.Incomplete, -1)
+		b.reserve(li, window.Incomplete, -1)
 		if a := b.Peek(b.Context(), li)[0]; a.State != window.Incomplete {
 			b.Errorf("it is %s", a.State)
 		}
@@ -436,9 +431,10 @@ func TestGapsWhileRedisIsAway(t *testing.T) {
 	c := server.Config()
 	c.Timeout = 300 * time.Millisecond
 	s := storetest.Open(t, c, clock.Now)
-	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: clock.Now})
-	b := &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: w}
-	b.since(-2 * length)
+	set := settings(5, clock.Now)
+	set.Timeout = c.Timeout
+	b := newBench(t, s, clock, set)
+	w := b.Store
 	if err := w.ListAccounts(t.Context(), []string{"ww1", "ww2", "ww3"}, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -82,11 +82,10 @@ func TestHistories(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now().Truncate(time.Second))
 	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
-		settings := window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: 5 * time.Second, Now: clock.Now}
-		if s.Embedded == nil {
-			settings.MultiKey = s.MultiKey
+		gateway := func() *window.Store {
+			w, _ := newStore(t, s, settings(5, clock.Now))
+			return w
 		}
-		gateway := func() *window.Store { return window.NewStore(s.UniversalClient, settings) }
 		if err := s.Set(t.Context(), "rg:since", 1, 0).Err(); err != nil {
 			t.Fatal(err)
 		}

@@ -57,13 +57,13 @@ func readRecord(r []byte, facts map[Key]int64, codes *[]LearntCode) error {
 // spill keeps facts that Redis did not take. It returns once they are on the disk, and no
 // other gateway refuses for want of them.
 func (s *Store) spill(facts map[Key]int64, codes []LearntCode, because error) error {
-	if s.Journal == nil {
+	if s.embedded() {
 		return because
 	}
-	if err := s.Journal.Append(encodeRecords(facts, codes)...); err != nil {
+	if err := s.journal.Append(encodeRecords(facts, codes)...); err != nil {
 		return errors.Join(because, err)
 	}
-	if err := s.Journal.Sync(); err != nil {
+	if err := s.journal.Sync(); err != nil {
 		return errors.Join(because, err)
 	}
 	select {
@@ -77,7 +77,7 @@ func (s *Store) spill(facts map[Key]int64, codes []LearntCode, because error) er
 // downgrade tells whether Redis may lack facts that are acknowledged: they are in the journal of this
 // gateway, or perhaps of another one, or a failover may have lost them.
 func (s *Store) degraded() bool {
-	return s.Journal != nil && (!s.Journal.Empty() || s.members.degraded()) || s.Degraded != nil && s.Degraded()
+	return !s.embedded() && (!s.journal.Empty() || s.members.degraded()) || s.health.Degraded()
 }
 
 // downgrade is an answer that a message which Redis lacks could turn: what would be refused is not
@@ -110,12 +110,12 @@ func (s *Store) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.Recovered:
+		case <-s.health.Recovered():
 			rewrite = true
 		case <-s.wake:
 		case <-tick.C:
 		}
-		if s.Journal != nil && (rewrite || time.Since(looked) >= checkpointEvery) {
+		if !s.embedded() && (rewrite || time.Since(looked) >= checkpointEvery) {
 			looked = time.Now()
 			rewrite = s.detectRollback(ctx) || rewrite
 		}
@@ -129,7 +129,7 @@ func (s *Store) Run(ctx context.Context) {
 				s.Log.Info("redis is back, or has another master: the last minute's facts were written again", zap.Int("messages", len(facts)), zap.Int("codes", len(codes)))
 			}
 		}
-		if s.Journal == nil || s.Journal.Empty() {
+		if s.embedded() || s.journal.Empty() {
 			continue
 		}
 		n, err := s.drain(ctx)
@@ -145,11 +145,11 @@ func (s *Store) Run(ctx context.Context) {
 // CheckJournal tells whether the journal, if there is one, holds nothing but facts: another kind
 // would never get to Redis, and leave everything in doubt.
 func (s *Store) CheckJournal() error {
-	if s.Journal == nil {
+	if s.embedded() {
 		return nil
 	}
-	for at := s.Journal.Start(); at < s.Journal.End(); {
-		records, next, err := s.Journal.Read(at)
+	for at := s.journal.Start(); at < s.journal.End(); {
+		records, next, err := s.journal.Read(at)
 		if err != nil {
 			return err
 		}
@@ -165,8 +165,8 @@ func (s *Store) CheckJournal() error {
 
 // drain writes the journal's facts to Redis and forgets them.
 func (s *Store) drain(ctx context.Context) (n int, err error) {
-	for at := s.Journal.Start(); at < s.Journal.End(); {
-		records, next, err := s.Journal.Read(at)
+	for at := s.journal.Start(); at < s.journal.End(); {
+		records, next, err := s.journal.Read(at)
 		if err != nil {
 			return n, err
 		}
@@ -179,11 +179,11 @@ func (s *Store) drain(ctx context.Context) (n int, err error) {
 		if err := s.write(ctx, facts, codes); err != nil {
 			return n, err
 		}
-		if err := s.Journal.Drop(next); err != nil {
+		if err := s.journal.Drop(next); err != nil {
 			return n, err
 		}
 		n += len(records)
-		at = s.Journal.Start()
+		at = s.journal.Start()
 	}
 	return n, nil
 }

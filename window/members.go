@@ -42,7 +42,7 @@ type memberLease struct {
 // RunHeartbeat tells the other gateways on this Redis whether this one holds facts back, and listens to
 // them, until ctx ends. A gateway that holds nothing back says goodbye.
 func (s *Store) RunHeartbeat(ctx context.Context) {
-	if s.Journal == nil {
+	if s.embedded() {
 		return
 	}
 	tick := time.NewTicker(renewEvery)
@@ -66,7 +66,7 @@ func (s *Store) renew(ctx context.Context) {
 	defer cancel()
 	key := s.Prefix + "gateways"
 	node := s.nodeOf(ctx, key)
-	clean := s.members.beginRenewal(s.Journal.Empty, until)
+	clean := s.members.beginRenewal(s.journal.Empty, until)
 	args := []any{s.gateway, 0}
 	if clean {
 		args[1] = 1
@@ -84,7 +84,7 @@ func (s *Store) renew(ctx context.Context) {
 
 // leave leaves the gateways, unless facts are left in the journal.
 func (s *Store) leave() {
-	if !s.Journal.Empty() {
+	if !s.journal.Empty() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)

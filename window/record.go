@@ -78,7 +78,7 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 		}
 		return t, nil
 	}
-	if s.Journal != nil {
+	if !s.embedded() {
 		s.recent.add(now, latest, nil)
 	}
 	return t, nil

@@ -10,36 +10,57 @@ import (
 	"replygate/store"
 )
 
-// Settings are what the reply window is.
+// Settings are the rules of the reply window, and how Redis is asked.
 type Settings struct {
-	Prefix  string
-	Length  time.Duration
-	Replies int // per customer message; 0: not counted
+	// Prefix begins every key in Redis.
+	Prefix string
+
+	// Length is how long a window stays open after the customer's last message.
+	Length time.Duration
+
+	// Replies is how many replies a message allows. Zero means that replies are not counted.
+	Replies int
+
+	// Timeout bounds one command. Pipelines of many commands may take longer.
 	Timeout time.Duration
-	Now     func() time.Time
 
-	MultiKey  func() bool     // a script may have several keys, so that replies of the same moment ask together; nil: they never do
-	Journal   *store.Journal  // for what Redis does not take; nil where the store keeps one itself
-	Degraded  func() bool     // Redis was away within the last seconds; nil: never
-	Recovered <-chan struct{} // Redis has another master, or is back
-	Log       *zap.Logger     // nil: nothing is said
+	// Now is the gateway's clock. It is required.
+	Now func() time.Time
 
-	// RedisTime is a time by the clock of a node of a Cluster, or of another Redis for "", unix ms;
-	// 0: that clock is not known. nil: none is.
-	RedisTime func(node string, t time.Time) int64
+	// Log receives what the operator should know. If nil, nothing is logged.
+	Log *zap.Logger
+}
+
+// Health is what the client of a Redis knows about it. *store.Client implements it. Its methods must
+// not block.
+type Health interface {
+	// Degraded reports whether Redis may lack acknowledged writes just now.
+	Degraded() bool
+
+	// Recovered receives a value each time Redis is back, or has another primary.
+	Recovered() <-chan struct{}
+
+	// RedisTime converts t to the clock of a Redis, unix ms, 0 if that clock is not known. node is
+	// the address of a Cluster's node, "" for any other Redis.
+	RedisTime(node string, t time.Time) int64
+
+	// MultiKey reports whether one script may have several keys. It does not count in a Cluster.
+	MultiKey() bool
 }
 
 // Store keeps windows in Redis, in the layout of docs/redis.md.
 type Store struct {
 	rdb redis.UniversalClient
 	Settings
+	health      Health
+	journal     *store.Journal // nil for an embedded Redis
 	cache       *openCache
 	recent      recentWrites
 	checkpoints checkpoints
 	members     members
 	wake        chan struct{} // the journal has something
 	gaps        gaps
-	gateway     string // what names this one among those on the same Redis: its journal's name
+	gateway     string // the journal's id, which tells this gateway from others on the same Redis
 
 	brokenWindows, brokenHistory, clockAhead rateLimitedLog
 
@@ -48,16 +69,39 @@ type Store struct {
 	history   func(context.Context, scope) history // reads that of one scope
 }
 
-// NewStore keeps windows in rdb.
-func NewStore(rdb redis.UniversalClient, s Settings) *Store {
+// NewEmbedded keeps windows in a Redis that belongs to this process alone. Its store journals every
+// change by itself, so there is nothing to write again after a failure, and no other gateway to
+// agree with.
+func NewEmbedded(rdb redis.UniversalClient, h Health, s Settings) *Store {
+	w := newStore(rdb, h, s)
+	w.reserver = unbatched(w.reserveAll)
+	return w
+}
+
+// NewShared keeps windows in a Redis that other gateways may use too. What it does not take is kept
+// in the journal until Run writes it. RunHeartbeat and Run must run meanwhile: without them another gateway may refuse too much.
+func NewShared(rdb redis.UniversalClient, h Health, j *store.Journal, s Settings) *Store {
+	w := newStore(rdb, h, s)
+	w.journal, w.gateway = j, j.ID()
+	w.reserver = w.newReserver()
+	return w
+}
+
+func newStore(rdb redis.UniversalClient, h Health, s Settings) *Store {
 	if s.Log == nil {
 		s.Log = zap.NewNop()
 	}
-	kept := &Store{rdb: rdb, Settings: s, cache: newOpenCache(), wake: make(chan struct{}, 1), gaps: gaps{writing: make(chan struct{}, 1)}, deadlines: deadlines{timeout: s.Timeout}}
-	kept.reserver, kept.history = kept.newReserver(), kept.newHistory()
-	kept.recent.dropped = s.Now() // what a gateway before this one recorded
-	if s.Journal != nil {
-		kept.gateway = s.Journal.ID()
+	w := &Store{
+		rdb: rdb, Settings: s, health: h, cache: newOpenCache(), wake: make(chan struct{}, 1),
+		gaps: gaps{writing: make(chan struct{}, 1)}, deadlines: deadlines{timeout: s.Timeout},
 	}
-	return kept
+	w.history = w.newHistory()
+	w.recent.dropped = s.Now() // what an earlier gateway recorded is unknown
+	return w
 }
+
+// embedded reports whether Redis belongs to this process alone.
+func (s *Store) embedded() bool { return s.journal == nil }
+
+// multiKey reports whether a script may have several keys.
+func (s *Store) multiKey() bool { return s.embedded() || s.health.MultiKey() }

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -20,76 +19,16 @@ import (
 	"replygate/window"
 )
 
-// bench is a store under test with a clock that the test moves.
-type bench struct {
-	*testing.T
-	clock *wecomtest.Clock
-	rdb   redis.UniversalClient
-	*window.Store
-}
-
-const length = 48 * time.Hour
-
-func each(t *testing.T, replies int, body func(b *bench)) {
-	clock := wecomtest.NewClock()
-	clock.Set(time.Now().Truncate(time.Second))
-	storetest.Each(t, clock.Now, func(t *testing.T, c config.Redis, s *store.Client) {
-		clock.Set(time.Now().Truncate(time.Second))
-		settings := window.Settings{Prefix: "rg:", Length: length, Replies: replies, Timeout: 5 * time.Second, Now: clock.Now}
-		if s.Embedded == nil { // as the gateway does
-			settings.MultiKey = s.MultiKey
-		}
-		b := &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: window.NewStore(s.UniversalClient, settings)}
-		b.since(-2 * length)
-		body(b)
-	})
-}
-
-// since says that records reach back to now + d.
-func (b *bench) since(d time.Duration) {
-	b.Helper()
-	if err := b.rdb.Set(b.Context(), "rg:since", b.clock.Now().Add(d).UnixMilli(), 0).Err(); err != nil {
-		b.Fatal(err)
-	}
-}
-
-func (b *bench) wrote(k window.Key, at ...time.Time) {
-	b.Helper()
-	for _, t := range at {
-		if _, err := b.Record(b.Context(), []window.Fact{{Key: k, At: t}}); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func (b *bench) wants(k window.Key, want window.State, left int) window.Answer {
-	b.Helper()
-	a := b.Reserve(b.Context(), k)
-	if a.State != want || a.Left != left {
-		b.Fatalf("Reserve = state %d, left %d; want state %d, left %d", a.State, a.Left, want, left)
-	}
-	return a
-}
-
-func (b *bench) settles(k window.Key, a window.Answer, o window.Outcome) {
-	b.Helper()
-	if err := b.Settle(b.Context(), k, a, o); err != nil {
-		b.Fatal(err)
-	}
-}
-
-var li = window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmLi"}
-
 func TestWindowEdges(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		at := b.clock.Now()
 		b.wrote(li, at)
 		b.clock.Set(at.Add(length - time.Millisecond))
-		b.wants(li, window.Open, 4)
+		b.reserve(li, window.Open, 4)
 		b.clock.Set(at.Add(length))
-		b.wants(li, window.Closed, 0)
+		b.reserve(li, window.Closed, 0)
 		b.wrote(li, at.Add(length))
-		b.wants(li, window.Open, 4)
+		b.reserve(li, window.Open, 4)
 	})
 }
 
@@ -97,13 +36,13 @@ func TestSixthReply(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		b.wrote(li, b.clock.Now()) // the replies are within the message's own second
 		for left := 4; left >= 0; left-- {
-			b.wants(li, window.Open, left)
+			b.reserve(li, window.Open, left)
 		}
-		b.wants(li, window.Exhausted, 0)
+		b.reserve(li, window.Exhausted, 0)
 		b.clock.Advance(time.Minute)
-		b.wants(li, window.Exhausted, 0)
+		b.reserve(li, window.Exhausted, 0)
 		b.wrote(li, b.clock.Now())
-		b.wants(li, window.Open, 4)
+		b.reserve(li, window.Open, 4)
 	})
 }
 
@@ -197,9 +136,9 @@ func TestBrokenWindowIsSpokenOf(t *testing.T) {
 			seen, lines := observer.New(zap.WarnLevel)
 			clock := wecomtest.NewClock()
 			clock.Set(time.Now())
-			w := window.NewStore(s.UniversalClient, window.Settings{
-				Prefix: "rg:", Length: length, Replies: replies, Timeout: 5 * time.Second, Now: clock.Now, Log: zap.New(seen),
-			})
+			set := settings(replies, clock.Now)
+			set.Log = zap.New(seen)
+			w, _ := newStore(t, s, set)
 			s.Del(t.Context(), li.Spell("rg:"))
 			err := s.HSet(t.Context(), li.Spell("rg:"), "last", "yesterday").Err()
 			if replies > 0 {
@@ -254,7 +193,7 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 		b.clock.Advance(time.Minute)
 		use(2)
 		for range 2 {
-			if a := b.wants(li, window.Incomplete, -1); !a.Last.Equal(at) || a.Reserved() {
+			if a := b.reserve(li, window.Incomplete, -1); !a.Last.Equal(at) || a.Reserved() {
 				b.Errorf("behind a gap: %+v", a)
 			}
 		}
@@ -262,10 +201,10 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 			b.Errorf("Peek: %+v", a)
 		}
 		b.since(-2 * time.Hour) // a backfill, or the operator, knows better
-		b.wants(li, window.Exhausted, 0)
+		b.reserve(li, window.Exhausted, 0)
 		b.since(-time.Second)
-		b.settles(li, b.wants(li, window.Incomplete, -1), window.QuotaExhausted) // WeCom knows better still
-		b.wants(li, window.Exhausted, 0)
+		b.settle(li, b.reserve(li, window.Incomplete, -1), window.QuotaExhausted) // WeCom knows better still
+		b.reserve(li, window.Exhausted, 0)
 
 		b.clock.Advance(time.Minute)
 		b.wrote(li, b.clock.Now())
@@ -273,8 +212,8 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 		use(2)
 		b.since(0)
 		b.clock.Advance(time.Minute)
-		b.settles(li, b.wants(li, window.Open, 2), window.QuotaExhausted) // WeCom's word is newer than the gap
-		b.wants(li, window.Exhausted, 0)
+		b.settle(li, b.reserve(li, window.Open, 2), window.QuotaExhausted) // WeCom's word is newer than the gap
+		b.reserve(li, window.Exhausted, 0)
 		b.clock.Advance(time.Minute)
 
 		b.wrote(li, b.clock.Now())
@@ -282,11 +221,11 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 		b.since(0)
 		b.clock.Advance(time.Minute)
 		use(5) // all of them behind the gap
-		b.wants(li, window.Exhausted, 0)
+		b.reserve(li, window.Exhausted, 0)
 		b.clock.Advance(time.Minute)
 		b.wrote(li, b.clock.Now())
 		use(5)
-		b.wants(li, window.Exhausted, 0) // of a message behind the gap
+		b.reserve(li, window.Exhausted, 0) // of a message behind the gap
 	})
 }
 
@@ -311,9 +250,9 @@ func TestLateGap(t *testing.T) {
 func TestSinceOfAnotherForm(t *testing.T) {
 	storetest.Each(t, time.Now, func(t *testing.T, c config.Redis, s *store.Client) {
 		seen, lines := observer.New(zap.WarnLevel)
-		w := window.NewStore(s.UniversalClient, window.Settings{
-			Prefix: "rg:", Length: length, Timeout: 5 * time.Second, Now: time.Now, Log: zap.New(seen),
-		})
+		set := settings(0, time.Now)
+		set.Log = zap.New(seen)
+		w, _ := newStore(t, s, set)
 		if err := s.Set(t.Context(), "rg:since", "2026-01-01", 0).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -334,24 +273,24 @@ func TestLateMessageRenewsNothing(t *testing.T) {
 		b.wrote(li, at)
 		b.clock.Advance(time.Hour)
 		for left := 4; left >= 0; left-- {
-			b.wants(li, window.Open, left)
+			b.reserve(li, window.Open, left)
 		}
 		b.wrote(li, at.Add(30*time.Minute)) // known late, written before the replies
-		b.wants(li, window.Exhausted, 0)
+		b.reserve(li, window.Exhausted, 0)
 		b.wrote(li, at) // replayed
-		b.wants(li, window.Exhausted, 0)
+		b.reserve(li, window.Exhausted, 0)
 	})
 }
 
 func TestReleaseGivesBackOne(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		b.wrote(li, b.clock.Now())
-		a := b.wants(li, window.Open, 4)
-		c := b.wants(li, window.Open, 3)
-		b.settles(li, a, window.Rejected)
-		b.wants(li, window.Open, 3)
-		b.settles(li, c, window.Sent)
-		b.wants(li, window.Open, 2)
+		a := b.reserve(li, window.Open, 4)
+		c := b.reserve(li, window.Open, 3)
+		b.settle(li, a, window.Rejected)
+		b.reserve(li, window.Open, 3)
+		b.settle(li, c, window.Sent)
+		b.reserve(li, window.Open, 2)
 	})
 }
 
@@ -359,16 +298,16 @@ func TestWeComsWordCorrectsUs(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		at := b.clock.Now()
 		b.wrote(li, at)
-		b.settles(li, b.wants(li, window.Open, 4), window.QuotaExhausted)
-		b.wants(li, window.Exhausted, 0)
+		b.settle(li, b.reserve(li, window.Open, 4), window.QuotaExhausted)
+		b.reserve(li, window.Exhausted, 0)
 		b.clock.Advance(time.Minute)
 		b.wrote(li, at.Add(time.Minute))
-		b.settles(li, b.wants(li, window.Open, 4), window.WindowClosed)
-		b.wants(li, window.ClosedByPlatform, 0)
+		b.settle(li, b.reserve(li, window.Open, 4), window.WindowClosed)
+		b.reserve(li, window.ClosedByPlatform, 0)
 		b.wrote(li, at, at.Add(time.Minute)) // a replay opens nothing
-		b.wants(li, window.ClosedByPlatform, 0)
+		b.reserve(li, window.ClosedByPlatform, 0)
 		b.wrote(li, at.Add(2*time.Minute))
-		b.wants(li, window.Open, 4)
+		b.reserve(li, window.Open, 4)
 	})
 }
 
@@ -382,26 +321,26 @@ func TestTimesThatAreNotBelieved(t *testing.T) {
 		if err != nil || tally.Ahead != 1 || tally.Expired != 1 || tally.Recorded != 0 {
 			b.Fatalf("Record = %+v, %v", tally, err)
 		}
-		b.wants(li, window.Incomplete, -1)  // it was no message of two days ago
-		b.wrote(li, now.Add(5*time.Minute)) // as far ahead as clocks may differ
-		b.wants(li, window.Open, 4)
+		b.reserve(li, window.Incomplete, -1) // it was no message of two days ago
+		b.wrote(li, now.Add(5*time.Minute))  // as far ahead as clocks may differ
+		b.reserve(li, window.Open, 4)
 	})
 }
 
 func TestColdStart(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		b.since(-length + time.Second)
-		b.wants(li, window.Incomplete, -1)
+		b.reserve(li, window.Incomplete, -1)
 		b.clock.Advance(time.Second)
-		b.wants(li, window.Closed, 0)
+		b.reserve(li, window.Closed, 0)
 		if err := b.RecordGap(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		b.wants(li, window.Incomplete, -1)
+		b.reserve(li, window.Incomplete, -1)
 		if err := b.rdb.Del(b.Context(), "rg:since").Err(); err != nil { // state was lost
 			b.Fatal(err)
 		}
-		b.wants(li, window.Incomplete, -1)
+		b.reserve(li, window.Incomplete, -1)
 		if n := b.rdb.Exists(b.Context(), "rg:since").Val(); n != 1 {
 			b.Fatal("records do not begin anew after a loss of state")
 		}
@@ -412,7 +351,7 @@ func TestUncountedReplies(t *testing.T) {
 	each(t, 0, func(b *bench) {
 		b.wrote(li, b.clock.Now())
 		for range 20 {
-			b.wants(li, window.Open, -1)
+			b.reserve(li, window.Open, -1)
 		}
 	})
 }
@@ -421,7 +360,7 @@ func TestUncountedReplies(t *testing.T) {
 func TestReservationsAreAtomic(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		b.wrote(li, b.clock.Now())
-		other := window.NewStore(b.rdb, b.Settings)
+		other := b.other()
 		var open, full sync.Map
 		var all sync.WaitGroup
 		for i := range 50 {
@@ -455,7 +394,7 @@ func TestLayout(t *testing.T) {
 		k := window.Key{Corp: "ww1", Channel: "wk:1", Customer: "wm}Ü*"}
 		b.wrote(k, at)
 		b.clock.Advance(90 * time.Second)
-		b.wants(k, window.Open, 4)
+		b.reserve(k, window.Open, 4)
 		key := "rg:window:{ww1:wk%3A1:wm%7D%C3%9C%2A}"
 		h, err := b.rdb.HGetAll(b.Context(), key).Result()
 		if err != nil || len(h) != 2 || h["last"] != fmt.Sprint(at.UnixMilli()) || h["sent"] != fmt.Sprint(b.clock.Now().UnixMilli()) {
@@ -533,7 +472,7 @@ func (b *bench) follow(k window.Key, random *rand.Rand) {
 			r := reserved[0]
 			reserved = reserved[1:]
 			o := window.Outcome(random.IntN(4))
-			b.settles(k, r.answer, o)
+			b.settle(k, r.answer, o)
 			switch o {
 			case window.Rejected:
 				model = model.Release(r.stamp)
@@ -573,7 +512,7 @@ func TestFactsCommute(t *testing.T) {
 				b.wrote(k, start.Add(-time.Minute))
 				for i := range 3 {
 					b.clock.Set(start.Add(-time.Duration(15-5*i) * time.Second))
-					b.wants(k, window.Open, 4-i)
+					b.reserve(k, window.Open, 4-i)
 				}
 				b.clock.Set(start)
 				random.Shuffle(len(facts), func(i, j int) { facts[i], facts[j] = facts[j], facts[i] })
@@ -604,7 +543,7 @@ func TestFactsCommute(t *testing.T) {
 func TestKeysDiffer(t *testing.T) {
 	clock := wecomtest.NewClock()
 	s := storetest.Open(t, storetest.Embedded(t), clock.Now)
-	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: time.Second, Now: clock.Now})
+	w, _ := newStore(t, s, settings(5, clock.Now))
 	ids := []string{"", "a", "A", "a:b", "b", "{a}", "a%3Ab", "%", "a b", "\x00", "ü"}
 	n := 0
 	for _, corp := range ids[1:] {
@@ -633,7 +572,7 @@ func TestWhatARefusalLacks(t *testing.T) {
 		for _, name := range []string{"wmFull", "wmShut", "wmOpen"} {
 			b.wrote(key(name), now)
 		}
-		b.wants(key("wmFull"), window.Open, 0)
+		b.reserve(key("wmFull"), window.Open, 0)
 		if _, err := b.Close(b.Context(), key("wmShut")); err != nil {
 			b.Fatal(err)
 		}
@@ -648,20 +587,20 @@ func TestWhatARefusalLacks(t *testing.T) {
 			{"wmOpen", window.Open, window.Open},
 		} {
 			for lacks, want := range map[bool]window.State{false: row.proven, true: row.lacks} {
-				b.Degraded = func() bool { return lacks }
+				b.health.degraded.Store(lacks)
 				if a := b.Peek(b.Context(), key(row.customer))[0]; a.State != want {
 					b.Errorf("%s: Peek = %s while Redis may lack a message: %v, want %s", row.customer, a.State, lacks, want)
 				}
 			}
 		}
-		b.Degraded = func() bool { return true }
-		if a := b.wants(key("wmFull"), window.Unproven, -1); !a.Last.Equal(now) || a.Reserved() {
+		b.health.degraded.Store(true)
+		if a := b.reserve(key("wmFull"), window.Unproven, -1); !a.Last.Equal(now) || a.Reserved() {
 			b.Errorf("Reserve = %+v", a)
 		}
-		b.wants(key("wmNever"), window.Unproven, -1)
-		b.wants(key("wmShut"), window.Unavailable, -1)
+		b.reserve(key("wmNever"), window.Unproven, -1)
+		b.reserve(key("wmShut"), window.Unavailable, -1)
 		b.since(0)
-		b.wants(key("wmNever"), window.Incomplete, -1)
+		b.reserve(key("wmNever"), window.Incomplete, -1)
 	})
 }
 
@@ -671,15 +610,15 @@ func TestRedisAway(t *testing.T) {
 	c := server.Config()
 	c.Timeout = 300 * time.Millisecond
 	s := storetest.Open(t, c, clock.Now)
-	w := window.NewStore(s.UniversalClient, window.Settings{Prefix: "rg:", Length: length, Replies: 5, Timeout: c.Timeout, Now: clock.Now})
-	b := &bench{T: t, clock: clock, rdb: s.UniversalClient, Store: w}
-	b.since(-2 * length)
+	set := settings(5, clock.Now)
+	set.Timeout = c.Timeout
+	b := newBench(t, s, clock, set)
 	b.wrote(li, clock.Now())
-	b.wants(li, window.Open, 4)
+	b.reserve(li, window.Open, 4)
 	server.Down()
-	b.wants(li, window.Cached, -1)
-	b.wants(window.Key{Corp: "ww1", Customer: "wmOther"}, window.Unavailable, -1)
-	if err := w.RecordGap(t.Context()); err == nil {
+	b.reserve(li, window.Cached, -1)
+	b.reserve(window.Key{Corp: "ww1", Customer: "wmOther"}, window.Unavailable, -1)
+	if err := b.RecordGap(t.Context()); err == nil {
 		t.Fatal("MarkGap took effect without Redis")
 	}
 	server.Up() // empty: it has lost its state
@@ -688,8 +627,8 @@ func TestRedisAway(t *testing.T) {
 			t.Fatal(s.Ping(t.Context()).Err())
 		}
 	}
-	b.wants(window.Key{Corp: "ww1", Customer: "wmOther"}, window.Incomplete, -1)
+	b.reserve(window.Key{Corp: "ww1", Customer: "wmOther"}, window.Incomplete, -1)
 	clock.Advance(length) // what is remembered ends with its window
 	server.Down()
-	b.wants(li, window.Unavailable, -1)
+	b.reserve(li, window.Unavailable, -1)
 }

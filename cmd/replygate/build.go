@@ -98,15 +98,9 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	if g.upstream, err = proxy.NewUpstream(c.Upstream); err != nil {
 		return nil, err
 	}
-	kept := window.Settings{
-		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now,
-		Degraded: g.store.Degraded, Recovered: g.store.Recovered(), RedisTime: g.store.RedisTime,
-		Log: g.log,
-	}
-	if g.store.Embedded == nil {
-		kept.Journal, kept.MultiKey = g.store.Journal, g.store.MultiKey
-	}
-	g.windows = window.NewStore(g.store.UniversalClient, kept)
+	g.windows = newWindows(g.store, window.Settings{
+		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now, Log: g.log,
+	})
 	if err := g.windows.CheckJournal(); err != nil {
 		return nil, fmt.Errorf("journal.path: %w", err)
 	}
@@ -146,6 +140,14 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		return nil, fmt.Errorf("listen.admin: %w", err)
 	}
 	return g, nil
+}
+
+// newWindows keeps the windows in an opened Redis.
+func newWindows(s *store.Client, settings window.Settings) *window.Store {
+	if s.Embedded != nil {
+		return window.NewEmbedded(s.UniversalClient, s, settings)
+	}
+	return window.NewShared(s.UniversalClient, s, s.Journal, settings)
 }
 
 // registerGauges adds what is read when asked.
