@@ -89,79 +89,135 @@ func (s *Store) newHistory() func(context.Context, scope) history {
 	}
 }
 
-// histories reads the histories of scopes, in one round trip. Nothing is cached: a gap that another
-// gateway has marked counts at once. If Redis has no rg:since it begins now: Redis is new, or has
-// lost its state.
+// histories returns the histories of scopes. Gaps that are not in Redis yet are written first. If
+// Redis has no rg:since, history begins now: Redis is new, or has lost its state. Nothing is cached,
+// so a gap that another gateway has marked counts at once.
 func (s *Store) histories(ctx context.Context, scopes ...scope) []history {
-	all := make([]history, len(scopes))
 	if err := s.catchUp(ctx); err != nil {
-		return failed(all, err)
+		return failed(len(scopes), err)
 	}
-	now, p := s.Now().UnixMilli(), s.rdb.Pipeline()
-	asked := map[string]*redis.StringCmd{"": nil}
-	get := func(key string) *redis.StringCmd {
-		if _, there := asked[key]; !there {
-			asked[key] = p.Get(ctx, key)
+	now := s.Now().UnixMilli()
+	read := s.readScopes(ctx, scopes)
+	if errors.Is(read.since.Err(), redis.Nil) {
+		if err := s.beginHistory(ctx, now); err != nil {
+			return failed(len(scopes), err)
 		}
-		return asked[key]
 	}
-	since := get(s.Prefix + "since")
-	type answer struct{ gaps, other, filled *redis.StringCmd }
-	answers := make([]answer, len(scopes))
-	for i, sc := range scopes {
-		answers[i] = answer{get(sc.gaps[0]), get(sc.gaps[1]), get(sc.backfill)}
+	all := make([]history, len(scopes))
+	for i, r := range read.scopes {
+		all[i] = r.history(read.since, now)
 	}
-	_, _ = p.Exec(ctx) // each command has its own error
-	if errors.Is(since.Err(), redis.Nil) {
-		if err := s.rdb.SetNX(ctx, s.Prefix+"since", now, 0).Err(); err != nil {
-			return failed(all, fmt.Errorf("window: since: %w", err))
-		}
-		s.rewriteAccountList()
-	}
-	for i, a := range answers {
-		newest := int64(0)
-		for _, cmd := range []*redis.StringCmd{since, a.gaps, a.other} {
-			at, err := s.readTime(cmd, now)
-			newest, all[i].err = max(newest, at), errors.Join(all[i].err, err)
-		}
-		if since.Err() != nil && all[i].err == nil {
-			newest = max(newest, now)
-		}
-		if a.filled != nil {
-			if f, found := readBackfill(a.filled.Val()); found && f.began >= newest {
-				newest = min(newest, f.since)
-			}
-		}
-		all[i].since = time.UnixMilli(newest)
-	}
+	s.warnBrokenTimes(read, now)
 	return all
 }
 
-func failed(all []history, err error) []history {
+// beginHistory writes rg:since, and the account list, which is lost like everything else.
+func (s *Store) beginHistory(ctx context.Context, now int64) error {
+	if err := s.rdb.SetNX(ctx, s.Prefix+"since", now, 0).Err(); err != nil {
+		return fmt.Errorf("window: since: %w", err)
+	}
+	s.rewriteAccountList()
+	return nil
+}
+
+func failed(n int, err error) []history {
+	all := make([]history, n)
 	for i := range all {
 		all[i].err = err
 	}
 	return all
 }
 
-// readTime reads unix ms from an answer: 0 if the key is absent, now if it holds no time, since
+// scopesRead are the replies of Redis about scopes.
+type scopesRead struct {
+	since  *redis.StringCmd
+	scopes []scopeRead
+}
+
+// scopeRead are the replies about one scope; nil where it has no such key.
+type scopeRead struct {
+	gaps     [2]*redis.StringCmd
+	backfill *redis.StringCmd
+}
+
+// readScopes reads the keys of scopes, each once, in one round trip. It changes nothing.
+func (s *Store) readScopes(ctx context.Context, scopes []scope) scopesRead {
+	p := s.rdb.Pipeline()
+	read := map[string]*redis.StringCmd{"": nil}
+	get := func(key string) *redis.StringCmd {
+		if _, there := read[key]; !there {
+			read[key] = p.Get(ctx, key)
+		}
+		return read[key]
+	}
+	r := scopesRead{since: get(s.Prefix + "since"), scopes: make([]scopeRead, len(scopes))}
+	for i, sc := range scopes {
+		r.scopes[i] = scopeRead{gaps: [2]*redis.StringCmd{get(sc.gaps[0]), get(sc.gaps[1])}, backfill: get(sc.backfill)}
+	}
+	_, _ = p.Exec(ctx) // each command has its own error
+	return r
+}
+
+// history returns the history of one scope. It begins at the newest of rg:since and the gaps, or
+// earlier if a backfill began after all of those.
+func (r scopeRead) history(since *redis.StringCmd, now int64) (h history) {
+	newest := int64(0)
+	for _, cmd := range []*redis.StringCmd{since, r.gaps[0], r.gaps[1]} {
+		at, err := readTime(cmd, now)
+		newest, h.err = max(newest, at), errors.Join(h.err, err)
+	}
+	if since.Err() != nil && h.err == nil { // it has just begun
+		newest = max(newest, now)
+	}
+	if r.backfill != nil {
+		if f, found := readBackfill(r.backfill.Val()); found && f.began >= newest {
+			newest = min(newest, f.since)
+		}
+	}
+	h.since = time.UnixMilli(newest)
+	return h
+}
+
+// readTime returns the unix ms in a reply: 0 if the key is absent, now if it holds no time, since
 // that proves nothing.
-func (s *Store) readTime(cmd *redis.StringCmd, now int64) (int64, error) {
+func readTime(cmd *redis.StringCmd, now int64) (int64, error) {
 	if cmd == nil || errors.Is(cmd.Err(), redis.Nil) {
 		return 0, nil
 	}
-	if err := cmd.Err(); err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+	if holdsNoTime(cmd) {
+		return now, nil
+	}
+	if err := cmd.Err(); err != nil {
 		return 0, fmt.Errorf("window: since: %w", err)
 	}
-	ms, err := strconv.ParseInt(cmd.Val(), 10, 64)
-	if err == nil {
-		return ms, nil
+	return strconv.ParseInt(cmd.Val(), 10, 64)
+}
+
+// holdsNoTime reports whether a key exists and holds anything but unix ms.
+func holdsNoTime(cmd *redis.StringCmd) bool {
+	if err := cmd.Err(); err != nil {
+		return redis.HasErrorPrefix(err, "WRONGTYPE")
 	}
-	if s.brokenHistory.due(now) {
-		s.Log.Warn("redis holds no time in unix milliseconds where records say since when they are complete, so they count as incomplete: set it, or delete it to begin now",
-			zap.Any("key", cmd.Args()[1]))
+	_, err := strconv.ParseInt(cmd.Val(), 10, 64)
+	return err != nil
+}
+
+// warnBrokenTimes tells the operator of a key that should hold a time and does not.
+func (s *Store) warnBrokenTimes(r scopesRead, now int64) {
+	cmds := []*redis.StringCmd{r.since}
+	for _, sc := range r.scopes {
+		cmds = append(cmds, sc.gaps[:]...)
 	}
-	return now, nil
+	s.warnBrokenTime(now, cmds...)
+}
+
+func (s *Store) warnBrokenTime(now int64, cmds ...*redis.StringCmd) {
+	for _, cmd := range cmds {
+		if cmd != nil && holdsNoTime(cmd) && s.brokenHistory.due(now) {
+			s.Log.Warn("redis holds no time in unix milliseconds where records say since when they are complete, so they count as incomplete: set it, or delete it to begin now",
+				zap.Any("key", cmd.Args()[1]))
+		}
+	}
 }
 
 // backfillKey is the key of a finished backfill of a channel, or of all channels of a corp that its
@@ -212,9 +268,11 @@ func (s *Store) Backfilled(ctx context.Context, corp string, channels []string, 
 		gaps[i], unreadable[i] = get(s.gapKey(c)), get(s.gapKey(c)+unreadableItems)
 	}
 	_, _ = p.Exec(ctx)
+	now := s.Now().UnixMilli()
 	read := func(cmd *redis.StringCmd) int64 {
-		at, failed := s.readTime(cmd, s.Now().UnixMilli())
+		at, failed := readTime(cmd, now)
 		err = errors.Join(err, failed)
+		s.warnBrokenTime(now, cmd)
 		return at
 	}
 	start, ofItems := began.UnixMilli(), read(items)
