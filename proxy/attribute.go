@@ -14,6 +14,7 @@ import (
 	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
+	"replygate/http1"
 	"replygate/policy"
 	"replygate/wecom"
 )
@@ -442,7 +443,7 @@ func (v *request) learnChannels(corp string, channels []string) {
 
 // sent is the call as it goes to WeCom.
 func (x *apiRequest) sent(body []byte, hasBody bool) wecom.Sent {
-	types, encodings := contentHeaders(x.rc.Request.Header.RawHeaders())
+	types, encodings := http1.ContentHeaders(x.rc.Request.Header.RawHeaders())
 	return wecom.Sent{Query: x.query, Body: body, HasBody: hasBody, Types: types, Encodings: encodings}
 }
 
@@ -465,7 +466,7 @@ func (x *apiRequest) readBodyOnce() (body []byte, more io.Reader, ok bool) {
 
 // readFacts reads what the body of the call says.
 func (x *apiRequest) readFacts(body []byte) (wecom.Facts, error) {
-	types, encodings := contentHeaders(x.rc.Request.Header.RawHeaders())
+	types, encodings := http1.ContentHeaders(x.rc.Request.Header.RawHeaders())
 	return gate.ReadFacts(x.Route.Endpoint, x.query, types, encodings, body)
 }
 

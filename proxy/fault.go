@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"replygate/http1"
 	"replygate/wecom"
 )
 
@@ -89,7 +90,7 @@ func (v *request) unreadable(err error) {
 	switch ended := v.whyEnded(); {
 	case errors.As(err, &small):
 		v.errorKind = headTooLarge
-		v.fail(fasthttp.StatusRequestHeaderFieldsTooLarge, wecom.CodeHeadTooLarge, fmt.Sprintf("the head of the request is larger than %d KiB; %s", headBytes>>10, nothingSent))
+		v.fail(fasthttp.StatusRequestHeaderFieldsTooLarge, wecom.CodeHeadTooLarge, fmt.Sprintf("the head of the request is larger than %d KiB; %s", http1.MaxHead>>10, nothingSent))
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		v.errorKind = bodyTooLarge
 		v.fail(fasthttp.StatusRequestEntityTooLarge, wecom.CodeTooLarge, "the body is larger than the gateway takes; "+nothingSent)

@@ -19,6 +19,7 @@ import (
 
 	"replygate/account"
 	"replygate/gate"
+	"replygate/http1"
 	"replygate/record"
 	"replygate/wecom"
 	"replygate/window"
@@ -101,7 +102,7 @@ func (g *Gateway) server(handler fasthttp.RequestHandler, onError func(*fasthttp
 		ConnState:                    g.watchLines,
 		ReadTimeout:                  headTimeout,
 		IdleTimeout:                  idleTimeout,
-		ReadBufferSize:               headBytes,
+		ReadBufferSize:               http1.MaxHead,
 		MaxRequestBodySize:           maxBody,
 		StreamRequestBody:            true,
 		DisablePreParseMultipartForm: true,
@@ -121,11 +122,11 @@ func (g *Gateway) server(handler fasthttp.RequestHandler, onError func(*fasthttp
 // are noted.
 type clientConn struct {
 	net.Conn
-	line   requestLineScanner
+	line   http1.RequestLineScanner
 	failed error     // of a read: why nothing more comes
 	readBy time.Time // asked for, and set with the next read
-	reads  deadline
-	writes deadline
+	reads  http1.LazyDeadline
+	writes http1.LazyDeadline
 }
 
 // watchLines tells a connection where its requests begin and end.
@@ -134,9 +135,9 @@ func (g *Gateway) watchLines(c net.Conn, state fasthttp.ConnState) {
 	switch {
 	case !ok:
 	case state == fasthttp.StateActive:
-		conn.line.requestBegan()
+		conn.line.RequestBegan()
 	case state == fasthttp.StateIdle:
-		conn.line.requestEnded()
+		conn.line.RequestEnded()
 		g.yielder.yieldIfBusy()
 	}
 }
@@ -149,13 +150,13 @@ func (c *clientConn) SetReadDeadline(t time.Time) error {
 }
 
 func (c *clientConn) Read(p []byte) (int, error) {
-	if at, set := c.reads.renew(c.readBy, clientSlack); set {
+	if at, set := c.reads.Renew(c.readBy, clientSlack); set {
 		if err := c.Conn.SetReadDeadline(at); err != nil {
 			return 0, err
 		}
 	}
 	n, err := c.Conn.Read(p)
-	c.line.read(p[:n])
+	c.line.Read(p[:n])
 	if err != nil {
 		c.failed = err
 	}
@@ -176,7 +177,7 @@ func (c *clientConn) reset() {
 }
 
 func (c *clientConn) Write(p []byte) (int, error) {
-	if at, set := c.writes.renew(time.Now().Add(writeTimeout), clientSlack); set {
+	if at, set := c.writes.Renew(time.Now().Add(writeTimeout), clientSlack); set {
 		if err := c.Conn.SetWriteDeadline(at); err != nil {
 			return 0, err
 		}

@@ -15,8 +15,12 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"replygate/config"
+	"replygate/http1"
 	"replygate/wecom"
 )
+
+// maxTarget bounds the request target.
+const maxTarget = 16 << 10
 
 // smallBody is up to what length a judged body gets its memory at once.
 const smallBody = 16 << 10
@@ -59,8 +63,8 @@ func (v *request) readTarget() bool {
 		v.fail(fasthttp.StatusRequestURITooLong, wecom.CodeTargetTooLong, fmt.Sprintf("the URL is longer than %d KiB", maxTarget>>10))
 		return false
 	}
-	err := checkHead(&v.rc.Request.Header)
-	if c, ok := v.rc.Conn().(*clientConn); ok && err == nil && c.line.ambiguous() {
+	err := http1.CheckRequest(&v.rc.Request.Header)
+	if c, ok := v.rc.Conn().(*clientConn); ok && err == nil && c.line.Ambiguous() {
 		err = errors.New("the request line does not end in CR LF")
 	}
 	if err != nil {
@@ -166,7 +170,7 @@ func fitsHeader(s string) bool {
 // connection.
 func (v *request) passHead() {
 	h := &v.rc.Response.Header
-	dropHopByHop(h)
+	http1.DropHopByHop(h)
 	h.ResetConnectionClose()
 	h.SetProtocol(http11)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"replygate/config"
+	"replygate/http1"
 )
 
 // Upstream is WeCom as the gateway reaches it: one host, a pool of connections, one attempt a call.
@@ -31,9 +32,6 @@ type Upstream struct {
 	open  map[*countingConn]struct{}
 	ended atomic.Bool
 }
-
-// headBytes bounds the head of a request or an answer.
-const headBytes = 32 << 10
 
 // errNotSent says that not one byte of the call went upstream.
 var errNotSent = errors.New("upstream unreachable, nothing was sent")
@@ -62,7 +60,7 @@ func NewUpstream(c config.Upstream) (*Upstream, error) {
 		IsTLS:               parsed.Scheme == "https",
 		MaxConns:            4096,
 		MaxIdleConnDuration: 30 * time.Second,
-		ReadBufferSize:      headBytes,
+		ReadBufferSize:      http1.MaxHead,
 		WriteBufferSize:     8 << 10,
 		DialTimeout: func(addr string, timeout time.Duration) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)
@@ -216,7 +214,7 @@ func (u *Upstream) readAnswer(conn net.Conn, resp *fasthttp.Response, by time.Ti
 
 // readHead reads the head of an answer, once it is known to have one reading alone.
 func readHead(br *bufio.Reader, resp *fasthttp.Response) error {
-	if err := checkAnswer(br); err != nil {
+	if err := http1.CheckResponse(br); err != nil {
 		return err
 	}
 	return resp.Header.Read(br)
@@ -367,8 +365,8 @@ type countingConn struct {
 	written int64         // of that call
 	timeout time.Duration // of one write
 	slack   time.Duration // that a step may take longer
-	reads   deadline
-	writes  deadline
+	reads   http1.LazyDeadline
+	writes  http1.LazyDeadline
 
 	giveBack func(clean bool) // to the pool if it is clean, else it is closed
 	sight
@@ -409,7 +407,7 @@ func (c *countingConn) Close() error {
 
 // SetReadDeadline keeps to an Abort.
 func (c *countingConn) SetReadDeadline(t time.Time) error {
-	at, set := c.reads.renew(t, c.slack)
+	at, set := c.reads.Renew(t, c.slack)
 	if !set {
 		return nil
 	}
@@ -422,7 +420,7 @@ func (c *countingConn) SetReadDeadline(t time.Time) error {
 
 func (c *countingConn) Write(p []byte) (int, error) {
 	if c.timeout > 0 { // zero while it greets: TLS has a timeout of its own
-		if at, set := c.writes.renew(time.Now().Add(c.timeout), c.slack); set {
+		if at, set := c.writes.Renew(time.Now().Add(c.timeout), c.slack); set {
 			if err := c.Conn.SetWriteDeadline(at); err != nil {
 				return 0, err
 			}

@@ -1,4 +1,4 @@
-package proxy
+package http1
 
 import (
 	"strings"
@@ -19,32 +19,32 @@ func TestLineWatch(t *testing.T) {
 		{"\r\n" + strings.Replace(good, "1.1\r\n", "1.1\n", 1), true},
 	} {
 		for cut := range len(test.text) + 1 {
-			var w requestLineScanner
-			w.read([]byte(test.text[:cut]))
-			w.read([]byte(test.text[cut:]))
-			if w.ambiguous() != test.odd {
-				t.Fatalf("%q cut at %d: odd is %v", test.text, cut, w.ambiguous())
+			var w RequestLineScanner
+			w.Read([]byte(test.text[:cut]))
+			w.Read([]byte(test.text[cut:]))
+			if w.Ambiguous() != test.odd {
+				t.Fatalf("%q cut at %d: odd is %v", test.text, cut, w.Ambiguous())
 			}
-			w.requestEnded()
-			w.read([]byte(good)) // the next one, apart
-			w.requestBegan()
-			if w.ambiguous() {
+			w.RequestEnded()
+			w.Read([]byte(good)) // the next one, apart
+			w.RequestBegan()
+			if w.Ambiguous() {
 				t.Fatalf("a good request behind %q cut at %d is odd", test.text, cut)
 			}
 		}
 	}
-	var w requestLineScanner // pipelined behind a body with a bare LF: nobody can tell
-	w.read([]byte(good + "GET /b HTTP/1.1\nHost: g\r\n\r\n"))
-	w.requestEnded()
-	w.requestBegan()
-	if !w.ambiguous() {
+	var w RequestLineScanner // pipelined behind a body with a bare LF: nobody can tell
+	w.Read([]byte(good + "GET /b HTTP/1.1\nHost: g\r\n\r\n"))
+	w.RequestEnded()
+	w.RequestBegan()
+	if !w.Ambiguous() {
 		t.Error("a pipelined request with a bare LF is not odd")
 	}
-	w = requestLineScanner{}
-	w.read([]byte("GET /a HTTP/1.1\r\nHost: g\r\n\r\nGET /b HTTP/1.1\r\nHost: g\r\n\r\n"))
-	w.requestEnded()
-	w.requestBegan()
-	if w.ambiguous() {
+	w = RequestLineScanner{}
+	w.Read([]byte("GET /a HTTP/1.1\r\nHost: g\r\n\r\nGET /b HTTP/1.1\r\nHost: g\r\n\r\n"))
+	w.RequestEnded()
+	w.RequestBegan()
+	if w.Ambiguous() {
 		t.Error("a good pipelined request is odd")
 	}
 }

@@ -1,11 +1,11 @@
-package proxy
+package http1
 
 import "bytes"
 
-// requestLineScanner finds out whether a request line ends in a bare LF. The server library takes that for a
+// RequestLineScanner finds out whether a request line ends in a bare LF. The server library takes that for a
 // line's end and does not tell; every other line of a head is seen as it came. So the bytes are
 // looked at as they come from the client.
-type requestLineScanner struct {
+type RequestLineScanner struct {
 	last       byte // the byte read last
 	length     int  // of the line so far
 	ended      bool // the request line has ended
@@ -15,13 +15,13 @@ type requestLineScanner struct {
 	pipelined  bool // this request began in what was read with the one before
 }
 
-// read looks at bytes that came.
-func (w *requestLineScanner) read(p []byte) {
+// Read looks at bytes that came.
+func (w *RequestLineScanner) Read(p []byte) {
 	if len(p) == 0 {
 		return
 	}
 	if w.between {
-		*w = requestLineScanner{last: w.last}
+		*w = RequestLineScanner{last: w.last}
 	}
 	if !w.ended {
 		p = w.readLine(p)
@@ -44,7 +44,7 @@ func (w *requestLineScanner) read(p []byte) {
 
 // readLine reads to the end of the request line, empty lines before it aside, and returns what is
 // behind.
-func (w *requestLineScanner) readLine(p []byte) []byte {
+func (w *RequestLineScanner) readLine(p []byte) []byte {
 	for len(p) > 0 && !w.ended {
 		i := bytes.IndexByte(p, '\n')
 		if i < 0 {
@@ -62,15 +62,15 @@ func (w *requestLineScanner) readLine(p []byte) []byte {
 	return p
 }
 
-// requestEnded notes that a request has ended.
-func (w *requestLineScanner) requestEnded() { w.between, w.pipelined = true, false }
+// RequestEnded notes that a request has ended.
+func (w *RequestLineScanner) RequestEnded() { w.between, w.pipelined = true, false }
 
-// requestBegan notes that a request has begun.
-func (w *requestLineScanner) requestBegan() {
+// RequestBegan notes that a request has begun.
+func (w *RequestLineScanner) RequestBegan() {
 	w.pipelined = w.between
 	w.between = false
 }
 
-// ambiguous tells whether the request line ended, or may have ended, in a bare LF. Of a pipelined request
+// Ambiguous tells whether the request line ended, or may have ended, in a bare LF. Of a pipelined request
 // nobody can tell where its line stood in what was read.
-func (w *requestLineScanner) ambiguous() bool { return w.bareLF || w.pipelined && w.bareLFSeen }
+func (w *RequestLineScanner) Ambiguous() bool { return w.bareLF || w.pipelined && w.bareLFSeen }

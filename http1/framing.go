@@ -1,4 +1,8 @@
-package proxy
+// Package http1 holds what HTTP/1.1 itself asks of a proxy: one reading alone of where a message
+// ends, no header that belongs to another connection, and deadlines that cost little.
+//
+// It does not send, receive or answer anything, and knows neither WeCom nor the gateway.
+package http1
 
 import (
 	"bufio"
@@ -11,8 +15,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// maxTarget bounds the request target.
-const maxTarget = 16 << 10
+// MaxHead bounds the head of a request or of an answer, in bytes.
+const MaxHead = 32 << 10
 
 // framing is what the header lines of a message say about where it ends.
 type framing struct {
@@ -106,9 +110,9 @@ func sameHeader(name []byte, header string) bool {
 	return true
 }
 
-// contentHeaders returns the values of all Content-Type and all Content-Encoding lines of a checked
+// ContentHeaders returns the values of all Content-Type and all Content-Encoding lines of a checked
 // head, in every spelling that some server takes for them, joined by commas.
-func contentHeaders(block []byte) (types, encodings string) {
+func ContentHeaders(block []byte) (types, encodings string) {
 	for len(block) > 0 {
 		end := bytes.IndexByte(block, '\n')
 		line := block[:end+1]
@@ -160,9 +164,9 @@ func hasControl(value []byte) bool {
 	return false
 }
 
-// checkHead refuses a request whose head has more than one reading. What it lets through is one request,
+// CheckRequest refuses a request whose head has more than one reading. What it lets through is one request,
 // for the gateway and for whatever stands behind it.
-func checkHead(h *fasthttp.RequestHeader) error {
+func CheckRequest(h *fasthttp.RequestHeader) error {
 	method := h.Method()
 	for _, c := range method {
 		if c < 'A' || c > 'Z' {
@@ -197,9 +201,9 @@ func checkHead(h *fasthttp.RequestHeader) error {
 // maxInterim bounds the interim answers (100, 102, 103) before the real one.
 const maxInterim = 8
 
-// checkAnswer waits for the head of an answer and refuses one that is broken, without taking it from br.
+// CheckResponse waits for the head of an answer and refuses one that is broken, without taking it from br.
 // Interim answers before it are dropped.
-func checkAnswer(br *bufio.Reader) error {
+func CheckResponse(br *bufio.Reader) error {
 	for range maxInterim {
 		head, err := peekHead(br)
 		if err != nil {

@@ -1,4 +1,4 @@
-package proxy
+package http1
 
 import (
 	"math/rand/v2"
@@ -12,7 +12,7 @@ func TestDeadlineKeepsToTheSlack(t *testing.T) {
 	const slack = 2 * time.Second
 	r := rand.New(rand.NewPCG(1, 2))
 	now := time.Unix(1_700_000_000, 0)
-	var d deadline
+	var d LazyDeadline
 	var onConn time.Time
 	sets := 0
 	for range 10_000 {
@@ -21,7 +21,7 @@ func TestDeadlineKeepsToTheSlack(t *testing.T) {
 		if r.IntN(50) > 0 {
 			want = now.Add([]time.Duration{time.Second, 15 * time.Second, 75 * time.Second}[r.IntN(100)/49])
 		}
-		at, set := d.renew(want, slack)
+		at, set := d.Renew(want, slack)
 		if set {
 			onConn = at
 			sets++
@@ -40,11 +40,11 @@ func TestDeadlineKeepsToTheSlack(t *testing.T) {
 
 func TestDeadlineThatStays(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	var d deadline
+	var d LazyDeadline
 	sets := 0
 	for range 1000 {
 		now = now.Add(10 * time.Millisecond)
-		if _, set := d.renew(now.Add(time.Minute), 2*time.Second); set {
+		if _, set := d.Renew(now.Add(time.Minute), 2*time.Second); set {
 			sets++
 		}
 	}
