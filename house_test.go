@@ -41,9 +41,10 @@ var may = map[string][]string{
 	"ruletest":        {"config", "account", "gate", "policy", "store", "wecom", "window"},
 	"replay":          {"gate", "policy", "wecom", "window"},
 	"http1":           {},
-	"proxy":           {"config", "account", "gate", "http1", "policy", "record", "wecom", "window"},
+	"upstream":        {"config", "http1"},
+	"proxy":           {"config", "account", "gate", "http1", "policy", "record", "upstream", "wecom", "window"},
 	"admin":           {"config", "account", "gate", "policy", "wecom", "window"},
-	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "gate", "ruletest", "replay", "proxy", "admin"},
+	"cmd/replygate":   {"config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "gate", "ruletest", "replay", "upstream", "proxy", "admin"},
 	"bench":           {},
 }
 

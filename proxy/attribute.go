@@ -449,7 +449,11 @@ func (x *apiRequest) sent(body []byte, hasBody bool) wecom.Sent {
 
 // sentCall is the call as it went to WeCom.
 func (x *apiRequest) sentCall() wecom.Sent {
-	return x.sent(x.out.whole(), x.out.stream != nil || len(x.out.body) > 0)
+	body, streamed := x.out.Body, x.upload()
+	if streamed != nil {
+		body = streamed.whole()
+	}
+	return x.sent(body, streamed != nil || len(body) > 0)
 }
 
 // readBodyOnce reads a body for those who judge the call, once.

@@ -19,6 +19,7 @@ import (
 	"replygate/proxy"
 	"replygate/record"
 	"replygate/store/storetest"
+	"replygate/upstream"
 	"replygate/window"
 )
 
@@ -44,13 +45,13 @@ func newGateway(b testing.TB, replies int) *proxy.Gateway {
 	if err != nil {
 		b.Fatal(err)
 	}
-	upstream, err := proxy.NewUpstream(c.Upstream)
+	sends, err := upstream.New(c.Upstream)
 	if err != nil {
 		b.Fatal(err)
 	}
 	s := storetest.Open(b, storetest.Embedded(b), time.Now)
 	g := &proxy.Gateway{
-		Upstream: upstream,
+		Upstream: sends,
 		Tokens:   account.NewTokens(s.UniversalClient, "rg:", s.Timeout, time.Now),
 		Windows:  window.NewEmbedded(s.UniversalClient, s, window.Settings{Prefix: "rg:", Length: c.Window.Length, Replies: replies, Timeout: s.Timeout, Now: time.Now}),
 		Bypass:   proxy.NewBypass(), Metrics: proxy.NewMetrics(prometheus.NewRegistry()),

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"strings"
+
+	"replygate/upstream"
 )
 
 // buffered holds an answer that the gateway reads before it goes on, in pieces, so that a long one
@@ -52,8 +54,8 @@ func fill(r io.Reader, length, limit int) (*buffered, error) {
 
 // ended tells whether a body that has no more to give has ended as its framing says.
 func ended(r io.Reader) bool {
-	b, ok := r.(*answerBody)
-	return !ok || b.whole
+	b, ok := r.(*upstream.Body)
+	return !ok || b.Whole()
 }
 
 // Reader reads the pieces from the beginning.

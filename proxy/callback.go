@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"replygate/config"
+	"replygate/upstream"
 	"replygate/wecom"
 	"replygate/window"
 )
@@ -32,8 +33,8 @@ type receiver struct {
 	path  string
 	crypt *wecom.Crypt
 	ids   []string
-	bot   *Upstream // nil: the gateway answers by itself
-	route string    // the bot's path
+	bot   *upstream.Upstream // nil: the gateway answers by itself
+	route string             // the bot's path
 }
 
 // NewReceivers prepares the callback URLs of a configuration.
@@ -50,7 +51,7 @@ func NewReceivers(callbacks []config.Callback) (Receivers, error) {
 			if err != nil {
 				return nil, fmt.Errorf("callback %s: forward_to: %w", c.Path, err)
 			}
-			if r.bot, err = NewUpstream(config.Upstream{URL: u.Scheme + "://" + u.Host, Timeout: callbackTime}); err != nil {
+			if r.bot, err = upstream.New(config.Upstream{URL: u.Scheme + "://" + u.Host, Timeout: callbackTime}); err != nil {
 				return nil, fmt.Errorf("callback %s: %w", c.Path, err)
 			}
 			r.route = u.EscapedPath()
@@ -274,19 +275,19 @@ func (d *callbackRequest) reply() {
 // forward hands the callback to the bot, and the bot's answer back. WeCom gets no success where the
 // bot gave none, so that it tries again.
 func (d *callbackRequest) forward(body []byte) {
-	o := &outgoing{head: &d.rc.Request.Header, target: d.withQuery([]byte(d.to.route)), host: d.to.bot.host, body: body, relayed: true}
+	o := &upstream.Request{Head: &d.rc.Request.Header, Target: d.withQuery([]byte(d.to.route)), Host: d.to.bot.Host(), Body: body, KeepForwarded: true}
 	left := callbackTime - d.Now().Sub(d.at)
 	a, err := d.to.bot.Do(o, &d.rc.Response, time.Now().Add(left))
 	if err != nil {
 		d.botFailed(err)
 		return
 	}
-	if a.body == nil {
+	if a.Body == nil {
 		d.passHead()
 		return
 	}
-	defer a.close()
-	s, err := fill(a.body, min(a.body.length, callbackBody), callbackBody)
+	defer a.Close()
+	s, err := fill(a.Body, min(a.Body.Length(), callbackBody), callbackBody)
 	if err == nil && !s.whole {
 		err = errTooLong
 	}

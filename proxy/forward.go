@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"replygate/upstream"
 	"replygate/wecom"
 	"replygate/window"
 )
@@ -32,7 +33,7 @@ func (x *apiRequest) forwardShort() {
 	if !ok {
 		return
 	}
-	if err := x.exchange(outgoing{target: x.withQuery(x.path), body: body}, x.inspectorFor()); err != nil {
+	if err := x.exchange(upstream.Request{Target: x.withQuery(x.path), Body: body}, x.inspectorFor()); err != nil {
 		x.unreachable(err)
 	}
 }
@@ -46,7 +47,7 @@ func (x *apiRequest) forwardRead() {
 	case len(x.body) > int(x.Config.Limits.StreamedBody):
 		x.tooLarge(x.Config.Limits.StreamedBody, nothingSent)
 	default:
-		if err := x.exchange(outgoing{target: x.withQuery(x.path), body: x.body}, x.inspectorFor()); err != nil {
+		if err := x.exchange(upstream.Request{Target: x.withQuery(x.path), Body: x.body}, x.inspectorFor()); err != nil {
 			x.unreachable(err)
 		}
 	}
@@ -68,14 +69,18 @@ func (x *apiRequest) streamBody(from io.Reader) {
 	if read != nil {
 		body.keepWhole()
 	}
-	if err := x.exchange(outgoing{target: x.withQuery(x.path), stream: body}, read); err != nil {
+	o := upstream.Request{Target: x.withQuery(x.path)}
+	if body != nil {
+		o.Stream = body
+	}
+	if err := x.exchange(o, read); err != nil {
 		x.streamFailed(body, err)
 	}
 }
 
 // exchange sends a call out and hands the answer on. read, unless nil, sees it first.
-func (x *apiRequest) exchange(o outgoing, read inspector) error {
-	o.plain = read != nil
+func (x *apiRequest) exchange(o upstream.Request, read inspector) error {
+	o.Identity = read != nil
 	x.out = o
 	a, err := x.send()
 	switch {
@@ -98,7 +103,7 @@ func (x *apiRequest) streamFailed(body *clientBody, err error) {
 		return
 	}
 	sent := "WeCom got the beginning of it, and no whole call"
-	if errors.Is(err, errNotSent) {
+	if errors.Is(err, upstream.ErrNotSent) {
 		sent = nothingSent
 	}
 	if errors.Is(body.err, errStreamTooLarge) {
@@ -121,8 +126,8 @@ func (x *apiRequest) reply(path, body []byte) {
 	if read == nil {
 		read = (*apiRequest).settleReply
 	}
-	if err := x.exchange(outgoing{target: x.withQuery(path), body: body}, read); err != nil {
-		if errors.Is(err, errNotSent) {
+	if err := x.exchange(upstream.Request{Target: x.withQuery(path), Body: body}, read); err != nil {
+		if errors.Is(err, upstream.ErrNotSent) {
 			x.settle(window.Rejected)
 		}
 		x.unreachable(err)
@@ -131,18 +136,18 @@ func (x *apiRequest) reply(path, body []byte) {
 
 // send sends what is to go out and times it. The head of the answer is that of the client's from
 // then on.
-func (x *apiRequest) send() (answer, error) {
+func (x *apiRequest) send() (upstream.Response, error) {
 	x.yielder.yieldIfBusy()
 	began := time.Now()
-	x.out.head, x.out.host = &x.rc.Request.Header, x.Upstream.host
+	x.out.Head, x.out.Host = &x.rc.Request.Header, x.Upstream.Host()
 	if x.endWait(); !x.wait.began.IsZero() {
-		x.out.dropped = func() bool { return x.peer() == peerGone }
+		x.out.Dropped = func() bool { return x.peer() == peerGone }
 	}
 	a, err := x.Upstream.Do(&x.out, &x.rc.Response, time.Time{})
-	if errors.Is(err, errDropped) {
+	if errors.Is(err, upstream.ErrDropped) {
 		return a, err // WeCom has no part in it
 	}
-	if !x.out.stream.broke() {
+	if !x.upload().broke() {
 		x.Metrics.upstream(err == nil, time.Since(began))
 	}
 	if err == nil {
@@ -154,9 +159,9 @@ func (x *apiRequest) send() (answer, error) {
 // unreachable answers for an upstream that gave no whole answer.
 func (x *apiRequest) unreachable(err error) {
 	var timeout net.Error
-	x.forwarded = !errors.Is(err, errNotSent)
+	x.forwarded = !errors.Is(err, upstream.ErrNotSent)
 	switch {
-	case errors.Is(err, errDropped):
+	case errors.Is(err, upstream.ErrDropped):
 		x.drop()
 	case !x.forwarded:
 		x.errorKind = upstreamUnreachable
@@ -172,27 +177,27 @@ func (x *apiRequest) unreachable(err error) {
 
 // pass hands the answer on: a small one whole, so that a broken one becomes a clean 502, others as
 // a stream.
-func (x *apiRequest) pass(a answer) {
-	if a.body == nil {
+func (x *apiRequest) pass(a upstream.Response) {
+	if a.Body == nil {
 		x.passHead()
 		if x.rc.IsHead() {
 			x.rc.Response.Header.SetContentLength(max(x.rc.Response.Header.ContentLength(), 0))
 		}
 		return
 	}
-	if short, ok, err := a.body.peek(smallAnswer); ok {
+	if short, ok, err := a.Body.Peek(smallAnswer); ok {
 		x.passShort(a, short, err)
 		return
 	}
-	s, err := fill(a.body, min(a.body.length, smallAnswer), smallAnswer)
+	s, err := fill(a.Body, min(a.Body.Length(), smallAnswer), smallAnswer)
 	switch {
 	case err != nil:
-		a.close()
+		a.Close()
 		x.unreachable(err)
 	case s.whole && len(s.pieces) == 1:
 		x.passHead()
 		x.rc.Response.SetBodyRaw(s.pieces[0])
-		a.close()
+		a.Close()
 	default:
 		x.passHead()
 		x.streamAnswer(s, a)
@@ -200,13 +205,13 @@ func (x *apiRequest) pass(a answer) {
 }
 
 // streamAnswer has an answer follow its head, after what was read of it already.
-func (x *apiRequest) streamAnswer(begin *buffered, a answer) {
-	body := &streamedAnswer{Reader: io.MultiReader(begin.Reader(), a.body), answer: a}
-	if a.body.length < 0 && !x.rc.Request.Header.IsHTTP11() {
+func (x *apiRequest) streamAnswer(begin *buffered, a upstream.Response) {
+	body := &streamedAnswer{Reader: io.MultiReader(begin.Reader(), a.Body), answer: a}
+	if a.Body.Length() < 0 && !x.rc.Request.Header.IsHTTP11() {
 		x.untilClose = body
 		return
 	}
-	x.rc.Response.SetBodyStream(body, max(a.body.length, -1))
+	x.rc.Response.SetBodyStream(body, max(a.Body.Length(), -1))
 }
 
 // sendUntilClose sends an answer of unknown length to an HTTP/1.0 client, which knows no chunks:
@@ -229,36 +234,36 @@ func (x *apiRequest) sendUntilClose() {
 }
 
 // passShort hands a short answer on, or says that it broke off.
-func (x *apiRequest) passShort(a answer, body []byte, err error) {
+func (x *apiRequest) passShort(a upstream.Response, body []byte, err error) {
 	if err != nil {
-		a.close()
+		a.Close()
 		x.unreachable(err)
 		return
 	}
 	x.passHead()
 	x.rc.Response.SetBody(body)
-	a.close()
+	a.Close()
 }
 
 var errTooLong = errors.New("the answer is longer than limits.read_answer")
 
 // passRead hands the answer on, and lets read see it first. One over limits.read_answer goes on
 // unread.
-func (x *apiRequest) passRead(a answer, read inspector) {
-	if a.body == nil { // HEAD, 204, 304: there is nothing to see
+func (x *apiRequest) passRead(a upstream.Response, read inspector) {
+	if a.Body == nil { // HEAD, 204, 304: there is nothing to see
 		x.pass(a)
 		return
 	}
-	if short, ok, err := a.body.peek(int(x.Config.Limits.ReadAnswer)); ok {
+	if short, ok, err := a.Body.Peek(int(x.Config.Limits.ReadAnswer)); ok {
 		if x.passShort(a, short, err); err == nil {
 			x.shortAnswer.hold(x.rc.Response.Body())
 			x.inspect(read, &x.shortAnswer)
 		}
 		return
 	}
-	s, err := fill(a.body, a.body.length, int(x.Config.Limits.ReadAnswer))
+	s, err := fill(a.Body, a.Body.Length(), int(x.Config.Limits.ReadAnswer))
 	if err != nil {
-		a.close()
+		a.Close()
 		x.unreachable(err)
 		return
 	}
@@ -269,7 +274,7 @@ func (x *apiRequest) passRead(a answer, read inspector) {
 		x.streamAnswer(s, a)
 		return
 	}
-	a.close()
+	a.Close()
 	if len(s.pieces) == 1 {
 		resp.SetBodyRaw(s.pieces[0])
 	} else {
@@ -284,17 +289,14 @@ func (x *apiRequest) inspect(read inspector, answer io.Reader) {
 	read(x, plain, err)
 }
 
-// close gives the connection back.
-func (a answer) close() { _ = a.body.Close() }
-
 // streamedAnswer is an answer that streams after the handler is done.
 type streamedAnswer struct {
 	io.Reader
-	answer answer
+	answer upstream.Response
 }
 
 func (s *streamedAnswer) Close() error {
-	s.answer.close()
+	s.answer.Close()
 	return nil
 }
 
@@ -317,9 +319,6 @@ type clientBody struct {
 }
 
 const (
-	// maxAgain bounds what of a body can have been read while not one byte was written upstream:
-	// the writer's buffer.
-	maxAgain = 16 << 10
 	// maxWhole bounds the body of a call that must be known to understand the answer.
 	maxWhole = 64 << 10
 )
@@ -339,15 +338,21 @@ func (b *clientBody) whole() []byte {
 	return b.kept
 }
 
+// upload is the client's body that streams, nil if none does.
+func (x *apiRequest) upload() *clientBody {
+	b, _ := x.out.Stream.(*clientBody)
+	return b
+}
+
 // broke tells whether the client's body broke, so that what became of the call is no failure of
 // WeCom.
 func (b *clientBody) broke() bool { return b != nil && b.err != nil }
 
-// again starts the body from its beginning, and tells whether it can. No body is no obstacle.
-func (b *clientBody) again() bool {
-	if b == nil {
-		return true
-	}
+// Len is the length that the client announced.
+func (b *clientBody) Len() int { return b.length }
+
+// Rewind starts the body from its beginning, and tells whether it can.
+func (b *clientBody) Rewind() bool {
 	if b.broke() || int64(len(b.kept)) < b.read {
 		return false
 	}
@@ -374,7 +379,7 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.stream.Read(p)
 	b.read += int64(n)
-	if int64(len(b.kept)) == b.read-int64(n) && len(b.kept)+n <= max(b.keeps, maxAgain) {
+	if int64(len(b.kept)) == b.read-int64(n) && len(b.kept)+n <= max(b.keeps, upstream.MaxUnsent) {
 		b.kept = append(b.kept, p[:n]...)
 	}
 	if err == io.EOF && b.read < int64(b.length) { // the server library does not tell of a body that ends early

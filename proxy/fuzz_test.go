@@ -21,6 +21,7 @@ import (
 	"replygate/config"
 	"replygate/gate"
 	"replygate/proxy"
+	"replygate/upstream"
 )
 
 // reached is a request as another server reads it.
@@ -62,7 +63,7 @@ func newWire(f *testing.F, g *proxy.Gateway) (u *wire, api string) {
 			go u.serve(conn)
 		}
 	}()
-	if g.Upstream, err = proxy.NewUpstream(config.Upstream{URL: "http://" + ln.Addr().String(), Timeout: 5 * time.Second}); err != nil {
+	if g.Upstream, err = upstream.New(config.Upstream{URL: "http://" + ln.Addr().String(), Timeout: 5 * time.Second}); err != nil {
 		f.Fatal(err)
 	}
 	front, err := proxy.Listen("listen.api", "127.0.0.1:0", config.TLS{}, time.Now, zap.NewNop())

@@ -13,6 +13,7 @@ import (
 	"replygate/account"
 	"replygate/gate"
 	"replygate/policy"
+	"replygate/upstream"
 	"replygate/wecom"
 	"replygate/window"
 )
@@ -30,7 +31,7 @@ type apiRequest struct {
 
 	forwarded bool // of a call that failed: WeCom may have taken it
 
-	out         outgoing
+	out         upstream.Request
 	shortAnswer shortBody // a short answer while it is read
 
 	untilClose *streamedAnswer // an answer that ends with the connection; nil for most

@@ -21,6 +21,7 @@ import (
 	"replygate/gate"
 	"replygate/http1"
 	"replygate/record"
+	"replygate/upstream"
 	"replygate/wecom"
 	"replygate/window"
 )
@@ -38,7 +39,7 @@ const (
 type Gateway struct {
 	Tokens    *account.Tokens
 	Windows   *window.Store
-	Upstream  *Upstream
+	Upstream  *upstream.Upstream
 	Bypass    *Bypass
 	Metrics   *Metrics
 	Access    *record.Log // one record a request

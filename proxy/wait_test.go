@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"replygate/config"
+	"replygate/upstream"
 )
 
 // Places are bounded in number and in bytes, of one account and of all, and those given back are
@@ -159,7 +160,7 @@ func TestDroppedCallIsNotSent(t *testing.T) {
 		}
 	}
 	server.Start()
-	u, err := NewUpstream(config.Upstream{URL: server.URL, Timeout: 10 * time.Second})
+	u, err := upstream.New(config.Upstream{URL: server.URL, Timeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,18 +169,18 @@ func TestDroppedCallIsNotSent(t *testing.T) {
 		head.SetMethod("POST")
 		var resp fasthttp.Response
 		asked := false
-		a, err := u.Do(&outgoing{head: &head, target: []byte(path), host: u.host, body: []byte("{}"), dropped: func() bool { asked = true; return dropped }}, &resp, time.Time{})
+		a, err := u.Do(&upstream.Request{Head: &head, Target: []byte(path), Host: u.Host(), Body: []byte("{}"), Dropped: func() bool { asked = true; return dropped }}, &resp, time.Time{})
 		if !asked {
 			t.Error("nobody asked")
 		}
 		if err == nil {
-			_, _ = io.Copy(io.Discard, a.body)
-			a.close()
+			_, _ = io.Copy(io.Discard, a.Body)
+			a.Close()
 		}
 		return err
 	}
 	for range 2 {
-		if err := do("/dropped", true); !errors.Is(err, errDropped) || !errors.Is(err, errNotSent) {
+		if err := do("/dropped", true); !errors.Is(err, upstream.ErrDropped) || !errors.Is(err, upstream.ErrNotSent) {
 			t.Fatal(err)
 		}
 		if err := do("/wanted", false); err != nil {

@@ -21,6 +21,7 @@ import (
 	"replygate/gate"
 	"replygate/proxy"
 	"replygate/store"
+	"replygate/upstream"
 	"replygate/window"
 )
 
@@ -61,7 +62,7 @@ type gateway struct {
 	handler  *proxy.Gateway
 	store    *store.Client
 	windows  *window.Store
-	upstream *proxy.Upstream
+	upstream *upstream.Upstream
 	faces    []face
 	admin    *http.Server
 	api      net.Listener
@@ -95,7 +96,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	if g.store, err = store.Open(ctx, c.Redis, c.Journal, now, g.log); err != nil {
 		return nil, err
 	}
-	if g.upstream, err = proxy.NewUpstream(c.Upstream); err != nil {
+	if g.upstream, err = upstream.New(c.Upstream); err != nil {
 		return nil, err
 	}
 	g.windows = newWindows(g.store, window.Settings{

@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"bufio"
@@ -14,7 +14,7 @@ import (
 )
 
 // egress is a proxy that takes one CONNECT, answers as it is told, and then echoes.
-func egress(t *testing.T, answer string) (address string, asked chan *http.Request) {
+func egress(t *testing.T, Response string) (address string, asked chan *http.Request) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -33,7 +33,7 @@ func egress(t *testing.T, answer string) (address string, asked chan *http.Reque
 			return
 		}
 		asked <- r
-		_, _ = io.WriteString(conn, answer)
+		_, _ = io.WriteString(conn, Response)
 		_, _ = io.Copy(conn, conn)
 	}()
 	return ln.Addr().String(), asked
@@ -64,18 +64,18 @@ func TestEgressProxy(t *testing.T) {
 }
 
 func TestEgressProxyThatRefuses(t *testing.T) {
-	for answer, want := range map[string]string{
+	for Response, want := range map[string]string{
 		"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n": "answers 407",
 		"HTTP/1.1 200 OK\r\n\r\nhello":                                            "nobody asked for",
 		"nonsense\r\n\r\n":                                                        "malformed",
 	} {
-		address, _ := egress(t, answer)
+		address, _ := egress(t, Response)
 		connect, err := newDial(config.Secret("http://bot:hush-hush@"+address), 5*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := connect(context.Background(), "qyapi.example:443"); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
-			t.Errorf("%q: %v", answer, err)
+			t.Errorf("%q: %v", Response, err)
 		}
 	}
 }

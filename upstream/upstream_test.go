@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"bufio"
@@ -26,6 +26,22 @@ func (d dying) Write([]byte) (int, error) {
 	return 0, errors.New("broken pipe")
 }
 
+// upload is a body that streams, and starts again if it can seek.
+type upload struct {
+	io.Reader
+	length int
+}
+
+func (b *upload) Len() int { return b.length }
+
+func (b *upload) Rewind() bool {
+	s, ok := b.Reader.(io.Seeker)
+	if ok {
+		_, _ = s.Seek(0, io.SeekStart)
+	}
+	return ok
+}
+
 // A call of which not one byte was written goes out on another connection, with its whole body,
 // streamed or not; one that has no more connections to try has certainly not been sent.
 func TestNothingWrittenIsTriedAgain(t *testing.T) {
@@ -48,7 +64,7 @@ func TestNothingWrittenIsTriedAgain(t *testing.T) {
 		"no connection is good": {size, 99, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			u, err := NewUpstream(config.Upstream{URL: server.URL, Timeout: 10 * time.Second})
+			u, err := New(config.Upstream{URL: server.URL, Timeout: 10 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,26 +73,23 @@ func TestNothingWrittenIsTriedAgain(t *testing.T) {
 			u.client.DialTimeout = func(addr string, timeout time.Duration) (net.Conn, error) {
 				c, err := dial(addr, timeout)
 				if dials++; err == nil && dials <= test.broken {
-					c = &countingConn{Conn: dying{c}, of: u}
+					c = &conn{Conn: dying{c}, of: u}
 				}
 				return c, err
 			}
-			client, far := net.Pipe()
-			defer client.Close()
-			defer far.Close()
 			want := sent
 			if test.length > 0 {
 				want = sent[:test.length]
 			}
-			body := &clientBody{stream: bytes.NewReader(want), conn: &clientConn{Conn: client}, began: time.Now(), left: 1 << 20, length: test.length}
+			body := &upload{Reader: bytes.NewReader(want), length: test.length}
 			var head fasthttp.RequestHeader
 			if err := head.Read(bufio.NewReader(strings.NewReader("POST /cgi-bin/media/upload HTTP/1.1\r\nHost: g\r\n\r\n"))); err != nil {
 				t.Fatal(err)
 			}
 			var resp fasthttp.Response
-			a, err := u.Do(&outgoing{head: &head, target: head.RequestURI(), host: u.host, stream: body}, &resp, time.Time{})
+			a, err := u.Do(&Request{Head: &head, Target: head.RequestURI(), Host: u.host, Stream: body}, &resp, time.Time{})
 			if !test.whole {
-				if !errors.Is(err, errNotSent) || len(got) != 0 {
+				if !errors.Is(err, ErrNotSent) || len(got) != 0 {
 					t.Fatalf("%v, and the upstream got %d calls", err, len(got))
 				}
 				return
@@ -84,7 +97,7 @@ func TestNothingWrittenIsTriedAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = a.body.Close()
+			_ = a.Body.Close()
 			if all := <-got; !bytes.Equal(all, want) {
 				t.Errorf("the upstream got %d bytes, want %d", len(all), len(want))
 			}
@@ -110,7 +123,7 @@ func TestEarlyAnswer(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 	}))
 	defer server.Close()
-	u, err := NewUpstream(config.Upstream{URL: server.URL, Timeout: 10 * time.Second})
+	u, err := New(config.Upstream{URL: server.URL, Timeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +131,7 @@ func TestEarlyAnswer(t *testing.T) {
 	for range 3 { // the first one dials
 		got, from := io.Pipe()
 		go func() {
-			piece := bytes.Repeat([]byte("x"), maxAgain) // more than waits in the writer's buffer
+			piece := bytes.Repeat([]byte("x"), MaxUnsent) // more than waits in the writer's buffer
 			_, _ = from.Write(piece)
 			if resp, err := http.Get(server.URL); err == nil { // over a socket: the poller has seen the answer before this one
 				resp.Body.Close()
@@ -126,22 +139,19 @@ func TestEarlyAnswer(t *testing.T) {
 			_, _ = from.Write(piece)
 			from.Close()
 		}()
-		client, far := net.Pipe()
-		defer client.Close()
-		defer far.Close()
 		var head fasthttp.RequestHeader
 		if err := head.Read(bufio.NewReader(strings.NewReader("POST /cgi-bin/media/upload HTTP/1.1\r\nHost: g\r\n\r\n"))); err != nil {
 			t.Fatal(err)
 		}
-		body := &clientBody{stream: got, conn: &clientConn{Conn: client}, began: time.Now(), left: 1 << 20, length: -1}
+		body := &upload{Reader: got, length: -1}
 		var resp fasthttp.Response
-		a, err := u.Do(&outgoing{head: &head, target: head.RequestURI(), host: u.host, stream: body}, &resp, time.Time{})
+		a, err := u.Do(&Request{Head: &head, Target: head.RequestURI(), Host: u.host, Stream: body}, &resp, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if all, err := io.ReadAll(a.body); err != nil || string(all) != "early" {
+		if all, err := io.ReadAll(a.Body); err != nil || string(all) != "early" {
 			t.Fatalf("%q, %v", all, err)
 		}
-		_ = a.body.Close()
+		_ = a.Body.Close()
 	}
 }

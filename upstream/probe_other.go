@@ -1,17 +1,17 @@
 //go:build !linux
 
-package proxy
+package upstream
 
 import "time"
 
-// sight is not to be had here.
-type sight struct{}
+// probe is not to be had here.
+type probe struct{}
 
-func (c *countingConn) look() {}
+func (c *conn) look() {}
 
 // turn sends a call, unless the connection is stale. It goes by age: the upstream keeps idle ones
 // longer.
-func (c *countingConn) turn(lastUse time.Time) error {
+func (c *conn) roundTrip(lastUse time.Time) error {
 	if !lastUse.IsZero() && time.Since(lastUse) > 4*time.Second {
 		return errStale
 	}

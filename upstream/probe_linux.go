@@ -1,13 +1,13 @@
-package proxy
+package upstream
 
 import (
 	"syscall"
 	"time"
 )
 
-// sight is how a connection is looked at, without taking anything from it. It is kept with its
+// probe is how a connection is looked at, without taking anything from it. It is kept with its
 // connection, since it is asked for before every call.
-type sight struct {
+type probe struct {
 	raw  syscall.RawConn // nil: there is no looking
 	step func(fd uintptr) (over bool)
 	sent bool
@@ -15,7 +15,7 @@ type sight struct {
 }
 
 // look prepares for turns on a new connection.
-func (c *countingConn) look() {
+func (c *conn) look() {
 	if sys, ok := c.Conn.(syscall.Conn); ok {
 		if raw, err := sys.SyscallConn(); err == nil {
 			c.raw, c.step = raw, c.takeStep
@@ -26,7 +26,7 @@ func (c *countingConn) look() {
 // turn sends a call, unless the connection is stale, and waits until its answer begins. To wait at
 // once saves a read that can find nothing yet. It must have begun before the call is written, or it
 // could miss the answer: hence the one wait around all.
-func (c *countingConn) turn(lastUse time.Time) error {
+func (c *conn) roundTrip(lastUse time.Time) error {
 	if lastUse.IsZero() || c.raw == nil { // just dialled: TLS may still have to greet, which reads
 		return c.send()
 	}
@@ -39,7 +39,7 @@ func (c *countingConn) turn(lastUse time.Time) error {
 }
 
 // takeStep looks at the connection and sends the call; asked again, there is something to read.
-func (c *countingConn) takeStep(fd uintptr) (over bool) {
+func (c *conn) takeStep(fd uintptr) (over bool) {
 	if c.sent {
 		return true
 	}

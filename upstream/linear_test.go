@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"bufio"
@@ -36,7 +36,7 @@ func TestHeadsAreLinear(t *testing.T) {
 			if err := http1.CheckRequest(&h); err != nil {
 				t.Fatal(err)
 			}
-			if err := (&outgoing{head: &h}).writeTo(bufio.NewWriter(io.Discard)); err != nil {
+			if err := (&Request{Head: &h}).writeTo(bufio.NewWriter(io.Discard)); err != nil {
 				t.Fatal(err)
 			}
 		},
