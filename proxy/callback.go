@@ -282,12 +282,12 @@ func (d *callbackRequest) forward(body []byte) {
 		d.botFailed(err)
 		return
 	}
-	if a.Body == nil {
+	if a == nil {
 		d.passHead()
 		return
 	}
 	defer a.Close()
-	s, err := fill(a.Body, min(a.Body.Length(), callbackBody), callbackBody)
+	s, err := fill(a, min(a.Length(), callbackBody), callbackBody)
 	if err == nil && !s.whole {
 		err = errTooLong
 	}

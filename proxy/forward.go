@@ -136,7 +136,7 @@ func (x *apiRequest) reply(path, body []byte) {
 
 // send sends what is to go out and times it. The head of the answer is that of the client's from
 // then on.
-func (x *apiRequest) send() (upstream.Response, error) {
+func (x *apiRequest) send() (*upstream.Body, error) {
 	x.yielder.yieldIfBusy()
 	began := time.Now()
 	x.out.Head, x.out.Host = &x.rc.Request.Header, x.Upstream.Host()
@@ -177,19 +177,19 @@ func (x *apiRequest) unreachable(err error) {
 
 // pass hands the answer on: a small one whole, so that a broken one becomes a clean 502, others as
 // a stream.
-func (x *apiRequest) pass(a upstream.Response) {
-	if a.Body == nil {
+func (x *apiRequest) pass(a *upstream.Body) {
+	if a == nil {
 		x.passHead()
 		if x.rc.IsHead() {
 			x.rc.Response.Header.SetContentLength(max(x.rc.Response.Header.ContentLength(), 0))
 		}
 		return
 	}
-	if short, ok, err := a.Body.Peek(smallAnswer); ok {
+	if short, ok, err := a.Peek(smallAnswer); ok {
 		x.passShort(a, short, err)
 		return
 	}
-	s, err := fill(a.Body, min(a.Body.Length(), smallAnswer), smallAnswer)
+	s, err := fill(a, min(a.Length(), smallAnswer), smallAnswer)
 	switch {
 	case err != nil:
 		a.Close()
@@ -205,13 +205,13 @@ func (x *apiRequest) pass(a upstream.Response) {
 }
 
 // streamAnswer has an answer follow its head, after what was read of it already.
-func (x *apiRequest) streamAnswer(begin *buffered, a upstream.Response) {
-	body := &streamedAnswer{Reader: io.MultiReader(begin.Reader(), a.Body), answer: a}
-	if a.Body.Length() < 0 && !x.rc.Request.Header.IsHTTP11() {
+func (x *apiRequest) streamAnswer(begin *buffered, a *upstream.Body) {
+	body := &streamedAnswer{Reader: io.MultiReader(begin.Reader(), a), answer: a}
+	if a.Length() < 0 && !x.rc.Request.Header.IsHTTP11() {
 		x.untilClose = body
 		return
 	}
-	x.rc.Response.SetBodyStream(body, max(a.Body.Length(), -1))
+	x.rc.Response.SetBodyStream(body, max(a.Length(), -1))
 }
 
 // sendUntilClose sends an answer of unknown length to an HTTP/1.0 client, which knows no chunks:
@@ -234,7 +234,7 @@ func (x *apiRequest) sendUntilClose() {
 }
 
 // passShort hands a short answer on, or says that it broke off.
-func (x *apiRequest) passShort(a upstream.Response, body []byte, err error) {
+func (x *apiRequest) passShort(a *upstream.Body, body []byte, err error) {
 	if err != nil {
 		a.Close()
 		x.unreachable(err)
@@ -249,19 +249,19 @@ var errTooLong = errors.New("the answer is longer than limits.read_answer")
 
 // passRead hands the answer on, and lets read see it first. One over limits.read_answer goes on
 // unread.
-func (x *apiRequest) passRead(a upstream.Response, read inspector) {
-	if a.Body == nil { // HEAD, 204, 304: there is nothing to see
+func (x *apiRequest) passRead(a *upstream.Body, read inspector) {
+	if a == nil { // HEAD, 204, 304: there is nothing to see
 		x.pass(a)
 		return
 	}
-	if short, ok, err := a.Body.Peek(int(x.Config.Limits.ReadAnswer)); ok {
+	if short, ok, err := a.Peek(int(x.Config.Limits.ReadAnswer)); ok {
 		if x.passShort(a, short, err); err == nil {
 			x.shortAnswer.hold(x.rc.Response.Body())
 			x.inspect(read, &x.shortAnswer)
 		}
 		return
 	}
-	s, err := fill(a.Body, a.Body.Length(), int(x.Config.Limits.ReadAnswer))
+	s, err := fill(a, a.Length(), int(x.Config.Limits.ReadAnswer))
 	if err != nil {
 		a.Close()
 		x.unreachable(err)
@@ -292,12 +292,11 @@ func (x *apiRequest) inspect(read inspector, answer io.Reader) {
 // streamedAnswer is an answer that streams after the handler is done.
 type streamedAnswer struct {
 	io.Reader
-	answer upstream.Response
+	answer *upstream.Body
 }
 
 func (s *streamedAnswer) Close() error {
-	s.answer.Close()
-	return nil
+	return s.answer.Close()
 }
 
 var errStreamTooLarge = errors.New("the body is larger than limits.streamed_body")

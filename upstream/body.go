@@ -5,9 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net"
 	"net/http/httputil"
-	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -67,18 +65,30 @@ func (c *chunks) skipTrailer() error {
 	return errors.New("the trailer has no end")
 }
 
-// Body streams the body of an answer and gives the connection back at its end.
+// Body streams the body of an answer. It must be closed, which gives the connection back.
 type Body struct {
-	u      *Upstream
-	conn   net.Conn
-	br     *bufio.Reader
-	by     time.Time
+	c      *conn
 	stream io.Reader
 	exact  exactly // the stream, of a known length
 	length int     // as fasthttp has it: -1 chunked, -2 until the connection ends
 	whole  bool    // it was read to its end
-	ends   bool    // the connection ends behind the answer
+	ends   bool    // the connection ends after the answer
 	closed bool
+}
+
+// newBody returns the body that follows a head. One that ends early is io.ErrUnexpectedEOF.
+func newBody(c *conn, resp *fasthttp.Response) *Body {
+	b := &Body{c: c, length: resp.Header.ContentLength(), ends: resp.ConnectionClose()}
+	switch {
+	case b.length >= 0:
+		b.exact = exactly{br: c.br, left: b.length}
+		b.stream = &b.exact
+	case b.length == -1:
+		b.stream = &chunks{br: c.br, data: httputil.NewChunkedReader(c.br)}
+	default:
+		b.stream = c.br
+	}
+	return b
 }
 
 // Length is what the head of the answer says, as fasthttp has it: -1 chunked, -2 until the
@@ -88,36 +98,23 @@ func (b *Body) Length() int { return b.length }
 // Whole tells whether the body was read to the end that its framing says.
 func (b *Body) Whole() bool { return b.whole }
 
-// open begins the body, of which length tells the end. One that ends early is io.ErrUnexpectedEOF.
-func (b *Body) open() {
-	switch {
-	case b.length >= 0:
-		b.exact = exactly{br: b.br, left: b.length}
-		b.stream = &b.exact
-	case b.length == -1:
-		b.stream = &chunks{br: b.br, data: httputil.NewChunkedReader(b.br)}
-	default:
-		b.stream = b.br
-	}
-}
-
 // Peek returns the whole body if it is short, without copying it: it is good until the body is
 // closed. ok is false for any other.
 func (b *Body) Peek(most int) (body []byte, ok bool, err error) {
 	if b.length < 0 || b.length > min(most, maxPeek) {
 		return nil, false, nil
 	}
-	if b.br.Buffered() < b.length {
-		if err := b.conn.SetReadDeadline(time.Now().Add(b.u.within(b.by))); err != nil {
+	if b.c.br.Buffered() < b.length {
+		if err := b.c.awaitRead(); err != nil {
 			return nil, true, err
 		}
 	}
-	body, err = b.br.Peek(b.length)
+	body, err = b.c.br.Peek(b.length)
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
 	if err == nil {
-		_, err = b.br.Discard(b.length)
+		_, err = b.c.br.Discard(b.length)
 		b.whole = true
 	}
 	return body, true, err
@@ -127,7 +124,7 @@ func (b *Body) Peek(most int) (body []byte, ok bool, err error) {
 const maxPeek = 4 << 10
 
 func (b *Body) Read(p []byte) (int, error) {
-	if err := b.conn.SetReadDeadline(time.Now().Add(b.u.within(b.by))); err != nil {
+	if err := b.c.awaitRead(); err != nil {
 		return 0, err
 	}
 	n, err := b.stream.Read(p)
@@ -140,15 +137,17 @@ func (b *Body) Read(p []byte) (int, error) {
 // Close gives the connection back: to the pool if the body was read whole.
 func (b *Body) Close() error {
 	if !b.closed {
-		b.giveUp(b.whole && b.length != -2)
+		b.release(b.whole && b.length != -2)
 	}
 	return nil
 }
 
-// giveUp gives the connection back, to the pool if it is clean.
-func (b *Body) giveUp(clean bool) {
+// release gives the connection back: to the pool if it is clean.
+func (b *Body) release(clean bool) {
 	b.closed = true
-	clean = clean && !b.ends && b.br.Buffered() == 0
-	b.u.client.ReleaseReader(b.br)
-	counterOf(b.conn).release(clean)
+	if clean && !b.ends && b.c.br.Buffered() == 0 {
+		b.c.u.pool.put(b.c)
+	} else {
+		b.c.u.pool.discard(b.c)
+	}
 }

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"bufio"
+	"context"
 	"crypto/tls"
 	"net"
 	"time"
@@ -8,76 +10,90 @@ import (
 	"replygate/http1"
 )
 
-// conn counts what was written, so that a failed call is known to have gone out or not, and
-// gives every write a deadline.
+// writerSize is the size of a connection's writer in bytes. It must be less than MaxUnsent.
+const writerSize = 8 << 10
+
+// conn is a pooled connection. It counts the bytes that were written, so that a failed request is
+// known to have gone out or not, and gives every read and write a deadline.
 type conn struct {
-	net.Conn
-	of      *Upstream
-	outer   net.Conn      // what a call is written to and its answer read from: this, or TLS over it
-	call    *Request      // what is to be sent
-	by      time.Time     // of that call
-	written int64         // of that call
-	timeout time.Duration // of one write
-	slack   time.Duration // that a step may take longer
-	reads   http1.LazyDeadline
-	writes  http1.LazyDeadline
-
-	release func(clean bool) // to the pool if it is clean, else it is closed
+	net.Conn // under TLS, if there is any
+	u        *Upstream
+	outer    net.Conn      // TLS over this connection, or the connection itself
+	br       *bufio.Reader // of outer
+	bw       *bufio.Writer // of outer
+	lastUse  time.Time     // zero: it was just dialled
+	reads    http1.LazyDeadline
+	writes   http1.LazyDeadline
 	probe
+
+	// Of the request that is sent.
+	call    *Request
+	by      time.Time
+	written int64         // bytes
+	timeout time.Duration // of one write; zero during the TLS handshake, which has a deadline of its own
+	slack   time.Duration // that a deadline may be late
 }
 
-// start makes a connection ready for a call.
-func (c *conn) begin(o *Request, by time.Time) error {
-	c.call, c.by, c.written, c.timeout, c.slack = o, by, 0, c.of.within(by), 0
+// newConn returns the connection over raw, with TLS if it is configured. raw is closed on errors.
+func newConn(ctx context.Context, u *Upstream, raw net.Conn, tlsConfig *tls.Config) (*conn, error) {
+	c := &conn{Conn: raw, u: u}
+	c.probe.init(c)
+	c.outer = c
+	if tlsConfig != nil {
+		t := tls.Client(c, tlsConfig)
+		if err := t.HandshakeContext(ctx); err != nil {
+			_ = raw.Close()
+			return nil, err
+		}
+		c.outer = t
+	}
+	c.br, c.bw = bufio.NewReaderSize(c.outer, http1.MaxHead), bufio.NewWriterSize(c.outer, writerSize)
+	return c, nil
+}
+
+// begin makes the connection ready for a request.
+func (c *conn) begin(r *Request, by time.Time) error {
+	c.call, c.by, c.written, c.timeout, c.slack = r, by, 0, c.u.within(by), 0
 	if by.IsZero() {
-		c.slack = c.of.timeout / 8
+		c.slack = c.u.timeout / 8
 	}
-	return c.SetReadDeadline(time.Now().Add(c.timeout))
+	return c.awaitRead()
 }
 
-// send writes the call; every write has a deadline of its own, so that a long upload may take long
-// while it moves. The wait for the answer begins behind it.
+// awaitRead gives the next read its deadline.
+func (c *conn) awaitRead() error { return c.SetReadDeadline(time.Now().Add(c.u.within(c.by))) }
+
+// send writes the request. Every write has a deadline of its own, so that a long upload may take
+// long while it moves. The wait for the answer begins after it.
 func (c *conn) send() error {
-	bw := c.of.client.AcquireWriter(c.outer) // its buffer is smaller than MaxUnsent
-	defer c.of.client.ReleaseWriter(bw)
-	call := c.call
+	r := c.call
 	c.call = nil // an idle connection keeps no body
-	if err := call.writeTo(bw); err != nil {
-		return err // what is still in the buffer stays there: half a call helps nobody
+	if err := r.writeTo(c.bw); err != nil {
+		return err // what is still in the buffer stays there: half a request helps nobody
 	}
-	if err := bw.Flush(); err != nil {
+	if err := c.bw.Flush(); err != nil {
 		return err
 	}
-	return c.SetReadDeadline(time.Now().Add(c.of.within(c.by)))
+	return c.awaitRead()
 }
 
-// Close forgets the connection.
-func (c *conn) Close() error {
-	c.of.mu.Lock()
-	delete(c.of.open, c)
-	c.of.mu.Unlock()
-	return c.Conn.Close()
-}
-
-// SetReadDeadline keeps to an Abort.
+// SetReadDeadline sets the deadline of reads, unless the one before is late enough.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	at, set := c.reads.Renew(t, c.slack)
 	if !set {
 		return nil
 	}
 	err := c.Conn.SetReadDeadline(at)
-	if c.of.ended.Load() { // looked at afterwards: an Abort meanwhile is not undone
-		err = c.Conn.SetReadDeadline(time.Unix(1, 0))
+	if c.u.pool.aborted.Load() { // read afterwards, so that an abort meanwhile is not undone
+		err = c.Conn.SetReadDeadline(past)
 	}
 	return err
 }
 
 func (c *conn) Write(p []byte) (int, error) {
-	if c.timeout > 0 { // zero while it greets: TLS has a timeout of its own
-		if at, set := c.writes.Renew(time.Now().Add(c.timeout), c.slack); set {
-			if err := c.Conn.SetWriteDeadline(at); err != nil {
-				return 0, err
-			}
+	if c.timeout > 0 {
+		if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+			return 0, err
 		}
 	}
 	n, err := c.Conn.Write(p)
@@ -85,9 +101,15 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func counterOf(c net.Conn) *conn {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
+// SetWriteDeadline sets the deadline of writes, unless the one before is late enough.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	at, set := c.writes.Renew(t, c.slack)
+	if !set {
+		return nil
 	}
-	return c.(*conn)
+	err := c.Conn.SetWriteDeadline(at)
+	if c.u.pool.aborted.Load() {
+		err = c.Conn.SetWriteDeadline(past)
+	}
+	return err
 }

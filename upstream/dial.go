@@ -18,8 +18,8 @@ import (
 type dial func(ctx context.Context, address string) (net.Conn, error)
 
 // newDial connects through the proxy of the configuration if there is one; the URL was checked.
-func newDial(proxy config.Secret, timeout time.Duration) (dial, error) {
-	dialer := &net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}
+func newDial(proxy config.Secret) (dial, error) {
+	dialer := &net.Dialer{KeepAlive: 30 * time.Second}
 	direct := func(ctx context.Context, address string) (net.Conn, error) {
 		return dialer.DialContext(ctx, "tcp", address)
 	}
@@ -35,7 +35,7 @@ func newDial(proxy config.Secret, timeout time.Duration) (dial, error) {
 		if err != nil {
 			return nil, fmt.Errorf("upstream.proxy: %w", err)
 		}
-		if err := tunnel(conn, u.User, address, timeout); err != nil {
+		if err := tunnel(ctx, conn, u.User, address); err != nil {
 			conn.Close()
 			return nil, fmt.Errorf("upstream.proxy: %w", err)
 		}
@@ -43,11 +43,10 @@ func newDial(proxy config.Secret, timeout time.Duration) (dial, error) {
 	}, nil
 }
 
-// tunnel asks a proxy for a connection to an address (RFC 9110, 9.3.6).
-func tunnel(conn net.Conn, user *url.Userinfo, address string, timeout time.Duration) error {
-	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return err
-	}
+// tunnel asks a proxy for a connection to an address (RFC 9110, section 9.3.6).
+func tunnel(ctx context.Context, conn net.Conn, user *url.Userinfo, address string) error {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })
+	defer stop()
 	r := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address, Header: http.Header{"User-Agent": {""}}}
 	if user != nil {
 		password, _ := user.Password()
@@ -66,5 +65,8 @@ func tunnel(conn net.Conn, user *url.Userinfo, address string, timeout time.Dura
 	case br.Buffered() > 0:
 		return errors.New("it sends bytes that nobody asked for")
 	}
-	return conn.SetDeadline(time.Time{})
+	if !stop() {
+		return ctx.Err()
+	}
+	return nil
 }

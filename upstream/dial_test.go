@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"replygate/config"
 )
@@ -41,7 +40,7 @@ func egress(t *testing.T, Response string) (address string, asked chan *http.Req
 
 func TestEgressProxy(t *testing.T) {
 	address, asked := egress(t, "HTTP/1.1 200 Connection established\r\n\r\n")
-	connect, err := newDial(config.Secret("http://bot:pa%20ss@"+address), 5*time.Second)
+	connect, err := newDial(config.Secret("http://bot:pa%20ss@" + address))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +69,7 @@ func TestEgressProxyThatRefuses(t *testing.T) {
 		"nonsense\r\n\r\n":                                                        "malformed",
 	} {
 		address, _ := egress(t, Response)
-		connect, err := newDial(config.Secret("http://bot:hush-hush@"+address), 5*time.Second)
+		connect, err := newDial(config.Secret("http://bot:hush-hush@" + address))
 		if err != nil {
 			t.Fatal(err)
 		}

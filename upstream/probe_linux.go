@@ -1,33 +1,29 @@
 package upstream
 
-import (
-	"syscall"
-	"time"
-)
+import "syscall"
 
-// probe is how a connection is looked at, without taking anything from it. It is kept with its
-// connection, since it is asked for before every call.
+// probe finds out, without taking anything from a connection, whether it is stale.
 type probe struct {
-	raw  syscall.RawConn // nil: there is no looking
+	raw  syscall.RawConn // nil: the connection cannot be probed
 	step func(fd uintptr) (over bool)
 	sent bool
 	err  error
 }
 
-// look prepares for turns on a new connection.
-func (c *conn) look() {
+// init prepares for probing a new connection.
+func (p *probe) init(c *conn) {
 	if sys, ok := c.Conn.(syscall.Conn); ok {
 		if raw, err := sys.SyscallConn(); err == nil {
-			c.raw, c.step = raw, c.takeStep
+			p.raw, p.step = raw, c.takeStep
 		}
 	}
 }
 
-// turn sends a call, unless the connection is stale, and waits until its answer begins. To wait at
-// once saves a read that can find nothing yet. It must have begun before the call is written, or it
-// could miss the answer: hence the one wait around all.
-func (c *conn) roundTrip(lastUse time.Time) error {
-	if lastUse.IsZero() || c.raw == nil { // just dialled: TLS may still have to greet, which reads
+// roundTrip sends the call, unless the connection is stale, and waits until its answer begins. To
+// wait at once saves a read that can find nothing yet. It must have begun before the call is
+// written, or it could miss the answer: hence the one wait around all.
+func (c *conn) roundTrip() error {
+	if c.lastUse.IsZero() || c.raw == nil {
 		return c.send()
 	}
 	c.sent, c.err = false, nil

@@ -4,15 +4,14 @@ package upstream
 
 import "time"
 
-// probe is not to be had here.
+// probe goes by age here: servers keep idle connections longer.
 type probe struct{}
 
-func (c *conn) look() {}
+func (*probe) init(*conn) {}
 
-// turn sends a call, unless the connection is stale. It goes by age: the upstream keeps idle ones
-// longer.
-func (c *conn) roundTrip(lastUse time.Time) error {
-	if !lastUse.IsZero() && time.Since(lastUse) > 4*time.Second {
+// roundTrip sends the call, unless the connection is stale.
+func (c *conn) roundTrip() error {
+	if !c.lastUse.IsZero() && time.Since(c.lastUse) > 4*time.Second {
 		return errStale
 	}
 	return c.send()

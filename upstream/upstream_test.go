@@ -3,6 +3,7 @@ package upstream
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -69,11 +70,11 @@ func TestNothingWrittenIsTriedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer u.Close()
-			dial, dials := u.client.DialTimeout, 0
-			u.client.DialTimeout = func(addr string, timeout time.Duration) (net.Conn, error) {
-				c, err := dial(addr, timeout)
+			dial, dials := u.pool.dial, 0
+			u.pool.dial = func(ctx context.Context) (*conn, error) {
+				c, err := dial(ctx)
 				if dials++; err == nil && dials <= test.broken {
-					c = &conn{Conn: dying{c}, of: u}
+					c.Conn = dying{c.Conn}
 				}
 				return c, err
 			}
@@ -97,7 +98,7 @@ func TestNothingWrittenIsTriedAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = a.Body.Close()
+			_ = a.Close()
 			if all := <-got; !bytes.Equal(all, want) {
 				t.Errorf("the upstream got %d bytes, want %d", len(all), len(want))
 			}
@@ -149,9 +150,9 @@ func TestEarlyAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if all, err := io.ReadAll(a.Body); err != nil || string(all) != "early" {
+		if all, err := io.ReadAll(a); err != nil || string(all) != "early" {
 			t.Fatalf("%q, %v", all, err)
 		}
-		_ = a.Body.Close()
+		_ = a.Close()
 	}
 }
