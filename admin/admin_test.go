@@ -93,6 +93,7 @@ type api struct {
 	gateway *gateway
 	handler http.Handler
 	redis   redis.UniversalClient
+	health  window.Health
 	audit   *observer.ObservedLogs
 	clock   atomic.Pointer[time.Time]
 }
@@ -102,7 +103,8 @@ func newAPI(t *testing.T, more string) *api {
 	t.Helper()
 	a := &api{T: t}
 	a.clock.Store(&start)
-	a.redis = storetest.Open(t, storetest.Embedded(t), a.now).UniversalClient
+	client := storetest.Open(t, storetest.Embedded(t), a.now)
+	a.redis, a.health = client.UniversalClient, client
 	a.build(more)
 	a.since(-96 * time.Hour)
 	return a
@@ -118,10 +120,18 @@ func newAPIWithoutRedis(t *testing.T) *api {
 	}
 	c := redis.NewClient(&redis.Options{Dialer: refused, DialerRetries: 1, MaxRetries: -1})
 	t.Cleanup(func() { _ = c.Close() })
-	a.redis = c
+	a.redis, a.health = c, away{}
 	a.build("")
 	return a
 }
+
+// away is the health of a Redis that cannot be reached.
+type away struct{}
+
+func (away) Degraded() bool                    { return true }
+func (away) Recovered() <-chan struct{}        { return nil }
+func (away) RedisTime(string, time.Time) int64 { return 0 }
+func (away) MultiKey() bool                    { return true }
 
 func (a *api) build(more string) {
 	a.Helper()
@@ -137,7 +147,7 @@ func (a *api) build(more string) {
 	a.audit, a.gateway = audit, &gateway{gate: g, redisUp: true, hash: "0123456789abcdef"}
 	a.admin = &admin.Admin{
 		Keys: c.Admin, Loopback: true, Gateway: a.gateway, Gatherer: prometheus.NewRegistry(), Audit: zap.New(core), Now: a.now,
-		Windows: window.NewStore(a.redis, window.Settings{
+		Windows: window.NewEmbedded(a.redis, a.health, window.Settings{
 			Prefix: "rg:", Length: c.Window.Length, Replies: c.Window.Replies, Timeout: 10 * time.Second, Now: a.now,
 		}),
 	}

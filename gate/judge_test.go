@@ -45,7 +45,7 @@ func TestJudge(t *testing.T) {
 		if got := outcome(j); got != test.want || judged != test.judged {
 			t.Errorf("%s: %s, judged %v, want %s", test.name, got, judged, test.want)
 		}
-		if h.Who.CorpID != in.Corp || !h.At.Equal(now) || h.Route.Odd() != strings.Contains(test.name, "ambiguous path") {
+		if h.Who.CorpID != in.Corp || !h.At.Equal(now) || h.Route.Ambiguous() != strings.Contains(test.name, "ambiguous path") {
 			t.Errorf("%s: head %+v", test.name, h)
 		}
 		if j.Decision.Verdict == policy.Pass && !j.Decision.Go {

@@ -113,9 +113,9 @@ func (r Runner) begin(ctx context.Context, c *Case) (x *execution, err error) {
 		os.RemoveAll(x.dir)
 		return nil, err
 	}
-	w := p.gate.Config.Window
-	p.windows = window.NewEmbedded(p.store.UniversalClient, p.store, window.Settings{
-		Prefix: redis.Prefix, Length: w.Length, Replies: w.Replies, Timeout: p.store.Timeout, Now: p.clock.now,
+	w := x.gate.Config.Window
+	x.windows = window.NewEmbedded(x.store.UniversalClient, x.store, window.Settings{
+		Prefix: redis.Prefix, Length: w.Length, Replies: w.Replies, Timeout: x.store.Timeout, Now: x.clock.now,
 	})
 	if c.History.Text != "incomplete" {
 		if err := x.store.Set(ctx, redis.Prefix+"since", c.Start.Add(-2*w.Length).UnixMilli(), 0).Err(); err != nil {
@@ -220,7 +220,7 @@ func (x *execution) call(ctx context.Context, s *Step) (*Failure, error) {
 		Corp: cmp.Or(s.Call.CorpID, x.corp()), Client: s.Call.Client, Path: []byte(path), Query: []byte(query),
 		ContentType: cmp.Or(s.Call.ContentType, "application/json"), Body: []byte(s.Call.Body), At: x.clock.now(),
 	}
-	if in.Client == "" && x.gate.Engine.AsksClients() {
+	if in.Client == "" && x.gate.Engine.UsesClients() {
 		in.Client = config.UnknownClient
 	}
 	var source gate.Store = x.windows
@@ -247,12 +247,12 @@ func (x *execution) call(ctx context.Context, s *Step) (*Failure, error) {
 
 // release gives back the reservations and the code of a call that is not forwarded.
 func (x *execution) release(ctx context.Context, j *gate.Judgement) error {
-	if err := x.windows.GiveBackCode(ctx, j.Evidence.Code); err != nil {
+	if err := x.windows.RestoreCode(ctx, j.Evidence.Code); err != nil {
 		return err
 	}
 	for i, k := range j.Keys {
 		if a := j.Evidence.Windows[i]; a.Reserved() {
-			if err := x.windows.Settle(ctx, k, a, window.NotTaken); err != nil {
+			if err := x.windows.Settle(ctx, k, a, window.Rejected); err != nil {
 				return err
 			}
 		}
@@ -308,7 +308,7 @@ func (unavailable) Reserve(context.Context, window.Key) window.Answer {
 	return window.Answer{State: window.Unavailable, Left: -1}
 }
 
-func (unavailable) TakeCode(context.Context, string, string) window.CodeAnswer {
+func (unavailable) ConsumeCode(context.Context, string, string) window.CodeAnswer {
 	return window.CodeAnswer{State: window.CodeUnavailable}
 }
 
