@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// What came last is there, and there is never more than two halves of it.
-func TestRecent(t *testing.T) {
+// The latest entries are there, and never more than two generations.
+func TestRecentCache(t *testing.T) {
 	r := newRecentCache[int, int](100)
 	for i := range 10_000 {
 		r.put(i, -i)
@@ -22,18 +22,18 @@ func TestRecent(t *testing.T) {
 		}
 	}
 	if _, ok := r.get(1000); ok {
-		t.Error("what came long ago is still there")
+		t.Error("an old entry is still there")
 	}
 	r.drop(9_999)
 	if _, ok := r.get(9_999); ok {
-		t.Error("what was dropped is still there")
+		t.Error("a dropped entry is still there")
 	}
 }
 
-// However many unknown tokens come, they take no more room than a bounded number of them.
-func TestUnknownTokensTakeBoundedRoom(t *testing.T) {
+// Unknown tokens take bounded memory, however many there are.
+func TestUnknownTokensTakeBoundedMemory(t *testing.T) {
 	tokens := NewTokens(nil, "rg:", 0, func() (now time.Time) { return time.Unix(1_800_000_000, 0) })
-	for i := range 3 * 2 * maxUnknown {
+	for i := range 2*maxUnknown + maxUnknown/2 {
 		token := strconv.Itoa(i)
 		tokens.tokens.noteUnknown(hashOf(token), tokens.now())
 		tokens.Reauthenticate(token, Retry{Call: token})

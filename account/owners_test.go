@@ -1,0 +1,133 @@
+package account
+
+import (
+	"strconv"
+	"testing"
+	"time"
+)
+
+// The first owner stays until its entry is over, grace included.
+func TestOwnersClaim(t *testing.T) {
+	o, h := newOwners(), hashOf("T")
+	e := func(corp string, until, grace time.Duration) entry {
+		return entry{corp: corp, until: epoch.Add(until), grace: grace}
+	}
+	for i, step := range []struct {
+		at   time.Duration
+		e    entry
+		want string
+	}{
+		{0, e("ww1", time.Hour, time.Minute), "ww1"},
+		{0, e("ww2", time.Hour, 0), "ww1"},
+		{time.Hour + time.Minute - 1, e("ww2", 3*time.Hour, 0), "ww1"}, // in grace
+		{time.Hour + time.Minute, e("ww2", 2*time.Hour, 0), "ww2"},
+		{time.Hour + time.Minute, e("ww2", 3*time.Hour, 0), "ww2"}, // the owner itself extends it
+		{2 * time.Hour, e("ww1", 4*time.Hour, 0), "ww2"},
+		{3 * time.Hour, e("ww1", 4*time.Hour, 0), "ww1"},
+	} {
+		if got := o.claim(h, step.e, epoch.Add(step.at)); got != step.want {
+			t.Errorf("step %d: %s, want %s", i+1, got, step.want)
+		}
+	}
+}
+
+// find answers from memory until an entry is over, and tells when Redis must be read.
+func TestOwnersFind(t *testing.T) {
+	o, h := newOwners(), hashOf("T")
+	check := func(at time.Duration, corp string, lookup bool) {
+		t.Helper()
+		if got, should := o.find(h, epoch.Add(at)); got != corp || should != lookup {
+			t.Errorf("at %s: %q, look up %v; want %q, %v", at, got, should, corp, lookup)
+		}
+	}
+	check(0, "", true) // never seen
+	o.noteUnknown(h, epoch)
+	check(0, "", true)
+	check(lookupAlwaysFor-1, "", true)
+	o.noteUnknown(h, epoch.Add(lookupAlwaysFor-1))
+	check(lookupAlwaysFor, "", false) // from now on once a second
+	check(lookupAlwaysFor+lookupEvery-2, "", false)
+	check(lookupAlwaysFor+lookupEvery-1, "", true)
+	o.claim(h, entry{corp: "ww1", until: epoch.Add(time.Hour), grace: time.Minute}, epoch)
+	check(time.Hour+time.Minute-1, "ww1", false)
+	check(time.Hour+time.Minute, "", true)
+	check(0, "", true) // the entry was dropped, and first sight starts again
+}
+
+// A clock that was set back starts an unknown token's first seconds again.
+func TestOwnersClockSetBack(t *testing.T) {
+	o, h := newOwners(), hashOf("T")
+	o.noteUnknown(h, epoch.Add(time.Hour))
+	o.noteUnknown(h, epoch)
+	if _, should := o.find(h, epoch.Add(lookupAlwaysFor+lookupEvery)); !should {
+		t.Error("it is not looked up")
+	}
+	o.noteUnknown(h, epoch.Add(lookupAlwaysFor))
+	if _, should := o.find(h, epoch.Add(lookupAlwaysFor)); should {
+		t.Error("its first seconds have not ended")
+	}
+}
+
+// Memory for known tokens is bounded, and expired ones go first.
+func TestKnownTokensAreBounded(t *testing.T) {
+	o := newOwners()
+	fill := func(i int, until time.Duration, now time.Duration) {
+		o.claim(hashOf(strconv.Itoa(i)), entry{corp: "ww1", until: epoch.Add(until)}, epoch.Add(now))
+	}
+	for i := range maxKnown {
+		life := time.Hour
+		if i%2 == 0 {
+			life = time.Minute
+		}
+		fill(i, life, 0)
+	}
+	if len(o.known) != maxKnown {
+		t.Fatalf("%d entries", len(o.known))
+	}
+	fill(maxKnown, time.Hour, time.Second) // none has expired: one goes
+	if len(o.known) != maxKnown {
+		t.Errorf("%d entries", len(o.known))
+	}
+	fill(0, time.Hour, time.Second) // perhaps the one that went
+	fill(maxKnown+1, time.Hour, time.Minute)
+	if n := len(o.known); n > maxKnown/2+3 || n < maxKnown/2-2 {
+		t.Errorf("%d entries after half of them expired", n)
+	}
+	if corp, _ := o.find(hashOf(strconv.Itoa(maxKnown+1)), epoch.Add(time.Minute)); corp != "ww1" {
+		t.Error("the newest entry is lost")
+	}
+}
+
+// Unknown tokens evict no known one, and a known one is no longer counted as unknown.
+func TestUnknownTokensEvictNoKnownOne(t *testing.T) {
+	o, h := newOwners(), hashOf("known")
+	o.noteUnknown(h, epoch)
+	o.claim(h, entry{corp: "ww1", until: epoch.Add(time.Hour)}, epoch)
+	if _, seen := o.unknown.get(h); seen {
+		t.Error("it is still kept as unknown")
+	}
+	for i := range 3 * maxUnknown {
+		o.noteUnknown(hashOf(strconv.Itoa(i)), epoch)
+	}
+	if corp, _ := o.find(h, epoch); corp != "ww1" {
+		t.Error("it was evicted")
+	}
+}
+
+// Tokens longer than the buffer on the stack hash like any other.
+func TestHashOf(t *testing.T) {
+	long := make([]byte, 5000)
+	for i := range long {
+		long[i] = 'a' + byte(i%26)
+	}
+	seen := map[hash]int{}
+	for _, n := range []int{0, 1, 511, 512, 513, 4999, 5000} {
+		seen[hashOf(string(long[:n]))]++
+	}
+	if len(seen) != 7 {
+		t.Errorf("%d different hashes of 7 texts", len(seen))
+	}
+	if n := testing.AllocsPerRun(100, func() { hashOf("a token of usual length") }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
