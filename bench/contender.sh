@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs the gateway, as users run it, for a bench that measures proxies side by side. It is told by PORT, UPORT and
-# RPORT where to listen and where upstream and Redis are, by DATA where tokens.map ("token account" a line) and
-# windows.txt ("account:customer" a line, all open) are, and by RUNDIR which folder is its own. REPLIES is
-# window.replies (default 0), STANDING lapsed (default) or active, CHANNEL the open_kfid of the calls.
+# Runs the gateway, as users run it, for a bench that compares proxies. Environment: PORT to listen on, UPORT and RPORT
+# of upstream and Redis, DATA with tokens.map ("TOKEN ACCOUNT" a line) and windows.txt ("ACCOUNT:CUSTOMER" a line, all
+# open), RUNDIR for its files; optional: REPLIES is window.replies (default 0), STANDING lapsed (default) or active,
+# CHANNEL the open_kfid of the calls.
 set -euo pipefail
 : "${PORT:?}" "${UPORT:?}" "${RPORT:?}" "${DATA:?}" "${RUNDIR:?}"
 here=$(cd "$(dirname "$0")" && pwd)

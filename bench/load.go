@@ -11,27 +11,29 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// figures are what one row cost.
+// figures are the measurements of one row.
 type figures struct {
 	calls          int64
 	took           time.Duration
-	gateway, redis time.Duration   // of CPU
-	latencies      []time.Duration // in order
+	gateway, redis time.Duration   // CPU time
+	latencies      []time.Duration // sorted
 }
 
+// rate returns calls per second.
 func (f figures) rate() float64 { return float64(f.calls) / f.took.Seconds() }
 
-// perCall is CPU time a call, in microseconds.
+// perCall returns CPU time per call in microseconds.
 func (f figures) perCall(cpu time.Duration) float64 {
 	return float64(cpu.Nanoseconds()) / float64(f.calls) / 1000
 }
 
+// quantile returns the latency at q, from 0 to 1. There must be at least one call.
 func (f figures) quantile(q float64) time.Duration {
 	return f.latencies[int(q*float64(len(f.latencies)-1))]
 }
 
-// send sends the calls of a row to addr for a while, and measures what they cost the gateway, nil
-// for none, and Redis.
+// send sends the calls of a row to addr for the given time, and measures latencies and the CPU time of
+// the gateway (nil if there is none) and of Redis. It fails with the first call that fails.
 func send(r row, addr string, each time.Duration, gateway, redis *server) (figures, error) {
 	client := &fasthttp.HostClient{Addr: addr, MaxConns: r.load.clients, MaxIdemponentCallAttempts: 1}
 	var next atomic.Int64
@@ -71,7 +73,7 @@ func send(r row, addr string, each time.Duration, gateway, redis *server) (figur
 	return f, nil
 }
 
-// call sends the call number i of its kind.
+// call sends call number i of a kind, and checks the answer's errcode.
 func call(client *fasthttp.HostClient, addr string, k kind, i int64) error {
 	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)

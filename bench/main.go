@@ -1,8 +1,7 @@
-// Command bench measures what the gateway costs: it starts an upstream stub, a redis-server and a
+// Command bench measures the cost of the gateway. It starts an upstream stub, a redis-server and a
 // gateway as users run it, sends calls over loopback, and prints a line for each kind of call.
 //
-// It is no test and judges nothing: figures depend on the machine, so compare them within one run
-// only.
+// It does not judge the figures: they depend on the machine, so compare them within one run only.
 package main
 
 import (
@@ -17,11 +16,11 @@ import (
 
 func main() {
 	program := flag.String("gateway", "", "the replygate `PROGRAM`")
-	rounds := flag.Int("n", 1, "how often each kind of call is measured, by turns")
+	rounds := flag.Int("n", 1, "how many `ROUNDS` of all kinds of calls are measured")
 	out := flag.String("out", "", "also append the figures to this `FILE`, as benchstat reads them")
 	each := flag.Duration("d", 5*time.Second, "how long each kind of call is sent")
-	clients := flag.Int("c", 64, "connections at a time, where there are many")
-	seed := flag.String("seed", "", "only write into Redis what the files of this `FOLDER` tell of: tokens.map and windows.txt")
+	clients := flag.Int("c", 64, "`CONNECTIONS` of the load with many")
+	seed := flag.String("seed", "", "only write the tokens and windows of this `FOLDER` into Redis: tokens.map and windows.txt")
 	addr := flag.String("redis", "127.0.0.1:6379", "with -seed: the `ADDRESS` of Redis")
 	channel := flag.String("channel", "", "with -seed: the `CHANNEL` of the windows")
 	flag.Parse()
@@ -49,10 +48,10 @@ type bench struct {
 	each    time.Duration
 	clients int
 	rounds  int
-	out     *os.File // nil: none
+	out     *os.File // nil: no file
 
-	load   string        // of the row before
-	direct time.Duration // the median without a gateway, at that load
+	load   string        // of the previous row
+	direct time.Duration // the median latency without a gateway at that load
 }
 
 func (b *bench) open(file string) (err error) {
@@ -95,7 +94,7 @@ func (b *bench) run() error {
 	return nil
 }
 
-// measure runs one row on servers of its own, upstream and Redis aside, and reports it.
+// measure runs one row on a new gateway, and reports it. Upstream and Redis are shared.
 func (b *bench) measure(r row, dir, upstream string, store *server) error {
 	if r.corp == "" {
 		f, err := send(r, upstream, b.each, nil, store)
@@ -119,7 +118,7 @@ func (b *bench) measure(r row, dir, upstream string, store *server) error {
 	return b.report(r, f)
 }
 
-// report prints one row, and writes it as the result of a Go benchmark.
+// report prints one row, and appends it to the file in the format of Go benchmarks.
 func (b *bench) report(r row, f figures) error {
 	if b.load != r.load.name {
 		b.load = r.load.name

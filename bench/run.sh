@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the gateway and the bench, starts upstream stub, Redis and gateway on loopback, and prints what
-# each kind of call costs. Flags go on to the bench: bench/run.sh -d 10s -c 32
+# Builds the gateway and the bench, and measures each kind of call on loopback. Flags are passed to the bench:
+# bench/run.sh -d 10s -c 32
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p bench/.work

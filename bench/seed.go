@@ -14,9 +14,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// seedFrom writes what the gateway would have learnt of the tokens in tokens.map ("token account" a
-// line) and of the customers in windows.txt ("account:customer" a line), all of whom wrote a minute
-// ago. What is there already is left as it is.
+// seedFrom writes into Redis what a gateway would have stored: the tokens in tokens.map ("TOKEN
+// ACCOUNT" a line), and windows of the customers in windows.txt ("ACCOUNT:CUSTOMER" a line), who all
+// wrote a minute ago. If windows were seeded before, it does not write them again.
 func seedFrom(dir, addr, channel string) error {
 	c := redis.NewClient(&redis.Options{Addr: addr})
 	defer c.Close()
@@ -57,6 +57,7 @@ func seedFrom(dir, addr, channel string) error {
 	return flush(1)
 }
 
+// eachLine calls do for every line of a file. Errors carry the line's number.
 func eachLine(file string, do func(string) error) error {
 	f, err := os.Open(file)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// startUpstream answers every call at once; gettoken hands out a token that names the corp.
+// startUpstream starts a stub that answers every call at once. gettoken returns a token of the corp.
 func startUpstream() (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -35,9 +35,10 @@ func startUpstream() (string, error) {
 	return ln.Addr().String(), nil
 }
 
+// token returns the access token of a corp, as long as WeCom's.
 func token(corp string) string { return corp + strings.Repeat("x", 214-len(corp)) }
 
-// server is a process that was started for the bench.
+// server is a process of the bench.
 type server struct {
 	addr string
 	cmd  *exec.Cmd
@@ -48,8 +49,7 @@ func (s *server) stop() {
 	_ = s.cmd.Wait()
 }
 
-// cpu is the user and system time that the process has used; 0 where /proc does not say, or there
-// is none.
+// cpu returns the user and system time of the process, 0 for a nil server or without /proc.
 func (s *server) cpu() time.Duration {
 	if s == nil {
 		return 0
@@ -64,6 +64,7 @@ func (s *server) cpu() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond // a tick is 10 ms on Linux
 }
 
+// startRedis starts a redis-server without persistence.
 func startRedis(dir string) (*server, error) {
 	addr, err := freeAddr()
 	if err != nil {
@@ -81,7 +82,7 @@ func startRedis(dir string) (*server, error) {
 	return s, nil
 }
 
-// seed gives every customer an open window without replies.
+// seed empties Redis and opens a window without replies for every customer.
 func seed(addr string) error {
 	c := redis.NewClient(&redis.Options{Addr: addr})
 	defer c.Close()
@@ -101,6 +102,7 @@ func seed(addr string) error {
 	return err
 }
 
+// startGateway starts the gateway with two accounts, active and lapsed, and lets it learn their tokens.
 func startGateway(program, dir, upstream, redisAddr string, replies int) (*server, error) {
 	api, err := freeAddr()
 	if err != nil {

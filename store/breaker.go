@@ -11,34 +11,34 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// ErrAway says that a Redis did not answer lately and was not asked again.
-var ErrAway = errors.New("redis is away: not asked")
+// ErrAway is the error of a command that was not sent, since Redis did not answer those before.
+var ErrAway = errors.New("redis is away: the command was not sent")
 
 const (
-	breakAfter = 10                     // failures in a row
-	breakFor   = 500 * time.Millisecond // then one command tries again
+	breakAfter = 10                     // consecutive failures that open the circuit
+	breakFor   = 500 * time.Millisecond // how long it stays open; then one command is tried
 )
 
-// breaker keeps calls from waiting, each for its own timeout, for a Redis that does not answer.
-// Each node of a Cluster has one of its own.
+// breaker is a circuit breaker, so that calls do not wait, each for its own timeout, for a Redis that
+// does not answer. Each node of a Cluster has its own.
 type breaker struct {
 	*gobreaker.TwoStepCircuitBreaker[any]
-	failed         func() // is called for every command that met an outage
-	answered       func() // is called for every other one that was sent
-	primaryChanged func() // is called when a connection comes to another master than those before
+	failed         func() // called for every command that met an outage
+	answered       func() // called for every other command that was sent
+	primaryChanged func() // called when a connection leads to another address than the one before
 	lastPrimary    *atomic.Value
 }
 
-func newBreaker(failed, answered, moved func()) breaker {
-	return breaker{failed: failed, answered: answered, primaryChanged: moved, lastPrimary: &atomic.Value{}, TwoStepCircuitBreaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+func newBreaker(failed, answered, primaryChanged func()) breaker {
+	return breaker{failed: failed, answered: answered, primaryChanged: primaryChanged, lastPrimary: &atomic.Value{}, TwoStepCircuitBreaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Timeout:      breakFor,
 		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
 		IsSuccessful: func(err error) bool { return !isOutage(err) },
 	})}
 }
 
-// record takes in how a command ended. That a node of a Cluster cannot tell where slots are is no
-// outage: any other can, and it may be one that has none.
+// record counts the result of a command. A failed CLUSTER command is no outage: go-redis sends it to
+// any node, also to one without slots, and asks another one next.
 func (b breaker) record(done func(error), cmd redis.Cmder, err error) error {
 	done(err)
 	switch {
@@ -53,8 +53,8 @@ func (b breaker) record(done func(error), cmd redis.Cmder, err error) error {
 // isOutage reports whether an error means that Redis does not serve.
 func isOutage(err error) bool { return Classify(err).Has(Outage) }
 
-// DialHook notices another master: with sentinels a client changes over without a single failed
-// command. Where INFO is allowed the greeting tells more.
+// DialHook detects another primary by its address: with sentinels a client changes over without a
+// failed command. Where INFO is allowed, onConnect detects more.
 func (b breaker) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := next(ctx, network, addr)
@@ -68,9 +68,9 @@ func (b breaker) DialHook(next redis.DialHook) redis.DialHook {
 	}
 }
 
-// isHandshake tells whether a command belongs to the greeting on a new connection: go-redis sends it
-// through the same hooks, inside the command that needs the connection. The watch asks INFO too,
-// and may ask a Redis that is away.
+// isHandshake reports whether a command belongs to the handshake of a new connection. go-redis sends
+// it through the same hooks, inside the command that needs the connection. watch sends INFO too, and
+// may send it while the circuit is open.
 func isHandshake(cmd redis.Cmder) bool {
 	switch cmd.Name() {
 	case "hello", "auth", "select", "client", "readonly", "info":
@@ -79,7 +79,7 @@ func isHandshake(cmd redis.Cmder) bool {
 	return false
 }
 
-// ProcessHook asks, or says that Redis is away.
+// ProcessHook sends a command, or fails with ErrAway while the circuit is open.
 func (b breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if isHandshake(cmd) {

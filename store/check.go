@@ -10,12 +10,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrUnusable says that Redis answers but cannot serve: wrong credentials, missing rights, a newer
-// layout, or a memory policy that throws windows away. A start must end with it; an outage is no
+// ErrUnusable is returned if Redis answers but cannot serve: wrong credentials, missing rights, a
+// newer layout, or a memory policy that evicts windows. The start must fail then. An outage is not
 // ErrUnusable.
 var ErrUnusable = errors.New("this Redis cannot serve")
 
-// check asks for all that the gateway needs of Redis. An error that is not ErrUnusable is an outage.
+// check tests everything that the gateway needs from Redis. An error that is not ErrUnusable is an
+// outage.
 func (s *Client) check(ctx context.Context) error {
 	if err := s.reach(ctx); err != nil {
 		return err
@@ -37,7 +38,7 @@ func (s *Client) check(ctx context.Context) error {
 	return s.checkMultiKey(ctx)
 }
 
-// reach is ping for the first time: it may be the credentials that fail.
+// reach is the first ping, which also tests the credentials.
 func (s *Client) reach(ctx context.Context) error {
 	err := s.ping(ctx)
 	switch {
@@ -49,6 +50,7 @@ func (s *Client) reach(ctx context.Context) error {
 	return asUnusable(err, "redis.username and redis.password")
 }
 
+// checkLayout fails if a newer build wrote the layout, or the value is no number.
 func checkLayout(key, text string) error {
 	if v, err := strconv.Atoi(text); err != nil || v > Layout {
 		return fmt.Errorf("%w: %s is %q, newer than the layout %d of this build: upgrade the gateway, or set another redis.prefix", ErrUnusable, key, text, Layout)
@@ -56,8 +58,7 @@ func checkLayout(key, text string) error {
 	return nil
 }
 
-// checkEviction refuses a memory policy that drops keys, of any master. Where CONFIG is not allowed
-// nothing is known, and nothing said.
+// checkEviction fails if any primary may evict keys. Where CONFIG is not allowed it succeeds.
 func (s *Client) checkEviction(ctx context.Context) error {
 	return s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
 		settings, err := c.ConfigGet(ctx, "maxmemory-policy").Result()
@@ -71,16 +72,16 @@ func (s *Client) checkEviction(ctx context.Context) error {
 	})
 }
 
+// countKeys counts how many of its keys exist.
 var countKeys = redis.NewScript("local n = 0 for i = 1, #KEYS do n = n + redis.call('EXISTS', KEYS[i]) end return n")
 
-// checkMultiKey finds out whether a script may have several keys. Behind a proxy over shards it may
-// not: one proxy refuses it, another runs it where the first key is, and the other keys are missing
-// there.
+// checkMultiKey tests whether a script may have several keys. A sharding proxy either rejects such a
+// script or runs it on the shard of the first key, where the other keys are missing.
 func (s *Client) checkMultiKey(ctx context.Context) error {
 	if _, cluster := s.UniversalClient.(*redis.ClusterClient); cluster || s.Embedded != nil {
 		return nil
 	}
-	keys := make([]string, 16) // that they are all on one of two shards is one chance in 30,000
+	keys := make([]string, 16) // all on one of two shards: a chance of 1 in 32,768
 	p := s.Pipeline()
 	for i := range keys {
 		keys[i] = s.Prefix + "check:" + strconv.Itoa(i)
@@ -97,16 +98,16 @@ func (s *Client) checkMultiKey(ctx context.Context) error {
 	return nil
 }
 
-// MultiKey tells whether a script may have several keys. In a Cluster none has, and nobody asks.
+// MultiKey reports whether a script may have several keys. It has no meaning in a Cluster.
 func (s *Client) MultiKey() bool { return !s.singleKeyOnly.Load() }
 
-// errNotDurable says that a Redis that crashes comes back without what it acknowledged last.
+// errNotDurable means that Redis loses its most recent writes in a crash.
 var errNotDurable = errors.New("appendonly is off: a crash loses what was not saved, and records may count as incomplete for two days")
 
 const notDurableRemedy = "set appendonly yes"
 
-// checkDurable is errNotDurable if a master does not write every change to its disk. Any other error:
-// it does not say.
+// checkDurable returns errNotDurable if a primary does not write every change to its disk. Any other
+// error means that this is unknown.
 func (s *Client) checkDurable(ctx context.Context) error {
 	if s.Embedded != nil {
 		return nil
@@ -126,7 +127,7 @@ func (s *Client) warnIfNotDurable(ctx context.Context) {
 	}
 }
 
-// asUnusable tells a refusal of Redis from an outage.
+// asUnusable wraps an error of the class Unusable in ErrUnusable, and names the setting to check.
 func asUnusable(err error, setting string) error {
 	if reply := unusableReply(err); reply != "" {
 		return fmt.Errorf("%w: it says %s: check %s", ErrUnusable, reply, setting)

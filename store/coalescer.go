@@ -7,29 +7,29 @@ import (
 	"time"
 )
 
-// Coalescer puts questions together that are asked at the same time: together each costs a fraction of
-// what it costs alone. One that comes while nobody else asks is asked at once. Every question has a
+// Coalescer merges concurrent requests into batches, since a request in a batch costs a fraction of
+// one sent alone. A request that finds the Coalescer idle is sent at once. Every request must have a
 // deadline.
 //
-// It is for one Redis: in a Cluster each node has one, or the questions of a node would wait for
-// those of another.
+// It serves one Redis. In a Cluster each node needs its own, or requests to one node would wait for
+// another.
 type Coalescer[Q, A any] struct {
 	send func(context.Context, []Q) ([]A, error)
 
 	mu        sync.Mutex
 	pending   []*request[Q, A]
 	workers   int
-	lastSent  time.Time // when questions went out last
-	contended bool      // went out then
+	lastSent  time.Time // of the last batch
+	contended bool      // the last batch had several requests
 }
 
 const (
-	maxBatch   = 256                   // questions at once
-	maxWorkers = 4                     // that wait for answers at a time
-	slow       = 20 * time.Millisecond // answers that take longer do not keep others waiting
+	maxBatch   = 256                   // requests in a batch
+	maxWorkers = 4                     // batches in flight
+	slow       = 20 * time.Millisecond // after so long without an answer another batch is sent
 )
 
-// request is a question that waits for its answer.
+// request is one question and, once done is closed, its answer or error.
 type request[Q, A any] struct {
 	ctx      context.Context
 	question Q
@@ -38,27 +38,28 @@ type request[Q, A any] struct {
 	done     chan struct{}
 }
 
-// NewCoalescer asks by ask, which returns an answer for each question or an error for all of them.
-func NewCoalescer[Q, A any](ask func(context.Context, []Q) ([]A, error)) *Coalescer[Q, A] {
-	return &Coalescer[Q, A]{send: ask}
+// NewCoalescer sends batches by send, which returns an answer for each question, in order, or one
+// error for all. Its context ends when the last caller of the batch gives up.
+func NewCoalescer[Q, A any](send func(context.Context, []Q) ([]A, error)) *Coalescer[Q, A] {
+	return &Coalescer[Q, A]{send: send}
 }
 
-// Do asks and waits for the answer, at most until ctx ends. A question that nobody waits for any
-// longer may still be asked.
+// Do sends a question and waits for the answer, at most until ctx ends. A question whose caller has
+// given up may still be sent.
 func (b *Coalescer[Q, A]) Do(ctx context.Context, question Q) (answer A, err error) {
 	a := &request[Q, A]{ctx: ctx, question: question, done: make(chan struct{})}
 	b.mu.Lock()
 	b.pending = append(b.pending, a)
-	leads := b.workers == 0
+	idle := b.workers == 0
 	switch {
-	case leads: // no goroutine needs to be woken for it
+	case idle: // this goroutine sends: waking another one would cost more
 		b.workers++
 	case b.workers < maxWorkers && (len(b.pending) >= maxBatch || time.Since(b.lastSent) > slow):
 		b.workers++
 		go b.work()
 	}
 	b.mu.Unlock()
-	if leads {
+	if idle {
 		b.flush()
 		b.handOver()
 	}
@@ -70,7 +71,7 @@ func (b *Coalescer[Q, A]) Do(ctx context.Context, question Q) (answer A, err err
 	}
 }
 
-// handOver leaves what waits to a goroutine, if anything does.
+// handOver starts a worker for what has arrived meanwhile, if anything has.
 func (b *Coalescer[Q, A]) handOver() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -81,7 +82,7 @@ func (b *Coalescer[Q, A]) handOver() {
 	go b.work()
 }
 
-// work asks what waits until nothing does.
+// work sends batches until nothing is pending.
 func (b *Coalescer[Q, A]) work() {
 	for {
 		b.flush()
@@ -95,13 +96,13 @@ func (b *Coalescer[Q, A]) work() {
 	}
 }
 
-// flush asks what waits. Where several questions came together just now, those are let go first
-// who could ask one at once; elsewhere that would only wake a thread.
+// flush sends one batch. If the previous batch had several requests, it yields first so that runnable
+// callers can join; without contention that would only wake a thread.
 func (b *Coalescer[Q, A]) flush() {
 	b.mu.Lock()
-	several := b.contended
+	contended := b.contended
 	b.mu.Unlock()
-	if several {
+	if contended {
 		runtime.Gosched()
 	}
 	b.mu.Lock()
@@ -113,26 +114,26 @@ func (b *Coalescer[Q, A]) flush() {
 	b.sendBatch(batch)
 }
 
-// sendBatch asks for as long as the one who waits longest does.
+// sendBatch sends requests with the latest of their deadlines.
 func (b *Coalescer[Q, A]) sendBatch(batch []*request[Q, A]) {
 	questions := make([]Q, 0, len(batch))
-	wanted := batch[:0]
+	live := batch[:0]
 	var longest context.Context
 	var until time.Time
 	for _, a := range batch {
 		if a.ctx.Err() != nil {
-			continue // nobody waits for it any longer
+			continue // the caller has given up
 		}
-		questions, wanted = append(questions, a.question), append(wanted, a)
+		questions, live = append(questions, a.question), append(live, a)
 		if d, _ := a.ctx.Deadline(); longest == nil || d.After(until) {
 			longest, until = a.ctx, d
 		}
 	}
-	if len(wanted) == 0 {
+	if len(live) == 0 {
 		return
 	}
 	answers, err := b.send(longest, questions)
-	for i, a := range wanted {
+	for i, a := range live {
 		if a.err = err; err == nil {
 			a.answer = answers[i]
 		}

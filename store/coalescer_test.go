@@ -15,9 +15,9 @@ import (
 	"replygate/store/storetest"
 )
 
-// Everyone gets the answer to what was asked, however many ask at a time; where the asking fails,
-// all of those who asked together hear it.
-func TestBatchAnswersEachItsOwn(t *testing.T) {
+// Every caller gets the answer to its own question. An error is returned to all callers of its batch,
+// and to no others.
+func TestCoalescerAnswersEachQuestion(t *testing.T) {
 	broken := errors.New("broken")
 	var asked atomic.Int64
 	b := store.NewCoalescer(func(_ context.Context, questions []int) ([]string, error) {
@@ -45,15 +45,15 @@ func TestBatchAnswersEachItsOwn(t *testing.T) {
 	}
 	all.Wait()
 	if n := failed.Load(); n < 1 || n > 256 {
-		t.Errorf("%d heard of an error of at most 256", n)
+		t.Errorf("%d callers got the error of one batch of at most 256", n)
 	}
 	if n := asked.Load(); n > 2000 {
-		t.Errorf("2000 questions were asked %d times", n)
+		t.Errorf("2000 questions were sent in %d batches", n)
 	}
 }
 
-// Those who come while others are asked wait for one another, and are asked together.
-func TestBatchPutsTogether(t *testing.T) {
+// Requests that arrive during a batch are sent together as the next one.
+func TestCoalescerBatches(t *testing.T) {
 	const many = 100
 	hold := make(chan struct{})
 	var sizes []int
@@ -72,24 +72,25 @@ func TestBatchPutsTogether(t *testing.T) {
 		})
 	}
 	ask(0)
-	for b.Asking() == 0 || b.Waiting() > 0 {
+	for b.Workers() == 0 || b.Pending() > 0 {
 		runtime.Gosched()
 	}
 	for i := range many {
 		ask(i + 1)
 	}
-	for b.Waiting() < many {
+	for b.Pending() < many {
 		runtime.Gosched()
 	}
 	close(hold)
 	all.Wait()
 	if !slices.Equal(sizes, []int{1, many}) {
-		t.Errorf("asked %v at a time", sizes)
+		t.Errorf("the batches have %v questions", sizes)
 	}
 }
 
-// A Redis that hangs keeps nobody longer than they wait, and serves them all once it is back.
-func TestBatchOfAHangingRedis(t *testing.T) {
+// No caller waits for a hanging Redis longer than its own deadline, and callers are served once it is
+// back.
+func TestCoalescerOnHangingRedis(t *testing.T) {
 	server := storetest.Start(t)
 	wire := storetest.NewWire(t, server.Addr())
 	c := server.Config()
@@ -110,7 +111,7 @@ func TestBatchOfAHangingRedis(t *testing.T) {
 		all.Go(func() {
 			began := time.Now()
 			if err := ask(); err == nil {
-				t.Error("an answer from a Redis that hangs")
+				t.Error("a hanging Redis has answered")
 			}
 			if took := time.Since(began); took > 5*s.Timeout {
 				t.Errorf("it took %s", took)
@@ -125,7 +126,7 @@ func TestBatchOfAHangingRedis(t *testing.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatal(errors.Join(errors.New("Redis is back, and not asked"), err))
+			t.Fatal(errors.Join(errors.New("Redis is back, and gets no requests"), err))
 		}
 	}
 }

@@ -20,8 +20,8 @@ import (
 	"replygate/config"
 )
 
-// Embedded is a Redis inside the process, for a gateway without one. Its state outlives the process
-// in a snapshot, and in the journal what changed since.
+// Embedded is a Redis inside the process, for a gateway without a server. Its state is kept in a
+// snapshot file, and changes since the snapshot in the journal.
 type Embedded struct {
 	mini     *miniredis.Miniredis
 	snapshot string
@@ -29,10 +29,10 @@ type Embedded struct {
 	journal  *Journal
 	now      func() time.Time
 
-	mu   sync.Mutex   // one tick or snapshot at a time
-	last atomic.Int64 // the store's own time, unix ms: times to live count from it
+	mu   sync.Mutex   // serializes ticks and snapshots
+	last atomic.Int64 // the store's own clock, unix ms, from which times to live count
 
-	saving sync.Mutex // the journal's last word on a key is the newest
+	saving sync.Mutex // orders appends, so that the last record of a key is its newest state
 
 	stop chan struct{}
 	done chan struct{}
@@ -43,8 +43,8 @@ const (
 	snapshotEvery = time.Minute
 )
 
-// openEmbedded restores the state. intact tells that the journal holds everything since the
-// snapshot.
+// openEmbedded restores the state and starts the store. intact means that the journal holds every
+// change since the snapshot.
 func openEmbedded(c config.Redis, j *Journal, intact bool, now func() time.Time) (*Embedded, error) {
 	e := &Embedded{
 		mini: miniredis.NewMiniRedis(), snapshot: c.Snapshot, prefix: c.Prefix, journal: j, now: now,
@@ -55,7 +55,7 @@ func openEmbedded(c config.Redis, j *Journal, intact bool, now func() time.Time)
 	if err := e.restore(intact); err != nil {
 		return nil, err
 	}
-	if err := e.Save(); err != nil { // finds out now whether it can be written
+	if err := e.Save(); err != nil { // fail now if it cannot be written
 		return nil, err
 	}
 	if c.Listen != "" {
@@ -63,11 +63,11 @@ func openEmbedded(c config.Redis, j *Journal, intact bool, now func() time.Time)
 			return nil, fmt.Errorf("redis.listen: %w", err)
 		}
 	}
-	go e.drive()
+	go e.run()
 	return e, nil
 }
 
-// dial connects to the store without a listener.
+// dial returns an in-process connection to the store.
 func (e *Embedded) dial() (net.Conn, error) {
 	c, err := e.mini.Dial()
 	if err != nil {
@@ -76,7 +76,7 @@ func (e *Embedded) dial() (net.Conn, error) {
 	return newPipe(c), nil
 }
 
-// Addr is where redis-cli reaches the embedded Redis; "" if nothing listens.
+// Addr returns the address of redis.listen, "" if nothing listens.
 func (e *Embedded) Addr() string {
 	if e.mini.Server() == nil || e.mini.Server().Addr() == nil {
 		return ""
@@ -84,10 +84,10 @@ func (e *Embedded) Addr() string {
 	return e.mini.Addr()
 }
 
-// drive moves the store's clock and writes snapshots. A tick costs time in proportion to the keys,
-// so its interval follows its cost. Expiry only frees memory: windows are judged by the times in
-// them.
-func (e *Embedded) drive() {
+// run moves the store's clock, syncs the journal and writes snapshots until Close. A tick costs time in
+// proportion to the keys, so its interval grows with its cost. Expiry only frees memory: windows are
+// judged by the times in them.
+func (e *Embedded) run() {
 	defer close(e.done)
 	wait, saved := tickEvery, e.now()
 	for {
@@ -99,19 +99,19 @@ func (e *Embedded) drive() {
 		began := time.Now()
 		e.Tick()
 		wait = max(tickEvery, 50*time.Since(began))
-		_ = e.journal.Sync() // the next one says so too
+		_ = e.journal.Sync() // a failed journal fails every later Append and Sync too
 		if e.now().Sub(saved) >= snapshotEvery {
 			saved = e.now()
-			_ = e.Save() // tried again in a minute; a stop reports its own failure
+			_ = e.Save() // tried again in a minute; Close reports an error
 		}
 	}
 }
 
-// Tick lets the store's clock catch up with the gateway's.
+// Tick sets the store's clock to the gateway's, and expires keys.
 func (e *Embedded) Tick() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := time.UnixMilli(e.now().UnixMilli()) // whole milliseconds: parts of them would add up
+	now := time.UnixMilli(e.now().UnixMilli()) // whole ms: lost fractions would add up
 	if elapsed := now.Sub(e.clock()); elapsed > 0 {
 		e.mini.SetTime(now)
 		e.mini.FastForward(elapsed)
@@ -119,10 +119,10 @@ func (e *Embedded) Tick() {
 	}
 }
 
-// clock is the store's own time.
+// clock returns the store's own time.
 func (e *Embedded) clock() time.Time { return time.UnixMilli(e.last.Load()) }
 
-// Close writes a last snapshot and ends the store.
+// Close writes a last snapshot and stops the store.
 func (e *Embedded) Close() error {
 	close(e.stop)
 	<-e.done
@@ -137,8 +137,7 @@ type snapshotFile struct {
 	Keys    []savedKey `json:"keys"`
 }
 
-// savedKey is a key as the snapshot and the journal hold it; without a value it is gone.
-
+// savedKey is a key in the snapshot or the journal. Without a value it means that the key is deleted.
 type savedKey struct {
 	Key     string            `json:"key"`
 	String  string            `json:"string,omitempty"`
@@ -146,15 +145,15 @@ type savedKey struct {
 	Expires int64             `json:"expires,omitempty"`
 }
 
-// Save writes a snapshot and forgets what the journal held before it.
+// Save writes a snapshot and drops the journal's records before it.
 func (e *Embedded) Save() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := snapshotFile{Version: 1, Keys: []savedKey{}}
-	e.saving.Lock() // a change that is not in the journal yet comes behind covered
+	e.saving.Lock() // a change that is not in the journal yet gets an offset after covered
 	covered := e.journal.End()
 	e.saving.Unlock()
-	for _, key := range e.mini.Keys() { // a key that changes meanwhile is in the journal as it is then
+	for _, key := range e.mini.Keys() { // a key that changes meanwhile is also in the journal
 		if k, there := e.read(key); there {
 			s.Keys = append(s.Keys, k)
 		}
@@ -169,7 +168,7 @@ func (e *Embedded) Save() error {
 	return e.journal.Drop(covered)
 }
 
-// read returns a key as it is now.
+// read returns the current state of a key. there is false if it does not exist.
 func (e *Embedded) read(key string) (k savedKey, there bool) {
 	k.Key = key
 	switch e.mini.Type(key) {
@@ -190,7 +189,7 @@ func (e *Embedded) read(key string) (k savedKey, there bool) {
 	return k, true
 }
 
-// append puts keys into the journal as they are now.
+// append writes the current state of keys to the journal.
 func (e *Embedded) append(keys []string) error {
 	e.saving.Lock()
 	defer e.saving.Unlock()
@@ -206,18 +205,18 @@ func (e *Embedded) append(keys []string) error {
 	return e.journal.Append(records...)
 }
 
-// recordKey begins a record of the journal that holds a key of the embedded store.
+// recordKey is the first byte of a journal record that holds a key of the embedded store.
 const recordKey = 'K'
 
-// journaling has every change of a key kept in the journal before it is acknowledged. Changes that
-// come in a pipeline, as customers' messages do, are on the disk then; others within a second.
+// journaling is a hook that appends every change to the journal before it is acknowledged. Changes of
+// a pipeline, as of customers' messages, are synced to the disk then; others within a second.
 type journaling struct{ e *Embedded }
 
 // DialHook changes nothing.
 func (journaling) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-// ProcessHook keeps what one command changed. A journal that takes nothing does not keep replies
-// back: at worst a crash forgets that one was sent, and WeCom counts too.
+// ProcessHook appends the changes of one command. It ignores an error of the journal, so that replies
+// go on: at worst a crash forgets that one was sent, and WeCom counts too.
 func (h journaling) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
@@ -228,7 +227,7 @@ func (h journaling) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// ProcessPipelineHook keeps what the commands of a pipeline changed.
+// ProcessPipelineHook appends and syncs the changes of a pipeline, and fails if the journal does.
 func (h journaling) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
@@ -245,7 +244,7 @@ func (h journaling) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	}
 }
 
-// changed lists the keys that a command may have changed.
+// changed returns the keys that a command may have changed.
 func changed(cmd redis.Cmder) []string {
 	args := cmd.Args()
 	text := func(i int) string {
@@ -284,8 +283,8 @@ func replaceFile(name string, data []byte) error {
 	return os.Rename(f.Name(), name)
 }
 
-// restore reads the snapshot, and from the journal what changed since. If something is missing
-// between the two, or in the journal, records begin anew: what is not there may have been lost.
+// restore reads the snapshot and the changes in the journal. Without an intact journal it deletes
+// rg:since, so that history begins anew: messages may be lost.
 func (e *Embedded) restore(intact bool) error {
 	data, err := os.ReadFile(e.snapshot)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -320,6 +319,7 @@ func (e *Embedded) restore(intact bool) error {
 	return nil
 }
 
+// restoreKey sets a key to a saved state, or deletes it if it has no value or has expired.
 func (e *Embedded) restoreKey(k savedKey) {
 	e.mini.Del(k.Key)
 	left := time.UnixMilli(k.Expires).Sub(e.clock())

@@ -1,17 +1,17 @@
 package store
 
-// Slot is the slot of a hash tag.
+// Slot returns the slot of a hash tag.
 var Slot = slot
 
-// Waiting counts the questions that wait to be asked.
-func (b *Coalescer[Q, A]) Waiting() int {
+// Pending counts the requests that are not sent yet.
+func (b *Coalescer[Q, A]) Pending() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.pending)
 }
 
-// Asking counts those who ask just now.
-func (b *Coalescer[Q, A]) Asking() int {
+// Workers counts the goroutines that send.
+func (b *Coalescer[Q, A]) Workers() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.workers

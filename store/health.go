@@ -7,17 +7,17 @@ import (
 	"go.uber.org/zap"
 )
 
-// degradedFor is how long after an outage Redis may lack facts that were acknowledged: gateways write
-// what their journals hold, and after a failover the last minute again, within a second or two.
+// degradedFor is how long after an outage Redis may lack acknowledged writes. Gateways drain their
+// journals, and after a failover repeat the writes of the last minute, within a second or two.
 const degradedFor = 5 * time.Second
 
-// Degraded tells whether Redis was away within the last seconds, even for one command.
+// Degraded reports whether Redis failed within degradedFor, even for a single command.
 func (s *Client) Degraded() bool {
 	at := s.lastFailure.Load()
 	return at != 0 && time.Since(time.UnixMilli(at)) < degradedFor
 }
 
-// Answers tells whether Redis answered when it was asked last, by any command of this process.
+// Answers reports whether Redis answered the last command of this process.
 func (s *Client) Answers() bool { return !s.unanswered.Load() }
 
 func (s *Client) commandFailed() {
@@ -26,24 +26,24 @@ func (s *Client) commandFailed() {
 }
 
 func (s *Client) commandAnswered() {
-	if s.unanswered.Load() { // hardly ever: so many commands need not share a line of the cache for writing
+	if s.unanswered.Load() { // rare, so that concurrent commands do not contend for writing a cache line
 		s.unanswered.Store(false)
 	}
 }
 
 func (s *Client) markFailure() { s.lastFailure.Store(time.Now().UnixMilli()) }
 
-// Recovered says that Redis is back, or has another master than before: what it acknowledged last may
-// be lost.
+// Recovered receives a value when Redis is back or has another primary, so that its most recent writes
+// may be lost. The channel has room for one value.
 func (s *Client) Recovered() <-chan struct{} { return s.recovered }
 
-// Skew is how far Redis's clock is ahead of the gateway's.
+// Skew returns how far Redis's clock is ahead of the gateway's.
 func (s *Client) Skew() time.Duration { return time.Duration(s.skew.Load()) * time.Millisecond }
 
-// maxSkew is the difference of clocks from which on the log says so.
+// maxSkew is the difference of clocks from which it is an error.
 const maxSkew = time.Second
 
-// watch asks Redis every second and says each change of its state once.
+// watch probes Redis every second, and logs each change of its state once, until ctx ends.
 func (s *Client) watch(ctx context.Context) {
 	defer close(s.done)
 	tick := time.NewTicker(time.Second)
@@ -64,7 +64,7 @@ func (s *Client) watch(ctx context.Context) {
 	}
 }
 
-// probe finds out whether Redis serves.
+// probe updates whether Redis is up. After an outage it repeats the whole check.
 func (s *Client) probe(ctx context.Context) {
 	var err error
 	if s.up.Load() {
@@ -86,16 +86,16 @@ func (s *Client) probe(ctx context.Context) {
 	}
 }
 
-// signalRecovered notes that Redis may have lost what it acknowledged last.
+// signalRecovered reports that Redis may have lost its most recent writes.
 func (s *Client) signalRecovered() {
 	s.markFailure()
 	select {
 	case s.recovered <- struct{}{}:
-	default: // it is said already
+	default: // a value is waiting already
 	}
 }
 
-// measureSkew reads Redis's clocks, and says once that one differs from ours.
+// measureSkew reads Redis's clocks, and logs once if one differs from ours by maxSkew.
 func (s *Client) measureSkew(ctx context.Context) {
 	if s.Embedded != nil {
 		return

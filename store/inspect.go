@@ -13,8 +13,8 @@ import (
 	"replygate/config"
 )
 
-// Finding is what an inspection says of one thing that the gateway needs of Redis. One that is OK
-// may have a remedy all the same: the gateway works, and could work better.
+// Finding is the result of one test of Inspect. A Finding that is OK may still have a Remedy: the
+// gateway works, and could work better.
 type Finding struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
@@ -22,8 +22,9 @@ type Finding struct {
 	Remedy string `json:"remedy,omitempty"`
 }
 
-// Inspect asks a Redis for all that the gateway needs of it, one thing after the other, and changes
-// nothing that lasts. If it cannot be reached, that is the only finding.
+// Inspect tests everything that the gateway needs from a Redis, and leaves nothing behind that does not
+// expire. If Redis cannot be reached, that is the only Finding. An error means that the configuration
+// cannot be used.
 func Inspect(ctx context.Context, c config.Redis, now func() time.Time) ([]Finding, error) {
 	if c.Mode == config.RedisEmbedded {
 		return []Finding{{Name: "reach", OK: true, Says: "the embedded store is inside the gateway"}}, nil
@@ -40,8 +41,8 @@ func Inspect(ctx context.Context, c config.Redis, now func() time.Time) ([]Findi
 		return []Finding{finding("reach", "", err, "check redis.mode, redis.addrs, redis.tls, and redis.username with redis.password")}, nil
 	}
 	all := []Finding{{Name: "reach", OK: true, Says: c.Mode + " at " + strings.Join(c.Addrs, ", ")}}
-	for _, look := range []func(context.Context) Finding{s.version, s.rights, s.scripts, s.eviction, s.disk, s.clock, s.layout} {
-		all = append(all, look(ctx))
+	for _, test := range []func(context.Context) Finding{s.version, s.rights, s.scripts, s.eviction, s.disk, s.clock, s.layout} {
+		all = append(all, test(ctx))
 	}
 	return all, nil
 }
@@ -53,7 +54,7 @@ func finding(name, says string, err error, remedy string) Finding {
 	return Finding{Name: name, OK: true, Says: says}
 }
 
-// minVersion is the oldest Redis that the gateway is tested with: Debian's.
+// minVersion is the oldest major version of Redis that the gateway is tested with.
 const minVersion = 7
 
 func (s *Client) version(ctx context.Context) Finding {
@@ -63,7 +64,7 @@ func (s *Client) version(ctx context.Context) Finding {
 		info, err = c.Info(ctx, "server").Result()
 	}
 	if err != nil {
-		return finding("version", "not told: INFO is not allowed, so a failover is noticed later", nil, "")
+		return finding("version", "unknown, since INFO is not allowed: a failover is noticed later", nil, "")
 	}
 	text, major := cmp.Or(infoField(info, "redis_version"), "unknown"), minVersion
 	_, _ = fmt.Sscanf(text, "%d.", &major)
@@ -97,20 +98,20 @@ func (s *Client) scripts(ctx context.Context) Finding {
 	}
 	says := "EVAL and EVALSHA"
 	if !s.MultiKey() {
-		says += ", of one key at a time, as behind a proxy over shards: replies are counted each by itself"
+		says += ", with one key at a time, as through a sharding proxy: replies are counted one by one"
 	}
 	return finding("scripts", says, err, "let redis.username run EVAL and EVALSHA")
 }
 
 func (s *Client) eviction(ctx context.Context) Finding {
-	return finding("eviction", "keys are not dropped, or CONFIG is not allowed and it is not told", s.checkEviction(ctx), "set maxmemory-policy to noeviction")
+	return finding("eviction", "keys are not evicted, or CONFIG is not allowed", s.checkEviction(ctx), "set maxmemory-policy to noeviction")
 }
 
 func (s *Client) disk(ctx context.Context) Finding {
 	if err := s.checkDurable(ctx); errors.Is(err, errNotDurable) {
 		return Finding{Name: "disk", OK: true, Says: err.Error(), Remedy: notDurableRemedy}
 	} else if err != nil {
-		return finding("disk", "not told: INFO is not allowed", nil, "")
+		return finding("disk", "unknown, since INFO is not allowed", nil, "")
 	}
 	return finding("disk", "every change is written to it", nil, "")
 }
@@ -118,7 +119,7 @@ func (s *Client) disk(ctx context.Context) Finding {
 func (s *Client) clock(ctx context.Context) Finding {
 	skew, err := s.readClocks(ctx)
 	if err != nil {
-		return finding("clock", "not told: TIME is not allowed", nil, "")
+		return finding("clock", "unknown, since TIME is not allowed", nil, "")
 	}
 	if skew.Abs() >= maxSkew {
 		err = fmt.Errorf("it is %s ahead of this machine's", skew.Round(time.Millisecond))

@@ -13,11 +13,12 @@ import (
 	"sync"
 )
 
-// Journal is an append-only file of records that must not be lost with the process: of facts that
-// Redis does not take just now, or of the embedded store's changes since its last snapshot.
+// Journal is a write-ahead log: an append-only file of records that must outlive the process. It holds
+// writes that Redis rejected, or the embedded store's changes since its last snapshot.
 //
-// It begins with the journal's own name. A record is its length and its CRC-32C, four bytes each,
-// and its bytes. What a crash left half-written at the end was never acknowledged, and is cut off.
+// The file begins with "rgjournal2 ", the journal's random id and a newline. A record is its length
+// and its CRC-32C, four bytes each, little-endian, and its bytes. A record that a crash left
+// incomplete at the end was never acknowledged; opening the journal truncates it.
 type Journal struct {
 	path string
 	max  int64
@@ -25,31 +26,31 @@ type Journal struct {
 
 	mu       sync.Mutex
 	file     *os.File
-	end      int64 // of the last whole record
-	tornTail bool  // something stands behind end, and could not be cut off
-	failed   error // an fsync failed: what it should have kept may be gone, and no later one would tell
+	end      int64 // offset after the last complete record
+	tornTail bool  // bytes after end could not be truncated yet
+	failed   error // an fsync failed: earlier bytes may be lost, and a later fsync would not report it
 
-	syncing sync.Mutex
-	synced  int64 // up to here everything is on the disk
+	syncing sync.Mutex // serializes fsyncs; locked before mu
+	synced  int64      // offset up to which everything is on the disk
 }
 
-// ErrJournalFull says that the journal has reached journal.max_bytes.
+// ErrJournalFull is returned by Append if the journal would exceed journal.max_bytes.
 var ErrJournalFull = errors.New("the journal is full: raise journal.max_bytes, or bring redis back")
 
 const (
-	formatV1     = "rgjournal1\n" // what a journal of an earlier build begins with
+	formatV1     = "rgjournal1\n" // the header of an earlier format, without an id
 	journalMagic = "rgjournal2 "
-	journalHead  = len(journalMagic) + 26 + 1 // a name of rand.Text, and a newline
+	journalHead  = len(journalMagic) + 26 + 1 // an id of rand.Text, and a newline
 	recordHead   = 8
 	maxRecord    = 1 << 20
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// OpenJournal opens or makes the journal at path, which no other process may have open. fresh tells
-// that there was none; lost is how many bytes in its middle are damaged, which only a broken disk
-// does: what stood behind them is lost.
-func OpenJournal(path string, maxBytes int64) (j *Journal, fresh bool, lost int64, err error) {
+// OpenJournal opens the journal at path, or creates it, and locks it against other processes. fresh
+// reports that it is new. corruptBytes is the size of what was dropped because a record in the middle
+// is damaged, which only a broken disk does: that record and all after it.
+func OpenJournal(path string, maxBytes int64) (j *Journal, fresh bool, corruptBytes int64, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, false, 0, fmt.Errorf("journal.path: %w: name a file in a folder that the gateway may write", err)
@@ -59,15 +60,15 @@ func OpenJournal(path string, maxBytes int64) (j *Journal, fresh bool, lost int6
 		return nil, false, 0, fmt.Errorf("journal.path: another gateway uses %s: give each one of its own", path)
 	}
 	j = &Journal{path: path, max: maxBytes, file: f}
-	if fresh, lost, err = j.open(); err != nil {
+	if fresh, corruptBytes, err = j.open(); err != nil {
 		j.file.Close()
 		return nil, false, 0, fmt.Errorf("journal.path: %w", err)
 	}
-	return j, fresh, lost, nil
+	return j, fresh, corruptBytes, nil
 }
 
-// open reads the journal up to the last whole record, or begins it.
-func (j *Journal) open() (fresh bool, lost int64, err error) {
+// open reads an existing journal up to the last complete record, or writes the header of a new one.
+func (j *Journal) open() (fresh bool, corruptBytes int64, err error) {
 	if fresh, err = j.readHead(); err != nil {
 		return false, 0, err
 	}
@@ -76,17 +77,17 @@ func (j *Journal) open() (fresh bool, lost int64, err error) {
 		j.id = rand.Text()
 		_, err = j.file.WriteAt([]byte(j.head()), 0)
 	} else {
-		lost, err = j.scan()
+		corruptBytes, err = j.scan()
 	}
 	if err == nil {
 		err = errors.Join(j.file.Truncate(j.end), j.file.Sync())
 	}
 	j.synced = j.end
-	return fresh, lost, err
+	return fresh, corruptBytes, err
 }
 
-// readHead reads the journal's name, and gives one to a journal that has none. fresh tells that
-// there is no journal yet: the file is empty, or a crash cut its head short.
+// readHead reads the journal's id, and upgrades a journal of the first format. fresh reports that the
+// file is empty, or that a crash cut its header short.
 func (j *Journal) readHead() (fresh bool, err error) {
 	head, err := io.ReadAll(io.NewSectionReader(j.file, 0, j.Start()))
 	name, ours := strings.CutPrefix(string(head), journalMagic)
@@ -104,7 +105,7 @@ func (j *Journal) readHead() (fresh bool, err error) {
 	return false, nil
 }
 
-// upgradeV1 writes a journal of an earlier build anew.
+// upgradeV1 rewrites a journal of the first format with an id.
 func (j *Journal) upgradeV1() error {
 	info, err := j.file.Stat()
 	if err != nil {
@@ -114,9 +115,9 @@ func (j *Journal) upgradeV1() error {
 	return j.rewrite(int64(len(formatV1)))
 }
 
-// scan finds the end of the last whole record. A file that ends inside a record is a crash's; one
-// whose record is whole and does not have its checksum is damaged.
-func (j *Journal) scan() (lost int64, err error) {
+// scan sets end to the end of the last complete record. A file that ends inside a record was torn by a
+// crash; a complete record with a wrong checksum is damaged.
+func (j *Journal) scan() (corruptBytes int64, err error) {
 	info, err := j.file.Stat()
 	if err != nil {
 		return 0, err
@@ -138,7 +139,8 @@ func (j *Journal) scan() (lost int64, err error) {
 
 var errDamaged = errors.New("a record of the journal is damaged")
 
-// readAt reads the record at an offset of a file of that size.
+// readAt reads the record at an offset of a file of that size. It returns io.ErrUnexpectedEOF for a
+// torn record, and errDamaged for a corrupt one.
 func (j *Journal) readAt(at, size int64) ([]byte, error) {
 	if at+recordHead > size {
 		return nil, io.ErrUnexpectedEOF
@@ -164,13 +166,13 @@ func (j *Journal) readAt(at, size int64) ([]byte, error) {
 	return record, nil
 }
 
-// Append adds records, all or none. They outlive the process at once; wait for Sync to have them
-// outlive the machine.
+// Append adds records, all or none. When it returns they survive the process; after Sync they also
+// survive the machine. A record has 1 byte to 1 MiB.
 func (j *Journal) Append(records ...[]byte) error {
 	var b []byte
 	for _, r := range records {
 		if len(r) == 0 || len(r) > maxRecord {
-			return fmt.Errorf("journal: a record of %d bytes", len(r))
+			return fmt.Errorf("journal: a record has %d bytes, and must have 1 to 1048576", len(r))
 		}
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(r)))
 		b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(r, castagnoli))
@@ -198,8 +200,8 @@ func (j *Journal) Append(records ...[]byte) error {
 	return nil
 }
 
-// Sync returns once everything that was appended before is on the disk. Callers that wait at the
-// same time share one fsync.
+// Sync returns once everything that was appended before is on the disk. Concurrent callers share one
+// fsync. After a failed fsync the journal accepts nothing more.
 func (j *Journal) Sync() error {
 	j.mu.Lock()
 	want := j.end
@@ -210,10 +212,10 @@ func (j *Journal) Sync() error {
 		return nil
 	}
 	j.mu.Lock()
-	end, file, dead := j.end, j.file, j.failed
+	end, file, failed := j.end, j.file, j.failed
 	j.mu.Unlock()
-	if dead != nil {
-		return dead
+	if failed != nil {
+		return failed
 	}
 	if err := file.Sync(); err != nil {
 		err = fmt.Errorf("journal: %w", err)
@@ -226,27 +228,27 @@ func (j *Journal) Sync() error {
 	return nil
 }
 
-// ID names the journal, and whoever has it open: it stays with the file, on whatever machine that
-// is.
+// ID returns the journal's random id, which also identifies the gateway that has it open. It stays
+// with the file when that moves to another machine.
 func (j *Journal) ID() string { return j.id }
 
-// head is what the file begins with.
+// head returns the file's header.
 func (j *Journal) head() string { return journalMagic + j.id + "\n" }
 
-// Start is the offset of the first record.
+// Start returns the offset of the first record.
 func (j *Journal) Start() int64 { return int64(journalHead) }
 
-// End is the offset behind the last record.
+// End returns the offset after the last record.
 func (j *Journal) End() int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.end
 }
 
-// Empty tells whether there is no record.
+// Empty reports whether there is no record.
 func (j *Journal) Empty() bool { return j.End() == j.Start() }
 
-// Read returns records from an offset on, about a megabyte of them, and the offset behind them.
+// Read returns records from an offset on, about 1 MiB of them, and the offset after them.
 func (j *Journal) Read(from int64) (records [][]byte, next int64, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -261,8 +263,8 @@ func (j *Journal) Read(from int64) (records [][]byte, next int64, err error) {
 	return records, next, nil
 }
 
-// Drop forgets the records before an offset: they are kept elsewhere now. A crash meanwhile forgets
-// none, so a record may be read again.
+// Drop removes the records before an offset. A crash meanwhile removes none of them, so a record may be
+// read again. Offsets from before are invalid afterwards.
 func (j *Journal) Drop(before int64) error {
 	j.syncing.Lock()
 	defer j.syncing.Unlock()
@@ -281,7 +283,7 @@ func (j *Journal) Drop(before int64) error {
 	return j.rewrite(before)
 }
 
-// rewrite puts what stands behind an offset into a new file in the journal's place.
+// rewrite replaces the file by one that holds the records from an offset on.
 func (j *Journal) rewrite(from int64) error {
 	f, err := os.CreateTemp(filepath.Dir(j.path), filepath.Base(j.path)+".new*")
 	if err != nil {
@@ -303,7 +305,7 @@ func (j *Journal) rewrite(from int64) error {
 	return nil
 }
 
-// Close closes the file.
+// Close closes the file and releases its lock.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()

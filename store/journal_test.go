@@ -56,12 +56,12 @@ func wantContents(t *testing.T, j *store.Journal, want ...string) {
 	}
 }
 
-func TestJournalOutlivesItsProcess(t *testing.T) {
+func TestJournalSurvivesReopening(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	j := journal(t, path, 1<<20)
 	appends(t, j, "one", "two", "three")
 	if _, _, _, err := store.OpenJournal(path, 1<<20); err == nil {
-		t.Fatal("two processes have it open")
+		t.Fatal("it can be opened twice")
 	}
 	j.Close()
 	j = journal(t, path, 1<<20)
@@ -86,15 +86,14 @@ func TestJournalOutlivesItsProcess(t *testing.T) {
 	wantContents(t, j, "six")
 }
 
-// The journal's name is in the file: it is that of no other, and stays when the file is written
-// anew.
-func TestJournalName(t *testing.T) {
+// The journal's id is in the file: it is unique, and stays when the file is rewritten or moved.
+func TestJournalID(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "journal")
 	j := journal(t, path, 1<<20)
-	name := j.ID()
-	if other := journal(t, filepath.Join(dir, "other"), 1<<20); name == "" || other.ID() == name {
-		t.Fatalf("two journals are named %q and %q", name, other.ID())
+	id := j.ID()
+	if other := journal(t, filepath.Join(dir, "other"), 1<<20); id == "" || other.ID() == id {
+		t.Fatalf("two journals have the ids %q and %q", id, other.ID())
 	}
 	appends(t, j, "one", "two")
 	if err := j.Drop(j.Start() + 8 + 3); err != nil {
@@ -106,25 +105,25 @@ func TestJournalName(t *testing.T) {
 		t.Fatal(err)
 	}
 	j = journal(t, moved, 1<<20)
-	if wantContents(t, j, "two"); j.ID() != name {
-		t.Errorf("the name was %q and is %q", name, j.ID())
+	if wantContents(t, j, "two"); j.ID() != id {
+		t.Errorf("the id was %q and is %q", id, j.ID())
 	}
 }
 
-// A journal of an earlier build, which had no name, gets one, and keeps what it holds.
-func TestJournalWithoutName(t *testing.T) {
+// A journal of the first format gets an id, and keeps its records.
+func TestJournalUpgrade(t *testing.T) {
 	dir := t.TempDir()
-	named := filepath.Join(dir, "named")
-	j := journal(t, named, 1<<20)
+	v2 := filepath.Join(dir, "v2")
+	j := journal(t, v2, 1<<20)
 	start := j.Start()
 	appends(t, j, "one", "two")
 	j.Close()
-	whole, err := os.ReadFile(named)
+	whole, err := os.ReadFile(v2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, records := range [][]byte{whole[start:], nil} {
-		path := filepath.Join(dir, "nameless")
+		path := filepath.Join(dir, "v1")
 		if err := os.WriteFile(path, append([]byte("rgjournal1\n"), records...), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -135,18 +134,18 @@ func TestJournalWithoutName(t *testing.T) {
 		if len(records) > 0 {
 			wantContents(t, j, "one", "two")
 		}
-		name := j.ID()
+		id := j.ID()
 		appends(t, j, "three")
 		j.Close()
-		if j = journal(t, path, 1<<20); j.ID() != name {
-			t.Errorf("the name was %q and is %q", name, j.ID())
+		if j = journal(t, path, 1<<20); j.ID() != id {
+			t.Errorf("the id was %q and is %q", id, j.ID())
 		}
 		j.Close()
 	}
 }
 
-// A file that ends anywhere inside a record keeps every record before it.
-func TestJournalCutShort(t *testing.T) {
+// A file that ends at any byte keeps every complete record, and accepts more.
+func TestJournalTornTail(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "journal")
 	j := journal(t, path, 1<<20)
@@ -174,7 +173,7 @@ func TestJournalCutShort(t *testing.T) {
 	}
 }
 
-// A damaged byte is found out; what stands before it is kept.
+// A flipped bit is detected at every byte; the records before it are kept.
 func TestJournalDamaged(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "journal")
@@ -228,7 +227,7 @@ func TestJournalIsBounded(t *testing.T) {
 	appends(t, j, "room again")
 }
 
-// A disk that is full loses nothing that was kept, and takes more once there is room.
+// A disk without room for the header fails the start.
 func TestJournalOnAFullDisk(t *testing.T) {
 	j, _, _, err := store.OpenJournal("/dev/full", 1<<20)
 	if err == nil {
@@ -237,7 +236,7 @@ func TestJournalOnAFullDisk(t *testing.T) {
 	}
 }
 
-func TestJournalTogether(t *testing.T) {
+func TestJournalConcurrentAppends(t *testing.T) {
 	j := journal(t, filepath.Join(t.TempDir(), "journal"), 1<<20)
 	var all sync.WaitGroup
 	for i := range 50 {

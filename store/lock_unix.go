@@ -7,8 +7,7 @@ import (
 	"syscall"
 )
 
-// lock keeps other processes from opening the journal as theirs. It ends with the file, or the
-// process.
+// lock locks the journal against other processes, until the file is closed or the process ends.
 func lock(f *os.File) error {
 	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 }

@@ -1,8 +1,8 @@
-// Package store is Redis itself: opening it in each of its modes, the embedded one included, and
-// finding out at the start what would fail later.
+// Package store is the client of Redis: it opens Redis in each mode, the embedded one included, checks
+// at the start what would fail later, and watches whether Redis answers. It also has the journal and
+// the coalescer of requests.
 //
-// It knows no windows, tokens or accounts; what the keys mean is said in packages window and
-// account.
+// It does not know windows, tokens or accounts: packages window and account define the keys.
 package store
 
 import (
@@ -31,23 +31,24 @@ type Client struct {
 	Embedded      *Embedded // nil for a real Redis
 	Journal       *Journal
 	Prefix        string
-	Timeout       time.Duration // for one command; longer for the embedded one, which is never away, only busy
+	Timeout       time.Duration // for one command; longer for the embedded Redis, which can only be slow
 	up            atomic.Bool
-	lastFailure   atomic.Int64 // when a command met an outage last, or another master came, unix ms; 0: never
-	unanswered    atomic.Bool  // the last command met an outage
-	skew          atomic.Int64 // of its clock against ours, in ms
-	clocks        sync.Map     // of reading, by node
-	singleKeyOnly atomic.Bool  // a script may have one key alone
+	lastFailure   atomic.Int64 // when a command failed last, or the primary changed, unix ms; 0: never
+	unanswered    atomic.Bool  // the last command failed
+	skew          atomic.Int64 // how far its clock is ahead of ours, ms
+	clocks        sync.Map     // :: node -> reading
+	singleKeyOnly atomic.Bool  // a script may have only one key
 	recovered     chan struct{}
-	knownRunIDs   atomic.Pointer[[]string] // the masters at the last look, and those met since, by their run ids; nil: none yet
+	knownRunIDs   atomic.Pointer[[]string] // the primaries seen so far; nil: none yet
 	now           func() time.Time
 	log           *zap.Logger
 	stop          context.CancelFunc
 	done          chan struct{}
 }
 
-// Open connects to Redis and checks it. An unreachable Redis is no error: the gateway starts as in
-// an outage. Close must be called.
+// Open connects to Redis and checks it. If Redis is unreachable, Open succeeds and the gateway starts
+// as in an outage; it fails if Redis is unusable (ErrUnusable) or a file cannot be opened. The caller
+// must call Close.
 func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() time.Time, log *zap.Logger) (_ *Client, err error) {
 	s := &Client{Prefix: c.Prefix, Timeout: c.Timeout, log: log, now: now, recovered: make(chan struct{}, 1), done: make(chan struct{})}
 	redis.SetLogger(discardLogger{})
@@ -56,16 +57,16 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 			err = errors.Join(err, s.release())
 		}
 	}()
-	j, fresh, lost, err := OpenJournal(jc.Path, int64(jc.MaxBytes))
+	j, fresh, corrupt, err := OpenJournal(jc.Path, int64(jc.MaxBytes))
 	if err != nil {
 		return nil, err
 	}
 	s.Journal = j
-	if lost > 0 {
-		log.Error("the journal is damaged: what stood behind is lost", zap.String("path", jc.Path), zap.Int64("bytes", lost))
+	if corrupt > 0 {
+		log.Error("the journal is damaged: the records from the damage on are lost", zap.String("path", jc.Path), zap.Int64("bytes", corrupt))
 	}
 	if c.Mode == config.RedisEmbedded {
-		if s.Embedded, err = openEmbedded(c, j, !fresh && lost == 0, now); err != nil {
+		if s.Embedded, err = openEmbedded(c, j, !fresh && corrupt == 0, now); err != nil {
 			return nil, err
 		}
 		s.Timeout = 5 * time.Second
@@ -103,9 +104,9 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	return s, nil
 }
 
-// newClient is that of a Cluster, or of a single Redis or its sentinels. A Cluster's goes by the
-// keys of commands alone. Else go-redis would ask for COMMAND first, while all others wait, and
-// again with every command if the user may not.
+// newClient returns a client of a Cluster, or of a single Redis or its sentinels. A Cluster's client
+// routes commands by their keys alone: with routing policies go-redis sends COMMAND first, while all
+// requests wait, and again with every command if the user may not run it.
 func newClient(o *redis.UniversalOptions) redis.UniversalClient {
 	if !o.IsClusterMode {
 		return redis.NewUniversalClient(o)
@@ -115,7 +116,7 @@ func newClient(o *redis.UniversalOptions) redis.UniversalClient {
 	return redis.NewClusterClient(c)
 }
 
-// options are those that a proxy's budget asks for: one attempt, deadlines from the context, no
+// options returns the client's options: one attempt per command, deadlines from the context, and no
 // commands that Redis 7.0 lacks.
 func (s *Client) options(c config.Redis) (*redis.UniversalOptions, error) {
 	o := &redis.UniversalOptions{
@@ -127,7 +128,7 @@ func (s *Client) options(c config.Redis) (*redis.UniversalOptions, error) {
 		SentinelUsername:      c.SentinelUsername,
 		SentinelPassword:      c.SentinelPassword.Reveal(),
 		DB:                    c.DB,
-		Protocol:              2, // the third looks for pushes before every answer, and nothing here is pushed
+		Protocol:              2, // RESP3 checks for push messages before every reply, and none are used
 		MaxRetries:            -1,
 		DialerRetries:         1,
 		DialTimeout:           s.Timeout,
@@ -136,7 +137,7 @@ func (s *Client) options(c config.Redis) (*redis.UniversalOptions, error) {
 		PoolTimeout:           s.Timeout,
 		ContextTimeoutEnabled: true,
 		PoolSize:              64,
-		ReadBufferSize:        8 << 10, // a connection has both for good
+		ReadBufferSize:        8 << 10, // each connection keeps both
 		WriteBufferSize:       8 << 10,
 		DisableIdentity:       true,
 		MaintNotificationsConfig: &maintnotifications.Config{
@@ -161,10 +162,10 @@ func (s *Client) options(c config.Redis) (*redis.UniversalOptions, error) {
 	return o, nil
 }
 
-// Up tells whether Redis answered when last asked.
+// Up reports whether Redis answered the last probe.
 func (s *Client) Up() bool { return s.up.Load() }
 
-// Close writes the embedded snapshot and closes the connections.
+// Close writes the embedded snapshot, and closes the connections and the journal.
 func (s *Client) Close() error {
 	s.stop()
 	<-s.done
@@ -185,8 +186,7 @@ func (s *Client) release() error {
 	return errors.Join(all...)
 }
 
-// unanswered keeps go-redis from writing to standard error by itself: its errors come back to us
-// anyway.
+// discardLogger keeps go-redis from writing to standard error. Its errors are returned anyway.
 type discardLogger struct{}
 
 func (discardLogger) Printf(context.Context, string, ...any) {}

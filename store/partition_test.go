@@ -10,7 +10,7 @@ import (
 	"replygate/store/storetest"
 )
 
-// Each tag is in its own partition, and in the slot that a Cluster computes for it.
+// Each tag is in its own partition, and its slot is the one that a Cluster computes.
 func TestPartitionTags(t *testing.T) {
 	s := storetest.Open(t, storetest.OneNode(t), time.Now)
 	for i, tag := range store.PartitionTags {

@@ -5,10 +5,9 @@ import (
 	"sync"
 )
 
-// pipe is the client's end of an in-process connection. net.Pipe has no buffer: a client that
-// writes a long pipeline of commands and a server that answers the first of them would wait for
-// each other for ever. So writing is handed to a goroutine of its own, which ends with the
-// connection.
+// pipe is the client's end of an in-process connection. net.Pipe has no buffer: a client that writes a
+// long pipeline and a server that answers the first command would deadlock. So a separate goroutine
+// does the writing, which ends with the connection.
 type pipe struct {
 	net.Conn
 	pending chan []byte
@@ -22,6 +21,7 @@ func newPipe(c net.Conn) *pipe {
 	return p
 }
 
+// drain writes what Write has queued, until the pipe is closed.
 func (p *pipe) drain() {
 	for {
 		select {
@@ -36,7 +36,7 @@ func (p *pipe) drain() {
 	}
 }
 
-// Write takes b over; what goes wrong with it shows when the answer is read.
+// Write queues a copy of b. If writing fails, the connection is closed, and reading the reply fails.
 func (p *pipe) Write(b []byte) (int, error) {
 	select {
 	case <-p.closed:

@@ -28,7 +28,7 @@ func open(t *testing.T, c config.Redis, now func() time.Time) *store.Client {
 	return s
 }
 
-func TestSnapshotOutlivesARestart(t *testing.T) {
+func TestSnapshotSurvivesRestart(t *testing.T) {
 	clock := wecomtest.NewClock()
 	c := storetest.Embedded(t)
 	s := open(t, c, clock.Now)
@@ -47,7 +47,7 @@ func TestSnapshotOutlivesARestart(t *testing.T) {
 		t.Errorf("since = %q", got)
 	}
 	if n := s.Exists(ctx, "rg:token:short").Val(); n != 0 {
-		t.Error("a token outlived its time")
+		t.Error("an expired token is back")
 	}
 	if h := s.HGetAll(ctx, "rg:window:{a:b:c}").Val(); h["last"] != "99" || h["sent"] != "1,2" {
 		t.Errorf("window = %v", h)
@@ -57,23 +57,23 @@ func TestSnapshotOutlivesARestart(t *testing.T) {
 	}
 }
 
-// crash copies what a store has on the disk at this moment, as a kill would leave it.
+// crash copies the files of a store at this moment, as a kill would leave them.
 func crash(t *testing.T, c config.Redis) config.Redis {
 	t.Helper()
-	left := storetest.Embedded(t)
+	copied := storetest.Embedded(t)
 	for _, ending := range []string{"", ".journal"} {
 		data, err := os.ReadFile(c.Snapshot + ending)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(left.Snapshot+ending, data, 0o600); err != nil {
+		if err := os.WriteFile(copied.Snapshot+ending, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return left
+	return copied
 }
 
-// A crash loses nothing that was acknowledged: the journal has what came after the snapshot.
+// A crash loses no acknowledged change: the journal has those since the snapshot.
 func TestCrashLosesNothing(t *testing.T) {
 	clock := wecomtest.NewClock()
 	c := storetest.Embedded(t)
@@ -108,19 +108,19 @@ func TestCrashLosesNothing(t *testing.T) {
 		t.Errorf("PTTL = %s", ttl)
 	}
 	if n := crashed.Exists(ctx, "rg:gone").Val(); n != 0 {
-		t.Error("what was deleted is back")
+		t.Error("a deleted key is back")
 	}
 	if n := crashed.Get(ctx, "rg:many:1999").Val(); n != "1999" {
 		t.Errorf("the last of many is %q", n)
 	}
 	if n := crashed.Journal.End(); n > 1000 {
-		t.Errorf("behind the snapshot of the start the journal holds %d bytes", n)
+		t.Errorf("after the snapshot of the start the journal has %d bytes", n)
 	}
 }
 
-// Where the journal is gone or damaged, records begin anew: what is missing may have been lost.
-func TestLostJournalForgetsSince(t *testing.T) {
-	for name, harm := range map[string]func(path string) error{
+// If the journal is missing or damaged, rg:since is deleted: messages may be lost.
+func TestLostJournalDeletesSince(t *testing.T) {
+	for name, damage := range map[string]func(path string) error{
 		"gone": os.Remove,
 		"damaged": func(path string) error {
 			data, err := os.ReadFile(path)
@@ -140,21 +140,21 @@ func TestLostJournalForgetsSince(t *testing.T) {
 			for i := range 10 {
 				s.Set(ctx, "rg:x", i, 0)
 			}
-			left := crash(t, c)
-			if err := harm(left.Snapshot + ".journal"); err != nil {
+			files := crash(t, c)
+			if err := damage(files.Snapshot + ".journal"); err != nil {
 				t.Fatal(err)
 			}
-			crashed := open(t, left, time.Now)
+			crashed := open(t, files, time.Now)
 			defer crashed.Close()
 			if n := crashed.Exists(ctx, "rg:since").Val(); n != 0 {
-				t.Error("records claim to be complete")
+				t.Error("rg:since is still there")
 			}
 		})
 	}
 }
 
-// Two gateways cannot share one journal, and so no snapshot.
-func TestOneProcessAJournal(t *testing.T) {
+// Two gateways cannot share a journal, or a snapshot.
+func TestJournalIsLocked(t *testing.T) {
 	c := storetest.Embedded(t)
 	s := open(t, c, time.Now)
 	defer s.Close()
@@ -163,9 +163,8 @@ func TestOneProcessAJournal(t *testing.T) {
 	}
 }
 
-// Changes from all sides while snapshots are written: after a crash at any moment the newest is
-// there.
-func TestSnapshotsAndChangesTogether(t *testing.T) {
+// With concurrent writers and snapshots, a crash keeps the newest value of every key.
+func TestSnapshotsDuringChanges(t *testing.T) {
 	c := storetest.Embedded(t)
 	s := open(t, c, time.Now)
 	defer s.Close()
@@ -195,7 +194,7 @@ func TestSnapshotsAndChangesTogether(t *testing.T) {
 	}
 }
 
-func TestSnapshotThatIsNone(t *testing.T) {
+func TestInvalidSnapshot(t *testing.T) {
 	c := storetest.Embedded(t)
 	if err := os.WriteFile(c.Snapshot, []byte("{half"), 0o600); err != nil {
 		t.Fatal(err)
@@ -228,18 +227,18 @@ func TestEmbeddedIsReachable(t *testing.T) {
 	}
 }
 
-// A Redis that answers but cannot serve ends the start; one that is away does not.
-func TestUnfit(t *testing.T) {
+// An unusable Redis fails the start.
+func TestUnusable(t *testing.T) {
 	for name, test := range map[string]struct {
 		args []string
 		with func(*config.Redis)
 		want string
 	}{
-		"no password":      {[]string{"--requirepass", "right"}, func(*config.Redis) {}, "NOAUTH"},
-		"wrong password":   {[]string{"--requirepass", "right"}, func(c *config.Redis) { c.Password = "wrong" }, "WRONGPASS"},
-		"evicting":         {[]string{"--maxmemory-policy", "allkeys-lru"}, func(*config.Redis) {}, "noeviction"},
-		"missing rights":   {[]string{"--user", "gw", "on", ">pw", "~other:*", "+@all"}, func(c *config.Redis) { c.Username, c.Password = "gw", "pw" }, "NOPERM"},
-		"all as it should": {[]string{"--requirepass", "right"}, func(c *config.Redis) { c.Password = "right" }, ""},
+		"no password":    {[]string{"--requirepass", "right"}, func(*config.Redis) {}, "NOAUTH"},
+		"wrong password": {[]string{"--requirepass", "right"}, func(c *config.Redis) { c.Password = "wrong" }, "WRONGPASS"},
+		"evicting":       {[]string{"--maxmemory-policy", "allkeys-lru"}, func(*config.Redis) {}, "noeviction"},
+		"missing rights": {[]string{"--user", "gw", "on", ">pw", "~other:*", "+@all"}, func(c *config.Redis) { c.Username, c.Password = "gw", "pw" }, "NOPERM"},
+		"usable":         {[]string{"--requirepass", "right"}, func(c *config.Redis) { c.Password = "right" }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := storetest.Start(t, test.args...).Config()
@@ -253,7 +252,7 @@ func TestUnfit(t *testing.T) {
 				return
 			}
 			if !errors.Is(err, store.ErrUnusable) || !strings.Contains(err.Error(), test.want) {
-				t.Fatalf("Open = %v, want ErrUnfit with %q", err, test.want)
+				t.Fatalf("Open = %v, want ErrUnusable with %q", err, test.want)
 			}
 		})
 	}
@@ -264,7 +263,7 @@ func TestNewerLayout(t *testing.T) {
 	s := storetest.Open(t, server.Config(), time.Now)
 	s.Set(t.Context(), "rg:layout", store.Layout+1, 0)
 	if _, err := store.Open(t.Context(), server.Config(), storetest.Journal(t, server.Config()), time.Now, zap.NewNop()); !errors.Is(err, store.ErrUnusable) {
-		t.Fatalf("Open = %v, want ErrUnfit", err)
+		t.Fatalf("Open = %v, want ErrUnusable", err)
 	}
 }
 
@@ -289,26 +288,26 @@ func TestAwayAtStart(t *testing.T) {
 	}
 }
 
-// Whether Redis answers is known from the commands that are sent anyway.
+// Answers follows the commands that are sent anyway.
 func TestAnswers(t *testing.T) {
 	server := storetest.Start(t)
 	c := server.Config()
 	c.Timeout = 300 * time.Millisecond
 	s := storetest.Open(t, c, time.Now)
-	given, giveUp := context.WithCancel(t.Context())
-	giveUp()
-	asks := func(what string, ctx context.Context, want error, answers bool) {
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	get := func(what string, ctx context.Context, want error, answers bool) {
 		t.Helper()
 		err := s.Get(ctx, "rg:nothing").Err()
 		if want != nil && !errors.Is(err, want) || want == nil && err == nil || s.Answers() != answers {
 			t.Errorf("%s: %v, answers %v", what, err, s.Answers())
 		}
 	}
-	asks("no such key is an answer", t.Context(), redis.Nil, true)
-	asks("a question that was given up proves nothing", given, context.Canceled, true)
+	get("a missing key is an answer", t.Context(), redis.Nil, true)
+	get("a canceled command changes nothing", canceled, context.Canceled, true)
 	server.Down()
-	asks("a Redis that is away", t.Context(), nil, false)
-	asks("a question that was given up proves nothing", given, nil, false)
+	get("Redis is away", t.Context(), nil, false)
+	get("a canceled command changes nothing", canceled, nil, false)
 	server.Up()
 	for deadline := time.Now().Add(20 * time.Second); !s.Answers(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -317,9 +316,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// However often the store's clock moves, by whatever parts of a millisecond, no key ends before its
-// time.
-func TestTicksDoNotAddUp(t *testing.T) {
+// Ticks by fractions of a millisecond do not add up to an early expiry.
+func TestTicksKeepFractions(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now())
 	s := storetest.Open(t, storetest.Embedded(t), clock.Now)
@@ -333,7 +331,7 @@ func TestTicksDoNotAddUp(t *testing.T) {
 	}
 }
 
-// Sentinels may ask for a password of their own.
+// Sentinels may require a password of their own.
 func TestSentinelPassword(t *testing.T) {
 	c, _, _, sentinel := storetest.StartSentinel(t)
 	sentinel.CLI("acl", "setuser", "default", ">of-the-sentinel")

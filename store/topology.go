@@ -9,46 +9,47 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ping asks every master: a Cluster without one of them is not whole.
+// ping sends PING to every primary: a Cluster without one of them is incomplete.
 func (s *Client) ping(ctx context.Context) error {
 	return s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error { return c.Ping(ctx).Err() })
 }
 
-func (s *Client) eachPrimary(ctx context.Context, ask func(context.Context, redis.Cmdable) error) error {
+// eachPrimary calls do for every primary, in a Cluster concurrently.
+func (s *Client) eachPrimary(ctx context.Context, do func(context.Context, redis.Cmdable) error) error {
 	if c, ok := s.UniversalClient.(*redis.ClusterClient); ok {
-		return c.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return ask(ctx, c) })
+		return c.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return do(ctx, c) })
 	}
-	return ask(ctx, s.UniversalClient)
+	return do(ctx, s.UniversalClient)
 }
 
-// primary is one of them: a Cluster would send what has no key to any node, also to one that is dead
-// and has no slots.
+// primary returns one primary. The client of a Cluster would send a command without a key to any node,
+// also to one that is down.
 func (s *Client) primary(ctx context.Context) (redis.Cmdable, error) {
 	c, ok := s.UniversalClient.(*redis.ClusterClient)
 	if !ok {
 		return s.UniversalClient, nil
 	}
-	master, err := c.MasterForKey(ctx, s.Prefix)
+	node, err := c.MasterForKey(ctx, s.Prefix)
 	if err != nil {
 		return nil, err
 	}
-	return master, nil
+	return node, nil
 }
 
-// checkPrimaries notices that one serves that was not known at the last look.
+// checkPrimaries detects a primary that was unknown at the last check.
 func (s *Client) checkPrimaries(ctx context.Context) {
-	now := s.runIDs(ctx)
-	if now == nil {
+	current := s.runIDs(ctx)
+	if current == nil {
 		return
 	}
-	before := s.knownRunIDs.Swap(&now)
-	if before != nil && slices.ContainsFunc(now, func(id string) bool { return !slices.Contains(*before, id) }) {
+	before := s.knownRunIDs.Swap(&current)
+	if before != nil && slices.ContainsFunc(current, func(id string) bool { return !slices.Contains(*before, id) }) {
 		s.onPrimaryChange()
 	}
 }
 
-// greet notices on a new connection that it leads to a master that is not known, before any answer
-// comes through it: one that was restarted in a moment is met without a single command that fails.
+// onConnect detects that a new connection leads to an unknown primary, before any reply is read from
+// it: a Redis that restarts quickly may not fail a single command.
 func (s *Client) onConnect(ctx context.Context, c *redis.Conn) error {
 	known := s.knownRunIDs.Load()
 	if known == nil {
@@ -56,7 +57,7 @@ func (s *Client) onConnect(ctx context.Context, c *redis.Conn) error {
 	}
 	info, err := c.Info(ctx, "server", "replication").Result()
 	if err != nil {
-		return nil // it may be forbidden; an outage shows with the next command
+		return nil // INFO may be forbidden; an outage shows with the next command
 	}
 	if id := infoField(info, "run_id"); infoField(info, "role") == "master" && !slices.Contains(*known, id) {
 		more := append(slices.Clone(*known), id)
@@ -66,12 +67,13 @@ func (s *Client) onConnect(ctx context.Context, c *redis.Conn) error {
 	return nil
 }
 
+// onPrimaryChange handles a primary that may lack recent writes.
 func (s *Client) onPrimaryChange() {
 	s.log.Info("redis has another master than before, or was restarted: what would be refused is unsure for a moment")
 	s.signalRecovered()
 }
 
-// infoField is a field of an answer to INFO, "" if it has none.
+// infoField returns a field of a reply to INFO, "" if there is none.
 func infoField(info, name string) string {
 	for line := range strings.Lines(info) {
 		if value, found := strings.CutPrefix(line, name+":"); found {
@@ -81,8 +83,8 @@ func infoField(info, name string) string {
 	return ""
 }
 
-// runIDs are the run ids of the processes that serve as masters, nil if Redis does not say. A
-// proxy over shards says that of any.
+// runIDs returns the run ids of all primaries, nil if they are unknown. A sharding proxy returns the
+// one of any shard, so there they are unknown too.
 func (s *Client) runIDs(ctx context.Context) (ids []string) {
 	if s.Embedded != nil || !s.MultiKey() {
 		return nil

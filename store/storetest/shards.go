@@ -13,15 +13,16 @@ import (
 	"replygate/config"
 )
 
-// shards is a proxy over Redis servers that know nothing of each other, as many hosted ones are. A
-// command goes to the server of its key.
+// shards is a sharding proxy over independent Redis servers, as many hosted ones are. It sends a
+// command to the server of its first key.
 type shards struct {
 	servers []string
 	strict  bool
 }
 
-// StartShards starts such a proxy over two servers. A script with keys of both is refused if it is
-// strict, else it runs where its first key is.
+// StartShards starts a sharding proxy over two servers, and returns the configuration that reaches it.
+// If strict, it rejects a script with keys of both servers; else it runs the script on the server of
+// the first key.
 func StartShards(t testing.TB, strict bool) config.Redis {
 	t.Helper()
 	one, two := Start(t), Start(t)
@@ -45,31 +46,31 @@ func StartShards(t testing.TB, strict bool) config.Redis {
 	return c
 }
 
-// serve serves one client until it goes.
+// serve serves one client until it disconnects.
 func (s *shards) serve(client net.Conn) {
 	defer client.Close()
 	in, out := bufio.NewReader(client), bufio.NewWriter(client)
-	backs := make([]net.Conn, len(s.servers))
-	answers := make([]*bufio.Reader, len(s.servers))
+	conns := make([]net.Conn, len(s.servers))
+	replies := make([]*bufio.Reader, len(s.servers))
 	for i, addr := range s.servers {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			return
 		}
 		defer c.Close()
-		backs[i], answers[i] = c, bufio.NewReader(c)
+		conns[i], replies[i] = c, bufio.NewReader(c)
 	}
 	for {
-		raw, words, err := readCommand(in)
+		raw, args, err := readCommand(in)
 		if err != nil {
 			return
 		}
-		keys := keysOf(words)
+		keys := keysOf(args)
 		to := s.shardOf(keys[0])
-		if s.strict && !s.together(keys) {
+		if s.strict && !s.oneShard(keys) {
 			_, err = io.WriteString(out, "-ERR eval/evalsha command keys must be in same slot\r\n")
-		} else if _, err = backs[to].Write(raw); err == nil {
-			err = copyReply(out, answers[to])
+		} else if _, err = conns[to].Write(raw); err == nil {
+			err = copyReply(out, replies[to])
 		}
 		if err == nil && in.Buffered() == 0 {
 			err = out.Flush()
@@ -80,11 +81,13 @@ func (s *shards) serve(client net.Conn) {
 	}
 }
 
+// shardOf returns the index of a key's server.
 func (s *shards) shardOf(key string) int {
 	return int(crc32.ChecksumIEEE([]byte(key)) % uint32(len(s.servers)))
 }
 
-func (s *shards) together(keys []string) bool {
+// oneShard reports whether all keys are on the same server.
+func (s *shards) oneShard(keys []string) bool {
 	for _, key := range keys {
 		if s.shardOf(key) != s.shardOf(keys[0]) {
 			return false
@@ -93,28 +96,28 @@ func (s *shards) together(keys []string) bool {
 	return true
 }
 
-// keysOf are the keys of a command as far as its place depends on them; one at least.
-func keysOf(words []string) []string {
-	switch strings.ToLower(words[0]) {
+// keysOf returns the keys by which a command is routed, at least one; "" for a command without a key.
+func keysOf(args []string) []string {
+	switch strings.ToLower(args[0]) {
 	case "eval", "evalsha":
-		n, _ := strconv.Atoi(words[2])
-		return words[3 : 3+n]
+		n, _ := strconv.Atoi(args[2])
+		return args[3 : 3+n]
 	case "ping", "info", "time", "config", "scan", "hello", "select", "client", "auth":
 		return []string{""}
 	}
-	return words[1:2]
+	return args[1:2]
 }
 
-// readCommand reads an array of bulk strings.
-func readCommand(r *bufio.Reader) (raw []byte, words []string, err error) {
+// readCommand reads a command, an array of bulk strings. raw are its bytes as received.
+func readCommand(r *bufio.Reader) (raw []byte, args []string, err error) {
 	head, n, err := readHead(r)
 	raw = append(raw, head...)
 	for range n {
 		if head, length, e := readHead(r); e == nil {
-			word := make([]byte, length+2)
-			_, err = io.ReadFull(r, word)
-			raw = append(append(raw, head...), word...)
-			words = append(words, string(word[:length]))
+			arg := make([]byte, length+2)
+			_, err = io.ReadFull(r, arg)
+			raw = append(append(raw, head...), arg...)
+			args = append(args, string(arg[:length]))
 		} else {
 			err = e
 		}
@@ -122,10 +125,10 @@ func readCommand(r *bufio.Reader) (raw []byte, words []string, err error) {
 			break
 		}
 	}
-	return raw, words, err
+	return raw, args, err
 }
 
-// readHead reads a line of RESP, and the number that it ends in; 0 for null.
+// readHead reads a line of RESP. n is the length in it, 0 for null and for types without a length.
 func readHead(r *bufio.Reader) (line string, n int, err error) {
 	if line, err = r.ReadString('\n'); err == nil && strings.ContainsAny(line[:1], "*$") {
 		n, err = strconv.Atoi(strings.TrimSpace(line[1:]))
@@ -133,7 +136,7 @@ func readHead(r *bufio.Reader) (line string, n int, err error) {
 	return line, max(n, 0), err
 }
 
-// copyReply copies one reply.
+// copyReply copies one reply, with all elements of an array.
 func copyReply(w io.Writer, r *bufio.Reader) error {
 	line, n, err := readHead(r)
 	if err == nil {

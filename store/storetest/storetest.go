@@ -1,7 +1,7 @@
-// Package storetest opens stores for tests: an embedded one, and a real redis-server that the test
-// starts on a free loopback port and ends.
+// Package storetest opens stores for tests: embedded ones, and real redis-server processes that a test
+// starts on free loopback ports. Everything ends with the test.
 //
-// It knows nothing of what is kept in them.
+// It does not know what tests keep in them.
 package storetest
 
 import (
@@ -24,8 +24,8 @@ import (
 	"replygate/store"
 )
 
-// Each runs body over every kind of store: embedded, a real redis-server, and one that is a Cluster
-// of its own, where no command may touch two slots.
+// Each runs body with every kind of store: embedded, a redis-server, and a Cluster of one node, where
+// no command may have keys of two slots.
 func Each(t *testing.T, now func() time.Time, body func(t *testing.T, c config.Redis, s *store.Client)) {
 	t.Run("embedded", func(t *testing.T) {
 		c := Embedded(t)
@@ -41,15 +41,15 @@ func Each(t *testing.T, now func() time.Time, body func(t *testing.T, c config.R
 	})
 }
 
-// shared is a Cluster of one node for all tests of a package: a new one answers only after two
-// seconds.
+// shared is the Cluster of one node for all tests of a package. A new one takes two seconds to answer.
 var shared struct {
 	sync.Mutex
-	ends bool // Main ends it
+	ends bool // Main runs, and will stop it
 	node *Server
 }
 
-// Main runs the tests of a package and ends what they share. TestMain calls it.
+// Main runs the tests of a package and stops what they share. TestMain must call it if tests use Each
+// or OneNode.
 func Main(m *testing.M) (code int) {
 	shared.ends = true
 	defer func() {
@@ -61,8 +61,8 @@ func Main(m *testing.M) (code int) {
 	return m.Run()
 }
 
-// OneNode is the configuration of a Cluster of one node, empty. The tests of a package share it,
-// one after the other.
+// OneNode returns the configuration of an empty Cluster of one node. The tests of a package share it,
+// so they must not run in parallel.
 func OneNode(t testing.TB) config.Redis {
 	t.Helper()
 	shared.Lock()
@@ -88,15 +88,15 @@ func OneNode(t testing.TB) config.Redis {
 	return c
 }
 
-// Embedded is the configuration of an embedded store with a snapshot of the test's own.
+// Embedded returns the configuration of an embedded store, with its snapshot in a temporary folder.
 func Embedded(t testing.TB) config.Redis {
 	c := config.Default().Redis
 	c.Snapshot = filepath.Join(t.TempDir(), "snapshot")
 	return c
 }
 
-// Journal is the configuration of the journal that goes with a store: beside the snapshot of an
-// embedded one, so that it comes back with it, else one of its own.
+// Journal returns the configuration of a store's journal. It is beside the snapshot of an embedded
+// store, so that both are found again, and in a temporary folder for any other.
 func Journal(t testing.TB, c config.Redis) config.Journal {
 	t.Helper()
 	j := config.Default().Journal
@@ -106,7 +106,7 @@ func Journal(t testing.TB, c config.Redis) config.Journal {
 	return j
 }
 
-// Open opens a store and closes it with the test.
+// Open opens a store, and closes it with the test.
 func Open(t testing.TB, c config.Redis, now func() time.Time) *store.Client {
 	t.Helper()
 	s, err := store.Open(context.Background(), c, Journal(t, c), now, zap.NewNop())
@@ -121,7 +121,7 @@ func Open(t testing.TB, c config.Redis, now func() time.Time) *store.Client {
 	return s
 }
 
-// Need skips the test if a program is missing; with CI=true it fails instead.
+// Need returns the path of a program. If it is missing, the test is skipped, or fails with CI=true.
 func Need(t testing.TB, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
@@ -129,14 +129,14 @@ func Need(t testing.TB, program string) string {
 	case err == nil:
 		return path
 	case os.Getenv("CI") == "true":
-		t.Fatalf("%s is missing, and CI=true asks for it", program)
+		t.Fatalf("%s is missing, and CI=true requires it", program)
 	default:
 		t.Skipf("%s is missing: install it to run this test", program)
 	}
 	return ""
 }
 
-// NeedModule is Need for a package of npm below dir.
+// NeedModule is Need for an npm package in dir/node_modules.
 func NeedModule(t testing.TB, dir, module string) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", module)); err == nil {
@@ -149,7 +149,7 @@ func NeedModule(t testing.TB, dir, module string) {
 	t.Skip(missing)
 }
 
-// Server is a redis-server of the test's own.
+// Server is a redis-server process of one test.
 type Server struct {
 	t    testing.TB
 	addr string
@@ -157,10 +157,10 @@ type Server struct {
 	cmd  *exec.Cmd
 	dir  string
 
-	sentinel string // the configuration of a sentinel, "" for a server
+	sentinel string // the configuration file of a sentinel, "" for a server
 }
 
-// Start starts a redis-server without persistence; further arguments are its own. It ends with the
+// Start starts a redis-server without persistence, with more arguments if given. It ends with the
 // test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
@@ -170,15 +170,15 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// Config is the configuration that reaches the server.
+// Config returns the configuration that reaches the server.
 func (s *Server) Config() config.Redis {
 	c := config.Default().Redis
 	c.Mode, c.Addrs, c.Timeout = config.RedisSingle, []string{s.addr}, 5*time.Second
 	return c
 }
 
-// Up starts the server, empty unless its arguments have it keep its state, and waits until it
-// listens.
+// Up starts the server and waits until it listens. It is empty unless its arguments turn persistence
+// on.
 func (s *Server) Up() {
 	s.t.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
@@ -213,10 +213,10 @@ func (s *Server) Down() {
 	s.cmd = nil
 }
 
-// Addr is where the server listens.
+// Addr returns the address where the server listens.
 func (s *Server) Addr() string { return s.addr }
 
-// Signal sends the server a signal: SIGSTOP freezes it, SIGCONT thaws it.
+// Signal sends the server a signal: SIGSTOP pauses it, SIGCONT resumes it.
 func (s *Server) Signal(sig os.Signal) {
 	s.t.Helper()
 	if err := s.cmd.Process.Signal(sig); err != nil {
@@ -224,7 +224,7 @@ func (s *Server) Signal(sig os.Signal) {
 	}
 }
 
-// CLI runs one command of redis-cli against the server and returns what it prints.
+// CLI runs a command with redis-cli and returns its output.
 func (s *Server) CLI(args ...string) string {
 	s.t.Helper()
 	out, err := s.cli(args)
@@ -241,8 +241,8 @@ func (s *Server) cli(args []string) (string, error) {
 	return string(out), err
 }
 
-// Await waits until a command of redis-cli prints a text. It may fail until then: a failover closes
-// connections.
+// Await repeats a command until its output contains a text. Errors are ignored until then, since a
+// failover closes connections. It fails the test after a minute.
 func (s *Server) Await(text string, args ...string) {
 	s.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
@@ -251,16 +251,16 @@ func (s *Server) Await(text string, args ...string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("%q never says %q: %v: %s", args, text, err, out)
+			s.t.Fatalf("%q does not print %q: %v: %s", args, text, err, out)
 		}
 	}
 }
 
-// nodeArgs make a server a node of a Cluster, which has no slots yet.
+// nodeArgs are the arguments of a Cluster node. It has no slots yet.
 var nodeArgs = []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no", "--cluster-config-file", "nodes.conf"}
 
-// StartCluster starts three masters without persistence that share the slots, each with so many
-// replicas, and returns them, the masters first, with the configuration that reaches them.
+// StartCluster starts a Cluster of three primaries with the given number of replicas each. It returns
+// the configuration that reaches it, and the servers, primaries first.
 func StartCluster(t testing.TB, replicas int) (config.Redis, []*Server) {
 	t.Helper()
 	var nodes []*Server
@@ -283,8 +283,8 @@ func StartCluster(t testing.TB, replicas int) (config.Redis, []*Server) {
 	return c, nodes
 }
 
-// StartSentinel starts a master with a replica and a sentinel that watches them, and returns them
-// with the configuration that reaches them.
+// StartSentinel starts a primary, a replica and a sentinel that monitors them, and returns the
+// configuration that reaches the primary through the sentinel.
 func StartSentinel(t testing.TB) (c config.Redis, master, replica, sentinel *Server) {
 	t.Helper()
 	master = Start(t)
@@ -305,8 +305,8 @@ func StartSentinel(t testing.TB) (c config.Redis, master, replica, sentinel *Ser
 	return c, master, replica, sentinel
 }
 
-// freeAddr finds a loopback port that is free, with the port 10,000 above, which a node of a
-// Cluster takes too. Both are below those that the kernel gives to connections.
+// freeAddr returns a free loopback address. The port 10,000 above is free too, since a Cluster node
+// uses it. Both ports are below the range from which the kernel chooses ports of connections.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
@@ -315,10 +315,11 @@ func freeAddr(t testing.TB) string {
 			return addr
 		}
 	}
-	t.Fatal("no free port")
+	t.Fatal("cannot find a free port pair in 100 attempts")
 	return ""
 }
 
+// free reports whether an address can be listened on.
 func free(addr string) bool {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -7,21 +7,20 @@ import (
 	"time"
 )
 
-// Wire is a connection between two programs that a test can cut, hang, slow down and reset.
+// Wire is a TCP proxy that a test can cut, pause, delay and reset.
 type Wire struct {
 	net.Listener
 	to string
 
 	mu    sync.Mutex
 	open  map[net.Conn]struct{}
-	delay time.Duration // of every piece, in each direction
-	hang  chan struct{} // nothing moves until it is closed
-	cut   bool          // new connections are refused at once
+	delay time.Duration // before every piece, in each direction
+	hang  chan struct{} // nothing is copied until it is closed; nil: not paused
+	cut   bool          // new connections are closed at once
 	done  sync.WaitGroup
 }
 
-// NewWire listens on a free loopback port and carries what comes to an address. It ends with the
-// test.
+// NewWire starts a proxy on a free loopback port that forwards to an address. It ends with the test.
 func NewWire(t testing.TB, to string) *Wire {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -41,31 +40,31 @@ func NewWire(t testing.TB, to string) *Wire {
 
 func (w *Wire) serve() {
 	for {
-		near, err := w.Accept()
+		client, err := w.Accept()
 		if err != nil {
 			return
 		}
 		w.mu.Lock()
 		cut := w.cut
 		w.mu.Unlock()
-		far, err := net.Dial("tcp", w.to)
+		server, err := net.Dial("tcp", w.to)
 		if err != nil || cut {
-			near.Close()
+			client.Close()
 			if err == nil {
-				far.Close()
+				server.Close()
 			}
 			continue
 		}
 		w.mu.Lock()
-		w.open[near], w.open[far] = struct{}{}, struct{}{}
+		w.open[client], w.open[server] = struct{}{}, struct{}{}
 		w.mu.Unlock()
-		w.done.Go(func() { w.carry(near, far) })
-		w.done.Go(func() { w.carry(far, near) })
+		w.done.Go(func() { w.copyBytes(client, server) })
+		w.done.Go(func() { w.copyBytes(server, client) })
 	}
 }
 
-// carry moves bytes one way until either end is closed.
-func (w *Wire) carry(from, to net.Conn) {
+// copyBytes copies bytes one way until either end is closed.
+func (w *Wire) copyBytes(from, to net.Conn) {
 	defer func() {
 		from.Close()
 		to.Close()
@@ -94,7 +93,7 @@ func (w *Wire) carry(from, to net.Conn) {
 	}
 }
 
-// Cut refuses new connections and resets those that are open.
+// Cut closes new connections at once, and resets those that are open.
 func (w *Wire) Cut() {
 	w.mu.Lock()
 	w.cut = true
@@ -112,7 +111,7 @@ func (w *Wire) Reset() {
 	}
 }
 
-// Hang holds everything back.
+// Hang stops all copying until Heal. Connections stay open.
 func (w *Wire) Hang() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -121,14 +120,14 @@ func (w *Wire) Hang() {
 	}
 }
 
-// Delay slows every piece down.
+// Delay delays every piece by d, in each direction.
 func (w *Wire) Delay(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.delay = d
 }
 
-// Heal lets everything through again.
+// Heal ends Cut, Hang and Delay.
 func (w *Wire) Heal() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
