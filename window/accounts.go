@@ -11,16 +11,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// accounts are the corps that the configuration lists now, and those that it listed before; nil if
-// only Redis may know.
+// accounts are the corps in the configuration now, and those in it before. before is nil if only
+// Redis may know.
 type accounts struct{ now, before []string }
 
-// newAtOnce is how many new accounts are written at once: as many as no timeout is too short for.
-const newAtOnce = 500
+// newAccountsPerBatch bounds a pipeline, so that it finishes within the shortest timeout.
+const newAccountsPerBatch = 500
 
-// ListAccounts notes the corps of all accounts. One that was not listed before begins with a gap,
-// since its callbacks were not recorded. before are those listed up to now, nil at a start: then
-// the list in Redis counts.
+// ListAccounts stores the corps of all accounts. A corp that was not listed before begins with a
+// gap, since its callbacks were not recorded. before are the corps listed until now; nil, as at a
+// start, means those listed in Redis. If Redis does not answer, Run writes the list later.
 func (s *Store) ListAccounts(ctx context.Context, corps, before []string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(corps))*time.Millisecond)
 	defer cancel()
@@ -28,7 +28,8 @@ func (s *Store) ListAccounts(ctx context.Context, corps, before []string) error 
 	return s.catchUp(ctx)
 }
 
-// list has accounts written. Of a list that is not written yet only what was before it counts.
+// list queues accounts for writing. It replaces a list that is still queued, and keeps that one's
+// before.
 func (g *gaps) list(corps, before []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -39,7 +40,7 @@ func (g *gaps) list(corps, before []string) {
 	g.pending.Store(true)
 }
 
-// rewriteAccountList has the accounts written again, after Redis lost its state.
+// rewriteAccountList queues the accounts again, after Redis lost its state.
 func (s *Store) rewriteAccountList() {
 	g := &s.gaps
 	g.mu.Lock()
@@ -50,9 +51,9 @@ func (s *Store) rewriteAccountList() {
 	}
 }
 
-// writeAccounts writes the list of accounts and marks the gaps of new ones, a part of them at a
-// time: those that are marked count as listed before. If neither Redis nor the caller knows an
-// earlier list, none is new: rg:since has begun anew then, or an operator has set it.
+// writeAccounts writes the list of accounts and marks the gaps of new ones in batches. Accounts of a
+// finished batch move to before, so a retry does not mark them again. If neither Redis nor the
+// caller knows an earlier list, no account is new: rg:since starts anew then, or an operator set it.
 func (s *Store) writeAccounts(ctx context.Context, a *accounts) error {
 	key := s.Prefix + "accounts"
 	text, err := s.rdb.Get(ctx, key).Result()
@@ -63,11 +64,11 @@ func (s *Store) writeAccounts(ctx context.Context, a *accounts) error {
 		a.before = splitIDs(text)
 	}
 	if a.before != nil {
-		for some := range slices.Chunk(newAccounts(a.now, a.before), newAtOnce) {
-			if err := s.beginAccounts(ctx, some); err != nil {
+		for batch := range slices.Chunk(newAccounts(a.now, a.before), newAccountsPerBatch) {
+			if err := s.beginAccounts(ctx, batch); err != nil {
 				return err
 			}
-			a.before = slices.Concat(a.before, some)
+			a.before = slices.Concat(a.before, batch)
 		}
 	}
 	if now := joinIDs(a.now); now != text {
@@ -78,8 +79,8 @@ func (s *Store) writeAccounts(ctx context.Context, a *accounts) error {
 	return nil
 }
 
-// beginAccounts marks the gaps of new accounts. They rarely have one already: what takes a script
-// for each key then is a plain SETNX.
+// beginAccounts marks the gaps of new accounts. Few have a gap already, so a plain SETNX does for
+// most, and only the rest need a script.
 func (s *Store) beginAccounts(ctx context.Context, corps []string) error {
 	now := s.Now().UnixMilli()
 	p := s.rdb.Pipeline()
@@ -116,7 +117,7 @@ func newAccounts(now, before []string) (corps []string) {
 	return corps
 }
 
-// joinIDs writes ids for Redis, sorted.
+// joinIDs encodes ids for Redis, sorted and separated by commas.
 func joinIDs(ids []string) string {
 	all := make([]string, len(ids))
 	for i, id := range ids {
@@ -126,7 +127,7 @@ func joinIDs(ids []string) string {
 	return strings.Join(all, ",")
 }
 
-// splitIDs reads what joinIDs writes.
+// splitIDs is the inverse of joinIDs. It skips what is not an encoded id.
 func splitIDs(text string) []string {
 	all := []string{}
 	for part := range strings.SplitSeq(text, ",") {

@@ -29,7 +29,7 @@ func BenchmarkRecordPage(b *testing.B) {
 	b.ReportMetric(float64(b.N*page)/b.Elapsed().Seconds(), "facts/s")
 }
 
-// BenchmarkReserve counts replies, one after the other and many at a time.
+// BenchmarkReserve reserves replies, with and without coalescing.
 func BenchmarkReserve(b *testing.B) {
 	server := storetest.Start(b)
 	for _, batched := range []bool{false, true} {

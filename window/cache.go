@@ -8,20 +8,20 @@ import (
 )
 
 const (
-	// buckets and places bound the memory: 188,416 windows in 6 MB. A bucket fits 768 bytes, as
-	// they are handed out.
+	// buckets and ways bound the cache: 188,416 windows in 6 MB. A bucket fills a size class of the
+	// allocator, 768 bytes.
 	buckets = 8_192
 	ways    = 23
-	// revalidateAfter is how long a remembered window is believed without asking Redis again.
+	// revalidateAfter is how long a cached window is used without asking Redis again.
 	revalidateAfter = 60 * time.Second
 )
 
-// memory remembers open windows in the process, for when Redis is away and for when replies are not
-// counted. A window has its place in one bucket of a few; in a full one it takes that of the window
-// that was asked for longest ago.
+// openCache holds open windows in the process, for when Redis is away and for when replies are not
+// counted. It is set-associative: a window's key selects a bucket, and a full bucket evicts the
+// entry that was confirmed longest ago.
 type openCache struct {
 	seeds   [2]maphash.Seed
-	buckets [buckets]atomic.Pointer[bucket] // nil until something is put there
+	buckets [buckets]atomic.Pointer[bucket] // nil until the first put
 }
 
 type bucket struct {
@@ -31,89 +31,89 @@ type bucket struct {
 
 type cacheEntry struct {
 	key       fingerprint
-	last      int64 // of the customer's last message, unix ms; 0: nothing is here
-	confirmed int64 // when Redis said so, unix ms
+	last      int64 // the customer's last message, unix ms; 0 = empty
+	confirmed int64 // when Redis returned it, unix ms
 }
 
-// key stands for a key. Its 128 bits depend on seeds that nobody outside the process can know, so
-// that no customer can be made to pass for another.
+// fingerprint is a 128-bit hash of a key. Its seeds are known to this process alone, so nobody can
+// construct two customers that collide.
 type fingerprint [2]uint64
 
 func newOpenCache() *openCache {
 	return &openCache{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
 }
 
-func (m *openCache) fingerprint(key string) fingerprint {
-	return fingerprint{maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)}
+func (c *openCache) fingerprint(key string) fingerprint {
+	return fingerprint{maphash.String(c.seeds[0], key), maphash.String(c.seeds[1], key)}
 }
 
-func (m *openCache) put(key string, last, now int64) {
-	n := m.fingerprint(key)
-	at := &m.buckets[n[0]%buckets]
+func (c *openCache) put(key string, last, now int64) {
+	id := c.fingerprint(key)
+	at := &c.buckets[id[0]%buckets]
 	if at.Load() == nil {
 		at.CompareAndSwap(nil, new(bucket))
 	}
 	b := at.Load()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	place := &b.entries[0]
+	victim := &b.entries[0]
 	for i := range b.entries {
-		s := &b.entries[i]
-		if s.key == n {
-			place = s
+		e := &b.entries[i]
+		if e.key == id {
+			victim = e
 			break
 		}
-		if s.confirmed < place.confirmed {
-			place = s
+		if e.confirmed < victim.confirmed {
+			victim = e
 		}
 	}
-	*place = cacheEntry{key: n, last: last, confirmed: now}
+	*victim = cacheEntry{key: id, last: last, confirmed: now}
 }
 
-func (m *openCache) forget(key string) {
-	n := m.fingerprint(key)
-	b := m.buckets[n[0]%buckets].Load()
+func (c *openCache) forget(key string) {
+	id := c.fingerprint(key)
+	b := c.buckets[id[0]%buckets].Load()
 	if b == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s := b.find(n); s != nil {
-		*s = cacheEntry{}
+	if e := b.find(id); e != nil {
+		*e = cacheEntry{}
 	}
 }
 
-// find returns the place of a name, nil if it has none.
-func (b *bucket) find(n fingerprint) *cacheEntry {
+// find returns the entry of a fingerprint, nil if there is none.
+func (b *bucket) find(id fingerprint) *cacheEntry {
 	for i := range b.entries {
-		if s := &b.entries[i]; s.key == n && s.last != 0 {
-			return s
+		if e := &b.entries[i]; e.key == id && e.last != 0 {
+			return e
 		}
 	}
 	return nil
 }
 
-// find returns the last message of a window that was open and by its length still is.
-func (m *openCache) find(key string, now int64, length time.Duration) (last int64, found bool) {
-	s, found := m.get(m.fingerprint(key))
-	return s.last, found && now-s.last < length.Milliseconds()
+// find returns the last message of a window that was open and has not closed by time since.
+func (c *openCache) find(key string, now int64, length time.Duration) (last int64, found bool) {
+	e, found := c.get(c.fingerprint(key))
+	return e.last, found && now-e.last < length.Milliseconds()
 }
 
-// open is find for a window that need not be asked again yet.
-func (m *openCache) open(key []byte, now int64, length time.Duration) (last int64, found bool) {
-	s, found := m.get(fingerprint{maphash.Bytes(m.seeds[0], key), maphash.Bytes(m.seeds[1], key)})
-	return s.last, found && now-s.last < length.Milliseconds() && now-s.confirmed < revalidateAfter.Milliseconds()
+// open is find, limited to windows that Redis confirmed within revalidateAfter.
+func (c *openCache) open(key []byte, now int64, length time.Duration) (last int64, found bool) {
+	e, found := c.get(fingerprint{maphash.Bytes(c.seeds[0], key), maphash.Bytes(c.seeds[1], key)})
+	return e.last, found && now-e.last < length.Milliseconds() && now-e.confirmed < revalidateAfter.Milliseconds()
 }
 
-func (m *openCache) get(n fingerprint) (cacheEntry, bool) {
-	b := m.buckets[n[0]%buckets].Load()
+func (c *openCache) get(id fingerprint) (cacheEntry, bool) {
+	b := c.buckets[id[0]%buckets].Load()
 	if b == nil {
 		return cacheEntry{}, false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s := b.find(n); s != nil {
-		return *s, true
+	if e := b.find(id); e != nil {
+		return *e, true
 	}
 	return cacheEntry{}, false
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The memory may forget, but what it says is what it was told last.
-func TestMemoryKeepsToAModel(t *testing.T) {
+// The cache returns the last value that was put, and nothing that was forgotten.
+func TestCacheFollowsTheModel(t *testing.T) {
 	const length = 48 * time.Hour
 	m, model := newOpenCache(), map[string]cacheEntry{}
 	r := rand.New(rand.NewPCG(1, 2))
@@ -23,21 +23,21 @@ func TestMemoryKeepsToAModel(t *testing.T) {
 			m.forget(key)
 			delete(model, key)
 		default:
-			want, told := model[key]
+			want, known := model[key]
 			last, found := m.find(key, now, length)
-			if open := told && now-want.last < length.Milliseconds(); found != open || found && last != want.last {
-				t.Fatalf("step %d: find says %d, %v; it was told %+v", step, last, found, want)
+			if open := known && now-want.last < length.Milliseconds(); found != open || found && last != want.last {
+				t.Fatalf("step %d: find = %d, %v; the model has %+v", step, last, found, want)
 			}
-			_, believed := m.open([]byte(key), now, length)
-			if want := found && now-want.confirmed < revalidateAfter.Milliseconds(); believed != want {
-				t.Fatalf("step %d: believed %v, want %v", step, believed, want)
+			_, fresh := m.open([]byte(key), now, length)
+			if want := found && now-want.confirmed < revalidateAfter.Milliseconds(); fresh != want {
+				t.Fatalf("step %d: open = %v, want %v", step, fresh, want)
 			}
 		}
 	}
 }
 
-// As many windows as a busy day has fit; many more push out those that were asked for longest ago.
-func TestMemoryIsBounded(t *testing.T) {
+// The windows of a busy day fit; many more evict those that were confirmed longest ago.
+func TestCacheIsBounded(t *testing.T) {
 	const length = 48 * time.Hour
 	m, now := newOpenCache(), int64(1_700_000_000_000)
 	found := func(from, to int) (n int) {
@@ -53,16 +53,16 @@ func TestMemoryIsBounded(t *testing.T) {
 		m.put(fmt.Sprint("key", i), now, now)
 	}
 	if n := found(0, busy); n < busy*99/100 { // few buckets are full
-		t.Errorf("of %d windows %d are remembered", busy, n)
+		t.Errorf("of %d windows %d are cached", busy, n)
 	}
 	for i := busy; i < all; i++ {
 		now++
 		m.put(fmt.Sprint("key", i), now, now)
 	}
 	if n := found(0, busy); n > 0 {
-		t.Errorf("%d of the oldest are still remembered", n)
+		t.Errorf("%d of the oldest are still cached", n)
 	}
 	if n := found(all-busy, all); n < busy*99/100 {
-		t.Errorf("of the newest %d, %d are remembered", busy, n)
+		t.Errorf("of the newest %d, %d are cached", busy, n)
 	}
 }

@@ -12,81 +12,84 @@ import (
 	"replygate/store"
 )
 
-// Redis may come back without what it acknowledged: from an older snapshot, empty, or as a replica
-// that lagged. What is missing then looks like a customer who never wrote. So each gateway leaves a
-// word in Redis twice a second, the time, and looks for its last one: an older one tells how far
-// back Redis has gone. If it is no more than what every gateway remembers of what it recorded, they
-// record that again; otherwise records are incomplete.
+// Redis may lose acknowledged writes: it comes back from an older snapshot, empty, or as a replica
+// that lagged. The lost messages then look like customers who never wrote. So each gateway stores a
+// checkpoint in Redis twice a second, the time, and compares it with the one before. An older
+// checkpoint tells how far Redis rolled back. If every gateway still has its writes since then, they
+// write them again; otherwise history is incomplete from now on.
 const (
 	checkpointEvery = 500 * time.Millisecond
 	checkpointKept  = 72 * time.Hour
 )
 
-// checkpoints is the last word in each of its keys. In a Cluster, or behind a proxy, a node can go back
-// by itself, so there is a key for every 256 slots.
+// checkpoints are the keys of a gateway's checkpoints and their last confirmed values. A single Redis
+// has one key. In a Cluster, or after a sharding proxy, one node can roll back alone, so each of the
+// 64 partitions has a key.
 type checkpoints struct {
 	keys      []string
-	confirmed []int64 // unix ms; 0: nothing yet
+	confirmed []int64 // unix ms; 0: none yet
 }
 
-func newCheckpoints(prefix, gateway string, nodes bool) checkpoints {
-	w := checkpoints{keys: []string{prefix + "witness:" + gateway}}
-	if nodes {
-		w.keys = nil
-		for tag := range store.PartitionTags {
-			w.keys = append(w.keys, prefix+"witness:"+gateway+":{"+store.PartitionTags[tag]+"}")
+func newCheckpoints(prefix, gateway string, partitioned bool) checkpoints {
+	c := checkpoints{keys: []string{prefix + "witness:" + gateway}}
+	if partitioned {
+		c.keys = nil
+		for _, tag := range store.PartitionTags {
+			c.keys = append(c.keys, prefix+"witness:"+gateway+":{"+tag+"}")
 		}
 	}
-	w.confirmed = make([]int64, len(w.keys))
-	return w
+	c.confirmed = make([]int64, len(c.keys))
+	return c
 }
 
-// exchange leaves a word in Redis. back tells that Redis had an older word than the last one, and to is
-// the oldest of those, zero if one is gone. A Redis that is away tells nothing.
-func (w *checkpoints) exchange(ctx context.Context, rdb redis.UniversalClient, now time.Time) (to, last time.Time, back bool) {
-	words := runEach(ctx, rdb, raiseScript, w.keys, now.UnixMilli(), checkpointKept.Milliseconds())
-	oldest, latest := now.UnixMilli(), int64(0)
-	for i, cmd := range words {
-		text, err := cmd.Text()
+// exchange writes now to every checkpoint and reads what was there. rolledBack reports that some were
+// older than confirmed; to is the oldest of those, zero if one is missing, and last the newest
+// confirmed value among them. Keys that Redis does not answer for are skipped.
+func (c *checkpoints) exchange(ctx context.Context, rdb redis.UniversalClient, now time.Time) (to, last time.Time, rolledBack bool) {
+	replies := runEach(ctx, rdb, raiseScript, c.keys, now.UnixMilli(), checkpointKept.Milliseconds())
+	oldest, newest := now.UnixMilli(), int64(0)
+	for i, reply := range replies {
+		text, err := reply.Text()
 		if err != nil && !errors.Is(err, redis.Nil) {
 			continue
 		}
-		word, _ := strconv.ParseInt(text, 10, 64) // what is no word is none
-		if word < w.confirmed[i] {
-			back, oldest, latest = true, min(oldest, word), max(latest, w.confirmed[i])
+		found, _ := strconv.ParseInt(text, 10, 64) // a value that is no time counts as missing
+		if found < c.confirmed[i] {
+			rolledBack, oldest, newest = true, min(oldest, found), max(newest, c.confirmed[i])
 		}
-		w.confirmed[i] = now.UnixMilli()
+		c.confirmed[i] = now.UnixMilli()
 	}
 	if oldest > 0 {
 		to = time.UnixMilli(oldest)
 	}
-	return to, time.UnixMilli(latest), back
+	return to, time.UnixMilli(newest), rolledBack
 }
 
-// detectRollback tells whether what was recorded lately has to be recorded again, since Redis has gone
-// back.
+// detectRollback reports whether Redis lost recent writes, so that they must be written again. If
+// this process no longer has all of them, it also records a gap.
 func (s *Store) detectRollback(ctx context.Context) (rewrite bool) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	_, cluster := s.rdb.(*redis.ClusterClient)
-	if nodes := cluster || !s.multiKey(); s.checkpoints.keys == nil || nodes && len(s.checkpoints.keys) == 1 { // a Redis that was away shows late what it is
-		s.checkpoints = newCheckpoints(s.Prefix, s.gateway, nodes)
+	// Whether Redis is a sharding proxy is known only once it has answered.
+	if partitioned := cluster || !s.multiKey(); s.checkpoints.keys == nil || partitioned && len(s.checkpoints.keys) == 1 {
+		s.checkpoints = newCheckpoints(s.Prefix, s.gateway, partitioned)
 	}
-	to, last, back := s.checkpoints.exchange(ctx, s.rdb, s.Now())
-	if !back {
+	to, last, rolledBack := s.checkpoints.exchange(ctx, s.rdb, s.Now())
+	if !rolledBack {
 		return false
 	}
-	wentTo := zap.Time("rolled_back_to", to)
+	rolledBackTo := zap.Time("rolled_back_to", to)
 	if to.IsZero() {
-		wentTo = zap.String("rolled_back_to", "nothing")
+		rolledBackTo = zap.String("rolled_back_to", "nothing")
 	}
 	if last.Sub(to) < keepRecent && s.recent.covers(to) {
-		s.Log.Warn("redis has come back without what it acknowledged last: it is written again", wentTo)
+		s.Log.Warn("redis has lost its most recent writes: they are written again", rolledBackTo)
 		return true
 	}
-	s.Log.Error("redis has come back without what it acknowledged: records are incomplete from now on. Let it write every change to the disk (appendonly yes)", wentTo)
-	if err := s.RecordGap(ctx); err != nil { // the others see for themselves
-		s.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
+	s.Log.Error("redis has lost acknowledged writes: records are incomplete from now on. Let it write every change to the disk (appendonly yes)", rolledBackTo)
+	if err := s.RecordGap(ctx); err != nil { // the other gateways detect it by themselves
+		s.Log.Warn("the gap is recorded in this gateway alone, since redis did not take it", zap.Error(err))
 	}
 	return true
 }

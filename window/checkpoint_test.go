@@ -13,42 +13,42 @@ import (
 	"replygate/store/storetest"
 )
 
-// A gateway notices that its word is older than the one it left, and gone; not that Redis did what
-// it was sent long ago behind what it was sent now.
-func TestWitness(t *testing.T) {
+// A rollback is detected if the checkpoint is older than the confirmed one, or missing, but not if
+// Redis runs a delayed write of an older checkpoint after a newer one.
+func TestCheckpointDetectsRollback(t *testing.T) {
 	storetest.Each(t, time.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
 		_, cluster := s.UniversalClient.(*redis.ClusterClient)
 		w, now := newCheckpoints("rg:", "me", cluster), time.UnixMilli(1_790_000_000_000)
 		key := w.keys[len(w.keys)-1]
-		say := func(back bool, to time.Time) {
+		exchange := func(back bool, to time.Time) {
 			t.Helper()
 			now = now.Add(checkpointEvery)
 			gotTo, last, got := w.exchange(t.Context(), s.UniversalClient, now)
 			if got != back || back && (!gotTo.Equal(to) || !last.Equal(now.Add(-checkpointEvery))) {
-				t.Errorf("back: %v to %s from %s, want %v to %s", got, gotTo, last, back, to)
+				t.Errorf("rolled back: %v to %s from %s, want %v to %s", got, gotTo, last, back, to)
 			}
 		}
-		say(false, now)
-		say(false, now)
+		exchange(false, now)
+		exchange(false, now)
 
 		long := now.Add(-time.Minute)
 		late := checkpoints{keys: w.keys, confirmed: make([]int64, len(w.keys))}
 		late.exchange(t.Context(), s.UniversalClient, long)
-		say(false, now)
+		exchange(false, now)
 
 		s.Set(t.Context(), key, long.UnixMilli(), 0)
-		say(true, long)
-		say(false, now)
+		exchange(true, long)
+		exchange(false, now)
 		s.Del(t.Context(), key)
-		say(true, time.Time{})
+		exchange(true, time.Time{})
 		if left := s.PTTL(t.Context(), key).Val(); left <= 0 || left > checkpointKept {
-			t.Errorf("the word is kept for %s", left)
+			t.Errorf("the checkpoint is kept for %s", left)
 		}
 	})
 }
 
-// What was recorded behind a time is said to be kept only if it is, and of the last minute it is.
-func TestRecentFactsCover(t *testing.T) {
+// covers is true only if every later write is kept, and always for the last minute.
+func TestRecentWritesCover(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 1))
 	for range 200 {
 		var r recentWrites

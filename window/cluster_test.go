@@ -18,7 +18,7 @@ import (
 	"replygate/window"
 )
 
-// cluster is a bench on three masters, with an open window each for many customers.
+// cluster is a bench on three primaries, with an open window for each of many customers.
 type cluster struct {
 	*bench
 	nodes []*storetest.Server
@@ -42,7 +42,7 @@ func newCluster(t *testing.T, customers int) *cluster {
 	return cl
 }
 
-// reserveAll counts a reply for each of the customers, all at once: left are left.
+// reserveAll reserves a reply for each of the customers, concurrently, and expects so many left.
 func (c *cluster) reserveAll(keys []window.Key, left int) {
 	c.Helper()
 	var all sync.WaitGroup
@@ -56,23 +56,23 @@ func (c *cluster) reserveAll(keys []window.Key, left int) {
 	all.Wait()
 }
 
-// node is which one has a key.
+// node returns the index of the node that has a key.
 func (c *cluster) node(k window.Key) int {
 	c.Helper()
-	master, err := c.rdb.(*redis.ClusterClient).MasterForKey(c.Context(), k.Spell("rg:"))
+	master, err := c.rdb.(*redis.ClusterClient).MasterForKey(c.Context(), k.RedisKey("rg:"))
 	if err != nil {
 		c.Fatal(err)
 	}
 	return slices.IndexFunc(c.nodes, func(n *storetest.Server) bool { return n.Addr() == master.Options().Addr })
 }
 
-// moves gives the slot of a key to another node. between runs while it is on the way.
-func (c *cluster) moves(k window.Key, between func()) {
+// move moves the slot of a key to another node. between runs in the middle of it.
+func (c *cluster) move(k window.Key, between func()) {
 	c.Helper()
 	from := c.node(k)
 	to := (from + 1) % len(c.nodes)
 	ask := func(node int, args ...string) string { return strings.TrimSpace(c.nodes[node].CLI(args...)) }
-	slot, host, port := ask(from, "cluster", "keyslot", k.Spell("rg:")), "", ""
+	slot, host, port := ask(from, "cluster", "keyslot", k.RedisKey("rg:")), "", ""
 	host, port, _ = strings.Cut(c.nodes[to].Addr(), ":")
 	ids := []string{ask(0, "cluster", "myid"), ask(1, "cluster", "myid"), ask(2, "cluster", "myid")}
 	ask(to, "cluster", "setslot", slot, "importing", ids[from])
@@ -86,7 +86,7 @@ func (c *cluster) moves(k window.Key, between func()) {
 	}
 }
 
-// Three masters: every script finds its slot, and a listing sees them all.
+// On three primaries every script finds its slot, and a listing has all windows.
 func TestCluster(t *testing.T) {
 	c := newCluster(t, 300)
 	for _, k := range c.keys[:50] {
@@ -98,18 +98,18 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// Replies of the same moment count one each, whichever nodes they are on, though nodes forget their
-// scripts, a slot moves, and a key holds no window.
-func TestClusterCountsTogether(t *testing.T) {
+// Concurrent reservations count one reply each on every node, also after the nodes lose their scripts,
+// while a slot moves, and if one key holds no window.
+func TestClusterReserves(t *testing.T) {
 	c := newCluster(t, 300)
 	c.reserveAll(c.keys, 4)
 	for _, n := range c.nodes {
 		n.CLI("script", "flush")
 	}
 	c.reserveAll(c.keys, 3)
-	c.moves(c.keys[0], func() { c.reserveAll(c.keys, 2) })
+	c.move(c.keys[0], func() { c.reserveAll(c.keys, 2) })
 	c.reserveAll(c.keys, 1)
-	if err := c.rdb.Set(t.Context(), c.keys[0].Spell("rg:"), "x", 0).Err(); err != nil {
+	if err := c.rdb.Set(t.Context(), c.keys[0].RedisKey("rg:"), "x", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	var broken sync.WaitGroup
@@ -122,8 +122,8 @@ func TestClusterCountsTogether(t *testing.T) {
 	broken.Wait()
 }
 
-// Where replies are not counted, windows of all nodes are looked at together.
-func TestClusterLooksTogether(t *testing.T) {
+// Without a count of replies, windows of all nodes are read.
+func TestClusterUncounted(t *testing.T) {
 	c := newCluster(t, 300)
 	c.Store = window.NewShared(c.rdb, c.health, journal(t), settings(0, c.clock.Now))
 	c.reserveAll(c.keys, -1)
@@ -132,19 +132,19 @@ func TestClusterLooksTogether(t *testing.T) {
 	}
 }
 
-// A node that hangs keeps nobody waiting whose window is on another.
-func TestClusterNodesWaitForThemselves(t *testing.T) {
+// A node that hangs delays no reservation on other nodes.
+func TestClusterHangingNode(t *testing.T) {
 	c := newCluster(t, 100)
 	hangs := c.node(c.keys[0])
 	others := slices.DeleteFunc(slices.Clone(c.keys), func(k window.Key) bool { return c.node(k) == hangs })
 	c.nodes[hangs].Signal(syscall.SIGSTOP)
-	thaw := sync.OnceFunc(func() { c.nodes[hangs].Signal(syscall.SIGCONT) })
-	defer thaw()
-	var held sync.WaitGroup
+	resume := sync.OnceFunc(func() { c.nodes[hangs].Signal(syscall.SIGCONT) })
+	defer resume()
+	var delayed sync.WaitGroup
 	var answered atomic.Int64
 	for _, k := range c.keys {
 		if !slices.Contains(others, k) {
-			held.Go(func() {
+			delayed.Go(func() {
 				c.Reserve(t.Context(), k)
 				answered.Add(1)
 			})
@@ -154,18 +154,18 @@ func TestClusterNodesWaitForThemselves(t *testing.T) {
 	if n := answered.Load(); n > 0 {
 		t.Errorf("the node that hangs has answered %d", n)
 	}
-	thaw()
-	held.Wait()
+	resume()
+	delayed.Wait()
 }
 
-// A Redis that took scripts of several keys, and does so no longer, is asked for each key by
-// itself: it became a proxy over shards.
-func TestKeysOfSeveralSlots(t *testing.T) {
+// If a sharding proxy takes the place of a single Redis, a script with several keys is rejected, and
+// each key gets its own script.
+func TestFallbackToOneKeyPerScript(t *testing.T) {
 	c := storetest.OneNode(t)
-	c.Mode = config.RedisSingle // to which a node says what a proxy says
+	c.Mode = config.RedisSingle // a node of a Cluster rejects keys of several slots as a proxy does
 	s := storetest.Open(t, c, time.Now)
 	if s.MultiKey() {
-		t.Error("its scripts are taken to have several keys")
+		t.Error("MultiKey is true")
 	}
 	w := window.NewShared(s.UniversalClient, &health{}, journal(t), settings(5, time.Now))
 	var keys []window.Key
@@ -178,7 +178,7 @@ func TestKeysOfSeveralSlots(t *testing.T) {
 		t.Fatal(err)
 	}
 	for left := 4; left >= 0; left-- {
-		answers, errs := w.AskTogether(t.Context(), keys...)
+		answers, errs := w.ReserveTogether(t.Context(), keys...)
 		for i, a := range answers {
 			if errs[i] != nil || a.State != window.Open || a.Left != left {
 				t.Errorf("%s: %+v, %v; want %d left", keys[i].Customer, a, errs[i], left)

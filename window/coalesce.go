@@ -11,19 +11,19 @@ import (
 	"replygate/store"
 )
 
-// lastExchange is what Redis says about one reply.
+// result is the answer of Redis about one reply, or its error.
 type result struct {
 	Answer
 	err error
 }
 
-// reserver asks Redis about a reply to the window of a key.
+// reserver reserves a reply in the window at a key.
 type reserver interface {
 	Do(ctx context.Context, key string) (result, error)
 }
 
-// newReserver returns the one that fits: replies of the same moment ask a single Redis together, and
-// each node of a Cluster.
+// newReserver returns a reserver that coalesces requests: for a single Redis all of them, in a Cluster
+// those for the same node.
 func (s *Store) newReserver() reserver {
 	cluster, ok := s.rdb.(*redis.ClusterClient)
 	if ok {
@@ -32,7 +32,7 @@ func (s *Store) newReserver() reserver {
 	return store.NewCoalescer(s.reserveAll)
 }
 
-// unbatched asks about each reply by itself.
+// unbatched sends each request by itself.
 type unbatched func(ctx context.Context, keys []string) ([]result, error)
 
 func (ask unbatched) Do(ctx context.Context, key string) (result, error) {
@@ -43,12 +43,12 @@ func (ask unbatched) Do(ctx context.Context, key string) (result, error) {
 	return a[0], nil
 }
 
-// nodeCoalescers puts questions together that are for the same node of a Cluster. Those for others do not
-// wait for them.
+// nodeCoalescers has a coalescer for each node of a Cluster, so that requests do not wait for other
+// nodes.
 type nodeCoalescers struct {
 	cluster    *redis.ClusterClient
 	reserve    func(ctx context.Context, node *redis.Client, keys []string) ([]result, error)
-	coalescers sync.Map // of *store.Batch[string, asked], by the node's address
+	coalescers sync.Map // *store.Coalescer[string, result] by the node's address
 }
 
 func (n *nodeCoalescers) Do(ctx context.Context, key string) (result, error) {
@@ -59,8 +59,8 @@ func (n *nodeCoalescers) Do(ctx context.Context, key string) (result, error) {
 	return n.coalescer(node.Options().Addr).Do(ctx, key)
 }
 
-// coalescer is that of a node. It finds the node anew each time: one that went away and came back has
-// another client.
+// coalescer returns the coalescer of a node. It looks up the node's client for every batch, since a
+// node that went away and came back has a new one.
 func (n *nodeCoalescers) coalescer(addr string) *store.Coalescer[string, result] {
 	b, found := n.coalescers.Load(addr)
 	if !found {
@@ -75,8 +75,8 @@ func (n *nodeCoalescers) coalescer(addr string) *store.Coalescer[string, result]
 	return b.(*store.Coalescer[string, result])
 }
 
-// reserveAll asks about a reply to each window, all in one round trip. Where replies are not counted it
-// only looks.
+// reserveAll reserves a reply in each window, in one round trip. If replies are not counted, it only
+// reads the windows.
 func (s *Store) reserveAll(ctx context.Context, keys []string) ([]result, error) {
 	now := s.Now().UnixMilli()
 	switch {
@@ -86,14 +86,14 @@ func (s *Store) reserveAll(ctx context.Context, keys []string) ([]result, error)
 		return s.pipelineEach(ctx, s.rdb, "", keys)
 	}
 	answers, err := readReserved(reserveScript.Run(ctx, s.rdb, keys, s.reserveArgs(now, s.scriptDeadline(ctx, ""))...), keys...)
-	if len(keys) > 1 && store.Classify(err).Has(store.CrossSlot) { // it has become a proxy over shards, and did nothing
+	if len(keys) > 1 && store.Classify(err).Has(store.CrossSlot) { // a sharding proxy has taken its place, and did nothing
 		return s.pipelineEach(ctx, s.rdb, "", keys)
 	}
 	return answers, err
 }
 
-// reserveNode is reserveAll for keys of one node of a Cluster. It is sent to the node itself, which sends
-// nothing again that broke off and may have been counted.
+// reserveNode is reserveAll for keys of one node of a Cluster. It uses the node's own client, which
+// never repeats a command that may have been counted.
 func (s *Store) reserveNode(ctx context.Context, node *redis.Client, keys []string) ([]result, error) {
 	if s.Replies == 0 {
 		return s.readAll(ctx, keys, s.Now().UnixMilli()), nil
@@ -101,8 +101,9 @@ func (s *Store) reserveNode(ctx context.Context, node *redis.Client, keys []stri
 	return s.pipelineEach(ctx, node, node.Options().Addr, keys)
 }
 
-// pipelineEach is reserveAll where no script may have keys of two slots: a pipeline of scripts. What c
-// certainly did not do is asked once more, in a Cluster of whichever node it is.
+// pipelineEach is reserveAll with a script per key, for where a script may not have keys of two slots.
+// A request that the node redirected, and so did not count, is sent once more to the node that has
+// the key now.
 func (s *Store) pipelineEach(ctx context.Context, c redis.Cmdable, node string, keys []string) ([]result, error) {
 	now := s.Now().UnixMilli()
 	cmds := runEach(ctx, c, reserveScript, keys, s.reserveArgs(now, s.scriptDeadline(ctx, node))...)
@@ -120,28 +121,28 @@ func (s *Store) pipelineEach(ctx context.Context, c redis.Cmdable, node string, 
 	return answers, nil
 }
 
-// reserveArgs is what reserve.lua asks for: it counts nothing behind until, by Redis's own clock.
-func (s *Store) reserveArgs(now, until int64) []any {
-	return []any{now, s.Length.Milliseconds(), s.Replies, until}
+// reserveArgs are the arguments of reserve.lua. deadline is unix ms by Redis's own clock, 0 for none.
+func (s *Store) reserveArgs(now, deadline int64) []any {
+	return []any{now, s.Length.Milliseconds(), s.Replies, deadline}
 }
 
-// scriptDeadline is until when ctx lets somebody wait for an answer of a node, as deadline_guard.lua asks for it.
+// scriptDeadline returns the deadline of ctx for deadline_guard.lua, by the clock of a node.
 func (s *Store) scriptDeadline(ctx context.Context, node string) int64 {
-	until, ends := ctx.Deadline()
-	if !ends {
+	deadline, ok := ctx.Deadline()
+	if !ok {
 		return 0
 	}
-	return s.health.RedisTime(node, until)
+	return s.health.RedisTime(node, deadline)
 }
 
-// readReserved reads what that script says of windows: the state, last, stamp and left of each.
+// readReserved parses the reply of reserve.lua: state, last, stamp and left of each window.
 func readReserved(cmd *redis.Cmd, keys ...string) ([]result, error) {
 	r, err := cmd.Int64Slice()
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("window: reserve: %w", err)
 	case len(r) != 4*len(keys):
-		return nil, fmt.Errorf("window: reserve: an odd answer: %v", r)
+		return nil, fmt.Errorf("window: reserve: an unexpected reply: %v", r)
 	}
 	answers := make([]result, len(keys))
 	for i := range answers {

@@ -14,55 +14,55 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Code is whom a one-time code of WeCom stands for, and until when.
+// Code is the customer that a one-time code of WeCom belongs to, and its deadline.
 type Code struct {
 	Key      Key
-	Kind     string    // what gave it out, as package wecom names it
-	Deadline time.Time // from then on WeCom takes it no more
+	Kind     string    // the event that carried it, as package wecom names it
+	Deadline time.Time // from then on WeCom rejects it
 }
 
-// keepCode is how long a code stays on record. It is the longest life of any, so that one that
-// comes again in a replayed page is known to be used, or past its deadline.
+// keepCode is how long a code stays in Redis: the longest life of any code, so that a code in a
+// replayed page is found as used, or is past its deadline.
 const keepCode = 48 * time.Hour
 
-// LearntCode is a code as it became known.
+// LearntCode is a code with its text, as an event carries it.
 type LearntCode struct {
 	Code
 	Text string
 }
 
-// CodeState is what is known of a code.
+// CodeState is what Redis has about a code.
 type CodeState uint8
 
 // The states of a code. The zero CodeState lets nothing through.
 const (
-	CodeUnknown     CodeState = iota // it was never seen, or belongs to another corp
-	CodeUsed                         // a message went out with it already
+	CodeUnknown     CodeState = iota // never seen, or of another corp
+	CodeUsed                         // a message was sent with it before
 	CodeTaken                        // it was fresh, and is marked as used now
-	CodeUnavailable                  // Redis is away
-	CodeIncomplete                   // it was never seen, but may have been missed: records have a gap
+	CodeUnavailable                  // Redis does not answer
+	CodeIncomplete                   // never seen, but the corp's history has a gap
 )
 
 var codeStateNames = [...]string{"unknown", "used", "fresh", "unavailable", "incomplete"}
 
-// String returns the state's word, as records have it.
+// String returns the state's name in decision records.
 func (s CodeState) String() string { return codeStateNames[s] }
 
-// ReadCodeState returns the state with a word; ok is false if there is none.
-func ReadCodeState(word string) (s CodeState, ok bool) {
-	i := slices.Index(codeStateNames[:], word)
+// ReadCodeState is the inverse of String. ok is false for an unknown name.
+func ReadCodeState(name string) (s CodeState, ok bool) {
+	i := slices.Index(codeStateNames[:], name)
 	return CodeState(max(i, 0)), i >= 0
 }
 
-// CodeAnswer is what is known of a code.
+// CodeAnswer is the result of a look at a code.
 type CodeAnswer struct {
 	State CodeState
-	Code  Code // unless unknown or unavailable
+	Code  Code // zero if the code is not on record
 	key   string
 }
 
-// LearnCodes notes whom codes stand for. What is known already stays, so that a replay frees no
-// used code. What Redis does not take is kept in the journal.
+// LearnCodes stores codes. It does not change codes that are stored already, so a replayed event
+// does not free a used one. If Redis fails, the codes go to the journal.
 func (s *Store) LearnCodes(ctx context.Context, codes []LearntCode) error {
 	if len(codes) == 0 {
 		return nil
@@ -89,10 +89,10 @@ func (s *Store) learn(ctx context.Context, codes []LearntCode) error {
 	return nil
 }
 
-// Asked tells whether the answer is one at all, rather than the zero CodeAnswer.
+// Asked reports whether a code was looked up: it is false for the zero CodeAnswer.
 func (a CodeAnswer) Asked() bool { return a.State != CodeUnknown || a.key != "" }
 
-// PeekCode is ConsumeCode without marking the code as used: CodeTaken says that it would be.
+// PeekCode is ConsumeCode without a change of state: CodeTaken means that the code is fresh.
 func (s *Store) PeekCode(ctx context.Context, corp, code string) CodeAnswer {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
@@ -114,8 +114,8 @@ func (s *Store) PeekCode(ctx context.Context, corp, code string) CodeAnswer {
 	return CodeAnswer{State: CodeTaken, Code: c, key: key}
 }
 
-// CorpOfCode returns the corp that a code was given out for, "" if it is not on record. An error
-// says that Redis did not answer, or may lack the code.
+// CorpOfCode returns the corp that a code belongs to, "" if it is not on record. It fails if Redis
+// does not answer, or may lack the code.
 func (s *Store) CorpOfCode(ctx context.Context, code string) (corp string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
@@ -130,9 +130,9 @@ func (s *Store) CorpOfCode(ctx context.Context, code string) (corp string, err e
 	return c.Key.Corp, nil
 }
 
-// ConsumeCode asks whom a code of the corp stands for and marks it as used, in one step. It never
-// fails: an answer that Redis does not give is a CodeState. One in the state CodeTaken is given to
-// RestoreCode if WeCom certainly did not take the message.
+// ConsumeCode looks up a code of the corp and marks it as used, in one atomic step. A failure is the
+// state CodeUnavailable. If WeCom certainly rejects the message, pass an answer in the state
+// CodeTaken to RestoreCode.
 func (s *Store) ConsumeCode(ctx context.Context, corp, code string) CodeAnswer {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
@@ -153,7 +153,8 @@ func (s *Store) ConsumeCode(ctx context.Context, corp, code string) CodeAnswer {
 	return CodeAnswer{State: CodeState(state), Code: c, key: key}
 }
 
-// missingCode is the answer for a code that is not on record: unknown only if records are complete.
+// missingCode is the answer for a code that is not on record: unknown only if the corp's history is
+// complete.
 func (s *Store) missingCode(ctx context.Context, corp, key string) CodeAnswer {
 	h := s.history(ctx, s.ofCodes(corp))
 	switch {
@@ -175,7 +176,8 @@ func (s *Store) nodeOf(ctx context.Context, key string) string {
 	return ""
 }
 
-// RestoreCode makes a taken code fresh again.
+// RestoreCode makes a code fresh again that ConsumeCode marked as used. It does nothing in any state
+// but CodeTaken.
 func (s *Store) RestoreCode(ctx context.Context, a CodeAnswer) error {
 	if a.State != CodeTaken {
 		return nil
@@ -183,25 +185,25 @@ func (s *Store) RestoreCode(ctx context.Context, a CodeAnswer) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	if err := restoreCodeScript.Run(ctx, s.rdb, []string{a.key}).Err(); err != nil {
-		return fmt.Errorf("window: give back code: %w", err)
+		return fmt.Errorf("window: restore code: %w", err)
 	}
 	return nil
 }
 
-// codeKey names a code in Redis by its hash: a code is as good as a message.
+// codeKey is the key of a code. It has the hash alone, since the code itself lets anyone send a message.
 func (s *Store) codeKey(code string) string {
 	h := sha256.Sum256([]byte(code))
 	return s.Prefix + "code:" + hex.EncodeToString(h[:])
 }
 
-// redisKey is what stands in Redis of a code: corp:channel:customer:kind:deadline, the deadline in
-// unix ms.
+// encode returns the record of a code: corp:channel:customer:kind:deadline, the deadline in unix ms.
 func (c Code) encode() string {
 	b := c.Key.appendIDs(nil)
 	b = append(append(b, ':'), c.Kind...)
 	return string(strconv.AppendInt(append(b, ':'), c.Deadline.UnixMilli(), 10))
 }
 
+// parseCode is the inverse of encode.
 func parseCode(s string) (Code, bool) {
 	parts := strings.Split(s, ":")
 	if len(parts) != 5 {

@@ -9,14 +9,16 @@ import (
 	"replygate/window"
 )
 
-func (b *bench) learns(text string, c window.Code) {
+// learn stores a code.
+func (b *bench) learn(text string, c window.Code) {
 	b.Helper()
 	if err := b.LearnCodes(b.Context(), []window.LearntCode{{Code: c, Text: text}}); err != nil {
 		b.Fatal(err)
 	}
 }
 
-func (b *bench) takes(corp, text string, want window.CodeState) window.CodeAnswer {
+// consume expects the state of a consumed code.
+func (b *bench) consume(corp, text string, want window.CodeState) window.CodeAnswer {
 	b.Helper()
 	a := b.ConsumeCode(b.Context(), corp, text)
 	if a.State != want {
@@ -25,31 +27,31 @@ func (b *bench) takes(corp, text string, want window.CodeState) window.CodeAnswe
 	return a
 }
 
-func TestCodeIsTakenOnce(t *testing.T) {
+func TestCodeIsUsedOnce(t *testing.T) {
 	each(t, 5, func(b *bench) {
-		odd := window.Code{Key: window.Key{Corp: "ww1", Channel: "wk:1", Customer: "wm:used"}, Kind: "enter_session", Deadline: b.clock.Now().Add(20 * time.Second)}
-		b.takes("ww1", "CODE", window.CodeUnknown)
-		b.learns("CODE", odd)
-		b.takes("ww", "CODE", window.CodeUnknown) // another corp's
-		b.takes("ww1:wk", "CODE", window.CodeUnknown)
-		a := b.takes("ww1", "CODE", window.CodeTaken)
-		if a.Code != odd {
-			b.Fatalf("the code is %+v, want %+v", a.Code, odd)
+		code := window.Code{Key: window.Key{Corp: "ww1", Channel: "wk:1", Customer: "wm:used"}, Kind: "enter_session", Deadline: b.clock.Now().Add(20 * time.Second)}
+		b.consume("ww1", "CODE", window.CodeUnknown)
+		b.learn("CODE", code)
+		b.consume("ww", "CODE", window.CodeUnknown) // another corp's
+		b.consume("ww1:wk", "CODE", window.CodeUnknown)
+		a := b.consume("ww1", "CODE", window.CodeTaken)
+		if a.Code != code {
+			b.Fatalf("the code is %+v, want %+v", a.Code, code)
 		}
-		b.learns("CODE", odd) // a replay frees nothing
-		if again := b.takes("ww1", "CODE", window.CodeUsed); again.Code != odd {
+		b.learn("CODE", code) // a replay frees nothing
+		if again := b.consume("ww1", "CODE", window.CodeUsed); again.Code != code {
 			b.Fatalf("the used code is %+v", again.Code)
 		}
 		if err := b.RestoreCode(b.Context(), a); err != nil {
 			b.Fatal(err)
 		}
-		b.takes("ww1", "CODE", window.CodeTaken)
+		b.consume("ww1", "CODE", window.CodeTaken)
 	})
 }
 
 func TestCorpOfCode(t *testing.T) {
 	each(t, 5, func(b *bench) {
-		b.learns("CODE", window.Code{Key: li, Kind: "to_queue", Deadline: b.clock.Now().Add(time.Hour)})
+		b.learn("CODE", window.Code{Key: li, Kind: "to_queue", Deadline: b.clock.Now().Add(time.Hour)})
 		for range 2 { // also once it is used
 			for code, want := range map[string]string{"CODE": li.Corp, "ELSE": "", "": ""} {
 				if corp, err := b.CorpOfCode(b.Context(), code); corp != want || err != nil {
@@ -61,10 +63,10 @@ func TestCorpOfCode(t *testing.T) {
 	})
 }
 
-// Of many gateways that try at once one takes the code.
+// Of many concurrent calls exactly one gets the code.
 func TestCodeRace(t *testing.T) {
 	each(t, 5, func(b *bench) {
-		b.learns("RACE", window.Code{Key: li, Kind: "to_queue", Deadline: b.clock.Now().Add(time.Hour)})
+		b.learn("RACE", window.Code{Key: li, Kind: "to_queue", Deadline: b.clock.Now().Add(time.Hour)})
 		var taken atomic.Int32
 		var all sync.WaitGroup
 		for range 16 {
@@ -81,8 +83,8 @@ func TestCodeRace(t *testing.T) {
 	})
 }
 
-// What WeCom says later corrects the window of the message that the reply answered, no later one.
-func TestLateTruth(t *testing.T) {
+// A delivery failure changes the window of the message that the reply answered, and no later one.
+func TestDeliveryFailureCorrectsTheWindow(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		correct := func(at time.Time, o window.Outcome) {
 			b.Helper()
@@ -124,7 +126,7 @@ func TestLateTruth(t *testing.T) {
 func TestOperatorClosesAndOpens(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		if found, err := b.Close(b.Context(), li); found || err != nil {
-			b.Fatalf("closed a window that there is not: %v, %v", found, err)
+			b.Fatalf("closed a window that does not exist: %v, %v", found, err)
 		}
 		at := b.clock.Now()
 		b.wrote(li, at)
@@ -139,41 +141,41 @@ func TestOperatorClosesAndOpens(t *testing.T) {
 	})
 }
 
-// A code that nobody saw is unknown only where it would have been seen; one of another corp is
-// unknown in any case.
+// A code that was never seen is unknown only with a complete history; one of another corp is unknown
+// in any case.
 func TestUnknownCodes(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		states := func(corp string, want window.CodeState) {
 			b.Helper()
-			b.takes(corp, "NEVER", want)
+			b.consume(corp, "NEVER", want)
 			if a := b.PeekCode(b.Context(), corp, "NEVER"); a.State != want || !a.Asked() {
 				b.Fatalf("PeekCode(%s) = %s, want %s", corp, a.State, want)
 			}
 		}
 		theirs := window.Code{Key: window.Key{Corp: "ww2", Channel: "wk2", Customer: "wm"}, Kind: "to_queue", Deadline: b.clock.Now().Add(time.Hour)}
-		b.learns("FRESH", theirs)
-		b.learns("USED", theirs)
-		b.takes("ww2", "USED", window.CodeTaken)
+		b.learn("FRESH", theirs)
+		b.learn("USED", theirs)
+		b.consume("ww2", "USED", window.CodeTaken)
 		states("ww1", window.CodeUnknown)
-		b.loses(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true, Codes: true})
+		b.lose(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true, Codes: true})
 		states("ww1", window.CodeIncomplete)
 		states("ww2", window.CodeUnknown)
-		b.loses(true, window.Loss{Corp: "ww3", Codes: true}, window.Loss{Channel: "wk4", Messages: true, Codes: true, Among: []string{"ww4"}}, window.Loss{Channel: "wk5", Messages: true, Among: []string{"ww5"}})
+		b.lose(true, window.Loss{Corp: "ww3", Codes: true}, window.Loss{Channel: "wk4", Messages: true, Codes: true, Among: []string{"ww4"}}, window.Loss{Channel: "wk5", Messages: true, Among: []string{"ww5"}})
 		states("ww3", window.CodeIncomplete)
 		states("ww4", window.CodeIncomplete)
 		states("ww5", window.CodeUnknown) // no codes were lost
-		b.peeks(window.Closed, on("ww3", "wk3"), on("ww4", "wk3"))
+		b.peek(window.Closed, on("ww3", "wk3"), on("ww4", "wk3"))
 		b.since(-time.Hour)
 		states("ww2", window.CodeIncomplete)
 		for _, corp := range []string{"ww1", "ww3"} {
 			for _, code := range []string{"FRESH", "USED"} {
-				b.takes(corp, code, window.CodeUnknown)
+				b.consume(corp, code, window.CodeUnknown)
 				if a := b.PeekCode(b.Context(), corp, code); a.State != window.CodeUnknown {
 					b.Errorf("%s's code for %s: %s", code, corp, a.State)
 				}
 			}
 		}
-		b.takes("ww2", "FRESH", window.CodeTaken)
+		b.consume("ww2", "FRESH", window.CodeTaken)
 		if err := b.ListAccounts(b.Context(), []string{"ww6"}, []string{"ww1"}); err != nil { // its records begin now
 			b.Fatal(err)
 		}

@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// deadlines gives questions to Redis their deadlines. Questions of the same moment share one: a
-// timer for each would wake a thread for each, which in a gateway with little to do costs as much
-// as the question.
+// deadlines creates contexts with a timeout. Requests of the same moment share one: a timer of its
+// own would wake a thread for each, which in an idle gateway costs as much as the request.
 type deadlines struct {
 	timeout time.Duration
 	last    atomic.Pointer[deadline]
@@ -19,8 +18,8 @@ type deadline struct {
 	at time.Time
 }
 
-// within is a context that ends after the timeout, or up to a quarter of it later; earlier if ctx
-// does.
+// within returns a context that ends after the timeout, or up to a quarter of it later. If ctx can
+// end by itself, the context is a child of ctx with exactly the timeout.
 func (d *deadlines) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, earlier := ctx.Deadline(); earlier || ctx.Done() != nil {
 		return context.WithTimeout(ctx, d.timeout)
@@ -32,7 +31,7 @@ func (d *deadlines) within(ctx context.Context) (context.Context, context.Cancel
 	next := &deadline{at: now.Add(d.timeout + d.timeout/4)}
 	var cancel context.CancelFunc
 	next.Context, cancel = context.WithDeadline(context.Background(), next.at)
-	context.AfterFunc(next.Context, cancel) // it ends by itself, and only then
+	context.AfterFunc(next.Context, cancel) // releases the timer when it fires, and never earlier
 	d.last.Store(next)
 	return next, func() {}
 }

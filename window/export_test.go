@@ -2,15 +2,15 @@ package window
 
 import "context"
 
-// AskTogether asks about a reply to each window in one round trip.
-func (s *Store) AskTogether(ctx context.Context, keys ...Key) (answers []Answer, errs []error) {
-	spelt := make([]string, len(keys))
+// ReserveTogether reserves a reply in each window in one round trip.
+func (s *Store) ReserveTogether(ctx context.Context, keys ...Key) (answers []Answer, errs []error) {
+	redisKeys := make([]string, len(keys))
 	for i, k := range keys {
-		spelt[i] = k.redisKey(s.Prefix)
+		redisKeys[i] = k.redisKey(s.Prefix)
 	}
-	ask := s.reserveAll
+	reserve := s.reserveAll
 	if c, ok := s.reserver.(*nodeCoalescers); ok { // the keys are on one node
-		ask = func(ctx context.Context, keys []string) ([]result, error) {
+		reserve = func(ctx context.Context, keys []string) ([]result, error) {
 			node, err := c.cluster.MasterForKey(ctx, keys[0])
 			if err != nil {
 				return nil, err
@@ -18,7 +18,7 @@ func (s *Store) AskTogether(ctx context.Context, keys ...Key) (answers []Answer,
 			return s.reserveNode(ctx, node, keys)
 		}
 	}
-	all, err := ask(ctx, spelt)
+	all, err := reserve(ctx, redisKeys)
 	if err != nil {
 		return nil, []error{err}
 	}
@@ -28,5 +28,5 @@ func (s *Store) AskTogether(ctx context.Context, keys ...Key) (answers []Answer,
 	return answers, errs
 }
 
-// Spell returns the key in Redis.
-func (k Key) Spell(prefix string) string { return k.redisKey(prefix) }
+// RedisKey returns the key in Redis.
+func (k Key) RedisKey(prefix string) string { return k.redisKey(prefix) }

@@ -16,31 +16,30 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Loss says that messages or codes passed without being recorded, or may have. It marks a gap, an
-// instant before which the history proves nothing: the channel's if that is known, else the corp's.
-// If not even the corp is known, every account gets one that had no page of its own within the
-// length of a window.
+// Loss describes messages or codes that passed unrecorded, or may have. It marks a gap, an instant
+// before which the history proves nothing: of the channel if that is known, else of the corp. If
+// neither is known, it marks one for every account without a page within the length of a window.
 type Loss struct {
-	Corp     string   // "" if it is not known
-	Channel  string   // open_kfid, likewise
-	Among    []string // the corps of all accounts, where Corp is not known
+	Corp     string   // "" if unknown
+	Channel  string   // open_kfid, "" if unknown
+	Among    []string // all accounts' corps, required if Corp is unknown
 	Messages bool     // customers' messages may be lost
 	Codes    bool     // one-time codes may be lost
-	Item     *Item    // an unreadable item; nil for a loss that a backfill can make good
+	Item     *Item    // the unreadable item; nil for a loss that a backfill can repair
 
-	noted int64 // unix ms
+	noted int64 // when it was reported, unix ms
 }
 
-// Item is an item of kf/sync_msg that cannot be read. Bots pull it again for three days, which must
-// not move its gap: the gap has the item's own time, or else is marked only once.
+// Item is an item of kf/sync_msg that cannot be read. Bots pull it again for three days, and that must
+// not move its gap. So the gap has the item's own time; an item without one marks its gap once.
 type Item struct {
-	At time.Time // send_time, zero if it cannot be read
-	ID string    // msgid; without one an item that has no time marks a gap each time
+	At time.Time // send_time, zero if unreadable
+	ID string    // msgid; without ID and At, each pull marks a gap anew
 }
 
 const (
-	anyChannel      = ":any"         // suffix of a corp's gap: the newest of it and its channels
-	unreadableItems = ":items"       // suffix of a gap: the newest of unreadable items
+	anyChannel      = ":any"         // suffix of a corp's key: the newest gap of it and its channels
+	unreadableItems = ":items"       // suffix of a gap's key: the newest gap of an unreadable item
 	itemKept        = 96 * time.Hour // longer than kf/sync_msg reaches back
 	maxUnwritten    = 1000
 	pageEvery       = time.Hour // how often an account's newest page is written to Redis
@@ -49,26 +48,26 @@ const (
 // gapKey is the key of the gap of a corp or a channel. It holds unix ms.
 func (s *Store) gapKey(id string) string { return s.Prefix + "gap:" + string(appendEncoded(nil, id)) }
 
-// gaps are the gaps that Redis does not have yet, and when each account had its newest page.
+// gaps holds the gaps that Redis does not have yet, and the time of each account's newest page.
 type gaps struct {
-	pending atomic.Bool   // something is unwritten, or being written
-	writing chan struct{} // of one: who writes it
+	pending atomic.Bool   // something is not in Redis yet
+	writing chan struct{} // semaphore of the goroutine that writes
 
 	mu        sync.Mutex
 	unwritten unwritten
 	listed    []string // the corps of all accounts
 
-	pages sync.Map // corp to unix ms, as Redis has it
+	pages sync.Map // :: corp -> unix ms, as stored in Redis
 }
 
-// unwritten is what is to be written to Redis.
+// unwritten is what has to be written to Redis.
 type unwritten struct {
-	all      bool // rg:since is to be raised
+	all      bool // raise rg:since
 	losses   map[lossKey]Loss
 	accounts *accounts
 }
 
-// take takes out what is unwritten. It stays pending until putBack.
+// take removes and returns everything unwritten. pending stays set until putBack.
 func (g *gaps) take() unwritten {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -77,7 +76,7 @@ func (g *gaps) take() unwritten {
 	return w
 }
 
-// putBack puts back what could not be written, beside what has come meanwhile.
+// putBack merges what could not be written with what was added since take.
 func (g *gaps) putBack(w unwritten) {
 	g.keep(slices.Collect(maps.Values(w.losses)), time.Time{})
 	g.mu.Lock()
@@ -94,7 +93,7 @@ func (g *gaps) putBack(w unwritten) {
 	g.pending.Store(u.all || len(u.losses) > 0 || u.accounts != nil)
 }
 
-// writeUnwritten writes to Redis, and takes out of w what Redis has.
+// writeUnwritten writes w to Redis, and clears those parts of w that succeeded.
 func (s *Store) writeUnwritten(ctx context.Context, w *unwritten) error {
 	if w.all {
 		if err := s.writeGap(ctx); err != nil {
@@ -117,30 +116,30 @@ func (s *Store) writeUnwritten(ctx context.Context, w *unwritten) error {
 	return nil
 }
 
-// lossKey tells losses apart that mark different gaps.
+// lossKey identifies the gaps that a loss marks.
 type lossKey struct {
 	corp, channel          string
 	messages, codes, items bool
 }
 
-// RecordGaps marks the gaps of losses. Once it returns, no gateway refuses for want of a record that
-// may be among them. news tells whether a gap is new or moved. What Redis does not take is kept and
-// written later; until then this gateway refuses nothing for want of a record.
-func (s *Store) RecordGaps(ctx context.Context, losses ...Loss) (news bool, err error) {
+// RecordGaps marks the gaps of losses. Once it returns nil, no gateway refuses a reply because of a
+// record that is among them. moved reports that a gap is new or later than before. On an error the
+// losses are kept and written later; until then this gateway treats history as unknown.
+func (s *Store) RecordGaps(ctx context.Context, losses ...Loss) (moved bool, err error) {
 	losses = slices.Clone(losses)
 	for i := range losses {
 		losses[i].noted = s.Now().UnixMilli()
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(losses))*time.Millisecond)
 	defer cancel()
-	if news, err = s.writeGaps(ctx, losses); err == nil {
-		return news, nil
+	if moved, err = s.writeGaps(ctx, losses); err == nil {
+		return moved, nil
 	}
 	s.gaps.keep(losses, s.Now())
 	return true, err
 }
 
-// keep keeps losses that Redis did not take: the latest of those that mark the same gap.
+// keep stores losses for a later write, one for each gap. Too many become a raise of rg:since.
 func (g *gaps) keep(losses []Loss, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -162,8 +161,8 @@ func (g *gaps) keep(losses []Loss, now time.Time) {
 	g.pending.Store(true)
 }
 
-// RecordGap raises rg:since, for a loss whose extent is not known: from now on no corp's history
-// proves anything for a while.
+// RecordGap raises rg:since to now, for a loss of unknown extent: history of every corp is incomplete
+// for the length of a window. On an error it is written later.
 func (s *Store) RecordGap(ctx context.Context) error {
 	if err := s.writeGap(ctx); err != nil {
 		s.gaps.mu.Lock()
@@ -180,8 +179,8 @@ func (s *Store) writeGap(ctx context.Context) error {
 	return err
 }
 
-// catchUp writes what Redis did not take before. Whoever comes meanwhile waits for it, as long as
-// its own context lets it: what is pending must be in Redis before a history is read.
+// catchUp writes everything unwritten. Concurrent callers wait for it until their context ends, since
+// gaps must be in Redis before a history is read.
 func (s *Store) catchUp(ctx context.Context) error {
 	g := &s.gaps
 	if !g.pending.Load() {
@@ -199,21 +198,21 @@ func (s *Store) catchUp(ctx context.Context) error {
 	return err
 }
 
-// writePending is catchUp with a deadline of its own.
+// writePending is catchUp with the Store's timeout.
 func (s *Store) writePending(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	return s.catchUp(ctx)
 }
 
-// writeGaps writes the gaps of losses. An item without a time is remembered after its gap is
-// marked, never before.
-func (s *Store) writeGaps(ctx context.Context, losses []Loss) (news bool, err error) {
+// writeGaps writes the gaps of losses. An item without a time is stored after its gap, never before:
+// a crash in between marks the gap again.
+func (s *Store) writeGaps(ctx context.Context, losses []Loss) (moved bool, err error) {
 	known, err := s.knownItems(ctx, losses)
 	if err != nil {
 		return false, err
 	}
-	silent, err := s.accountsWithoutPage(ctx, losses)
+	withoutPage, err := s.accountsWithoutPage(ctx, losses)
 	if err != nil {
 		return false, err
 	}
@@ -227,28 +226,28 @@ func (s *Store) writeGaps(ctx context.Context, losses []Loss) (news bool, err er
 		if item != "" {
 			first = append(first, s.itemKey(item))
 		}
-		s.addMarks(marks, &l, at, silent)
+		s.addMarks(marks, &l, at, withoutPage)
 	}
-	if news, err = s.raise(ctx, marks); err != nil || len(first) == 0 {
-		return news, err
+	if moved, err = s.raise(ctx, marks); err != nil || len(first) == 0 {
+		return moved, err
 	}
 	p := s.rdb.Pipeline()
 	for _, key := range first {
 		p.Set(ctx, key, s.Now().UnixMilli(), itemKept)
 	}
 	if _, err := p.Exec(ctx); err != nil {
-		return news, fmt.Errorf("window: mark gaps: %w", err)
+		return moved, fmt.Errorf("window: mark gaps: %w", err)
 	}
-	return news, nil
+	return moved, nil
 }
 
-// at returns the instant of a loss's gap. For an item without a usable time that is when it is
-// first seen; item is then the name by which it is remembered.
+// at returns the instant of a loss's gap, unix ms. For an item without a usable time that is the time
+// of its first report; item is then its id in Redis, else "".
 func (l *Loss) at(now time.Time) (at int64, item string) {
 	switch {
 	case l.Item == nil:
 		return l.noted, ""
-	case !l.Item.At.IsZero() && !l.Item.At.After(now.Add(ahead)):
+	case !l.Item.At.IsZero() && !l.Item.At.After(now.Add(maxAhead)):
 		return l.Item.At.UnixMilli(), ""
 	case l.Item.ID == "":
 		return l.noted, ""
@@ -259,13 +258,13 @@ func (l *Loss) at(now time.Time) (at int64, item string) {
 
 func (s *Store) itemKey(item string) string { return s.Prefix + "item:" + item }
 
-// addMarks adds the keys that a loss raises. silent are the corps that a loss without a corp may
-// concern.
-func (s *Store) addMarks(marks map[string]int64, l *Loss, at int64, silent []string) {
+// addMarks adds the keys that a loss raises to marks. withoutPage are the corps that a loss without a
+// corp may concern.
+func (s *Store) addMarks(marks map[string]int64, l *Loss, at int64, withoutPage []string) {
 	raise := func(key string) { marks[key] = max(marks[key], at) }
 	corps := []string{l.Corp}
 	if l.Corp == "" {
-		corps = silent
+		corps = withoutPage
 	}
 	ids := corps
 	if l.Channel != "" {
@@ -286,8 +285,8 @@ func (s *Store) addMarks(marks map[string]int64, l *Loss, at int64, silent []str
 	}
 }
 
-// raise moves times in Redis forward, never back, and tells whether one moved. All but rg:since
-// expire once they are older than a window.
+// raise moves times in Redis forward, never back. moved reports whether one changed. All keys but
+// rg:since expire once they are older than a window.
 func (s *Store) raise(ctx context.Context, marks map[string]int64) (moved bool, err error) {
 	now := s.Now().UnixMilli()
 	keys := make([]string, 0, len(marks))
@@ -304,7 +303,7 @@ func (s *Store) raise(ctx context.Context, marks map[string]int64) (moved bool, 
 	})
 	for i, cmd := range cmds {
 		text, failed := cmd.Text()
-		if failed != nil && !errors.Is(failed, redis.Nil) { // nil: there was none
+		if failed != nil && !errors.Is(failed, redis.Nil) { // redis.Nil: no previous value
 			err = errors.Join(err, fmt.Errorf("window: mark gaps: %w", failed))
 			continue
 		}
@@ -314,7 +313,7 @@ func (s *Store) raise(ctx context.Context, marks map[string]int64) (moved bool, 
 	return moved, err
 }
 
-// knownItems returns which items without a time have marked their gap before.
+// knownItems returns the items without a time whose gap is marked already.
 func (s *Store) knownItems(ctx context.Context, losses []Loss) (map[string]bool, error) {
 	p := s.rdb.Pipeline()
 	found := map[string]*redis.IntCmd{}
@@ -336,31 +335,31 @@ func (s *Store) knownItems(ctx context.Context, losses []Loss) (map[string]bool,
 	return known, nil
 }
 
-// leaseExpiry returns the corps that losses without a corp may concern: accounts that had no page of
-// their own within the length of a window, through this gateway or another.
+// accountsWithoutPage returns the corps that losses without a corp may concern: accounts that had no
+// page of their own within the length of a window, through any gateway.
 func (s *Store) accountsWithoutPage(ctx context.Context, losses []Loss) (corps []string, err error) {
 	now := s.Now()
-	passed := func(ms int64) bool { return now.Before(time.UnixMilli(ms).Add(s.Length)) }
-	asked := map[string]*redis.StringCmd{}
+	recent := func(ms int64) bool { return now.Before(time.UnixMilli(ms).Add(s.Length)) }
+	gets := map[string]*redis.StringCmd{}
 	p := s.rdb.Pipeline()
 	for _, l := range losses {
 		if l.Corp != "" || l.Channel != "" && !l.Codes {
 			continue
 		}
 		for _, corp := range l.Among {
-			if last, known := s.gaps.pages.Load(corp); asked[corp] == nil && !(known && passed(last.(int64))) {
-				asked[corp] = p.Get(ctx, s.pageKey(corp))
+			if last, known := s.gaps.pages.Load(corp); gets[corp] == nil && !(known && recent(last.(int64))) {
+				gets[corp] = p.Get(ctx, s.pageKey(corp))
 			}
 		}
 	}
-	if len(asked) == 0 {
+	if len(gets) == 0 {
 		return nil, nil
 	}
 	_, _ = p.Exec(ctx) // each command has its own error
-	for corp, cmd := range asked {
+	for corp, cmd := range gets {
 		last, failed := cmd.Int64()
 		switch {
-		case failed == nil && passed(last):
+		case failed == nil && recent(last):
 			s.gaps.pages.Store(corp, last)
 			continue
 		case failed != nil && !errors.Is(failed, redis.Nil) && !errors.Is(failed, strconv.ErrSyntax):
@@ -375,9 +374,9 @@ func (s *Store) pageKey(corp string) string {
 	return s.Prefix + "page:" + string(appendEncoded(nil, corp))
 }
 
-// PagePassed notes that an account's own page of kf/sync_msg passed. Pages that cannot be
-// attributed then mark no gap of that account. The other gateways learn of it through Redis, which
-// is written once an hour.
+// PagePassed stores that a page of kf/sync_msg of the account itself passed. Pages without a known
+// account then mark no gap of this one. Redis, from which the other gateways read it, is written at
+// most once an hour.
 func (s *Store) PagePassed(ctx context.Context, corp string) {
 	now := s.Now()
 	if last, known := s.gaps.pages.Load(corp); known && now.Sub(time.UnixMilli(last.(int64))).Abs() < pageEvery {

@@ -16,16 +16,16 @@ import (
 	"replygate/window"
 )
 
-// loses marks gaps and wants them to be news, or none.
-func (b *bench) loses(news bool, losses ...window.Loss) {
+// lose marks gaps, and expects whether they are new.
+func (b *bench) lose(moved bool, losses ...window.Loss) {
 	b.Helper()
-	if got, err := b.RecordGaps(b.Context(), losses...); err != nil || got != news {
-		b.Fatalf("MarkGaps(%+v) = %v, %v; want %v", losses, got, err, news)
+	if got, err := b.RecordGaps(b.Context(), losses...); err != nil || got != moved {
+		b.Fatalf("RecordGaps(%+v) = %v, %v; want %v", losses, got, err, moved)
 	}
 }
 
-// peeks wants the state of windows without a record.
-func (b *bench) peeks(want window.State, keys ...window.Key) {
+// peek expects the state of windows without a record, from Peek and Reserve.
+func (b *bench) peek(want window.State, keys ...window.Key) {
 	b.Helper()
 	for i, a := range b.Peek(b.Context(), keys...) {
 		if a.State != want {
@@ -37,7 +37,7 @@ func (b *bench) peeks(want window.State, keys ...window.Key) {
 	}
 }
 
-// gap returns the instant in a key of Redis, and for how long it is kept.
+// gap returns the instant of a gap in Redis, and its time to live.
 func (b *bench) gap(key string) (at time.Time, kept time.Duration) {
 	b.Helper()
 	ms, err := b.rdb.Get(b.Context(), "rg:gap:"+key).Int64()
@@ -51,35 +51,35 @@ func on(corp, channel string) window.Key {
 	return window.Key{Corp: corp, Channel: channel, Customer: "wmNever"}
 }
 
-// A gap is of the channel that a loss is of, else of the corp, and never of others. Ids do not mix.
-func TestGapsAreOfWhatWasLost(t *testing.T) {
+// A gap belongs to the channel of a loss, else to its corp, and never to others.
+func TestGapScope(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		all := []window.Key{on("ww1", "wk1"), on("ww1", "wk:1"), on("ww1", ""), on("ww2", "wk3"), on("wk1:any", "wk1:items"), on("ww", "{wk1}")}
-		b.peeks(window.Closed, all...)
-		b.loses(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true, Codes: true})
-		b.peeks(window.Incomplete, all[0])
-		b.peeks(window.Closed, all[1:]...)
+		b.peek(window.Closed, all...)
+		b.lose(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true, Codes: true})
+		b.peek(window.Incomplete, all[0])
+		b.peek(window.Closed, all[1:]...)
 		if at, kept := b.gap("wk1"); !at.Equal(b.clock.Now()) || kept <= length-time.Minute || kept > length {
-			b.Errorf("the gap is of %s and kept %s", at, kept)
+			b.Errorf("the gap is at %s and kept %s", at, kept)
 		}
-		b.loses(true, window.Loss{Corp: "ww2", Messages: true, Codes: true})
-		b.peeks(window.Incomplete, all[0], all[3])
-		b.peeks(window.Closed, all[1], all[2], all[4], all[5])
+		b.lose(true, window.Loss{Corp: "ww2", Messages: true, Codes: true})
+		b.peek(window.Incomplete, all[0], all[3])
+		b.peek(window.Closed, all[1], all[2], all[4], all[5])
 		b.clock.Advance(time.Minute)
-		b.loses(true, window.Loss{Corp: "ww1", Messages: true})
-		b.peeks(window.Incomplete, all[:3]...)
-		b.peeks(window.Closed, all[4:]...)
-		b.loses(true, window.Loss{Channel: "wk3", Messages: true}) // whose is not known, but its channel is
+		b.lose(true, window.Loss{Corp: "ww1", Messages: true})
+		b.peek(window.Incomplete, all[:3]...)
+		b.peek(window.Closed, all[4:]...)
+		b.lose(true, window.Loss{Channel: "wk3", Messages: true}) // the corp is unknown, the channel is known
 		b.clock.Advance(length - time.Minute)
-		b.peeks(window.Incomplete, all[:4]...)
+		b.peek(window.Incomplete, all[:4]...)
 		b.clock.Advance(time.Minute)
-		b.peeks(window.Closed, all...)
+		b.peek(window.Closed, all...)
 	})
 }
 
-// What nobody can be named for is of the accounts of which no page passed through any gateway, and
-// of those alone.
-func TestLossOfNobodyKnown(t *testing.T) {
+// A loss without corp and channel marks the accounts without a page through any gateway, and no
+// others.
+func TestLossOfUnknownCorp(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		accounts := []string{"wwOwn", "wwOther", "wwSilent", "wwLong"}
 		b.PagePassed(b.Context(), "wwLong")
@@ -88,67 +88,67 @@ func TestLossOfNobodyKnown(t *testing.T) {
 		b.other().PagePassed(b.Context(), "wwOther")
 		b.clock.Advance(30 * time.Hour)
 		b.PagePassed(b.Context(), "wwOwn")
-		b.loses(true, window.Loss{Among: accounts, Messages: true, Codes: true})
-		b.peeks(window.Closed, on("wwOwn", "wk1"), on("wwOther", "wk2"), on("wwElse", "wk3"))
-		b.peeks(window.Incomplete, on("wwSilent", "wk4"), on("wwLong", "wk5"))
+		b.lose(true, window.Loss{Among: accounts, Messages: true, Codes: true})
+		b.peek(window.Closed, on("wwOwn", "wk1"), on("wwOther", "wk2"), on("wwElse", "wk3"))
+		b.peek(window.Incomplete, on("wwSilent", "wk4"), on("wwLong", "wk5"))
 		b.clock.Advance(length - time.Millisecond)
 		if _, err := b.other().RecordGaps(b.Context(), window.Loss{Among: accounts, Messages: true}); err != nil {
 			b.Fatal(err)
 		}
-		b.peeks(window.Closed, on("wwOwn", "wk1"))
-		b.peeks(window.Incomplete, on("wwOther", "wk2"))
+		b.peek(window.Closed, on("wwOwn", "wk1"))
+		b.peek(window.Incomplete, on("wwOther", "wk2"))
 	})
 }
 
-// A page that is pulled again and again moves no gap of an item that cannot be read: not behind a
-// restart, nor through another gateway.
-func TestItemsMarkTheirGapOnce(t *testing.T) {
+// A page that is pulled repeatedly does not move the gap of an unreadable item, also after a restart
+// and through another gateway.
+func TestUnreadableItemMarksItsGapOnce(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		began := b.clock.Now()
 		dated := window.Loss{Corp: "ww1", Channel: "wk1", Messages: true, Item: &window.Item{ID: "m1", At: began.Add(-time.Hour)}}
 		undated := window.Loss{Corp: "ww1", Channel: "wk2", Messages: true, Item: &window.Item{ID: "m2"}}
 		ahead := window.Loss{Corp: "ww1", Channel: "wk3", Messages: true, Item: &window.Item{ID: "m3", At: began.Add(time.Hour)}}
 		old := window.Loss{Corp: "ww1", Channel: "wk4", Messages: true, Item: &window.Item{ID: "m4", At: began.Add(-length)}}
-		b.loses(true, dated, undated, ahead, old)
+		b.lose(true, dated, undated, ahead, old)
 		for _, again := range []*window.Store{b.Store, b.other(), b.other()} {
 			b.clock.Advance(10 * time.Minute)
-			if news, err := again.RecordGaps(b.Context(), dated, undated, ahead, old); news || err != nil {
-				b.Errorf("news %v, %v", news, err)
+			if moved, err := again.RecordGaps(b.Context(), dated, undated, ahead, old); moved || err != nil {
+				b.Errorf("moved %v, %v", moved, err)
 			}
 			for channel, want := range map[string]time.Time{"wk1": began.Add(-time.Hour), "wk2": began, "wk3": began} {
 				if at, _ := b.gap(channel); !at.Equal(want) {
-					b.Errorf("the gap of %s is of %s, want %s", channel, at, want)
+					b.Errorf("the gap of %s is at %s, want %s", channel, at, want)
 				}
 			}
 		}
-		b.peeks(window.Incomplete, on("ww1", "wk1"), on("ww1", "wk2"), on("ww1", "wk3"))
-		b.peeks(window.Closed, on("ww1", "wk4"), on("ww2", "wk5"))
+		b.peek(window.Incomplete, on("ww1", "wk1"), on("ww1", "wk2"), on("ww1", "wk3"))
+		b.peek(window.Closed, on("ww1", "wk4"), on("ww2", "wk5"))
 		b.clock.Set(began.Add(length - time.Hour))
-		b.peeks(window.Closed, on("ww1", "wk1"))
-		b.peeks(window.Incomplete, on("ww1", "wk2"))
-		b.loses(true, window.Loss{Corp: "ww1", Channel: "wk2", Messages: true, Item: &window.Item{ID: "m5"}}) // another one
-		b.loses(false, undated)
+		b.peek(window.Closed, on("ww1", "wk1"))
+		b.peek(window.Incomplete, on("ww1", "wk2"))
+		b.lose(true, window.Loss{Corp: "ww1", Channel: "wk2", Messages: true, Item: &window.Item{ID: "m5"}}) // another one
+		b.lose(false, undated)
 		b.clock.Advance(time.Hour)
-		b.peeks(window.Incomplete, on("ww1", "wk2"))
-		nameless := window.Loss{Corp: "ww1", Channel: "wk2", Messages: true, Item: &window.Item{}}
-		b.loses(true, nameless)
+		b.peek(window.Incomplete, on("ww1", "wk2"))
+		anonymous := window.Loss{Corp: "ww1", Channel: "wk2", Messages: true, Item: &window.Item{}}
+		b.lose(true, anonymous)
 		b.clock.Advance(time.Minute)
-		b.loses(true, nameless) // nobody can tell whether it is the same
+		b.lose(true, anonymous) // it cannot be told from another one
 	})
 }
 
-// Replies that went before a channel's gap use nothing up for certain.
-func TestUsedUpBeforeTheChannelsGap(t *testing.T) {
+// Replies before a gap of the channel do not prove that the window is exhausted.
+func TestExhaustedBeforeAChannelGap(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		b.wrote(li, b.clock.Now())
 		b.clock.Advance(time.Minute)
 		for left := 4; left >= 0; left-- {
 			b.reserve(li, window.Open, left)
 		}
-		b.loses(true, window.Loss{Corp: "ww1", Channel: "wk2", Messages: true})
+		b.lose(true, window.Loss{Corp: "ww1", Channel: "wk2", Messages: true})
 		b.reserve(li, window.Exhausted, 0)
 		b.clock.Advance(time.Minute)
-		b.loses(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true})
+		b.lose(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true})
 		b.reserve(li, window.Incomplete, -1)
 		if a := b.Peek(b.Context(), li)[0]; a.State != window.Incomplete {
 			b.Errorf("it is %s", a.State)
@@ -169,25 +169,25 @@ func TestMessagesAheadMarkAGap(t *testing.T) {
 			}
 		}
 		record()
-		b.peeks(window.Incomplete, fact.Key, on("ww1", "wk1"), direct.Key, on("ww2", "wk9"))
-		b.peeks(window.Closed, on("ww1", "wk2"), on("ww1", ""), on("ww3", "wk3"))
+		b.peek(window.Incomplete, fact.Key, on("ww1", "wk1"), direct.Key, on("ww2", "wk9"))
+		b.peek(window.Closed, on("ww1", "wk2"), on("ww1", ""), on("ww3", "wk3"))
 		b.clock.Advance(30 * time.Second)
 		record()
 		if at, _ := b.gap("wk1"); !at.Equal(began) {
 			b.Errorf("the gap moved to %s", at)
 		}
-		b.clock.Advance(time.Minute) // it is near enough now
+		b.clock.Advance(time.Minute) // within the tolerance now
 		if tally, err := b.Record(b.Context(), []window.Fact{fact}); err != nil || tally.Recorded != 1 {
 			b.Fatalf("%+v, %v", tally, err)
 		}
-		b.peeks(window.Open, fact.Key)
+		b.peek(window.Open, fact.Key)
 	})
 }
 
-// A backfill ends the gaps of the channels that it read, and not over what was lost since it began.
+// A backfill ends the gaps of its channels, but not gaps of losses after it began.
 func TestBackfilled(t *testing.T) {
 	each(t, 5, func(b *bench) {
-		fills := func(corp string, began time.Time, channels ...string) (missed []string) {
+		fill := func(corp string, began time.Time, channels ...string) (missed []string) {
 			b.Helper()
 			missed, err := b.Backfilled(b.Context(), corp, channels, began)
 			if err != nil {
@@ -204,72 +204,72 @@ func TestBackfilled(t *testing.T) {
 		wk1, wk2, wk3, theirs, direct := on("ww1", "wk1"), on("ww1", "wk2"), on("ww1", "wk3"), on("ww2", "wk4"), on("ww1", "")
 		b.since(-time.Hour)
 		began := b.clock.Now()
-		if missed := fills("ww1", began.Add(-2*time.Hour), "wk1"); !slices.Equal(missed, []string{"wk1"}) {
+		if missed := fill("ww1", began.Add(-2*time.Hour), "wk1"); !slices.Equal(missed, []string{"wk1"}) {
 			b.Fatalf("a backfill from before the records: missed %v", missed)
 		}
-		b.peeks(window.Incomplete, wk1)
-		if missed := fills("ww1", began, "wk1", "wk2"); len(missed) > 0 {
+		b.peek(window.Incomplete, wk1)
+		if missed := fill("ww1", began, "wk1", "wk2"); len(missed) > 0 {
 			b.Fatalf("missed %v", missed)
 		}
-		b.peeks(window.Closed, wk1, wk2)
-		b.peeks(window.Incomplete, wk3, theirs, direct) // another secret sees them, or no page
+		b.peek(window.Closed, wk1, wk2)
+		b.peek(window.Incomplete, wk3, theirs, direct) // another secret sees them, or no page
 		complete("ww1", true)
 		complete("ww2", false)
 		complete("", false)
 
 		b.clock.Advance(time.Minute)
-		b.loses(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true, Codes: true})
-		b.peeks(window.Incomplete, wk1)
-		b.peeks(window.Closed, wk2)
+		b.lose(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true, Codes: true})
+		b.peek(window.Incomplete, wk1)
+		b.peek(window.Closed, wk2)
 		complete("ww1", false)
-		if missed := fills("ww1", began, "wk1", "wk2"); !slices.Equal(missed, []string{"wk1"}) {
+		if missed := fill("ww1", began, "wk1", "wk2"); !slices.Equal(missed, []string{"wk1"}) {
 			b.Fatalf("missed %v", missed)
 		}
-		b.peeks(window.Incomplete, wk1)
+		b.peek(window.Incomplete, wk1)
 		complete("ww1", false)
-		if missed := fills("ww1", b.clock.Now(), "wk1", "wk2"); len(missed) > 0 {
+		if missed := fill("ww1", b.clock.Now(), "wk1", "wk2"); len(missed) > 0 {
 			b.Fatalf("missed %v", missed)
 		}
-		b.peeks(window.Closed, wk1, wk2)
+		b.peek(window.Closed, wk1, wk2)
 		complete("ww1", true)
 
 		b.clock.Advance(time.Minute)
-		b.loses(true, window.Loss{Corp: "ww1", Messages: true})
-		b.peeks(window.Incomplete, wk1, wk2)
-		if missed := fills("ww1", b.clock.Now().Add(-time.Second), "wk1", "wk2"); !slices.Equal(missed, []string{"wk1", "wk2"}) {
+		b.lose(true, window.Loss{Corp: "ww1", Messages: true})
+		b.peek(window.Incomplete, wk1, wk2)
+		if missed := fill("ww1", b.clock.Now().Add(-time.Second), "wk1", "wk2"); !slices.Equal(missed, []string{"wk1", "wk2"}) {
 			b.Fatalf("missed %v", missed)
 		}
-		if missed := fills("ww1", b.clock.Now(), "wk1", "wk2"); len(missed) > 0 {
+		if missed := fill("ww1", b.clock.Now(), "wk1", "wk2"); len(missed) > 0 {
 			b.Fatalf("missed %v", missed)
 		}
-		b.peeks(window.Closed, wk1, wk2)
+		b.peek(window.Closed, wk1, wk2)
 		b.clock.Advance(time.Minute)
 		if err := b.RecordGap(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		b.peeks(window.Incomplete, wk1, wk2)
+		b.peek(window.Incomplete, wk1, wk2)
 		complete("ww1", false)
 	})
 }
 
-// Items that nobody can read do not stop a backfill; it reads them no better.
+// Unreadable items do not fail a backfill, and their gaps stay.
 func TestBackfillOverUnreadableItems(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		began := b.clock.Now()
 		item := func(channel string, i window.Item) window.Loss {
 			return window.Loss{Corp: "ww1", Channel: channel, Messages: true, Item: &i}
 		}
-		b.loses(true, window.Loss{Corp: "ww1", Messages: true}) // what the backfill is for
+		b.lose(true, window.Loss{Corp: "ww1", Messages: true}) // repaired by the backfill
 		b.clock.Advance(time.Minute)
 		start := b.clock.Now()
 		b.clock.Advance(time.Minute)
 		dated := began.Add(-24 * time.Hour)
-		b.loses(true, item("wk1", window.Item{ID: "m1", At: dated}), item("wk2", window.Item{ID: "m2"}))
+		b.lose(true, item("wk1", window.Item{ID: "m1", At: dated}), item("wk2", window.Item{ID: "m2"}))
 		if missed, err := b.Backfilled(b.Context(), "ww1", []string{"wk1", "wk2", "wk3"}, start); len(missed) > 0 || err != nil {
 			b.Fatalf("missed %v, %v", missed, err)
 		}
-		b.peeks(window.Closed, on("ww1", "wk3"))
-		b.peeks(window.Incomplete, on("ww1", "wk1"), on("ww1", "wk2"))
+		b.peek(window.Closed, on("ww1", "wk3"))
+		b.peek(window.Incomplete, on("ww1", "wk1"), on("ww1", "wk2"))
 		if _, since, err := b.Complete(b.Context(), "ww1", "wk1"); !since.Equal(dated) || err != nil {
 			b.Errorf("complete since %s, %v; want %s", since, err, dated)
 		}
@@ -277,57 +277,56 @@ func TestBackfillOverUnreadableItems(t *testing.T) {
 			b.Errorf("the corp is complete: %v, %v", complete, err)
 		}
 		b.clock.Set(dated.Add(length))
-		b.peeks(window.Closed, on("ww1", "wk1"), on("ww1", "wk3"))
-		b.peeks(window.Incomplete, on("ww1", "wk2"))
-		b.loses(true, window.Loss{Corp: "ww1", Channel: "wk2", Messages: true}) // a loss right after the item
+		b.peek(window.Closed, on("ww1", "wk1"), on("ww1", "wk3"))
+		b.peek(window.Incomplete, on("ww1", "wk2"))
+		b.lose(true, window.Loss{Corp: "ww1", Channel: "wk2", Messages: true}) // a loss right after the item
 		if missed, err := b.Backfilled(b.Context(), "ww1", []string{"wk2"}, start); !slices.Equal(missed, []string{"wk2"}) || err != nil {
 			b.Errorf("missed %v, %v", missed, err)
 		}
 	})
 }
 
-// The records of an account begin when it is listed first.
+// The history of an account begins when it is first listed.
 func TestNewAccountBeginsWithAGap(t *testing.T) {
 	each(t, 5, func(b *bench) {
-		lists := func(s *window.Store, before []string, now ...string) {
+		list := func(s *window.Store, before []string, now ...string) {
 			b.Helper()
 			if err := s.ListAccounts(b.Context(), now, before); err != nil {
 				b.Fatal(err)
 			}
 		}
-		lists(b.Store, nil, "ww1", "ww:2") // the first start of all: rg:since is what an operator set
-		b.peeks(window.Closed, on("ww1", "wk1"), on("ww:2", "wk2"))
+		list(b.Store, nil, "ww1", "ww:2") // the first start of all: rg:since is what an operator set
+		b.peek(window.Closed, on("ww1", "wk1"), on("ww:2", "wk2"))
 		b.clock.Advance(time.Minute)
-		lists(b.Store, nil, "ww:2", "ww1") // a restart
-		lists(b.Store, []string{"ww1", "ww:2"}, "ww1", "ww:2", "ww3")
-		b.peeks(window.Closed, on("ww1", "wk1"), on("ww:2", "wk2"))
-		b.peeks(window.Incomplete, on("ww3", "wk3"), on("ww3", ""))
+		list(b.Store, nil, "ww:2", "ww1") // a restart
+		list(b.Store, []string{"ww1", "ww:2"}, "ww1", "ww:2", "ww3")
+		b.peek(window.Closed, on("ww1", "wk1"), on("ww:2", "wk2"))
+		b.peek(window.Incomplete, on("ww3", "wk3"), on("ww3", ""))
 		at, _ := b.gap("ww3")
 		b.clock.Advance(time.Minute)
-		lists(b.other(), nil, "ww1", "ww:2", "ww3") // another gateway starts with it
+		list(b.other(), nil, "ww1", "ww:2", "ww3") // another gateway starts with it
 		if again, _ := b.gap("ww3"); !again.Equal(at) {
 			b.Errorf("the gap moved from %s to %s", at, again)
 		}
-		lists(b.other(), []string{"ww1"}, "ww1", "ww3") // a third one did not list it up to now
+		list(b.other(), []string{"ww1"}, "ww1", "ww3") // a third one did not list it up to now
 		if again, _ := b.gap("ww3"); !again.After(at) {
 			b.Error("the gap did not move")
 		}
-		lists(b.Store, nil, "ww1", "ww:2", "ww3")
-		b.peeks(window.Incomplete, on("ww:2", "wk2")) // it was taken off and came back
-		b.peeks(window.Closed, on("ww1", "wk1"))
+		list(b.Store, nil, "ww1", "ww:2", "ww3")
+		b.peek(window.Incomplete, on("ww:2", "wk2")) // it was taken off and came back
+		b.peek(window.Closed, on("ww1", "wk1"))
 		b.rdb.Del(b.Context(), "rg:accounts")
 		b.rdb.Del(b.Context(), "rg:since")
-		b.peeks(window.Incomplete, on("ww1", "wk1"))
+		b.peek(window.Incomplete, on("ww1", "wk1"))
 		b.clock.Advance(length)
-		b.peeks(window.Closed, on("ww1", "wk1"))
-		lists(b.other(), nil, "ww1", "ww:2", "ww3", "ww4") // Redis was told of the others again
-		b.peeks(window.Closed, on("ww1", "wk1"), on("ww3", "wk3"))
-		b.peeks(window.Incomplete, on("ww4", "wk4"))
+		b.peek(window.Closed, on("ww1", "wk1"))
+		list(b.other(), nil, "ww1", "ww:2", "ww3", "ww4") // Redis was told of the others again
+		b.peek(window.Closed, on("ww1", "wk1"), on("ww3", "wk3"))
+		b.peek(window.Incomplete, on("ww4", "wk4"))
 	})
 }
 
-// Ten thousand new accounts are written in parts, and nobody waits for all of them longer than it
-// may.
+// Ten thousand new accounts are written in batches, and a later gap of one of them stays.
 func TestManyNewAccounts(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		var many []string
@@ -335,19 +334,19 @@ func TestManyNewAccounts(t *testing.T) {
 			many = append(many, fmt.Sprintf("wwMany%d", i))
 		}
 		marked := window.Loss{Corp: many[7], Messages: true, Codes: true, Item: &window.Item{At: b.clock.Now().Add(time.Minute)}}
-		b.loses(true, marked)
+		b.lose(true, marked)
 		if err := b.ListAccounts(b.Context(), many, []string{"ww1"}); err != nil {
 			b.Fatal(err)
 		}
-		b.peeks(window.Incomplete, on(many[0], "wk1"), on(many[7], "wk1"), on(many[9_999], "wk1"))
-		b.peeks(window.Closed, on("ww1", "wk1"))
+		b.peek(window.Incomplete, on(many[0], "wk1"), on(many[7], "wk1"), on(many[9_999], "wk1"))
+		b.peek(window.Closed, on("ww1", "wk1"))
 		if at, _ := b.gap(many[7]); !at.Equal(b.clock.Now().Add(time.Minute)) {
 			b.Errorf("a later gap moved back to %s", at)
 		}
 	})
 }
 
-// failing lets so many pipelines with a SETNX through, and fails the next one.
+// failing is a hook that fails one pipeline with a SETNX, after so many others.
 type failing struct{ after atomic.Int32 }
 
 func (f *failing) DialHook(next redis.DialHook) redis.DialHook          { return next }
@@ -355,15 +354,14 @@ func (f *failing) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return
 func (f *failing) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		if cmds[0].Name() == "set" && slices.Contains(cmds[0].Args(), any("nx")) && f.after.Add(-1) == -1 {
-			return errors.New("a part is not written")
+			return errors.New("this batch fails")
 		}
 		return next(ctx, cmds)
 	}
 }
 
-// What is written is not written again after a failure: the next try goes on where the one before
-// it ended.
-func TestNewAccountsGoOn(t *testing.T) {
+// After a failed batch the next try does not repeat the batches before it.
+func TestNewAccountsResume(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		var many []string
 		for i := range 2_000 {
@@ -373,11 +371,11 @@ func TestNewAccountsGoOn(t *testing.T) {
 		f.after.Store(2)
 		b.rdb.AddHook(f)
 		if err := b.ListAccounts(b.Context(), many, []string{"ww1"}); err == nil {
-			b.Fatal("no part failed")
+			b.Fatal("no batch failed")
 		}
 		first := b.clock.Now()
 		b.clock.Advance(time.Minute)
-		b.peeks(window.Incomplete, on(many[0], "wk1"), on(many[1_999], "wk1"))
+		b.peek(window.Incomplete, on(many[0], "wk1"), on(many[1_999], "wk1"))
 		for i, want := range map[int]time.Time{0: first, 999: first, 1_000: b.clock.Now(), 1_999: b.clock.Now()} {
 			if at, _ := b.gap(many[i]); !at.Equal(want) {
 				b.Errorf("the gap of %s is %s, want %s", many[i], at, want)
@@ -389,41 +387,40 @@ func TestNewAccountsGoOn(t *testing.T) {
 	})
 }
 
-// A gap that is no time proves nothing; one that is something else in Redis gives way.
-func TestGapOfAnotherForm(t *testing.T) {
+// A gap that holds no time makes history incomplete, and the next gap replaces it.
+func TestBrokenGap(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		b.rdb.Set(b.Context(), "rg:gap:wk1", "yesterday", 0)
 		b.rdb.HSet(b.Context(), "rg:gap:ww2", "a", "b")
 		b.rdb.Set(b.Context(), "rg:backfill:wk3", "x:y", 0)
-		b.peeks(window.Incomplete, on("ww1", "wk1"), on("ww2", "wk2"))
-		b.peeks(window.Closed, on("ww3", "wk3"))
-		b.loses(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true}, window.Loss{Corp: "ww2", Messages: true})
+		b.peek(window.Incomplete, on("ww1", "wk1"), on("ww2", "wk2"))
+		b.peek(window.Closed, on("ww3", "wk3"))
+		b.lose(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true}, window.Loss{Corp: "ww2", Messages: true})
 		b.clock.Advance(length)
-		b.peeks(window.Closed, on("ww1", "wk1"), on("ww2", "wk2"))
+		b.peek(window.Closed, on("ww1", "wk1"), on("ww2", "wk2"))
 	})
 }
 
-// A gap only moves forward, whatever the order in which Redis is told.
+// A gap only moves forward, in whatever order it is written.
 func TestGapsMoveForward(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		loss := window.Loss{Corp: "ww1", Channel: "wk1", Messages: true}
 		latest := b.clock.Now()
-		b.loses(true, loss)
+		b.lose(true, loss)
 		b.clock.Advance(-time.Minute)
-		b.loses(false, loss)
+		b.lose(false, loss)
 		if at, _ := b.gap("wk1"); !at.Equal(latest) {
-			b.Errorf("the gap is of %s, want %s", at, latest)
+			b.Errorf("the gap is at %s, want %s", at, latest)
 		}
 		b.clock.Advance(2 * time.Minute)
-		b.loses(true, loss)
+		b.lose(true, loss)
 		if at, _ := b.gap("wk1"); !at.Equal(latest.Add(time.Minute)) {
-			b.Errorf("the gap is of %s", at)
+			b.Errorf("the gap is at %s", at)
 		}
 	})
 }
 
-// What Redis does not take is kept and written later: until then this gateway refuses nothing for
-// want of a record.
+// Gaps that Redis does not take are written later, and until then this gateway refuses nothing.
 func TestGapsWhileRedisIsAway(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now().Truncate(time.Second))
@@ -439,7 +436,7 @@ func TestGapsWhileRedisIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.PagePassed(t.Context(), "ww3")
-	b.peeks(window.Closed, on("ww1", "wk1"))
+	b.peek(window.Closed, on("ww1", "wk1"))
 	back := func() {
 		t.Helper()
 		server.Up()
@@ -456,14 +453,14 @@ func TestGapsWhileRedisIsAway(t *testing.T) {
 		{Among: []string{"ww2", "ww3"}, Messages: true},
 		{Corp: "ww1", Channel: "wk2", Messages: true, Item: &window.Item{ID: "m"}},
 	} {
-		if news, err := w.RecordGaps(t.Context(), l); !news || err == nil {
-			t.Fatalf("MarkGaps without Redis: %v, %v", news, err)
+		if moved, err := w.RecordGaps(t.Context(), l); !moved || err == nil {
+			t.Fatalf("RecordGaps without Redis: %v, %v", moved, err)
 		}
 	}
 	if err := w.ListAccounts(t.Context(), []string{"ww1", "ww2", "ww3", "ww4"}, []string{"ww1", "ww2", "ww3"}); err == nil {
 		t.Fatal("ListAccounts without Redis")
 	}
-	b.peeks(window.Unavailable, on("ww1", "wk1"), on("ww3", "wk9"))
+	b.peek(window.Unavailable, on("ww1", "wk1"), on("ww3", "wk9"))
 	clock.Advance(time.Minute)
 	back()
 	ctx, stop := context.WithCancel(t.Context())
@@ -475,15 +472,15 @@ func TestGapsWhileRedisIsAway(t *testing.T) {
 		}
 	}
 	if at, _ := b.gap("wk1"); !at.Equal(lost) {
-		t.Errorf("the gap is of %s, want %s", at, lost)
+		t.Errorf("the gap is at %s, want %s", at, lost)
 	}
-	b.peeks(window.Incomplete, on("ww1", "wk1"), on("ww1", "wk2"), on("ww2", "wk3"), on("ww4", "wk4"))
-	b.peeks(window.Closed, on("ww1", "wk5"), on("ww3", "wk6"))
+	b.peek(window.Incomplete, on("ww1", "wk1"), on("ww1", "wk2"), on("ww2", "wk3"), on("ww4", "wk4"))
+	b.peek(window.Closed, on("ww1", "wk5"), on("ww3", "wk6"))
 
 	server.Down()
-	for i := range 1200 { // more than it keeps one by one
+	for i := range 1200 { // more than it keeps apart
 		_, _ = w.RecordGaps(t.Context(), window.Loss{Corp: "ww3", Channel: fmt.Sprintf("wkMany%d", i), Messages: true})
 	}
 	back()
-	b.peeks(window.Incomplete, on("ww3", "wkMany0"), on("ww3", "wkMany1199"))
+	b.peek(window.Incomplete, on("ww3", "wkMany0"), on("ww3", "wkMany1199"))
 }

@@ -14,25 +14,24 @@ import (
 	"replygate/window"
 )
 
-// plain is what is true of one customer and one code, written down as plainly as can be: every
-// message and every reply there was, and no cleverness about what to keep. Times are unix
-// milliseconds.
-type plain struct {
+// model is the full record of one customer and one code: every message and every reply. Times are
+// unix milliseconds.
+type model struct {
 	messages []int64
 	replies  []int64 // those that count: sent, perhaps sent, or abandoned by a gateway that crashed
-	shut     int64   // the message of which WeCom said that its window is shut
+	shut     int64   // the message whose window WeCom shut
 	code     string  // "", fresh or used
 }
 
-func (p *plain) last() int64 {
+func (p *model) last() int64 {
 	if len(p.messages) == 0 {
 		return 0
 	}
 	return slices.Max(p.messages)
 }
 
-// counting is how many replies count against the last message: those of a later second.
-func (p *plain) counting() (n int) {
+// counting returns how many replies count against the last message: those of a later second.
+func (p *model) counting() (n int) {
 	for _, r := range p.replies {
 		if r/1000 > p.last()/1000 {
 			n++
@@ -41,7 +40,7 @@ func (p *plain) counting() (n int) {
 	return n
 }
 
-func (p *plain) state(now int64) window.State {
+func (p *model) state(now int64) window.State {
 	switch {
 	case p.last() == 0 || now-p.last() >= length.Milliseconds():
 		return window.Closed
@@ -53,9 +52,9 @@ func (p *plain) state(now int64) window.State {
 	return window.Open
 }
 
-// send notes a reply at now, or in the second behind the message's own; two at once are a
-// millisecond apart.
-func (p *plain) send(now int64) int64 {
+// send adds a reply at now, or in the second after the message's own; concurrent ones are a millisecond
+// apart.
+func (p *model) send(now int64) int64 {
 	at := max(now, (p.last()/1000+1)*1000)
 	for slices.Contains(p.replies, at) && at/1000 > p.last()/1000 {
 		at++
@@ -64,7 +63,7 @@ func (p *plain) send(now int64) int64 {
 	return at
 }
 
-func (p *plain) takeBack(at int64) {
+func (p *model) takeBack(at int64) {
 	p.replies = slices.DeleteFunc(p.replies, func(r int64) bool { return r == at })
 }
 
@@ -75,9 +74,8 @@ type pending struct {
 	last   int64
 }
 
-// Thousands of histories through two gateways on one store, with late, repeated and reordered
-// messages, lost answers and crashed gateways: at every step the store says what the plain account
-// says.
+// Random histories through two gateways on one store, with late, repeated and reordered messages, lost
+// answers and crashed gateways: at every step the store agrees with the model.
 func TestHistories(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now().Truncate(time.Second))
@@ -109,7 +107,7 @@ type history struct {
 	gateways []*window.Store
 	another  func() *window.Store
 	key      window.Key
-	truth    plain
+	truth    model
 	waiting  []pending
 	taken    window.CodeAnswer
 }
@@ -136,14 +134,14 @@ func (h *history) step() {
 		want := h.truth.state(now.UnixMilli())
 		a := g.Reserve(ctx, h.key)
 		if a.State != want {
-			h.Errorf("Reserve says %d, the truth is %d: %+v", a.State, want, h.truth)
+			h.Errorf("Reserve = %d, the model has %d: %+v", a.State, want, h.truth)
 			return
 		}
 		if want == window.Open {
 			last := h.truth.last()
 			h.waiting = append(h.waiting, pending{a, h.truth.send(now.UnixMilli()), last})
 		}
-	case 5: // WeCom answers one of those that wait, or the gateway crashes and nobody hears
+	case 5: // WeCom answers a pending reply, or the gateway crashes before that
 		if len(h.waiting) == 0 {
 			return
 		}
@@ -179,13 +177,13 @@ func (h *history) step() {
 		want := map[string]window.CodeState{"": window.CodeUnknown, "fresh": window.CodeTaken, "used": window.CodeUsed}[h.truth.code]
 		a := g.ConsumeCode(ctx, h.key.Corp, h.key.Customer)
 		if a.State != want {
-			h.Errorf("ConsumeCode says %d, the truth is %d", a.State, want)
+			h.Errorf("ConsumeCode = %d, the model has %d", a.State, want)
 		}
 		if a.State == window.CodeTaken {
 			h.truth.code, h.taken = "used", a
 		}
 	}
 	if e, found, err := g.Show(ctx, h.key); err != nil || found != (len(h.truth.messages) > 0) || found && (e.Window.Last != h.truth.last() || len(e.Window.Sent) != h.truth.counting()) {
-		h.Errorf("on record is %+v (%v), the truth is %+v", e.Window, err, h.truth)
+		h.Errorf("on record is %+v (%v), the model has %+v", e.Window, err, h.truth)
 	}
 }

@@ -14,18 +14,18 @@ import (
 	"replygate/store"
 )
 
-// Backlog is how far kf/sync_msg reaches back (DOC 94670).
+// Backlog is how far kf/sync_msg reaches back (WeCom document 94670).
 const Backlog = 72 * time.Hour
 
-// scope is the part of the records that must be complete for something missing to prove anything:
-// the keys that tell since when it is, beside rg:since. "" is no key.
+// scope is the part of the records that must be complete before a missing record proves anything. It
+// lists the keys that count besides rg:since; "" is no key.
 type scope struct {
 	gaps     [2]string
-	backfill string // a backfill that may end those gaps
+	backfill string // the backfill that may end those gaps
 }
 
-// ofMessages is the scope of a window. A backfill proves nothing about windows without a channel:
-// kf/sync_msg has no messages of theirs.
+// ofMessages is the scope of a window. No backfill counts for a window without a channel, since
+// kf/sync_msg has no messages of it.
 func (s *Store) ofMessages(k Key) scope {
 	sc := scope{gaps: [2]string{s.gapKey(k.Corp)}}
 	if k.Channel != "" {
@@ -35,12 +35,12 @@ func (s *Store) ofMessages(k Key) scope {
 }
 
 // ofCodes is the scope of a corp's one-time codes. An unknown code may come from any channel, and
-// some codes stand in no page, so a backfill proves nothing about them.
+// some codes are in no page, so no backfill counts.
 func (s *Store) ofCodes(corp string) scope {
 	return scope{gaps: [2]string{s.gapKey(corp) + anyChannel}}
 }
 
-// ofCorp is the scope of all channels of a corp; without a corp, of what concerns every corp.
+// ofCorp is the scope of all channels of a corp. Without a corp it is rg:since alone.
 func (s *Store) ofCorp(corp string) scope {
 	if corp == "" {
 		return scope{}
@@ -48,20 +48,21 @@ func (s *Store) ofCorp(corp string) scope {
 	return scope{gaps: [2]string{s.gapKey(corp) + anyChannel}, backfill: s.backfillKey(corp)}
 }
 
-// history is since when a scope has been recorded without a gap.
+// history is the time since when a scope has been recorded without a gap.
 type history struct {
 	since time.Time
-	err   error // Redis did not answer
+	err   error // Redis did not answer; since is unknown
 }
 
-// proves tells whether a history reaches back far enough for something missing to prove anything.
+// proves reports whether a history spans the length of a window, so that a missing record means that
+// there was none.
 func (s *Store) proves(h history) bool {
 	return h.err == nil && !s.Now().Before(h.since.Add(s.Length))
 }
 
-// Complete tells whether the records of a corp's channels, or of one channel, reach back far enough
-// for a missing window to prove anything, and since when there is no gap. Without a corp it tells
-// what holds for every corp.
+// Complete reports whether the history of all channels of a corp, or of one channel, is complete, so
+// that a missing window means that the customer did not write; since is the end of its last gap.
+// Without a corp it reports what holds for every corp.
 func (s *Store) Complete(ctx context.Context, corp, channel string) (complete bool, since time.Time, err error) {
 	sc := s.ofCorp(corp)
 	if channel != "" {
@@ -73,8 +74,8 @@ func (s *Store) Complete(ctx context.Context, corp, channel string) (complete bo
 	return s.proves(h), h.since, h.err
 }
 
-// newHistory returns the function that reads the history of one scope. Requests of the same moment
-// share a round trip to a single Redis; in a Cluster they would all wait for the slowest node.
+// newHistory returns the function that reads the history of one scope. Concurrent requests to a single
+// Redis share a round trip. In a Cluster each has its own, or all would wait for the slowest node.
 func (s *Store) newHistory() func(context.Context, scope) history {
 	if _, cluster := s.rdb.(*redis.ClusterClient); cluster {
 		return func(ctx context.Context, sc scope) history { return s.histories(ctx, sc)[0] }
@@ -226,12 +227,11 @@ func (s *Store) backfillKey(id string) string {
 	return s.Prefix + "backfill:" + string(appendEncoded(nil, id))
 }
 
-// backfilled is a finished backfill: when it began, and since when it makes records complete, unix
-// ms.
+// backfilled is a finished backfill: when it began, and the time since when it makes history complete,
+// both unix ms.
 type backfilled struct{ began, since int64 }
 
-// String writes a backfill for Redis: without the second time if it reaches back as far as
-// kf/sync_msg does.
+// String encodes a backfill for Redis, without the second time if that is Backlog before the first.
 func (b backfilled) String() string {
 	if b.since == b.began-Backlog.Milliseconds() {
 		return strconv.FormatInt(b.began, 10)
@@ -239,7 +239,7 @@ func (b backfilled) String() string {
 	return fmt.Sprintf("%d:%d", b.began, b.since)
 }
 
-// readBackfill reads what String writes.
+// readBackfill is the inverse of String.
 func readBackfill(text string) (b backfilled, ok bool) {
 	began, since, more := strings.Cut(text, ":")
 	var err, bad error
@@ -250,10 +250,9 @@ func readBackfill(text string) (b backfilled, ok bool) {
 	return b, err == nil && bad == nil
 }
 
-// Backfilled notes that everything kf/sync_msg has of some channels passed through a gateway, in a
-// run that began at the time given. missed are the channels that had a loss since then, so that it
-// proves nothing about them. Unreadable items do not count as such: the channel is then complete
-// since the newest of them.
+// Backfilled stores that a run which began at the given time has pulled everything that kf/sync_msg
+// has of some channels. missed are the channels that had a loss since then: their gaps stay. An
+// unreadable item is no loss here; the channel's history is then complete since the newest such item.
 func (s *Store) Backfilled(ctx context.Context, corp string, channels []string, began time.Time) (missed []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(channels))*time.Millisecond)
 	defer cancel()
@@ -298,7 +297,7 @@ func (s *Store) Backfilled(ctx context.Context, corp string, channels []string, 
 	return missed, s.endGaps(ctx, ended)
 }
 
-// endGaps writes finished backfills.
+// endGaps writes finished backfills, by the id of a channel or corp.
 func (s *Store) endGaps(ctx context.Context, ended map[string]backfilled) error {
 	if len(ended) == 0 {
 		return nil

@@ -12,13 +12,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// The records of the journal: a customer's message, and a one-time code.
+// The kinds of journal records, by first byte.
 const (
-	recordMessage = 'M' // unix ms in eight bytes, then corp:channel:customer as in a key
-	recordCode    = 'C' // the code, a NUL, then what stands in Redis of it
+	recordMessage = 'M' // unix ms in eight bytes, big-endian, then corp:channel:customer as in a key
+	recordCode    = 'C' // the code, a NUL byte, then the code's record in Redis
 )
 
-// encodeRecords are facts that Redis does not take, as the journal holds them.
+// encodeRecords encodes messages and codes as journal records.
 func encodeRecords(facts map[Key]int64, codes []LearntCode) [][]byte {
 	records := make([][]byte, 0, len(facts)+len(codes))
 	for k, at := range facts {
@@ -32,7 +32,7 @@ func encodeRecords(facts map[Key]int64, codes []LearntCode) [][]byte {
 	return records
 }
 
-// readRecord reads a record of the journal back.
+// readRecord decodes a journal record into facts or codes.
 func readRecord(r []byte, facts map[Key]int64, codes *[]LearntCode) error {
 	switch {
 	case r[0] == recordMessage && len(r) > 9:
@@ -43,8 +43,8 @@ func readRecord(r []byte, facts map[Key]int64, codes *[]LearntCode) error {
 		facts[k] = max(facts[k], int64(binary.BigEndian.Uint64(r[1:9])))
 		return nil
 	case r[0] == recordCode:
-		text, spelt, _ := bytes.Cut(r[1:], []byte{0})
-		c, ok := parseCode(string(spelt))
+		text, record, _ := bytes.Cut(r[1:], []byte{0})
+		c, ok := parseCode(string(record))
 		if !ok {
 			break
 		}
@@ -54,35 +54,35 @@ func readRecord(r []byte, facts map[Key]int64, codes *[]LearntCode) error {
 	return errors.New("window: the journal holds a record of another kind: it was written with redis.mode embedded; start once in that mode, or move it away")
 }
 
-// spill keeps facts that Redis did not take. It returns once they are on the disk, and no
-// other gateway refuses for want of them.
-func (s *Store) spill(facts map[Key]int64, codes []LearntCode, because error) error {
+// spill appends writes that Redis rejected with cause to the journal. It returns nil after the fsync
+// and after this gateway's lease has expired, so that no other gateway can refuse because of them.
+func (s *Store) spill(facts map[Key]int64, codes []LearntCode, cause error) error {
 	if s.embedded() {
-		return because
+		return cause
 	}
 	if err := s.journal.Append(encodeRecords(facts, codes)...); err != nil {
-		return errors.Join(because, err)
+		return errors.Join(cause, err)
 	}
 	if err := s.journal.Sync(); err != nil {
-		return errors.Join(because, err)
+		return errors.Join(cause, err)
 	}
 	select {
 	case s.wake <- struct{}{}:
-	default: // Keep looks anyway
+	default: // Run is awake already
 	}
 	s.waitLeaseExpired()
 	return nil
 }
 
-// downgrade tells whether Redis may lack facts that are acknowledged: they are in the journal of this
-// gateway, or perhaps of another one, or a failover may have lost them.
+// degraded reports whether Redis may lack acknowledged writes: the journal of this gateway or of
+// another one may hold them, or a failover may have lost them.
 func (s *Store) degraded() bool {
 	return !s.embedded() && (!s.journal.Empty() || s.members.degraded()) || s.health.Degraded()
 }
 
-// downgrade is an answer that a message which Redis lacks could turn: what would be refused is not
-// known. A window that WeCom or an operator shut is not Unproven, since WeCom does not enforce what
-// an operator said: nothing may go there on doubt.
+// downgrade replaces an answer that would refuse a reply while Redis may lack a newer message. A
+// window that WeCom or an operator shut becomes Unavailable and not Unproven, since WeCom does not
+// enforce an operator's order and an unproven reply may be sent.
 func (s *Store) downgrade(a Answer) Answer {
 	to := Unproven
 	switch a.State {
@@ -98,14 +98,13 @@ func (s *Store) downgrade(a Answer) Answer {
 	return Answer{State: to, Last: a.Last, Left: -1}
 }
 
-// Run brings Redis what it lacks until ctx ends: what the journal holds, gaps that it did not
-// take, and, after a failover or when it has gone back, what was recorded in the last minute
-// before, which it may not have.
+// Run writes to Redis what it lacks, until ctx ends: the journal's records, gaps that failed, and,
+// after a failover or a rollback, the writes of the last minute.
 func (s *Store) Run(ctx context.Context) {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	rewrite := false
-	var looked time.Time
+	var checked time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -115,18 +114,18 @@ func (s *Store) Run(ctx context.Context) {
 		case <-s.wake:
 		case <-tick.C:
 		}
-		if !s.embedded() && (rewrite || time.Since(looked) >= checkpointEvery) {
-			looked = time.Now()
+		if !s.embedded() && (rewrite || time.Since(checked) >= checkpointEvery) {
+			checked = time.Now()
 			rewrite = s.detectRollback(ctx) || rewrite
 		}
 		if err := s.writePending(ctx); err != nil && ctx.Err() == nil {
-			s.Log.Debug("gaps wait", zap.Error(err))
+			s.Log.Debug("gaps are not in redis yet", zap.Error(err))
 		}
 		if rewrite {
 			facts, codes := s.recent.all()
 			if err := s.write(ctx, facts, codes); err == nil {
 				rewrite = false
-				s.Log.Info("redis is back, or has another master: the last minute's facts were written again", zap.Int("messages", len(facts)), zap.Int("codes", len(codes)))
+				s.Log.Info("redis is back, or has another master: the writes of the last minute are repeated", zap.Int("messages", len(facts)), zap.Int("codes", len(codes)))
 			}
 		}
 		if s.embedded() || s.journal.Empty() {
@@ -134,16 +133,16 @@ func (s *Store) Run(ctx context.Context) {
 		}
 		n, err := s.drain(ctx)
 		if n > 0 {
-			s.Log.Info("facts of the journal are in redis now", zap.Int("count", n))
+			s.Log.Info("records of the journal are in redis now", zap.Int("count", n))
 		}
 		if err != nil && ctx.Err() == nil {
-			s.Log.Debug("the journal waits", zap.Error(err))
+			s.Log.Debug("the journal is not in redis yet", zap.Error(err))
 		}
 	}
 }
 
-// CheckJournal tells whether the journal, if there is one, holds nothing but facts: another kind
-// would never get to Redis, and leave everything in doubt.
+// CheckJournal fails if the journal holds a record that Run cannot write to Redis. With such a record
+// the gateway would stay degraded for ever. An embedded Store has no journal to check.
 func (s *Store) CheckJournal() error {
 	if s.embedded() {
 		return nil
@@ -163,7 +162,7 @@ func (s *Store) CheckJournal() error {
 	return nil
 }
 
-// drain writes the journal's facts to Redis and forgets them.
+// drain writes the journal's records to Redis and drops them. n counts those that are written.
 func (s *Store) drain(ctx context.Context) (n int, err error) {
 	for at := s.journal.Start(); at < s.journal.End(); {
 		records, next, err := s.journal.Read(at)
@@ -188,7 +187,7 @@ func (s *Store) drain(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// write writes facts that may be known already.
+// write writes messages and codes to Redis, which may have some of them already.
 func (s *Store) write(ctx context.Context, facts map[Key]int64, codes []LearntCode) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*s.Timeout+time.Duration(len(facts))*time.Millisecond)
 	defer cancel()

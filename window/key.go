@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// Key names one window. Ids are case-sensitive.
+// Key identifies a window. Ids are case-sensitive.
 type Key struct {
 	Corp     string
 	Channel  string // open_kfid, "" where there is none
 	Customer string // external_userid
 }
 
-// redisKey is the window's key in Redis. All of it stands in the hash tag, so that the keys of one
-// customer share a slot of a Cluster.
+// redisKey returns the window's key in Redis. The whole identity is the hash tag, so all keys of one
+// customer are in one slot of a Cluster.
 func (k Key) redisKey(prefix string) string {
 	return string(k.appendRedisKey(make([]byte, 0, len(prefix)+len(k.Corp)+len(k.Channel)+len(k.Customer)+16), prefix))
 }
 
-// append appends what spell spells.
+// appendRedisKey appends the window's key in Redis.
 func (k Key) appendRedisKey(b []byte, prefix string) []byte {
 	b = append(b, prefix...)
 	b = k.appendIDs(append(b, "window:{"...))
@@ -32,7 +32,7 @@ func (k Key) appendIDs(b []byte) []byte {
 	return appendEncoded(append(b, ':'), k.Customer)
 }
 
-// parseKey reads a key back; ok is false for anything that spell does not write.
+// parseKey is the inverse of redisKey. ok is false for any other key.
 func parseKey(prefix, s string) (k Key, ok bool) {
 	s, ok = strings.CutPrefix(s, prefix+"window:{")
 	if !ok {
@@ -45,7 +45,7 @@ func parseKey(prefix, s string) (k Key, ok bool) {
 	return parseIDs(strings.Split(s, ":"))
 }
 
-// parseIDs reads the three ids of a key.
+// parseIDs decodes corp, channel and customer.
 func parseIDs(parts []string) (Key, bool) {
 	ids := [3]string{}
 	if len(parts) != len(ids) {
@@ -60,6 +60,7 @@ func parseIDs(parts []string) (Key, bool) {
 	return Key{Corp: ids[0], Channel: ids[1], Customer: ids[2]}, true
 }
 
+// safe reports whether a byte of an id needs no escape.
 func safe(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
 		c == '_' || c == '@' || c == '.' || c == '-'
@@ -78,6 +79,7 @@ func appendEncoded(dst []byte, id string) []byte {
 	return dst
 }
 
+// unescapeID is the inverse of appendEncoded.
 func unescapeID(s string) (string, bool) {
 	if !strings.Contains(s, "%") {
 		return s, true

@@ -16,11 +16,11 @@ type Entry struct {
 	Window Window
 	State  State
 	Closes time.Time
-	Left   int  // -1: not counted
-	Broken bool // the key holds something else than a window
+	Left   int  // replies left; -1: not counted
+	Broken bool // the key holds no window
 }
 
-// Show returns the window of k; found is false if nothing is on record.
+// Show returns the window of k. found is false if there is no record.
 func (s *Store) Show(ctx context.Context, k Key) (e Entry, found bool, err error) {
 	e, err = s.entry(ctx, k)
 	return e, e.Broken || e.Window.Last != 0, err
@@ -40,8 +40,8 @@ func (s *Store) entry(ctx context.Context, k Key) (Entry, error) {
 	}, nil
 }
 
-// List returns up to limit windows of a corp, or of all if corp is "", in no order. more tells that
-// there are others. It scans every master, in steps, so that Redis goes on serving.
+// List returns up to limit windows of a corp, or of all corps if corp is "", in no order. more reports
+// that there are others. It scans every primary in steps, so Redis stays responsive.
 func (s *Store) List(ctx context.Context, corp string, limit int) (all []Entry, more bool, err error) {
 	pattern := s.Prefix + "window:{*"
 	if corp != "" {

@@ -6,41 +6,40 @@ import (
 	"time"
 )
 
-// A gateway whose journal holds facts knows what Redis does not, so the others must not refuse for
-// want of a message. It may be unable to tell them: it is Redis that it cannot reach. So each
-// gateway says the opposite as long as it is true, that it holds nothing back, and the others
-// believe it for a moment only. A gateway that begins to hold something back waits until nobody can
-// believe otherwise, before it acknowledges.
+// Each gateway holds a lease in Redis while everything it has acknowledged is stored there. The others
+// refuse replies only while every member's lease is current. A gateway that appends to its journal
+// stops renewing, and waits until its lease has expired before it acknowledges the write: it may be
+// unable to reach Redis, so it cannot tell the others in any other way.
 const (
 	renewEvery   = 100 * time.Millisecond
 	renewTimeout = 100 * time.Millisecond
-	// leaseTTL is how long after its word a gateway is taken to hold nothing back, at most.
+	// leaseTTL is how long a lease is valid after its renewal.
 	leaseTTL = time.Second
-	// memberTimeout is how long a gateway that vanished without a goodbye is waited for.
+	// memberTimeout is how long a member without a renewal keeps the others from refusing.
 	memberTimeout = 5 * time.Minute
 )
 
-// members are the gateways on one Redis: PREFIXgateways is a hash of gateway to a number that grows
-// with each time it says that it holds nothing back.
+// members are the gateways on one Redis. PREFIXgateways is a hash of gateway id to a counter that grows
+// with each renewal.
 type members struct {
 	mu           sync.Mutex
-	lastExchange time.Time              // when the last look that succeeded began
-	others       map[string]memberLease // as seen then
-	renewedUntil time.Time              // until when Redis may count what we said
+	lastExchange time.Time              // when the last successful exchange began
+	others       map[string]memberLease // as of that exchange; :: gateway id -> lease
+	renewedUntil time.Time              // latest time at which Redis may count our last renewal
 }
 
-// neverHeld is the number of a gateway that has said nothing yet, since it began with facts in its
-// journal.
+// neverHeld is the counter of a gateway that has not renewed yet, since its journal was not empty at
+// its start.
 const neverHeld = "0"
 
-// renewedUntil is what another gateway said last, and when, at the earliest.
+// memberLease is another gateway's counter, and the earliest time of its last renewal.
 type memberLease struct {
 	value   string
 	renewed time.Time
 }
 
-// RunHeartbeat tells the other gateways on this Redis whether this one holds facts back, and listens to
-// them, until ctx ends. A gateway that holds nothing back says goodbye.
+// RunHeartbeat renews this gateway's lease and reads those of the others, until ctx ends. Then it
+// leaves, unless the journal holds records. It returns at once for an embedded Store.
 func (s *Store) RunHeartbeat(ctx context.Context) {
 	if s.embedded() {
 		return
@@ -58,7 +57,7 @@ func (s *Store) RunHeartbeat(ctx context.Context) {
 	}
 }
 
-// renew says our word, and takes in those of the others.
+// renew renews the lease if the journal is empty, and reads the leases of the others.
 func (s *Store) renew(ctx context.Context) {
 	began := time.Now()
 	until := began.Add(renewTimeout)
@@ -66,83 +65,83 @@ func (s *Store) renew(ctx context.Context) {
 	defer cancel()
 	key := s.Prefix + "gateways"
 	node := s.nodeOf(ctx, key)
-	clean := s.members.beginRenewal(s.journal.Empty, until)
 	args := []any{s.gateway, 0}
-	if clean {
+	if s.members.beginRenewal(s.journal.Empty, until) {
 		args[1] = 1
 	}
 	for _, id := range s.members.expired(began) {
 		args = append(args, id)
 	}
-	// By a clock that is not known every word is late.
+	// If Redis's clock is unknown, 1 makes the script abort: it could not tell a late renewal.
 	args = append(args, max(s.scriptDeadline(ctx, node), 1))
-	saw, err := leaseScript.Run(ctx, s.rdb, []string{key}, args...).StringSlice()
+	leases, err := leaseScript.Run(ctx, s.rdb, []string{key}, args...).StringSlice()
 	if err == nil {
-		s.members.endRenewal(s.gateway, began, saw)
+		s.members.endRenewal(s.gateway, began, leases)
 	}
 }
 
-// leave leaves the gateways, unless facts are left in the journal.
+// leave removes this gateway from the members, unless its journal holds records.
 func (s *Store) leave() {
 	if !s.journal.Empty() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 	defer cancel()
-	_ = s.rdb.HDel(ctx, s.Prefix+"gateways", s.gateway).Err() // the others then wait for it in vain, for a while
+	_ = s.rdb.HDel(ctx, s.Prefix+"gateways", s.gateway).Err() // on an error the others wait for memberTimeout
 }
 
-// beginRenewal tells whether our word is that we hold nothing back. It is counted until then, or not at
-// all; that it was counted earlier does not matter: one before it, whose connection broke, may
-// still be on its way.
-func (p *members) beginRenewal(empty func() bool, until time.Time) (clean bool) {
+// beginRenewal reports whether the lease may be renewed, that is, whether the journal is empty. Redis
+// counts the renewal by the time until, or not at all. Renewals before it may still be on their way,
+// and end earlier.
+func (p *members) beginRenewal(empty func() bool, until time.Time) (renew bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if clean = empty(); clean { // asked under the lock: silence may begin right behind it
+	if renew = empty(); renew { // under the lock, so that leaseExpiry sees this renewal
 		p.renewedUntil = until
 	}
-	return clean
+	return renew
 }
 
-// endRenewal takes in what a look saw: each gateway and its number.
-func (p *members) endRenewal(own string, began time.Time, saw []string) {
+// endRenewal stores the leases that an exchange returned: gateway ids and counters, by turns.
+func (p *members) endRenewal(own string, began time.Time, leases []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// What is new was said behind the look before. If that is long ago, it may be as old.
-	news, old := p.lastExchange, began.Add(-leaseTTL)
-	if news.Before(old) {
-		news = old
+	// A counter that changed was renewed after the previous exchange, or a lease's length ago at the
+	// earliest that still counts.
+	earliest, expired := p.lastExchange, began.Add(-leaseTTL)
+	if earliest.Before(expired) {
+		earliest = expired
 	}
 	p.lastExchange = began
-	others := make(map[string]memberLease, len(saw)/2)
-	for i := 0; i+1 < len(saw); i += 2 {
-		id, w := saw[i], memberLease{value: saw[i+1], renewed: news}
+	others := make(map[string]memberLease, len(leases)/2)
+	for i := 0; i+1 < len(leases); i += 2 {
+		id, lease := leases[i], memberLease{value: leases[i+1], renewed: earliest}
 		if id == own {
 			continue
 		}
-		if before, known := p.others[id]; known && before.value == w.value {
-			w = before
-		} else if w.value == neverHeld {
-			w.renewed = old
+		if before, known := p.others[id]; known && before.value == lease.value {
+			lease = before
+		} else if lease.value == neverHeld {
+			lease.renewed = expired
 		}
-		others[id] = w
+		others[id] = lease
 	}
 	p.others = others
 }
 
-// expired are the gateways that nobody waits for any longer.
+// expired returns the members without a renewal for memberTimeout.
 func (p *members) expired(now time.Time) (ids []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for id, w := range p.others {
-		if now.Sub(w.renewed) > memberTimeout {
+	for id, lease := range p.others {
+		if now.Sub(lease.renewed) > memberTimeout {
 			ids = append(ids, id)
 		}
 	}
 	return ids
 }
 
-// downgrade tells whether another gateway may hold facts back.
+// degraded reports whether another gateway may hold acknowledged writes in its journal.
 func (p *members) degraded() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,24 +149,24 @@ func (p *members) degraded() bool {
 	if len(p.others) > 0 && now.Sub(p.lastExchange) > leaseTTL {
 		return true
 	}
-	for _, w := range p.others {
-		if age := now.Sub(w.renewed); age >= leaseTTL && age <= memberTimeout {
+	for _, lease := range p.others {
+		if age := now.Sub(lease.renewed); age >= leaseTTL && age <= memberTimeout {
 			return true
 		}
 	}
 	return false
 }
 
-// leaseExpiry is when no other gateway can believe any longer that this one holds nothing back.
-// Something is in the journal when it is asked for, so no new word begins.
+// leaseExpiry returns the time from which no other gateway counts this one's lease. The caller has
+// appended to the journal before, so no new renewal can begin.
 func (p *members) leaseExpiry() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.renewedUntil.Add(leaseTTL)
 }
 
-// waitLeaseExpired waits until what the journal holds can be acknowledged: the other gateways are in
-// doubt.
+// waitLeaseExpired waits until the journal's records may be acknowledged: the other gateways are
+// degraded by then.
 func (s *Store) waitLeaseExpired() {
 	time.Sleep(time.Until(s.members.leaseExpiry()))
 }

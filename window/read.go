@@ -13,13 +13,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// read returns the window on record, the zero Window if there is none.
+// read returns the window at a key, the zero Window if there is none.
 func (s *Store) read(ctx context.Context, key string) (Window, error) {
 	h, err := s.rdb.HMGet(ctx, key, "last", "sent", "shut").Result()
 	return parseWindow(key, h, err)
 }
 
-// readAll reads windows.
+// readAll reads windows in one round trip.
 func (s *Store) readAll(ctx context.Context, keys []string, now int64) []result {
 	p := s.rdb.Pipeline()
 	read := make([]*redis.SliceCmd, len(keys))
@@ -36,20 +36,21 @@ func (s *Store) readAll(ctx context.Context, keys []string, now int64) []result 
 	return answers
 }
 
-// ErrNoWindow is a key of a window that holds something else.
+// ErrNoWindow is returned for a window's key that holds something else.
 var ErrNoWindow = errors.New("holds no window: delete it")
 
 func errNotAWindow(key string) error { return fmt.Errorf("window: %s %w", key, ErrNoWindow) }
 
-// rateLimitedLog are lines that tell the operator of one thing, at most once a minute.
+// rateLimitedLog limits log lines about one cause to one a minute.
 type rateLimitedLog struct{ last atomic.Int64 } // unix ms
 
+// due reports whether a line may be logged at now, unix ms, and counts it.
 func (c *rateLimitedLog) due(now int64) bool {
 	last := c.last.Load()
 	return now-last >= time.Minute.Milliseconds() && c.last.CompareAndSwap(last, now)
 }
 
-// warnBroken tells the operator of a key that holds no window. The line does not say whose, since ids
+// warnBroken logs that a window's key holds something else. The customer's id is left out, since ids
 // may have to stay out of logs.
 func (s *Store) warnBroken(k Key, err error, now int64) {
 	if !errors.Is(err, ErrNoWindow) || !s.brokenWindows.due(now) {
@@ -59,7 +60,7 @@ func (s *Store) warnBroken(k Key, err error, now int64) {
 		zap.String("corp_id", k.Corp), zap.String("channel", k.Channel))
 }
 
-// parseWindow is the window of an answer to HMGET last sent shut.
+// parseWindow parses the reply to HMGET last sent shut.
 func parseWindow(key string, h []any, err error) (Window, error) {
 	if redis.HasErrorPrefix(err, "WRONGTYPE") {
 		return Window{}, errNotAWindow(key)

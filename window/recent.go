@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// recentWrites are the facts of the last minute or two in which any were recorded, of each customer
-// the newest. It is bounded.
+// recentWrites holds the messages and codes that were written to Redis in the last one to two minutes,
+// the newest message of each customer. It has two generations, and its size is bounded.
 type recentWrites struct {
 	mu       sync.Mutex
 	new, old generation
-	dropped  time.Time // what was recorded up to then is not among them
+	dropped  time.Time // writes up to then may be missing here
 }
 
 type generation struct {
@@ -21,10 +21,10 @@ type generation struct {
 
 const (
 	keepRecent = time.Minute
-	maxRecent  = 200_000 // in each half
+	maxRecent  = 200_000 // per generation
 )
 
-// add keeps facts that Redis took.
+// add stores writes that Redis has taken.
 func (r *recentWrites) add(now time.Time, facts map[Key]int64, codes []LearntCode) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -44,15 +44,14 @@ func (r *recentWrites) add(now time.Time, facts map[Key]int64, codes []LearntCod
 	r.new.codes = append(r.new.codes, codes...)
 }
 
-// covers tells whether all that was recorded behind a time is among them; not behind a time that is
-// not known.
+// covers reports whether it holds every write after a time. It is false for the zero time.
 func (r *recentWrites) covers(at time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return at.After(r.dropped)
 }
 
-// all returns them.
+// all returns all writes it holds.
 func (r *recentWrites) all() (facts map[Key]int64, codes []LearntCode) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,44 +13,44 @@ import (
 	"replygate/store"
 )
 
-// Fact is that a customer wrote.
+// Fact is a message of a customer.
 type Fact struct {
 	Key Key
 	At  time.Time // by the platform's clock
 }
 
-// Tally is what became of facts.
+// Tally counts what Record did with facts.
 type Tally struct {
-	Recorded int // in Redis now, or in the journal, whether or not they moved a window
-	Expired  int // too old to open one
-	Ahead    int // too far ahead of our clock to be believed; each marks a gap of its channel, once
+	Recorded int // stored in Redis or the journal, also if they changed no window
+	Expired  int // too old to open a window
+	Ahead    int // too far ahead of our clock to count; each marks a gap of its channel once
 }
 
-// ahead is how far the platform's clock may be ahead of ours before a fact is not believed.
-const ahead = 5 * time.Minute
+// maxAhead is how far the platform's clock may be ahead of ours before a message does not count.
+const maxAhead = 5 * time.Minute
 
-// ahead returns the loss of a message whose time is too far ahead of our clock. Bots pull it again,
-// so it is named by what it says.
+// ahead returns the loss of a message that is too far ahead of our clock. Bots pull it again, so its
+// id is made of its content.
 func (f Fact) ahead() Loss {
 	id := f.Key.appendIDs(nil)
 	return Loss{Corp: f.Key.Corp, Channel: f.Key.Channel, Messages: true, Item: &Item{ID: string(strconv.AppendInt(append(id, ' '), f.At.UnixMilli(), 10))}}
 }
 
-// Record notes that customers wrote, in any order and any number of times: in Redis, or if that
-// does not take it, in the journal. If it fails some facts may be recorded and some not; recording
-// all of them again is right.
+// Record stores messages in Redis, or in the journal if Redis fails. Order and repetition do not
+// matter. After an error some facts may be stored and others not; recording all of them again is
+// safe.
 func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 	var t Tally
 	now := s.Now()
 	var furthest time.Duration
-	var unbelieved []Loss
+	var losses []Loss
 	latest := make(map[Key]int64, len(facts))
 	for _, f := range facts {
 		switch at := f.At.UnixMilli(); {
-		case f.At.After(now.Add(ahead)):
+		case f.At.After(now.Add(maxAhead)):
 			t.Ahead++
 			furthest = max(furthest, f.At.Sub(now))
-			unbelieved = append(unbelieved, f.ahead())
+			losses = append(losses, f.ahead())
 		case !now.Before(f.At.Add(s.Length)):
 			t.Expired++
 		default:
@@ -62,9 +62,9 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 		s.Log.Error("messages of customers are too far ahead of this machine's clock to count, so replies on their channels that have no open window are history_incomplete: set the clock by NTP",
 			zap.Int("count", t.Ahead), zap.Duration("ahead", furthest))
 	}
-	if len(unbelieved) > 0 {
-		if _, err := s.RecordGaps(ctx, unbelieved...); err != nil {
-			s.Log.Warn("a gap is noted in this gateway alone: redis did not take it", zap.Error(err))
+	if len(losses) > 0 {
+		if _, err := s.RecordGaps(ctx, losses...); err != nil {
+			s.Log.Warn("a gap is recorded in this gateway alone, since redis did not take it", zap.Error(err))
 		}
 	}
 	if len(latest) == 0 {
@@ -84,9 +84,9 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 	return t, nil
 }
 
-// recordWithRetry is record, and once more if a connection broke: recording twice is right, and a
-// fact in the journal is unknown to other gateways for a moment. A Redis that is away is not asked
-// again.
+// recordWithRetry is record with up to four retries, for a broken connection. Recording twice is safe,
+// and cheaper than the journal, whose records are unknown to other gateways for a moment. It does
+// not retry while the circuit breaker is open.
 func (s *Store) recordWithRetry(ctx context.Context, latest map[Key]int64) error {
 	err := s.record(ctx, latest)
 	for range 4 {
@@ -102,7 +102,7 @@ func (s *Store) recordWithRetry(ctx context.Context, latest map[Key]int64) error
 	return err
 }
 
-// record sends the facts in one pipeline, and once more if Redis did not know the script yet.
+// record sends messages in one pipeline, and again with the script's text if Redis does not have it.
 func (s *Store) record(ctx context.Context, latest map[Key]int64) error {
 	send := func(run func(p redis.Pipeliner, key, at, expires string)) error {
 		p := s.rdb.Pipeline()

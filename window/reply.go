@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Answer is what a window says about one reply.
+// Answer is the state of a window for one reply.
 type Answer struct {
 	State State
-	Last  time.Time // of the customer's last message; zero if unknown
+	Last  time.Time // the customer's last message; zero if unknown
 	Left  int       // replies left after this one; -1 if unknown or not counted
-	stamp int64     // of the reservation, 0: none
+	stamp int64     // the reservation's stamp, unix ms; 0 = none
 }
 
-// Closes is when the window closes by itself; zero if there is none on record.
+// Closes returns when the window closes by itself, the zero time if none is on record.
 func (a Answer) Closes(length time.Duration) time.Time {
 	if a.Last.IsZero() {
 		return time.Time{}
@@ -23,30 +23,30 @@ func (a Answer) Closes(length time.Duration) time.Time {
 	return a.Last.Add(length)
 }
 
-// Reserved tells whether a reply is counted that Settle must confirm or take back.
+// Reserved reports whether a reply is counted, so that Settle must be called.
 func (a Answer) Reserved() bool { return a.stamp != 0 }
 
-// Reserve asks for the window and counts one reply in it, in one step. It never fails: an answer
-// that Redis does not give is a State. A reservation must be given to Settle.
+// Reserve looks up the window of k and counts one reply in it, in one atomic step. A failure of Redis
+// is a State. An answer that is Reserved must be passed to Settle.
 func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	now := s.Now().UnixMilli()
 	var space [192]byte
-	spelt := k.appendRedisKey(space[:0], s.Prefix)
+	encoded := k.appendRedisKey(space[:0], s.Prefix)
 	if s.Replies == 0 {
-		if last, fresh := s.cache.open(spelt, now, s.Length); fresh {
+		if last, fresh := s.cache.open(encoded, now, s.Length); fresh {
 			return Answer{State: Open, Last: time.UnixMilli(last), Left: -1}
 		}
 	}
-	key := string(spelt)
+	key := string(encoded)
 	ctx, cancel := s.deadlines.within(ctx)
 	defer cancel()
-	said, err := s.reserver.Do(ctx, key)
-	if err = errors.Join(err, said.err); err != nil {
+	r, err := s.reserver.Do(ctx, key)
+	if err = errors.Join(err, r.err); err != nil {
 		s.warnBroken(k, err, now)
 		return s.cachedAnswer(key, now)
 	}
-	a := said.Answer
-	if a.State == Closed { // nothing, or nothing that is not over: Redis has only not dropped it yet
+	a := r.Answer
+	if a.State == Closed { // no record, or one that has closed and not expired yet
 		s.cache.forget(key)
 		return s.downgrade(s.missingRecord(s.history(ctx, s.ofMessages(k))).withLast(a.Last))
 	}
@@ -57,31 +57,32 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	return s.downgrade(a)
 }
 
-// Peek asks for windows without counting a reply, in one round trip, or two if some are not open.
+// Peek returns the answers for windows without counting a reply. It takes one round trip, or two if
+// some windows are not open.
 func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 	now := s.Now().UnixMilli()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(keys))*time.Millisecond)
 	defer cancel()
-	spelt := make([]string, len(keys))
+	redisKeys := make([]string, len(keys))
 	for i, k := range keys {
-		spelt[i] = k.redisKey(s.Prefix)
+		redisKeys[i] = k.redisKey(s.Prefix)
 	}
-	found := s.readAll(ctx, spelt, now)
-	since := s.historiesOf(ctx, keys, found)
+	found := s.readAll(ctx, redisKeys, now)
+	histories := s.historiesOf(ctx, keys, found)
 	answers := make([]Answer, len(keys))
 	for i, a := range found {
 		switch {
 		case a.err != nil:
 			s.warnBroken(keys[i], a.err, now)
-			answers[i] = s.cachedAnswer(spelt[i], now)
+			answers[i] = s.cachedAnswer(redisKeys[i], now)
 			continue
 		case a.State == Closed:
-			s.cache.forget(spelt[i])
-			answers[i] = s.missingRecord(since[s.ofMessages(keys[i])]).withLast(a.Last)
+			s.cache.forget(redisKeys[i])
+			answers[i] = s.missingRecord(histories[s.ofMessages(keys[i])]).withLast(a.Last)
 		default:
-			s.updateCache(spelt[i], a.Answer, now)
+			s.updateCache(redisKeys[i], a.Answer, now)
 			if answers[i] = a.Answer; a.State == Exhausted {
-				answers[i] = s.confirmExhausted(ctx, since[s.ofMessages(keys[i])], spelt[i], a.Answer)
+				answers[i] = s.confirmExhausted(ctx, histories[s.ofMessages(keys[i])], redisKeys[i], a.Answer)
 			}
 		}
 		answers[i] = s.downgrade(answers[i])
@@ -89,7 +90,7 @@ func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 	return answers
 }
 
-// historiesOf reads the histories that the answers about windows depend on.
+// historiesOf reads the histories on which answers about windows depend.
 func (s *Store) historiesOf(ctx context.Context, keys []Key, found []result) map[scope]history {
 	all := map[scope]history{}
 	var scopes []scope
@@ -98,7 +99,7 @@ func (s *Store) historiesOf(ctx context.Context, keys []Key, found []result) map
 			continue
 		}
 		sc := s.ofMessages(keys[i])
-		if _, asked := all[sc]; !asked {
+		if _, there := all[sc]; !there {
 			all[sc] = history{}
 			scopes = append(scopes, sc)
 		}
@@ -112,7 +113,7 @@ func (s *Store) historiesOf(ctx context.Context, keys []Key, found []result) map
 	return all
 }
 
-// note remembers an open window, and forgets one that is not.
+// updateCache stores an open window, and removes any other.
 func (s *Store) updateCache(key string, a Answer, now int64) {
 	if a.State == Open || a.State == Exhausted {
 		s.cache.put(key, a.Last.UnixMilli(), now)
@@ -121,7 +122,7 @@ func (s *Store) updateCache(key string, a Answer, now int64) {
 	s.cache.forget(key)
 }
 
-// cachedAnswer is the answer while Redis is away.
+// cachedAnswer is the answer while Redis fails.
 func (s *Store) cachedAnswer(key string, now int64) Answer {
 	if last, found := s.cache.find(key, now, s.Length); found {
 		return Answer{State: Cached, Last: time.UnixMilli(last), Left: -1}
@@ -129,7 +130,7 @@ func (s *Store) cachedAnswer(key string, now int64) Answer {
 	return Answer{State: Unavailable, Left: -1}
 }
 
-// missingRecord is the answer for a customer without a record: closed if records reach back far enough.
+// missingRecord is the answer for a customer without a record: Closed only if the history is complete.
 func (s *Store) missingRecord(h history) Answer {
 	switch {
 	case h.err != nil:
@@ -140,8 +141,8 @@ func (s *Store) missingRecord(h history) Answer {
 	return Answer{State: Closed}
 }
 
-// confirmExhausted is an answer of Full only as far as it holds: where a message of the customer may have
-// been missed, the replies that went before that count for nothing.
+// confirmExhausted downgrades Exhausted to Incomplete if some of the counted replies are older than a
+// gap: the customer may have written since, and those replies would not count.
 func (s *Store) confirmExhausted(ctx context.Context, h history, key string, a Answer) Answer {
 	err := h.err
 	if err == nil && !h.since.After(a.Last) {
@@ -160,14 +161,13 @@ func (s *Store) confirmExhausted(ctx context.Context, h history, key string, a A
 	return Answer{State: Incomplete, Last: a.Last, Left: -1}
 }
 
-// withLast is an answer of nothing for a customer whose last message on record is too long ago; zero:
-// there is none.
+// withLast returns the answer with the customer's last message on record, zero if there is none.
 func (a Answer) withLast(last time.Time) Answer {
 	a.Last = last
 	return a
 }
 
-// answer is what a window says about a reply that is not counted.
+// answer is the window's answer for a reply that is not counted.
 func (w Window) answer(now int64, length time.Duration, replies int) Answer {
 	a := Answer{State: w.Judge(now, length, replies), Left: w.Left(replies)}
 	if w.Last > 0 {
@@ -176,24 +176,24 @@ func (w Window) answer(now int64, length time.Duration, replies int) Answer {
 	return a
 }
 
-// Outcome is what WeCom said of a reply.
+// Outcome is WeCom's answer to a reply.
 type Outcome uint8
 
 // The outcomes of a reply.
 const (
-	Sent           Outcome = iota // taken, or perhaps taken: the reply counts
-	Rejected                      // certainly not taken: the reservation is given back
-	QuotaExhausted                // 95001: the reply counts, and so do all others
-	WindowClosed                  // 95002: not taken, and the window is shut
+	Sent           Outcome = iota // accepted, or perhaps accepted: the reply counts
+	Rejected                      // certainly not accepted: the reservation is released
+	QuotaExhausted                // 95001: all replies count as used
+	WindowClosed                  // 95002: not accepted, and the window is shut
 )
 
-// Settle does what WeCom's answer says to a reserved reply of k.
+// Settle applies WeCom's answer to a reply of k that Reserve answered with a.
 func (s *Store) Settle(ctx context.Context, k Key, a Answer, o Outcome) error {
 	key := k.redisKey(s.Prefix)
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	last, stamp := a.Last.UnixMilli(), a.stamp
-	if o == QuotaExhausted && stamp == 0 { // it went on uncounted
+	if o == QuotaExhausted && stamp == 0 { // the reply was sent without a reservation
 		stamp = s.Now().UnixMilli()
 	}
 	var err error
@@ -213,13 +213,13 @@ func (s *Store) Settle(ctx context.Context, k Key, a Answer, o Outcome) error {
 	return nil
 }
 
-// eventDelay is how long before an event the reply may have gone out that the event tells of. A message
-// that the customer wrote within it may be newer than the reply, so the event says nothing of its
+// eventDelay is the longest time between a reply and the event that reports its failure. A message
+// that the customer wrote within it may be newer than the reply, so the event does not concern its
 // window.
 const eventDelay = time.Minute
 
-// Correct does what WeCom says later, in an event of the time given, of a reply of k that it had
-// taken: QuotaExhausted or Closing.
+// Correct applies a delivery failure of a reply of k that WeCom had accepted. at is the time of the
+// event that reports it, and o is QuotaExhausted or WindowClosed.
 func (s *Store) Correct(ctx context.Context, k Key, at time.Time, o Outcome) error {
 	replies := 0
 	if o == QuotaExhausted {
@@ -237,8 +237,7 @@ func (s *Store) Correct(ctx context.Context, k Key, at time.Time, o Outcome) err
 	return nil
 }
 
-// Close shuts the window of k as it stands, until the customer writes again. found is false if
-// missingRecord is on record.
+// Close shuts the window of k until the customer writes again. found is false if there is no record.
 func (s *Store) Close(ctx context.Context, k Key) (found bool, err error) {
 	key := k.redisKey(s.Prefix)
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The scripts do in Redis, in one step, what the functions of window.go do. They do nothing to a
-// key that holds no window.
+// The scripts do in Redis, atomically, what the functions of window.go do. All but record leave a key
+// alone that holds no window.
 var (
 	recordScript  = script("record")
 	reserveScript = script("deadline_guard", "reserve")
@@ -28,7 +28,7 @@ var (
 //go:embed lua
 var lua embed.FS
 
-// script is made of files in lua, one behind the other.
+// script concatenates files of lua/.
 func script(names ...string) *redis.Script {
 	var text strings.Builder
 	for _, name := range names {
@@ -41,13 +41,13 @@ func script(names ...string) *redis.Script {
 	return redis.NewScript(text.String())
 }
 
-// runEach runs a script for each key by itself, in one pipeline, and in another one where Redis did
-// not know the script yet. Each command has its own error.
+// runEach runs a script once for each key, in one pipeline. A second pipeline repeats it, with the
+// script's text, where Redis does not have the script. Each command has its own error.
 func runEach(ctx context.Context, c redis.Cmdable, s *redis.Script, keys []string, args ...any) []*redis.Cmd {
 	return runEachWith(ctx, c, s, keys, func(string) []any { return args })
 }
 
-// runEachWith is runEach with arguments of each key's own.
+// runEachWith is runEach with separate arguments for each key.
 func runEachWith(ctx context.Context, c redis.Cmdable, s *redis.Script, keys []string, args func(key string) []any) []*redis.Cmd {
 	p := c.Pipeline()
 	cmds := make([]*redis.Cmd, len(keys))

@@ -66,7 +66,7 @@ type Store struct {
 
 	deadlines deadlines
 	reserver  reserver
-	history   func(context.Context, scope) history // reads that of one scope
+	history   func(context.Context, scope) history // reads one scope
 }
 
 // NewEmbedded keeps windows in a Redis that belongs to this process alone. Its store journals every

@@ -46,14 +46,14 @@ func TestSixthReply(t *testing.T) {
 	})
 }
 
-// What an operator broke by hand is nobody else's trouble, however many are asked about at once.
-func TestBrokenWindowsSpoilNoOthers(t *testing.T) {
+// Keys that hold no window do not affect other windows of the same batch.
+func TestBrokenWindowsDoNotSpreadInABatch(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		key := func(name string) window.Key { return window.Key{Corp: "ww1", Channel: "wk1", Customer: name} }
 		now := b.clock.Now()
 		stamp := fmt.Sprint(now.UnixMilli())
 		b.wrote(key("good"), now)
-		b.rdb.Set(b.Context(), key("text").Spell("rg:"), "x", 0)
+		b.rdb.Set(b.Context(), key("text").RedisKey("rg:"), "x", 0)
 		for name, fields := range map[string][]any{
 			"last":  {"last", "yesterday"},
 			"sent":  {"last", stamp, "sent", "thirteen-char"},
@@ -62,14 +62,14 @@ func TestBrokenWindowsSpoilNoOthers(t *testing.T) {
 			"empty": {"last", stamp, "sent", ""},
 			"other": {"note", "x"},
 		} {
-			b.rdb.HSet(b.Context(), key(name).Spell("rg:"), fields...)
+			b.rdb.HSet(b.Context(), key(name).RedisKey("rg:"), fields...)
 		}
 		names := []string{"text", "good", "last", "sent", "early", "good", "shut", "empty", "other", "none", "good"}
 		keys := make([]window.Key, len(names))
 		for i, name := range names {
 			keys[i] = key(name)
 		}
-		answers, errs := b.AskTogether(b.Context(), keys...)
+		answers, errs := b.ReserveTogether(b.Context(), keys...)
 		if len(answers) != len(keys) {
 			b.Fatal(errs)
 		}
@@ -97,9 +97,9 @@ func TestBrokenWindowsSpoilNoOthers(t *testing.T) {
 	})
 }
 
-// The next message of a customer mends what stands in the place of the window, and holds up nobody
-// else's.
-func TestMessageMendsBrokenWindow(t *testing.T) {
+// The next message of a customer replaces a key that holds no window, and other messages of the batch
+// are recorded too.
+func TestMessageRepairsBrokenWindow(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		wang := window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmWang"}
 		now := b.clock.Now()
@@ -111,9 +111,9 @@ func TestMessageMendsBrokenWindow(t *testing.T) {
 			},
 			"sent": func(key string) error { return b.rdb.HSet(b.Context(), key, "sent", "junk").Err() },
 		} {
-			b.rdb.Del(b.Context(), li.Spell("rg:"))
-			b.rdb.Del(b.Context(), wang.Spell("rg:"))
-			if err := spoil(li.Spell("rg:")); err != nil {
+			b.rdb.Del(b.Context(), li.RedisKey("rg:"))
+			b.rdb.Del(b.Context(), wang.RedisKey("rg:"))
+			if err := spoil(li.RedisKey("rg:")); err != nil {
 				b.Fatal(err)
 			}
 			tally, err := b.Record(b.Context(), []window.Fact{{Key: li, At: now}, {Key: wang, At: now}})
@@ -129,8 +129,8 @@ func TestMessageMendsBrokenWindow(t *testing.T) {
 	})
 }
 
-// The log tells of a broken window once a minute, without its customer; the list shows it.
-func TestBrokenWindowIsSpokenOf(t *testing.T) {
+// A broken window is logged once a minute, without the customer's id, and listed as broken.
+func TestBrokenWindowIsReported(t *testing.T) {
 	storetest.Each(t, time.Now, func(t *testing.T, c config.Redis, s *store.Client) {
 		for _, replies := range []int{0, 5} {
 			seen, lines := observer.New(zap.WarnLevel)
@@ -139,10 +139,10 @@ func TestBrokenWindowIsSpokenOf(t *testing.T) {
 			set := settings(replies, clock.Now)
 			set.Log = zap.New(seen)
 			w, _ := newStore(t, s, set)
-			s.Del(t.Context(), li.Spell("rg:"))
-			err := s.HSet(t.Context(), li.Spell("rg:"), "last", "yesterday").Err()
+			s.Del(t.Context(), li.RedisKey("rg:"))
+			err := s.HSet(t.Context(), li.RedisKey("rg:"), "last", "yesterday").Err()
 			if replies > 0 {
-				err = s.Set(t.Context(), li.Spell("rg:"), "x", 0).Err()
+				err = s.Set(t.Context(), li.RedisKey("rg:"), "x", 0).Err()
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -159,7 +159,7 @@ func TestBrokenWindowIsSpokenOf(t *testing.T) {
 			w.Reserve(t.Context(), li)
 			all := lines.TakeAll()
 			if len(all) != 2 || strings.Contains(fmt.Sprint(all[0].Message, all[0].ContextMap()), li.Customer) {
-				t.Errorf("replies: %d: said: %v", replies, all)
+				t.Errorf("replies: %d: logged: %v", replies, all)
 			}
 			if err := w.Correct(t.Context(), li, clock.Now(), window.WindowClosed); err != nil {
 				t.Errorf("Correct: %v", err)
@@ -170,15 +170,15 @@ func TestBrokenWindowIsSpokenOf(t *testing.T) {
 			if e, found, err := w.Show(t.Context(), li); err != nil || !found || !e.Broken {
 				t.Errorf("Show: %v, %v, %v", e, found, err)
 			}
-			if _, err := w.Close(t.Context(), li); err == nil || !strings.Contains(err.Error(), li.Spell("rg:")+" holds no window: delete it") {
+			if _, err := w.Close(t.Context(), li); err == nil || !strings.Contains(err.Error(), li.RedisKey("rg:")+" holds no window: delete it") {
 				t.Errorf("Close: %v", err)
 			}
 		}
 	})
 }
 
-// Where a message may have been missed, only the replies behind it prove that they are used up.
-func TestUsedUpBeforeAGap(t *testing.T) {
+// With a gap, only replies after it prove that a window is exhausted.
+func TestExhaustedBeforeAGap(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		at := b.clock.Now()
 		use := func(n int) {
@@ -194,16 +194,16 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 		use(2)
 		for range 2 {
 			if a := b.reserve(li, window.Incomplete, -1); !a.Last.Equal(at) || a.Reserved() {
-				b.Errorf("behind a gap: %+v", a)
+				b.Errorf("before a gap: %+v", a)
 			}
 		}
 		if a := b.Peek(b.Context(), li); a[0].State != window.Incomplete {
 			b.Errorf("Peek: %+v", a)
 		}
-		b.since(-2 * time.Hour) // a backfill, or the operator, knows better
+		b.since(-2 * time.Hour) // a backfill, or the operator, lowers it
 		b.reserve(li, window.Exhausted, 0)
 		b.since(-time.Second)
-		b.settle(li, b.reserve(li, window.Incomplete, -1), window.QuotaExhausted) // WeCom knows better still
+		b.settle(li, b.reserve(li, window.Incomplete, -1), window.QuotaExhausted) // WeCom's answer outranks the gap
 		b.reserve(li, window.Exhausted, 0)
 
 		b.clock.Advance(time.Minute)
@@ -212,7 +212,7 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 		use(2)
 		b.since(0)
 		b.clock.Advance(time.Minute)
-		b.settle(li, b.reserve(li, window.Open, 2), window.QuotaExhausted) // WeCom's word is newer than the gap
+		b.settle(li, b.reserve(li, window.Open, 2), window.QuotaExhausted) // WeCom's answer is newer than the gap
 		b.reserve(li, window.Exhausted, 0)
 		b.clock.Advance(time.Minute)
 
@@ -220,17 +220,16 @@ func TestUsedUpBeforeAGap(t *testing.T) {
 		b.clock.Advance(time.Minute)
 		b.since(0)
 		b.clock.Advance(time.Minute)
-		use(5) // all of them behind the gap
+		use(5) // all of them after the gap
 		b.reserve(li, window.Exhausted, 0)
 		b.clock.Advance(time.Minute)
 		b.wrote(li, b.clock.Now())
 		use(5)
-		b.reserve(li, window.Exhausted, 0) // of a message behind the gap
+		b.reserve(li, window.Exhausted, 0) // of a message after the gap
 	})
 }
 
-// A gap that Redis is told of late, behind a later one, is no reason to take records for complete
-// from it on.
+// A gap that is written after a later one does not lower rg:since.
 func TestLateGap(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		for _, gap := range []time.Duration{0, -time.Minute, time.Minute} {
@@ -246,8 +245,8 @@ func TestLateGap(t *testing.T) {
 	})
 }
 
-// A time that an operator set in another form proves nothing, and the log says so.
-func TestSinceOfAnotherForm(t *testing.T) {
+// If rg:since holds no unix ms, history is incomplete and the log reports the key.
+func TestBrokenSince(t *testing.T) {
 	storetest.Each(t, time.Now, func(t *testing.T, c config.Redis, s *store.Client) {
 		seen, lines := observer.New(zap.WarnLevel)
 		set := settings(0, time.Now)
@@ -262,12 +261,12 @@ func TestSinceOfAnotherForm(t *testing.T) {
 			}
 		}
 		if all := lines.TakeAll(); len(all) != 1 || all[0].ContextMap()["key"] != "rg:since" {
-			t.Errorf("said: %v", all)
+			t.Errorf("logged: %v", all)
 		}
 	})
 }
 
-func TestLateMessageRenewsNothing(t *testing.T) {
+func TestLateMessageDoesNotReopen(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		at := b.clock.Now()
 		b.wrote(li, at)
@@ -275,14 +274,14 @@ func TestLateMessageRenewsNothing(t *testing.T) {
 		for left := 4; left >= 0; left-- {
 			b.reserve(li, window.Open, left)
 		}
-		b.wrote(li, at.Add(30*time.Minute)) // known late, written before the replies
+		b.wrote(li, at.Add(30*time.Minute)) // becomes known late, but is older than the replies
 		b.reserve(li, window.Exhausted, 0)
 		b.wrote(li, at) // replayed
 		b.reserve(li, window.Exhausted, 0)
 	})
 }
 
-func TestReleaseGivesBackOne(t *testing.T) {
+func TestRejectedReplyIsReleased(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		b.wrote(li, b.clock.Now())
 		a := b.reserve(li, window.Open, 4)
@@ -294,7 +293,7 @@ func TestReleaseGivesBackOne(t *testing.T) {
 	})
 }
 
-func TestWeComsWordCorrectsUs(t *testing.T) {
+func TestSettleAppliesWeComsAnswer(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		at := b.clock.Now()
 		b.wrote(li, at)
@@ -311,7 +310,7 @@ func TestWeComsWordCorrectsUs(t *testing.T) {
 	})
 }
 
-func TestTimesThatAreNotBelieved(t *testing.T) {
+func TestMessagesOutOfRange(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		now := b.clock.Now()
 		tally, err := b.Record(b.Context(), []window.Fact{
@@ -321,8 +320,8 @@ func TestTimesThatAreNotBelieved(t *testing.T) {
 		if err != nil || tally.Ahead != 1 || tally.Expired != 1 || tally.Recorded != 0 {
 			b.Fatalf("Record = %+v, %v", tally, err)
 		}
-		b.reserve(li, window.Incomplete, -1) // it was no message of two days ago
-		b.wrote(li, now.Add(5*time.Minute))  // as far ahead as clocks may differ
+		b.reserve(li, window.Incomplete, -1) // the message ahead marked a gap
+		b.wrote(li, now.Add(5*time.Minute))  // the largest tolerated difference
 		b.reserve(li, window.Open, 4)
 	})
 }
@@ -342,7 +341,7 @@ func TestColdStart(t *testing.T) {
 		}
 		b.reserve(li, window.Incomplete, -1)
 		if n := b.rdb.Exists(b.Context(), "rg:since").Val(); n != 1 {
-			b.Fatal("records do not begin anew after a loss of state")
+			b.Fatal("history does not begin anew after a loss of state")
 		}
 	})
 }
@@ -356,7 +355,7 @@ func TestUncountedReplies(t *testing.T) {
 	})
 }
 
-// Fifty replies at once through two gateways: exactly the five that are left go.
+// Of fifty concurrent replies through two gateways exactly five are open.
 func TestReservationsAreAtomic(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		b.wrote(li, b.clock.Now())
@@ -378,7 +377,7 @@ func TestReservationsAreAtomic(t *testing.T) {
 		}
 		all.Wait()
 		if n, m := size(&open), size(&full); n != 5 || m != 45 {
-			b.Fatalf("%d replies went and %d were refused; want 5 and 45", n, m)
+			b.Fatalf("%d replies are open and %d exhausted; want 5 and 45", n, m)
 		}
 	})
 }
@@ -426,7 +425,7 @@ func TestList(t *testing.T) {
 	})
 }
 
-// The store does what the functions of window.go say, whatever the history.
+// The store agrees with the functions of window.go after every step of random histories.
 func TestStoreFollowsTheModel(t *testing.T) {
 	each(t, 3, func(b *bench) {
 		for history := range 60 {
@@ -447,7 +446,7 @@ func (b *bench) follow(k window.Key, random *rand.Rand) {
 	for range 40 {
 		now := b.clock.Now()
 		switch random.IntN(6) {
-		case 0, 1: // a message, perhaps late
+		case 0, 1: // a message, perhaps a late one
 			at := now.Add(-time.Duration(random.IntN(5000)) * time.Millisecond)
 			b.wrote(k, at)
 			model = model.Record(at.UnixMilli())
@@ -455,14 +454,14 @@ func (b *bench) follow(k window.Key, random *rand.Rand) {
 			a := b.Reserve(b.Context(), k)
 			want := model.Judge(now.UnixMilli(), length, 3)
 			if a.State != want {
-				b.Fatalf("state %d, the model says %d: %+v", a.State, want, model)
+				b.Fatalf("state %d, the model has %d: %+v", a.State, want, model)
 			}
 			if want == window.Open {
 				var stamp int64
 				model, stamp = model.Reserve(now.UnixMilli())
 				reserved = append(reserved, reservation{a, model.Last, stamp})
 				if a.Left != model.Left(3) {
-					b.Fatalf("left %d, the model says %d: %+v", a.Left, model.Left(3), model)
+					b.Fatalf("left %d, the model has %d: %+v", a.Left, model.Left(3), model)
 				}
 			}
 		case 4:
@@ -494,7 +493,7 @@ func (b *bench) follow(k window.Key, random *rand.Rand) {
 	}
 }
 
-// Facts commute: messages and replies of one history, known in any order, leave the same state.
+// Facts commute: messages and replies in any order give the same state.
 func TestFactsCommute(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		start := b.clock.Now()
@@ -508,7 +507,7 @@ func TestFactsCommute(t *testing.T) {
 			var states []string
 			for order := range 4 {
 				k := window.Key{Corp: "ww1", Customer: fmt.Sprintf("wm%d-%d", n, order)}
-				// A window with replies at fixed times, from when only the first message was known.
+				// Replies at fixed times, while only the first message is known.
 				b.wrote(k, start.Add(-time.Minute))
 				for i := range 3 {
 					b.clock.Set(start.Add(-time.Duration(15-5*i) * time.Second))
@@ -562,9 +561,8 @@ func TestKeysDiffer(t *testing.T) {
 	}
 }
 
-// While Redis may lack a message for a moment, nothing on record proves that the customer has not
-// written.
-func TestWhatARefusalLacks(t *testing.T) {
+// While the store is degraded, no record proves that the customer has not written.
+func TestDegraded(t *testing.T) {
 	each(t, 1, func(b *bench) {
 		now := b.clock.Now()
 		key := func(name string) window.Key { return window.Key{Corp: "ww1", Channel: "wk1", Customer: name} }
@@ -577,19 +575,19 @@ func TestWhatARefusalLacks(t *testing.T) {
 			b.Fatal(err)
 		}
 		for _, row := range []struct {
-			customer      string
-			proven, lacks window.State
+			customer         string
+			proven, degraded window.State
 		}{
 			{"wmNever", window.Closed, window.Unproven},
 			{"wmOld", window.Closed, window.Unproven},
 			{"wmFull", window.Exhausted, window.Unproven},
-			{"wmShut", window.ClosedByPlatform, window.Unavailable}, // WeCom may not know of it
+			{"wmShut", window.ClosedByPlatform, window.Unavailable}, // an operator may have shut it
 			{"wmOpen", window.Open, window.Open},
 		} {
-			for lacks, want := range map[bool]window.State{false: row.proven, true: row.lacks} {
-				b.health.degraded.Store(lacks)
+			for degraded, want := range map[bool]window.State{false: row.proven, true: row.degraded} {
+				b.health.degraded.Store(degraded)
 				if a := b.Peek(b.Context(), key(row.customer))[0]; a.State != want {
-					b.Errorf("%s: Peek = %s while Redis may lack a message: %v, want %s", row.customer, a.State, lacks, want)
+					b.Errorf("%s: Peek = %s with degraded = %v, want %s", row.customer, a.State, degraded, want)
 				}
 			}
 		}
@@ -619,7 +617,7 @@ func TestRedisAway(t *testing.T) {
 	b.reserve(li, window.Cached, -1)
 	b.reserve(window.Key{Corp: "ww1", Customer: "wmOther"}, window.Unavailable, -1)
 	if err := b.RecordGap(t.Context()); err == nil {
-		t.Fatal("MarkGap took effect without Redis")
+		t.Fatal("RecordGap succeeds without Redis")
 	}
 	server.Up() // empty: it has lost its state
 	for deadline := time.Now().Add(10 * time.Second); s.Ping(t.Context()).Err() != nil; time.Sleep(50 * time.Millisecond) {
@@ -628,7 +626,7 @@ func TestRedisAway(t *testing.T) {
 		}
 	}
 	b.reserve(window.Key{Corp: "ww1", Customer: "wmOther"}, window.Incomplete, -1)
-	clock.Advance(length) // what is remembered ends with its window
+	clock.Advance(length) // a cached window closes too
 	server.Down()
 	b.reserve(li, window.Unavailable, -1)
 }

@@ -1,8 +1,9 @@
-// Package window knows when each customer last wrote and which replies were sent since: the
-// arithmetic of the reply window, and its keeping in Redis.
+// Package window keeps when each customer last wrote and which replies were sent since. window.go is
+// the arithmetic of the reply window, as pure functions; the rest stores it in Redis, and decides
+// whether Redis can be trusted to refuse a reply.
 //
-// It does not know which calls need a window (package policy), nor how messages become known
-// (packages wecom, proxy and admin).
+// It does not know which calls need a window (package policy). It never reads messages itself
+// (packages wecom, proxy and admin do).
 package window
 
 import (
@@ -10,22 +11,21 @@ import (
 	"time"
 )
 
-// Window is what is on record of one customer on one channel of one corp. Times are unix
-// milliseconds.
+// Window is the record of one customer on one channel of one corp. Times are unix milliseconds.
 //
-// The functions below say what each fact does to it; the scripts in lua/ do the same atomically.
-// Facts commute: in whatever order messages and replies become known, the same Window comes out.
+// The methods below are pure; the scripts in lua/ do the same atomically. Facts commute: messages and
+// replies give the same Window in any order.
 type Window struct {
-	Last int64   // when the customer last wrote, by the platform's clock; 0: nothing on record
+	Last int64   // the customer's last message, by the platform's clock; 0 = none on record
 	Sent []int64 // the replies that count against Last, ascending
-	Shut int64   // the Last of which WeCom said that its window is shut; 0: never
+	Shut int64   // the Last whose window WeCom or an operator shut; 0 = none
 }
 
-// counts tells from when on a reply counts against a message: the platform's send_time has whole
-// seconds, so a reply within the message's own second may have come before it.
+// counts returns the instant from which replies count against a message. The platform's send_time has
+// whole seconds, so a reply within the message's own second may have been sent before it.
 func counts(last int64) int64 { return last - last%1000 + 1000 }
 
-// Record notes that the customer wrote at the time given. Replies from before that no longer count.
+// Record adds a message at the given time. Replies before it no longer count.
 func (w Window) Record(at int64) Window {
 	if at <= w.Last {
 		return w
@@ -36,9 +36,9 @@ func (w Window) Record(at int64) Window {
 	return w
 }
 
-// Reserve notes a reply at now and returns its time stamp, by which it can be released. A reply in
-// the very second of the message it answers is stamped with the next one, so that it counts; equal
-// stamps are told apart by a millisecond.
+// Reserve adds a reply at now and returns its stamp, by which Release finds it. A reply within the
+// second of the message is stamped with the next second, so that it counts. A stamp that is taken
+// already moves by a millisecond.
 func (w Window) Reserve(now int64) (Window, int64) {
 	stamp := max(now, counts(w.Last))
 	for slices.Contains(w.Sent, stamp) {
@@ -49,13 +49,13 @@ func (w Window) Reserve(now int64) (Window, int64) {
 	return w, stamp
 }
 
-// Release takes the reply with that stamp back: WeCom certainly did not take the message.
+// Release removes the reply with that stamp, since WeCom certainly did not accept it.
 func (w Window) Release(stamp int64) Window {
 	w.Sent = slices.DeleteFunc(slices.Clone(w.Sent), func(t int64) bool { return t == stamp })
 	return w
 }
 
-// Exhaust notes that WeCom says the replies to the message of last are used up.
+// Exhaust marks all replies to the message at last as used, by WeCom's answer to the reply at stamp.
 func (w Window) Exhaust(last, stamp int64, replies int) Window {
 	if w.Last != last {
 		return w
@@ -66,40 +66,40 @@ func (w Window) Exhaust(last, stamp int64, replies int) Window {
 	return w
 }
 
-// Close notes that WeCom says the window of the message of last is shut. Only a later message opens
-// it.
+// Close shuts the window of the message at last. Only a later message opens it.
 func (w Window) Close(last int64) Window {
 	w.Shut = max(w.Shut, last)
 	return w
 }
 
-// State is what a window means for a reply.
+// State is the meaning of a window for a reply.
 type State uint8
 
-// The states. The zero State lets nothing through.
+// The states. The zero State lets no reply pass.
 const (
-	Closed           State = iota // the customer wrote, but too long ago; or has not written, and records reach back far enough to know
-	ClosedByPlatform              // WeCom itself said so
-	Exhausted                     // open, but its replies are used up
-	Open                          // a reply may go
-	Cached                        // Redis is away; this gateway saw the window open
-	Incomplete                    // nothing on record, or its replies are used up, but a message may have been missed
-	Unavailable                   // Redis is away
-	Unproven                      // on record it is Closed or Full, but for a moment Redis may lack a newer message
+	Closed           State = iota // the last message is too long ago, or there is none and history is complete
+	ClosedByPlatform              // shut by WeCom or an operator
+	Exhausted                     // open, but all its replies are used
+	Open                          // a reply may be sent
+	Cached                        // Redis fails, but this gateway saw the window open before
+	Incomplete                    // no record, or all replies used, but history has a gap
+	Unavailable                   // Redis fails
+	Unproven                      // Closed or Exhausted on record, but Redis may lack a newer message
 )
 
 var stateNames = [...]string{"closed", "shut", "full", "open", "remembered", "incomplete", "unavailable", "unproven"}
 
-// String returns the state's word, as records have it.
+// String returns the state's name in decision records.
 func (s State) String() string { return stateNames[s] }
 
-// ReadState returns the state with a word; ok is false if there is none.
-func ReadState(word string) (s State, ok bool) {
-	i := slices.Index(stateNames[:], word)
+// ReadState is the inverse of String. ok is false for an unknown name.
+func ReadState(name string) (s State, ok bool) {
+	i := slices.Index(stateNames[:], name)
 	return State(max(i, 0)), i >= 0
 }
 
-// Judge tells what the window means at now. It needs no record: a Window without Last is Closed.
+// Judge returns the state at now, unix ms. It is Closed for the zero Window. replies = 0 means that
+// replies are not counted.
 func (w Window) Judge(now int64, length time.Duration, replies int) State {
 	switch {
 	case w.Last == 0 || now-w.Last >= length.Milliseconds():
@@ -112,7 +112,7 @@ func (w Window) Judge(now int64, length time.Duration, replies int) State {
 	return Open
 }
 
-// sentFrom is how many replies count that were sent at an instant or later.
+// sentFrom counts the replies at an instant or later.
 func (w Window) sentFrom(from int64) (n int) {
 	for _, sent := range w.Sent {
 		if sent >= from {
@@ -122,7 +122,7 @@ func (w Window) sentFrom(from int64) (n int) {
 	return n
 }
 
-// Left is how many replies may still go; -1 if they are not counted.
+// Left returns how many replies may still be sent, -1 if they are not counted.
 func (w Window) Left(replies int) int {
 	if replies == 0 {
 		return -1

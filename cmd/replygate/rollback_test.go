@@ -80,7 +80,7 @@ func TestRedisGoesBackFar(t *testing.T) {
 	r.trusts("wmLate", "window_open")
 	r.reply("wmLost", "unsure", "history_incomplete")
 	r.reply("wmEarly", "pass", "window_open")
-	if !strings.Contains(r.log(), "redis has come back without what it acknowledged: records are incomplete from now on") {
+	if !strings.Contains(r.log(), "redis has lost acknowledged writes: records are incomplete from now on") {
 		t.Error("the log does not tell")
 	}
 }

@@ -1,6 +1,6 @@
--- A message is to go out with a one-time code. KEYS: the code. ARGV: what a record of its corp
--- begins with, and what deadline_guard.lua asks for. Returns the code's state and record; the state of
--- another corp's code is 0.
+-- Marks a one-time code as used. KEYS: the code. ARGV: "CORP:", with which its record must begin; the
+-- deadline for deadline_guard.lua. Returns the state (0 unknown or of another corp, 1 used before, 2
+-- fresh until now) and the record.
 local v = redis.call('GET', KEYS[1])
 if not v then return {0, ''} end
 if string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then return {0, (string.gsub(v, ':used$', ''))} end

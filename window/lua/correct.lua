@@ -1,5 +1,6 @@
--- WeCom says later what a reply met. KEYS: the window. ARGV: the latest last that it is about,
--- replies; 0: shut instead.
+-- Applies a delivery failure that WeCom reports later. KEYS: the window. ARGV: the newest message that
+-- the reply may have answered, unix ms; the allowed replies, all of which count as used, or 0 to shut
+-- the window instead.
 if not last or last > tonumber(ARGV[1]) then return 0 end
 local replies = tonumber(ARGV[2])
 if replies == 0 then
