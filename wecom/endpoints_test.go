@@ -23,7 +23,8 @@ func TestCatalogue(t *testing.T) {
 	}
 }
 
-// Each path has one row, in order, with a meaning, and is canonical.
+// The table is complete in itself: one row for each path, in order, with a meaning, and only paths
+// that a client can send.
 func TestCatalogueRows(t *testing.T) {
 	t.Parallel()
 	previous := ""
@@ -47,7 +48,7 @@ func TestCatalogueRows(t *testing.T) {
 	}
 }
 
-// The capabilities of calls that a lapse can stop, and of similar paths.
+// The classes of the calls that a lapse can stop (and of some that look alike and are not stopped).
 func TestLookup(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]wecom.Capability{
@@ -97,7 +98,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// The properties of endpoints that follow from recipients.tsv.
+// What a call of each kind can express.
 func TestEndpointShapes(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ path, want string }{
@@ -150,7 +151,7 @@ func TestEndpointShapes(t *testing.T) {
 	}
 }
 
-// Hypothetical facts are adjusted to what a call of the endpoint can express.
+// Hypothetical facts become such as a call of the endpoint can have.
 func TestPlausible(t *testing.T) {
 	t.Parallel()
 	one := []string{"wmA"}
@@ -178,7 +179,7 @@ func TestPlausible(t *testing.T) {
 	}
 }
 
-// A malformed embedded table panics with the cause.
+// A broken table stops the program at its start, with the place in the text.
 func TestBrokenTables(t *testing.T) {
 	t.Parallel()
 	for name, broken := range map[string]struct {
