@@ -59,7 +59,7 @@ func TestReportRest(t *testing.T) {
 	}
 }
 
-// A body that cannot be trimmed is an error.
+// What cannot be trimmed is an error, and nothing is forwarded.
 func TestTrimBodyRefuses(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ path, body string }{
@@ -79,7 +79,7 @@ func TestTrimBodyRefuses(t *testing.T) {
 	}
 }
 
-// For random lists, the other customers stay in their order and all other bytes are kept.
+// Of any list, exactly the customers not removed are left, in their order, and all else is as it was.
 func TestTrimBodyKeepsTheRest(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(7, 8))
@@ -111,7 +111,7 @@ func TestTrimBodyKeepsTheRest(t *testing.T) {
 	}
 }
 
-// The longest list that WeCom accepts is trimmed.
+// Thousands of customers are removed from a list of thousands in one pass.
 func TestTrimBodyOfTheLongestList(t *testing.T) {
 	t.Parallel()
 	var list strings.Builder
@@ -132,7 +132,7 @@ func TestTrimBodyOfTheLongestList(t *testing.T) {
 	}
 }
 
-// Each call that can be trimmed has its own member for the rest.
+// Every call that can be trimmed reports the rest in its own member, in a list of its own kind.
 func TestReportRestOfEachCall(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{
@@ -156,7 +156,7 @@ func TestReportRestOfEachCall(t *testing.T) {
 	}
 }
 
-// Clients read the last of two lists, so that one is extended.
+// An answer whose list is repeated keeps what a client reads: the last one grows.
 func TestReportRestOfRepeatedLists(t *testing.T) {
 	t.Parallel()
 	got, err := wecom.Lookup(massPath).ReportRest([]byte(`{"fail_list":["x"],"fail_list":[ "y" ]}`), []string{"a"})
