@@ -158,7 +158,7 @@ func BenchmarkReadFacts(b *testing.B) {
 	}
 }
 
-// The limits of lengths, numbers and nesting are exact.
+// The bounds of ids and of their number, to the one.
 func TestReadFactsBounds(t *testing.T) {
 	t.Parallel()
 	id := strings.Repeat("w", wecom.MaxID)
@@ -185,7 +185,7 @@ func TestReadFactsBounds(t *testing.T) {
 	}
 }
 
-// Some calls reach customers that they do not name, or have a second capability.
+// What a call reaches besides the customers that it names.
 func TestReadFactsOfImplicitRecipients(t *testing.T) {
 	t.Parallel()
 	const school, kf = "/cgi-bin/externalcontact/message/send", "/cgi-bin/kf/send"
@@ -223,7 +223,7 @@ func TestReadFactsOfImplicitRecipients(t *testing.T) {
 	}
 }
 
-// Lenient is set for calls that can be trimmed if their body is not strictly valid JSON.
+// A body that is not strictly JSON must not be rewritten: only calls that can be trimmed say so.
 func TestReadFactsLenient(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -243,7 +243,7 @@ func TestReadFactsLenient(t *testing.T) {
 	}
 }
 
-// Facts share no memory with the body, which proxies reuse, or with other calls.
+// Facts do not share memory with the body, which proxies reuse, or with each other.
 func TestReadFactsConcurrently(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup
@@ -266,7 +266,7 @@ func TestReadFactsConcurrently(t *testing.T) {
 	all.Wait()
 }
 
-// The error texts are part of the answers to callers.
+// The causes that a caller is shown name what to change.
 func TestReadFactsErrors(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{

@@ -28,7 +28,7 @@ func TestCutCorpLosesNothing(t *testing.T) {
 	pieces := []string{"/corp/", "/corp", "/", "ww1", "w-_W9", "%2f", "..", ";x", " ", "cgi-bin", "kf/send_msg", "é", "\x00", strings.Repeat("w", 64)}
 	random := rand.New(rand.NewPCG(5, 6))
 	cut := 0
-	for range 50_000 {
+	for range 20_000 {
 		var b strings.Builder
 		if random.IntN(2) == 0 {
 			b.WriteString(wecom.PrefixCorp)
@@ -52,7 +52,7 @@ func TestCutCorpLosesNothing(t *testing.T) {
 			t.Fatalf("%q has a prefix of the gateway and IsOwn is false", path)
 		}
 	}
-	if cut < 1000 {
+	if cut < 500 {
 		t.Errorf("only %d paths had a corp", cut)
 	}
 }
