@@ -88,6 +88,110 @@ type badReader struct{}
 
 func (badReader) Read([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
+// TestRunIsTheSumOfItsLines compares the report of a long log with its lines decided one by one.
+// The log has several batches, which several workers share.
+func TestRunIsTheSumOfItsLines(t *testing.T) {
+	t.Parallel()
+	kinds := []struct {
+		line            string
+		refused, passed int
+	}{
+		{decision("same", "open", true), 0, 0},
+		{decision("refused", "closed", true), 1, 0},
+		{decision("unsure", "unavailable", true), 1, 0},
+		{decision("passed", "open", false), 0, 1},
+		{`{"msg":"serving"}`, 0, 0},
+	}
+	const each = 1000
+	var log strings.Builder
+	for i := range each * len(kinds) {
+		hour := fmt.Sprintf(`"at":"2026-11-22T%02d:`, i%24)
+		log.WriteString(strings.Replace(kinds[i%len(kinds)].line, `"at":"2026-11-22T12:`, hour, 1) + "\r\n")
+	}
+	var reads []int64
+	r, err := replay.Run(newGate(t, ""), strings.NewReader(log.String()), func(n int64) { reads = append(reads, n) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Calls != 4*each || r.Same != each || r.Refused != each || r.Unsure != each || r.Passed != each || r.OtherLines != each || r.Unreadable != 0 || r.Changed() != 3*each {
+		t.Errorf("%+v", r)
+	}
+	all := replay.Tips{Refused: 2 * each, Passed: each}
+	if r.ByAccount["ww1"] != all || r.ByAbility["kf_reply"] != all || r.ByRule["reply-inside-the-window"] != all || len(r.ByHour) != 24 {
+		t.Errorf("by account %v, by capability %v, by rule %v, by hour %v", r.ByAccount, r.ByAbility, r.ByRule, r.ByHour)
+	}
+	var sum replay.Tips
+	for _, n := range r.ByHour {
+		sum.Refused, sum.Passed = sum.Refused+n.Refused, sum.Passed+n.Passed
+	}
+	if sum != all {
+		t.Errorf("the hours sum up to %+v", sum)
+	}
+	if !slices.IsSorted(reads) || len(reads) < 5 || reads[len(reads)-1] != int64(log.Len()) {
+		t.Errorf("%d calls of read, the last with %d of %d bytes", len(reads), reads[len(reads)-1], log.Len())
+	}
+}
+
+// TestExamples shows ten of the calls that changed, in the order of time.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	filler := strings.Repeat(" ", 40<<10) // so that there are several batches
+	for i := range 40 {
+		at := fmt.Sprintf(`"at":"2026-11-22T12:00:%02d.`, 59-i)
+		log.WriteString(strings.Replace(decision("id", "closed", true), `"at":"2026-11-22T12:00:00.`, at, 1) + filler + "\n")
+	}
+	r, err := replay.Run(newGate(t, ""), strings.NewReader(log.String()), func(int64) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Examples) != 10 {
+		t.Fatalf("%d examples", len(r.Examples))
+	}
+	for i, e := range r.Examples {
+		if i > 0 && e.At.Before(r.Examples[i-1].At) {
+			t.Errorf("%s is after %s", e.At, r.Examples[i-1].At)
+		}
+		e.At = time.Time{}
+		want := replay.Example{
+			ID: "id", CorpID: "ww1", Endpoint: "/cgi-bin/kf/send_msg", Was: replay.Outcome{Verdict: "pass", Rule: "r", Reason: "window_open"},
+			Becomes: replay.Outcome{Verdict: "refuse", Rule: "reply-inside-the-window", Reason: "window_closed"},
+		}
+		if e != want {
+			t.Errorf("%+v, want %+v", e, want)
+		}
+	}
+}
+
+// TestLengthOfALine reads lines up to 1 MiB, and skips longer ones as a whole.
+func TestLengthOfALine(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, "")
+	const most = 1 << 20
+	record := decision("a", "open", true)
+	padded := func(size int) string { return record + strings.Repeat(" ", size-len(record)-1) + "\n" }
+	for name, c := range map[string]struct {
+		log               string
+		calls, unreadable int
+	}{
+		"the longest":                    {padded(most), 1, 0},
+		"one byte longer":                {padded(most+1) + record, 1, 1},
+		"several times as long":          {record + "\n" + padded(3*most) + record + "\n", 2, 1},
+		"two of them":                    {padded(most+1) + padded(2*most) + record, 1, 2},
+		"without an end":                 {record + "\n" + strings.Repeat("x", 2*most), 1, 1},
+		"blank lines":                    {"\n\r\n  \n\t\n" + record + "\n\n", 1, 0},
+		"no line feed at the end":        {record, 1, 0},
+		"nothing":                        {"", 0, 0},
+		"half a record at the end":       {record + "\n" + record[:len(record)/2], 1, 1},
+		"a record behind another object": {`{"msg":"serving"}` + record, 0, 1},
+	} {
+		r, err := replay.Run(g, strings.NewReader(c.log), func(int64) {})
+		if err != nil || r.Calls != c.calls || r.Unreadable != c.unreadable {
+			t.Errorf("%s: %d calls, %d unreadable, %v", name, r.Calls, r.Unreadable, err)
+		}
+	}
+}
+
 // TestJudgeByInputs decides records again under other rules: by what the call said and what Redis
 // answered then, not by the outcome on record.
 func TestJudgeByInputs(t *testing.T) {
