@@ -9,31 +9,20 @@ import (
 	"sync"
 	"testing"
 
-	"replygate/record"
-)
-
-// Secrets by their names: in each text, S3CRET is one.
-func TestRedactByName(t *testing.T) {
-	t.Parallel()
-	names := strings.Fields(`access_token suite_access_token provider_access_token corpsecret provider_secret secret
-		EncodingAESKey encoding_aes_key permanent_code auth_code suite_ticket jsapi_ticket session_key pre_auth_code
-		register_code response_code welcome_code msg_code msg_signature password change_key read_key metrics_key
-		key code token ticket ACCESS_TOKEN Token`)
-	r := record.NewRedactor()
-	for _, name := range names {
-		for _, text := range []string{
-			name + "=S3CRET",
-			"GET /cgi-bin/x?" + name + "=S3CRET&debug=1 HTTP/1.1",
-			"GET /cgi-bin/x?debug=1&" + name + "=S3CRET",
-			`dial "https://host/x?a=1;` + name + `=S3CRET": refused`,
-			`{"` + name + `":"S3CRET","errcode":0}`,
-			`{"` + name + `" : "S3CRET"}`,
-			`{"errmsg":"body {\"` + name + `\": \"S3CRET\"}"}`,
-			`{"a":"{\"b\":\"{\\\"` + name + `\\\":\\\"S3CRET\\\"}\"}"}`,
-		} {
-			want := strings.ReplaceAll(text, "S3CRET", "***")
-			if got := string(r.Redact([]byte(text))); got != want {
-				t.Errorf("%s\n got %s\nwant %s", text, got, want)
+// The fast checks before the expressions never keep a secret from them.
+func FuzzRedact(f *testing.F) {
+	for _, text := range []string{
+		"AUTHORIZATION: abc", "Authorization: abc", "cookie: abc", "COOKIE=abc", "the header was BEARER abc", "xbEaReR abc",
+		`{"ACCESS_TOKEN":"abc"}`, `{"access_token" : "abc"}`, "{\"Key\"\t:\n\"abc\"}", `{"EncodingAESKey":"abc"}`, `"code":"abc"`, `{\"ticket\":\"abc\"}`,
+		"?key=abc", "a:b:c", `":"`, `"":""`, ":", "bearer", "kookie cook", "zauthorizatio", `{"msg_signature":"a","register_code":"b","password":"c"}`,
+	} {
+		f.Add([]byte(text))
+	}
+	r := NewRedactor()
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, c := range text {
+			if c >= 0x80 {
+				return // (?i) also folds two letters outside ASCII, which no name has
 			}
 		}
 	}
