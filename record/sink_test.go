@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +14,14 @@ import (
 	"replygate/record"
 )
 
-// stream is a writer that can be made to hang or to fail.
+// stream is a writer that can hang, or fail after some bytes.
 type stream struct {
-	mu   sync.Mutex
-	buf  bytes.Buffer
-	hang chan struct{}
-	fail error
+	mu    sync.Mutex
+	buf   bytes.Buffer
+	hang  chan struct{} // writes wait until it is closed; nil: they do not
+	fail  error         // nil: none
+	room  int           // bytes that a failing write still takes
+	calls int
 }
 
 func (s *stream) Write(p []byte) (int, error) {
@@ -29,16 +30,22 @@ func (s *stream) Write(p []byte) (int, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.calls++
 	if s.fail != nil {
-		return 0, s.fail
+		n, _ := s.buf.Write(p[:min(s.room, len(p))])
+		return n, s.fail
 	}
 	return s.buf.Write(p)
 }
 
-func (s *stream) lines() []string {
+func (s *stream) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return strings.Split(strings.TrimSuffix(s.buf.String(), "\n"), "\n")
+	return s.buf.String()
+}
+
+func (s *stream) lines() []string {
+	return strings.Split(strings.TrimSuffix(s.text(), "\n"), "\n")
 }
 
 func writeLine(t *testing.T, w io.Writer, text string) {
@@ -48,86 +55,230 @@ func writeLine(t *testing.T, w io.Writer, text string) {
 	}
 }
 
-func TestSinkKeepsOrderAndWritesAll(t *testing.T) {
-	to, instead := &stream{}, &stream{}
-	s := record.NewSink(to, instead)
-	for i := range 10_000 {
-		writeLine(t, s, fmt.Sprint("line ", i))
-	}
+func closeSink(t *testing.T, s *record.Sink) {
+	t.Helper()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// fill writes lines of 1 MiB until the sink, whose stream hangs, takes no more.
+func fill(t *testing.T, s *record.Sink) (line string) {
+	t.Helper()
+	line = strings.Repeat("x", 1<<20-1)
+	for s.Unlogged() == 0 {
+		writeLine(t, s.Hasty(), line)
+	}
+	return line
+}
+
+func TestSinkKeepsOrderAndWritesAll(t *testing.T) {
+	t.Parallel()
+	to, fallback := &stream{}, &stream{}
+	s := record.NewSink(to, fallback)
+	for i := range 10_000 {
+		writeLine(t, s, fmt.Sprint("line ", i))
+	}
+	closeSink(t, s)
 	got := to.lines()
 	if len(got) != 10_000 || got[0] != "line 0" || got[9_999] != "line 9999" || s.Unlogged() != 0 {
 		t.Errorf("%d lines, the last %q, %d unlogged", len(got), got[len(got)-1], s.Unlogged())
 	}
-	writeLine(t, s, "too late")
-	if s.Unlogged() != 1 {
-		t.Error("a line behind the end is not counted")
+	if to.calls > 1000 {
+		t.Errorf("%d writes of 10,000 lines: they are not batched", to.calls)
 	}
 }
 
-// A stream that hangs keeps a record waiting for a moment, then it goes to the other one.
+// Lines of concurrent writers stay whole, and those of one writer in order.
+func TestSinkConcurrentWriters(t *testing.T) {
+	t.Parallel()
+	to := &stream{}
+	s := record.NewSink(to, io.Discard)
+	var writers sync.WaitGroup
+	for w := range 8 {
+		writers.Go(func() {
+			for i := range 500 {
+				_, _ = fmt.Fprintf(s, "%d %d\n", w, i)
+			}
+		})
+	}
+	writers.Wait()
+	closeSink(t, s)
+	var next [8]int
+	for _, line := range to.lines() {
+		var w, i int
+		if _, err := fmt.Sscanf(line, "%d %d", &w, &i); err != nil || next[w] != i {
+			t.Fatalf("line %q, want %d of writer %d: %v", line, next[w], w, err)
+		}
+		next[w]++
+	}
+	for w, n := range next {
+		if n != 500 {
+			t.Errorf("%d lines of writer %d", n, w)
+		}
+	}
+}
+
+func TestSinkAfterClose(t *testing.T) {
+	t.Parallel()
+	to, fallback := &stream{}, &stream{}
+	s := record.NewSink(to, fallback)
+	writeLine(t, s, "before")
+	closeSink(t, s)
+	closeSink(t, s) // again does nothing
+	writeLine(t, s.Hasty(), "after")
+	if s.Unlogged() != 1 || to.text() != "before\n" || fallback.text() != "after\n" {
+		t.Errorf("%d unlogged, stream %q, fallback %q", s.Unlogged(), to.text(), fallback.text())
+	}
+	if err := s.Sync(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Lines collect for ten milliseconds, or until there is a megabyte of them.
+func TestSinkBatchDelay(t *testing.T) {
+	for name, c := range map[string]struct {
+		line string
+		want time.Duration
+	}{
+		"a short line":           {"a line\n", 10 * time.Millisecond},
+		"a line less than 1 MiB": {strings.Repeat("x", 1<<20-len("first\n")-1), 10 * time.Millisecond},
+		"a line up to 1 MiB":     {strings.Repeat("x", 1<<20-len("first\n")), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				written := make(chan time.Duration, 1)
+				s := record.NewSink(writerFunc(func(p []byte) (int, error) {
+					written <- time.Since(began)
+					return len(p), nil
+				}), io.Discard)
+				writeLine(t, s, "first")
+				synctest.Wait()
+				_, _ = io.WriteString(s, c.line)
+				if got := <-written; got != c.want {
+					t.Errorf("written after %s, want %s", got, c.want)
+				}
+				closeSink(t, s)
+			})
+		})
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// While the stream hangs, a record waits 50 ms for room and then goes to the fallback.
 func TestSinkThatHangs(t *testing.T) {
-	to, instead := &stream{hang: make(chan struct{})}, &stream{}
-	s := record.NewSink(to, instead)
-	big := strings.Repeat("x", 1<<20-1)
-	for s.Unlogged() == 0 {
-		writeLine(t, s.Hasty(), big)
-	}
-	began := time.Now()
-	writeLine(t, s, big)
-	if took := time.Since(began); took > 5*50*time.Millisecond {
-		t.Errorf("a record waited %s", took)
-	}
-	if s.Unlogged() != 2 || len(instead.lines()) != 2 {
-		t.Errorf("%d unlogged, %d elsewhere", s.Unlogged(), len(instead.lines()))
-	}
-	close(to.hang)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(to.lines()); n < 4 {
-		t.Errorf("%d records came through once it moved", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		to, fallback := &stream{hang: make(chan struct{})}, &stream{}
+		s := record.NewSink(to, fallback)
+		line := fill(t, s)
+		began := time.Now()
+		writeLine(t, s.Hasty(), line)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("a line that must not wait took %s", took)
+		}
+		writeLine(t, s, line)
+		if took := time.Since(began); took != 50*time.Millisecond {
+			t.Errorf("a record waited %s", took)
+		}
+		if s.Unlogged() != 3 || len(fallback.lines()) != 3 {
+			t.Errorf("%d unlogged, %d in the fallback", s.Unlogged(), len(fallback.lines()))
+		}
+		close(to.hang)
+		closeSink(t, s)
+		if n := len(to.lines()); n < 4 {
+			t.Errorf("%d records were written once the stream went on", n)
+		}
+	})
 }
 
-// Sync waits for lines that are being written, too.
+// A record that waits for room is kept if the stream goes on in time.
+func TestSinkRoomInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to, fallback := &stream{hang: make(chan struct{})}, &stream{}
+		s := record.NewSink(to, fallback)
+		line := fill(t, s)
+		began := time.Now()
+		time.AfterFunc(30*time.Millisecond, func() { close(to.hang) })
+		writeLine(t, s, line)
+		if took := time.Since(began); took < 30*time.Millisecond || took >= 50*time.Millisecond {
+			t.Errorf("the record waited %s", took)
+		}
+		closeSink(t, s)
+		if s.Unlogged() != 1 {
+			t.Errorf("%d unlogged, want the one that filled the sink", s.Unlogged())
+		}
+	})
+}
+
 func TestSyncWaitsForTheWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		to := &stream{hang: make(chan struct{})}
 		s := record.NewSink(to, io.Discard)
 		writeLine(t, s, "a line")
-		time.Sleep(20 * time.Millisecond) // in the bubble's time: it is on its way now
-		var synced atomic.Bool
-		go func() {
-			_ = s.Sync()
-			synced.Store(true)
-		}()
-		synctest.Wait()
-		if synced.Load() {
-			t.Error("Sync did not wait")
+		time.Sleep(20 * time.Millisecond) // in the bubble's time: the write has begun
+		began := time.Now()
+		time.AfterFunc(300*time.Millisecond, func() { close(to.hang) })
+		if err := s.Sync(); err != nil {
+			t.Error(err)
 		}
-		close(to.hang)
-		synctest.Wait()
-		if !synced.Load() {
-			t.Error("Sync waits for what is written")
+		if took := time.Since(began); took != 300*time.Millisecond || to.text() != "a line\n" {
+			t.Errorf("Sync took %s, with %q written", took, to.text())
 		}
-		_ = s.Close()
+		if _ = s.Sync(); time.Since(began) != 300*time.Millisecond {
+			t.Error("Sync waits although all is written")
+		}
+		closeSink(t, s)
 	})
 }
 
-// A disk that is full loses no record: they go to the other stream, and are counted.
+// A stream that never goes on delays neither Sync nor Close for long.
+func TestSyncAndCloseGiveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := &stream{hang: make(chan struct{})}
+		s := record.NewSink(to, io.Discard)
+		writeLine(t, s, "a line")
+		began := time.Now()
+		if err := s.Sync(); err != nil || time.Since(began) != time.Second {
+			t.Errorf("Sync took %s: %v", time.Since(began), err)
+		}
+		began = time.Now()
+		if err := s.Close(); err != nil || time.Since(began) != 2*time.Second {
+			t.Errorf("Close took %s: %v", time.Since(began), err)
+		}
+		close(to.hang) // lets the sink's goroutine end
+	})
+}
+
+// Lines that a failing stream did not take whole go to the fallback, and are counted.
 func TestSinkThatFails(t *testing.T) {
-	to, instead := &stream{fail: errors.New("no space left on device")}, &stream{}
-	s := record.NewSink(to, instead)
-	for i := range 10 {
-		writeLine(t, s, fmt.Sprint("line ", i))
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if s.Unlogged() != 10 || len(instead.lines()) != 10 {
-		t.Errorf("%d unlogged, %d elsewhere", s.Unlogged(), len(instead.lines()))
+	for _, c := range []struct {
+		room     int // bytes that the stream takes of "one\ntwo\nthree\n"
+		fallback string
+		unlogged uint64
+	}{
+		{0, "one\ntwo\nthree\n", 3},
+		{3, "one\ntwo\nthree\n", 3},
+		{4, "two\nthree\n", 2},
+		{6, "two\nthree\n", 2},
+		{8, "three\n", 1},
+		{13, "three\n", 1},
+		{14, "", 0},
+	} {
+		t.Run(fmt.Sprint(c.room), func(t *testing.T) {
+			t.Parallel()
+			to, fallback := &stream{fail: errors.New("no space left on device"), room: c.room}, &stream{}
+			s := record.NewSink(to, fallback)
+			if _, err := io.WriteString(s, "one\ntwo\nthree\n"); err != nil {
+				t.Fatal(err)
+			}
+			closeSink(t, s)
+			if fallback.text() != c.fallback || s.Unlogged() != c.unlogged {
+				t.Errorf("fallback %q, %d unlogged; want %q, %d", fallback.text(), s.Unlogged(), c.fallback, c.unlogged)
+			}
+		})
 	}
 }
