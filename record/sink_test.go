@@ -217,23 +217,31 @@ func TestSinkRoomInTime(t *testing.T) {
 	})
 }
 
+// Sync waits for lines that are being written and for those that come after them, without the batch delay.
 func TestSyncWaitsForTheWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		to := &stream{hang: make(chan struct{})}
-		s := record.NewSink(to, io.Discard)
-		writeLine(t, s, "a line")
-		time.Sleep(20 * time.Millisecond) // in the bubble's time: the write has begun
-		began := time.Now()
-		time.AfterFunc(300*time.Millisecond, func() { close(to.hang) })
-		if err := s.Sync(); err != nil {
-			t.Error(err)
+		to := &stream{}
+		s := record.NewSink(writerFunc(func(p []byte) (int, error) {
+			time.Sleep(300 * time.Millisecond)
+			return to.Write(p)
+		}), io.Discard)
+		writeLine(t, s, "first")
+		time.Sleep(20 * time.Millisecond) // in the bubble's time: the write has begun 10 ms ago
+		writeLine(t, s, "second")
+		sync := func(want time.Duration, text string) {
+			t.Helper()
+			began := time.Now()
+			if err := s.Sync(); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(began); took != want || to.text() != text {
+				t.Errorf("Sync took %s, want %s; %q is written, want %q", took, want, to.text(), text)
+			}
 		}
-		if took := time.Since(began); took != 300*time.Millisecond || to.text() != "a line\n" {
-			t.Errorf("Sync took %s, with %q written", took, to.text())
-		}
-		if _ = s.Sync(); time.Since(began) != 300*time.Millisecond {
-			t.Error("Sync waits although all is written")
-		}
+		sync(290*time.Millisecond+300*time.Millisecond, "first\nsecond\n")
+		sync(0, "first\nsecond\n")
+		writeLine(t, s, "third")
+		sync(300*time.Millisecond, "first\nsecond\nthird\n")
 		closeSink(t, s)
 	})
 }
