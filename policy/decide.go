@@ -9,7 +9,168 @@ import (
 	"replygate/window"
 )
 
-// Decision is the result for one judged call. The zero Decision refuses.
+// Engine holds the rules in force and decides.
+type Engine struct {
+	phases         []phase // by the instant from which each applies; never empty
+	alwaysPasses   map[*wecom.Endpoint]bool
+	refusals       map[refusalKey]string // why each interface is refused and what to do
+	shadow         bool                  // policy.mode: nothing is obeyed
+	hasShadowRules bool                  // some rule is in shadow
+	usesWindows    bool                  // some rule's when speaks of windows
+	usesClients    bool                  // some rule asks what the caller is
+	usesPercent    bool                  // some rule takes a share of customers
+	passUnsure     bool                  // a kf reply that stays unsure goes on, else it is answered with -1
+	coldStart      Verdict
+	length         time.Duration
+	lengthInWords  string // length in words
+	chinese        bool   // the language of refusals, else English
+}
+
+// phase is what applies from an instant on: the operator's rules, then those of a rule set.
+type phase struct {
+	from   time.Time
+	rules  []*Rule
+	tables map[*wecom.Endpoint]endpointTables
+	opens  map[string]bool // the kinds of messages that open a window
+}
+
+// New compiles the policy of a configuration. The error holds every config.Mistake found; file is
+// the configuration's name in them.
+func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
+	own := compiler{file: file, accounts: book, clients: []string{config.UnknownClient}}
+	for _, cl := range c.Clients {
+		own.clients = append(own.clients, cl.Name)
+	}
+	e := &Engine{
+		shadow:     c.Policy.Mode == config.Shadow,
+		passUnsure: c.Policy.OnUnsure == config.Pass,
+		coldStart:  Pass,
+		length:     c.Window.Length,
+		chinese:    c.Policy.Language == config.Chinese,
+	}
+	e.lengthInWords = lengthText(e.length, e.chinese)
+	if c.Policy.ColdStart == config.Refuse {
+		e.coldStart = Refuse
+	}
+	rules := own.rules(c.Policy.Rules)
+	for _, r := range rules {
+		e.usesClients = e.usesClients || len(r.clients) > 0 || r.when.uses("call.client")
+		e.usesPercent = e.usesPercent || r.percent < 100
+		e.hasShadowRules = e.hasShadowRules || r.Shadow
+		e.usesWindows = e.usesWindows || r.when.usesWindows
+	}
+	e.phases = own.phases(c, rules)
+	if err := own.mistakes.Err(); err != nil {
+		return nil, err
+	}
+	endpoints := slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds())
+	for i := range e.phases {
+		e.phases[i].buildTables(endpoints)
+	}
+	e.alwaysPasses, e.refusals = map[*wecom.Endpoint]bool{}, map[refusalKey]string{}
+	for _, ep := range endpoints {
+		e.alwaysPasses[ep] = e.passesAtAllTimes(ep)
+		for _, c := range capabilities(ep) {
+			e.refusals[refusalKey{ep, c, false}] = e.format(textRefusedByRule, c, ep.Meaning)
+			e.refusals[refusalKey{ep, c, true}] = e.format(textLapsed, c, ep.Meaning, e.lengthInWords)
+		}
+	}
+	return e, nil
+}
+
+// refusalKey is a refusal of an interface by one of its capabilities.
+type refusalKey struct {
+	endpoint   *wecom.Endpoint
+	capability wecom.Capability
+	lapsed     bool // the account is
+}
+
+// capabilities are those that calls of e can have: its own first.
+func capabilities(e *wecom.Endpoint) []wecom.Capability {
+	return append([]wecom.Capability{e.Capability}, e.Also()...)
+}
+
+// phases compiles the rule sets of a configuration behind the operator's rules.
+func (c *compiler) phases(cfg *config.Config, rules []*Rule) []phase {
+	for i, r := range rules {
+		r.order = i
+	}
+	dated := cfg.Policy.Rulesets
+	if len(dated) == 0 {
+		dated = []config.DatedRuleSet{{Ruleset: config.Word{Text: cfg.Policy.Ruleset, At: cfg.Where("policy.ruleset")}}}
+	}
+	var all []phase
+	for i, d := range dated {
+		set, err := compileRuleSet(d.Ruleset.Text)
+		if err != nil {
+			c.mistake(d.Ruleset.At, err.Error(), "")
+		}
+		key := fmt.Sprintf("policy.ruleset[%d].from", i)
+		switch at := cfg.Where(key); {
+		case i == 0 && (!d.From.IsZero() || at != config.Position{}):
+			c.mistake(at, "the from of the first rule set has no effect: the set applies before that instant too",
+				"take it out; to refuse nothing until then put { ruleset: off } before it")
+		case i > 0 && !d.From.After(dated[i-1].From):
+			c.mistake(d.At, "the rule sets are not in the order of their from", "write the earlier one first, and a from behind each but the first")
+		}
+		for j, r := range set.rules {
+			r.order = len(rules) + j
+		}
+		all = append(all, phase{from: d.From, rules: slices.Concat(rules, set.rules), opens: set.opens})
+	}
+	return all
+}
+
+// at returns what applies at an instant: before the first from the first rule set does.
+func (p *Engine) at(now time.Time) *phase {
+	for i := len(p.phases) - 1; i > 0; i-- {
+		if !now.Before(p.phases[i].from) {
+			return &p.phases[i]
+		}
+	}
+	return &p.phases[0]
+}
+
+// OpensWindow tells whether a customer's message that became known by that kind opens a window.
+func (p *Engine) OpensWindow(kind string, now time.Time) bool { return p.at(now).opens[kind] }
+
+// UsesClients tells whether some rule depends on what the caller is.
+func (p *Engine) UsesClients() bool { return p.usesClients }
+
+// UsesPercent tells whether some rule takes a share of customers, by their ids.
+func (p *Engine) UsesPercent() bool { return p.usesPercent }
+
+// Shadow tells that decisions are made and counted, but not obeyed.
+func (p *Engine) Shadow() bool { return p.shadow }
+
+// ruleSet is a rule set, compiled.
+type ruleSet struct {
+	rules []*Rule
+	opens map[string]bool
+}
+
+func compileRuleSet(name string) (ruleSet, error) {
+	data, err := RuleSet(name)
+	if err != nil {
+		return ruleSet{}, err
+	}
+	file, err := config.ParseRuleSet(name+".yaml", data)
+	if err != nil {
+		return ruleSet{}, err
+	}
+	c := compiler{file: name + ".yaml"}
+	set := ruleSet{rules: c.rules(file.Rules), opens: map[string]bool{}}
+	for _, w := range file.Opens {
+		if !slices.Contains(wecom.MessageKinds(), w.Text) {
+			c.mistake(w.At, fmt.Sprintf("%q is not a message of a customer", w.Text), config.DidYouMean(w.Text, wecom.MessageKinds()))
+		}
+		set.opens[w.Text] = true
+	}
+	return set, c.mistakes.Err()
+}
+
+// Decision is what became of one judged call, with all that anyone needs to know about it. The zero
+// Decision refuses.
 type Decision struct {
 	Verdict    Verdict
 	Reason     Reason
@@ -99,8 +260,7 @@ func (p *Engine) decideReply(d Decision, c *Call, rule *Rule, found *Evidence) D
 	case len(found.Windows) == 0:
 		return p.refuse(d, RecipientsMissing, rule, wecom.CodeParameter, p.format(textNoCustomer))
 	}
-	// A lenient body is not rewritten: parsers may disagree about it.
-	if rule.Trim && len(found.Windows) > 1 && !c.Facts.Lenient {
+	if rule.Trim && len(found.Windows) > 1 && !c.Facts.Lenient { // a body that readers may take differently is not rewritten
 		return p.decideTrimmed(d, c, rule, found.Windows)
 	}
 	return p.decideByWorst(d, rule, found.Windows)
@@ -113,7 +273,7 @@ func (p *Engine) decideByWorst(d Decision, rule *Rule, answers []window.Answer) 
 	return p.decideByWindow(d, rule, a)
 }
 
-// decideTrimmed judges a call by the customers that it may reach; the others are in Decision.Rest.
+// trimmed judges a call that goes on with those of its customers who may be reached.
 func (p *Engine) decideTrimmed(d Decision, c *Call, rule *Rule, answers []window.Answer) Decision {
 	var reached []window.Answer
 	var rest []string
@@ -146,9 +306,9 @@ func worst(answers []window.Answer) window.Answer {
 	return w
 }
 
-// decideByCode judges a call that answers an event by its one-time code. A code of enter_session
-// passes until its deadline. After that, and for other codes, the customer's window must be open.
-// WeCom does not count such an answer as a reply, so an exhausted window is open to it.
+// byCode judges a call that answers an event by its one-time code. It may go while the code is live
+// if the customer opened the chat, else while the customer's window is open. It is not one of the
+// counted replies.
 func (p *Engine) decideByCode(d Decision, c *Call, rule *Rule, found *Evidence) Decision {
 	code := found.Code.Code
 	switch found.Code.State {
@@ -220,8 +380,9 @@ func (p *Engine) decideByWindow(d Decision, rule *Rule, a window.Answer) Decisio
 	return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.format(textClosed, formatTime(a.Last), formatTime(a.Closes(p.length))))
 }
 
-// decideIncomplete judges a reply while the history has a gap, so that a missing record proves
-// nothing. WeCom enforces the window of kf replies itself, so policy.cold_start may forward those.
+// decideIncomplete judges a reply to a customer without a record while records do not reach back
+// far enough. WeCom itself still enforces the window of kf, so policy.cold_start may let those
+// pass.
 func (p *Engine) decideIncomplete(d Decision, rule *Rule) Decision {
 	if d.Capability != wecom.KfReply {
 		return p.unsure(d, HistoryIncomplete, p.format(textIncomplete))
@@ -323,4 +484,34 @@ func (p *Engine) Waited(d Decision, how WaitOutcome, waited time.Duration) Decis
 		d.Errcode, d.Errmsg = wecom.CodeBusy, p.format(textClientGone)
 	}
 	return d
+}
+
+// AlwaysPasses tells whether no rule could ever refuse a call of e or ask for its body, whoever calls and
+// when.
+func (p *Engine) AlwaysPasses(e *wecom.Endpoint) bool { return p.alwaysPasses[e] }
+
+func (p *Engine) passesAtAllTimes(e *wecom.Endpoint) bool {
+	for i := range p.phases {
+		for _, c := range capabilities(e) {
+			if !p.phases[i].alwaysPasses(e, c) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (p *phase) alwaysPasses(e *wecom.Endpoint, c wecom.Capability) bool {
+	for _, r := range p.rules {
+		if !r.capabilities.allows(c) || !r.matchesEndpoint(e) {
+			continue
+		}
+		if r.Action != ActionPass || r.Shadow {
+			return false
+		}
+		if r.unconditional() && len(r.standings) == 0 {
+			return true
+		}
+	}
+	return false
 }
