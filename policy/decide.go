@@ -9,8 +9,7 @@ import (
 	"replygate/window"
 )
 
-// Decision is what became of one judged call, with all that anyone needs to know about it. The zero
-// Decision refuses.
+// Decision is the result for one judged call. The zero Decision refuses.
 type Decision struct {
 	Verdict    Verdict
 	Reason     Reason
@@ -100,7 +99,8 @@ func (p *Engine) decideReply(d Decision, c *Call, rule *Rule, found *Evidence) D
 	case len(found.Windows) == 0:
 		return p.refuse(d, RecipientsMissing, rule, wecom.CodeParameter, p.format(textNoCustomer))
 	}
-	if rule.Trim && len(found.Windows) > 1 && !c.Facts.Lenient { // a body that readers may take differently is not rewritten
+	// A lenient body is not rewritten: parsers may disagree about it.
+	if rule.Trim && len(found.Windows) > 1 && !c.Facts.Lenient {
 		return p.decideTrimmed(d, c, rule, found.Windows)
 	}
 	return p.decideByWorst(d, rule, found.Windows)
@@ -113,7 +113,7 @@ func (p *Engine) decideByWorst(d Decision, rule *Rule, answers []window.Answer) 
 	return p.decideByWindow(d, rule, a)
 }
 
-// trimmed judges a call that goes on with those of its customers who may be reached.
+// decideTrimmed judges a call by the customers that it may reach; the others are in Decision.Rest.
 func (p *Engine) decideTrimmed(d Decision, c *Call, rule *Rule, answers []window.Answer) Decision {
 	var reached []window.Answer
 	var rest []string
@@ -146,9 +146,9 @@ func worst(answers []window.Answer) window.Answer {
 	return w
 }
 
-// byCode judges a call that answers an event by its one-time code. It may go while the code is live
-// if the customer opened the chat, else while the customer's window is open. It is not one of the
-// counted replies.
+// decideByCode judges a call that answers an event by its one-time code. A code of enter_session
+// passes until its deadline. After that, and for other codes, the customer's window must be open.
+// WeCom does not count such an answer as a reply, so an exhausted window is open to it.
 func (p *Engine) decideByCode(d Decision, c *Call, rule *Rule, found *Evidence) Decision {
 	code := found.Code.Code
 	switch found.Code.State {
@@ -220,9 +220,8 @@ func (p *Engine) decideByWindow(d Decision, rule *Rule, a window.Answer) Decisio
 	return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.format(textClosed, formatTime(a.Last), formatTime(a.Closes(p.length))))
 }
 
-// decideIncomplete judges a reply to a customer without a record while records do not reach back
-// far enough. WeCom itself still enforces the window of kf, so policy.cold_start may let those
-// pass.
+// decideIncomplete judges a reply while the history has a gap, so that a missing record proves
+// nothing. WeCom enforces the window of kf replies itself, so policy.cold_start may forward those.
 func (p *Engine) decideIncomplete(d Decision, rule *Rule) Decision {
 	if d.Capability != wecom.KfReply {
 		return p.unsure(d, HistoryIncomplete, p.format(textIncomplete))

@@ -10,24 +10,28 @@ import (
 	"replygate/wecom"
 )
 
-// Engine holds the rules in force and decides.
+// Engine is a compiled policy: the rules of a configuration, its rule sets and its settings. It is
+// immutable and safe for concurrent use.
 type Engine struct {
-	phases         []phase // by the instant from which each applies; never empty
-	alwaysPasses   map[*wecom.Endpoint]bool
-	refusals       map[refusalKey]string // why each interface is refused and what to do
-	shadow         bool                  // policy.mode: nothing is obeyed
-	hasShadowRules bool                  // some rule is in shadow
-	usesWindows    bool                  // some rule's when speaks of windows
-	usesClients    bool                  // some rule asks what the caller is
-	usesPercent    bool                  // some rule takes a share of customers
-	passUnsure     bool                  // a kf reply that stays unsure goes on, else it is answered with -1
-	coldStart      Verdict
-	length         time.Duration
-	lengthInWords  string // length in words
-	chinese        bool   // the language of refusals, else English
+	phases       []phase // in order of their from; never empty
+	alwaysPasses map[*wecom.Endpoint]bool
+	refusals     map[refusalKey]string // errmsg of each refused interface
+
+	shadow        bool // policy.mode is shadow: decisions are made but not applied
+	passUnsure    bool // policy.on_unsure is pass: an unsure kf reply is forwarded
+	coldStart     Verdict
+	length        time.Duration // of a window
+	lengthInWords string
+	chinese       bool // the language of refusals; else English
+
+	// What at least one of the operator's rules uses.
+	hasShadowRules bool
+	usesWindows    bool
+	usesClients    bool
+	usesPercent    bool
 }
 
-// phase is what applies from an instant on: the operator's rules, then those of a rule set.
+// phase holds what applies from an instant on: the operator's rules, then those of a rule set.
 type phase struct {
 	from   time.Time
 	rules  []*Rule
@@ -43,55 +47,66 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 		own.clients = append(own.clients, cl.Name)
 	}
 	e := &Engine{
-		shadow:     c.Policy.Mode == config.Shadow,
-		passUnsure: c.Policy.OnUnsure == config.Pass,
-		coldStart:  Pass,
-		length:     c.Window.Length,
-		chinese:    c.Policy.Language == config.Chinese,
+		shadow:        c.Policy.Mode == config.Shadow,
+		passUnsure:    c.Policy.OnUnsure == config.Pass,
+		coldStart:     Pass,
+		length:        c.Window.Length,
+		lengthInWords: lengthText(c.Window.Length, c.Policy.Language == config.Chinese),
+		chinese:       c.Policy.Language == config.Chinese,
 	}
-	e.lengthInWords = lengthText(e.length, e.chinese)
 	if c.Policy.ColdStart == config.Refuse {
 		e.coldStart = Refuse
 	}
 	rules := own.rules(c.Policy.Rules)
-	for _, r := range rules {
-		e.usesClients = e.usesClients || len(r.clients) > 0 || r.when.uses("call.client")
-		e.usesPercent = e.usesPercent || r.percent < 100
-		e.hasShadowRules = e.hasShadowRules || r.Shadow
-		e.usesWindows = e.usesWindows || r.when.usesWindows
-	}
+	e.noteUses(rules)
 	e.phases = own.phases(c, rules)
 	if err := own.mistakes.Err(); err != nil {
 		return nil, err
 	}
-	endpoints := slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds())
-	for i := range e.phases {
-		e.phases[i].buildTables(endpoints)
-	}
-	e.alwaysPasses, e.refusals = map[*wecom.Endpoint]bool{}, map[refusalKey]string{}
-	for _, ep := range endpoints {
-		e.alwaysPasses[ep] = e.passesAtAllTimes(ep)
-		for _, c := range capabilities(ep) {
-			e.refusals[refusalKey{ep, c, false}] = e.format(textRefusedByRule, c, ep.Meaning)
-			e.refusals[refusalKey{ep, c, true}] = e.format(textLapsed, c, ep.Meaning, e.lengthInWords)
-		}
-	}
+	e.index()
 	return e, nil
 }
 
-// refusalKey is a refusal of an interface by one of its capabilities.
+// noteUses records which inputs the operator's rules need. Rule sets need none of them.
+func (p *Engine) noteUses(rules []*Rule) {
+	for _, r := range rules {
+		p.usesClients = p.usesClients || len(r.clients) > 0 || r.when.uses("call.client")
+		p.usesPercent = p.usesPercent || r.percent < 100
+		p.hasShadowRules = p.hasShadowRules || r.Shadow
+		p.usesWindows = p.usesWindows || r.when.usesWindows
+	}
+}
+
+// index precomputes what depends on the endpoint alone: rule tables, which endpoints always pass,
+// and the text of each refusal.
+func (p *Engine) index() {
+	endpoints := slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds())
+	for i := range p.phases {
+		p.phases[i].buildTables(endpoints)
+	}
+	p.alwaysPasses, p.refusals = map[*wecom.Endpoint]bool{}, map[refusalKey]string{}
+	for _, ep := range endpoints {
+		p.alwaysPasses[ep] = p.passesInEveryPhase(ep)
+		for _, c := range capabilities(ep) {
+			p.refusals[refusalKey{ep, c, false}] = p.format(textRefusedByRule, c, ep.Meaning)
+			p.refusals[refusalKey{ep, c, true}] = p.format(textLapsed, c, ep.Meaning, p.lengthInWords)
+		}
+	}
+}
+
+// refusalKey identifies the refusal of an endpoint because of one of its capabilities.
 type refusalKey struct {
 	endpoint   *wecom.Endpoint
 	capability wecom.Capability
-	lapsed     bool // the account is
+	lapsed     bool // the account has lapsed
 }
 
-// capabilities are those that calls of e can have: its own first.
+// capabilities returns those that calls of e can have, the endpoint's own first.
 func capabilities(e *wecom.Endpoint) []wecom.Capability {
 	return append([]wecom.Capability{e.Capability}, e.Also()...)
 }
 
-// phases compiles the rule sets of a configuration behind the operator's rules.
+// phases compiles the rule sets of a configuration. The operator's rules come first in each.
 func (c *compiler) phases(cfg *config.Config, rules []*Rule) []phase {
 	for i, r := range rules {
 		r.order = i
@@ -112,7 +127,8 @@ func (c *compiler) phases(cfg *config.Config, rules []*Rule) []phase {
 			c.mistake(at, "the from of the first rule set has no effect: the set applies before that instant too",
 				"take it out; to refuse nothing until then put { ruleset: off } before it")
 		case i > 0 && !d.From.After(dated[i-1].From):
-			c.mistake(d.At, "the rule sets are not in the order of their from", "write the earlier one first, and a from behind each but the first")
+			c.mistake(d.At, "the rule sets are not in the order of their from",
+				"write the earlier one first, and give each but the first a from")
 		}
 		for j, r := range set.rules {
 			r.order = len(rules) + j
@@ -122,7 +138,7 @@ func (c *compiler) phases(cfg *config.Config, rules []*Rule) []phase {
 	return all
 }
 
-// at returns what applies at an instant: before the first from the first rule set does.
+// at returns the phase of an instant. The first phase also covers the time before its from.
 func (p *Engine) at(now time.Time) *phase {
 	for i := len(p.phases) - 1; i > 0; i-- {
 		if !now.Before(p.phases[i].from) {
@@ -132,19 +148,19 @@ func (p *Engine) at(now time.Time) *phase {
 	return &p.phases[0]
 }
 
-// OpensWindow tells whether a customer's message that became known by that kind opens a window.
+// OpensWindow reports whether a customer's message of a kind (see wecom.MessageKinds) opens a window.
 func (p *Engine) OpensWindow(kind string, now time.Time) bool { return p.at(now).opens[kind] }
 
-// UsesClients tells whether some rule depends on what the caller is.
+// UsesClients reports whether some rule depends on the caller's client.
 func (p *Engine) UsesClients() bool { return p.usesClients }
 
-// UsesPercent tells whether some rule takes a share of customers, by their ids.
+// UsesPercent reports whether some rule applies to a percentage of customers, by their ids.
 func (p *Engine) UsesPercent() bool { return p.usesPercent }
 
-// Shadow tells that decisions are made and counted, but not obeyed.
+// Shadow reports whether policy.mode is shadow: decisions are made and counted, but not applied.
 func (p *Engine) Shadow() bool { return p.shadow }
 
-// ruleSet is a rule set, compiled.
+// ruleSet is a compiled rule set.
 type ruleSet struct {
 	rules []*Rule
 	opens map[string]bool
@@ -170,11 +186,11 @@ func compileRuleSet(name string) (ruleSet, error) {
 	return set, c.mistakes.Err()
 }
 
-// AlwaysPasses tells whether no rule could ever refuse a call of e or ask for its body, whoever calls and
+// AlwaysPasses reports whether no rule can refuse a call of e or need its body, whoever calls and
 // when.
 func (p *Engine) AlwaysPasses(e *wecom.Endpoint) bool { return p.alwaysPasses[e] }
 
-func (p *Engine) passesAtAllTimes(e *wecom.Endpoint) bool {
+func (p *Engine) passesInEveryPhase(e *wecom.Endpoint) bool {
 	for i := range p.phases {
 		for _, c := range capabilities(e) {
 			if !p.phases[i].alwaysPasses(e, c) {
@@ -185,6 +201,7 @@ func (p *Engine) passesAtAllTimes(e *wecom.Endpoint) bool {
 	return true
 }
 
+// alwaysPasses reports whether the rules up to the first unconditional one all pass.
 func (p *phase) alwaysPasses(e *wecom.Endpoint, c wecom.Capability) bool {
 	for _, r := range p.rules {
 		if !r.capabilities.allows(c) || !r.matchesEndpoint(e) {

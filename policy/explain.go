@@ -54,18 +54,15 @@ var (
 	whyUnsure     = text{"it decides, since whether %s holds cannot be told: %s", "由它决定：无法判断条件 %s（%s）"}
 )
 
-// explainer says why, in one of two languages.
+// explainer explains rules in one of two languages.
 type explainer struct{ chinese bool }
 
 func (t explainer) format(x text, values ...any) string {
-	if t.chinese {
-		return fmt.Sprintf(x.zh, values...)
-	}
-	return fmt.Sprintf(x.en, values...)
+	return x.format(t.chinese, values...)
 }
 
-// why tells what a rule makes of a call, as fits and takes do.
-func (t explainer) why(r *Rule, c *Call, capability wecom.Capability) (why string, matched bool) {
+// explain reports whether a rule matches a call, and why, as matchesCaller and matchesCall decide it.
+func (t explainer) explain(r *Rule, c *Call, capability wecom.Capability) (why string, matched bool) {
 	action := [...]string{"refuse", "reply", "pass"}[r.Action]
 	switch {
 	case !r.capabilities.allows(capability):

@@ -57,7 +57,7 @@ func (l *linter) calls(r *Rule) map[string]bool {
 	return all
 }
 
-// canMatch tells whether a rule is about calls of an endpoint, by one of their capabilities.
+// canMatch reports whether a rule can match calls of an endpoint.
 func (l *linter) canMatch(r *Rule, e *wecom.Endpoint) bool {
 	return r.matchesEndpoint(e) && slices.ContainsFunc(capabilities(e), r.capabilities.allows)
 }
@@ -68,9 +68,9 @@ func (l *linter) neverMatches(r *Rule, book *account.Book, now time.Time) {
 	switch {
 	case len(l.calls(r)) == 0:
 		l.report(r.At, "rule "+r.Name+" can never match: none of its endpoints has one of its capabilities", remedy)
-	case len(r.msgtypes) > 0 && !slices.ContainsFunc(l.endpoints, func(e *wecom.Endpoint) bool { return e.SaysMsgType() && l.canMatch(r, e) }):
+	case len(r.msgtypes) > 0 && !slices.ContainsFunc(l.endpoints, hasMsgType):
 		l.report(r.At, "rule "+r.Name+" can never match: none of its calls has a msgtype", remedy)
-	case !slices.ContainsFunc(book.All(), func(a *account.Account) bool { return r.accounts.allows(a.CorpID) && r.entities.allows(a.Entity) }):
+	case !slices.ContainsFunc(book.All(), r.matchesAccount):
 		l.report(r.At, "rule "+r.Name+" can never match: none of its accounts belongs to one of its entities", remedy)
 	case !r.until.IsZero() && !now.Before(r.until):
 		l.report(r.At, "rule "+r.Name+" can never match any more: it ended on "+r.until.Format(time.RFC3339), "take it out, or give it a later until")
@@ -79,7 +79,12 @@ func (l *linter) neverMatches(r *Rule, book *account.Book, now time.Time) {
 	}
 }
 
-// hidden tells that an earlier rule takes every call that a rule is about.
+// matchesAccount reports whether a rule can match calls of an account.
+func (r *Rule) matchesAccount(a *account.Account) bool {
+	return r.accounts.allows(a.CorpID) && r.entities.allows(a.Entity)
+}
+
+// unreachable reports a rule if an earlier one matches every call that it can match.
 func (l *linter) unreachable(r *Rule, earlier []*Rule) {
 	for _, e := range earlier {
 		if !r.Shadow && e.Shadow || !l.covers(e, r) {
@@ -143,7 +148,7 @@ func (l *linter) unknownContacts(r *Rule, book *account.Book) {
 		}
 	}
 	if n > 0 {
-		l.report(r.At, fmt.Sprintf("rule %s asks for account.contacts, which %d of its accounts do not tell: their calls will be unsure", r.Name, n),
+		l.report(r.At, fmt.Sprintf("rule %s asks for account.contacts, which %d of its accounts do not have: their calls will be unsure", r.Name, n),
 			"give these accounts contacts.total, or write account.contacts_known && before it")
 	}
 }
@@ -184,7 +189,7 @@ func (l *linter) unused(c *config.Config) {
 		{"log.ids_key", "log.ids is plain", "write log.ids: hashed, or take it out", c.Log.IDs == config.Plain && c.Log.IDsKey != ""},
 		{"clients", "no rule asks what the caller is", "name them in a rule's match.clients, or take them out", len(c.Clients) > 0 && !l.clients},
 	} {
-		if k.idle {
+		if k.unused {
 			l.report(c.Where(k.key), k.key+" has no effect: "+k.why, k.remedy)
 		}
 	}

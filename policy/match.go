@@ -12,11 +12,11 @@ import (
 // sorted into tables at compile time, and a call only tests rules that can match it. The cost of a
 // call does not grow with the number of rules.
 
-// endpointTables is where the calls of an endpoint stand, with each of the capabilities that they can have:
-// its own first.
+// endpointTables holds the rules of one endpoint, per capability that its calls can have; the
+// endpoint's own capability comes first.
 type endpointTables []struct {
 	capability wecom.Capability
-	tables     [4]*table // by standingIndex of the standing
+	tables     [4]*table // by standingIndex
 }
 
 // standingIndex numbers the standings.
@@ -32,15 +32,15 @@ func standingIndex(s account.Standing) int {
 	return 3 // lapsed, and unknown values
 }
 
-// table is the rules that can be about calls of one endpointTables and standing, in their order: those about
-// any caller, and those about named ones.
+// table holds the rules for one endpoint, capability and standing, in rule order. Rules that name
+// accounts, or else entities, are listed under each of these.
 type table struct {
 	everyone []*Rule
 	byCorp   map[string][]*Rule
 	byEntity map[string][]*Rule
 }
 
-// buildTables sorts the rules of a phase. Places that meet the same rules share a table.
+// buildTables sorts the rules of a phase. Equal rule lists share a table.
 func (p *phase) buildTables(endpoints []*wecom.Endpoint) {
 	p.tables = make(map[*wecom.Endpoint]endpointTables, len(endpoints))
 	shared := map[string]*table{}
@@ -72,7 +72,7 @@ func tableFor(rules []*Rule, s account.Standing, shared map[string]*table) *tabl
 		matching = append(matching, r)
 		key = append(key, byte(r.order), byte(r.order>>8), byte(r.order>>16))
 		if r.unconditional() {
-			break // what stands behind is never reached
+			break // later rules are unreachable
 		}
 	}
 	if t, done := shared[string(key)]; done {
@@ -97,17 +97,17 @@ func tableFor(rules []*Rule, s account.Standing, shared map[string]*table) *tabl
 	return t
 }
 
-// always tells whether an enforced rule takes every call of its endpoints, capabilities and
-// standings.
+// unconditional reports whether an enforced rule matches every call of its endpoints, capabilities
+// and standings.
 func (r *Rule) unconditional() bool {
 	return len(r.accounts) == 0 && len(r.entities) == 0 && len(r.clients) == 0 && !r.hasCallConditions() &&
 		r.from.IsZero() && r.until.IsZero() && !r.Shadow
 }
 
-// walk goes over the rules that can be about a call, in their order.
+// ruleIterator merges up to three rule lists in rule order.
 type ruleIterator struct{ lists [3][]*Rule }
 
-// walk goes over the rules for one capability of the calls of a endpointTables; the zero one is its own.
+// rulesFor iterates over the rules for one capability; "" is the endpoint's own.
 func (p endpointTables) rulesFor(who *Subject, c wecom.Capability) ruleIterator {
 	for i := range p {
 		if c == "" || p[i].capability == c {
@@ -128,9 +128,9 @@ func (t *table) rulesFor(who *Subject) ruleIterator {
 	return it
 }
 
-// next returns the next rule, nil behind the last.
+// next returns the next rule, or nil after the last.
 func (it *ruleIterator) next() *Rule {
-	if len(it.lists[1])+len(it.lists[2]) == 0 { // as a rule
+	if len(it.lists[1])+len(it.lists[2]) == 0 { // the common case: no rule names this caller
 		if len(it.lists[0]) == 0 {
 			return nil
 		}
@@ -162,8 +162,8 @@ const (
 	InspectBody                   // judged by the body too
 )
 
-// Needs tell how much of a call must be read: for the rules that are enforced, and in all, with those
-// in shadow. A call of which only the latter need something goes on whatever they say.
+// Inspections is how much of a call must be read for the enforced rules, and overall, with the rules
+// in shadow. Overall is at least Enforced. A call with Enforced == InspectNone is always forwarded.
 type Inspections struct{ Enforced, Overall Inspection }
 
 // Inspections returns how much of a call of e must be read. A call is judged if Overall is not
@@ -193,7 +193,7 @@ func both(a, b Inspection) Inspection {
 
 var inspectionFor = [...]Inspection{ActionPass: InspectNone, ActionRefuse: InspectPath, ActionReply: InspectBody}
 
-// inspection is Need for the i-th capability of the calls of e.
+// inspection is Inspections for the i-th capability of e, policy.mode aside.
 func inspection(who *Subject, e *wecom.Endpoint, at endpointTables, i int, now time.Time) Inspections {
 	shadow, body := InspectNone, false
 	it := at[i].tables[standingIndex(who.Standing)].rulesFor(who)
@@ -201,10 +201,10 @@ func inspection(who *Subject, e *wecom.Endpoint, at endpointTables, i int, now t
 		if !r.matchesCaller(who, now) {
 			continue
 		}
-		takes, err := true, error(nil)
-		asksBody := r.needsBody(e)
-		if r.hasCallConditions() && !asksBody {
-			takes, err = r.matchesCall(&Call{Who: *who, Endpoint: e, Facts: e.Bare(), At: now}, at[i].capability)
+		matched, err := true, error(nil)
+		needsBody := r.needsBody(e)
+		if r.hasCallConditions() && !needsBody {
+			matched, err = r.matchesCall(&Call{Who: *who, Endpoint: e, Facts: e.Bare(), At: now}, at[i].capability)
 		}
 		switch {
 		case needsBody || err != nil: // whether this rule decides depends on the body
@@ -213,11 +213,11 @@ func inspection(who *Subject, e *wecom.Endpoint, at endpointTables, i int, now t
 			} else {
 				body = true
 			}
-		case takes && r.Shadow:
+		case matched && r.Shadow:
 			shadow = max(shadow, inspectionFor[r.Action])
-		case takes && body:
+		case matched && body:
 			return Inspections{InspectBody, InspectBody}
-		case takes:
+		case matched:
 			return Inspections{inspectionFor[r.Action], max(inspectionFor[r.Action], shadow)}
 		}
 	}
@@ -251,8 +251,8 @@ type Match struct {
 // both: the stricter match decides. If that depends on the evidence, Decide compares both.
 func (p *Engine) Match(c Call) Match { return p.match(&c, false) }
 
-// ShadowMatch is Match as if the rules in shadow were enforced; differs tells whether other rules than
-// those of the match which is enforced decide then.
+// ShadowMatch returns the match if rules in shadow were enforced. differs reports whether it has
+// other rules than enforced, the result of Match.
 func (p *Engine) ShadowMatch(c Call, enforced Match) (m Match, differs bool) {
 	if !p.hasShadowRules {
 		return enforced, false
@@ -310,7 +310,7 @@ func (p *Engine) firstMatch(c *Call, capability wecom.Capability, shadows bool) 
 		if r.Shadow && !shadows || !r.matchesCaller(&c.Who, c.At) {
 			continue
 		}
-		if takes, err := r.matchesCall(c, capability); takes || err != nil {
+		if matched, err := r.matchesCall(c, capability); matched || err != nil {
 			return Match{Rule: r, Capability: capability, Err: err}
 		}
 	}

@@ -36,23 +36,23 @@ var actions = map[string]Action{"refuse": ActionRefuse, "reply": ActionReply, "p
 type Rule struct {
 	Name         string
 	Action       Action
-	Errcode      int    // of the rule's own refusal; 0: the usual one
-	Errmsg       string // of the rule's own refusal
+	Errcode      int    // of refusal.errcode; 0 is the default errcode of the reason
+	Errmsg       string // of refusal.errmsg; "" is the default text of the reason
 	accounts     set[string]
 	entities     set[string]
 	standings    set[account.Standing]
 	endpoints    set[string]
-	patterns     []string // endpoints with a * for any name of one segment
+	patterns     []string // endpoints in which * stands for one path segment
 	msgtypes     set[string]
 	clients      set[string]
-	percent      int // of customers
+	percent      int // of customers, 0 to 100
 	capabilities set[wecom.Capability]
 	from         time.Time
 	until        time.Time
 	when         condition
-	order        int  // among those in force
-	Shadow       bool // judged and counted, not obeyed
-	Trim         bool // of a reply with several recipients, those go on who may be reached
+	order        int  // its index in the phase
+	Shadow       bool // decided and counted, but not applied
+	Trim         bool // partial: trim, remove recipients without an open window
 	At           config.Position
 }
 
@@ -75,7 +75,7 @@ type Subject struct {
 	Account  *account.Account // nil if accounts does not list the corp
 }
 
-// about tells whether the rule is about calls of an endpoint.
+// matchesEndpoint reports whether the rule can match calls of an endpoint.
 func (r *Rule) matchesEndpoint(e *wecom.Endpoint) bool {
 	if len(r.patterns) == 0 {
 		return r.endpoints.allows(e.Path)
@@ -93,21 +93,25 @@ func (r *Rule) matchesEndpoint(e *wecom.Endpoint) bool {
 
 // needsBody reports whether the rule's match depends on the body of a call of e.
 func (r *Rule) needsBody(e *wecom.Endpoint) bool {
-	return len(r.msgtypes) > 0 && e.SaysMsgType() || r.when.usesBody && e.Says() || r.percent < 100 && e.NamesCustomers()
+	byType := len(r.msgtypes) > 0 && e.SaysMsgType()
+	byWhen := r.when.usesBody && e.Says()
+	byCustomer := r.percent < 100 && e.NamesCustomers()
+	return byType || byWhen || byCustomer
 }
 
-// matches tells whether a rule that stands where a call looks is about its caller, at an instant.
+// matchesCaller reports whether a rule is in force and matches the caller. The caller's standing is
+// already covered by the table in which the rule was found.
 func (r *Rule) matchesCaller(who *Subject, now time.Time) bool {
 	return r.inForce(now) && r.accounts.allows(who.CorpID) && r.entities.allows(who.Entity) && r.clients.allows(who.Client)
 }
 
-// hasCallConditions tells whether the rule takes only some of the calls that it fits.
+// hasCallConditions reports whether the match also depends on the call itself; see matchesCall.
 func (r *Rule) hasCallConditions() bool {
 	return len(r.msgtypes) > 0 || r.percent < 100 || r.when.program != nil
 }
 
-// takes tells whether the rule takes a call that it fits: by its message type, its share of
-// customers and its when. An error means that there is no telling.
+// matchesCall tests the conditions on the call: message type, percentage of customers, and when. An
+// error means that when could not be evaluated.
 func (r *Rule) matchesCall(c *Call, capability wecom.Capability) (bool, error) {
 	if !r.msgtypes.allows(c.Facts.MsgType) || r.percent < 100 && r.bucket(c) >= r.percent {
 		return false, nil
@@ -115,9 +119,8 @@ func (r *Rule) matchesCall(c *Call, capability wecom.Capability) (bool, error) {
 	return r.when.holds(c, capability)
 }
 
-// share is a number from 0 to 99 that is always the same for a customer, and for an account where a
-// call names no customer or several. Rules draw apart, so that not the same customers are the first
-// everywhere.
+// bucket hashes a call to 0..99 by its customer, or by its account if it names no customer or several.
+// The rule's name is part of the hash, so that each rule selects other customers.
 func (r *Rule) bucket(c *Call) int {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, r.Name+"\x00"+c.Who.CorpID)
@@ -131,7 +134,7 @@ func (r *Rule) bucket(c *Call) int {
 	return int(x % 100)
 }
 
-// current tells whether the rule holds at an instant.
+// inForce reports whether an instant is within the rule's from (inclusive) and until (exclusive).
 func (r *Rule) inForce(now time.Time) bool {
 	return !now.Before(r.from) && (r.until.IsZero() || now.Before(r.until))
 }
@@ -261,9 +264,9 @@ func (c *compiler) endpoints(list []config.Word) (exact set[string], patterns []
 			plain = append(plain, w)
 			continue
 		}
-		fits := func(p string) bool { ok, err := path.Match(w.Text, p); return ok && err == nil }
-		if strings.ContainsAny(w.Text, `?[\`) || !slices.ContainsFunc(paths(), fits) {
-			c.mistake(w.At, fmt.Sprintf("no endpoint fits %q", w.Text), "write * for one name between slashes, like /cgi-bin/externalcontact/customer_acquisition/*")
+		matches := func(p string) bool { ok, err := path.Match(w.Text, p); return ok && err == nil }
+		if strings.ContainsAny(w.Text, `?[\`) || !slices.ContainsFunc(paths(), matches) {
+			c.mistake(w.At, fmt.Sprintf("no endpoint matches %q", w.Text), "write * for one name between slashes, like /cgi-bin/externalcontact/customer_acquisition/*")
 		}
 		patterns = append(patterns, w.Text)
 	}
@@ -278,7 +281,7 @@ func (c *compiler) callers(m config.Match) (corps, entities set[string]) {
 	return setOf[string](c, "account", m.Accounts, known), setOf[string](c, "entity", m.Entities, legal)
 }
 
-// known are the corps and the entities of the accounts.
+// accountNames returns the corp ids and the distinct entities of the accounts.
 func (c *compiler) accountNames() (corps, entities []string) {
 	if c.corps == nil {
 		seen := map[string]bool{"": true}
@@ -326,7 +329,7 @@ func (c *compiler) mistake(at config.Position, what, remedy string) {
 	c.mistakes.Add(c.file, at, what, remedy)
 }
 
-// words compiles a list of a match; with known words any other is a mistake.
+// setOf compiles a list of a match. Values not in known are mistakes, unless kind is "".
 func setOf[T ~string](c *compiler, kind string, list []config.Word, known []string) set[T] {
 	if len(list) == 0 {
 		return nil

@@ -51,7 +51,7 @@ var (
 		"as many replies as WeCom allows were sent since the customer's message of %s; wait for the next message",
 		"自客户 %s 的消息以来，回复条数已达企业微信上限；请等待客户的下一条消息"}
 	textClosedByPlatform = text{
-		"the window of the customer's message of %s is shut, by WeCom's word or the operator's; wait for the next message",
+		"the window of the customer's message of %s was closed by WeCom or by the operator; wait for the next message",
 		"客户 %s 的消息对应的回复窗口已被企业微信或管理员关闭；请等待客户的下一条消息"}
 	textNeverWrote = text{
 		"the customer has not written within %s; wait for a message, replies are open for that long after it",
@@ -115,15 +115,12 @@ var (
 		"请求体有歧义或无法读取（%s）；消息未发送"}
 )
 
-// say writes a text in the language of the configuration.
+// format writes a text in the language of the configuration.
 func (p *Engine) format(t text, values ...any) string {
-	if p.chinese {
-		return fmt.Sprintf(t.zh, values...)
-	}
-	return fmt.Sprintf(t.en, values...)
+	return t.format(p.chinese, values...)
 }
 
-// lengthText writes a length of time: 48 h, or as Go writes durations if it is not whole hours.
+// lengthText writes a duration in hours, like 48 h, or in Go's notation if it is not whole hours.
 func lengthText(d time.Duration, chinese bool) string {
 	switch {
 	case d%time.Hour != 0:

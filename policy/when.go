@@ -71,14 +71,14 @@ var stateNames = map[window.State]string{
 type condition struct {
 	source      string
 	program     *vm.Program
-	facts       []string // that it speaks of
-	usesBody    bool     // it speaks of what only the body says
-	usesWindows bool     // it speaks of windows
+	facts       []string // that it uses
+	usesBody    bool     // it uses a fact of the body
+	usesWindows bool     // it uses a fact of the window
 }
 
 var errNoWindow = errors.New("redis cannot be asked for the window just now")
 
-// uses tells whether the condition speaks of a fact.
+// uses reports whether the condition uses a fact.
 func (w *condition) uses(fact string) bool { return slices.Contains(w.facts, fact) }
 
 // holds evaluates the condition for a call. It fails with errNoWindow, or if the expression uses an
@@ -105,7 +105,7 @@ func (w *condition) holds(c *Call, capability wecom.Capability) (bool, error) {
 	return result.(bool), nil
 }
 
-// plainMessage is what the language says of an error, without its drawing of the endpointTables.
+// plainMessage is the message of an expr error, without the excerpt of the source.
 func plainMessage(err error) string {
 	var at *file.Error
 	if !errors.As(err, &at) {
@@ -151,7 +151,7 @@ func Facts() []string {
 	}
 }
 
-// bodyFacts are the facts of a call that only its body says.
+// bodyFacts are the facts that are read from the body.
 var bodyFacts = []string{"call.channel", "call.msgtype", "call.customers", "call.groups", "call.implicit"}
 
 // when compiles the expression of a rule.
@@ -186,7 +186,7 @@ func (c *compiler) when(w config.Word) condition {
 	return out
 }
 
-// wrongWhen tells of a mistake that the language found.
+// whenMistake records an error of the expr parser or type checker.
 func (c *compiler) whenMistake(w config.Word, err error) {
 	what, column := err.Error(), 0
 	var at *file.Error
@@ -200,8 +200,8 @@ func (c *compiler) whenMistake(w config.Word, err error) {
 	c.mistake(w.At, "when: "+what, remedy)
 }
 
-// exprChecker walks an expression: it lets through only what is needed to compare facts, finds out
-// what facts it speaks of, and checks literals against the words that a fact can be.
+// exprChecker walks an expression. It rejects syntax that comparing facts does not need, collects
+// the facts used, and checks literals against the values that a fact can have.
 type exprChecker struct {
 	*compiler
 	at     config.Position
@@ -219,7 +219,7 @@ var operators = []string{
 	"and", "or", "&&", "||", "==", "!=", "<", "<=", ">", ">=", "in", "not in", "contains", "startsWith", "endsWith", "+", "-", "*", "/", "%",
 }
 
-// Visit looks at one node.
+// Visit checks one node.
 func (i *exprChecker) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.IdentifierNode, *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.ArrayNode, *ast.ConditionalNode, *ast.UnaryNode:
@@ -241,7 +241,7 @@ func (i *exprChecker) Visit(node *ast.Node) {
 	}
 }
 
-// member notes which fact is spoken of.
+// member records the fact that a node uses.
 func (i *exprChecker) member(n *ast.MemberNode) {
 	name := factName(n)
 	if !slices.Contains(Facts(), name) {
@@ -270,7 +270,7 @@ func factName(n ast.Node) string {
 	return base.Value + "." + property.Value
 }
 
-// mayBeUnknown tells whether a fact is a number that need not be known.
+// mayBeUnknown reports whether a fact is a number that can be unknown (nil).
 func mayBeUnknown(n ast.Node) bool {
 	return slices.Contains([]string{"account.contacts", "account.contacts_free", "window.replies_left"}, factName(n))
 }
@@ -293,7 +293,7 @@ func (i *exprChecker) compare(fact, with ast.Node) {
 	}
 }
 
-// valuesOf lists what a fact can be; nil if it can be anything.
+// valuesOf lists the values that a fact can have; nil if they are not limited.
 func (c *compiler) valuesOf(fact string) []string {
 	switch fact {
 	case "account.standing":
