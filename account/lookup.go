@@ -75,9 +75,8 @@ func (r *resolver) multiKey(ctx context.Context, keys []string, all []ownerRecor
 	if _, cluster := r.rdb.(*redis.ClusterClient); cluster {
 		return errSingleKeyOnly
 	}
-	values, err := r.rdb.MGet(ctx, keys...).Result()
-	var rejected redis.Error
-	if errors.As(err, &rejected) {
+	values, err := l.rdb.MGet(ctx, keys...).Result()
+	if store.Classify(err).Has(store.Rejected) {
 		return err
 	}
 	for i := range all {
