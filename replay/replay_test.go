@@ -183,7 +183,7 @@ func TestLengthOfALine(t *testing.T) {
 		"no line feed at the end":        {record, 1, 0},
 		"nothing":                        {"", 0, 0},
 		"half a record at the end":       {record + "\n" + record[:len(record)/2], 1, 1},
-		"a record behind another object": {`{"msg":"serving"}` + record, 0, 1},
+		"a record after another object": {`{"msg":"serving"}` + record, 0, 1},
 	} {
 		r, err := replay.Run(g, strings.NewReader(c.log), func(int64) {})
 		if err != nil || r.Calls != c.calls || r.Unreadable != c.unreadable {

@@ -21,9 +21,9 @@ import (
 
 const backfillUsage = "write: replygate windows backfill CORP --secret-file FILE"
 
-// backfillWindows is windows backfill CORP: it pulls, through the gateway as a bot would, what kf/sync_msg
-// still has of the corp's messages, and then tells the gateway that the records of its channels are
-// complete.
+// backfillWindows is windows backfill CORP: it pulls what kf/sync_msg still has of the corp's
+// messages through the gateway, as a bot would. It then reports the channels to the gateway, whose
+// records of them are complete.
 func backfillWindows(ctx context.Context, args []string, s streams) error {
 	f := flags("windows backfill", s)
 	connect := clientFlags(f)
@@ -153,7 +153,7 @@ func (b *backfiller) resume(ctx context.Context) (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("--state: %s cannot be read: %w", b.file, err)
 	case b.done.Corp != corp:
-		return false, fmt.Errorf("--state: %s is of another corp: name another file", b.file)
+		return false, fmt.Errorf("--state: %s belongs to another corp: name another file", b.file)
 	case now.Began.Sub(b.done.Began) < 12*time.Hour:
 		return true, nil
 	}
