@@ -200,8 +200,8 @@ func (p *Platform) SessionChanges(corpID, channel, customer string, change int) 
 }
 
 // DeliveryFails adds the event of a reply that the platform accepted and could not deliver, with
-// its fail_type: 4 if the window had closed, 6 if five replies were sent, 10 if the customer rejects
-// messages (DOC 94670).
+// its fail_type: 4 if the window had closed, 6 if five replies were sent, 10 if the customer
+// rejects messages (DOC 94670).
 func (p *Platform) DeliveryFails(corpID, channel, customer string, failType int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
