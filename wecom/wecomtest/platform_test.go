@@ -122,3 +122,218 @@ func TestFaultsAndCounts(t *testing.T) {
 		t.Errorf("%+v", calls)
 	}
 }
+
+// raw makes a call of any kind and returns the answer as it came.
+func (p *platform) raw(method, target string, header http.Header, body io.Reader) (*http.Response, []byte) {
+	p.Helper()
+	req, err := http.NewRequest(method, p.url+target, body)
+	if err != nil {
+		p.Fatal(err)
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return resp, data
+}
+
+// code is the errcode that a GET is answered with.
+func (p *platform) code(target string) int {
+	p.Helper()
+	a, _ := p.get(target, "")
+	return int(a["errcode"].(float64))
+}
+
+func TestGetToken(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	p.AddCorp("ww2", "s2")
+	for query, want := range map[string]int{
+		"corpid=ww1&corpsecret=s": 0, "corpid=ww2&corpsecret=s2": 0, "corpid=ww1&corpsecret=s2": 40001, "corpid=ww1": 40001, "corpid=ww3&corpsecret=s": 40013, "": 40013,
+	} {
+		if got := p.code("/cgi-bin/gettoken?" + query); got != want {
+			t.Errorf("%s: %d, want %d", query, got, want)
+		}
+	}
+	first, _ := p.get("/cgi-bin/gettoken?corpid=ww2&corpsecret=s2", "")
+	if first["access_token"] == p.token || first["expires_in"].(float64) != 7200 {
+		t.Errorf("the token of another corp: %v", first)
+	}
+	p.clock.Advance(time.Hour)
+	later, _ := p.get("/cgi-bin/gettoken?corpid=ww2&corpsecret=s2", "")
+	if later["access_token"] != first["access_token"] || later["expires_in"].(float64) != 3600 {
+		t.Errorf("an hour later: %v", later)
+	}
+	if got := p.Issue("ww2"); got != first["access_token"] {
+		t.Errorf("Issue returns another token than gettoken: %s", got)
+	}
+}
+
+// A token works until the last millisecond of its life, and the next one is new.
+func TestTokenLife(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	p.clock.Advance(2*time.Hour - time.Millisecond)
+	p.expect(0, "/cgi-bin/user/get", "")
+	old := p.token
+	p.clock.Advance(time.Millisecond)
+	p.expect(42001, "/cgi-bin/user/get", "")
+	if p.token = p.Issue("ww1"); p.token == old {
+		t.Error("an expired token is issued again")
+	}
+	p.expect(0, "/cgi-bin/user/get", "")
+	p.token = old
+	p.expect(42001, "/cgi-bin/user/get", "") // also after there is a new one
+}
+
+// Tokens of providers and of upstream companies for other corps.
+func TestTokensForOthers(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	for _, test := range []struct {
+		path, body string
+		errcode    int
+	}{
+		{"/cgi-bin/service/get_corp_token", `{"auth_corpid":"ww1","permanent_code":"s"}`, 0},
+		{"/cgi-bin/service/get_corp_token", `{"auth_corpid":"ww1","permanent_code":"x"}`, 40084},
+		{"/cgi-bin/service/get_corp_token", `{"auth_corpid":"ww2","permanent_code":"s"}`, 40084},
+		{"/cgi-bin/service/get_corp_token", `[]`, 47001},
+		{"/cgi-bin/corpgroup/corp/gettoken", `{"corpid":"ww1"}`, 0},
+		{"/cgi-bin/corpgroup/corp/gettoken", `{"corpid":"ww2"}`, 40013},
+		{"/cgi-bin/corpgroup/corp/gettoken", `x`, 47001},
+	} {
+		a := p.expect(test.errcode, test.path, test.body)
+		if test.errcode == 0 && (a["access_token"] != p.token || a["expires_in"].(float64) != 7200) {
+			t.Errorf("%s: %v", test.path, a)
+		}
+	}
+	p.token = ""
+	p.expect(0, "/cgi-bin/service/get_corp_token", `{"auth_corpid":"ww1","permanent_code":"s"}`) // needs no corp's token
+	p.expect(41001, "/cgi-bin/corpgroup/corp/gettoken", `{"corpid":"ww1"}`)
+}
+
+// The calls that carry another credential than a corp's token, or none.
+func TestCallsWithoutToken(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	for path, want := range map[string]int{
+		"/cgi-bin/service/get_permanent_code": 0, "/cgi-bin/webhook/send?key=k": 0, "/cgi-bin/webhook/upload_media?key=k": 0,
+		"/cgi-bin/aibot/response?response_code=r": 0, "/cgi-bin/wedoc/smartsheet/webhook?key=k": 0,
+		"/cgi-bin/user/get": 41001, "/cgi-bin/kf/send_msg": 41001, "/cgi-bin/user/get?access_token=": 41001, "/cgi-bin/user/get?access_token=x": 40014, "/": 41001,
+	} {
+		if got := p.code(path); got != want {
+			t.Errorf("%s: %d, want %d", path, got, want)
+		}
+	}
+}
+
+// Faults are of one path, come in their order, and end.
+func TestFailNext(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	p.FailNext("/cgi-bin/user/get", -1, 0)
+	p.FailNext("/cgi-bin/user/get", 45009)
+	p.expect(0, "/cgi-bin/user/list", "")
+	for _, want := range []int{-1, 0, 45009, 0, 0} {
+		p.expect(want, "/cgi-bin/user/get", "")
+	}
+	p.FailNext("/cgi-bin/gettoken", 45009)
+	if got := p.code("/cgi-bin/gettoken?corpid=ww1&corpsecret=s"); got != 45009 {
+		t.Errorf("gettoken: %d", got)
+	}
+	p.FailNext("/cgi-bin/user/get", -1)
+	p.token = "unknown" // a fault comes before the check of the token
+	p.expect(-1, "/cgi-bin/user/get", "")
+}
+
+// A handler of the test answers in place of the platform, and its calls are recorded.
+func TestAnswer(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	p.Forget()
+	p.Answer("/cgi-bin/user/get", func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.WriteHeader(http.StatusBadGateway)
+		_, _ = w.Write(append([]byte("not JSON: "), body...))
+	})
+	resp, data := p.raw("POST", "/cgi-bin/user/get", nil, strings.NewReader("the body"))
+	if resp.StatusCode != http.StatusBadGateway || string(data) != "not JSON: the body" {
+		t.Errorf("HTTP %d, %s", resp.StatusCode, data)
+	}
+	if calls := p.Calls(); len(calls) != 1 || string(calls[0].Body) != "the body" {
+		t.Errorf("%+v", calls)
+	}
+	p.expect(0, "/cgi-bin/user/list", "")
+	p.Answer("/cgi-bin/user/get", nil)
+	p.expect(0, "/cgi-bin/user/get", "")
+}
+
+// What a call is recorded as, and that the record is the caller's own.
+func TestCalls(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	p.Forget()
+	target := "/cgi-bin/user/get%2e?a=%41&&b;c&access_token=" + p.token
+	p.raw("PUT", target, http.Header{"X-Test": {"a", "b"}}, strings.NewReader("body"))
+	p.raw("GET", "/cgi-bin/user/get?access_token=x", nil, nil)
+	calls := p.Calls()
+	if len(calls) != 2 || p.Count("/cgi-bin/user/get") != 1 || p.Count("/cgi-bin/user/list") != 0 {
+		t.Fatalf("%+v", calls)
+	}
+	path, query, _ := strings.Cut(target, "?")
+	c := calls[0]
+	if c.Method != "PUT" || c.Path != path || c.Query != query || fmt.Sprint(c.Header["X-Test"]) != "[a b]" || string(c.Body) != "body" || c.Size != 4 || c.Code != 0 || c.Corp != "ww1" || c.Warned {
+		t.Errorf("%+v", c)
+	}
+	if c := calls[1]; c.Method != "GET" || c.Code != 40014 || c.Corp != "" || len(c.Body) != 0 {
+		t.Errorf("%+v", c)
+	}
+	calls[0].Path = "changed"
+	if p.Calls()[0].Path != path {
+		t.Error("Calls returns the platform's own slice")
+	}
+	if p.Forget(); len(p.Calls()) != 0 {
+		t.Error("Forget keeps calls")
+	}
+}
+
+// Bots, customers and tests use the platform at once.
+func TestConcurrency(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	p.Forget()
+	const each = 40
+	target := p.url + "/cgi-bin/kf/sync_msg?access_token=" + p.token
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			for n := range each {
+				customer := fmt.Sprintf("wm%d-%d", i, n)
+				p.CustomerWrites("ww1", "wk1", customer, "hello")
+				p.SetState("ww1", "wk1", customer, 1)
+				resp, err := http.Post(target, "application/json", strings.NewReader(`{"limit":1}`))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp.Body.Close()
+				_ = p.Calls()
+			}
+		})
+	}
+	all.Wait()
+	if got := p.Count("/cgi-bin/kf/sync_msg"); got != 4*each {
+		t.Errorf("%d calls", got)
+	}
+	if a := p.expect(0, "/cgi-bin/kf/sync_msg", `{}`); len(a["msg_list"].([]any)) != 4*each {
+		t.Errorf("%d messages", len(a["msg_list"].([]any)))
+	}
+}
