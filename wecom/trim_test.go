@@ -79,7 +79,8 @@ func TestTrimBodyRefuses(t *testing.T) {
 	}
 }
 
-// Of any list, exactly the customers not removed are left, in their order, and all else is as it was.
+// Of any list, exactly the customers not removed are left, in their order, and all else is as it
+// was.
 func TestTrimBodyKeepsTheRest(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(7, 8))
