@@ -158,7 +158,7 @@ func BenchmarkReadFacts(b *testing.B) {
 	}
 }
 
-// The bounds of ids and of their number, to the one.
+// The limits of lengths, numbers and nesting are exact.
 func TestReadFactsBounds(t *testing.T) {
 	t.Parallel()
 	id := strings.Repeat("w", wecom.MaxID)
@@ -185,7 +185,7 @@ func TestReadFactsBounds(t *testing.T) {
 	}
 }
 
-// What a call reaches besides the customers that it names.
+// Some calls reach customers that they do not name, or have a second capability.
 func TestReadFactsOfImplicitRecipients(t *testing.T) {
 	t.Parallel()
 	const school, kf = "/cgi-bin/externalcontact/message/send", "/cgi-bin/kf/send"
@@ -223,7 +223,7 @@ func TestReadFactsOfImplicitRecipients(t *testing.T) {
 	}
 }
 
-// A body that is not strictly JSON must not be rewritten: only calls that can be trimmed say so.
+// Lenient is set for calls that can be trimmed if their body is not strictly valid JSON.
 func TestReadFactsLenient(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -243,7 +243,7 @@ func TestReadFactsLenient(t *testing.T) {
 	}
 }
 
-// Facts do not share memory with the body, which proxies reuse, or with each other.
+// Facts share no memory with the body, which proxies reuse, or with other calls.
 func TestReadFactsConcurrently(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup
@@ -266,7 +266,7 @@ func TestReadFactsConcurrently(t *testing.T) {
 	all.Wait()
 }
 
-// The causes that a caller is shown name what to change.
+// The error texts are part of the answers to callers.
 func TestReadFactsErrors(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{

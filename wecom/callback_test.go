@@ -108,7 +108,7 @@ func TestReadSigned(t *testing.T) {
 	}
 }
 
-// What a kind of callback does to the record of its customer.
+// The kinds with an effect on the record of a customer, and some without.
 func TestCallbackEffects(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[string]wecom.Says{
@@ -136,12 +136,12 @@ func TestCallbackEffects(t *testing.T) {
 	}
 }
 
-// event is an event of a contact with more elements.
+// event returns an event about a contact with more elements.
 func event(more string) string {
 	return `<xml><MsgType>event</MsgType><Event>change_external_contact</Event>` + more + `</xml>`
 }
 
-// What is read of an element, and what makes a callback unreadable.
+// customer is the id that is read, or ! for ErrCallback.
 func TestReadCallbackXML(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("w", wecom.MaxID)
@@ -188,7 +188,7 @@ func TestReadCallbackXML(t *testing.T) {
 	}
 }
 
-// The time of a callback is between 1970 and 2242, or unknown.
+// Times outside 1970 to 2242 count as absent.
 func TestCallbackTimes(t *testing.T) {
 	t.Parallel()
 	for element, unix := range map[string]int64{
@@ -242,5 +242,5 @@ func TestReadCallbackJSON(t *testing.T) {
 	}
 }
 
-// nested is an array of n levels.
+// nested returns an array of n levels.
 func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }

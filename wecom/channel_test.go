@@ -26,7 +26,7 @@ func TestReadChannel(t *testing.T) {
 	}
 }
 
-// The calls whose channel tells the corp.
+// The complete list of calls whose channel identifies the corp.
 func TestTakesChannel(t *testing.T) {
 	t.Parallel()
 	var got []string
@@ -49,7 +49,7 @@ func TestTakesChannel(t *testing.T) {
 	}
 }
 
-// A channel is read only from a body that every server reads alike.
+// An ambiguous body has no channel.
 func TestReadChannelOfAmbiguousCalls(t *testing.T) {
 	t.Parallel()
 	body := []byte(`{"open_kfid":"wk1","x":"&open_kfid=wk2&"}`)

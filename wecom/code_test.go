@@ -33,7 +33,7 @@ func TestReadTransition(t *testing.T) {
 	}
 }
 
-// A code is accepted for 20 seconds, or for 48 hours where a servicer may still write.
+// Codes live 20 seconds, or 48 hours if a servicer takes over (DOC 95122).
 func TestCodeLife(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[wecom.CodeKind]time.Duration{
@@ -46,7 +46,7 @@ func TestCodeLife(t *testing.T) {
 	}
 }
 
-// The bounds of what a code is recorded with, and answers that are no plain success.
+// Limits of lengths, ambiguous calls, and unusual answers.
 func TestTransitionBounds(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(1700000000, 0)

@@ -25,8 +25,7 @@ func TestReadTokens(t *testing.T) {
 	}
 }
 
-// The tokens are appended to the slice of the caller, the common case without an allocation for the
-// list.
+// The tokens are stored in the slice of the caller.
 func TestReadTokensReusesItsSlice(t *testing.T) {
 	t.Parallel()
 	var room [wecom.MaxTokens + 1]string
@@ -39,7 +38,7 @@ func TestReadTokensReusesItsSlice(t *testing.T) {
 	}
 }
 
-// However many tokens a query has, MaxTokens+1 of them are enough to reject it.
+// ReadTokens returns at most MaxTokens+1 tokens, which is enough to reject a query.
 func TestReadTokensIsBounded(t *testing.T) {
 	t.Parallel()
 	for n := range 50 {
@@ -57,7 +56,7 @@ func TestReadTokensIsBounded(t *testing.T) {
 	}
 }
 
-// A query is not changed by reading it, and tokens do not share its memory: proxies reuse buffers.
+// Tokens share no memory with the query, which proxies reuse.
 func TestReadTokensCopies(t *testing.T) {
 	t.Parallel()
 	query := []byte("access_token=abc&Access_Token=d%65f")

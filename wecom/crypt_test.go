@@ -184,7 +184,7 @@ func TestCryptAgainstThePlatformsLibrary(t *testing.T) {
 	}
 }
 
-// encrypt seals a plaintext of any form, padded or not, with the key of c's console.
+// encrypt encrypts a whole number of blocks, valid or not, with an EncodingAESKey.
 func encrypt(t *testing.T, key string, plain []byte) string {
 	t.Helper()
 	raw, err := base64.StdEncoding.DecodeString(key + "=")
@@ -200,13 +200,13 @@ func encrypt(t *testing.T, key string, plain []byte) string {
 	return base64.StdEncoding.EncodeToString(sealed)
 }
 
-// plaintext is what the platform encrypts, with a length and a padding that may be wrong.
+// plaintext builds a plaintext of the platform from a length and a padding, which may be wrong.
 func plaintext(size uint32, rest string, padding ...byte) []byte {
 	plain := binary.BigEndian.AppendUint32(make([]byte, 16), size)
 	return append(append(plain, rest...), padding...)
 }
 
-// Whatever is wrong with a text that decrypts, it is the same error.
+// Every malformed plaintext is the same error, so that a sender learns nothing about the padding.
 func TestOpenChecksThePlaintext(t *testing.T) {
 	t.Parallel()
 	key := vectors(t)[0].Key
@@ -244,7 +244,7 @@ func TestOpenChecksThePlaintext(t *testing.T) {
 	}
 }
 
-// What cannot be a ciphertext is the same error again.
+// Every malformed ciphertext is the same error.
 func TestOpenChecksTheCiphertext(t *testing.T) {
 	t.Parallel()
 	c := crypt(t, "token", vectors(t)[0].Key)
@@ -263,7 +263,7 @@ func TestOpenChecksTheCiphertext(t *testing.T) {
 	}
 }
 
-// The length of a key and its alphabet are checked; the last character may have stray bits.
+// Keys have 43 characters of base64. The unused bits of the last one do not matter.
 func TestEncodingAESKeys(t *testing.T) {
 	t.Parallel()
 	const zero = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -281,7 +281,7 @@ func TestEncodingAESKeys(t *testing.T) {
 	}
 }
 
-// The signature depends on each of its four parts, and on their order in no way.
+// The signature depends on its four parts but not on their order.
 func TestSignature(t *testing.T) {
 	t.Parallel()
 	key := vectors(t)[0].Key
@@ -306,7 +306,7 @@ func TestSignature(t *testing.T) {
 	}
 }
 
-// One Crypt serves all callbacks at once.
+// A Crypt is safe for concurrent use.
 func TestCryptConcurrently(t *testing.T) {
 	t.Parallel()
 	c := crypt(t, "token", vectors(t)[0].Key)

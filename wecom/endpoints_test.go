@@ -23,8 +23,7 @@ func TestCatalogue(t *testing.T) {
 	}
 }
 
-// The table is complete in itself: one row for each path, in order, with a meaning, and only paths
-// that a client can send.
+// Each path has one row, in order, with a meaning, and is canonical.
 func TestCatalogueRows(t *testing.T) {
 	t.Parallel()
 	previous := ""
@@ -48,7 +47,7 @@ func TestCatalogueRows(t *testing.T) {
 	}
 }
 
-// The classes of the calls that a lapse can stop (and of some that look alike and are not stopped).
+// The capabilities of calls that a lapse can stop, and of similar paths.
 func TestLookup(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]wecom.Capability{
@@ -98,7 +97,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// What a call of each kind can express.
+// The properties of endpoints that follow from recipients.tsv.
 func TestEndpointShapes(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ path, want string }{
@@ -151,7 +150,7 @@ func TestEndpointShapes(t *testing.T) {
 	}
 }
 
-// Hypothetical facts become such as a call of the endpoint can have.
+// Hypothetical facts are adjusted to what a call of the endpoint can express.
 func TestPlausible(t *testing.T) {
 	t.Parallel()
 	one := []string{"wmA"}
@@ -179,7 +178,7 @@ func TestPlausible(t *testing.T) {
 	}
 }
 
-// A broken table stops the program at its start, with the place in the text.
+// A malformed embedded table panics with the cause.
 func TestBrokenTables(t *testing.T) {
 	t.Parallel()
 	for name, broken := range map[string]struct {

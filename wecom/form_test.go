@@ -22,7 +22,7 @@ func TestCheckForm(t *testing.T) {
 	}
 }
 
-// Why a body cannot be read: a form is named as such, anything else keeps its error.
+// Only a body that is a form, and declared as one, gets the error about forms.
 func TestExplainForm(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("the cause")
@@ -59,7 +59,7 @@ func TestExplainForm(t *testing.T) {
 	}
 }
 
-// A body without anything like a form passes as any type.
+// A JSON body without form fields passes with any Content-Type.
 func TestCheckFormOfPlainBodies(t *testing.T) {
 	t.Parallel()
 	body := []byte(`{"touser":"wmA","open_kfid":"wkA","msgtype":"text","text":{"content":"1 + 1 = 2 & 2; 50% off"}}`)
@@ -73,7 +73,7 @@ func TestCheckFormOfPlainBodies(t *testing.T) {
 	}
 }
 
-// Other delimiters that a server could split a multipart form at.
+// A delimiter of any boundary in the Content-Type makes a body ambiguous.
 func TestCheckFormFindsParts(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ types, text string }{
@@ -93,7 +93,7 @@ func TestCheckFormFindsParts(t *testing.T) {
 	}
 }
 
-// The value of a form field is compared with the JSON member of its name, whatever its form.
+// A form field must have the value of the JSON member of its name.
 func TestCheckFormCompares(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -78,7 +78,7 @@ func TestUnknownBodyTeachesNothing(t *testing.T) {
 	}
 }
 
-// The life of a token is what the answer says, within a day.
+// The life of a token is limited to a day; a token without a life is not used.
 func TestGrantLife(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{
@@ -92,7 +92,7 @@ func TestGrantLife(t *testing.T) {
 	}
 }
 
-// What can be the id of a corp.
+// A corp id is 1 to 64 letters, digits, '_' and '-', and only some paths issue tokens.
 func TestGrantCorps(t *testing.T) {
 	t.Parallel()
 	for corp, good := range map[string]bool{
@@ -112,7 +112,7 @@ func TestGrantCorps(t *testing.T) {
 	}
 }
 
-// Bodies that some server could read in another way attribute no token.
+// A token is not attributed if some server could read the body of the call differently.
 func TestAmbiguousTokenCalls(t *testing.T) {
 	t.Parallel()
 	answer := []byte(`{"access_token":"T","expires_in":7200}`)
@@ -153,8 +153,8 @@ func TestAmbiguousTokenCalls(t *testing.T) {
 	}
 }
 
-// FuzzTokenCalls holds the reading of the bodies of token calls against encoding/json, which takes
-// the last of two names in any letter case: a corp that is attributed is the one that it reads.
+// FuzzTokenCalls compares the corp of a token with the one that encoding/json reads in the call,
+// for which the last of two names counts, in any letter case.
 func FuzzTokenCalls(f *testing.F) {
 	for _, c := range cases(f, "wecom/teaching.tsv", 5) {
 		f.Add([]byte(c[2]))

@@ -252,7 +252,7 @@ func TestReadPageWithALongItem(t *testing.T) {
 	}
 }
 
-// Of a stream that breaks off, what came before is kept.
+// A stream that is aborted at any byte keeps the messages before it.
 func TestReadPageOfAnAbortedStream(t *testing.T) {
 	t.Parallel()
 	page := `{"errcode":0,"next_cursor":"c","msg_list":[` + item("wmA", "") + `,` + item("wmB", "") + `],"has_more":1}`
@@ -268,7 +268,7 @@ func TestReadPageOfAnAbortedStream(t *testing.T) {
 	}
 }
 
-// However much of a page is broken, what is kept of it is bounded.
+// The number of reported items is limited.
 func TestReadPageIsBounded(t *testing.T) {
 	t.Parallel()
 	for n, complete := range map[int]bool{1000: true, 1001: false, 20_000: false} {
@@ -279,7 +279,7 @@ func TestReadPageIsBounded(t *testing.T) {
 	}
 }
 
-// Broken items of servicers are counted, since no window depends on them.
+// Broken items of servicers are only counted: no window depends on them.
 func TestReadPageCountsSkippedItems(t *testing.T) {
 	t.Parallel()
 	broken := `{"msgid":"m","origin":5,"x":tru}`
@@ -289,7 +289,7 @@ func TestReadPageCountsSkippedItems(t *testing.T) {
 	}
 }
 
-// A page of WeCom's longest kind is read whole, in its order.
+// The longest page of WeCom is read completely and in order.
 func TestReadPageOfAThousandItems(t *testing.T) {
 	t.Parallel()
 	var items []string

@@ -17,7 +17,7 @@ func TestRefusalIsJSON(t *testing.T) {
 	}
 }
 
-// An answer goes after what is in the buffer, and every string comes back out of it.
+// AppendJSON appends, and a JSON decoder returns every string as it was.
 func TestRefusalRoundTrip(t *testing.T) {
 	t.Parallel()
 	texts := []string{"", "plain", `"quoted" \ back`, "line\nfeed\ttab\x00\x1f\x7f", "微信 é \u2028 😀", "</script>&<", "\xffa\xc3(", strings.Repeat("x", 5000)}
@@ -49,7 +49,7 @@ func TestRefusalRoundTrip(t *testing.T) {
 	}
 }
 
-// SDKs of WeCom look for the errcode first.
+// The errcode comes first, as in WeCom's answers.
 func TestRefusalBeginsWithItsErrcode(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[int]string{0: `{"errcode":0,"errmsg":"`, -1: `{"errcode":-1,"errmsg":"`, wecom.CodeAmbiguous: `{"errcode":990400,"errmsg":"`} {
@@ -59,7 +59,7 @@ func TestRefusalBeginsWithItsErrcode(t *testing.T) {
 	}
 }
 
-// A refusal in a buffer with room costs no allocation.
+// A refusal in a large enough buffer does not allocate.
 func TestRefusalDoesNotAllocate(t *testing.T) {
 	buf := make([]byte, 0, 1024)
 	r := wecom.Refusal{Errcode: 95002, Errmsg: "plain", Verdict: "refuse", Rule: "r", Reason: "window_closed", DecisionID: "id"}

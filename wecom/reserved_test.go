@@ -22,7 +22,7 @@ func TestOwnPaths(t *testing.T) {
 	}
 }
 
-// Whatever a path is, its corp and its rest make the path again, and a corp has the form of an id.
+// For random paths, prefix, corp and rest make the path again, and the corp has the form of an id.
 func TestCutCorpLosesNothing(t *testing.T) {
 	t.Parallel()
 	pieces := []string{"/corp/", "/corp", "/", "ww1", "w-_W9", "%2f", "..", ";x", " ", "cgi-bin", "kf/send_msg", "é", "\x00", strings.Repeat("w", 64)}
@@ -57,7 +57,7 @@ func TestCutCorpLosesNothing(t *testing.T) {
 	}
 }
 
-// No path of WeCom is below the gateway's prefixes.
+// No path of the catalogue is below the reserved prefixes.
 func TestCatalogueIsNotOwn(t *testing.T) {
 	t.Parallel()
 	for _, e := range wecom.Endpoints() {

@@ -59,7 +59,7 @@ func TestReportRest(t *testing.T) {
 	}
 }
 
-// What cannot be trimmed is an error, and nothing is forwarded.
+// A body that cannot be trimmed is an error.
 func TestTrimBodyRefuses(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ path, body string }{
@@ -79,8 +79,7 @@ func TestTrimBodyRefuses(t *testing.T) {
 	}
 }
 
-// Of any list, exactly the customers not removed are left, in their order, and all else is as it
-// was.
+// For random lists, the other customers stay in their order and all other bytes are kept.
 func TestTrimBodyKeepsTheRest(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(7, 8))
@@ -112,7 +111,7 @@ func TestTrimBodyKeepsTheRest(t *testing.T) {
 	}
 }
 
-// Thousands of customers are removed from a list of thousands in one pass.
+// The longest list that WeCom accepts is trimmed.
 func TestTrimBodyOfTheLongestList(t *testing.T) {
 	t.Parallel()
 	var list strings.Builder
@@ -133,7 +132,7 @@ func TestTrimBodyOfTheLongestList(t *testing.T) {
 	}
 }
 
-// Every call that can be trimmed reports the rest in its own member, in a list of its own kind.
+// Each call that can be trimmed has its own member for the rest.
 func TestReportRestOfEachCall(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{
@@ -157,7 +156,7 @@ func TestReportRestOfEachCall(t *testing.T) {
 	}
 }
 
-// An answer whose list is repeated keeps what a client reads: the last one grows.
+// Clients read the last of two lists, so that one is extended.
 func TestReportRestOfRepeatedLists(t *testing.T) {
 	t.Parallel()
 	got, err := wecom.Lookup(massPath).ReportRest([]byte(`{"fail_list":["x"],"fail_list":[ "y" ]}`), []string{"a"})

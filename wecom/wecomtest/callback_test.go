@@ -15,7 +15,7 @@ import (
 
 const aesKey = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"
 
-// bot is a receiver of callbacks that verifies and opens them as bots do.
+// bot is a receiver of callbacks that verifies and decrypts them.
 type bot struct {
 	*testing.T
 	crypt *wecom.Crypt
@@ -24,7 +24,7 @@ type bot struct {
 	reply func(w http.ResponseWriter, plain string)
 }
 
-// listen starts a bot, and returns the app that WeCom would have for it.
+// listen starts a bot and returns its configuration as in WeCom's console.
 func listen(t *testing.T) (*bot, wecomtest.App) {
 	t.Helper()
 	c, err := wecom.NewCrypt("token", aesKey)
@@ -62,7 +62,7 @@ func (b *bot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.reply(w, string(plain))
 }
 
-// A callback arrives sealed and signed at the platform's time, in either envelope.
+// Callbacks are encrypted, signed at the platform's time, and sent in either envelope.
 func TestDeliver(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -89,7 +89,7 @@ func TestDeliver(t *testing.T) {
 	}
 }
 
-// The check of a URL: a GET without a body, whose text comes back.
+// The verification of a URL is a GET whose answer is the decrypted text.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	b, app := listen(t)
@@ -104,7 +104,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// No two callbacks look alike, so that none is a replay by chance.
+// Two callbacks with the same message differ, so that none looks like a replay.
 func TestSealsDiffer(t *testing.T) {
 	t.Parallel()
 	_, app := listen(t)
@@ -119,7 +119,7 @@ func TestSealsDiffer(t *testing.T) {
 	}
 }
 
-// The answer is reported as it is: a refusal, one that is too long, and none.
+// Deliver reports any answer: a rejection, a truncated long one, and none.
 func TestDeliverReportsTheAnswer(t *testing.T) {
 	t.Parallel()
 	b, app := listen(t)
@@ -143,7 +143,7 @@ func TestDeliverReportsTheAnswer(t *testing.T) {
 	}
 }
 
-// What cannot be sent is an error.
+// A callback that cannot be sent is an error.
 func TestDeliverErrors(t *testing.T) {
 	t.Parallel()
 	_, good := listen(t)

@@ -12,7 +12,7 @@ import (
 	"replygate/wecom/wecomtest"
 )
 
-// A clock runs until it is stopped, moves in both states, and goes on from where it is.
+// A clock runs until it is stopped, and can be moved in both states.
 func TestClock(t *testing.T) {
 	t.Parallel()
 	c := wecomtest.NewClock()
@@ -68,7 +68,7 @@ func TestClockConcurrently(t *testing.T) {
 	}
 }
 
-// console serves a platform with its control endpoints and returns what they answer.
+// console serves a platform with its control endpoints. call returns the status and the body.
 func console(t *testing.T) (*wecomtest.Platform, *wecomtest.Clock, func(method, path, body string) (int, string)) {
 	t.Helper()
 	clock := wecomtest.NewClock()
@@ -103,7 +103,7 @@ func TestControlWrites(t *testing.T) {
 	}
 }
 
-// What a person types wrong is answered with what to type.
+// Malformed requests are answered with the correct form.
 func TestControlErrors(t *testing.T) {
 	t.Parallel()
 	_, clock, call := console(t)
@@ -158,7 +158,7 @@ func TestControlAdvances(t *testing.T) {
 	}
 }
 
-// The calls are listed with the first kilobyte of their bodies, and an empty list is a list.
+// The calls are listed with the first kilobyte of their bodies.
 func TestControlLists(t *testing.T) {
 	t.Parallel()
 	p, _, call := console(t)

@@ -66,7 +66,7 @@ func TestSyncPagesAndReplays(t *testing.T) {
 	}
 }
 
-// WeCom reads a body in order, stops at what it cannot read, and acts on what came before.
+// WeCom parses a body in order, stops at what it cannot parse, and acts on what came before.
 func TestSloppyBodies(t *testing.T) {
 	p := start(t)
 	p.CustomerWrites("ww1", "wk1", "wmA", "hello")
@@ -134,7 +134,7 @@ func TestAccountList(t *testing.T) {
 	}
 }
 
-// The size of a page: as asked for, and 1,000 at most.
+// A page has the requested number of items, at most 1,000.
 func TestSyncLimits(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -165,8 +165,7 @@ func TestSyncLimits(t *testing.T) {
 	}
 }
 
-// A cursor goes on where its page ended, with what came since; the same one gives the same page
-// again.
+// A cursor continues after its page, also with newer items, and can be used again.
 func TestSyncCursors(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -190,7 +189,7 @@ func TestSyncCursors(t *testing.T) {
 	}
 }
 
-// Messages and events of three days are listed, to the second.
+// Items older than three days are not listed.
 func TestSyncHistory(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -205,7 +204,7 @@ func TestSyncHistory(t *testing.T) {
 	}
 }
 
-// The list of one channel has its messages and its events.
+// With a channel, only its messages and events are listed.
 func TestSyncChannels(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -230,7 +229,7 @@ func TestSyncChannels(t *testing.T) {
 	p.expect(47001, "/cgi-bin/kf/sync_msg", "cursor=1")
 }
 
-// Events have the form that the gateway reads.
+// package wecom parses the simulated events.
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -257,7 +256,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// Why a reply is rejected, and in which order the causes are checked.
+// The errcodes of rejected replies, in the order of the checks.
 func TestReplyErrors(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -296,7 +295,7 @@ func (p *platform) post(path, body string) (a map[string]any) {
 	return a
 }
 
-// Five replies for each customer of each channel, counted from the customer's last message.
+// Each customer of each channel may get five replies within 48 hours of the last message.
 func TestReplyCount(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -330,7 +329,7 @@ func TestReplyCount(t *testing.T) {
 	reply("wkA", "wm1", 95002)
 }
 
-// The states of a session in which a bot may reply, and what a transition gives out.
+// A bot may reply in session states 0 and 1. Transitions to 2, 3 and 4 issue a code.
 func TestSessionStates(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -359,7 +358,7 @@ func TestSessionStates(t *testing.T) {
 	p.expect(47001, "/cgi-bin/kf/service_state/get", "x")
 }
 
-// A one-time code is good once, for its own corp, until its end.
+// A one-time code works once, for its own corp, until it expires.
 func TestOneTimeCodes(t *testing.T) {
 	t.Parallel()
 	const short, long = 20 * time.Second, 48 * time.Hour
@@ -407,7 +406,7 @@ func TestOneTimeCodes(t *testing.T) {
 	}
 }
 
-// Files come back as they were sent.
+// Files are returned as uploaded.
 func TestMedia(t *testing.T) {
 	t.Parallel()
 	p := start(t)

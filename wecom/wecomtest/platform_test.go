@@ -123,7 +123,7 @@ func TestFaultsAndCounts(t *testing.T) {
 	}
 }
 
-// raw makes a call of any kind and returns the answer as it came.
+// raw makes any call and returns the answer without decoding it.
 func (p *platform) raw(method, target string, header http.Header, body io.Reader) (*http.Response, []byte) {
 	p.Helper()
 	req, err := http.NewRequest(method, p.url+target, body)
@@ -145,7 +145,7 @@ func (p *platform) raw(method, target string, header http.Header, body io.Reader
 	return resp, data
 }
 
-// code is the errcode that a GET is answered with.
+// code returns the errcode of the answer to a GET.
 func (p *platform) code(target string) int {
 	p.Helper()
 	a, _ := p.get(target, "")
@@ -177,7 +177,7 @@ func TestGetToken(t *testing.T) {
 	}
 }
 
-// A token works until the last millisecond of its life, and the next one is new.
+// A token works until the last millisecond of its life.
 func TestTokenLife(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -194,7 +194,7 @@ func TestTokenLife(t *testing.T) {
 	p.expect(42001, "/cgi-bin/user/get", "") // also after there is a new one
 }
 
-// Tokens of providers and of upstream companies for other corps.
+// Providers and upstream companies get tokens of other corps.
 func TestTokensForOthers(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -220,7 +220,7 @@ func TestTokensForOthers(t *testing.T) {
 	p.expect(41001, "/cgi-bin/corpgroup/corp/gettoken", `{"corpid":"ww1"}`)
 }
 
-// The calls that carry another credential than a corp's token, or none.
+// Some calls need no access token of a corp.
 func TestCallsWithoutToken(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -235,7 +235,7 @@ func TestCallsWithoutToken(t *testing.T) {
 	}
 }
 
-// Faults are of one path, come in their order, and end.
+// Faults apply to one path, in order, and once each.
 func TestFailNext(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -254,7 +254,7 @@ func TestFailNext(t *testing.T) {
 	p.expect(-1, "/cgi-bin/user/get", "")
 }
 
-// A handler of the test answers in place of the platform, and its calls are recorded.
+// A replacement handler answers, and its calls are recorded.
 func TestAnswer(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -276,7 +276,7 @@ func TestAnswer(t *testing.T) {
 	p.expect(0, "/cgi-bin/user/get", "")
 }
 
-// What a call is recorded as, and that the record is the caller's own.
+// Calls are recorded as sent, and the record is a copy.
 func TestCalls(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -305,7 +305,7 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// Bots, customers and tests use the platform at once.
+// The platform is safe for concurrent use.
 func TestConcurrency(t *testing.T) {
 	t.Parallel()
 	p := start(t)

@@ -14,7 +14,7 @@ import (
 	"replygate/wecom"
 )
 
-// Each sample is the answer of its path, of a path that WeCom has, and named in SOURCES.md.
+// Each sample is served at its path, which is in the catalogue, and has a source in SOURCES.md.
 func TestSamples(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -54,7 +54,7 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// compact is JSON without blanks.
+// compact returns JSON in one canonical form.
 func compact(t *testing.T, text []byte) string {
 	t.Helper()
 	var v any
@@ -68,7 +68,7 @@ func compact(t *testing.T, text []byte) string {
 	return string(out)
 }
 
-// The headers of an answer, with and without compression.
+// The headers of answers, with and without compression.
 func TestAnswerHeaders(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -98,7 +98,7 @@ func TestAnswerHeaders(t *testing.T) {
 	}
 }
 
-// The texts of errors are as SDKs match them: a cause, a hint and a link.
+// errmsg has a cause, a hint and a link, as in WeCom's answers.
 func TestErrorTexts(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -110,7 +110,7 @@ func TestErrorTexts(t *testing.T) {
 	}
 }
 
-// Of a long body the first megabyte is kept, and its whole length.
+// The first megabyte of a body is recorded, and its full length.
 func TestLongBodies(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -123,7 +123,7 @@ func TestLongBodies(t *testing.T) {
 	}
 }
 
-// A call whose body breaks off has not reached the platform, as far as anybody can see.
+// A call with an incomplete body is neither recorded nor answered.
 func TestCutCalls(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -151,7 +151,7 @@ func TestCutCalls(t *testing.T) {
 	}
 }
 
-// Members after the first that cannot be read are lost, and the answer warns; Call says so.
+// A call whose JSON is only partly parsed is recorded with Warned.
 func TestWarnedCalls(t *testing.T) {
 	t.Parallel()
 	p := start(t)
