@@ -76,6 +76,17 @@ func TestRunCountsEveryLine(t *testing.T) {
 	}
 }
 
+// TestUnsureCallsThatAreForwarded counts them as passed: it matters whether a call was sent.
+func TestUnsureCallsThatAreForwarded(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, "policy: { on_unsure: pass }\n")
+	log := decision("sent", "unavailable", true) + "\n" + decision("not sent", "unavailable", false)
+	r, err := replay.Run(g, strings.NewReader(log), func(int64) {})
+	if err != nil || r.Calls != 2 || r.Same != 1 || r.Passed != 1 || r.Unsure != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // TestRunOfABrokenLog stops at a read error and keeps what was read.
 func TestRunOfABrokenLog(t *testing.T) {
 	broken := io.MultiReader(strings.NewReader(decision("a", "open", true)+"\n"), badReader{})
