@@ -75,7 +75,7 @@ func (r *resolver) multiKey(ctx context.Context, keys []string, all []ownerRecor
 	if _, cluster := r.rdb.(*redis.ClusterClient); cluster {
 		return errSingleKeyOnly
 	}
-	values, err := l.rdb.MGet(ctx, keys...).Result()
+	values, err := r.rdb.MGet(ctx, keys...).Result()
 	if store.Classify(err).Has(store.Rejected) {
 		return err
 	}

@@ -1,6 +1,43 @@
 package config_test
 
-import "testing"
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"replygate/config"
+)
+
+func TestDurations(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]time.Duration{
+		"0":         0,
+		"0s":        0,
+		"500ms":     500 * time.Millisecond,
+		"1500ms":    1500 * time.Millisecond,
+		"1.5s":      1500 * time.Millisecond,
+		"+3s":       3 * time.Second,
+		"1m30s":     90 * time.Second,
+		"48h":       48 * time.Hour,
+		"1h0m0.5s":  time.Hour + 500*time.Millisecond,
+		"250us":     250 * time.Microsecond,
+		"2562047h":  2562047 * time.Hour, // about the longest that there is
+		"'100ms'":   100 * time.Millisecond,
+		"1000000ns": time.Millisecond,
+	} {
+		file := "accounts: [{ corp_id: ww1, subscription: { expires_at: 2026-10-01T00:00:00Z, grace: " + value + " } }]\n"
+		if got := parse(t, file).Accounts[0].Subscription.Grace; got != want {
+			t.Errorf("%s: %s, want %s", value, got, want)
+		}
+	}
+}
 
 func TestDurationErrors(t *testing.T) {
 	t.Parallel()

@@ -62,8 +62,8 @@ func closeSink(t *testing.T, s *record.Sink) {
 	}
 }
 
-// fill writes lines of 1 MiB until the sink takes no more: one that its hanging stream has, and four
-// that wait. The fifth goes to the fallback.
+// fill writes lines of 1 MiB until the sink takes no more: one that its hanging stream has, and
+// four that wait. The next one goes to the fallback.
 func fill(t *testing.T, s *record.Sink) (line string) {
 	t.Helper()
 	line = strings.Repeat("x", 1<<20-1)
@@ -217,7 +217,8 @@ func TestSinkRoomInTime(t *testing.T) {
 	})
 }
 
-// Sync waits for lines that are being written and for those that come after them, without the batch delay.
+// Sync waits for lines that are being written and for those that come after them, without the batch
+// delay.
 func TestSyncWaitsForTheWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		to := &stream{}

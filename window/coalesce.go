@@ -86,7 +86,7 @@ func (s *Store) reserveAll(ctx context.Context, keys []string) ([]result, error)
 		return s.pipelineEach(ctx, s.rdb, "", keys)
 	}
 	answers, err := readReserved(reserveScript.Run(ctx, s.rdb, keys, s.reserveArgs(now, s.scriptDeadline(ctx, ""))...), keys...)
-	if len(keys) > 1 && store.Classify(err).Has(store.CrossSlot) { // it has become a proxy over shards, and did nothing
+	if len(keys) > 1 && store.Classify(err).Has(store.CrossSlot) { // a sharding proxy has taken its place, and did nothing
 		return s.pipelineEach(ctx, s.rdb, "", keys)
 	}
 	return answers, err
@@ -121,12 +121,12 @@ func (s *Store) pipelineEach(ctx context.Context, c redis.Cmdable, node string, 
 	return answers, nil
 }
 
-// reserveArgs is what reserve.lua asks for: it counts nothing behind until, by Redis's own clock.
-func (s *Store) reserveArgs(now, until int64) []any {
-	return []any{now, s.Length.Milliseconds(), s.Replies, until}
+// reserveArgs are the arguments of reserve.lua. deadline is unix ms by Redis's own clock, 0 for none.
+func (s *Store) reserveArgs(now, deadline int64) []any {
+	return []any{now, s.Length.Milliseconds(), s.Replies, deadline}
 }
 
-// scriptDeadline is until when ctx lets somebody wait for an answer of a node, as deadline_guard.lua asks for it.
+// scriptDeadline returns the deadline of ctx for deadline_guard.lua, by the clock of a node.
 func (s *Store) scriptDeadline(ctx context.Context, node string) int64 {
 	deadline, ok := ctx.Deadline()
 	if !ok {
