@@ -35,7 +35,12 @@ func TestClock(t *testing.T) {
 		t.Errorf("advanced to %v: %v", want, c.Now())
 	}
 	at = c.Now()
+	time.Sleep(5 * time.Millisecond) // the clock must not count the time in which it was stopped
+	before := time.Now()
 	c.Run()
+	if passed := c.Now().Sub(at); passed > time.Since(before) {
+		t.Errorf("restarted: %v passed at once", passed)
+	}
 	for began := time.Now(); !c.Now().After(at); {
 		if time.Since(began) > 30*time.Second {
 			t.Fatal("the clock does not run again")
