@@ -27,7 +27,6 @@ type conn struct {
 	probe
 
 	// Of the request that is sent.
-	call    *Request
 	by      time.Time
 	written int64         // bytes
 	timeout time.Duration // of one write; zero during the TLS handshake, which has a deadline of its own
@@ -52,8 +51,8 @@ func newConn(ctx context.Context, u *Upstream, raw net.Conn, tlsConfig *tls.Conf
 }
 
 // begin makes the connection ready for a request.
-func (c *conn) begin(r *Request, by time.Time) error {
-	c.call, c.by, c.written, c.timeout, c.slack = r, by, 0, c.u.within(by), 0
+func (c *conn) begin(by time.Time) error {
+	c.by, c.written, c.timeout, c.slack = by, 0, c.u.within(by), 0
 	if by.IsZero() {
 		c.slack = c.u.timeout / 8
 	}
@@ -63,11 +62,9 @@ func (c *conn) begin(r *Request, by time.Time) error {
 // awaitRead gives the next read its deadline.
 func (c *conn) awaitRead() error { return c.SetReadDeadline(time.Now().Add(c.u.within(c.by))) }
 
-// send writes the request. Every write has a deadline of its own, so that a long upload may take
+// write writes the request. Every write has a deadline of its own, so that a long upload may take
 // long while it moves. The wait for the answer begins after it.
-func (c *conn) send() error {
-	r := c.call
-	c.call = nil // an idle connection keeps no body
+func (c *conn) write(r *Request) error {
 	if err := r.writeTo(c.bw); err != nil {
 		return err // what is still in the buffer stays there: half a request helps nobody
 	}

@@ -4,15 +4,18 @@ package upstream
 
 import "time"
 
-// probe goes by age here: servers keep idle connections longer.
+// probe goes by age on this system.
 type probe struct{}
 
 func (*probe) init(*conn) {}
 
-// roundTrip sends the call, unless the connection is stale.
-func (c *conn) roundTrip() error {
-	if !c.lastUse.IsZero() && time.Since(c.lastUse) > 4*time.Second {
+// maxUnprobed is how long an idle connection counts as open: servers keep theirs longer.
+const maxUnprobed = 4 * time.Second
+
+// send writes the request, or returns errStale.
+func (c *conn) send(r *Request) error {
+	if !c.lastUse.IsZero() && time.Since(c.lastUse) > maxUnprobed {
 		return errStale
 	}
-	return c.send()
+	return c.write(r)
 }

@@ -37,8 +37,8 @@ var (
 	// errDial is an ErrNotSent of a request for which there is no connection.
 	errDial = errors.New("cannot connect")
 
-	// errStale reports that a pooled connection must not be used: the server has closed it, or has
-	// sent bytes that nobody asked for.
+	// errStale reports that the server has closed a pooled connection, or has sent bytes that nobody
+	// asked for. Another one is taken.
 	errStale = errors.New("the upstream closed the connection meanwhile")
 )
 
@@ -113,7 +113,15 @@ func (u *Upstream) Do(r *Request, resp *fasthttp.Response, by time.Time) (*Body,
 	}
 }
 
-// attempt sends the request over the first connection that is not stale.
+// within is how long the next step may take. It is at least a millisecond: zero would mean no limit.
+func (u *Upstream) within(by time.Time) time.Duration {
+	if by.IsZero() {
+		return u.timeout
+	}
+	return max(min(u.timeout, time.Until(by)), time.Millisecond)
+}
+
+// attempt sends the request over the first connection of the pool that is not stale.
 func (u *Upstream) attempt(r *Request, resp *fasthttp.Response, by time.Time) (*Body, error) {
 	for {
 		c, err := u.pool.get(min(u.within(by), maxConnect))
@@ -127,24 +135,16 @@ func (u *Upstream) attempt(r *Request, resp *fasthttp.Response, by time.Time) (*
 	}
 }
 
-// within is how long the next step may take. It is at least a millisecond: zero would mean no limit.
-func (u *Upstream) within(by time.Time) time.Duration {
-	if by.IsZero() {
-		return u.timeout
-	}
-	return max(min(u.timeout, time.Until(by)), time.Millisecond)
-}
-
 // exchange sends the request over c and reads the head of the answer. It gives c back, unless the
-// body does.
+// body will.
 func (u *Upstream) exchange(c *conn, r *Request, resp *fasthttp.Response, by time.Time) (*Body, error) {
 	if r.Dropped != nil && r.Dropped() {
 		u.pool.put(c)
 		return nil, ErrDropped
 	}
-	err := c.begin(r, by)
+	err := c.begin(by)
 	if err == nil {
-		err = c.roundTrip()
+		err = c.send(r)
 	}
 	if err == nil {
 		err = readHead(c.br, resp)
