@@ -2,20 +2,11 @@ package proxy
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/valyala/fasthttp"
-
-	"replygate/config"
-	"replygate/upstream"
 )
 
 // Places are bounded in number and in bytes, of one account and of all, and those given back are
@@ -144,58 +135,4 @@ func tcpPair(t *testing.T) (near, far *net.TCPConn) {
 	}
 	t.Cleanup(func() { a.Close(); c.Close() })
 	return a.(*net.TCPConn), c.(*net.TCPConn)
-}
-
-// A call that nobody wants any longer is not sent, over a connection that is new or not, and costs
-// none.
-func TestDroppedCallIsNotSent(t *testing.T) {
-	calls, connections := make(chan string, 10), 0
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		calls <- r.URL.Path
-		_, _ = io.WriteString(w, "{}")
-	}))
-	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
-			connections++
-		}
-	}
-	server.Start()
-	u, err := upstream.New(config.Upstream{URL: server.URL, Timeout: 10 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	do := func(path string, dropped bool) error {
-		var head fasthttp.RequestHeader
-		head.SetMethod("POST")
-		var resp fasthttp.Response
-		asked := false
-		a, err := u.Do(&upstream.Request{Head: &head, Target: []byte(path), Host: u.Host(), Body: []byte("{}"), Dropped: func() bool { asked = true; return dropped }}, &resp, time.Time{})
-		if !asked {
-			t.Error("nobody asked")
-		}
-		if err == nil {
-			_, _ = io.Copy(io.Discard, a)
-			a.Close()
-		}
-		return err
-	}
-	for range 2 {
-		if err := do("/dropped", true); !errors.Is(err, upstream.ErrDropped) || !errors.Is(err, upstream.ErrNotSent) {
-			t.Fatal(err)
-		}
-		if err := do("/wanted", false); err != nil {
-			t.Fatal(err)
-		}
-	}
-	u.Close()
-	server.Close()
-	close(calls)
-	for path := range calls {
-		if path != "/wanted" {
-			t.Errorf("%s was sent", path)
-		}
-	}
-	if connections != 1 {
-		t.Errorf("%d connections", connections)
-	}
 }
