@@ -78,6 +78,24 @@ func (m *shortBody) hold(all []byte) {
 	m.Reset(all)
 }
 
+// readSmall reads an answer that is a few kilobytes long as a rule; of a longer one the beginning.
+func readSmall(answer io.Reader, err error) []byte {
+	if err != nil {
+		return nil
+	}
+	if m, ok := answer.(*shortBody); ok {
+		return m.all
+	}
+	body, err := io.ReadAll(io.LimitReader(answer, maxReadSmall))
+	if err != nil {
+		return nil
+	}
+	return body
+}
+
+// maxReadSmall bounds such an answer: get_permanent_code lists the agents of a company.
+const maxReadSmall = 1 << 20
+
 // maxInflated bounds what a compressed answer may unfold to: WeCom's longest page, 1,000 messages,
 // has a few megabytes.
 const maxInflated = 16 << 20

@@ -241,8 +241,8 @@ func (d *callbackRequest) record() bool {
 		d.Metrics.tally("callback", tally)
 	}
 	if d.event.WelcomeCode != "" && err == nil {
-		code := wecom.Code{Text: d.event.WelcomeCode, Kind: wecom.CustomerAdded, Customer: d.event.Customer, At: d.event.At}
-		err = d.Windows.LearnCodes(d.ctx, codesOf(d.event.Corp, []wecom.Code{code}))
+		code := window.Code{Key: k, Kind: string(wecom.CustomerAdded), Deadline: d.event.At.Add(wecom.CustomerAdded.Life())}
+		err = d.Windows.LearnCodes(d.ctx, []window.LearntCode{{Text: d.event.WelcomeCode, Code: code}})
 	}
 	if err != nil {
 		d.Log.Warn("a callback could not be recorded: WeCom will send it again", zap.String("corp_id", d.event.Corp), zap.Error(err))

@@ -1,0 +1,346 @@
+package proxy
+
+import (
+	"cmp"
+	"errors"
+	"io"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"replygate/account"
+	"replygate/config"
+	"replygate/gate"
+	"replygate/wecom"
+	"replygate/window"
+)
+
+// inspector takes what it needs from an answer before it goes on. It gets an error instead where the
+// answer cannot be read. What was sent is in x.out.
+type inspector func(x *apiRequest, answer io.Reader, err error)
+
+// inspectorFor returns what reads the answer of a call that the gateway learns from, nil for most.
+func (x *apiRequest) inspectorFor() inspector {
+	if x.Route.Odd() {
+		return nil
+	}
+	switch x.Route.Path {
+	case wecom.PathGetToken, wecom.PathCorpToken, wecom.PathPermanentCode, wecom.PathPermanentCodeV2,
+		wecom.PathRegisterInfo, wecom.PathDownstreamToken:
+		return (*apiRequest).learnToken
+	case wecom.PathSyncMsg:
+		return (*apiRequest).recordPage
+	case wecom.PathStateTrans:
+		return (*apiRequest).learnCode
+	}
+	return nil
+}
+
+// learnToken notes whose the token is that WeCom hands out.
+func (x *apiRequest) learnToken(answer io.Reader, err error) {
+	if x.rc.Response.StatusCode() != fasthttp.StatusOK || !x.rc.IsGet() && !x.rc.IsPost() {
+		return
+	}
+	g, found := wecom.ReadGrant(x.Route.Path, x.sentCall(), readSmall(answer, err))
+	if !found {
+		return
+	}
+	x.corp = g.Corp
+	switch err := x.Tokens.Learn(x.ctx, g.Token, g.Corp, g.Life); {
+	case errors.Is(err, account.ErrOtherCorp):
+		x.contradiction(contradictsLearnt, "WeCom handed a token out for this corp that belongs to another one: it stays the other's", g.Corp)
+	case err != nil:
+		x.Log.Warn("a token is known to this gateway alone: redis did not take it", zap.String("corp_id", g.Corp), zap.Error(err))
+	}
+}
+
+// learnCode notes whom the code stands for that a change of a session's state gives out.
+func (x *apiRequest) learnCode(answer io.Reader, err error) {
+	c, found, lost := wecom.ReadTransition(x.sentCall(), readSmall(answer, err), x.at)
+	if !found && !lost || x.rc.Response.StatusCode() != fasthttp.StatusOK {
+		return
+	}
+	corp := x.corpOfToken([]string{c.Channel})
+	if !found || corp == "" {
+		x.lost("code", 1, nil, window.Loss{Corp: corp, Codes: true})
+		return
+	}
+	x.learnCodes([]wecom.Code{c})
+}
+
+// learnCodes notes whom codes of the call's corp stand for.
+func (x *apiRequest) learnCodes(codes []wecom.Code) {
+	if err := x.Windows.LearnCodes(x.ctx, codesOf(x.corp, codes)); err != nil {
+		x.lost("code", len(codes), err, window.Loss{Corp: x.corp, Codes: true})
+	}
+}
+
+// codesOf gives codes their corp and their deadline.
+func codesOf(corp string, codes []wecom.Code) []window.LearntCode {
+	all := make([]window.LearntCode, len(codes))
+	for i, c := range codes {
+		all[i] = window.LearntCode{Text: c.Text, Code: window.Code{
+			Key:      window.Key{Corp: corp, Channel: c.Channel, Customer: c.Customer},
+			Kind:     string(c.Kind),
+			Deadline: c.At.Add(c.Kind.Life()),
+		}}
+	}
+	return all
+}
+
+// recordPage records what a page of kf/sync_msg says about customers. What cannot be recorded marks
+// a gap, so that a missing window proves nothing.
+func (x *apiRequest) recordPage(answer io.Reader, err error) {
+	if x.rc.Response.StatusCode() != fasthttp.StatusOK {
+		return
+	}
+	var page wecom.Page
+	if err == nil { // else it is too long, or in an encoding that nobody asked for
+		page, err = wecom.ReadPage(answer)
+	}
+	if page.Errcode != wecom.CodeOK {
+		return
+	}
+	corp, channel := x.corpOfToken(x.channelsOf(page)), wecom.ReadChannel(x.sentCall())
+	switch {
+	case err != nil:
+		x.missed("unreadable", 1, err, window.Loss{Corp: corp, Channel: channel, Messages: true, Codes: true})
+	case x.Accounts.Find(corp) != nil:
+		x.Windows.PagePassed(x.ctx, corp)
+	}
+	if page.Skipped > 0 {
+		x.Metrics.inbound("sync_msg", "skipped", page.Skipped)
+	}
+	x.loseItems(corp, channel, page.Unreadable)
+	if corp == "" {
+		x.loseUnattributed(channel, &page)
+		return
+	}
+	if x.by == gate.ByToken { // nothing that was attributed by what a call says teaches
+		x.learnChannels(corp, itemChannels(page))
+	}
+	x.Bypass.pageSeen(corp, channel, page)
+	x.recordMessages(page.Messages)
+	x.learnCodes(page.Codes)
+	x.correct(page.Failures)
+}
+
+// loseItems marks the gaps of a page's unreadable items.
+func (x *apiRequest) loseItems(corp, channel string, items []wecom.Unreadable) {
+	losses := make([]window.Loss, len(items))
+	for i, it := range items {
+		losses[i] = window.Loss{
+			Corp: corp, Channel: cmp.Or(channel, it.Channel), Messages: it.Message, Codes: it.Code,
+			Item: &window.Item{At: it.At, ID: it.ID},
+		}
+	}
+	x.missed("unreadable", len(items), nil, losses...)
+}
+
+// loseUnattributed marks the gaps of a page whose corp is not known. Its channels are.
+func (x *apiRequest) loseUnattributed(channel string, page *wecom.Page) {
+	losses := lossesOf("", channel, page.Messages)
+	if len(page.Codes) > 0 {
+		losses = append(losses, window.Loss{Codes: true})
+	}
+	x.missed("unattributed", len(page.Messages), nil, losses...)
+}
+
+// lossesOf returns the losses of unrecorded messages: on the channel that the call names, else on
+// theirs.
+func lossesOf(corp, channel string, messages []wecom.Message) (losses []window.Loss) {
+	seen := map[string]bool{}
+	for _, m := range messages {
+		if c := cmp.Or(channel, m.Channel); !seen[c] {
+			seen[c] = true
+			losses = append(losses, window.Loss{Corp: corp, Channel: c, Messages: true})
+		}
+	}
+	return losses
+}
+
+// recordMessages notes that customers wrote.
+func (x *apiRequest) recordMessages(messages []wecom.Message) {
+	if !x.Engine.OpensWindow(wecom.KfMessage, x.at) {
+		x.Metrics.inbound("sync_msg", "not_counted", len(messages))
+		return
+	}
+	facts := make([]window.Fact, len(messages))
+	for i, m := range messages {
+		facts[i] = window.Fact{Key: window.Key{Corp: x.corp, Channel: m.Channel, Customer: m.Customer}, At: m.At}
+	}
+	tally, err := x.Windows.Record(x.ctx, facts)
+	if err != nil {
+		x.missed("unrecorded", len(facts), err, lossesOf(x.corp, "", messages)...)
+		return
+	}
+	x.Metrics.tally("sync_msg", tally)
+}
+
+// failures says what a reply that WeCom did not deliver means for its window.
+var failures = map[int]struct {
+	outcome window.Outcome
+	label   string
+}{
+	wecom.FailedWindow:  {window.WindowClosed, "send_failed_window"},
+	wecom.FailedCount:   {window.QuotaExhausted, "send_failed_count"},
+	wecom.FailedRefused: {window.WindowClosed, "send_failed_refused"},
+}
+
+// correct lets WeCom's later word correct the windows of those it is about.
+func (x *apiRequest) correct(late []wecom.Failure) {
+	for _, f := range late {
+		k := window.Key{Corp: x.corp, Channel: f.Channel, Customer: f.Customer}
+		what := failures[f.Type]
+		x.Metrics.corrected(what.label)
+		if err := x.Windows.Correct(x.ctx, k, f.At, what.outcome); err != nil {
+			x.Log.Warn("a window could not be corrected by WeCom's later word", zap.String("corp_id", x.corp), zap.Error(err))
+			return
+		}
+	}
+}
+
+// missed counts n messages, items or pages that passed unrecorded, and marks their gaps.
+func (x *apiRequest) missed(how string, n int, why error, losses ...window.Loss) {
+	if n > 0 {
+		x.Metrics.inbound("sync_msg", how, n)
+	}
+	x.lost(how, n, why, losses...)
+}
+
+// lost marks the gaps of losses. It logs only gaps that are new or moved: bots pull the same pages
+// again and again.
+func (x *apiRequest) lost(how string, n int, why error, losses ...window.Loss) {
+	if len(losses) == 0 {
+		return
+	}
+	for i := range losses {
+		if losses[i].Corp == "" {
+			losses[i].Among = x.Accounts.CorpIDs()
+		}
+	}
+	news, err := x.Windows.RecordGaps(x.ctx, losses...)
+	if news && (err == nil || x.mayLog("gap", x.at)) {
+		x.Log.Warn("customers' messages or codes passed unrecorded: replies without an open window are history_incomplete there until a window's length is over",
+			zap.String("how", how), zap.Int("count", n), zap.String("corp_id", losses[0].Corp), zap.String("channel", losses[0].Channel), zap.Error(why))
+	}
+	if err != nil && x.mayLog("gap in memory", x.at) {
+		x.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
+	}
+}
+
+// corpOfToken returns the corp whose call it is that WeCom has answered, "" if nobody knows: by its
+// token, else by what the call says, else by the channels that the answer is about.
+func (x *apiRequest) corpOfToken(channels []string) string {
+	x.readClaims()
+	known := ""
+	if len(x.tokens) == 1 {
+		known, _, _ = x.Tokens.Owner(x.ctx, x.tokens[0])
+	} else {
+		known, _, _ = x.knownOwner()
+	}
+	switch {
+	case known != "":
+		x.corp, x.by = known, gate.ByToken
+	case x.Config.UnknownToken == config.Auto:
+		found := x.attributeAnswer(channels)
+		x.corp, x.by = found.Corp, found.By
+	case x.Accounts.Find(x.Config.UnknownToken) != nil:
+		x.corp, x.by = x.Config.UnknownToken, gate.BySetting
+	}
+	x.countCaller()
+	return x.corp
+}
+
+// attributeAnswer is attribute for a call that passed unread.
+func (x *apiRequest) attributeAnswer(channels []string) gate.Attribution {
+	signs := x.signs()
+	if x.OnlyAccount() == nil && !signs.Several {
+		signs.Body, signs.ByBody = x.ownerOfChannels(channels), gate.ByChannel
+	}
+	found := x.Attribute(signs)
+	if found.Other != "" {
+		x.contradiction(contradictsItself, "a call names two accounts, and its token is unknown: what WeCom answered is recorded for neither", found.Corp, found.Other)
+		return gate.Attribution{}
+	}
+	return found
+}
+
+// maxChannels is of how many channels of one page the owners are asked for.
+const maxChannels = 64
+
+// ownerOfChannels returns the one account to which channels belong that were seen with one token,
+// "" if none is known to, or if two are.
+func (x *apiRequest) ownerOfChannels(channels []string) (corp string) {
+	for _, channel := range channels[:min(len(channels), maxChannels)] {
+		owner, doubt := x.ownerOfChannel(channel)
+		switch {
+		case doubt: // the next one would wait as long
+			return corp
+		case corp == "":
+			corp = owner
+		case owner != "" && owner != corp:
+			x.contradiction(contradictsItself, "one page of messages has channels of two accounts: it is recorded for neither", corp, owner)
+			return ""
+		}
+	}
+	return corp
+}
+
+// channelsOf are the different channels that a page of kf/sync_msg is about: the one that the call
+// names, else those of its items.
+func (x *apiRequest) channelsOf(page wecom.Page) (channels []string) {
+	if named := wecom.ReadChannel(x.sentCall()); named != "" {
+		return []string{named}
+	}
+	return itemChannels(page)
+}
+
+// itemChannels are the different channels of the items of a page.
+func itemChannels(page wecom.Page) (channels []string) {
+	seen := map[string]bool{"": true}
+	add := func(channel string) {
+		if !seen[channel] {
+			seen[channel] = true
+			channels = append(channels, channel)
+		}
+	}
+	for _, m := range page.Messages {
+		add(m.Channel)
+	}
+	for _, c := range page.Codes {
+		add(c.Channel)
+	}
+	for _, f := range page.Failures {
+		add(f.Channel)
+	}
+	return channels
+}
+
+// learnChannels notes whose channels are that came with a known token, or in a verified callback.
+func (v *request) learnChannels(corp string, channels []string) {
+	if v.Accounts.Find(corp) == nil || len(channels) == 0 {
+		return
+	}
+	others, err := v.Tokens.LearnChannels(v.ctx, corp, channels)
+	if err != nil && v.mayLog("channels", v.at) {
+		v.Log.Warn("redis did not take whose channels are: it is told with the next page", zap.String("corp_id", corp), zap.Error(err))
+	}
+	for _, channel := range channels {
+		if a := v.Accounts.OfChannel(channel); a != nil && a.CorpID != corp {
+			others = append(others, channel)
+		}
+	}
+	if len(others) > 0 {
+		v.contradiction(contradictsChannel, "channels of another corp were seen with this corp's token, or in its callback: they stay the other's", corp, others...)
+	}
+}
+
+// sentCall is the call as it went to WeCom.
+func (x *apiRequest) sentCall() wecom.Sent {
+	body, streamed := x.out.Body, x.upload()
+	if streamed != nil {
+		body = streamed.whole()
+	}
+	return x.sent(body, streamed != nil || len(body) > 0)
+}
