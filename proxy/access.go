@@ -68,11 +68,11 @@ const maxLoggedIDs = 20
 
 // finish marks the answer with the decision, leaves the records of an exchange and counts it.
 func (x *apiRequest) finish() {
-	if x.closeAfter || x.Draining() {
+	if x.closeAfter || x.gw.Draining() {
 		x.rc.SetConnectionClose()
 	}
 	x.endWait()
-	now := x.Now()
+	now := x.gw.Now()
 	r := &x.access
 	*r = AccessRecord{
 		Method: method(x.rc.Method()), Path: x.loggedPath(), Capability: x.capability(), CorpID: x.corp,
@@ -82,13 +82,13 @@ func (x *apiRequest) finish() {
 	if x.decision != nil {
 		x.mark()
 		r.Verdict = x.decision.Verdict.String()
-		x.Metrics.decision(x.decision)
+		x.gw.Metrics.decision(x.decision)
 		if x.judged.Shadow != nil {
-			x.Metrics.shadow(x.judged.Shadow)
+			x.gw.Metrics.shadow(x.judged.Shadow)
 		}
-		records := x.Refusals
+		records := x.gw.Refusals
 		if x.decision.Go {
-			records = x.Decisions
+			records = x.gw.Decisions
 		}
 		x.record = x.decisionRecord(r.Path)
 		records.Add(now, "decision", &x.record)
@@ -96,13 +96,13 @@ func (x *apiRequest) finish() {
 		r.Verdict = verdictError
 		f := x.failure(x.corp, r.Path)
 		f.Account, f.Capability, f.Forwarded = x.name, r.Capability, x.forwarded
-		x.Refusals.Add(now, "decision", f)
+		x.gw.Refusals.Add(now, "decision", f)
 	}
-	x.Metrics.request(r, x.decision != nil)
+	x.gw.Metrics.request(r, x.decision != nil)
 	if r.Wait != "" {
-		x.Metrics.waited(r.Wait, r.Waited)
+		x.gw.Metrics.waited(r.Wait, r.Waited)
 	}
-	x.Access.Add(now, "request", r)
+	x.gw.Access.Add(now, "request", r)
 }
 
 // method keeps to the methods there are: a client's own words do not belong in logs and labels.
@@ -118,8 +118,8 @@ func method(m []byte) string {
 // loggedPath is the catalogue's path, or what is safe to show of another one: a secret that a
 // client put into a path must not stay readable.
 func (x *apiRequest) loggedPath() string {
-	if !x.Route.Ambiguous() && x.Route.Endpoint.Path == x.Route.Path {
-		return x.Route.Path
+	if !x.head.Route.Odd() && x.head.Route.Endpoint.Path == x.head.Route.Path {
+		return x.head.Route.Path
 	}
 	var out []byte
 	for i, segment := range bytes.Split(x.path, []byte{'/'}) {
@@ -149,12 +149,12 @@ func shown(segment []byte) []byte {
 
 func (x *apiRequest) decisionRecord(path string) DecisionRecord {
 	r := DecisionRecord{
-		ID: x.id, At: x.At, CorpID: x.corp, Account: x.name, Standing: string(x.Who.Standing), By: x.by, Client: x.Who.Client,
+		ID: x.id, At: x.head.At, CorpID: x.corp, Account: x.name, Standing: string(x.head.Who.Standing), By: x.by, Client: x.head.Who.Client,
 		Endpoint: path, Judged: &x.judged, Fault: x.errorKind, Remote: x.remote(), Agent: x.rc.Request.Header.UserAgent(),
 		Wait: x.waitOutcome(), Waited: x.wait.took,
 	}
-	if x.Config.Log.IDs == config.Hashed {
-		r.Hash = hasherOf(x.Config.Log.IDsKey)
+	if x.gate.Config.Log.IDs == config.Hashed {
+		r.Hash = hasherOf(x.gate.Config.Log.IDsKey)
 	}
 	return r
 }

@@ -51,9 +51,9 @@ const (
 func (x *apiRequest) readRoute() bool {
 	corp, rest := wecom.CutCorp(x.path)
 	x.target, x.path, x.prefix = x.target[len(x.path)-len(rest):], rest, corp
-	x.Route = wecom.ReadPath(x.path)
+	x.head.Route = wecom.ReadPath(x.path)
 	named := corp != nil
-	if named && !strings.HasPrefix(x.Route.Path, "/cgi-bin/") || x.isOwn() && (named || x.Route.Path != pathPreflight) {
+	if named && !strings.HasPrefix(x.head.Route.Path, "/cgi-bin/") || x.isOwn() && (named || x.head.Route.Path != pathPreflight) {
 		x.errorKind = unknownPath
 		x.fail(fasthttp.StatusNotFound, wecom.CodeNoPath, "the gateway keeps /corp/ and /replygate/ for itself, and has nothing at this path; call /corp/<corp_id>/cgi-bin/... or /replygate/preflight; nothing was sent")
 		return false
@@ -65,10 +65,10 @@ func (x *apiRequest) readRoute() bool {
 func (x *apiRequest) readClaims() {
 	x.tokens = wecom.ReadTokens(x.oneToken[:0], x.query)
 	x.pathCorp, x.hostCorp = "", ""
-	if a := x.Accounts.Find(string(x.prefix)); a != nil {
+	if a := x.gate.Accounts.Find(string(x.prefix)); a != nil {
 		x.pathCorp = a.CorpID
 	}
-	if a := x.Accounts.OfHost(x.rc.Request.Header.Host()); a != nil {
+	if a := x.gate.Accounts.OfHost(x.rc.Request.Header.Host()); a != nil {
 		x.hostCorp = a.CorpID
 	}
 }
@@ -76,7 +76,7 @@ func (x *apiRequest) readClaims() {
 // isOwn tells whether somebody could take the path for one of the gateway's own. One of the
 // catalogue is none.
 func (x *apiRequest) isOwn() bool {
-	return (x.Route.Ambiguous() || x.Route.Endpoint.Path != x.Route.Path) && wecom.IsOwn(x.path)
+	return (x.head.Route.Odd() || x.head.Route.Endpoint.Path != x.head.Route.Path) && wecom.IsOwn(x.path)
 }
 
 // findCorp finds out whose a call is that is judged for somebody. mayPass tells whether it may go
@@ -88,34 +88,34 @@ func (x *apiRequest) findCorp(mayPass bool) (next, *gate.Judgement) {
 		return x.withoutOneToken(mayPass)
 	}
 	var owner account.Owner
-	x.corp, owner, x.waited = x.Tokens.Owner(x.ctx, x.tokens[0])
+	x.corp, owner, x.waited = x.gw.Tokens.Owner(x.ctx, x.tokens[0])
 	if owner == account.Known {
 		x.by = gate.ByToken
 		x.compareNames()
 		return judged, nil
 	}
-	switch x.Config.UnknownToken {
+	switch x.gate.Config.UnknownToken {
 	case config.Auto:
 		return x.attribute(owner, mayPass)
 	case config.Reauthenticate, config.Refuse:
 		return refused, x.refuseUnknown(owner, policy.NamesIgnored)
 	case config.Pass:
-		if owner == account.Unreachable && !(mayPass && x.JudgedForNobody(x.Route, x.client(), x.At)) {
-			j := x.Unknown(x.Engine.OwnerUnavailable(x.capability())) // Redis may know it as a lapsed account's
+		if owner == account.Unreachable && !(mayPass && x.gate.JudgedForNobody(x.head.Route, x.client(), x.head.At)) {
+			j := x.gate.Unknown(x.gate.Engine.OwnerUnavailable(x.capability())) // Redis may know it as a lapsed account's
 			return refused, &j
 		}
 		return judged, nil
 	}
-	x.corp, x.by = x.Config.UnknownToken, gate.BySetting
+	x.corp, x.by = x.gate.Config.UnknownToken, gate.BySetting
 	return judged, nil
 }
 
 // attribute finds out whose a call with an unknown token is by what else it says.
 func (x *apiRequest) attribute(owner account.Owner, mayPass bool) (next, *gate.Judgement) {
 	signs, doubt := x.signs(), owner == account.Unreachable
-	found := x.Attribute(signs)
-	ask := x.OnlyAccount() == nil && !signs.Several && found.Other == "" && gate.MayNameOwner(x.Route)
-	if (found.Corp == "" || found.Other != "" || ask) && mayPass && x.JudgedForNobody(x.Route, x.client(), x.At) {
+	found := x.gate.Attribute(signs)
+	ask := x.gate.OnlyAccount() == nil && !signs.Several && found.Other == "" && gate.MayNameOwner(x.head.Route)
+	if (found.Corp == "" || found.Other != "" || ask) && mayPass && x.gate.JudgedForNobody(x.head.Route, x.client(), x.head.At) {
 		if found.Other == "" {
 			x.corp, x.by = found.Corp, found.By
 		}
@@ -126,7 +126,7 @@ func (x *apiRequest) attribute(owner account.Owner, mayPass bool) (next, *gate.J
 		if signs.Body, signs.ByBody, unsure, ok = x.ownerInBody(); !ok {
 			return answered, nil
 		}
-		found, doubt = x.Attribute(signs), doubt || unsure
+		found, doubt = x.gate.Attribute(signs), doubt || unsure
 	}
 	switch {
 	case found.Other != "":
@@ -136,7 +136,7 @@ func (x *apiRequest) attribute(owner account.Owner, mayPass bool) (next, *gate.J
 		x.corp, x.by = found.Corp, found.By
 		return judged, nil
 	case doubt:
-		j := x.Unknown(x.Engine.OwnerUnavailable(x.capability()))
+		j := x.gate.Unknown(x.gate.Engine.OwnerUnavailable(x.capability()))
 		return refused, &j
 	}
 	why := ""
@@ -149,7 +149,7 @@ func (x *apiRequest) attribute(owner account.Owner, mayPass bool) (next, *gate.J
 // signs are what the head of a call with an unknown token says of whose it is.
 func (x *apiRequest) signs() gate.Signs {
 	s := gate.Signs{Path: x.pathCorp, Host: x.hostCorp}
-	if x.OnlyAccount() != nil || len(x.tokens) == 0 {
+	if x.gate.OnlyAccount() != nil || len(x.tokens) == 0 {
 		return s
 	}
 	named := s.Path
@@ -159,7 +159,7 @@ func (x *apiRequest) signs() gate.Signs {
 	case s.Host != "" && s.Host != s.Path:
 		named = ""
 	}
-	if s.Several = x.Tokens.Named(x.tokens[0], named); s.Several {
+	if s.Several = x.gw.Tokens.Named(x.tokens[0], named); s.Several {
 		x.contradiction(contradictsEarlier, "calls with one unknown token have named several accounts: it belongs to none of them for the rest of its life", s.Path, s.Host)
 	}
 	return s
@@ -177,9 +177,9 @@ func (x *apiRequest) ownerInBody() (corp string, by gate.By, doubt, ok bool) {
 	if err != nil { // it names none plainly
 		return "", gate.ByNone, false, true
 	}
-	began := x.Now()
-	defer func() { x.waited += x.Now().Sub(began) }()
-	if facts.Channel == "" && facts.Code == "" && x.Route.Endpoint.TakesChannel() {
+	began := x.gw.Now()
+	defer func() { x.waited += x.gw.Now().Sub(began) }()
+	if facts.Channel == "" && facts.Code == "" && x.head.Route.Endpoint.TakesChannel() {
 		facts.Channel = wecom.ReadChannel(x.sent(body, true))
 	}
 	if facts.Channel != "" {
@@ -189,8 +189,8 @@ func (x *apiRequest) ownerInBody() (corp string, by gate.By, doubt, ok bool) {
 	if facts.Code == "" {
 		return "", gate.ByNone, false, true
 	}
-	corp, err = x.Windows.CorpOfCode(x.ctx, facts.Code)
-	if x.Accounts.Find(corp) == nil {
+	corp, err = x.gw.Windows.CorpOfCode(x.ctx, facts.Code)
+	if x.gate.Accounts.Find(corp) == nil {
 		corp = ""
 	}
 	return corp, gate.ByCode, err != nil, true
@@ -199,15 +199,15 @@ func (x *apiRequest) ownerInBody() (corp string, by gate.By, doubt, ok bool) {
 // ownerOfChannel returns the one account that a channel belongs to, "" if there is none. doubt
 // tells that Redis could not be asked.
 func (x *apiRequest) ownerOfChannel(channel string) (corp string, doubt bool) {
-	if listed := x.Accounts.OfChannel(channel); listed != nil {
-		if learnt := x.Tokens.LearntChannel(channel); learnt != "" && learnt != listed.CorpID {
+	if listed := x.gate.Accounts.OfChannel(channel); listed != nil {
+		if learnt := x.gw.Tokens.LearntChannel(channel); learnt != "" && learnt != listed.CorpID {
 			x.contradiction(contradictsChannel, "accounts[].channels lists a channel that was seen with another corp's token: it belongs to neither", listed.CorpID, learnt)
 			return "", false
 		}
 		return listed.CorpID, false
 	}
-	corp, owner := x.Tokens.OwnerOfChannel(x.ctx, channel)
-	if x.Accounts.Find(corp) == nil {
+	corp, owner := x.gw.Tokens.OwnerOfChannel(x.ctx, channel)
+	if x.gate.Accounts.Find(corp) == nil {
 		corp = ""
 	}
 	return corp, owner == account.Unreachable
@@ -226,7 +226,7 @@ func (x *apiRequest) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
 	case len(x.tokens) == 0:
 		return refused, x.reject(policy.MissingToken, "")
 	case doubt:
-		j := x.Unknown(x.Engine.OwnerUnavailable(x.capability()))
+		j := x.gate.Unknown(x.gate.Engine.OwnerUnavailable(x.capability()))
 		return refused, &j
 	}
 	return refused, x.reject(policy.AmbiguousCredential, "")
@@ -241,11 +241,11 @@ func (x *apiRequest) knownOwner() (corp string, judgedForOne, doubt bool) {
 		owner, o := "", account.Unknown
 		if token != "" {
 			var waited time.Duration
-			owner, o, waited = x.Tokens.Owner(x.ctx, token)
+			owner, o, waited = x.gw.Tokens.Owner(x.ctx, token)
 			x.waited += waited
 		}
-		if owner == "" && token != "" && x.Accounts.Find(x.Config.UnknownToken) != nil {
-			owner = x.Config.UnknownToken
+		if owner == "" && token != "" && x.gate.Accounts.Find(x.gate.Config.UnknownToken) != nil {
+			owner = x.gate.Config.UnknownToken
 		}
 		switch {
 		case owner != "":
@@ -271,13 +271,13 @@ func (x *apiRequest) knownOwner() (corp string, judgedForOne, doubt bool) {
 // token is unknown.
 func (x *apiRequest) judgedFor(corp string) bool {
 	switch {
-	case corp == "" && x.Config.UnknownToken == config.Auto:
-		return !x.JudgedForNobody(x.Route, x.client(), x.At)
+	case corp == "" && x.gate.Config.UnknownToken == config.Auto:
+		return !x.gate.JudgedForNobody(x.head.Route, x.client(), x.head.At)
 	case corp == "":
 		return true
 	}
-	who, _ := x.Subject(corp, x.client(), x.At)
-	return x.Inspections(gate.Head{Route: x.Route, Who: who, At: x.At}).Overall != policy.InspectNone
+	who, _ := x.gate.Subject(corp, x.client(), x.head.At)
+	return x.gate.Inspections(gate.Head{Route: x.head.Route, Who: who, At: x.head.At}).Overall != policy.InspectNone
 }
 
 // compareNames says so if a call names another account than the one that its token is known to
@@ -292,7 +292,7 @@ func (x *apiRequest) compareNames() {
 
 // compareChannel is compareNames for the channel that a call names.
 func (x *apiRequest) compareChannel(channel string) {
-	if listed := x.Accounts.OfChannel(channel); listed != nil && x.by == gate.ByToken && listed.CorpID != x.corp {
+	if listed := x.gate.Accounts.OfChannel(channel); listed != nil && x.by == gate.ByToken && listed.CorpID != x.corp {
 		x.contradiction(contradictsToken, "a call names another account's channel than one of the account that its token belongs to: it counts as the token's", x.corp, listed.CorpID)
 	}
 }
@@ -302,13 +302,13 @@ func (x *apiRequest) compareChannel(channel string) {
 // whose it is. why tells why nothing but the token says so, "" if the bot or the operator can name
 // the account.
 func (x *apiRequest) refuseUnknown(o account.Owner, why string) *gate.Judgement {
-	setting := x.Config.UnknownToken
+	setting := x.gate.Config.UnknownToken
 	var j gate.Judgement
 	switch {
 	case o == account.Unreachable: // Redis may know it
-		j = x.Unknown(x.Engine.OwnerUnavailable(x.capability()))
-	case setting != config.Refuse && x.Tokens.Reauthenticate(x.tokens[0], x.retry(setting)):
-		j = x.Unknown(x.Engine.Reauthenticate(x.capability()))
+		j = x.gate.Unknown(x.gate.Engine.OwnerUnavailable(x.capability()))
+	case setting != config.Refuse && x.gw.Tokens.Reauthenticate(x.tokens[0], x.retry(setting)):
+		j = x.gate.Unknown(x.gate.Engine.Reauthenticate(x.capability()))
 	default:
 		return x.reject(policy.UnknownToken, why)
 	}
@@ -323,7 +323,7 @@ const maxRetryBody = 4 << 10
 // for several.
 func (x *apiRequest) retry(setting string) account.Retry {
 	var call bytes.Buffer
-	fmt.Fprintf(&call, "%s %s?", x.rc.Method(), x.Route.Path)
+	fmt.Fprintf(&call, "%s %s?", x.rc.Method(), x.head.Route.Path)
 	for pair := range bytes.SplitSeq(x.query, []byte{'&'}) {
 		if !bytes.HasPrefix(pair, []byte("access_token=")) {
 			call.Write(append(pair[:len(pair):len(pair)], '&'))
@@ -343,7 +343,7 @@ func (x *apiRequest) sent(body []byte, hasBody bool) wecom.Sent {
 // readBodyOnce reads a body for those who judge the call, once.
 func (x *apiRequest) readBodyOnce() (body []byte, more io.Reader, ok bool) {
 	if !x.bodyRead {
-		x.body, x.more, ok = x.readUpTo(x.Config.Limits.JudgedBody)
+		x.body, x.more, ok = x.readUpTo(x.gate.Config.Limits.JudgedBody)
 		if !ok {
 			return nil, nil, false
 		}
@@ -355,7 +355,7 @@ func (x *apiRequest) readBodyOnce() (body []byte, more io.Reader, ok bool) {
 // readFacts reads what the body of the call says.
 func (x *apiRequest) readFacts(body []byte) (wecom.Facts, error) {
 	types, encodings := http1.ContentHeaders(x.rc.Request.Header.RawHeaders())
-	return gate.ReadFacts(x.Route.Endpoint, x.query, types, encodings, body)
+	return gate.ReadFacts(x.head.Route.Endpoint, x.query, types, encodings, body)
 }
 
 // countCaller counts by what the corp of a call was found.
@@ -364,16 +364,16 @@ func (x *apiRequest) countCaller() {
 		return
 	}
 	x.counted = true
-	x.Metrics.attributed[x.by].Inc()
+	x.gw.Metrics.attributed[x.by].Inc()
 	if x.by == gate.ByOnlyAccount && x.pathCorp == "" && x.hostCorp == "" && !x.namesOwnChannel() {
-		x.unattributed.add(x.at)
+		x.gw.unattributed.add(x.at)
 	}
 }
 
 // namesOwnChannel tells whether a call most likely names a channel that its account lists.
 func (x *apiRequest) namesOwnChannel() bool {
-	a := x.Accounts.Find(x.corp)
-	return a != nil && a.ListsChannels() && gate.MayNameOwner(x.Route)
+	a := x.gate.Accounts.Find(x.corp)
+	return a != nil && a.ListsChannels() && gate.MayNameOwner(x.head.Route)
 }
 
 // The kinds of contradictions that are counted.
@@ -389,9 +389,9 @@ var contradictions = []string{contradictsToken, contradictsItself, contradictsEa
 
 // contradiction counts that two things name two corps, and says so once a minute.
 func (v *request) contradiction(kind, what, corp string, others ...string) {
-	v.Metrics.contradictions.WithLabelValues(kind).Inc()
-	if v.mayLog(kind, v.at) {
-		v.Log.Error(what, zap.String("contradiction", kind), zap.String("corp_id", corp), zap.Strings("other", others))
+	v.gw.Metrics.contradictions.WithLabelValues(kind).Inc()
+	if v.gw.logLimit.mayLog(kind, v.at) {
+		v.gw.Log.Error(what, zap.String("contradiction", kind), zap.String("corp_id", corp), zap.Strings("other", others))
 	}
 }
 

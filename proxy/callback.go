@@ -133,7 +133,7 @@ func (d *callbackRequest) serve() {
 	if !d.readTarget() {
 		return
 	}
-	if d.to = d.Receivers[string(d.path)]; d.to == nil {
+	if d.to = d.settings.Receivers[string(d.path)]; d.to == nil {
 		d.errorKind = unknownCallback
 		d.fail(fasthttp.StatusNotFound, wecom.CodeNoPath, "no callback of the configuration has this path")
 		return
@@ -211,18 +211,18 @@ func (d *callbackRequest) onTime(timestamp string) bool {
 // account of ours may speak for that account alone: its owner knows the key, and must not speak for
 // others.
 func (d *callbackRequest) speaksFor(receiver string) bool {
-	return d.Accounts.Find(receiver) == nil || d.event.Corp == receiver
+	return d.gate.Accounts.Find(receiver) == nil || d.event.Corp == receiver
 }
 
 // classify tells whether a callback tells something to keep.
 func (d *callbackRequest) classify(receiver string) string {
-	message := d.event.Says() == wecom.SaysMessage && d.Engine.OpensWindow(d.event.Kind, d.at)
+	message := d.event.Says() == wecom.SaysMessage && d.gate.Engine.OpensWindow(d.event.Kind, d.at)
 	switch {
 	case !message && d.event.WelcomeCode == "":
 		return callbackPassed
 	case !d.speaksFor(receiver):
 		return callbackMisaddressed
-	case d.Accounts.Find(d.event.Corp) == nil:
+	case d.gate.Accounts.Find(d.event.Corp) == nil:
 		return callbackUnlisted
 	case d.event.Customer == "" || d.event.At.IsZero():
 		return callbackUnidentified
@@ -233,23 +233,23 @@ func (d *callbackRequest) classify(receiver string) string {
 // record notes what the callback tells: a customer's message, or whom a welcome code is for.
 func (d *callbackRequest) record() bool {
 	k := window.Key{Corp: d.event.Corp, Customer: d.event.Customer}
-	message := d.event.Says() == wecom.SaysMessage && d.Engine.OpensWindow(d.event.Kind, d.at)
+	message := d.event.Says() == wecom.SaysMessage && d.gate.Engine.OpensWindow(d.event.Kind, d.at)
 	var err error
 	if message {
 		var tally window.Tally
-		tally, err = d.Windows.Record(d.ctx, []window.Fact{{Key: k, At: d.event.At}})
-		d.Metrics.tally("callback", tally)
+		tally, err = d.gw.Windows.Record(d.ctx, []window.Fact{{Key: k, At: d.event.At}})
+		d.gw.Metrics.tally("callback", tally)
 	}
 	if d.event.WelcomeCode != "" && err == nil {
 		code := window.Code{Key: k, Kind: string(wecom.CustomerAdded), Deadline: d.event.At.Add(wecom.CustomerAdded.Life())}
-		err = d.Windows.LearnCodes(d.ctx, []window.LearntCode{{Text: d.event.WelcomeCode, Code: code}})
+		err = d.gw.Windows.LearnCodes(d.ctx, []window.LearntCode{{Text: d.event.WelcomeCode, Code: code}})
 	}
 	if err != nil {
-		d.Log.Warn("a callback could not be recorded: WeCom will send it again", zap.String("corp_id", d.event.Corp), zap.Error(err))
+		d.gw.Log.Warn("a callback could not be recorded: WeCom will send it again", zap.String("corp_id", d.event.Corp), zap.Error(err))
 		// WeCom gives up after three times.
 		lost := window.Loss{Corp: d.event.Corp, Messages: message, Codes: d.event.WelcomeCode != ""}
-		if _, err := d.Windows.RecordGaps(d.ctx, lost); err != nil {
-			d.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
+		if _, err := d.gw.Windows.RecordGaps(d.ctx, lost); err != nil {
+			d.gw.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 		}
 	}
 	return err == nil
@@ -276,7 +276,7 @@ func (d *callbackRequest) reply() {
 // bot gave none, so that it tries again.
 func (d *callbackRequest) forward(body []byte) {
 	o := &upstream.Request{Head: &d.rc.Request.Header, Target: d.withQuery([]byte(d.to.route)), Host: d.to.bot.Host(), Body: body, KeepForwarded: true}
-	left := callbackTime - d.Now().Sub(d.at)
+	left := callbackTime - d.gw.Now().Sub(d.at)
 	a, err := d.to.bot.Do(o, &d.rc.Response, time.Now().Add(left))
 	if err != nil {
 		d.botFailed(err)
@@ -313,10 +313,10 @@ func (d *callbackRequest) botFailed(err error) {
 
 // finish leaves the record of a callback and counts it.
 func (d *callbackRequest) finish() {
-	if d.closeAfter || d.Draining() {
+	if d.closeAfter || d.gw.Draining() {
 		d.rc.SetConnectionClose()
 	}
-	now := d.Now()
+	now := d.gw.Now()
 	r := &CallbackRecord{
 		Method: method(d.rc.Method()), Path: "…", Kind: "none", Result: d.result, CorpID: d.event.Corp,
 		Status: d.rc.Response.StatusCode(), DecisionID: d.id, ErrorKind: d.errorKind, Duration: now.Sub(d.at),
@@ -331,11 +331,11 @@ func (d *callbackRequest) finish() {
 		r.Kind = "other"
 	}
 	if d.id != "" {
-		d.Refusals.Add(now, "decision", d.failure(r.CorpID, r.Path))
+		d.gw.Refusals.Add(now, "decision", d.failure(r.CorpID, r.Path))
 	}
-	d.Metrics.callback(r)
-	d.Access.Add(now, "callback", r)
+	d.gw.Metrics.callback(r)
+	d.gw.Access.Add(now, "callback", r)
 	if untrusted(d.result) {
-		d.Log.Warn("a callback is not to be believed: nothing of it was recorded", zap.String("path", r.Path), zap.String("why", d.result))
+		d.gw.Log.Warn("a callback is not to be believed: nothing of it was recorded", zap.String("path", r.Path), zap.String("why", d.result))
 	}
 }

@@ -20,7 +20,7 @@ func (x *apiRequest) stream() {
 		x.forwardRead()
 		return
 	}
-	if n := x.rc.Request.Header.ContentLength(); n > 0 && n <= min(smallBody, int(x.Config.Limits.StreamedBody)) {
+	if n := x.rc.Request.Header.ContentLength(); n > 0 && n <= min(smallBody, int(x.gate.Config.Limits.StreamedBody)) {
 		x.forwardShort()
 		return
 	}
@@ -44,8 +44,8 @@ func (x *apiRequest) forwardRead() {
 	switch {
 	case x.more != nil:
 		x.streamBody(x.more)
-	case len(x.body) > int(x.Config.Limits.StreamedBody):
-		x.tooLarge(x.Config.Limits.StreamedBody, nothingSent)
+	case len(x.body) > int(x.gate.Config.Limits.StreamedBody):
+		x.tooLarge(x.gate.Config.Limits.StreamedBody, nothingSent)
 	default:
 		if err := x.exchange(upstream.Request{Target: x.withQuery(x.path), Body: x.body}, x.inspectorFor()); err != nil {
 			x.unreachable(err)
@@ -56,7 +56,7 @@ func (x *apiRequest) forwardRead() {
 // streamBody forwards a body as it comes.
 func (x *apiRequest) streamBody(from io.Reader) {
 	length := x.rc.Request.Header.ContentLength()
-	limit := x.Config.Limits.StreamedBody
+	limit := x.gate.Config.Limits.StreamedBody
 	if length > int(limit) {
 		x.tooLarge(limit, nothingSent)
 		return
@@ -107,7 +107,7 @@ func (x *apiRequest) streamFailed(body *clientBody, err error) {
 		sent = nothingSent
 	}
 	if errors.Is(body.err, errStreamTooLarge) {
-		x.tooLarge(x.Config.Limits.StreamedBody, sent)
+		x.tooLarge(x.gate.Config.Limits.StreamedBody, sent)
 		return
 	}
 	x.bodyIncomplete(sent)
@@ -116,7 +116,7 @@ func (x *apiRequest) streamFailed(body *clientBody, err error) {
 // reply forwards a judged call of which the body was read, and settles what was reserved for it.
 func (x *apiRequest) reply(path, body []byte) {
 	if rest := x.decision.Rest; len(rest) > 0 {
-		trimmed, err := x.Route.Endpoint.TrimBody(body, rest)
+		trimmed, err := x.head.Route.Endpoint.TrimBody(body, rest)
 		if err != nil {
 			panic("BUG: a body that was judged cannot be trimmed: " + err.Error())
 		}
@@ -137,21 +137,21 @@ func (x *apiRequest) reply(path, body []byte) {
 // send sends what is to go out and times it. The head of the answer is that of the client's from
 // then on.
 func (x *apiRequest) send() (*upstream.Body, error) {
-	x.yielder.yieldIfBusy()
+	x.gw.yielder.yieldIfBusy()
 	began := time.Now()
-	x.out.Head, x.out.Host = &x.rc.Request.Header, x.Upstream.Host()
+	x.out.Head, x.out.Host = &x.rc.Request.Header, x.gw.Upstream.Host()
 	if x.endWait(); !x.wait.began.IsZero() {
 		x.out.Dropped = func() bool { return x.peer() == peerGone }
 	}
-	a, err := x.Upstream.Do(&x.out, &x.rc.Response, time.Time{})
+	a, err := x.gw.Upstream.Do(&x.out, &x.rc.Response, time.Time{})
 	if errors.Is(err, upstream.ErrDropped) {
 		return a, err // WeCom has no part in it
 	}
 	if !x.upload().broke() {
-		x.Metrics.upstream(err == nil, time.Since(began))
+		x.gw.Metrics.upstream(err == nil, time.Since(began))
 	}
 	if err == nil {
-		x.lookAtClock(&x.rc.Response.Header, x.at)
+		x.gw.lookAtClock(&x.rc.Response.Header, x.at)
 	}
 	return a, err
 }
@@ -254,14 +254,14 @@ func (x *apiRequest) passRead(a *upstream.Body, read inspector) {
 		x.pass(a)
 		return
 	}
-	if short, ok, err := a.Peek(int(x.Config.Limits.ReadAnswer)); ok {
+	if short, ok, err := a.Peek(int(x.gate.Config.Limits.ReadAnswer)); ok {
 		if x.passShort(a, short, err); err == nil {
 			x.shortAnswer.hold(x.rc.Response.Body())
 			x.inspect(read, &x.shortAnswer)
 		}
 		return
 	}
-	s, err := fill(a, a.Length(), int(x.Config.Limits.ReadAnswer))
+	s, err := fill(a, a.Length(), int(x.gate.Config.Limits.ReadAnswer))
 	if err != nil {
 		a.Close()
 		x.unreachable(err)

@@ -192,7 +192,7 @@ func FuzzRequests(f *testing.F) {
 				continue
 			}
 			path, query, _ := strings.Cut(r.RequestURI, "?")
-			j, _, _ := g.Current().Judge(context.Background(), gate.Call{
+			j, _, _ := g.Current().Gate.Judge(context.Background(), gate.Call{
 				Corp: "wwLapsed", Path: []byte(path), Query: []byte(query), ContentType: r.Header.Get("Content-Type"),
 				Encoding: r.Header.Get("Content-Encoding"), Body: r.body, At: time.Now(),
 			}, gate.Peeking(g.Windows))

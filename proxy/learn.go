@@ -21,10 +21,10 @@ type inspector func(x *apiRequest, answer io.Reader, err error)
 
 // inspectorFor returns what reads the answer of a call that the gateway learns from, nil for most.
 func (x *apiRequest) inspectorFor() inspector {
-	if x.Route.Odd() {
+	if x.head.Route.Odd() {
 		return nil
 	}
-	switch x.Route.Path {
+	switch x.head.Route.Path {
 	case wecom.PathGetToken, wecom.PathCorpToken, wecom.PathPermanentCode, wecom.PathPermanentCodeV2,
 		wecom.PathRegisterInfo, wecom.PathDownstreamToken:
 		return (*apiRequest).learnToken
@@ -41,16 +41,16 @@ func (x *apiRequest) learnToken(answer io.Reader, err error) {
 	if x.rc.Response.StatusCode() != fasthttp.StatusOK || !x.rc.IsGet() && !x.rc.IsPost() {
 		return
 	}
-	g, found := wecom.ReadGrant(x.Route.Path, x.sentCall(), readSmall(answer, err))
+	g, found := wecom.ReadGrant(x.head.Route.Path, x.sentCall(), readSmall(answer, err))
 	if !found {
 		return
 	}
 	x.corp = g.Corp
-	switch err := x.Tokens.Learn(x.ctx, g.Token, g.Corp, g.Life); {
+	switch err := x.gw.Tokens.Learn(x.ctx, g.Token, g.Corp, g.Life); {
 	case errors.Is(err, account.ErrOtherCorp):
 		x.contradiction(contradictsLearnt, "WeCom handed a token out for this corp that belongs to another one: it stays the other's", g.Corp)
 	case err != nil:
-		x.Log.Warn("a token is known to this gateway alone: redis did not take it", zap.String("corp_id", g.Corp), zap.Error(err))
+		x.gw.Log.Warn("a token is known to this gateway alone: redis did not take it", zap.String("corp_id", g.Corp), zap.Error(err))
 	}
 }
 
@@ -70,7 +70,7 @@ func (x *apiRequest) learnCode(answer io.Reader, err error) {
 
 // learnCodes notes whom codes of the call's corp stand for.
 func (x *apiRequest) learnCodes(codes []wecom.Code) {
-	if err := x.Windows.LearnCodes(x.ctx, codesOf(x.corp, codes)); err != nil {
+	if err := x.gw.Windows.LearnCodes(x.ctx, codesOf(x.corp, codes)); err != nil {
 		x.lost("code", len(codes), err, window.Loss{Corp: x.corp, Codes: true})
 	}
 }
@@ -105,11 +105,11 @@ func (x *apiRequest) recordPage(answer io.Reader, err error) {
 	switch {
 	case err != nil:
 		x.missed("unreadable", 1, err, window.Loss{Corp: corp, Channel: channel, Messages: true, Codes: true})
-	case x.Accounts.Find(corp) != nil:
-		x.Windows.PagePassed(x.ctx, corp)
+	case x.gate.Accounts.Find(corp) != nil:
+		x.gw.Windows.PagePassed(x.ctx, corp)
 	}
 	if page.Skipped > 0 {
-		x.Metrics.inbound("sync_msg", "skipped", page.Skipped)
+		x.gw.Metrics.inbound("sync_msg", "skipped", page.Skipped)
 	}
 	x.loseItems(corp, channel, page.Unreadable)
 	if corp == "" {
@@ -119,7 +119,7 @@ func (x *apiRequest) recordPage(answer io.Reader, err error) {
 	if x.by == gate.ByToken { // nothing that was attributed by what a call says teaches
 		x.learnChannels(corp, itemChannels(page))
 	}
-	x.Bypass.pageSeen(corp, channel, page)
+	x.gw.Bypass.pageSeen(corp, channel, page)
 	x.recordMessages(page.Messages)
 	x.learnCodes(page.Codes)
 	x.correct(page.Failures)
@@ -161,20 +161,20 @@ func lossesOf(corp, channel string, messages []wecom.Message) (losses []window.L
 
 // recordMessages notes that customers wrote.
 func (x *apiRequest) recordMessages(messages []wecom.Message) {
-	if !x.Engine.OpensWindow(wecom.KfMessage, x.at) {
-		x.Metrics.inbound("sync_msg", "not_counted", len(messages))
+	if !x.gate.Engine.OpensWindow(wecom.KfMessage, x.at) {
+		x.gw.Metrics.inbound("sync_msg", "not_counted", len(messages))
 		return
 	}
 	facts := make([]window.Fact, len(messages))
 	for i, m := range messages {
 		facts[i] = window.Fact{Key: window.Key{Corp: x.corp, Channel: m.Channel, Customer: m.Customer}, At: m.At}
 	}
-	tally, err := x.Windows.Record(x.ctx, facts)
+	tally, err := x.gw.Windows.Record(x.ctx, facts)
 	if err != nil {
 		x.missed("unrecorded", len(facts), err, lossesOf(x.corp, "", messages)...)
 		return
 	}
-	x.Metrics.tally("sync_msg", tally)
+	x.gw.Metrics.tally("sync_msg", tally)
 }
 
 // failures says what a reply that WeCom did not deliver means for its window.
@@ -192,9 +192,9 @@ func (x *apiRequest) correct(late []wecom.Failure) {
 	for _, f := range late {
 		k := window.Key{Corp: x.corp, Channel: f.Channel, Customer: f.Customer}
 		what := failures[f.Type]
-		x.Metrics.corrected(what.label)
-		if err := x.Windows.Correct(x.ctx, k, f.At, what.outcome); err != nil {
-			x.Log.Warn("a window could not be corrected by WeCom's later word", zap.String("corp_id", x.corp), zap.Error(err))
+		x.gw.Metrics.corrected(what.label)
+		if err := x.gw.Windows.Correct(x.ctx, k, f.At, what.outcome); err != nil {
+			x.gw.Log.Warn("a window could not be corrected by WeCom's later word", zap.String("corp_id", x.corp), zap.Error(err))
 			return
 		}
 	}
@@ -203,7 +203,7 @@ func (x *apiRequest) correct(late []wecom.Failure) {
 // missed counts n messages, items or pages that passed unrecorded, and marks their gaps.
 func (x *apiRequest) missed(how string, n int, why error, losses ...window.Loss) {
 	if n > 0 {
-		x.Metrics.inbound("sync_msg", how, n)
+		x.gw.Metrics.inbound("sync_msg", how, n)
 	}
 	x.lost(how, n, why, losses...)
 }
@@ -216,16 +216,16 @@ func (x *apiRequest) lost(how string, n int, why error, losses ...window.Loss) {
 	}
 	for i := range losses {
 		if losses[i].Corp == "" {
-			losses[i].Among = x.Accounts.CorpIDs()
+			losses[i].Among = x.gate.Accounts.CorpIDs()
 		}
 	}
-	news, err := x.Windows.RecordGaps(x.ctx, losses...)
-	if news && (err == nil || x.mayLog("gap", x.at)) {
-		x.Log.Warn("customers' messages or codes passed unrecorded: replies without an open window are history_incomplete there until a window's length is over",
+	news, err := x.gw.Windows.RecordGaps(x.ctx, losses...)
+	if news && (err == nil || x.gw.logLimit.mayLog("gap", x.at)) {
+		x.gw.Log.Warn("customers' messages or codes passed unrecorded: replies without an open window are history_incomplete there until a window's length is over",
 			zap.String("how", how), zap.Int("count", n), zap.String("corp_id", losses[0].Corp), zap.String("channel", losses[0].Channel), zap.Error(why))
 	}
-	if err != nil && x.mayLog("gap in memory", x.at) {
-		x.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
+	if err != nil && x.gw.logLimit.mayLog("gap in memory", x.at) {
+		x.gw.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 	}
 }
 
@@ -235,18 +235,18 @@ func (x *apiRequest) corpOfToken(channels []string) string {
 	x.readClaims()
 	known := ""
 	if len(x.tokens) == 1 {
-		known, _, _ = x.Tokens.Owner(x.ctx, x.tokens[0])
+		known, _, _ = x.gw.Tokens.Owner(x.ctx, x.tokens[0])
 	} else {
 		known, _, _ = x.knownOwner()
 	}
 	switch {
 	case known != "":
 		x.corp, x.by = known, gate.ByToken
-	case x.Config.UnknownToken == config.Auto:
+	case x.gate.Config.UnknownToken == config.Auto:
 		found := x.attributeAnswer(channels)
 		x.corp, x.by = found.Corp, found.By
-	case x.Accounts.Find(x.Config.UnknownToken) != nil:
-		x.corp, x.by = x.Config.UnknownToken, gate.BySetting
+	case x.gate.Accounts.Find(x.gate.Config.UnknownToken) != nil:
+		x.corp, x.by = x.gate.Config.UnknownToken, gate.BySetting
 	}
 	x.countCaller()
 	return x.corp
@@ -255,10 +255,10 @@ func (x *apiRequest) corpOfToken(channels []string) string {
 // attributeAnswer is attribute for a call that passed unread.
 func (x *apiRequest) attributeAnswer(channels []string) gate.Attribution {
 	signs := x.signs()
-	if x.OnlyAccount() == nil && !signs.Several {
+	if x.gate.OnlyAccount() == nil && !signs.Several {
 		signs.Body, signs.ByBody = x.ownerOfChannels(channels), gate.ByChannel
 	}
-	found := x.Attribute(signs)
+	found := x.gate.Attribute(signs)
 	if found.Other != "" {
 		x.contradiction(contradictsItself, "a call names two accounts, and its token is unknown: what WeCom answered is recorded for neither", found.Corp, found.Other)
 		return gate.Attribution{}
@@ -319,15 +319,15 @@ func itemChannels(page wecom.Page) (channels []string) {
 
 // learnChannels notes whose channels are that came with a known token, or in a verified callback.
 func (v *request) learnChannels(corp string, channels []string) {
-	if v.Accounts.Find(corp) == nil || len(channels) == 0 {
+	if v.gate.Accounts.Find(corp) == nil || len(channels) == 0 {
 		return
 	}
-	others, err := v.Tokens.LearnChannels(v.ctx, corp, channels)
-	if err != nil && v.mayLog("channels", v.at) {
-		v.Log.Warn("redis did not take whose channels are: it is told with the next page", zap.String("corp_id", corp), zap.Error(err))
+	others, err := v.gw.Tokens.LearnChannels(v.ctx, corp, channels)
+	if err != nil && v.gw.logLimit.mayLog("channels", v.at) {
+		v.gw.Log.Warn("redis did not take whose channels are: it is told with the next page", zap.String("corp_id", corp), zap.Error(err))
 	}
 	for _, channel := range channels {
-		if a := v.Accounts.OfChannel(channel); a != nil && a.CorpID != corp {
+		if a := v.gate.Accounts.OfChannel(channel); a != nil && a.CorpID != corp {
 			others = append(others, channel)
 		}
 	}

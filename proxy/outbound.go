@@ -22,7 +22,7 @@ import (
 type apiRequest struct {
 	request
 	caller
-	gate.Head
+	head gate.Head
 	name string // of the account
 
 	decision *policy.Decision // of a judged call
@@ -45,7 +45,7 @@ func (x *apiRequest) serve() {
 	if !x.readHead() {
 		return
 	}
-	if x.Route.Path == pathPreflight {
+	if x.head.Route.Path == pathPreflight {
 		x.preflight()
 		return
 	}
@@ -58,7 +58,7 @@ func (x *apiRequest) serve() {
 
 // judge judges the call, and forwards or refuses it, unless it is to wait and be judged anew.
 func (x *apiRequest) judge() {
-	if x.AlwaysPasses(x.Route) { // whose it is does not matter: neither a token nor Redis is looked at
+	if x.gate.AlwaysPasses(x.head.Route) { // whose it is does not matter: neither a token nor Redis is looked at
 		x.stream()
 		return
 	}
@@ -72,11 +72,11 @@ func (x *apiRequest) judge() {
 
 // judgeKnown judges a call as that of the corp that was found, and forwards or refuses it.
 func (x *apiRequest) judgeKnown() {
-	switch n := x.Inspections(x.Head); n.Overall {
+	switch n := x.gate.Inspections(x.head); n.Overall {
 	case policy.InspectNone:
 		x.stream()
 	case policy.InspectPath:
-		if x.apply(x.ByPath(x.Head)) {
+		if x.apply(x.gate.ByPath(x.head)) {
 			x.stream()
 		}
 	case policy.InspectBody:
@@ -87,7 +87,7 @@ func (x *apiRequest) judgeKnown() {
 // readHead reads the head as far as every call needs it. One that can be read in two ways is
 // refused for everybody.
 func (x *apiRequest) readHead() bool {
-	x.At = x.at
+	x.head.At = x.at
 	return x.readTarget() && x.readRoute()
 }
 
@@ -99,14 +99,14 @@ func (x *apiRequest) identify() next {
 	}
 	switch {
 	case n == judged && x.corp == "":
-		x.Who = policy.Subject{Standing: account.Active, Client: x.client()}
+		x.head.Who = policy.Subject{Standing: account.Active, Client: x.client()}
 	case n == judged:
 		var listed bool
-		if x.Who, listed = x.Subject(x.corp, x.client(), x.At); !listed && x.Inspections(x.Head).Overall != policy.InspectNone {
+		if x.head.Who, listed = x.gate.Subject(x.corp, x.client(), x.head.At); !listed && x.gate.Inspections(x.head).Overall != policy.InspectNone {
 			n, refusal = refused, x.reject(policy.UnlistedAccount, x.corp)
 		}
-		if x.Who.Account != nil {
-			x.name = x.Who.Account.Name
+		if x.head.Who.Account != nil {
+			x.name = x.head.Who.Account.Name
 		}
 	}
 	if n != refused {
@@ -121,10 +121,10 @@ func (x *apiRequest) identify() next {
 // client returns what the caller is, as far as a rule asks. What a client says of itself in
 // X-Forwarded-For counts for nothing: its address is that of its connection.
 func (x *apiRequest) client() string {
-	if !x.Engine.UsesClients() {
+	if !x.gate.Engine.UsesClients() {
 		return ""
 	}
-	name, _ := x.Clients.Find(x.remote(), func(header, text string) (bool, bool) {
+	name, _ := x.gate.Clients.Find(x.remote(), func(header, text string) (bool, bool) {
 		return strings.Contains(string(x.rc.Request.Header.Peek(header)), text), true
 	})
 	return name
@@ -132,15 +132,15 @@ func (x *apiRequest) client() string {
 
 // reject judges a call that a rule could refuse, and that never comes to one.
 func (x *apiRequest) reject(why policy.Reason, detail string) *gate.Judgement {
-	j := x.Reject(why, x.Route, detail)
+	j := x.gate.Reject(why, x.head.Route, detail)
 	return &j
 }
 
 func (x *apiRequest) capability() wecom.Capability {
-	if x.Route.Ambiguous() {
+	if x.head.Route.Odd() {
 		return ""
 	}
-	return x.Route.Endpoint.Capability
+	return x.head.Route.Endpoint.Capability
 }
 
 // judgeBody reads a call whole, decides it, and forwards or refuses it. One that goes on whatever
@@ -152,17 +152,17 @@ func (x *apiRequest) judgeBody(n policy.Inspections) {
 	}
 	switch {
 	case more != nil && n.Enforced == policy.InspectBody:
-		x.tooLarge(x.Config.Limits.JudgedBody, nothingSent)
+		x.tooLarge(x.gate.Config.Limits.JudgedBody, nothingSent)
 		return
 	case more != nil:
-		if x.apply(x.Ambiguous(x.Head, n, gate.ErrTooLarge)) {
+		if x.apply(x.gate.Ambiguous(x.head, n, gate.ErrTooLarge)) {
 			x.streamBody(more)
 		}
 		return
 	}
 	facts, err := x.readFacts(body)
 	if err != nil {
-		if x.apply(x.Ambiguous(x.Head, n, err)) {
+		if x.apply(x.gate.Ambiguous(x.head, n, err)) {
 			x.reply(x.path, body)
 		}
 		return
@@ -170,7 +170,7 @@ func (x *apiRequest) judgeBody(n policy.Inspections) {
 	x.compareChannel(facts.Channel)
 	path := x.path
 	if n.Enforced == policy.InspectBody {
-		path = []byte(x.Route.Path) // what was judged is what goes on
+		path = []byte(x.head.Route.Path) // what was judged is what goes on
 	}
 	ctx := x.ctx
 	if x.waited >= time.Millisecond || facts.Code != "" { // else the one question that is asked has its own bound
@@ -178,7 +178,7 @@ func (x *apiRequest) judgeBody(n policy.Inspections) {
 		ctx, cancel = context.WithTimeout(x.ctx, x.storeTimeout(len(facts.Customers)))
 		defer cancel()
 	}
-	j := x.ByBody(ctx, x.Head, facts, x.Windows)
+	j := x.gate.ByBody(ctx, x.head, facts, x.gw.Windows)
 	x.noticeBypass(j)
 	if x.apply(j) {
 		x.reply(path, body)
@@ -197,7 +197,7 @@ func (x *apiRequest) apply(j gate.Judgement) bool {
 	}
 	x.settle(window.Rejected)
 	if !waits {
-		*x.decision = x.Engine.Waited(j.Decision, x.waitOutcome(), time.Since(x.wait.began))
+		*x.decision = x.gate.Engine.Waited(j.Decision, x.waitOutcome(), time.Since(x.wait.began))
 		x.refuse()
 	}
 	return false
@@ -216,15 +216,15 @@ func newID() string {
 // storeTimeout is how long a call may still wait for the store: its timeout in all, a little more for
 // many customers.
 func (x *apiRequest) storeTimeout(customers int) time.Duration {
-	return max(x.Windows.Timeout-x.waited, time.Millisecond) + time.Duration(customers)*time.Millisecond
+	return max(x.gw.Windows.Timeout-x.waited, time.Millisecond) + time.Duration(customers)*time.Millisecond
 }
 
 // noticeBypass notices replies on a channel whose messages nobody pulls through the gateway.
 func (x *apiRequest) noticeBypass(j gate.Judgement) {
 	for i, k := range j.Keys {
 		a := j.Evidence.Windows[i]
-		if a.Last.IsZero() && a.State != window.Unavailable && x.Bypass.replyWithoutPages(k.Corp, k.Channel) {
-			x.Log.Warn("replies go through the gateway, but nobody pulls this channel's messages through it: let the bot call kf/sync_msg through the gateway too",
+		if a.Last.IsZero() && a.State != window.Unavailable && x.gw.Bypass.replyWithoutPages(k.Corp, k.Channel) {
+			x.gw.Log.Warn("replies go through the gateway, but nobody pulls this channel's messages through it: let the bot call kf/sync_msg through the gateway too",
 				zap.String("corp_id", k.Corp), zap.String("channel", k.Channel))
 		}
 	}

@@ -54,7 +54,7 @@ func (x *apiRequest) preflight() {
 		Errcode int            `json:"errcode"`
 		Errmsg  string         `json:"errmsg"`
 		Results []gate.Outlook `json:"results"`
-	}{Errmsg: "ok", Results: x.Preflight(x.ctx, x.corp, x.client(), x.at, in.Calls, x.Windows)})
+	}{Errmsg: "ok", Results: x.gate.Preflight(x.ctx, x.corp, x.client(), x.at, in.Calls, x.gw.Windows)})
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}

@@ -57,14 +57,14 @@ type Gateway struct {
 	yielder      yielder
 	skew         skew
 	unattributed lastDay // calls that were attributed only because one account is configured
-	logLimit
-	waiters waiters
+	logLimit     logLimit
+	waiters      waiters
 }
 
 // Settings are what a configuration says that a running gateway can change. A request keeps to
 // those that were in force when it came.
 type Settings struct {
-	gate.Gate
+	Gate      gate.Gate
 	Receivers Receivers
 }
 
@@ -81,7 +81,7 @@ func (g *Gateway) Current() *Settings { return g.current.Load() }
 
 // APIServer returns the server of the api listener.
 func (g *Gateway) APIServer() *fasthttp.Server {
-	return g.server(g.ServeAPI, g.serveLibraryError, bodyTimeout, int(g.Current().Config.Limits.StreamedBody))
+	return g.server(g.ServeAPI, g.serveLibraryError, bodyTimeout, int(g.Current().Gate.Config.Limits.StreamedBody))
 }
 
 // CallbackServer returns the server of the callback listener.

@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"replygate/config"
+	"replygate/gate"
 	"replygate/http1"
 	"replygate/wecom"
 )
@@ -27,8 +28,9 @@ const smallBody = 16 << 10
 
 // request is one request on one of the two faces, before anything is known of what it wants.
 type request struct {
-	*Gateway
-	*Settings
+	gw         *Gateway
+	settings   *Settings  // in force when it came
+	gate       *gate.Gate // of settings
 	rc         *fasthttp.RequestCtx
 	ctx        context.Context // not the request's: fasthttp uses that again
 	at         time.Time       // when it came
@@ -46,8 +48,12 @@ type request struct {
 func (v *request) start(g *Gateway, rc *fasthttp.RequestCtx) {
 	at := g.Now()
 	g.yielder.arrive(at)
-	*v = request{Gateway: g, Settings: g.Current(), rc: rc, ctx: context.Background(), at: at, space: v.space}
+	*v = request{gw: g, rc: rc, ctx: context.Background(), at: at, space: v.space}
+	v.use(g.Current())
 }
+
+// use has the request served by settings.
+func (v *request) use(s *Settings) { v.settings, v.gate = s, &s.Gate }
 
 // remote is the caller's address, that of its connection.
 func (v *request) remote() netip.Addr {

@@ -23,7 +23,7 @@ func (x *apiRequest) outcome(answer []byte) window.Outcome {
 	if x.rc.Response.StatusCode() != fasthttp.StatusOK || err != nil {
 		return window.Sent
 	}
-	x.Metrics.answered(x.decision, code)
+	x.gw.Metrics.answered(x.decision, code)
 	if rest := x.decision.Rest; len(rest) > 0 {
 		x.reportRest(answer, rest)
 	}
@@ -40,9 +40,9 @@ func (x *apiRequest) outcome(answer []byte) window.Outcome {
 
 // reportRest adds to WeCom's answer whom the call was not to reach.
 func (x *apiRequest) reportRest(answer []byte, rest []string) {
-	full, err := x.Route.Endpoint.ReportRest(answer, rest)
+	full, err := x.head.Route.Endpoint.ReportRest(answer, rest)
 	if err != nil {
-		x.Log.Warn("a call went on without some of its customers, and the answer could not say so", zap.String("decision_id", x.id), zap.Error(err))
+		x.gw.Log.Warn("a call went on without some of its customers, and the answer could not say so", zap.String("decision_id", x.id), zap.Error(err))
 		return
 	}
 	x.rc.Response.Header.Del("Content-Encoding")
@@ -55,15 +55,15 @@ func (x *apiRequest) settle(o window.Outcome) {
 		return
 	}
 	found := &x.judged.Evidence
-	if err := x.Windows.RestoreCode(x.ctx, found.Code); err != nil {
-		x.Log.Warn("a one-time code could not be given back: it counts as used", zap.Error(err))
+	if err := x.gw.Windows.RestoreCode(x.ctx, found.Code); err != nil {
+		x.gw.Log.Warn("a one-time code could not be given back: it counts as used", zap.Error(err))
 	}
 	for i, k := range x.judged.Keys {
 		if o == window.Rejected && !found.Windows[i].Reserved() {
 			continue
 		}
-		if err := x.Windows.Settle(x.ctx, k, found.Windows[i], o); err != nil {
-			x.Log.Warn("a reply could not be settled: at worst one fewer is left", zap.Error(err))
+		if err := x.gw.Windows.Settle(x.ctx, k, found.Windows[i], o); err != nil {
+			x.gw.Log.Warn("a reply could not be settled: at worst one fewer is left", zap.Error(err))
 		}
 	}
 }

@@ -101,11 +101,11 @@ type wait struct {
 func (x *apiRequest) waits() bool {
 	w := &x.wait
 	switch {
-	case w.over || x.Config.Policy.UnsureWait == 0:
+	case w.over || x.gate.Config.Policy.UnsureWait == 0:
 	case w.began.IsZero():
 		w.again = x.beginWait()
 	default:
-		w.again = time.Since(w.began) < x.Config.Policy.UnsureWait
+		w.again = time.Since(w.began) < x.gate.Config.Policy.UnsureWait
 	}
 	return w.again
 }
@@ -114,7 +114,7 @@ func (x *apiRequest) waits() bool {
 // watched may not: it could be sent after its client had given it up and sent it again.
 func (x *apiRequest) beginWait() bool {
 	w := &x.wait
-	if x.Draining() {
+	if x.gw.Draining() {
 		w.outcome = policy.WaitShutdown
 		return false
 	}
@@ -124,7 +124,7 @@ func (x *apiRequest) beginWait() bool {
 	if _, more, ok := x.readBodyOnce(); !ok || more != nil {
 		return false // it broke off, or is longer than any reply
 	}
-	if !x.waiters.enter(x.corp, len(x.body)) {
+	if !x.gw.waiters.enter(x.corp, len(x.body)) {
 		w.outcome = policy.WaitQueueFull
 		return false
 	}
@@ -138,9 +138,9 @@ func (x *apiRequest) waitAndRejudge() bool {
 	w := &x.wait
 	judged, answers := time.Now(), x.redisAnswers()
 	for {
-		left := x.Config.Policy.UnsureWait - time.Since(w.began)
+		left := x.gate.Config.Policy.UnsureWait - time.Since(w.began)
 		switch {
-		case x.Draining():
+		case x.gw.Draining():
 			w.over, w.outcome = true, policy.WaitShutdown
 		case left <= 0:
 			w.over, w.outcome = true, policy.WaitStillUnsure
@@ -155,7 +155,7 @@ func (x *apiRequest) waitAndRejudge() bool {
 		}
 		before := answers
 		answers = x.redisAnswers()
-		if x.Current() != x.Settings || answers && (!before || time.Since(judged) >= judgeAgain) {
+		if x.gw.Current() != x.settings || answers && (!before || time.Since(judged) >= judgeAgain) {
 			break
 		}
 	}
@@ -164,13 +164,14 @@ func (x *apiRequest) waitAndRejudge() bool {
 }
 
 // redisAnswers tells whether Redis answered when it was asked last.
-func (x *apiRequest) redisAnswers() bool { return x.RedisAnswers == nil || x.RedisAnswers() }
+func (x *apiRequest) redisAnswers() bool { return x.gw.RedisAnswers == nil || x.gw.RedisAnswers() }
 
 // forget takes back what a judgement made of the call, so that it is judged anew, whole: at this
 // instant, by the configuration in force, and with the body that was read.
 func (x *apiRequest) forget() {
-	x.Settings, x.At = x.Current(), x.Now()
-	x.Who, x.name, x.corp, x.by, x.waited = policy.Subject{}, "", "", gate.ByNone, 0
+	x.use(x.gw.Current())
+	x.head.At = x.gw.Now()
+	x.head.Who, x.name, x.corp, x.by, x.waited = policy.Subject{}, "", "", gate.ByNone, 0
 	x.decision, x.judged, x.id = nil, gate.Judgement{}, ""
 	x.wait.again = false
 }
@@ -181,11 +182,11 @@ func (x *apiRequest) drop() {
 	x.wait.outcome = policy.WaitClientGone
 	x.errorKind, x.closeAfter = clientAborted, true
 	if x.decision == nil { // by a reload it is no longer judged
-		gone := x.Engine.Waited(policy.Decision{}, policy.WaitClientGone, 0)
+		gone := x.gate.Engine.Waited(policy.Decision{}, policy.WaitClientGone, 0)
 		x.fail(fasthttp.StatusOK, wecom.CodeBusy, gone.Errmsg)
 		return
 	}
-	*x.decision = x.Engine.Waited(*x.decision, policy.WaitClientGone, 0)
+	*x.decision = x.gate.Engine.Waited(*x.decision, policy.WaitClientGone, 0)
 	x.refuse()
 }
 
@@ -195,7 +196,7 @@ func (x *apiRequest) endWait() {
 	if !w.placed {
 		return
 	}
-	x.waiters.leave(w.corp, w.bytes)
+	x.gw.waiters.leave(w.corp, w.bytes)
 	w.placed, w.took = false, time.Since(w.began)
 }
 

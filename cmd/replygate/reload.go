@@ -67,7 +67,7 @@ func (g *gateway) use(s settings) error {
 func (g *gateway) inForce() *gate.Gate { return &g.handler.Current().Gate }
 
 // accounts returns the accounts in force.
-func (g *gateway) accounts() *account.Book { return g.handler.Current().Accounts }
+func (g *gateway) accounts() *account.Book { return g.handler.Current().Gate.Accounts }
 
 // version returns the hash of the configuration in force, and whether a newer one could not be
 // used.
@@ -151,7 +151,7 @@ func (g *gateway) watchFile(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		accounts := g.handler.Current().Config.AccountsFile
+		accounts := g.handler.Current().Gate.Config.AccountsFile
 		look := glance(g.path, accounts)
 		if slices.EqualFunc(look, seen, unchanged) && !pending && n%lookInto != 0 {
 			continue

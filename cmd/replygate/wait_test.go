@@ -247,7 +247,7 @@ func TestWhatDoesNotWait(t *testing.T) {
 // reconfigures puts the configuration in force with a change, as a reload does.
 func (r *rig) reconfigures(change func(*config.Config)) {
 	r.Helper()
-	c := *r.gateway.handler.Current().Config
+	c := *r.gateway.handler.Current().Gate.Config
 	change(&c)
 	set, err := compile("test", &c)
 	if err == nil {
