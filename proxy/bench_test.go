@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,4 +104,49 @@ func BenchmarkServeAPI(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkYield is a passed call from one of 64 clients that all have one under way, with and without
+// the yielder. cpu-us/op is the processor time of clients, gateway and stub.
+func BenchmarkYield(b *testing.B) {
+	for _, yields := range []bool{true, false} {
+		b.Run(fmt.Sprintf("yields=%v", yields), func(b *testing.B) {
+			g := newGateway(b, 0)
+			if !yields {
+				g.NeverYield()
+			}
+			ln, err := proxy.Listen("listen.api", "127.0.0.1:0", config.TLS{}, time.Now, zap.NewNop())
+			if err != nil {
+				b.Fatal(err)
+			}
+			server := g.APIServer()
+			go func() { _ = server.Serve(ln) }()
+			b.Cleanup(func() { _ = server.Shutdown() })
+			client := &fasthttp.HostClient{Addr: ln.Addr().String(), MaxConns: 1 << 10}
+			b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+			b.ResetTimer()
+			began := processorTime()
+			b.RunParallel(func(pb *testing.PB) {
+				var req fasthttp.Request
+				var resp fasthttp.Response
+				req.SetRequestURI("http://gateway/cgi-bin/kf/send_msg?access_token=token-of-wwActive")
+				req.Header.SetMethod("POST")
+				req.SetBodyString(`{"touser":"wm","open_kfid":"wk","msgtype":"text","text":{"content":"hello"}}`)
+				for pb.Next() {
+					if err := client.Do(&req, &resp); err != nil || resp.StatusCode() != fasthttp.StatusOK {
+						b.Errorf("%v, HTTP %d", err, resp.StatusCode())
+						return
+					}
+				}
+			})
+			b.ReportMetric(float64((processorTime()-began).Nanoseconds())/1e3/float64(b.N), "cpu-us/op")
+		})
+	}
+}
+
+// processorTime is what this process has computed so far.
+func processorTime() time.Duration {
+	var used syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used)
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -9,6 +9,7 @@ package proxy
 import (
 	"crypto/tls"
 	"net"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -71,6 +72,7 @@ type Settings struct {
 // Use puts settings in force for requests from now on; it must be called before the first. Idle
 // connections to the bots of those before are dropped.
 func (g *Gateway) Use(s *Settings) {
+	g.yielder.adjust(runtime.GOMAXPROCS(0))
 	if old := g.current.Swap(s); old != nil {
 		old.Receivers.Close()
 	}
