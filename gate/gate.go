@@ -91,7 +91,24 @@ func (g *Gate) AlwaysPasses(r wecom.Route) bool {
 	return true
 }
 
-// Needs tell how much of a call must be read. An odd path needs as much as its strictest reading.
+// Inspection is how a call of one corp must be inspected before it is decided.
+type Inspection struct {
+	policy.Inspections
+	Who    policy.Subject // whose call it is
+	Listed bool           // the accounts list the corp, or unlisted_account is pass
+}
+
+// Unlisted reports whether the call is rejected because the accounts do not list its corp.
+func (i Inspection) Unlisted() bool { return !i.Listed && i.Overall != policy.InspectNone }
+
+// Inspect tells who makes a call and how much of it must be read. It changes nothing.
+func (g *Gate) Inspect(r wecom.Route, corp, client string, at time.Time) Inspection {
+	who, listed := g.Subject(corp, client, at)
+	return Inspection{Who: who, Listed: listed, Inspections: g.Inspections(Head{Route: r, Who: who, At: at})}
+}
+
+// Inspections tell how much of a call must be read. An ambiguous path needs as much as its strictest
+// reading.
 func (g *Gate) Inspections(h Head) policy.Inspections {
 	if !h.Route.Ambiguous() {
 		return g.Engine.Inspections(h.Who, h.Route.Endpoint, h.At)

@@ -44,20 +44,19 @@ func (g *Gate) JudgeFacts(ctx context.Context, in Call, facts wecom.Facts, s Sto
 // JudgeReading is Judge with read as the source of the facts. It is called only if a rule needs them.
 func (g *Gate) JudgeReading(ctx context.Context, in Call, s Store, read func(*wecom.Endpoint) (wecom.Facts, error)) (j Judgement, h Head, judged bool) {
 	h = Head{Route: wecom.ReadPath(in.Path), At: in.At}
-	var listed bool
-	h.Who, listed = g.Subject(in.Corp, in.Client, in.At)
-	n := g.Inspections(h)
+	n := g.Inspect(h.Route, in.Corp, in.Client, in.At)
+	h.Who = n.Who
 	switch {
 	case n.Overall == policy.InspectNone:
 		return g.passed(h), h, false
-	case !listed:
+	case n.Unlisted():
 		return g.Reject(policy.UnlistedAccount, h.Route, in.Corp), h, true
 	case n.Overall == policy.InspectPath:
 		return g.ByPath(h), h, true
 	}
 	facts, err := read(h.Route.Endpoint)
 	if err != nil {
-		return g.Ambiguous(h, n, err), h, true
+		return g.Ambiguous(h, n.Inspections, err), h, true
 	}
 	return g.ByBody(ctx, h, facts, s), h, true
 }

@@ -118,7 +118,7 @@ func method(m []byte) string {
 // loggedPath is the catalogue's path, or what is safe to show of another one: a secret that a
 // client put into a path must not stay readable.
 func (x *apiRequest) loggedPath() string {
-	if !x.head.Route.Odd() && x.head.Route.Endpoint.Path == x.head.Route.Path {
+	if !x.head.Route.Ambiguous() && x.head.Route.Endpoint.Path == x.head.Route.Path {
 		return x.head.Route.Path
 	}
 	var out []byte

@@ -76,7 +76,7 @@ func (x *apiRequest) readClaims() {
 // isOwn tells whether somebody could take the path for one of the gateway's own. One of the
 // catalogue is none.
 func (x *apiRequest) isOwn() bool {
-	return (x.head.Route.Odd() || x.head.Route.Endpoint.Path != x.head.Route.Path) && wecom.IsOwn(x.path)
+	return (x.head.Route.Ambiguous() || x.head.Route.Endpoint.Path != x.head.Route.Path) && wecom.IsOwn(x.path)
 }
 
 // findCorp finds out whose a call is that is judged for somebody. mayPass tells whether it may go
@@ -276,8 +276,7 @@ func (x *apiRequest) judgedFor(corp string) bool {
 	case corp == "":
 		return true
 	}
-	who, _ := x.gate.Subject(corp, x.client(), x.head.At)
-	return x.gate.Inspections(gate.Head{Route: x.head.Route, Who: who, At: x.head.At}).Overall != policy.InspectNone
+	return x.gate.Inspect(x.head.Route, corp, x.client(), x.head.At).Overall != policy.InspectNone
 }
 
 // compareNames says so if a call names another account than the one that its token is known to

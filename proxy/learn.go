@@ -21,7 +21,7 @@ type inspector func(x *apiRequest, answer io.Reader, err error)
 
 // inspectorFor returns what reads the answer of a call that the gateway learns from, nil for most.
 func (x *apiRequest) inspectorFor() inspector {
-	if x.head.Route.Odd() {
+	if x.head.Route.Ambiguous() {
 		return nil
 	}
 	switch x.head.Route.Path {

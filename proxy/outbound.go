@@ -22,8 +22,9 @@ import (
 type apiRequest struct {
 	request
 	caller
-	head gate.Head
-	name string // of the account
+	head        gate.Head
+	inspections policy.Inspections // how much of the call must be read
+	name        string             // of the account
 
 	decision *policy.Decision // of a judged call
 	judged   gate.Judgement   // likewise
@@ -72,7 +73,7 @@ func (x *apiRequest) judge() {
 
 // judgeKnown judges a call as that of the corp that was found, and forwards or refuses it.
 func (x *apiRequest) judgeKnown() {
-	switch n := x.gate.Inspections(x.head); n.Overall {
+	switch x.inspections.Overall {
 	case policy.InspectNone:
 		x.stream()
 	case policy.InspectPath:
@@ -80,7 +81,7 @@ func (x *apiRequest) judgeKnown() {
 			x.stream()
 		}
 	case policy.InspectBody:
-		x.judgeBody(n)
+		x.judgeBody()
 	}
 }
 
@@ -100,9 +101,11 @@ func (x *apiRequest) identify() next {
 	switch {
 	case n == judged && x.corp == "":
 		x.head.Who = policy.Subject{Standing: account.Active, Client: x.client()}
+		x.inspections = x.gate.Inspections(x.head)
 	case n == judged:
-		var listed bool
-		if x.head.Who, listed = x.gate.Subject(x.corp, x.client(), x.head.At); !listed && x.gate.Inspections(x.head).Overall != policy.InspectNone {
+		in := x.gate.Inspect(x.head.Route, x.corp, x.client(), x.head.At)
+		x.head.Who, x.inspections = in.Who, in.Inspections
+		if in.Unlisted() {
 			n, refusal = refused, x.reject(policy.UnlistedAccount, x.corp)
 		}
 		if x.head.Who.Account != nil {
@@ -137,7 +140,7 @@ func (x *apiRequest) reject(why policy.Reason, detail string) *gate.Judgement {
 }
 
 func (x *apiRequest) capability() wecom.Capability {
-	if x.head.Route.Odd() {
+	if x.head.Route.Ambiguous() {
 		return ""
 	}
 	return x.head.Route.Endpoint.Capability
@@ -145,31 +148,31 @@ func (x *apiRequest) capability() wecom.Capability {
 
 // judgeBody reads a call whole, decides it, and forwards or refuses it. One that goes on whatever
 // the rules in shadow say goes on as it came, also if its body cannot be read.
-func (x *apiRequest) judgeBody(n policy.Inspections) {
+func (x *apiRequest) judgeBody() {
 	body, more, ok := x.readBodyOnce()
 	if !ok {
 		return
 	}
 	switch {
-	case more != nil && n.Enforced == policy.InspectBody:
+	case more != nil && x.inspections.Enforced == policy.InspectBody:
 		x.tooLarge(x.gate.Config.Limits.JudgedBody, nothingSent)
 		return
 	case more != nil:
-		if x.apply(x.gate.Ambiguous(x.head, n, gate.ErrTooLarge)) {
+		if x.apply(x.gate.Ambiguous(x.head, x.inspections, gate.ErrTooLarge)) {
 			x.streamBody(more)
 		}
 		return
 	}
 	facts, err := x.readFacts(body)
 	if err != nil {
-		if x.apply(x.gate.Ambiguous(x.head, n, err)) {
+		if x.apply(x.gate.Ambiguous(x.head, x.inspections, err)) {
 			x.reply(x.path, body)
 		}
 		return
 	}
 	x.compareChannel(facts.Channel)
 	path := x.path
-	if n.Enforced == policy.InspectBody {
+	if x.inspections.Enforced == policy.InspectBody {
 		path = []byte(x.head.Route.Path) // what was judged is what goes on
 	}
 	ctx := x.ctx
