@@ -44,7 +44,7 @@ var may = map[string][]string{
 	"upstream":        {"config", "http1"},
 	"proxy":           {"config", "account", "gate", "http1", "policy", "record", "upstream", "wecom", "window"},
 	"admin":           {"config", "account", "gate", "policy", "wecom", "window"},
-	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "gate", "ruletest", "replay", "proxy", "admin"},
+	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin"},
 	"bench":           {},
 }
 
