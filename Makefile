@@ -23,9 +23,9 @@ lint: ## vet, and golangci-lint by .golangci.yml
 fuzz: ## one fuzz target: make fuzz PKG=./wecom TARGET=FuzzReadPath
 	go test $(PKG) -run '^$$' -fuzz '^$(TARGET)$$' -fuzztime $(FUZZTIME)
 
-bench: ## the benchmarks of the packages, and the gateway against its own parts
+bench: ## the benchmarks of the packages, and the kinds of calls through a gateway
 	go test -run '^$$' -bench . -benchmem ./...
-	go run ./bench
+	bench/run.sh
 
 demo: ## the product's story on a simulated WeCom
 	go run ./cmd/replygate demo
