@@ -129,3 +129,29 @@ func TestChannelKeys(t *testing.T) {
 		s.FlushAll(t.Context())
 	}
 }
+
+// A channel that was read from Redis is cached for its TTL, and for a day at most.
+func TestChannelCache(t *testing.T) {
+	for _, test := range []struct{ ttl, cached time.Duration }{
+		{time.Hour, time.Hour}, {24*time.Hour - time.Minute, 24*time.Hour - time.Minute}, {30 * 24 * time.Hour, 24 * time.Hour},
+	} {
+		clock := wecomtest.NewClock()
+		clock.Set(clock.Now())
+		s := storetest.Open(t, storetest.Embedded(t), clock.Now)
+		if err := s.Set(t.Context(), "rg:channel:wk1", "ww1", test.ttl).Err(); err != nil {
+			t.Fatal(err)
+		}
+		tokens := gatewayOf(s, clock)
+		if corp, o := tokens.OwnerOfChannel(t.Context(), "wk1"); corp != "ww1" || o != account.Known {
+			t.Fatalf("%q, %d", corp, o)
+		}
+		clock.Advance(test.cached - 2*time.Second) // Redis counts from a moment before
+		if tokens.LearntChannel("wk1") != "ww1" {
+			t.Errorf("a TTL of %s: it is forgotten too early", test.ttl)
+		}
+		clock.Advance(2 * time.Second)
+		if tokens.LearntChannel("wk1") != "" {
+			t.Errorf("a TTL of %s: it is cached for longer than %s", test.ttl, test.cached)
+		}
+	}
+}

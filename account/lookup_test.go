@@ -2,6 +2,7 @@ package account_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -256,4 +257,26 @@ func TestLookupEndsWithContext(t *testing.T) {
 		t.Errorf("%q, %d", corp, o)
 	}
 	owner(t, tokens, "T", "", account.Unknown) // the next caller is not affected
+}
+
+// A token whose TTL cannot be read is cached for a minute, and then read again.
+func TestUnreadableTTL(t *testing.T) {
+	clock := wecomtest.NewClock()
+	clock.Set(clock.Now())
+	s := storetest.Open(t, storetest.Embedded(t), clock.Now)
+	key := fmt.Sprintf("rg:token:%x", sha256.Sum256([]byte("T")))
+	s.Set(t.Context(), key, "ww1", time.Hour)
+	s.AddHook(&faulty{func(cmd redis.Cmder) error {
+		if cmd.Name() == "pttl" {
+			return rejected("NOPERM")
+		}
+		return nil
+	}})
+	tokens := gatewayOf(s, clock)
+	owner(t, tokens, "T", "ww1", account.Known)
+	s.Set(t.Context(), key, "ww2", time.Hour)
+	clock.Advance(time.Minute - 1)
+	owner(t, tokens, "T", "ww1", account.Known)
+	clock.Advance(1)
+	owner(t, tokens, "T", "ww2", account.Known)
 }
