@@ -54,7 +54,7 @@ func TestLimiterBound(t *testing.T) {
 	}
 }
 
-// A caller whose context ends stops waiting, without an event of its own.
+// A caller stops waiting when its context ends.
 func TestLimiterWaitEnds(t *testing.T) {
 	l := limiter{interval: time.Hour, burst: 1}
 	for range 2 {

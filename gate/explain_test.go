@@ -12,8 +12,8 @@ import (
 	"replygate/window"
 )
 
-// An explanation says when the verdict will change by itself, and asks for no more than it needs.
-func TestExplainTellsWhenItChanges(t *testing.T) {
+// An explanation has the time when the verdict changes by itself, and reads each window once.
+func TestExplainChangesAt(t *testing.T) {
 	wrote := now.Add(-40 * time.Hour)
 	for name, test := range map[string]struct {
 		rules   string
@@ -37,12 +37,12 @@ func TestExplainTellsWhenItChanges(t *testing.T) {
 			t.Errorf("%s: %s until %s, want %s until %s", name, e.Decision.Verdict, e.ChangesAt, test.verdict, test.changes)
 		}
 		if s.reserved > 0 || s.peeked > 1 {
-			t.Errorf("%s: an explanation reserves %d replies and looks %d times", name, s.reserved, s.peeked)
+			t.Errorf("%s: an explanation reserves %d replies and reads %d windows", name, s.reserved, s.peeked)
 		}
 		decided := 0
 		for _, r := range e.Rules {
 			if r.Why == "" {
-				t.Errorf("%s: rule %s without a why", name, r.Name)
+				t.Errorf("%s: rule %s without an explanation", name, r.Name)
 			}
 			if r.Matched {
 				decided++

@@ -19,7 +19,7 @@ import (
 
 var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
-// stub says the same of every customer, and counts what is asked.
+// stub gives the same answer for every customer, and counts the reads.
 type stub struct {
 	window.Answer
 	peeked, reserved int
@@ -119,7 +119,7 @@ func TestByPath(t *testing.T) {
 	}
 }
 
-// Ambiguous refuses a call whose body decides; if only a rule in shadow needs the body, it goes on.
+// Ambiguous refuses a call that needs its body, unless only a rule in shadow needs it.
 func TestAmbiguous(t *testing.T) {
 	const (
 		videos      = "policy: { rules: [{ name: no-video, match: { capabilities: [internal_message], msgtypes: [video] }, action: refuse }] }\n"
@@ -148,7 +148,7 @@ func TestAmbiguous(t *testing.T) {
 	}
 }
 
-// Reject and Unknown apply policy.mode to decisions that no rule made.
+// Reject and Unknown apply policy.mode to decisions made before any rule.
 func TestRejectAndUnknown(t *testing.T) {
 	plain, shadow := newGate(t, accounts), newGate(t, accounts+shadowMode)
 	route := wecom.ReadPath([]byte("/cgi-bin/kf/send_msg"))
@@ -176,7 +176,7 @@ func TestRejectAndUnknown(t *testing.T) {
 	}
 }
 
-// ByBody reads exactly what the rule depends on: kf replies are reserved, other windows are looked at,
+// ByBody reads exactly what the rule depends on: kf replies are reserved, other windows are only read,
 // codes are used up.
 func TestByBodyReads(t *testing.T) {
 	const (

@@ -10,8 +10,8 @@ import (
 	"replygate/window"
 )
 
-// A preflight looks at all windows at once, and at nothing else.
-func TestPreflightLooksOnce(t *testing.T) {
+// A preflight reads each window once, and reserves nothing.
+func TestPreflightReadsOnce(t *testing.T) {
 	s := &stub{Answer: window.Answer{State: window.Open, Last: now, Left: 5}}
 	asks := make([]gate.Ask, gate.MaxAsks)
 	for i := range asks {

@@ -190,7 +190,7 @@ func TestOnlyKfRepliesPassWhenUnsure(t *testing.T) {
 			for _, code := range []window.CodeState{window.CodeTaken, window.CodeUnavailable} {
 				d := e.Decide(c, m, policy.Evidence{Windows: answers, Code: window.CodeAnswer{State: code}})
 				if d.Verdict != policy.Unsure || d.Go != test.goes {
-					t.Errorf("%s, window %s: verdict %s, reason %s, rule %s, goes on %v", name, state, d.Verdict, d.Reason, d.Rule, d.Go)
+					t.Errorf("%s, window %s: verdict %s, reason %s, rule %s, forwarded %v", name, state, d.Verdict, d.Reason, d.Rule, d.Go)
 				}
 			}
 		}
@@ -296,7 +296,7 @@ func TestTwoCapabilities(t *testing.T) {
 				t.Errorf("replies %s, adds %s, state %s, %s: %s %s %s", test.reply, test.add, test.state, more, d.Verdict, d.Reason, d.Capability)
 			}
 			if d.Verdict == policy.Refuse && d.Go {
-				t.Errorf("replies %s, adds %s, state %s, %s: a refusal goes on", test.reply, test.add, test.state, more)
+				t.Errorf("replies %s, adds %s, state %s, %s: a refusal is forwarded", test.reply, test.add, test.state, more)
 			}
 		}
 	}
@@ -331,7 +331,7 @@ func TestReplyActionOnMassMessages(t *testing.T) {
 func TestZeroValuesRefuse(t *testing.T) {
 	var d policy.Decision
 	if d.Verdict.String() != "refuse" || d.Go {
-		t.Error("the zero Decision lets a call go")
+		t.Error("the zero Decision forwards a call")
 	}
 	if d := must(t, "", "").Decide(call("/cgi-bin/kf/send_msg", wecom.Facts{}), policy.Match{}, policy.Evidence{}); d.Go || d.Reason != policy.NoRule {
 		t.Errorf("without a rule: %+v", d)
@@ -440,8 +440,8 @@ func TestWorstOfManyCustomers(t *testing.T) {
 	}
 }
 
-// The rest of a trimmed call is who could not be reached, in the order of the call; what goes on is
-// judged by the worst of those who could.
+// Rest holds the customers who cannot be reached, in the order of the call; the others decide by the
+// worst of their windows.
 func TestTrimmedDecision(t *testing.T) {
 	e := must(t, "", "    - { name: mass, match: { capabilities: [mass_message], endpoints: ["+mass+"] }, action: reply, partial: trim }\n")
 	many := make([]string, 100)

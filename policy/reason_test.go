@@ -234,7 +234,7 @@ func TestVerdictNames(t *testing.T) {
 	}
 }
 
-// The answer of a call whose condition failed quotes why, in one line and without the excerpt of the source.
+// If a condition fails, the answer quotes why in one line, without the excerpt of the source.
 func TestWhenFailedText(t *testing.T) {
 	for _, test := range []struct{ when, want string }{
 		{"account.contacts < 5", "cannot be told (invalid operation: an unknown number < int"},
