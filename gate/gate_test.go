@@ -134,7 +134,7 @@ func TestAmbiguous(t *testing.T) {
 	} {
 		g := newGate(t, accounts+test.text)
 		h := head(g, test.corp, test.path)
-		j := g.Ambiguous(h, g.Engine.Inspections(h.Who, h.Route.Endpoint, h.At), errors.New("touser stands twice"))
+		j := g.Ambiguous(h, g.Engine.Inspections(h.Who, h.Route.Endpoint, h.At), errors.New("touser occurs twice"))
 		if got := outcome(j); got != test.want {
 			t.Errorf("%s by %s, %s: %s, want %s", test.path, test.corp, test.text, got, test.want)
 		}
@@ -142,7 +142,7 @@ func TestAmbiguous(t *testing.T) {
 		if j.Shadow != nil {
 			refusal = j.Shadow
 		}
-		if refusal.Errmsg != "touser stands twice; nothing was sent" || refusal.Errcode != 40058 {
+		if refusal.Errmsg != "touser occurs twice; nothing was sent" || refusal.Errcode != 40058 {
 			t.Errorf("%s: %+v", test.path, refusal)
 		}
 	}

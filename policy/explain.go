@@ -39,7 +39,7 @@ func (p *Engine) Trace(c Call, capability wecom.Capability, chinese bool) []Trac
 var (
 	whyNotTried   = text{"not tried: %s decides", "未判断：已由 %s 决定"}
 	whyMatches    = text{"it matches: %s", "匹配：%s"}
-	whyShadow     = text{"it matches, but is in shadow: %s is not obeyed", "匹配，但处于 shadow：不执行 %s"}
+	whyShadow     = text{"it matches, but is in shadow: %s is not applied", "匹配，但处于 shadow：不执行 %s"}
 	whyCapability = text{"it is about %s, not about %s", "只适用于 %s，不适用于 %s"}
 	whyEndpoint   = text{"it is not about %s", "不适用于 %s"}
 	whyStanding   = text{"it is about %s accounts, this one is %s", "只适用于 %s 状态的企业，此企业为 %s"}

@@ -53,7 +53,7 @@ func TestTraceConditions(t *testing.T) {
 		{"when: call.customers == 1, action: pass", nil, true, "it matches: pass", "匹配：pass"},
 		{"when: account.contacts < 9, action: pass", nil, true, "it decides, since whether account.contacts < 9 holds cannot be told: ", "由它决定：无法判断条件 account.contacts < 9（"},
 		{"when: window.open, action: pass", func(c *policy.Call) { c.Windows = []window.Answer{{State: window.Unavailable}} }, true, "it decides, since whether window.open holds cannot be told: redis", "由它决定：无法判断条件 window.open（redis"},
-		{"mode: shadow, action: refuse", nil, true, "it matches, but is in shadow: refuse is not obeyed", "匹配，但处于 shadow：不执行 refuse"},
+		{"mode: shadow, action: refuse", nil, true, "it matches, but is in shadow: refuse is not applied", "匹配，但处于 shadow：不执行 refuse"},
 	} {
 		for chinese, want := range map[bool]string{false: test.en, true: test.zh} {
 			got := traceRule(t, test.rule, test.change, chinese)
@@ -73,7 +73,7 @@ func TestTraceOrder(t *testing.T) {
 	}
 	want := []string{
 		"no: it is about media, not about kf_reply",
-		"shadow: it matches, but is in shadow: refuse is not obeyed",
+		"shadow: it matches, but is in shadow: refuse is not applied",
 		"yes: it matches: pass",
 		"late: not tried: yes decides",
 		"everything-passes: not tried: yes decides",

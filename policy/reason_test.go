@@ -162,7 +162,7 @@ func TestReject(t *testing.T) {
 		{policy.CorpContradiction, "ww1 and ww2", 48002, "the call names two accounts: ww1 and ww2;", "此调用同时指向两个企业：ww1 and ww2；"},
 		{policy.AmbiguousCredential, "", 990400, "the query can be read as carrying more than one access_token", "URL 参数中可读出多个 access_token"},
 		{policy.AmbiguousPath, "", 40058, "the path can be read as an interface that is not open to the account;", "此路径可被理解为该企业不能使用的接口；"},
-		{policy.AmbiguousBody, "touser stands twice", 40058, "touser stands twice; nothing was sent", "请求体有歧义或无法读取（touser stands twice）；"},
+		{policy.AmbiguousBody, "touser occurs twice", 40058, "touser occurs twice; nothing was sent", "请求体有歧义或无法读取（touser occurs twice）；"},
 		{policy.UnknownToken, "", 48002, "or let the operator list the bot's host name in accounts[].hosts", "或请网关管理员将程序所用的域名加入 accounts[].hosts"},
 		{policy.UnknownToken, policy.NamesIgnored, 48002, "nothing was sent, let the bot fetch its tokens through the gateway", "请通过网关获取 access_token"},
 		{policy.UnknownToken, policy.NamedSeveral, 48002, "calls with this access_token have named several accounts", "使用此 access_token 的调用曾指向多个企业"},

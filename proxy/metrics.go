@@ -61,7 +61,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"source", "result"}),
 	}
 	m.shadows = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "replygate_shadow_decisions_total", Help: "What judged calls would have come to if the rules in shadow were obeyed, where one of them decides.",
+		Name: "replygate_shadow_decisions_total", Help: "What judged calls would have come to if the rules in shadow applied, where one of them decides.",
 	}, []string{"capability", "verdict", "reason", "rule"})
 	m.deliveryFailures = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "replygate_delivery_failures_total", Help: "Replies that WeCom took and then did not deliver, by why; each corrects one window.",

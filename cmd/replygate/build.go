@@ -210,7 +210,7 @@ func registerGauges(r *prometheus.Registry, g *gateway, pulls *proxy.Bypass, now
 }
 
 // serve answers until ctx ends, then stops in order: it says so in readiness and closes connections
-// behind their answers for lame_duck, lets running calls end until grace is over, answers the rest
+// after their answers for lame_duck, lets running calls end until grace is over, answers the rest
 // that their outcome is unknown, and writes its state.
 func (g *gateway) serve(ctx context.Context) error {
 	failed := make(chan error, 1+len(g.faces))
