@@ -91,6 +91,7 @@ func TestCoalescerBatches(t *testing.T) {
 // No caller waits for a hanging Redis longer than its own deadline, and callers are served once it is
 // back.
 func TestCoalescerOnHangingRedis(t *testing.T) {
+	slow(t, "waits for timeouts")
 	server := storetest.Start(t)
 	wire := storetest.NewWire(t, server.Addr())
 	c := server.Config()

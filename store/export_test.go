@@ -16,3 +16,6 @@ func (b *Coalescer[Q, A]) Workers() int {
 	defer b.mu.Unlock()
 	return b.workers
 }
+
+// CloseFile closes the file, so that the next fsync fails.
+func (j *Journal) CloseFile() { j.file.Close() }

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -249,5 +252,188 @@ func TestJournalConcurrentAppends(t *testing.T) {
 	all.Wait()
 	if n := len(contents(t, j)); n != 50 {
 		t.Errorf("%d records", n)
+	}
+}
+
+// Append takes all of several records or none, and no record without bytes or above the limit.
+func TestJournalAppendIsAtomic(t *testing.T) {
+	t.Parallel()
+	big := make([]byte, 1<<20)
+	for _, c := range []struct {
+		name    string
+		limit   int64
+		records [][]byte
+		ok      bool
+	}{
+		{"one", 1 << 22, [][]byte{{1}}, true},
+		{"the largest", 1 << 22, [][]byte{big}, true},
+		{"no record", 1 << 22, nil, true},
+		{"an empty one", 1 << 22, [][]byte{{1}, {}}, false},
+		{"one too large", 1 << 22, [][]byte{{1}, append(big, 1)}, false},
+		{"the second does not fit", 100, [][]byte{make([]byte, 20), make([]byte, 60)}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			j := journal(t, filepath.Join(t.TempDir(), "journal"), c.limit)
+			err := j.Append(c.records...)
+			if (err == nil) != c.ok {
+				t.Fatalf("Append = %v", err)
+			}
+			want := 0
+			if c.ok {
+				want = len(c.records)
+			}
+			if n := len(contents(t, j)); n != want {
+				t.Errorf("%d records, want %d", n, want)
+			}
+		})
+	}
+}
+
+// Records of more than a read's size come in several reads, in order.
+func TestJournalReadsInParts(t *testing.T) {
+	t.Parallel()
+	j := journal(t, filepath.Join(t.TempDir(), "journal"), 1<<24)
+	record := make([]byte, 300<<10)
+	for i := range byte(10) {
+		record[0] = i
+		if err := j.Append(record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reads, next := 0, byte(0)
+	for at := j.Start(); at < j.End(); reads++ {
+		records, end, err := j.Read(at)
+		if err != nil || end <= at {
+			t.Fatalf("Read(%d) ends at %d, %v", at, end, err)
+		}
+		for _, r := range records {
+			if r[0] != next || len(r) != len(record) {
+				t.Fatalf("record %d has number %d and %d bytes", next, r[0], len(r))
+			}
+			next++
+		}
+		at = end
+	}
+	if next != 10 || reads < 3 {
+		t.Errorf("%d records in %d reads", next, reads)
+	}
+}
+
+// Random appends, drops and reopenings agree with a list of records.
+func TestJournalFollowsTheModel(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(5, 8))
+	path := filepath.Join(t.TempDir(), "journal")
+	j := journal(t, path, 1<<20)
+	var model []string
+	for step := range 400 {
+		switch r.IntN(5) {
+		case 0: // drop some of the oldest
+			n, at := r.IntN(len(model)+1), j.Start()
+			for _, record := range model[:n] {
+				at += 8 + int64(len(record))
+			}
+			if err := j.Drop(at); err != nil {
+				t.Fatal(err)
+			}
+			model = model[n:]
+		case 1:
+			j.Close()
+			j = journal(t, path, 1<<20)
+		default:
+			record := fmt.Sprint(step, strings.Repeat("x", r.IntN(40)))
+			appends(t, j, record)
+			model = append(model, record)
+		}
+		if got := contents(t, j); !slices.Equal(got, model) || j.Empty() != (len(model) == 0) {
+			t.Fatalf("step %d: %q, want %q", step, got, model)
+		}
+	}
+	if names, err := os.ReadDir(filepath.Dir(path)); err != nil || len(names) != 1 {
+		t.Errorf("%d files in the folder, want the journal alone: %v", len(names), err)
+	}
+}
+
+// A crash in the middle of a rewrite leaves the journal and a part of the new file. The next start
+// has all records.
+func TestJournalCrashDuringRewrite(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal")
+	j := journal(t, path, 1<<20)
+	appends(t, j, "one", "two")
+	j.Close()
+	if err := os.WriteFile(path+".new123", []byte("rgjournal2 HALF"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantContents(t, journal(t, path, 1<<20), "one", "two")
+}
+
+// A rewrite that fails keeps the records, and the journal goes on.
+func TestJournalRewriteFails(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "folder")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	j := journal(t, filepath.Join(dir, "journal"), 1<<20)
+	appends(t, j, "one", "two")
+	moved := dir + ".moved"
+	if err := os.Rename(dir, moved); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Drop(j.Start() + 8 + 3); err == nil {
+		t.Fatal("Drop succeeds without the folder")
+	}
+	wantContents(t, j, "one", "two")
+	if err := os.Rename(moved, dir); err != nil {
+		t.Fatal(err)
+	}
+	appends(t, j, "three")
+	if err := j.Drop(j.Start() + 8 + 3); err != nil {
+		t.Fatal(err)
+	}
+	wantContents(t, j, "two", "three")
+}
+
+// After a failed fsync nothing is accepted: what it should have written may be lost.
+func TestJournalFailedSync(t *testing.T) {
+	t.Parallel()
+	j := journal(t, filepath.Join(t.TempDir(), "journal"), 1<<20)
+	if err := j.Append([]byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	j.CloseFile()
+	first := j.Sync()
+	if first == nil {
+		t.Fatal("Sync of a closed file succeeds")
+	}
+	for name, err := range map[string]error{"Append": j.Append([]byte("two")), "Sync": j.Sync()} {
+		if err == nil || err.Error() != first.Error() {
+			t.Errorf("%s after a failed Sync = %v, want %v", name, err, first)
+		}
+	}
+}
+
+// Errors at opening name the setting and a remedy.
+func TestJournalOpenErrors(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	foreign := filepath.Join(dir, "foreign")
+	if err := os.WriteFile(foreign, []byte("rgjournal9 of a later format, as long as a header or longer\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	held := filepath.Join(dir, "held")
+	journal(t, held, 1<<20)
+	for path, want := range map[string]string{
+		dir:                                "name a file in a folder that the gateway may write",
+		filepath.Join(dir, "none", "file"): "name a file in a folder that the gateway may write",
+		foreign:                            "is not a journal of this version: move it away to start without it",
+		held:                               "another gateway uses " + held + ": give each one of its own",
+	} {
+		_, _, _, err := store.OpenJournal(path, 1<<20)
+		if err == nil || !strings.HasPrefix(err.Error(), "journal.path: ") || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v, want an error that ends in %q", path, err, want)
+		}
 	}
 }

@@ -41,6 +41,11 @@ func (p *pipe) Write(b []byte) (int, error) {
 	select {
 	case <-p.closed:
 		return 0, net.ErrClosed
+	default:
+	}
+	select {
+	case <-p.closed:
+		return 0, net.ErrClosed
 	case p.pending <- append([]byte(nil), b...):
 		return len(b), nil
 	}

@@ -19,6 +19,14 @@ import (
 	"replygate/wecom/wecomtest"
 )
 
+// slow skips a test of faults of real processes in -short mode.
+func slow(t *testing.T, why string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: " + why)
+	}
+}
+
 func open(t *testing.T, c config.Redis, now func() time.Time) *store.Client {
 	t.Helper()
 	s, err := store.Open(t.Context(), c, storetest.Journal(t, c), now, zap.NewNop())
@@ -268,6 +276,7 @@ func TestNewerLayout(t *testing.T) {
 }
 
 func TestAwayAtStart(t *testing.T) {
+	slow(t, "waits for a probe")
 	server := storetest.Start(t)
 	server.Down()
 	c := server.Config()
@@ -290,6 +299,7 @@ func TestAwayAtStart(t *testing.T) {
 
 // Answers follows the commands that are sent anyway.
 func TestAnswers(t *testing.T) {
+	slow(t, "kills redis-server")
 	server := storetest.Start(t)
 	c := server.Config()
 	c.Timeout = 300 * time.Millisecond
@@ -333,6 +343,7 @@ func TestTicksKeepFractions(t *testing.T) {
 
 // Sentinels may require a password of their own.
 func TestSentinelPassword(t *testing.T) {
+	slow(t, "starts a sentinel")
 	c, _, _, sentinel := storetest.StartSentinel(t)
 	sentinel.CLI("acl", "setuser", "default", ">of-the-sentinel")
 	c.SentinelPassword = "of-the-sentinel"

@@ -38,6 +38,9 @@ func TestCacheFollowsTheModel(t *testing.T) {
 
 // The windows of a busy day fit; many more evict those that were confirmed longest ago.
 func TestCacheIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: fills the cache four times")
+	}
 	const length = 48 * time.Hour
 	m, now := newOpenCache(), int64(1_700_000_000_000)
 	found := func(from, to int) (n int) {

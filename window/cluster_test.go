@@ -27,6 +27,7 @@ type cluster struct {
 
 func newCluster(t *testing.T, customers int) *cluster {
 	t.Helper()
+	slow(t, "starts three redis-server nodes")
 	c, nodes := storetest.StartCluster(t, 0)
 	clock := wecomtest.NewClock()
 	s := storetest.Open(t, c, clock.Now)

@@ -328,6 +328,7 @@ func TestNewAccountBeginsWithAGap(t *testing.T) {
 
 // Ten thousand new accounts are written in batches, and a later gap of one of them stays.
 func TestManyNewAccounts(t *testing.T) {
+	slow(t, "writes 10,000 accounts")
 	each(t, 5, func(b *bench) {
 		var many []string
 		for i := range 10_000 {
@@ -422,6 +423,7 @@ func TestGapsMoveForward(t *testing.T) {
 
 // Gaps that Redis does not take are written later, and until then this gateway refuses nothing.
 func TestGapsWhileRedisIsAway(t *testing.T) {
+	slow(t, "kills redis-server twice")
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now().Truncate(time.Second))
 	server := storetest.Start(t, "--appendonly", "yes", "--appendfsync", "always")

@@ -72,6 +72,22 @@ func newBench(t *testing.T, s *store.Client, clock *wecomtest.Clock, set window.
 	return b
 }
 
+// slow skips a test of real processes or statistics in -short mode.
+func slow(t *testing.T, why string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: " + why)
+	}
+}
+
+// many returns n, or a tenth of it in -short mode.
+func many(n int) int {
+	if testing.Short() {
+		return n / 10
+	}
+	return n
+}
+
 // each runs body over every kind of store, with complete records.
 func each(t *testing.T, replies int, body func(b *bench)) {
 	clock := wecomtest.NewClock()

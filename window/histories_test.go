@@ -87,7 +87,7 @@ func TestHistories(t *testing.T) {
 		if err := s.Set(t.Context(), "rg:since", 1, 0).Err(); err != nil {
 			t.Fatal(err)
 		}
-		for n := range 1500 {
+		for n := range many(600) {
 			h := history{T: t, random: rand.New(rand.NewPCG(7, uint64(n))), clock: clock, gateways: []*window.Store{gateway(), gateway()}, another: gateway,
 				key: window.Key{Corp: "ww1", Channel: "wk", Customer: fmt.Sprintf("wm%d", n)}}
 			for range 25 {

@@ -428,7 +428,7 @@ func TestList(t *testing.T) {
 // The store agrees with the functions of window.go after every step of random histories.
 func TestStoreFollowsTheModel(t *testing.T) {
 	each(t, 3, func(b *bench) {
-		for history := range 60 {
+		for history := range many(60) {
 			b.follow(window.Key{Corp: "ww1", Channel: "wk1", Customer: fmt.Sprintf("wm%d", history)}, rand.New(rand.NewPCG(1, uint64(history))))
 		}
 	})
@@ -497,7 +497,7 @@ func (b *bench) follow(k window.Key, random *rand.Rand) {
 func TestFactsCommute(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		start := b.clock.Now()
-		for n := range 40 {
+		for n := range many(40) {
 			random := rand.New(rand.NewPCG(2, uint64(n)))
 			var facts []window.Fact
 			for range 8 {
@@ -603,6 +603,7 @@ func TestDegraded(t *testing.T) {
 }
 
 func TestRedisAway(t *testing.T) {
+	slow(t, "kills redis-server twice")
 	clock := wecomtest.NewClock()
 	server := storetest.Start(t)
 	c := server.Config()

@@ -1,0 +1,158 @@
+package store
+
+import (
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+func TestDegradedAfterFailure(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		ago  time.Duration // since the last failure; 0: none
+		want bool
+	}{
+		{"never", 0, false},
+		{"just now", time.Millisecond, true},
+		{"shortly before the end", degradedFor - time.Second, true},
+		{"after the end", degradedFor + time.Millisecond, false},
+		{"long ago", time.Hour, false},
+	} {
+		s := &Client{}
+		if c.ago > 0 {
+			s.lastFailure.Store(time.Now().Add(-c.ago).UnixMilli())
+		}
+		if got := s.Degraded(); got != c.want {
+			t.Errorf("%s: Degraded = %v", c.name, got)
+		}
+	}
+}
+
+func TestAnswersFollowsTheLastCommand(t *testing.T) {
+	t.Parallel()
+	s := &Client{}
+	for i, failed := range []bool{false, true, true, false, true, false, false} {
+		if failed {
+			s.commandFailed()
+		} else {
+			s.commandAnswered()
+		}
+		if s.Answers() == failed {
+			t.Fatalf("step %d: Answers = %v after a command with failed = %v", i, s.Answers(), failed)
+		}
+	}
+	if !s.Degraded() {
+		t.Error("a failed command does not degrade")
+	}
+}
+
+// Several signals before a receive are one, and sending never blocks.
+func TestRecoveredHasRoomForOne(t *testing.T) {
+	t.Parallel()
+	s := &Client{recovered: make(chan struct{}, 1)}
+	for range 3 {
+		s.signalRecovered()
+	}
+	if n := len(s.Recovered()); n != 1 || !s.Degraded() {
+		t.Errorf("%d signals are waiting, degraded %v", n, s.Degraded())
+	}
+}
+
+// RedisTime shifts by the difference of the last reading, and knows nothing of an old one.
+func TestRedisTime(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := &Client{}
+	s.clocks.Store("", reading{redis: now.Add(time.Hour), local: now})
+	s.clocks.Store("node:1", reading{redis: now.Add(-2 * time.Second), local: now})
+	s.clocks.Store("node:2", reading{redis: now, local: now.Add(-staleClock - time.Second)})
+	for _, c := range []struct {
+		node string
+		want int64
+	}{
+		{"", now.Add(time.Hour + time.Second).UnixMilli()},
+		{"node:1", now.Add(-time.Second).UnixMilli()},
+		{"node:2", 0},
+		{"node:3", 0},
+	} {
+		if got := s.RedisTime(c.node, now.Add(time.Second)); got != c.want {
+			t.Errorf("node %q: %d, want %d", c.node, got, c.want)
+		}
+	}
+}
+
+// A changed primary is logged, and reported like a recovery.
+func TestPrimaryChange(t *testing.T) {
+	t.Parallel()
+	seen, lines := observer.New(zap.InfoLevel)
+	s := &Client{recovered: make(chan struct{}, 1), log: zap.New(seen)}
+	s.onPrimaryChange()
+	if len(s.Recovered()) != 1 || lines.Len() != 1 {
+		t.Errorf("%d signals, log %v", len(s.Recovered()), lines.All())
+	}
+}
+
+func TestInfoField(t *testing.T) {
+	t.Parallel()
+	const info = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nempty:\r\nrole:master"
+	for name, want := range map[string]string{
+		"redis_version": "7.0.15", "run_id": "abc", "empty": "", "role": "master", "run": "", "id": "", "# Server": "", "missing": "",
+	} {
+		if got := infoField(info, name); got != want {
+			t.Errorf("%s = %q, want %q", name, got, want)
+		}
+	}
+}
+
+// A pipe takes writes while nobody reads, in order, and fails once it is closed.
+func TestPipeDoesNotBlock(t *testing.T) {
+	t.Parallel()
+	near, far := net.Pipe()
+	p := newPipe(near)
+	buffer := []byte("0")
+	var want []byte
+	for i := range byte(10) {
+		buffer[0] = '0' + i // Write must not keep the caller's slice
+		want = append(want, buffer[0])
+		if n, err := p.Write(buffer); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	got := make([]byte, len(want))
+	for i := range got {
+		if _, err := far.Read(got[i : i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("read %q, want %q", got, want)
+	}
+	p.Close()
+	if _, err := p.Write(buffer); err == nil {
+		t.Error("a closed pipe takes a write")
+	}
+	if err := p.Close(); err != nil {
+		t.Errorf("a second Close: %v", err)
+	}
+}
+
+// If the other end goes, a queued write fails and closes the pipe.
+func TestPipeClosesWithItsPeer(t *testing.T) {
+	t.Parallel()
+	near, far := net.Pipe()
+	p := newPipe(near)
+	far.Close()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := p.Write([]byte("x")); err != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("writes to a pipe without a peer succeed")
+		}
+	}
+}
