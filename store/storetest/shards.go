@@ -105,6 +105,9 @@ func keysOf(args []string) []string {
 	case "ping", "info", "time", "config", "scan", "hello", "select", "client", "auth":
 		return []string{""}
 	}
+	if len(args) == 1 {
+		return []string{""}
+	}
 	return args[1:2]
 }
 
