@@ -87,7 +87,11 @@ func TestHistories(t *testing.T) {
 		if err := s.Set(t.Context(), "rg:since", 1, 0).Err(); err != nil {
 			t.Fatal(err)
 		}
-		for n := range many(600) {
+		histories := 1500
+		if testing.Short() {
+			histories = 30 // -short: a sample
+		}
+		for n := range histories {
 			h := history{T: t, random: rand.New(rand.NewPCG(7, uint64(n))), clock: clock, gateways: []*window.Store{gateway(), gateway()}, another: gateway,
 				key: window.Key{Corp: "ww1", Channel: "wk", Customer: fmt.Sprintf("wm%d", n)}}
 			for range 25 {

@@ -65,6 +65,9 @@ func TestDeadlinesOfCallers(t *testing.T) {
 // does not cover.
 func TestRecentWritesAreBounded(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("-short: fills both generations")
+	}
 	now := time.UnixMilli(1_790_000_000_000)
 	const half = maxRecent / 2
 	batch := func(n int) map[Key]int64 {

@@ -543,7 +543,7 @@ func TestKeysDiffer(t *testing.T) {
 	clock := wecomtest.NewClock()
 	s := storetest.Open(t, storetest.Embedded(t), clock.Now)
 	w, _ := newStore(t, s, settings(5, clock.Now))
-	ids := []string{"", "a", "A", "a:b", "b", "{a}", "a%3Ab", "%", "a b", "\x00", "ü"}
+	ids := []string{"", "a", "A", "a:b", "{a}", "a%3Ab", "ü"}
 	n := 0
 	for _, corp := range ids[1:] {
 		for _, channel := range ids {
