@@ -6,11 +6,11 @@ import (
 )
 
 // However the bytes of a connection are cut into reads, the request line's end is seen.
-func TestLineWatch(t *testing.T) {
+func TestRequestLineScanner(t *testing.T) {
 	const good = "POST /a HTTP/1.1\r\nHost: g\r\n\r\n{\n}"
 	for _, test := range []struct {
-		text string
-		odd  bool
+		text      string
+		ambiguous bool
 	}{
 		{good, false},
 		{"\r\n" + good, false},
@@ -22,29 +22,29 @@ func TestLineWatch(t *testing.T) {
 			var w RequestLineScanner
 			w.Read([]byte(test.text[:cut]))
 			w.Read([]byte(test.text[cut:]))
-			if w.Ambiguous() != test.odd {
-				t.Fatalf("%q cut at %d: odd is %v", test.text, cut, w.Ambiguous())
+			if w.Ambiguous() != test.ambiguous {
+				t.Fatalf("%q cut at %d: ambiguous is %v", test.text, cut, w.Ambiguous())
 			}
 			w.RequestEnded()
 			w.Read([]byte(good)) // the next one, apart
 			w.RequestBegan()
 			if w.Ambiguous() {
-				t.Fatalf("a good request behind %q cut at %d is odd", test.text, cut)
+				t.Fatalf("a good request after %q cut at %d is ambiguous", test.text, cut)
 			}
 		}
 	}
-	var w RequestLineScanner // pipelined behind a body with a bare LF: nobody can tell
+	var w RequestLineScanner // pipelined after a body with a bare LF: nobody can tell
 	w.Read([]byte(good + "GET /b HTTP/1.1\nHost: g\r\n\r\n"))
 	w.RequestEnded()
 	w.RequestBegan()
 	if !w.Ambiguous() {
-		t.Error("a pipelined request with a bare LF is not odd")
+		t.Error("a pipelined request with a bare LF is not ambiguous")
 	}
 	w = RequestLineScanner{}
 	w.Read([]byte("GET /a HTTP/1.1\r\nHost: g\r\n\r\nGET /b HTTP/1.1\r\nHost: g\r\n\r\n"))
 	w.RequestEnded()
 	w.RequestBegan()
 	if w.Ambiguous() {
-		t.Error("a good pipelined request is odd")
+		t.Error("a good pipelined request is ambiguous")
 	}
 }
