@@ -1,7 +1,7 @@
-// Package http1 holds what HTTP/1.1 itself asks of a proxy: one reading alone of where a message
-// ends, no header that belongs to another connection, and deadlines that cost little.
+// Package http1 holds what a proxy must check in HTTP/1.1: that a message ends in one place however
+// it is read, which headers belong to one connection, and deadlines that are cheap to renew.
 //
-// It does not send, receive or answer anything, and knows neither WeCom nor the gateway.
+// It does not send or answer anything, and knows neither WeCom nor the gateway.
 package http1
 
 import (
@@ -18,20 +18,20 @@ import (
 // MaxHead bounds the head of a request or of an answer, in bytes.
 const MaxHead = 32 << 10
 
-// framing is what the header lines of a message say about where it ends.
+// framing is what the header lines of a message say about where it ends (RFC 9112, section 6), with the
+// number of lines of each kind.
 type framing struct {
 	hosts   int
 	lengths int
 	codings int
 	trailer bool
-	length  int64 // of Content-Length
+	length  int64 // the value of Content-Length
 }
 
 var errFraming = errors.New("the end of the message can be read in more than one way")
 
-// readFraming reads a block of header lines, each ended by CRLF, as strictly as RFC 9112 puts it:
-// names are tokens with nothing before the colon, values hold no control bytes, and nothing is
-// folded.
+// readFraming reads a block of header lines as strictly as RFC 9112, section 5: each ends in CRLF, names
+// are tokens that the colon follows at once, values hold no control bytes, and no line is folded.
 func readFraming(block []byte) (framing, error) {
 	var f framing
 	for len(block) > 0 {
@@ -62,7 +62,7 @@ func readFraming(block []byte) (framing, error) {
 	return f, nil
 }
 
-// note takes in one header.
+// note counts one header.
 func (f *framing) note(name, value []byte) error {
 	switch {
 	case sameHeader(name, "Content-Length"):
@@ -90,11 +90,11 @@ func (f *framing) note(name, value []byte) error {
 	return nil
 }
 
-// withoutBlanks is a value without the blanks around it.
+// withoutBlanks returns a value without the optional whitespace around it (RFC 9110, section 5.6.3).
 func withoutBlanks(value []byte) []byte { return bytes.Trim(value, " \t") }
 
-// sameHeader tells whether some server could take name for header: in any letter case, and with '_'
-// for '-'.
+// sameHeader reports whether a server could take name for header: in any letter case, and with '_' for
+// '-', which CGI and WSGI do not tell apart.
 func sameHeader(name []byte, header string) bool {
 	if len(name) != len(header) {
 		return false
@@ -110,8 +110,8 @@ func sameHeader(name []byte, header string) bool {
 	return true
 }
 
-// ContentHeaders returns the values of all Content-Type and all Content-Encoding lines of a checked
-// head, in every spelling that some server takes for them, joined by commas.
+// ContentHeaders returns the values of all Content-Type and all Content-Encoding lines, each joined by
+// commas, also of names that only some servers take for them. CheckRequest must have passed the block.
 func ContentHeaders(block []byte) (types, encodings string) {
 	for len(block) > 0 {
 		end := bytes.IndexByte(block, '\n')
@@ -138,7 +138,7 @@ func joined(list string, value []byte) string {
 	return list + "," + string(value)
 }
 
-// tokenBytes are the bytes of a header name (RFC 9110, 5.6.2).
+// tokenBytes are the bytes that a header name may have (RFC 9110, section 5.6.2).
 var tokenBytes = func() (t [256]bool) {
 	for _, c := range "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" {
 		t[c] = true
@@ -164,8 +164,8 @@ func hasControl(value []byte) bool {
 	return false
 }
 
-// CheckRequest refuses a request whose head has more than one reading. What it lets through is one request,
-// for the gateway and for whatever stands behind it.
+// CheckRequest returns an error if the head of a request can be read in more than one way. A request
+// that passes is the same single request for the gateway and for the servers after it.
 func CheckRequest(h *fasthttp.RequestHeader) error {
 	method := h.Method()
 	for _, c := range method {
@@ -198,11 +198,11 @@ func CheckRequest(h *fasthttp.RequestHeader) error {
 	return nil
 }
 
-// maxInterim bounds the interim answers (100, 102, 103) before the real one.
+// maxInterim bounds the interim answers (1xx; RFC 9110, section 15.2), the final one included.
 const maxInterim = 8
 
-// CheckResponse waits for the head of an answer and refuses one that is broken, without taking it from br.
-// Interim answers before it are dropped.
+// CheckResponse waits for the head of an answer and returns an error if it can be read in more than one
+// way. The head stays in br; interim answers before it are dropped. br must hold MaxHead bytes.
 func CheckResponse(br *bufio.Reader) error {
 	for range maxInterim {
 		head, err := peekHead(br)
@@ -232,14 +232,14 @@ func CheckResponse(br *bufio.Reader) error {
 	return errors.New("too many interim answers")
 }
 
-// peekHead waits until a whole head is in the buffer and returns it, with the empty line at its end.
+// peekHead waits until br holds a whole head and returns it, with the empty line at its end.
 func peekHead(br *bufio.Reader) ([]byte, error) {
 	if _, err := br.Peek(1); err != nil {
 		return nil, err
 	}
 	for seen := 0; ; {
 		b, _ := br.Peek(br.Buffered())
-		from := max(seen-len("\r\n\r"), 0) // what was looked at before is not looked at again
+		from := max(seen-len("\r\n\r"), 0) // what was searched before is not searched again
 		if end := bytes.Index(b[from:], []byte("\r\n\r\n")); end >= 0 {
 			return b[:from+end+4], nil
 		}
@@ -253,7 +253,7 @@ func peekHead(br *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// statusOf reads a status line: HTTP/1.1 200 OK.
+// statusOf reads a status line such as HTTP/1.1 200 OK (RFC 9112, section 4).
 func statusOf(line []byte) (int, error) {
 	version, rest, _ := strings.Cut(string(line), " ")
 	digits, reason, _ := strings.Cut(rest, " ")

@@ -6,20 +6,21 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// HeaderNames are names of headers, in lower case. A client may list thousands, beside thousands of
-// headers.
+// HeaderNames is a set of header names in lower case. It is a map because a client may list thousands
+// of names in a head with thousands of headers.
 type HeaderNames map[string]struct{}
 
+// Has reports whether name, in any letter case, is in the set.
 func (names HeaderNames) Has(name []byte) bool {
-	if len(names) == 0 { // as a rule
+	if len(names) == 0 {
 		return false
 	}
 	_, in := names[strings.ToLower(string(name))]
 	return in
 }
 
-// ListedHeaders are the headers that the lines of a Connection header name, but for close and
-// keep-alive, which name none.
+// ListedHeaders returns the headers that the values of the Connection headers list (RFC 9110, section
+// 7.6.1). Values of close or keep-alive alone list none.
 func ListedHeaders(lines [][]byte) (names HeaderNames) {
 	for _, line := range lines {
 		if SameName(line, "keep-alive") || SameName(line, "close") {
@@ -35,7 +36,7 @@ func ListedHeaders(lines [][]byte) (names HeaderNames) {
 	return names
 }
 
-// SameName tells whether a header's name is another one, in any letter case.
+// SameName reports whether name is other in any letter case.
 func SameName(name []byte, other string) bool {
 	if len(name) != len(other) {
 		return false
@@ -52,18 +53,19 @@ func SameName(name []byte, other string) bool {
 	return true
 }
 
-// hopByHop are the headers that belong to one connection (RFC 9110, 7.6.1): none of them goes on,
-// in either direction.
+// hopByHop are the headers that belong to one connection (RFC 9110, section 7.6.1). They are forwarded in
+// neither direction.
 var hopByHop = []string{
 	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
 	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect",
 }
 
+// IsHopByHop reports whether a header belongs to one connection.
 func IsHopByHop(name []byte) bool {
 	if len(name) == 0 {
 		return false
 	}
-	switch name[0] | 0x20 { // what they begin with
+	switch name[0] | 0x20 { // the first letters of them
 	case 'c', 'k', 'p', 't', 'u', 'e':
 		for _, h := range hopByHop {
 			if SameName(name, h) {
@@ -74,9 +76,8 @@ func IsHopByHop(name []byte) bool {
 	return false
 }
 
-// forwarding are the headers by which proxies say who called them and what for. A server that
-// believes one would take another client, host, path or method for the call than the one that was
-// judged.
+// forwarding are the headers by which proxies pass on who called them and for what. A server that
+// trusts one would see another client, host, path or method than the one that was judged.
 var forwarding = byLength(
 	"Forwarded", "X-Forwarded", "Via", "Front-End-Https",
 	"Host-Override", "X-Host", "X-Host-Override", "X-Backend-Host", "X-Http-Host-Override", "Proxy-Host",
@@ -88,7 +89,7 @@ var forwarding = byLength(
 	"Cf-Connecting-Ip", "Cf-Connecting-Ipv6", "Cf-Pseudo-Ipv4", "Ali-Cdn-Real-Ip", "Cdn-Real-Ip", "Cdn-Src-Ip", "Real-Ip",
 )
 
-// forwardingFamilies are the beginnings of more such headers.
+// forwardingFamilies are prefixes of more such headers.
 var forwardingFamilies = []string{
 	"X-Forwarded-", "X-Forward-", "X-Original-", "X-Originating-", "X-Rewrite-", "X-Real-", "X-Remote-", "X-Envoy-", "X-Azure-", "X-Appengine-",
 	"Http-X-Forwarded-",
@@ -101,7 +102,8 @@ func byLength(names ...string) (sorted [32][]string) {
 	return sorted
 }
 
-// IsForwardingHeader tells whether a header is one of these, with '_' for '-' too, as CGI has it.
+// IsForwardingHeader reports whether a header is one by which proxies pass on who called them, also
+// with '_' for '-'. The name must not be empty.
 func IsForwardingHeader(name []byte) bool {
 	if len(name) < len(forwarding) {
 		for _, h := range forwarding[len(name)] {
@@ -121,7 +123,7 @@ func IsForwardingHeader(name []byte) bool {
 	return false
 }
 
-// DropHopByHop takes away from an answer what belongs to one connection.
+// DropHopByHop removes from the head of an answer the headers that belong to one connection.
 func DropHopByHop(h *fasthttp.ResponseHeader) {
 	listed := ListedHeaders(h.PeekAll("Connection"))
 	var drop []string

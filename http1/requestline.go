@@ -2,20 +2,20 @@ package http1
 
 import "bytes"
 
-// RequestLineScanner finds out whether a request line ends in a bare LF. The server library takes that for a
-// line's end and does not tell; every other line of a head is seen as it came. So the bytes are
-// looked at as they come from the client.
+// RequestLineScanner finds request lines that end in a bare LF (RFC 9112, section 2.2). The server
+// library accepts them and does not report it, while every other line of a head can be checked as it
+// came. So the scanner sees the bytes of a connection as they are read. The zero value is at its start.
 type RequestLineScanner struct {
 	last       byte // the byte read last
 	length     int  // of the line so far
 	ended      bool // the request line has ended
 	bareLF     bool // it ended in a bare LF
-	bareLFSeen bool // a bare LF stands somewhere behind it, as in many a body
+	bareLFSeen bool // there was a bare LF after it, as in many bodies
 	between    bool // the request before has ended, and nothing was read since
 	pipelined  bool // this request began in what was read with the one before
 }
 
-// Read looks at bytes that came.
+// Read scans bytes that were read from the connection.
 func (w *RequestLineScanner) Read(p []byte) {
 	if len(p) == 0 {
 		return
@@ -42,8 +42,7 @@ func (w *RequestLineScanner) Read(p []byte) {
 	}
 }
 
-// readLine reads to the end of the request line, empty lines before it aside, and returns what is
-// behind.
+// readLine scans to the end of the request line, skips empty lines before it, and returns the rest.
 func (w *RequestLineScanner) readLine(p []byte) []byte {
 	for len(p) > 0 && !w.ended {
 		i := bytes.IndexByte(p, '\n')
@@ -71,6 +70,6 @@ func (w *RequestLineScanner) RequestBegan() {
 	w.between = false
 }
 
-// Ambiguous tells whether the request line ended, or may have ended, in a bare LF. Of a pipelined request
-// nobody can tell where its line stood in what was read.
+// Ambiguous reports whether the request line ended, or may have ended, in a bare LF. The line of a
+// pipelined request may be anywhere in the bytes that were read with the request before.
 func (w *RequestLineScanner) Ambiguous() bool { return w.bareLF || w.pipelined && w.bareLFSeen }
