@@ -533,7 +533,7 @@ func TestStopEndsWhatHangs(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 5*(400*time.Millisecond+lastWords) {
+	if took := time.Since(began); took > 5*(400*time.Millisecond+answerTime) {
 		t.Errorf("the stop took %s", took)
 	}
 }
