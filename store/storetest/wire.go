@@ -44,23 +44,31 @@ func (w *Wire) serve() {
 		if err != nil {
 			return
 		}
-		w.mu.Lock()
-		cut := w.cut
-		w.mu.Unlock()
 		server, err := net.Dial("tcp", w.to)
-		if err != nil || cut {
+		if err != nil {
 			client.Close()
-			if err == nil {
-				server.Close()
-			}
 			continue
 		}
-		w.mu.Lock()
-		w.open[client], w.open[server] = struct{}{}, struct{}{}
-		w.mu.Unlock()
+		if !w.register(client, server) {
+			client.Close()
+			server.Close()
+			continue
+		}
 		w.done.Go(func() { w.copyBytes(client, server) })
 		w.done.Go(func() { w.copyBytes(server, client) })
 	}
+}
+
+// register notes a pair of connections as open, unless the wire is cut. No pair that began before a
+// Cut can outlive it.
+func (w *Wire) register(client, server net.Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cut {
+		return false
+	}
+	w.open[client], w.open[server] = struct{}{}, struct{}{}
+	return true
 }
 
 // copyBytes copies bytes one way until either end is closed.
