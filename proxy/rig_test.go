@@ -226,3 +226,13 @@ func bot(t *testing.T, h http.HandlerFunc) string {
 	t.Cleanup(s.Close)
 	return s.URL
 }
+
+func newUpstream(t *testing.T, url string) *upstream.Upstream {
+	t.Helper()
+	u, err := upstream.New(config.Upstream{URL: url, Timeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(u.Close)
+	return u
+}
