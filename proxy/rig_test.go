@@ -108,7 +108,7 @@ func newRig(t *testing.T, text string) *rig {
 	r.Gateway = &proxy.Gateway{
 		Upstream: sends,
 		Tokens:   account.NewTokens(s.UniversalClient, "rg:", s.Timeout, time.Now),
-		Windows: window.NewStore(s.UniversalClient, window.Settings{
+		Windows: window.NewEmbedded(s.UniversalClient, s, window.Settings{
 			Prefix: "rg:", Length: c.Window.Length, Replies: c.Window.Replies, Timeout: s.Timeout, Now: time.Now,
 		}),
 		Bypass: proxy.NewBypass(), Metrics: proxy.NewMetrics(r.registry),
