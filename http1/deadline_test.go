@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A deadline is never before it is asked for, nor more than the slack behind it, and is set
+// A deadline is never earlier than asked for, at most the slack later, and is set
 // whenever it moves.
 func TestDeadlineKeepsToTheSlack(t *testing.T) {
 	const slack = 2 * time.Second

@@ -32,7 +32,7 @@ func (e *exactly) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// chunks reads a chunked body with the trailer behind it, which is dropped.
+// chunks reads a chunked body and drops the trailer after it.
 type chunks struct {
 	br   *bufio.Reader
 	data io.Reader
@@ -51,7 +51,7 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// skipTrailer reads up to the empty line behind the last chunk.
+// skipTrailer reads up to the empty line after the last chunk (RFC 9112, 7.1.2).
 func (c *chunks) skipTrailer() error {
 	for range 64 {
 		line, err := c.br.ReadSlice('\n')

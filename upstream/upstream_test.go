@@ -117,7 +117,7 @@ func TestEarlyAnswer(t *testing.T) {
 		}
 		rc := http.NewResponseController(w)
 		_ = rc.EnableFullDuplex()
-		w.Header().Set("Content-Length", "5") // nothing comes behind it
+		w.Header().Set("Content-Length", "5") // nothing follows
 		_, _ = w.Write([]byte("early"))
 		_ = rc.Flush()
 		answered <- struct{}{}
