@@ -60,7 +60,7 @@ type DecisionRecord struct {
 	Waited   time.Duration
 	Judged   *gate.Judgement
 	Fault    string                 // why the gateway answered by itself, though the call was to go on
-	Hash     func(id string) string // of customers' ids; nil: they stand as they are
+	Hash     func(id string) string // of customers' ids; nil: they are logged as they are
 }
 
 // maxLoggedIDs bounds the ids of one record.
@@ -105,7 +105,7 @@ func (x *apiRequest) finish() {
 	x.gw.Access.Add(now, "request", r)
 }
 
-// method keeps to the methods there are: a client's own words do not belong in logs and labels.
+// method returns a known method, else other: what a client makes up does not belong in logs and labels.
 func method(m []byte) string {
 	for _, known := range []string{"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"} {
 		if string(m) == known {

@@ -19,7 +19,7 @@ import (
 	"replygate/wecom"
 )
 
-// caller is whose a call is, and what tells it.
+// caller is the corp that a call belongs to, and how it was found.
 type caller struct {
 	tokens   []string // that servers could take the query to carry; "" among them where some would find none
 	oneToken [1]string
@@ -40,7 +40,7 @@ type caller struct {
 type next uint8
 
 const (
-	judged   next = iota // it is judged as the corp's that was found
+	judged   next = iota // it is judged as a call of the corp that was found
 	refused              // it is refused, but where everything passes
 	unread               // it passes as it came
 	answered             // the gateway has answered it
@@ -61,7 +61,7 @@ func (x *apiRequest) readRoute() bool {
 	return true
 }
 
-// readClaims reads what the head says of whose the call is, by the configuration in force.
+// readClaims reads which accounts the head of the call names, by the configuration in force.
 func (x *apiRequest) readClaims() {
 	x.tokens = wecom.ReadTokens(x.oneToken[:0], x.query)
 	x.pathCorp, x.hostCorp = "", ""
@@ -73,8 +73,8 @@ func (x *apiRequest) readClaims() {
 	}
 }
 
-// isOwn tells whether somebody could take the path for one of the gateway's own. One of the
-// catalogue is none.
+// isOwn reports whether a server could read the path as one that the gateway keeps for itself. A path
+// of the catalogue is not.
 func (x *apiRequest) isOwn() bool {
 	return (x.head.Route.Ambiguous() || x.head.Route.Endpoint.Path != x.head.Route.Path) && wecom.IsOwn(x.path)
 }
@@ -110,7 +110,7 @@ func (x *apiRequest) findCorp(mayPass bool) (next, *gate.Judgement) {
 	return judged, nil
 }
 
-// attribute finds out whose a call with an unknown token is by what else it says.
+// attribute finds the corp of a call with an unknown token by what else the call names.
 func (x *apiRequest) attribute(owner account.Owner, mayPass bool) (next, *gate.Judgement) {
 	signs, doubt := x.signs(), owner == account.Unreachable
 	found := x.gate.Attribute(signs)
@@ -146,7 +146,7 @@ func (x *apiRequest) attribute(owner account.Owner, mayPass bool) (next, *gate.J
 	return refused, x.refuseUnknown(account.Unknown, why)
 }
 
-// signs are what the head of a call with an unknown token says of whose it is.
+// signs returns the accounts that the head of a call with an unknown token names.
 func (x *apiRequest) signs() gate.Signs {
 	s := gate.Signs{Path: x.pathCorp, Host: x.hostCorp}
 	if x.gate.OnlyAccount() != nil || len(x.tokens) == 0 {
@@ -267,7 +267,7 @@ func (x *apiRequest) knownOwner() (corp string, judgedForOne, doubt bool) {
 	return corp, judgedForOne, doubt
 }
 
-// judgedFor tells whether the call is judged if a corp makes it; with "" if somebody does whose
+// judgedFor reports whether the call is judged if a corp makes it; with "" if somebody does whose
 // token is unknown.
 func (x *apiRequest) judgedFor(corp string) bool {
 	switch {
@@ -369,7 +369,7 @@ func (x *apiRequest) countCaller() {
 	}
 }
 
-// namesOwnChannel tells whether a call most likely names a channel that its account lists.
+// namesOwnChannel reports whether a call most likely names a channel that its account lists.
 func (x *apiRequest) namesOwnChannel() bool {
 	a := x.gate.Accounts.Find(x.corp)
 	return a != nil && a.ListsChannels() && gate.MayNameOwner(x.head.Route)

@@ -52,7 +52,7 @@ func fill(r io.Reader, length, limit int) (*buffered, error) {
 	return s, nil
 }
 
-// ended tells whether a body that has no more to give has ended as its framing says.
+// ended reports whether a body that returned EOF ended where its framing says.
 func ended(r io.Reader) bool {
 	b, ok := r.(*upstream.Body)
 	return !ok || b.Whole()
@@ -96,7 +96,7 @@ func readSmall(answer io.Reader, err error) []byte {
 // maxReadSmall bounds such an answer: get_permanent_code lists the agents of a company.
 const maxReadSmall = 1 << 20
 
-// maxInflated bounds what a compressed answer may unfold to: WeCom's longest page, 1,000 messages,
+// maxInflated bounds the size of a decompressed answer in bytes: WeCom's longest page, 1,000 messages,
 // has a few megabytes.
 const maxInflated = 16 << 20
 
@@ -122,7 +122,7 @@ func inflated(r io.Reader, encoding string) (io.Reader, error) {
 	return &bounded{r: plain, left: maxInflated}, nil
 }
 
-// bounded fails, rather than end, behind left bytes.
+// bounded returns an error after left bytes, instead of EOF.
 type bounded struct {
 	r    io.Reader
 	left int

@@ -6,17 +6,17 @@ import (
 	"replygate/wecom"
 )
 
-// Bypass tells whether the bots pull their messages through the gateway. A bot that replies through
-// it and pulls past it has no windows: the operator must hear of that.
+// Bypass tracks the channels whose messages bots do not pull through the gateway. A bot that replies
+// through the gateway and pulls elsewhere has no windows, so the operator is warned.
 type Bypass struct {
 	mu   sync.Mutex
-	seen map[bypassed]bool // true: pulled through the gateway; false: replied to without
+	seen map[bypassed]bool // true: messages are pulled through the gateway; false: there are only replies
 }
 
 type bypassed struct{ corp, channel string }
 
-// maxPulls bounds the channels that are watched.
-const maxPulls = 10_000
+// maxBypassed bounds the channels that are tracked.
+const maxBypassed = 10_000
 
 // NewBypass watches from now on.
 func NewBypass() *Bypass { return &Bypass{seen: map[bypassed]bool{}} }
@@ -38,27 +38,27 @@ func (p *Bypass) pageSeen(corp, channel string, page wecom.Page) {
 }
 
 func (p *Bypass) put(k bypassed) {
-	if _, known := p.seen[k]; known || len(p.seen) < maxPulls {
+	if _, known := p.seen[k]; known || len(p.seen) < maxBypassed {
 		p.seen[k] = true
 	}
 }
 
-// replyWithoutPages notes a reply to a customer of whom nothing is on record, and tells whether it is the
-// first of a channel that nobody pulls through the gateway.
+// replyWithoutPages notes a reply to a customer without a record. first reports whether it is the first
+// one on a channel whose messages are not pulled through the gateway.
 func (p *Bypass) replyWithoutPages(corp, channel string) (first bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := bypassed{corp, channel}
 	_, known := p.seen[k]
-	if known || p.seen[bypassed{corp, ""}] || len(p.seen) >= maxPulls {
+	if known || p.seen[bypassed{corp, ""}] || len(p.seen) >= maxBypassed {
 		return false
 	}
 	p.seen[k] = false
 	return true
 }
 
-// Bypassed returns how many channels get replies through the gateway while their messages are pulled
-// past it.
+// Bypassed returns how many channels get replies through the gateway while their messages are not
+// pulled through it.
 func (p *Bypass) Bypassed() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -47,14 +47,14 @@ func ptr[T any](v T) *T { return &v }
 func TestBypassIsBounded(t *testing.T) {
 	t.Parallel()
 	b := NewBypass()
-	for i := range maxPulls + 10 {
+	for i := range maxBypassed + 10 {
 		b.replyWithoutPages("c", fmt.Sprint(i))
 	}
-	if n := b.Bypassed(); n != maxPulls {
+	if n := b.Bypassed(); n != maxBypassed {
 		t.Errorf("%d channels are watched", n)
 	}
 	b.pageSeen("c", "0", wecom.Page{}) // one that is watched still counts
-	if n := b.Bypassed(); n != maxPulls-1 {
+	if n := b.Bypassed(); n != maxBypassed-1 {
 		t.Errorf("then %d", n)
 	}
 }

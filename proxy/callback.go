@@ -28,7 +28,7 @@ const (
 // Receivers are the callback URLs of a configuration by their path.
 type Receivers map[string]*receiver
 
-// receiver is one callback URL: the keys of what comes in there, and the bot behind it.
+// receiver is one callback URL: its keys, and the bot that its callbacks go on to.
 type receiver struct {
 	path  string
 	crypt *wecom.Crypt
@@ -76,18 +76,18 @@ func (rs Receivers) Close() {
 // What was made of a callback. All but the last are forwarded.
 const (
 	callbackVerified     = "verified"         // the GET by which WeCom checks a URL
-	callbackRecorded     = "recorded"         // it told of a customer, and that is on record
-	callbackPassed       = "passed"           // it told nothing that is kept
+	callbackRecorded     = "recorded"         // it was about a customer, and that is on record
+	callbackPassed       = "passed"           // it holds nothing to record
 	callbackForged       = "forged"           // the signature is wrong, or the key
 	callbackUnreadable   = "unreadable"       // it is not what WeCom documents
-	callbackMisaddressed = "unknown_receiver" // it is for somebody else
+	callbackMisaddressed = "unknown_receiver" // it is for another receiver
 	callbackOffTime      = "off_time"         // its timestamp is more than ten minutes off
 	callbackUnlisted     = "unlisted"         // its corp is not in accounts
-	callbackUnidentified = "unidentified"     // it tells of a message, but not whose or when
+	callbackUnidentified = "unidentified"     // it is about a message, but lacks the customer or the time
 	callbackUnrecorded   = "unrecorded"       // Redis did not take it: WeCom tries again
 )
 
-// untrusted tells of a result that nothing may be believed of the callback.
+// untrusted reports whether nothing in a callback with this result may be trusted.
 func untrusted(result string) bool {
 	switch result {
 	case callbackForged, callbackUnreadable, callbackMisaddressed, callbackOffTime:
@@ -160,7 +160,7 @@ func (d *callbackRequest) serve() {
 	d.forward(body)
 }
 
-// judge finds out what a callback says and whether it can be believed.
+// judge verifies, decrypts and reads a callback.
 func (d *callbackRequest) judge(body []byte) string {
 	signed, err := wecom.ReadSigned(d.query)
 	if err != nil {
@@ -197,8 +197,8 @@ func (d *callbackRequest) judge(body []byte) string {
 	return d.classify(receiver)
 }
 
-// onTime tells whether a callback's timestamp is near our clock. It is part of what is signed, so
-// an old callback that somebody kept opens nothing.
+// onTime reports whether a callback's timestamp is near our clock. The signature covers it, so a replayed
+// callback opens no window.
 func (d *callbackRequest) onTime(timestamp string) bool {
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
 	if err != nil || seconds < 0 || seconds > 1<<33 {
@@ -207,14 +207,13 @@ func (d *callbackRequest) onTime(timestamp string) bool {
 	return time.Unix(seconds, 0).Sub(d.at).Abs() <= callbackSkew
 }
 
-// speaksFor tells whether a callback may say what it says of its corp. One that is sealed for an
-// account of ours may speak for that account alone: its owner knows the key, and must not speak for
-// others.
+// speaksFor reports whether a callback may report on its corp. One that is sealed for a configured
+// account may report on that account alone: its owner knows the key, and must not report on others.
 func (d *callbackRequest) speaksFor(receiver string) bool {
 	return d.gate.Accounts.Find(receiver) == nil || d.event.Corp == receiver
 }
 
-// classify tells whether a callback tells something to keep.
+// classify finds out whether a callback holds something to record.
 func (d *callbackRequest) classify(receiver string) string {
 	message := d.event.Says() == wecom.SaysMessage && d.gate.Engine.OpensWindow(d.event.Kind, d.at)
 	switch {
@@ -230,7 +229,7 @@ func (d *callbackRequest) classify(receiver string) string {
 	return callbackRecorded
 }
 
-// record notes what the callback tells: a customer's message, or whom a welcome code is for.
+// record records the customer's message, or the customer that a welcome code is for.
 func (d *callbackRequest) record() bool {
 	k := window.Key{Corp: d.event.Corp, Customer: d.event.Customer}
 	message := d.event.Says() == wecom.SaysMessage && d.gate.Engine.OpensWindow(d.event.Kind, d.at)
@@ -255,7 +254,7 @@ func (d *callbackRequest) record() bool {
 	return err == nil
 }
 
-// reply answers where there is no bot.
+// reply answers a callback that goes on to no bot.
 func (d *callbackRequest) reply() {
 	if untrusted(d.result) {
 		d.errorKind = d.result

@@ -54,8 +54,7 @@ type FailureRecord struct {
 	Remote     netip.Addr // of the caller
 }
 
-// fail answers a request by the gateway's own word: it was not judged, or its judgement could not
-// be carried out.
+// fail answers a request that was not judged, or whose judgement could not be carried out.
 func (v *request) fail(status, errcode int, errmsg string) {
 	if v.id == "" {
 		v.id = newID()

@@ -38,8 +38,7 @@ func (x *apiRequest) forwardShort() {
 	}
 }
 
-// forwardRead is stream for a call of which the body was read to find out whose it is. It goes on
-// as it came.
+// forwardRead is stream for a call whose body was read to find its corp. The body goes on as it came.
 func (x *apiRequest) forwardRead() {
 	switch {
 	case x.more != nil:
@@ -343,14 +342,13 @@ func (x *apiRequest) upload() *clientBody {
 	return b
 }
 
-// broke tells whether the client's body broke, so that what became of the call is no failure of
-// WeCom.
+// broke reports whether the client's body broke off: then a failed call is not a failure of WeCom.
 func (b *clientBody) broke() bool { return b != nil && b.err != nil }
 
 // Len is the length that the client announced.
 func (b *clientBody) Len() int { return b.length }
 
-// Rewind starts the body from its beginning, and tells whether it can.
+// Rewind starts the body from its beginning, and reports whether it can.
 func (b *clientBody) Rewind() bool {
 	if b.broke() || int64(len(b.kept)) < b.read {
 		return false
@@ -359,7 +357,7 @@ func (b *clientBody) Rewind() bool {
 	return true
 }
 
-// minRate is how many bytes a second a streamed body must bring on the whole, behind its first
+// minRate is how many bytes a second a streamed body must bring on average, after its first
 // bodyTimeout.
 const minRate = 4 << 10
 

@@ -36,7 +36,7 @@ func (x *apiRequest) inspectorFor() inspector {
 	return nil
 }
 
-// learnToken notes whose the token is that WeCom hands out.
+// learnToken records the corp of a token that WeCom hands out.
 func (x *apiRequest) learnToken(answer io.Reader, err error) {
 	if x.rc.Response.StatusCode() != fasthttp.StatusOK || !x.rc.IsGet() && !x.rc.IsPost() {
 		return
@@ -54,7 +54,7 @@ func (x *apiRequest) learnToken(answer io.Reader, err error) {
 	}
 }
 
-// learnCode notes whom the code stands for that a change of a session's state gives out.
+// learnCode records the customer of the one-time code that a change of a session's state returns.
 func (x *apiRequest) learnCode(answer io.Reader, err error) {
 	c, found, lost := wecom.ReadTransition(x.sentCall(), readSmall(answer, err), x.at)
 	if !found && !lost || x.rc.Response.StatusCode() != fasthttp.StatusOK {
@@ -68,7 +68,7 @@ func (x *apiRequest) learnCode(answer io.Reader, err error) {
 	x.learnCodes([]wecom.Code{c})
 }
 
-// learnCodes notes whom codes of the call's corp stand for.
+// learnCodes records the customers of one-time codes of the call's corp.
 func (x *apiRequest) learnCodes(codes []wecom.Code) {
 	if err := x.gw.Windows.LearnCodes(x.ctx, codesOf(x.corp, codes)); err != nil {
 		x.lost("code", len(codes), err, window.Loss{Corp: x.corp, Codes: true})
@@ -159,7 +159,7 @@ func lossesOf(corp, channel string, messages []wecom.Message) (losses []window.L
 	return losses
 }
 
-// recordMessages notes that customers wrote.
+// recordMessages records the messages of customers.
 func (x *apiRequest) recordMessages(messages []wecom.Message) {
 	if !x.gate.Engine.OpensWindow(wecom.KfMessage, x.at) {
 		x.gw.Metrics.inbound("sync_msg", "not_counted", len(messages))
@@ -187,7 +187,7 @@ var failures = map[int]struct {
 	wecom.FailedRefused: {window.WindowClosed, "send_failed_refused"},
 }
 
-// correct lets WeCom's later word correct the windows of those it is about.
+// correct corrects the windows of customers to whom WeCom did not deliver a reply.
 func (x *apiRequest) correct(late []wecom.Failure) {
 	for _, f := range late {
 		k := window.Key{Corp: x.corp, Channel: f.Channel, Customer: f.Customer}
@@ -229,7 +229,7 @@ func (x *apiRequest) lost(how string, n int, why error, losses ...window.Loss) {
 	}
 }
 
-// corpOfToken returns the corp whose call it is that WeCom has answered, "" if nobody knows: by its
+// corpOfToken returns the corp of a call that WeCom has answered, "" if it is unknown: by its
 // token, else by what the call says, else by the channels that the answer is about.
 func (x *apiRequest) corpOfToken(channels []string) string {
 	x.readClaims()
@@ -317,7 +317,7 @@ func itemChannels(page wecom.Page) (channels []string) {
 	return channels
 }
 
-// learnChannels notes whose channels are that came with a known token, or in a verified callback.
+// learnChannels records the corp of channels that came with a known token or in a verified callback.
 func (v *request) learnChannels(corp string, channels []string) {
 	if v.gate.Accounts.Find(corp) == nil || len(channels) == 0 {
 		return

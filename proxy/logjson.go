@@ -16,12 +16,12 @@ func (r *AccessRecord) AppendJSON(b []byte) []byte {
 	b = wecom.AppendMember(b, `,"path":`, r.Path)
 	b = number(b, `,"status":`, int64(r.Status))
 	b = millis(b, `,"duration_ms":`, r.Duration)
-	b = wordIf(b, `,"capability":`, string(r.Capability))
-	b = wordIf(b, `,"corp_id":`, r.CorpID)
-	b = wordIf(b, `,"verdict":`, r.Verdict)
-	b = wordIf(b, `,"decision_id":`, r.DecisionID)
+	b = stringIf(b, `,"capability":`, string(r.Capability))
+	b = stringIf(b, `,"corp_id":`, r.CorpID)
+	b = stringIf(b, `,"verdict":`, r.Verdict)
+	b = stringIf(b, `,"decision_id":`, r.DecisionID)
 	b = appendWait(b, r.Wait, r.Waited)
-	return wordIf(b, `,"error_kind":`, r.ErrorKind)
+	return stringIf(b, `,"error_kind":`, r.ErrorKind)
 }
 
 // AppendJSON appends the record's members.
@@ -31,10 +31,10 @@ func (r *CallbackRecord) AppendJSON(b []byte) []byte {
 	b = wecom.AppendMember(b, `,"kind":`, r.Kind)
 	b = number(b, `,"status":`, int64(r.Status))
 	b = millis(b, `,"duration_ms":`, r.Duration)
-	b = wordIf(b, `,"result":`, r.Result)
-	b = wordIf(b, `,"corp_id":`, r.CorpID)
-	b = wordIf(b, `,"decision_id":`, r.DecisionID)
-	return wordIf(b, `,"error_kind":`, r.ErrorKind)
+	b = stringIf(b, `,"result":`, r.Result)
+	b = stringIf(b, `,"corp_id":`, r.CorpID)
+	b = stringIf(b, `,"decision_id":`, r.DecisionID)
+	return stringIf(b, `,"error_kind":`, r.ErrorKind)
 }
 
 // AppendJSON appends the record's members, those that a decision has by the same names.
@@ -44,7 +44,7 @@ func (r *FailureRecord) AppendJSON(b []byte) []byte {
 	b = wecom.AppendMember(b, `,"corp_id":`, r.CorpID)
 	b = wecom.AppendMember(b, `,"account":`, r.Account)
 	b = wecom.AppendMember(b, `,"endpoint":`, r.Endpoint)
-	b = wordIf(b, `,"capability":`, string(r.Capability))
+	b = stringIf(b, `,"capability":`, string(r.Capability))
 	b = wecom.AppendMember(b, `,"verdict":`, verdictError)
 	b = wecom.AppendMember(b, `,"reason":`, r.Reason)
 	b = wecom.AppendMember(b, `,"rule":`, "")
@@ -80,10 +80,10 @@ func (r *DecisionRecord) AppendJSON(b []byte) []byte {
 	if r.Judged.Read {
 		b = append(b, `,"read":true`...)
 	}
-	b = wordIf(b, `,"client":`, r.Client)
+	b = stringIf(b, `,"client":`, r.Client)
 	b = r.appendCaller(b)
-	b = wordIf(b, `,"msgtype":`, f.MsgType)
-	b = wordIf(b, `,"also":`, string(f.Also))
+	b = stringIf(b, `,"msgtype":`, f.MsgType)
+	b = stringIf(b, `,"also":`, string(f.Also))
 	if f.Implicit {
 		b = append(b, `,"implicit":true`...)
 	}
@@ -103,7 +103,7 @@ func (r *DecisionRecord) AppendJSON(b []byte) []byte {
 	if len(d.Rest) > 0 {
 		b = number(b, `,"trimmed":`, int64(len(d.Rest)))
 	}
-	b = wordIf(b, `,"fault":`, r.Fault)
+	b = stringIf(b, `,"fault":`, r.Fault)
 	if would := r.Judged.Shadow; would != nil {
 		b = wecom.AppendMember(b, `,"shadow":{"verdict":`, would.Verdict.String())
 		b = wecom.AppendMember(b, `,"reason":`, string(would.Reason))
@@ -187,15 +187,15 @@ func (r *DecisionRecord) appendCode(b []byte) []byte {
 		return b
 	}
 	b = wecom.AppendMember(b, `,"code_state":`, code.State.String())
-	b = wordIf(b, `,"code_kind":`, code.Code.Kind)
+	b = stringIf(b, `,"code_kind":`, code.Code.Kind)
 	if !code.Code.Deadline.IsZero() {
 		b = number(b, `,"code_deadline":`, code.Code.Deadline.UnixMilli())
 	}
 	return b
 }
 
-// wordIf appends a string behind its name, unless it is empty.
-func wordIf(b []byte, name, value string) []byte {
+// stringIf appends a string after its name, unless it is empty.
+func stringIf(b []byte, name, value string) []byte {
 	if value == "" {
 		return b
 	}

@@ -28,7 +28,7 @@ type apiRequest struct {
 
 	decision *policy.Decision // of a judged call
 	judged   gate.Judgement   // likewise
-	wait     wait             // for a doubt to end
+	wait     wait             // of a call that is unsure
 
 	forwarded bool // of a call that failed: WeCom may have taken it
 
@@ -59,7 +59,7 @@ func (x *apiRequest) serve() {
 
 // judge judges the call, and forwards or refuses it, unless it is to wait and be judged anew.
 func (x *apiRequest) judge() {
-	if x.gate.AlwaysPasses(x.head.Route) { // whose it is does not matter: neither a token nor Redis is looked at
+	if x.gate.AlwaysPasses(x.head.Route) { // its corp does not matter: neither tokens nor Redis are read
 		x.stream()
 		return
 	}
@@ -92,7 +92,7 @@ func (x *apiRequest) readHead() bool {
 	return x.readTarget() && x.readRoute()
 }
 
-// identify finds out who calls, and what is to become of the call.
+// identify finds the corp that calls, and how the call must be inspected.
 func (x *apiRequest) identify() next {
 	n, refusal := x.findCorp(true)
 	if n == judged || n == refused || x.by != gate.ByNone {
@@ -188,8 +188,8 @@ func (x *apiRequest) judgeBody() {
 	}
 }
 
-// apply takes a judgement for the call's own, and tells whether the call goes on. If not, it is
-// refused, or waits to be judged anew.
+// apply applies a judgement to the call and reports whether the call goes on. If not, it is refused, or
+// waits to be judged again.
 func (x *apiRequest) apply(j gate.Judgement) bool {
 	x.judged = j
 	x.decision = &x.judged.Decision
@@ -222,7 +222,7 @@ func (x *apiRequest) storeTimeout(customers int) time.Duration {
 	return max(x.gw.Windows.Timeout-x.waited, time.Millisecond) + time.Duration(customers)*time.Millisecond
 }
 
-// noticeBypass notices replies on a channel whose messages nobody pulls through the gateway.
+// noticeBypass warns about replies on a channel whose messages are not pulled through the gateway.
 func (x *apiRequest) noticeBypass(j gate.Judgement) {
 	for i, k := range j.Keys {
 		a := j.Evidence.Windows[i]

@@ -48,10 +48,10 @@ type Gateway struct {
 	Refusals  *record.Log // one record a judged call that does not
 	Log       *zap.Logger
 	Now       func() time.Time
-	Draining  func() bool // the gateway stops: connections end behind their answers
+	Draining  func() bool // the gateway stops: connections end after their answers
 
-	// RedisAnswers tells whether Redis answered when it was asked last, without asking it; nil: it
-	// always does.
+	// RedisAnswers reports whether Redis answered the last command, without sending one. nil: it always
+	// does.
 	RedisAnswers func() bool
 
 	current      atomic.Pointer[Settings]
@@ -132,7 +132,7 @@ type clientConn struct {
 	writes http1.LazyDeadline
 }
 
-// watchLines tells a connection where its requests begin and end.
+// watchLines marks on a connection where its requests begin and end.
 func (g *Gateway) watchLines(c net.Conn, state fasthttp.ConnState) {
 	conn, ok := c.(*clientConn)
 	switch {

@@ -26,7 +26,7 @@ const maxTarget = 16 << 10
 // smallBody is up to what length a judged body gets its memory at once.
 const smallBody = 16 << 10
 
-// request is one request on one of the two faces, before anything is known of what it wants.
+// request is the part that API calls and callbacks share: one request and its answer.
 type request struct {
 	gw         *Gateway
 	settings   *Settings  // in force when it came
@@ -41,7 +41,7 @@ type request struct {
 	errorKind  string          // why the gateway answered by itself without a decision
 	errcode    int             // of that answer
 	space      []byte          // for a short body, kept for other requests
-	closeAfter bool            // the connection ends behind the answer: what follows on it cannot be trusted
+	closeAfter bool            // the connection ends after the answer: what follows on it cannot be trusted
 }
 
 // start makes v that of another request.
@@ -74,7 +74,7 @@ func (v *request) readTarget() bool {
 		err = errors.New("the request line does not end in CR LF")
 	}
 	if err != nil {
-		v.errorKind, v.closeAfter = malformedHead, true // where this request ends, and the next begins, nobody can tell
+		v.errorKind, v.closeAfter = malformedHead, true // where the next request begins is unknown
 		v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, err.Error()+"; nothing was sent")
 		return false
 	}
@@ -103,7 +103,7 @@ func (v *request) readUpTo(limit config.Size) (body []byte, more io.Reader, ok b
 		return v.rc.Request.Body(), nil, true
 	case length > int(limit):
 		return nil, stream, true
-	case length >= 0 && length <= smallBody: // a longer one takes its memory as it comes: anybody can announce one
+	case length >= 0 && length <= smallBody: // a longer one gets memory as it comes: any client can announce one
 		v.space = slices.Grow(v.space[:0], length)[:length]
 		if _, err := io.ReadFull(stream, v.space); err != nil {
 			v.bodyIncomplete(nothingSent)
@@ -147,7 +147,7 @@ func (v *request) answer(status int, r wecom.Refusal) {
 	resp.SetBody(r.AppendJSON(space[:0]))
 }
 
-// headerText keeps a text to what a header may hold; instead stands for a text in another script.
+// headerText returns a text that a header may hold: instead, if the text is in another script.
 func headerText(s, instead string) string {
 	if fitsHeader(s) {
 		return s

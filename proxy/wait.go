@@ -80,7 +80,7 @@ func (w *waiters) calls() int {
 	return w.all.calls
 }
 
-// Waiting is how many calls wait for a doubt to end.
+// Waiting returns how many unsure calls wait to be judged again.
 func (g *Gateway) Waiting() int { return g.waiters.calls() }
 
 // wait is how one call waits. The zero value has not waited.
@@ -96,8 +96,7 @@ type wait struct {
 	bytes  int
 }
 
-// waits tells whether a call whose doubt may end by itself waits for that. serve then judges it
-// anew.
+// waits reports whether an unsure call waits. serve then judges it again.
 func (x *apiRequest) waits() bool {
 	w := &x.wait
 	switch {
@@ -163,7 +162,7 @@ func (x *apiRequest) waitAndRejudge() bool {
 	return true
 }
 
-// redisAnswers tells whether Redis answered when it was asked last.
+// redisAnswers reports whether Redis answered the last command.
 func (x *apiRequest) redisAnswers() bool { return x.gw.RedisAnswers == nil || x.gw.RedisAnswers() }
 
 // forget takes back what a judgement made of the call, so that it is judged anew, whole: at this
@@ -200,7 +199,7 @@ func (x *apiRequest) endWait() {
 	w.placed, w.took = false, time.Since(w.began)
 }
 
-// waitOutcome is how the wait of the call came out; "" if it did not want to wait.
+// waitOutcome is how the wait of the call came out; "" if it did not have to wait.
 func (x *apiRequest) waitOutcome() policy.WaitOutcome {
 	w := &x.wait
 	switch {

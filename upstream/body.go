@@ -32,7 +32,7 @@ func (e *exactly) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// chunks reads a chunked body and drops the trailer after it.
+// chunks reads a chunked body with its trailer, which is dropped.
 type chunks struct {
 	br   *bufio.Reader
 	data io.Reader
@@ -51,7 +51,7 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// skipTrailer reads up to the empty line after the last chunk (RFC 9112, 7.1.2).
+// skipTrailer reads up to the empty line after the last chunk.
 func (c *chunks) skipTrailer() error {
 	for range 64 {
 		line, err := c.br.ReadSlice('\n')
@@ -95,7 +95,7 @@ func newBody(c *conn, resp *fasthttp.Response) *Body {
 // connection ends.
 func (b *Body) Length() int { return b.length }
 
-// Whole tells whether the body was read to the end that its framing says.
+// Whole reports whether the body was read to the end that its framing says.
 func (b *Body) Whole() bool { return b.whole }
 
 // Peek returns the whole body if it is short, without copying it: it is good until the body is

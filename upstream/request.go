@@ -12,9 +12,8 @@ import (
 	"replygate/http1"
 )
 
-// Request is a request as it goes on: its head as it came, but for what belongs to the connection
-// that it came on. The head was checked: each line is a token, a colon, a value without control
-// bytes, and CRLF.
+// Request is a request to the upstream. Its header block is the client's, minus hop-by-hop headers.
+// http1.CheckRequest must have passed the head.
 type Request struct {
 	Head          *fasthttp.RequestHeader
 	Target        []byte
@@ -23,7 +22,7 @@ type Request struct {
 	Stream        Stream      // or one that streams
 	Identity      bool        // no compression is asked for: the answer is read
 	KeepForwarded bool        // what proxies say of each other goes on too
-	Dropped       func() bool // is asked right before the first byte: true if nobody wants the call sent any longer; nil: it goes
+	Dropped       func() bool // is called before the first byte: true if the request is no longer needed; nil: it is sent
 }
 
 // Stream is a request body that is read while it is sent.
@@ -42,7 +41,7 @@ type Stream interface {
 // the writer's buffer.
 const MaxUnsent = 16 << 10
 
-// rewind makes the request ready for another attempt, and tells whether it can.
+// rewind makes the request ready for another attempt, and reports whether it can.
 func (o *Request) rewind() bool { return o.Stream == nil || o.Stream.Rewind() }
 
 // writeTo writes the request.
@@ -89,7 +88,7 @@ func (o *Request) writeWhole(w *bufio.Writer) error {
 	return err
 }
 
-// mayHaveBody tells whether the request said how long its body is, if only that it is empty.
+// mayHaveBody reports whether the request needs a Content-Length although its body is empty.
 func (o *Request) mayHaveBody() bool {
 	return !o.Head.IsGet() && !o.Head.IsHead() || len(o.Head.Peek("Content-Length")) > 0
 }
@@ -111,8 +110,8 @@ func (o *Request) writeChunked(w *bufio.Writer) error {
 	return err
 }
 
-// drops tells whether a header does not go on: what belongs to one connection, what the request
-// writes itself, and what a client or a proxy before the gateway says of itself.
+// drops reports whether a header is not sent: it belongs to one connection, writeTo writes it, or a
+// client or a proxy before the gateway describes itself in it.
 func (o *Request) drops(name []byte, listed http1.HeaderNames) bool {
 	return listed.Has(name) || http1.SameName(name, "Host") || http1.SameName(name, "Content-Length") || o.Identity && http1.SameName(name, "Accept-Encoding") ||
 		http1.IsHopByHop(name) || !o.KeepForwarded && http1.IsForwardingHeader(name)
