@@ -32,8 +32,8 @@ func (f figures) quantile(q float64) time.Duration {
 	return f.latencies[int(q*float64(len(f.latencies)-1))]
 }
 
-// send sends the calls of a row to addr for the given time, and measures latencies and the CPU time of
-// the gateway (nil if there is none) and of Redis. It fails with the first call that fails.
+// send sends the calls of a row to addr for the given time, and measures latencies and the CPU time
+// of the gateway (nil if there is none) and of Redis. It fails with the first call that fails.
 func send(r row, addr string, each time.Duration, gateway, redis *server) (figures, error) {
 	client := &fasthttp.HostClient{Addr: addr, MaxConns: r.load.clients, MaxIdemponentCallAttempts: 1}
 	var next atomic.Int64

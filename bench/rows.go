@@ -57,9 +57,9 @@ func rows(clients int) []row {
 
 const replyPath = "/cgi-bin/kf/send_msg"
 
-// open is a reply to each of all customers in turn. seen is one to the first thousand, whose windows
-// are cached after that many calls. nobody is one to a customer who never wrote, and mass is a mass
-// message.
+// open is a reply to each of all customers in turn. seen is one to the first thousand, whose
+// windows are cached after that many calls. nobody is one to a customer who never wrote, and mass
+// is a mass message.
 func open(i int64) []byte   { return reply(customer(int(i % customers))) }
 func seen(i int64) []byte   { return reply(customer(int(i % 1000))) }
 func nobody(i int64) []byte { return reply("wmNobody" + strconv.FormatInt(i%customers, 10)) }

@@ -15,8 +15,8 @@ import (
 )
 
 // seedFrom writes into Redis what a gateway would have stored: the tokens in tokens.map ("TOKEN
-// ACCOUNT" a line), and windows of the customers in windows.txt ("ACCOUNT:CUSTOMER" a line), who all
-// wrote a minute ago. If windows were seeded before, it does not write them again.
+// ACCOUNT" a line), and windows of the customers in windows.txt ("ACCOUNT:CUSTOMER" a line), who
+// all wrote a minute ago. If windows were seeded before, it does not write them again.
 func seedFrom(dir, addr, channel string) error {
 	c := redis.NewClient(&redis.Options{Addr: addr})
 	defer c.Close()

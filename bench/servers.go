@@ -16,7 +16,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// startUpstream starts a stub that answers every call at once. gettoken returns a token of the corp.
+// startUpstream starts a stub that answers every call at once. gettoken returns a token of the
+// corp.
 func startUpstream() (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -102,7 +103,8 @@ func seed(addr string) error {
 	return err
 }
 
-// startGateway starts the gateway with two accounts, active and lapsed, and lets it learn their tokens.
+// startGateway starts the gateway with two accounts, active and lapsed, and lets it learn their
+// tokens.
 func startGateway(program, dir, upstream, redisAddr string, replies int) (*server, error) {
 	api, err := freeAddr()
 	if err != nil {

@@ -19,8 +19,8 @@ const (
 	breakFor   = 500 * time.Millisecond // how long it stays open; then one command is tried
 )
 
-// breaker is a circuit breaker, so that calls do not wait, each for its own timeout, for a Redis that
-// does not answer. Each node of a Cluster has its own.
+// breaker is a circuit breaker, so that calls do not wait, each for its own timeout, for a Redis
+// that does not answer. Each node of a Cluster has its own.
 type breaker struct {
 	*gobreaker.TwoStepCircuitBreaker[any]
 	failed         func() // called for every command that met an outage
@@ -37,8 +37,8 @@ func newBreaker(failed, answered, primaryChanged func()) breaker {
 	})}
 }
 
-// record counts the result of a command. A failed CLUSTER command is no outage: go-redis sends it to
-// any node, also to one without slots, and asks another one next.
+// record counts the result of a command. A failed CLUSTER command is no outage: go-redis sends it
+// to any node, also to one without slots, and asks another one next.
 func (b breaker) record(done func(error), cmd redis.Cmder, err error) error {
 	done(err)
 	switch {
@@ -68,9 +68,9 @@ func (b breaker) DialHook(next redis.DialHook) redis.DialHook {
 	}
 }
 
-// isHandshake reports whether a command belongs to the handshake of a new connection. go-redis sends
-// it through the same hooks, inside the command that needs the connection. watch sends INFO too, and
-// may send it while the circuit is open.
+// isHandshake reports whether a command belongs to the handshake of a new connection. go-redis
+// sends it through the same hooks, inside the command that needs the connection. watch sends INFO
+// too, and may send it while the circuit is open.
 func isHandshake(cmd redis.Cmder) bool {
 	switch cmd.Name() {
 	case "hello", "auth", "select", "client", "readonly", "info":

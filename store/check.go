@@ -75,8 +75,8 @@ func (s *Client) checkEviction(ctx context.Context) error {
 // countKeys counts how many of its keys exist.
 var countKeys = redis.NewScript("local n = 0 for i = 1, #KEYS do n = n + redis.call('EXISTS', KEYS[i]) end return n")
 
-// checkMultiKey tests whether a script may have several keys. A sharding proxy either rejects such a
-// script or runs it on the shard of the first key, where the other keys are missing.
+// checkMultiKey tests whether a script may have several keys. A sharding proxy either rejects such
+// a script or runs it on the shard of the first key, where the other keys are missing.
 func (s *Client) checkMultiKey(ctx context.Context) error {
 	if _, cluster := s.UniversalClient.(*redis.ClusterClient); cluster || s.Embedded != nil {
 		return nil
@@ -106,8 +106,8 @@ var errNotDurable = errors.New("appendonly is off: a crash loses what was not sa
 
 const notDurableRemedy = "set appendonly yes"
 
-// checkDurable returns errNotDurable if a primary does not write every change to its disk. Any other
-// error means that this is unknown.
+// checkDurable returns errNotDurable if a primary does not write every change to its disk. Any
+// other error means that this is unknown.
 func (s *Client) checkDurable(ctx context.Context) error {
 	if s.Embedded != nil {
 		return nil

@@ -14,9 +14,9 @@ type reading struct{ redis, local time.Time }
 // staleClock is the age from which a reading does not count.
 const staleClock = 5 * time.Minute
 
-// RedisTime converts t to Redis's own clock, unix ms. The result may be a few milliseconds early, by
-// half the round trip of the reading. node is the address of a Cluster's node, else "". It is 0 if
-// that clock was not read within staleClock.
+// RedisTime converts t to Redis's own clock, unix ms. The result may be a few milliseconds early,
+// by half the round trip of the reading. node is the address of a Cluster's node, else "". It is 0
+// if that clock was not read within staleClock.
 func (s *Client) RedisTime(node string, t time.Time) int64 {
 	read, found := s.clocks.Load(node)
 	if !found {
@@ -29,8 +29,8 @@ func (s *Client) RedisTime(node string, t time.Time) int64 {
 	return r.redis.Add(t.Sub(r.local)).UnixMilli()
 }
 
-// readClocks reads the clocks of all primaries. ahead is the largest difference to ours, negative if
-// that clock is behind ours.
+// readClocks reads the clocks of all primaries. ahead is the largest difference to ours, negative
+// if that clock is behind ours.
 func (s *Client) readClocks(ctx context.Context) (ahead time.Duration, err error) {
 	var mu sync.Mutex
 	err = s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {

@@ -8,8 +8,8 @@ import (
 )
 
 // Coalescer merges concurrent requests into batches, since a request in a batch costs a fraction of
-// one sent alone. A request that finds the Coalescer idle is sent at once. Every request must have a
-// deadline.
+// one sent alone. A request that finds the Coalescer idle is sent at once. Every request must have
+// a deadline.
 //
 // It serves one Redis. In a Cluster each node needs its own, or requests to one node would wait for
 // another.
@@ -96,8 +96,8 @@ func (b *Coalescer[Q, A]) work() {
 	}
 }
 
-// flush sends one batch. If the previous batch had several requests, it yields first so that runnable
-// callers can join; without contention that would only wake a thread.
+// flush sends one batch. If the previous batch had several requests, it yields first so that
+// runnable callers can join; without contention that would only wake a thread.
 func (b *Coalescer[Q, A]) flush() {
 	b.mu.Lock()
 	contended := b.contended

@@ -15,8 +15,8 @@ import (
 	"replygate/store/storetest"
 )
 
-// Every caller gets the answer to its own question. An error is returned to all callers of its batch,
-// and to no others.
+// Every caller gets the answer to its own question. An error is returned to all callers of its
+// batch, and to no others.
 func TestCoalescerAnswersEachQuestion(t *testing.T) {
 	broken := errors.New("broken")
 	var asked atomic.Int64
@@ -88,8 +88,8 @@ func TestCoalescerBatches(t *testing.T) {
 	}
 }
 
-// No caller waits for a hanging Redis longer than its own deadline, and callers are served once it is
-// back.
+// No caller waits for a hanging Redis longer than its own deadline, and callers are served once it
+// is back.
 func TestCoalescerOnHangingRedis(t *testing.T) {
 	slow(t, "waits for timeouts")
 	server := storetest.Start(t)

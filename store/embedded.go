@@ -84,9 +84,9 @@ func (e *Embedded) Addr() string {
 	return e.mini.Addr()
 }
 
-// run moves the store's clock, syncs the journal and writes snapshots until Close. A tick costs time in
-// proportion to the keys, so its interval grows with its cost. Expiry only frees memory: windows are
-// judged by the times in them.
+// run moves the store's clock, syncs the journal and writes snapshots until Close. A tick costs
+// time in proportion to the keys, so its interval grows with its cost. Expiry only frees memory:
+// windows are judged by the times in them.
 func (e *Embedded) run() {
 	defer close(e.done)
 	wait, saved := tickEvery, e.now()
@@ -137,7 +137,8 @@ type snapshotFile struct {
 	Keys    []savedKey `json:"keys"`
 }
 
-// savedKey is a key in the snapshot or the journal. Without a value it means that the key is deleted.
+// savedKey is a key in the snapshot or the journal. Without a value it means that the key is
+// deleted.
 type savedKey struct {
 	Key     string            `json:"key"`
 	String  string            `json:"string,omitempty"`
@@ -208,15 +209,15 @@ func (e *Embedded) append(keys []string) error {
 // recordKey is the first byte of a journal record that holds a key of the embedded store.
 const recordKey = 'K'
 
-// journaling is a hook that appends every change to the journal before it is acknowledged. Changes of
-// a pipeline, as of customers' messages, are synced to the disk then; others within a second.
+// journaling is a hook that appends every change to the journal before it is acknowledged. Changes
+// of a pipeline, as of customers' messages, are synced to the disk then; others within a second.
 type journaling struct{ e *Embedded }
 
 // DialHook changes nothing.
 func (journaling) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-// ProcessHook appends the changes of one command. It ignores an error of the journal, so that replies
-// go on: at worst a crash forgets that one was sent, and WeCom counts too.
+// ProcessHook appends the changes of one command. It ignores an error of the journal, so that
+// replies go on: at worst a crash forgets that one was sent, and WeCom counts too.
 func (h journaling) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)

@@ -33,8 +33,8 @@ func (s *Client) commandAnswered() {
 
 func (s *Client) markFailure() { s.lastFailure.Store(time.Now().UnixMilli()) }
 
-// Recovered receives a value when Redis is back or has another primary, so that its most recent writes
-// may be lost. The channel has room for one value.
+// Recovered receives a value when Redis is back or has another primary, so that its most recent
+// writes may be lost. The channel has room for one value.
 func (s *Client) Recovered() <-chan struct{} { return s.recovered }
 
 // Skew returns how far Redis's clock is ahead of the gateway's.

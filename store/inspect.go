@@ -22,9 +22,9 @@ type Finding struct {
 	Remedy string `json:"remedy,omitempty"`
 }
 
-// Inspect tests everything that the gateway needs from a Redis, and leaves nothing behind that does not
-// expire. If Redis cannot be reached, that is the only Finding. An error means that the configuration
-// cannot be used.
+// Inspect tests everything that the gateway needs from a Redis, and leaves nothing behind that does
+// not expire. If Redis cannot be reached, that is the only Finding. An error means that the
+// configuration cannot be used.
 func Inspect(ctx context.Context, c config.Redis, now func() time.Time) ([]Finding, error) {
 	if c.Mode == config.RedisEmbedded {
 		return []Finding{{Name: "reach", OK: true, Says: "the embedded store is inside the gateway"}}, nil

@@ -13,8 +13,8 @@ import (
 	"sync"
 )
 
-// Journal is a write-ahead log: an append-only file of records that must outlive the process. It holds
-// writes that Redis rejected, or the embedded store's changes since its last snapshot.
+// Journal is a write-ahead log: an append-only file of records that must outlive the process. It
+// holds writes that Redis rejected, or the embedded store's changes since its last snapshot.
 //
 // The file begins with "rgjournal2 ", the journal's random id and a newline. A record is its length
 // and its CRC-32C, four bytes each, little-endian, and its bytes. A record that a crash left
@@ -48,8 +48,8 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // OpenJournal opens the journal at path, or creates it, and locks it against other processes. fresh
-// reports that it is new. corruptBytes is the size of what was dropped because a record in the middle
-// is damaged, which only a broken disk does: that record and all after it.
+// reports that it is new. corruptBytes is the size of what was dropped because a record in the
+// middle is damaged, which only a broken disk does: that record and all after it.
 func OpenJournal(path string, maxBytes int64) (j *Journal, fresh bool, corruptBytes int64, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -86,8 +86,8 @@ func (j *Journal) open() (fresh bool, corruptBytes int64, err error) {
 	return fresh, corruptBytes, err
 }
 
-// readHead reads the journal's id, and upgrades a journal of the first format. fresh reports that the
-// file is empty, or that a crash cut its header short.
+// readHead reads the journal's id, and upgrades a journal of the first format. fresh reports that
+// the file is empty, or that a crash cut its header short.
 func (j *Journal) readHead() (fresh bool, err error) {
 	head, err := io.ReadAll(io.NewSectionReader(j.file, 0, j.Start()))
 	name, ours := strings.CutPrefix(string(head), journalMagic)
@@ -115,8 +115,8 @@ func (j *Journal) upgradeV1() error {
 	return j.rewrite(int64(len(formatV1)))
 }
 
-// scan sets end to the end of the last complete record. A file that ends inside a record was torn by a
-// crash; a complete record with a wrong checksum is damaged.
+// scan sets end to the end of the last complete record. A file that ends inside a record was torn
+// by a crash; a complete record with a wrong checksum is damaged.
 func (j *Journal) scan() (corruptBytes int64, err error) {
 	info, err := j.file.Stat()
 	if err != nil {
@@ -200,8 +200,8 @@ func (j *Journal) Append(records ...[]byte) error {
 	return nil
 }
 
-// Sync returns once everything that was appended before is on the disk. Concurrent callers share one
-// fsync. After a failed fsync the journal accepts nothing more.
+// Sync returns once everything that was appended before is on the disk. Concurrent callers share
+// one fsync. After a failed fsync the journal accepts nothing more.
 func (j *Journal) Sync() error {
 	j.mu.Lock()
 	want := j.end
@@ -263,8 +263,8 @@ func (j *Journal) Read(from int64) (records [][]byte, next int64, err error) {
 	return records, next, nil
 }
 
-// Drop removes the records before an offset. A crash meanwhile removes none of them, so a record may be
-// read again. Offsets from before are invalid afterwards.
+// Drop removes the records before an offset. A crash meanwhile removes none of them, so a record
+// may be read again. Offsets from before are invalid afterwards.
 func (j *Journal) Drop(before int64) error {
 	j.syncing.Lock()
 	defer j.syncing.Unlock()

@@ -1,6 +1,6 @@
-// Package store is the client of Redis: it opens Redis in each mode, the embedded one included, checks
-// at the start what would fail later, and watches whether Redis answers. It also has the journal and
-// the coalescer of requests.
+// Package store is the client of Redis: it opens Redis in each mode, the embedded one included,
+// checks at the start what would fail later, and watches whether Redis answers. It also has the
+// journal and the coalescer of requests.
 //
 // It does not know windows, tokens or accounts: packages window and account define the keys.
 package store
@@ -46,9 +46,9 @@ type Client struct {
 	done          chan struct{}
 }
 
-// Open connects to Redis and checks it. If Redis is unreachable, Open succeeds and the gateway starts
-// as in an outage; it fails if Redis is unusable (ErrUnusable) or a file cannot be opened. The caller
-// must call Close.
+// Open connects to Redis and checks it. If Redis is unreachable, Open succeeds and the gateway
+// starts as in an outage; it fails if Redis is unusable (ErrUnusable) or a file cannot be opened.
+// The caller must call Close.
 func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() time.Time, log *zap.Logger) (_ *Client, err error) {
 	s := &Client{Prefix: c.Prefix, Timeout: c.Timeout, log: log, now: now, recovered: make(chan struct{}, 1), done: make(chan struct{})}
 	redis.SetLogger(discardLogger{})
@@ -104,9 +104,9 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	return s, nil
 }
 
-// newClient returns a client of a Cluster, or of a single Redis or its sentinels. A Cluster's client
-// routes commands by their keys alone: with routing policies go-redis sends COMMAND first, while all
-// requests wait, and again with every command if the user may not run it.
+// newClient returns a client of a Cluster, or of a single Redis or its sentinels. A Cluster's
+// client routes commands by their keys alone: with routing policies go-redis sends COMMAND first,
+// while all requests wait, and again with every command if the user may not run it.
 func newClient(o *redis.UniversalOptions) redis.UniversalClient {
 	if !o.IsClusterMode {
 		return redis.NewUniversalClient(o)

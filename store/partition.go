@@ -2,8 +2,8 @@ package store
 
 import "strconv"
 
-// PartitionTags are hash tags, one in each of the 64 partitions (256 slots each) of a Cluster. A key
-// with such a tag shares the fate of its partition, since a node can lose data alone.
+// PartitionTags are hash tags, one in each of the 64 partitions (256 slots each) of a Cluster. A
+// key with such a tag shares the fate of its partition, since a node can lose data alone.
 var PartitionTags = func() (tags [64]string) {
 	for n, found := 0, 0; found < len(tags); n++ {
 		tag := strconv.Itoa(n)

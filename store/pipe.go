@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// pipe is the client's end of an in-process connection. net.Pipe has no buffer: a client that writes a
-// long pipeline and a server that answers the first command would deadlock. So a separate goroutine
-// does the writing, which ends with the connection.
+// pipe is the client's end of an in-process connection. net.Pipe has no buffer: a client that
+// writes a long pipeline and a server that answers the first command would deadlock. So a separate
+// goroutine does the writing, which ends with the connection.
 type pipe struct {
 	net.Conn
 	pending chan []byte
@@ -36,7 +36,8 @@ func (p *pipe) drain() {
 	}
 }
 
-// Write queues a copy of b. If writing fails, the connection is closed, and reading the reply fails.
+// Write queues a copy of b. If writing fails, the connection is closed, and reading the reply
+// fails.
 func (p *pipe) Write(b []byte) (int, error) {
 	select {
 	case <-p.closed:

@@ -22,8 +22,8 @@ func (s *Client) eachPrimary(ctx context.Context, do func(context.Context, redis
 	return do(ctx, s.UniversalClient)
 }
 
-// primary returns one primary. The client of a Cluster would send a command without a key to any node,
-// also to one that is down.
+// primary returns one primary. The client of a Cluster would send a command without a key to any
+// node, also to one that is down.
 func (s *Client) primary(ctx context.Context) (redis.Cmdable, error) {
 	c, ok := s.UniversalClient.(*redis.ClusterClient)
 	if !ok {
@@ -48,8 +48,8 @@ func (s *Client) checkPrimaries(ctx context.Context) {
 	}
 }
 
-// onConnect detects that a new connection leads to an unknown primary, before any reply is read from
-// it: a Redis that restarts quickly may not fail a single command.
+// onConnect detects that a new connection leads to an unknown primary, before any reply is read
+// from it: a Redis that restarts quickly may not fail a single command.
 func (s *Client) onConnect(ctx context.Context, c *redis.Conn) error {
 	known := s.knownRunIDs.Load()
 	if known == nil {
@@ -83,8 +83,8 @@ func infoField(info, name string) string {
 	return ""
 }
 
-// runIDs returns the run ids of all primaries, nil if they are unknown. A sharding proxy returns the
-// one of any shard, so there they are unknown too.
+// runIDs returns the run ids of all primaries, nil if they are unknown. A sharding proxy returns
+// the one of any shard, so there they are unknown too.
 func (s *Client) runIDs(ctx context.Context) (ids []string) {
 	if s.Embedded != nil || !s.MultiKey() {
 		return nil

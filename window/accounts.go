@@ -51,9 +51,10 @@ func (s *Store) rewriteAccountList() {
 	}
 }
 
-// writeAccounts writes the list of accounts and marks the gaps of new ones in batches. Accounts of a
-// finished batch move to before, so a retry does not mark them again. If neither Redis nor the
-// caller knows an earlier list, no account is new: rg:since starts anew then, or an operator set it.
+// writeAccounts writes the list of accounts and marks the gaps of new ones in batches. Accounts of
+// a finished batch move to before, so a retry does not mark them again. If neither Redis nor the
+// caller knows an earlier list, no account is new: rg:since starts anew then, or an operator set
+// it.
 func (s *Store) writeAccounts(ctx context.Context, a *accounts) error {
 	key := s.Prefix + "accounts"
 	text, err := s.rdb.Get(ctx, key).Result()

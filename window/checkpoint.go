@@ -15,16 +15,16 @@ import (
 // Redis may lose acknowledged writes: it comes back from an older snapshot, empty, or as a replica
 // that lagged. The lost messages then look like customers who never wrote. So each gateway stores a
 // checkpoint in Redis twice a second, the time, and compares it with the one before. An older
-// checkpoint tells how far Redis rolled back. If every gateway still has its writes since then, they
-// write them again; otherwise history is incomplete from now on.
+// checkpoint tells how far Redis rolled back. If every gateway still has its writes since then,
+// they write them again; otherwise history is incomplete from now on.
 const (
 	checkpointEvery = 500 * time.Millisecond
 	checkpointKept  = 72 * time.Hour
 )
 
-// checkpoints are the keys of a gateway's checkpoints and their last confirmed values. A single Redis
-// has one key. In a Cluster, or after a sharding proxy, one node can roll back alone, so each of the
-// 64 partitions has a key.
+// checkpoints are the keys of a gateway's checkpoints and their last confirmed values. A single
+// Redis has one key. In a Cluster, or after a sharding proxy, one node can roll back alone, so each
+// of the 64 partitions has a key.
 type checkpoints struct {
 	keys      []string
 	confirmed []int64 // unix ms; 0: none yet
@@ -42,8 +42,8 @@ func newCheckpoints(prefix, gateway string, partitioned bool) checkpoints {
 	return c
 }
 
-// exchange writes now to every checkpoint and reads what was there. rolledBack reports that some were
-// older than confirmed; to is the oldest of those, zero if one is missing, and last the newest
+// exchange writes now to every checkpoint and reads what was there. rolledBack reports that some
+// were older than confirmed; to is the oldest of those, zero if one is missing, and last the newest
 // confirmed value among them. Keys that Redis does not answer for are skipped.
 func (c *checkpoints) exchange(ctx context.Context, rdb redis.UniversalClient, now time.Time) (to, last time.Time, rolledBack bool) {
 	replies := runEach(ctx, rdb, raiseScript, c.keys, now.UnixMilli(), checkpointKept.Milliseconds())

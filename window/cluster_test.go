@@ -99,8 +99,8 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// Concurrent reservations count one reply each on every node, also after the nodes lose their scripts,
-// while a slot moves, and if one key holds no window.
+// Concurrent reservations count one reply each on every node, also after the nodes lose their
+// scripts, while a slot moves, and if one key holds no window.
 func TestClusterReserves(t *testing.T) {
 	c := newCluster(t, 300)
 	c.reserveAll(c.keys, 4)
@@ -159,8 +159,8 @@ func TestClusterHangingNode(t *testing.T) {
 	delayed.Wait()
 }
 
-// If a sharding proxy takes the place of a single Redis, a script with several keys is rejected, and
-// each key gets its own script.
+// If a sharding proxy takes the place of a single Redis, a script with several keys is rejected,
+// and each key gets its own script.
 func TestFallbackToOneKeyPerScript(t *testing.T) {
 	c := storetest.OneNode(t)
 	c.Mode = config.RedisSingle // a node of a Cluster rejects keys of several slots as a proxy does

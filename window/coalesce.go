@@ -22,8 +22,8 @@ type reserver interface {
 	Do(ctx context.Context, key string) (result, error)
 }
 
-// newReserver returns a reserver that coalesces requests: for a single Redis all of them, in a Cluster
-// those for the same node.
+// newReserver returns a reserver that coalesces requests: for a single Redis all of them, in a
+// Cluster those for the same node.
 func (s *Store) newReserver() reserver {
 	cluster, ok := s.rdb.(*redis.ClusterClient)
 	if ok {
@@ -75,8 +75,8 @@ func (n *nodeCoalescers) coalescer(addr string) *store.Coalescer[string, result]
 	return b.(*store.Coalescer[string, result])
 }
 
-// reserveAll reserves a reply in each window, in one round trip. If replies are not counted, it only
-// reads the windows.
+// reserveAll reserves a reply in each window, in one round trip. If replies are not counted, it
+// only reads the windows.
 func (s *Store) reserveAll(ctx context.Context, keys []string) ([]result, error) {
 	now := s.Now().UnixMilli()
 	switch {
@@ -101,9 +101,9 @@ func (s *Store) reserveNode(ctx context.Context, node *redis.Client, keys []stri
 	return s.pipelineEach(ctx, node, node.Options().Addr, keys)
 }
 
-// pipelineEach is reserveAll with a script per key, for where a script may not have keys of two slots.
-// A request that the node redirected, and so did not count, is sent once more to the node that has
-// the key now.
+// pipelineEach is reserveAll with a script per key, for where a script may not have keys of two
+// slots. A request that the node redirected, and so did not count, is sent once more to the node
+// that has the key now.
 func (s *Store) pipelineEach(ctx context.Context, c redis.Cmdable, node string, keys []string) ([]result, error) {
 	now := s.Now().UnixMilli()
 	cmds := runEach(ctx, c, reserveScript, keys, s.reserveArgs(now, s.scriptDeadline(ctx, node))...)
@@ -121,7 +121,8 @@ func (s *Store) pipelineEach(ctx context.Context, c redis.Cmdable, node string, 
 	return answers, nil
 }
 
-// reserveArgs are the arguments of reserve.lua. deadline is unix ms by Redis's own clock, 0 for none.
+// reserveArgs are the arguments of reserve.lua. deadline is unix ms by Redis's own clock, 0 for
+// none.
 func (s *Store) reserveArgs(now, deadline int64) []any {
 	return []any{now, s.Length.Milliseconds(), s.Replies, deadline}
 }

@@ -130,8 +130,8 @@ func (s *Store) CorpOfCode(ctx context.Context, code string) (corp string, err e
 	return c.Key.Corp, nil
 }
 
-// ConsumeCode looks up a code of the corp and marks it as used, in one atomic step. A failure is the
-// state CodeUnavailable. If WeCom certainly rejects the message, pass an answer in the state
+// ConsumeCode looks up a code of the corp and marks it as used, in one atomic step. A failure is
+// the state CodeUnavailable. If WeCom certainly rejects the message, pass an answer in the state
 // CodeTaken to RestoreCode.
 func (s *Store) ConsumeCode(ctx context.Context, corp, code string) CodeAnswer {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
@@ -176,8 +176,8 @@ func (s *Store) nodeOf(ctx context.Context, key string) string {
 	return ""
 }
 
-// RestoreCode makes a code fresh again that ConsumeCode marked as used. It does nothing in any state
-// but CodeTaken.
+// RestoreCode makes a code fresh again that ConsumeCode marked as used. It does nothing in any
+// state but CodeTaken.
 func (s *Store) RestoreCode(ctx context.Context, a CodeAnswer) error {
 	if a.State != CodeTaken {
 		return nil
@@ -190,13 +190,15 @@ func (s *Store) RestoreCode(ctx context.Context, a CodeAnswer) error {
 	return nil
 }
 
-// codeKey is the key of a code. It has the hash alone, since the code itself lets anyone send a message.
+// codeKey is the key of a code. It has the hash alone, since the code itself lets anyone send a
+// message.
 func (s *Store) codeKey(code string) string {
 	h := sha256.Sum256([]byte(code))
 	return s.Prefix + "code:" + hex.EncodeToString(h[:])
 }
 
-// encode returns the record of a code: corp:channel:customer:kind:deadline, the deadline in unix ms.
+// encode returns the record of a code: corp:channel:customer:kind:deadline, the deadline in unix
+// ms.
 func (c Code) encode() string {
 	b := c.Key.appendIDs(nil)
 	b = append(append(b, ':'), c.Kind...)

@@ -141,8 +141,8 @@ func TestOperatorClosesAndOpens(t *testing.T) {
 	})
 }
 
-// A code that was never seen is unknown only with a complete history; one of another corp is unknown
-// in any case.
+// A code that was never seen is unknown only with a complete history; one of another corp is
+// unknown in any case.
 func TestUnknownCodes(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		states := func(corp string, want window.CodeState) {

@@ -30,8 +30,9 @@ type Loss struct {
 	noted int64 // when it was reported, unix ms
 }
 
-// Item is an item of kf/sync_msg that cannot be read. Bots pull it again for three days, and that must
-// not move its gap. So the gap has the item's own time; an item without one marks its gap once.
+// Item is an item of kf/sync_msg that cannot be read. Bots pull it again for three days, and that
+// must not move its gap. So the gap has the item's own time; an item without one marks its gap
+// once.
 type Item struct {
 	At time.Time // send_time, zero if unreadable
 	ID string    // msgid; without ID and At, each pull marks a gap anew
@@ -161,8 +162,8 @@ func (g *gaps) keep(losses []Loss, now time.Time) {
 	g.pending.Store(true)
 }
 
-// RecordGap raises rg:since to now, for a loss of unknown extent: history of every corp is incomplete
-// for the length of a window. On an error it is written later.
+// RecordGap raises rg:since to now, for a loss of unknown extent: history of every corp is
+// incomplete for the length of a window. On an error it is written later.
 func (s *Store) RecordGap(ctx context.Context) error {
 	if err := s.writeGap(ctx); err != nil {
 		s.gaps.mu.Lock()
@@ -179,8 +180,8 @@ func (s *Store) writeGap(ctx context.Context) error {
 	return err
 }
 
-// catchUp writes everything unwritten. Concurrent callers wait for it until their context ends, since
-// gaps must be in Redis before a history is read.
+// catchUp writes everything unwritten. Concurrent callers wait for it until their context ends,
+// since gaps must be in Redis before a history is read.
 func (s *Store) catchUp(ctx context.Context) error {
 	g := &s.gaps
 	if !g.pending.Load() {
@@ -205,8 +206,8 @@ func (s *Store) writePending(ctx context.Context) error {
 	return s.catchUp(ctx)
 }
 
-// writeGaps writes the gaps of losses. An item without a time is stored after its gap, never before:
-// a crash in between marks the gap again.
+// writeGaps writes the gaps of losses. An item without a time is stored after its gap, never
+// before: a crash in between marks the gap again.
 func (s *Store) writeGaps(ctx context.Context, losses []Loss) (moved bool, err error) {
 	known, err := s.knownItems(ctx, losses)
 	if err != nil {
@@ -241,8 +242,8 @@ func (s *Store) writeGaps(ctx context.Context, losses []Loss) (moved bool, err e
 	return moved, nil
 }
 
-// at returns the instant of a loss's gap, unix ms. For an item without a usable time that is the time
-// of its first report; item is then its id in Redis, else "".
+// at returns the instant of a loss's gap, unix ms. For an item without a usable time that is the
+// time of its first report; item is then its id in Redis, else "".
 func (l *Loss) at(now time.Time) (at int64, item string) {
 	switch {
 	case l.Item == nil:
@@ -258,8 +259,8 @@ func (l *Loss) at(now time.Time) (at int64, item string) {
 
 func (s *Store) itemKey(item string) string { return s.Prefix + "item:" + item }
 
-// addMarks adds the keys that a loss raises to marks. withoutPage are the corps that a loss without a
-// corp may concern.
+// addMarks adds the keys that a loss raises to marks. withoutPage are the corps that a loss without
+// a corp may concern.
 func (s *Store) addMarks(marks map[string]int64, l *Loss, at int64, withoutPage []string) {
 	raise := func(key string) { marks[key] = max(marks[key], at) }
 	corps := []string{l.Corp}
@@ -335,8 +336,8 @@ func (s *Store) knownItems(ctx context.Context, losses []Loss) (map[string]bool,
 	return known, nil
 }
 
-// accountsWithoutPage returns the corps that losses without a corp may concern: accounts that had no
-// page of their own within the length of a window, through any gateway.
+// accountsWithoutPage returns the corps that losses without a corp may concern: accounts that had
+// no page of their own within the length of a window, through any gateway.
 func (s *Store) accountsWithoutPage(ctx context.Context, losses []Loss) (corps []string, err error) {
 	now := s.Now()
 	recent := func(ms int64) bool { return now.Before(time.UnixMilli(ms).Add(s.Length)) }

@@ -100,8 +100,8 @@ func TestLossOfUnknownCorp(t *testing.T) {
 	})
 }
 
-// A page that is pulled repeatedly does not move the gap of an unreadable item, also after a restart
-// and through another gateway.
+// A page that is pulled repeatedly does not move the gap of an unreadable item, also after a
+// restart and through another gateway.
 func TestUnreadableItemMarksItsGapOnce(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		began := b.clock.Now()

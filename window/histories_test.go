@@ -52,8 +52,8 @@ func (p *model) state(now int64) window.State {
 	return window.Open
 }
 
-// send adds a reply at now, or in the second after the message's own; concurrent ones are a millisecond
-// apart.
+// send adds a reply at now, or in the second after the message's own; concurrent ones are a
+// millisecond apart.
 func (p *model) send(now int64) int64 {
 	at := max(now, (p.last()/1000+1)*1000)
 	for slices.Contains(p.replies, at) && at/1000 > p.last()/1000 {
@@ -74,8 +74,8 @@ type pending struct {
 	last   int64
 }
 
-// Random histories through two gateways on one store, with late, repeated and reordered messages, lost
-// answers and crashed gateways: at every step the store agrees with the model.
+// Random histories through two gateways on one store, with late, repeated and reordered messages,
+// lost answers and crashed gateways: at every step the store agrees with the model.
 func TestHistories(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now().Truncate(time.Second))

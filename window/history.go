@@ -17,8 +17,8 @@ import (
 // Backlog is how far kf/sync_msg reaches back (WeCom document 94670).
 const Backlog = 72 * time.Hour
 
-// scope is the part of the records that must be complete before a missing record proves anything. It
-// lists the keys that count besides rg:since; "" is no key.
+// scope is the part of the records that must be complete before a missing record proves anything.
+// It lists the keys that count besides rg:since; "" is no key.
 type scope struct {
 	gaps     [2]string
 	backfill string // the backfill that may end those gaps
@@ -54,14 +54,14 @@ type history struct {
 	err   error // Redis did not answer; since is unknown
 }
 
-// proves reports whether a history spans the length of a window, so that a missing record means that
-// there was none.
+// proves reports whether a history spans the length of a window, so that a missing record means
+// that there was none.
 func (s *Store) proves(h history) bool {
 	return h.err == nil && !s.Now().Before(h.since.Add(s.Length))
 }
 
-// Complete reports whether the history of all channels of a corp, or of one channel, is complete, so
-// that a missing window means that the customer did not write; since is the end of its last gap.
+// Complete reports whether the history of all channels of a corp, or of one channel, is complete,
+// so that a missing window means that the customer did not write; since is the end of its last gap.
 // Without a corp it reports what holds for every corp.
 func (s *Store) Complete(ctx context.Context, corp, channel string) (complete bool, since time.Time, err error) {
 	sc := s.ofCorp(corp)
@@ -74,8 +74,9 @@ func (s *Store) Complete(ctx context.Context, corp, channel string) (complete bo
 	return s.proves(h), h.since, h.err
 }
 
-// newHistory returns the function that reads the history of one scope. Concurrent requests to a single
-// Redis share a round trip. In a Cluster each has its own, or all would wait for the slowest node.
+// newHistory returns the function that reads the history of one scope. Concurrent requests to a
+// single Redis share a round trip. In a Cluster each has its own, or all would wait for the slowest
+// node.
 func (s *Store) newHistory() func(context.Context, scope) history {
 	if _, cluster := s.rdb.(*redis.ClusterClient); cluster {
 		return func(ctx context.Context, sc scope) history { return s.histories(ctx, sc)[0] }
@@ -91,8 +92,8 @@ func (s *Store) newHistory() func(context.Context, scope) history {
 }
 
 // histories returns the histories of scopes. Gaps that are not in Redis yet are written first. If
-// Redis has no rg:since, history begins now: Redis is new, or has lost its state. Nothing is cached,
-// so a gap that another gateway has marked counts at once.
+// Redis has no rg:since, history begins now: Redis is new, or has lost its state. Nothing is
+// cached, so a gap that another gateway has marked counts at once.
 func (s *Store) histories(ctx context.Context, scopes ...scope) []history {
 	if err := s.catchUp(ctx); err != nil {
 		return failed(len(scopes), err)
@@ -227,8 +228,8 @@ func (s *Store) backfillKey(id string) string {
 	return s.Prefix + "backfill:" + string(appendEncoded(nil, id))
 }
 
-// backfilled is a finished backfill: when it began, and the time since when it makes history complete,
-// both unix ms.
+// backfilled is a finished backfill: when it began, and the time since when it makes history
+// complete, both unix ms.
 type backfilled struct{ began, since int64 }
 
 // String encodes a backfill for Redis, without the second time if that is Backlog before the first.
@@ -252,7 +253,8 @@ func readBackfill(text string) (b backfilled, ok bool) {
 
 // Backfilled stores that a run which began at the given time has pulled everything that kf/sync_msg
 // has of some channels. missed are the channels that had a loss since then: their gaps stay. An
-// unreadable item is no loss here; the channel's history is then complete since the newest such item.
+// unreadable item is no loss here; the channel's history is then complete since the newest such
+// item.
 func (s *Store) Backfilled(ctx context.Context, corp string, channels []string, began time.Time) (missed []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(channels))*time.Millisecond)
 	defer cancel()

@@ -54,8 +54,9 @@ func readRecord(r []byte, facts map[Key]int64, codes *[]LearntCode) error {
 	return errors.New("window: the journal holds a record of another kind: it was written with redis.mode embedded; start once in that mode, or move it away")
 }
 
-// spill appends writes that Redis rejected with cause to the journal. It returns nil after the fsync
-// and after this gateway's lease has expired, so that no other gateway can refuse because of them.
+// spill appends writes that Redis rejected with cause to the journal. It returns nil after the
+// fsync and after this gateway's lease has expired, so that no other gateway can refuse because of
+// them.
 func (s *Store) spill(facts map[Key]int64, codes []LearntCode, cause error) error {
 	if s.embedded() {
 		return cause
@@ -141,8 +142,8 @@ func (s *Store) Run(ctx context.Context) {
 	}
 }
 
-// CheckJournal fails if the journal holds a record that Run cannot write to Redis. With such a record
-// the gateway would stay degraded for ever. An embedded Store has no journal to check.
+// CheckJournal fails if the journal holds a record that Run cannot write to Redis. With such a
+// record the gateway would stay degraded for ever. An embedded Store has no journal to check.
 func (s *Store) CheckJournal() error {
 	if s.embedded() {
 		return nil

@@ -12,8 +12,8 @@ type Key struct {
 	Customer string // external_userid
 }
 
-// redisKey returns the window's key in Redis. The whole identity is the hash tag, so all keys of one
-// customer are in one slot of a Cluster.
+// redisKey returns the window's key in Redis. The whole identity is the hash tag, so all keys of
+// one customer are in one slot of a Cluster.
 func (k Key) redisKey(prefix string) string {
 	return string(k.appendRedisKey(make([]byte, 0, len(prefix)+len(k.Corp)+len(k.Channel)+len(k.Customer)+16), prefix))
 }

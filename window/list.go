@@ -40,8 +40,8 @@ func (s *Store) entry(ctx context.Context, k Key) (Entry, error) {
 	}, nil
 }
 
-// List returns up to limit windows of a corp, or of all corps if corp is "", in no order. more reports
-// that there are others. It scans every primary in steps, so Redis stays responsive.
+// List returns up to limit windows of a corp, or of all corps if corp is "", in no order. more
+// reports that there are others. It scans every primary in steps, so Redis stays responsive.
 func (s *Store) List(ctx context.Context, corp string, limit int) (all []Entry, more bool, err error) {
 	pattern := s.Prefix + "window:{*"
 	if corp != "" {

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Each gateway holds a lease in Redis while everything it has acknowledged is stored there. The others
-// refuse replies only while every member's lease is current. A gateway that appends to its journal
-// stops renewing, and waits until its lease has expired before it acknowledges the write: it may be
-// unable to reach Redis, so it cannot tell the others in any other way.
+// Each gateway holds a lease in Redis while everything it has acknowledged is stored there. The
+// others refuse replies only while every member's lease is current. A gateway that appends to its
+// journal stops renewing, and waits until its lease has expired before it acknowledges the write:
+// it may be unable to reach Redis, so it cannot tell the others in any other way.
 const (
 	renewEvery   = 100 * time.Millisecond
 	renewTimeout = 100 * time.Millisecond
@@ -19,8 +19,8 @@ const (
 	memberTimeout = 5 * time.Minute
 )
 
-// members are the gateways on one Redis. PREFIXgateways is a hash of gateway id to a counter that grows
-// with each renewal.
+// members are the gateways on one Redis. PREFIXgateways is a hash of gateway id to a counter that
+// grows with each renewal.
 type members struct {
 	mu           sync.Mutex
 	lastExchange time.Time              // when the last successful exchange began
@@ -28,8 +28,8 @@ type members struct {
 	renewedUntil time.Time              // latest time at which Redis may count our last renewal
 }
 
-// neverHeld is the counter of a gateway that has not renewed yet, since its journal was not empty at
-// its start.
+// neverHeld is the counter of a gateway that has not renewed yet, since its journal was not empty
+// at its start.
 const neverHeld = "0"
 
 // memberLease is another gateway's counter, and the earliest time of its last renewal.
@@ -90,9 +90,9 @@ func (s *Store) leave() {
 	_ = s.rdb.HDel(ctx, s.Prefix+"gateways", s.gateway).Err() // on an error the others wait for memberTimeout
 }
 
-// beginRenewal reports whether the lease may be renewed, that is, whether the journal is empty. Redis
-// counts the renewal by the time until, or not at all. Renewals before it may still be on their way,
-// and end earlier.
+// beginRenewal reports whether the lease may be renewed, that is, whether the journal is empty.
+// Redis counts the renewal by the time until, or not at all. Renewals before it may still be on
+// their way, and end earlier.
 func (p *members) beginRenewal(empty func() bool, until time.Time) (renew bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,8 +106,8 @@ func (p *members) beginRenewal(empty func() bool, until time.Time) (renew bool) 
 func (p *members) endRenewal(own string, began time.Time, leases []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// A counter that changed was renewed after the previous exchange, or a lease's length ago at the
-	// earliest that still counts.
+	// A counter that changed was renewed after the previous exchange, or a lease's length ago at
+	// the earliest that still counts.
 	earliest, expired := p.lastExchange, began.Add(-leaseTTL)
 	if earliest.Before(expired) {
 		earliest = expired

@@ -11,8 +11,8 @@ import (
 	"replygate/store/storetest"
 )
 
-// A renewal counts if Redis runs it before its deadline and the journal is empty. A member that never
-// renewed makes the others degraded at once.
+// A renewal counts if Redis runs it before its deadline and the journal is empty. A member that
+// never renewed makes the others degraded at once.
 func TestLeaseRenewal(t *testing.T) {
 	storetest.Each(t, time.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
 		var other members
@@ -48,8 +48,8 @@ func TestLeaseRenewal(t *testing.T) {
 	})
 }
 
-// Before a gateway with a journal may acknowledge, its lease has expired for the others, however their
-// exchanges interleave with its last renewal.
+// Before a gateway with a journal may acknowledge, its lease has expired for the others, however
+// their exchanges interleave with its last renewal.
 func TestLeaseExpiresBeforeAcknowledgement(t *testing.T) {
 	start := time.Now()
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }

@@ -50,8 +50,8 @@ func (c *rateLimitedLog) due(now int64) bool {
 	return now-last >= time.Minute.Milliseconds() && c.last.CompareAndSwap(last, now)
 }
 
-// warnBroken logs that a window's key holds something else. The customer's id is left out, since ids
-// may have to stay out of logs.
+// warnBroken logs that a window's key holds something else. The customer's id is left out, since
+// ids may have to stay out of logs.
 func (s *Store) warnBroken(k Key, err error, now int64) {
 	if !errors.Is(err, ErrNoWindow) || !s.brokenWindows.due(now) {
 		return

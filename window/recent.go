@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// recentWrites holds the messages and codes that were written to Redis in the last one to two minutes,
-// the newest message of each customer. It has two generations, and its size is bounded.
+// recentWrites holds the messages and codes that were written to Redis in the last one to two
+// minutes, the newest message of each customer. It has two generations, and its size is bounded.
 type recentWrites struct {
 	mu       sync.Mutex
 	new, old generation

@@ -29,8 +29,8 @@ type Tally struct {
 // maxAhead is how far the platform's clock may be ahead of ours before a message does not count.
 const maxAhead = 5 * time.Minute
 
-// ahead returns the loss of a message that is too far ahead of our clock. Bots pull it again, so its
-// id is made of its content.
+// ahead returns the loss of a message that is too far ahead of our clock. Bots pull it again, so
+// its id is made of its content.
 func (f Fact) ahead() Loss {
 	id := f.Key.appendIDs(nil)
 	return Loss{Corp: f.Key.Corp, Channel: f.Key.Channel, Messages: true, Item: &Item{ID: string(strconv.AppendInt(append(id, ' '), f.At.UnixMilli(), 10))}}
@@ -84,9 +84,9 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 	return t, nil
 }
 
-// recordWithRetry is record with up to four retries, for a broken connection. Recording twice is safe,
-// and cheaper than the journal, whose records are unknown to other gateways for a moment. It does
-// not retry while the circuit breaker is open.
+// recordWithRetry is record with up to four retries, for a broken connection. Recording twice is
+// safe, and cheaper than the journal, whose records are unknown to other gateways for a moment. It
+// does not retry while the circuit breaker is open.
 func (s *Store) recordWithRetry(ctx context.Context, latest map[Key]int64) error {
 	err := s.record(ctx, latest)
 	for range 4 {
@@ -102,7 +102,8 @@ func (s *Store) recordWithRetry(ctx context.Context, latest map[Key]int64) error
 	return err
 }
 
-// record sends messages in one pipeline, and again with the script's text if Redis does not have it.
+// record sends messages in one pipeline, and again with the script's text if Redis does not have
+// it.
 func (s *Store) record(ctx context.Context, latest map[Key]int64) error {
 	send := func(run func(p redis.Pipeliner, key, at, expires string)) error {
 		p := s.rdb.Pipeline()

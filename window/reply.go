@@ -26,8 +26,8 @@ func (a Answer) Closes(length time.Duration) time.Time {
 // Reserved reports whether a reply is counted, so that Settle must be called.
 func (a Answer) Reserved() bool { return a.stamp != 0 }
 
-// Reserve looks up the window of k and counts one reply in it, in one atomic step. A failure of Redis
-// is a State. An answer that is Reserved must be passed to Settle.
+// Reserve looks up the window of k and counts one reply in it, in one atomic step. A failure of
+// Redis is a State. An answer that is Reserved must be passed to Settle.
 func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	now := s.Now().UnixMilli()
 	var space [192]byte
@@ -130,7 +130,8 @@ func (s *Store) cachedAnswer(key string, now int64) Answer {
 	return Answer{State: Unavailable, Left: -1}
 }
 
-// missingRecord is the answer for a customer without a record: Closed only if the history is complete.
+// missingRecord is the answer for a customer without a record: Closed only if the history is
+// complete.
 func (s *Store) missingRecord(h history) Answer {
 	switch {
 	case h.err != nil:
@@ -141,8 +142,8 @@ func (s *Store) missingRecord(h history) Answer {
 	return Answer{State: Closed}
 }
 
-// confirmExhausted downgrades Exhausted to Incomplete if some of the counted replies are older than a
-// gap: the customer may have written since, and those replies would not count.
+// confirmExhausted downgrades Exhausted to Incomplete if some of the counted replies are older than
+// a gap: the customer may have written since, and those replies would not count.
 func (s *Store) confirmExhausted(ctx context.Context, h history, key string, a Answer) Answer {
 	err := h.err
 	if err == nil && !h.since.After(a.Last) {
@@ -237,7 +238,8 @@ func (s *Store) Correct(ctx context.Context, k Key, at time.Time, o Outcome) err
 	return nil
 }
 
-// Close shuts the window of k until the customer writes again. found is false if there is no record.
+// Close shuts the window of k until the customer writes again. found is false if there is no
+// record.
 func (s *Store) Close(ctx context.Context, k Key) (found bool, err error) {
 	key := k.redisKey(s.Prefix)
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The scripts do in Redis, atomically, what the functions of window.go do. All but record leave a key
-// alone that holds no window.
+// The scripts do in Redis, atomically, what the functions of window.go do. All but record leave a
+// key alone that holds no window.
 var (
 	recordScript  = script("record")
 	reserveScript = script("deadline_guard", "reserve")

@@ -31,8 +31,8 @@ type Settings struct {
 	Log *zap.Logger
 }
 
-// Health is what the client of a Redis knows about it. *store.Client implements it. Its methods must
-// not block.
+// Health is what the client of a Redis knows about it. *store.Client implements it. Its methods
+// must not block.
 type Health interface {
 	// Degraded reports whether Redis may lack acknowledged writes just now.
 	Degraded() bool
@@ -79,7 +79,8 @@ func NewEmbedded(rdb redis.UniversalClient, h Health, s Settings) *Store {
 }
 
 // NewShared keeps windows in a Redis that other gateways may use too. What it does not take is kept
-// in the journal until Run writes it. RunHeartbeat and Run must run meanwhile: without them another gateway may refuse too much.
+// in the journal until Run writes it. RunHeartbeat and Run must run meanwhile: without them another
+// gateway may refuse too much.
 func NewShared(rdb redis.UniversalClient, h Health, j *store.Journal, s Settings) *Store {
 	w := newStore(rdb, h, s)
 	w.journal, w.gateway = j, j.ID()

@@ -97,8 +97,8 @@ func TestBrokenWindowsDoNotSpreadInABatch(t *testing.T) {
 	})
 }
 
-// The next message of a customer replaces a key that holds no window, and other messages of the batch
-// are recorded too.
+// The next message of a customer replaces a key that holds no window, and other messages of the
+// batch are recorded too.
 func TestMessageRepairsBrokenWindow(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		wang := window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmWang"}

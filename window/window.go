@@ -1,6 +1,6 @@
-// Package window keeps when each customer last wrote and which replies were sent since. window.go is
-// the arithmetic of the reply window, as pure functions; the rest stores it in Redis, and decides
-// whether Redis can be trusted to refuse a reply.
+// Package window keeps when each customer last wrote and which replies were sent since. window.go
+// is the arithmetic of the reply window, as pure functions; the rest stores it in Redis, and
+// decides whether Redis can be trusted to refuse a reply.
 //
 // It does not know which calls need a window (package policy). It never reads messages itself
 // (packages wecom, proxy and admin do).
@@ -13,16 +13,16 @@ import (
 
 // Window is the record of one customer on one channel of one corp. Times are unix milliseconds.
 //
-// The methods below are pure; the scripts in lua/ do the same atomically. Facts commute: messages and
-// replies give the same Window in any order.
+// The methods below are pure; the scripts in lua/ do the same atomically. Facts commute: messages
+// and replies give the same Window in any order.
 type Window struct {
 	Last int64   // the customer's last message, by the platform's clock; 0 = none on record
 	Sent []int64 // the replies that count against Last, ascending
 	Shut int64   // the Last whose window WeCom or an operator shut; 0 = none
 }
 
-// counts returns the instant from which replies count against a message. The platform's send_time has
-// whole seconds, so a reply within the message's own second may have been sent before it.
+// counts returns the instant from which replies count against a message. The platform's send_time
+// has whole seconds, so a reply within the message's own second may have been sent before it.
 func counts(last int64) int64 { return last - last%1000 + 1000 }
 
 // Record adds a message at the given time. Replies before it no longer count.
@@ -55,7 +55,8 @@ func (w Window) Release(stamp int64) Window {
 	return w
 }
 
-// Exhaust marks all replies to the message at last as used, by WeCom's answer to the reply at stamp.
+// Exhaust marks all replies to the message at last as used, by WeCom's answer to the reply at
+// stamp.
 func (w Window) Exhaust(last, stamp int64, replies int) Window {
 	if w.Last != last {
 		return w

@@ -20,9 +20,9 @@ type shards struct {
 	strict  bool
 }
 
-// StartShards starts a sharding proxy over two servers, and returns the configuration that reaches it.
-// If strict, it rejects a script with keys of both servers; else it runs the script on the server of
-// the first key.
+// StartShards starts a sharding proxy over two servers, and returns the configuration that reaches
+// it. If strict, it rejects a script with keys of both servers; else it runs the script on the
+// server of the first key.
 func StartShards(t testing.TB, strict bool) config.Redis {
 	t.Helper()
 	one, two := Start(t), Start(t)
@@ -96,7 +96,8 @@ func (s *shards) oneShard(keys []string) bool {
 	return true
 }
 
-// keysOf returns the keys by which a command is routed, at least one; "" for a command without a key.
+// keysOf returns the keys by which a command is routed, at least one; "" for a command without a
+// key.
 func keysOf(args []string) []string {
 	switch strings.ToLower(args[0]) {
 	case "eval", "evalsha":

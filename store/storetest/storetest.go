@@ -1,5 +1,5 @@
-// Package storetest opens stores for tests: embedded ones, and real redis-server processes that a test
-// starts on free loopback ports. Everything ends with the test.
+// Package storetest opens stores for tests: embedded ones, and real redis-server processes that a
+// test starts on free loopback ports. Everything ends with the test.
 //
 // It does not know what tests keep in them.
 package storetest
@@ -24,8 +24,8 @@ import (
 	"replygate/store"
 )
 
-// Each runs body with every kind of store: embedded, a redis-server, and a Cluster of one node, where
-// no command may have keys of two slots.
+// Each runs body with every kind of store: embedded, a redis-server, and a Cluster of one node,
+// where no command may have keys of two slots.
 func Each(t *testing.T, now func() time.Time, body func(t *testing.T, c config.Redis, s *store.Client)) {
 	t.Run("embedded", func(t *testing.T) {
 		c := Embedded(t)
@@ -41,15 +41,16 @@ func Each(t *testing.T, now func() time.Time, body func(t *testing.T, c config.R
 	})
 }
 
-// shared is the Cluster of one node for all tests of a package. A new one takes two seconds to answer.
+// shared is the Cluster of one node for all tests of a package. A new one takes two seconds to
+// answer.
 var shared struct {
 	sync.Mutex
 	ends bool // Main runs, and will stop it
 	node *Server
 }
 
-// Main runs the tests of a package and stops what they share. TestMain must call it if tests use Each
-// or OneNode.
+// Main runs the tests of a package and stops what they share. TestMain must call it if tests use
+// Each or OneNode.
 func Main(m *testing.M) (code int) {
 	shared.ends = true
 	defer func() {
@@ -61,8 +62,8 @@ func Main(m *testing.M) (code int) {
 	return m.Run()
 }
 
-// OneNode returns the configuration of an empty Cluster of one node. The tests of a package share it,
-// so they must not run in parallel.
+// OneNode returns the configuration of an empty Cluster of one node. The tests of a package share
+// it, so they must not run in parallel.
 func OneNode(t testing.TB) config.Redis {
 	t.Helper()
 	shared.Lock()
@@ -177,8 +178,8 @@ func (s *Server) Config() config.Redis {
 	return c
 }
 
-// Up starts the server and waits until it listens. It is empty unless its arguments turn persistence
-// on.
+// Up starts the server and waits until it listens. It is empty unless its arguments turn
+// persistence on.
 func (s *Server) Up() {
 	s.t.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
@@ -259,8 +260,8 @@ func (s *Server) Await(text string, args ...string) {
 // nodeArgs are the arguments of a Cluster node. It has no slots yet.
 var nodeArgs = []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no", "--cluster-config-file", "nodes.conf"}
 
-// StartCluster starts a Cluster of three primaries with the given number of replicas each. It returns
-// the configuration that reaches it, and the servers, primaries first.
+// StartCluster starts a Cluster of three primaries with the given number of replicas each. It
+// returns the configuration that reaches it, and the servers, primaries first.
 func StartCluster(t testing.TB, replicas int) (config.Redis, []*Server) {
 	t.Helper()
 	var nodes []*Server

@@ -20,7 +20,8 @@ type Wire struct {
 	done  sync.WaitGroup
 }
 
-// NewWire starts a proxy on a free loopback port that forwards to an address. It ends with the test.
+// NewWire starts a proxy on a free loopback port that forwards to an address. It ends with the
+// test.
 func NewWire(t testing.TB, to string) *Wire {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -1,6 +1,6 @@
--- Renews a gateway's lease. deadline_guard.lua comes before it. KEYS: the hash of gateways. ARGV: the
--- gateway's id; 1 if its journal is empty, else 0; the ids of expired gateways to remove; the deadline.
--- Returns the whole hash.
+-- Renews a gateway's lease. deadline_guard.lua comes before it. KEYS: the hash of gateways. ARGV:
+-- the gateway's id; 1 if its journal is empty, else 0; the ids of expired gateways to remove; the
+-- deadline. Returns the whole hash.
 if ARGV[2] == '0' then
   redis.call('HSETNX', KEYS[1], ARGV[1], 0)
 else

@@ -1,5 +1,6 @@
--- Prelude of most scripts: reads the window at KEYS[1] into last, sent and shut. from is the instant
--- from which replies count against the last message. A key that holds no window ends the script.
+-- Prelude of most scripts: reads the window at KEYS[1] into last, sent and shut. from is the
+-- instant from which replies count against the last message. A key that holds no window ends the
+-- script.
 local function count(sent, from)
   local kept, n = {}, 0
   for t in string.gmatch(sent or '', '%d+') do

@@ -1,6 +1,6 @@
--- Raises a time, and never lowers it: a hanging Redis may run an older write after a newer one. KEYS:
--- the key of the time. ARGV: the time, unix ms; the time to live, ms, 0 = no expiry. Returns the
--- previous value.
+-- Raises a time, and never lowers it: a hanging Redis may run an older write after a newer one.
+-- KEYS: the key of the time. ARGV: the time, unix ms; the time to live, ms, 0 = no expiry. Returns
+-- the previous value.
 local was = redis.pcall('GET', KEYS[1])
 if type(was) == 'table' then was = false end -- not a string
 if not was or (tonumber(was) or 0) < tonumber(ARGV[1]) then

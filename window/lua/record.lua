@@ -1,5 +1,5 @@
--- Records a customer's message. KEYS: the window. ARGV: the message's time; the time when the window
--- closes; both unix ms. A key that holds no window is replaced. The script is frequent, like
+-- Records a customer's message. KEYS: the window. ARGV: the message's time; the time when the
+-- window closes; both unix ms. A key that holds no window is replaced. The script is frequent, like
 -- reserve.lua, so it creates no closures.
 local at = tonumber(ARGV[1])
 local h = redis.pcall('HMGET', KEYS[1], 'last', 'sent')

@@ -1,8 +1,8 @@
--- Reserves one reply in each of several windows. KEYS: the windows. ARGV: now, length, allowed replies,
--- and the deadline for deadline_guard.lua. Returns state, last, stamp and left for each. A key that
--- holds no window has the state -2 and does not affect the others. This is by far the most frequent
--- script, so it creates no closures, and it does not parse a list of replies that all count, have 13
--- digits and are older than now.
+-- Reserves one reply in each of several windows. KEYS: the windows. ARGV: now, length, allowed
+-- replies, and the deadline for deadline_guard.lua. Returns state, last, stamp and left for each. A
+-- key that holds no window has the state -2 and does not affect the others. This is by far the most
+-- frequent script, so it creates no closures, and it does not parse a list of replies that all
+-- count, have 13 digits and are older than now.
 local now, length, replies = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local out = {}
 for i = 1, #KEYS do
