@@ -145,11 +145,11 @@ func TestDeliveryFailures(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		fail  int
-		state window.State // the history is younger than a window, so an exhausted one is unsure
+		state window.State
 		label string
 	}{
 		{4, window.ClosedByPlatform, "send_failed_window"},
-		{6, window.Incomplete, "send_failed_count"},
+		{6, window.Exhausted, "send_failed_count"},
 		{10, window.ClosedByPlatform, "send_failed_refused"},
 	} {
 		r := newRig(t, twoAccounts)

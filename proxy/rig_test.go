@@ -104,17 +104,22 @@ func newRig(t *testing.T, text string) *rig {
 	core, log := observer.New(zapcore.WarnLevel)
 	r.log = log
 	s := storetest.Open(t, storetest.Embedded(t), time.Now)
+	ago := 100 * time.Hour // until the history has begun: then a missing message is proof
 	records := record.NewLog(&r.lines, false)
 	r.Gateway = &proxy.Gateway{
 		Upstream: sends,
 		Tokens:   account.NewTokens(s.UniversalClient, "rg:", s.Timeout, time.Now),
 		Windows: window.NewEmbedded(s.UniversalClient, s, window.Settings{
-			Prefix: "rg:", Length: c.Window.Length, Replies: c.Window.Replies, Timeout: s.Timeout, Now: time.Now,
+			Prefix: "rg:", Length: c.Window.Length, Replies: c.Window.Replies, Timeout: s.Timeout, Now: func() time.Time { return time.Now().Add(-ago) },
 		}),
 		Bypass: proxy.NewBypass(), Metrics: proxy.NewMetrics(r.registry),
 		Access: records, Decisions: records, Refusals: records, Log: zap.New(core),
 		Now: time.Now, Draining: func() bool { return false },
 	}
+	if _, _, err := r.Windows.Complete(t.Context(), "", ""); err != nil {
+		t.Fatal(err)
+	}
+	ago = 0
 	r.Use(&proxy.Settings{Gate: judge, Receivers: receivers})
 	r.api, r.callback = r.listen(r.APIServer().Serve), r.listen(r.CallbackServer().Serve)
 	return r
