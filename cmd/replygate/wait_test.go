@@ -108,7 +108,7 @@ type waitRecord struct {
 	Forwarded bool
 	Wait      string
 	Waited    float64 `json:"waited_ms"`
-	Fault     string
+	ErrorKind string `json:"error_kind"`
 }
 
 // waits returns the records of calls that were unsure and waited, or were to wait: of one kind,
@@ -310,7 +310,7 @@ func TestClientGoneWhileWaiting(t *testing.T) {
 				t.Errorf("records: %+v", dropped)
 			}
 			access := r.waits("request")
-			if len(access) == 0 || access[0].Fault != "client_aborted" {
+			if len(access) == 0 || access[0].ErrorKind != "client_aborted" {
 				t.Errorf("access records: %+v", access)
 			}
 		})
