@@ -79,8 +79,8 @@ func (x *apiRequest) isOwn() bool {
 	return (x.head.Route.Ambiguous() || x.head.Route.Endpoint.Path != x.head.Route.Path) && wecom.IsOwn(x.path)
 }
 
-// findCorp finds out whose a call is that is judged for somebody. mayPass tells whether it may go
-// on where that does not matter. The judgement is that of a call which is refused.
+// findCorp attributes a call to a corp. mayPass allows a call to go on unattributed if no account is
+// refused it. The judgement is set if the call is refused.
 func (x *apiRequest) findCorp(mayPass bool) (next, *gate.Judgement) {
 	x.readClaims()
 	x.corp, x.by, x.waited = "", gate.ByNone, 0
@@ -112,7 +112,7 @@ func (x *apiRequest) findCorp(mayPass bool) (next, *gate.Judgement) {
 
 // attribute finds the corp of a call with an unknown token by what else the call names.
 func (x *apiRequest) attribute(owner account.Owner, mayPass bool) (next, *gate.Judgement) {
-	signs, doubt := x.signs(), owner == account.Unreachable
+	signs, unreachable := x.signs(), owner == account.Unreachable
 	found := x.gate.Attribute(signs)
 	ask := x.gate.OnlyAccount() == nil && !signs.Several && found.Other == "" && gate.MayNameOwner(x.head.Route)
 	if (found.Corp == "" || found.Other != "" || ask) && mayPass && x.gate.JudgedForNobody(x.head.Route, x.client(), x.head.At) {
@@ -122,11 +122,11 @@ func (x *apiRequest) attribute(owner account.Owner, mayPass bool) (next, *gate.J
 		return unread, nil
 	}
 	if ask {
-		var unsure, ok bool
-		if signs.Body, signs.ByBody, unsure, ok = x.ownerInBody(); !ok {
+		var away, ok bool
+		if signs.Body, signs.ByBody, away, ok = x.ownerInBody(); !ok {
 			return answered, nil
 		}
-		found, doubt = x.gate.Attribute(signs), doubt || unsure
+		found, unreachable = x.gate.Attribute(signs), unreachable || away
 	}
 	switch {
 	case found.Other != "":
@@ -135,7 +135,7 @@ func (x *apiRequest) attribute(owner account.Owner, mayPass bool) (next, *gate.J
 	case found.Corp != "":
 		x.corp, x.by = found.Corp, found.By
 		return judged, nil
-	case doubt:
+	case unreachable:
 		j := x.gate.Unknown(x.gate.Engine.OwnerUnavailable(x.capability()))
 		return refused, &j
 	}
@@ -165,10 +165,10 @@ func (x *apiRequest) signs() gate.Signs {
 	return s
 }
 
-// ownerInBody returns the account to which the channel or the one-time code belongs that the body
-// of a kf call names. doubt tells that Redis could not be asked for it; ok is false if the call is
+// ownerInBody returns the account that owns the channel or the one-time code in the body of a kf
+// call. unreachable means that Redis could not be asked for it. ok is false if the call has been
 // answered.
-func (x *apiRequest) ownerInBody() (corp string, by gate.By, doubt, ok bool) {
+func (x *apiRequest) ownerInBody() (corp string, by gate.By, unreachable, ok bool) {
 	body, more, ok := x.readBodyOnce()
 	if !ok || more != nil {
 		return "", gate.ByNone, false, ok
@@ -183,8 +183,8 @@ func (x *apiRequest) ownerInBody() (corp string, by gate.By, doubt, ok bool) {
 		facts.Channel = wecom.ReadChannel(x.sent(body, true))
 	}
 	if facts.Channel != "" {
-		corp, doubt = x.ownerOfChannel(facts.Channel)
-		return corp, gate.ByChannel, doubt, true
+		corp, unreachable = x.ownerOfChannel(facts.Channel)
+		return corp, gate.ByChannel, unreachable, true
 	}
 	if facts.Code == "" {
 		return "", gate.ByNone, false, true
@@ -196,9 +196,9 @@ func (x *apiRequest) ownerInBody() (corp string, by gate.By, doubt, ok bool) {
 	return corp, gate.ByCode, err != nil, true
 }
 
-// ownerOfChannel returns the one account that a channel belongs to, "" if there is none. doubt
-// tells that Redis could not be asked.
-func (x *apiRequest) ownerOfChannel(channel string) (corp string, doubt bool) {
+// ownerOfChannel returns the one account that a channel belongs to, "" if there is none.
+// unreachable means that Redis could not be asked.
+func (x *apiRequest) ownerOfChannel(channel string) (corp string, unreachable bool) {
 	if listed := x.gate.Accounts.OfChannel(channel); listed != nil {
 		if learnt := x.gw.Tokens.LearntChannel(channel); learnt != "" && learnt != listed.CorpID {
 			x.contradiction(contradictsChannel, "accounts[].channels lists a channel that was seen with another corp's token: it belongs to neither", listed.CorpID, learnt)
@@ -215,7 +215,7 @@ func (x *apiRequest) ownerOfChannel(channel string) (corp string, doubt bool) {
 
 // withoutOneToken is findCorp for a call that carries no access token, or perhaps several.
 func (x *apiRequest) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
-	known, judgedForOne, doubt := x.knownOwner()
+	known, judgedForOne, unreachable := x.knownOwner()
 	switch {
 	case known != "":
 		x.corp, x.by = known, gate.ByToken
@@ -225,17 +225,17 @@ func (x *apiRequest) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
 		return unread, nil
 	case len(x.tokens) == 0:
 		return refused, x.reject(policy.MissingToken, "")
-	case doubt:
+	case unreachable:
 		j := x.gate.Unknown(x.gate.Engine.OwnerUnavailable(x.capability()))
 		return refused, &j
 	}
 	return refused, x.reject(policy.AmbiguousCredential, "")
 }
 
-// knownOwner returns the corp that all the tokens of a call are known to belong to, "" if there is
-// none; then it tells whether the call is judged for the owner of any of them, and whether they may
-// belong to one corp all the same, since Redis could not be asked.
-func (x *apiRequest) knownOwner() (corp string, judgedForOne, doubt bool) {
+// knownOwner returns the corp that owns all tokens of a call, "" if there is none or it is not
+// known. judgedForOne reports whether the call is judged for the owner of any of them. unreachable
+// means that they may belong to one corp, and that Redis could not be asked.
+func (x *apiRequest) knownOwner() (corp string, judgedForOne, unreachable bool) {
 	one := len(x.tokens) > 0 && len(x.tokens) <= wecom.MaxTokens
 	for _, token := range x.tokens[:min(len(x.tokens), wecom.MaxTokens)] {
 		owner, o := "", account.Unknown
@@ -252,7 +252,7 @@ func (x *apiRequest) knownOwner() (corp string, judgedForOne, doubt bool) {
 			one = one && (corp == "" || corp == owner)
 			corp = owner
 		case o == account.Unreachable:
-			doubt = true
+			unreachable = true
 		default:
 			one = false
 		}
@@ -261,10 +261,10 @@ func (x *apiRequest) knownOwner() (corp string, judgedForOne, doubt bool) {
 	if len(x.tokens) == 0 || len(x.tokens) > wecom.MaxTokens {
 		judgedForOne = judgedForOne || x.judgedFor("")
 	}
-	if doubt = doubt && one; doubt || !one {
+	if unreachable = unreachable && one; unreachable || !one {
 		corp = ""
 	}
-	return corp, judgedForOne, doubt
+	return corp, judgedForOne, unreachable
 }
 
 // judgedFor reports whether the call is judged if a corp makes it; with "" if somebody does whose

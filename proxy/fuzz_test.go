@@ -264,7 +264,7 @@ func FuzzAnswers(f *testing.F) {
 					t.Fatalf("%q: no second answer: %v", answer, err)
 				}
 				if body, err := io.ReadAll(second.Body); err != nil || second.StatusCode != http.StatusOK || string(body) != usual[len(usual)-27:] {
-					t.Errorf("%q: behind it the client gets %d %q, %v", answer, second.StatusCode, body, err)
+					t.Errorf("%q: after it the client gets %d %q, %v", answer, second.StatusCode, body, err)
 				}
 			}
 			conn.Close()

@@ -273,9 +273,9 @@ const maxChannels = 64
 // "" if none is known to, or if two are.
 func (x *apiRequest) ownerOfChannels(channels []string) (corp string) {
 	for _, channel := range channels[:min(len(channels), maxChannels)] {
-		owner, doubt := x.ownerOfChannel(channel)
+		owner, unreachable := x.ownerOfChannel(channel)
 		switch {
-		case doubt: // the next one would wait as long
+		case unreachable: // the next one would wait as long
 			return corp
 		case corp == "":
 			corp = owner

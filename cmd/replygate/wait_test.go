@@ -108,7 +108,7 @@ type waitRecord struct {
 	Forwarded bool
 	Wait      string
 	Waited    float64 `json:"waited_ms"`
-	ErrorKind string `json:"error_kind"`
+	ErrorKind string  `json:"error_kind"`
 }
 
 // waits returns the records of calls that were unsure and waited, or were to wait: of one kind,
