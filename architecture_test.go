@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// Every file and function that docs/architecture.md names exists, and its picture has every package.
+// Every file and function that docs/architecture.md names exists, and its picture has every
+// package.
 func TestArchitecture(t *testing.T) {
 	page := strings.Join(lines(t, "docs/architecture.md"), "\n")
 	rows := regexp.MustCompile("(?m)\\| `([a-z0-9_/]+\\.go)` \\| `([A-Za-z.]+)` \\|").FindAllStringSubmatch(page, -1)

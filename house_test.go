@@ -269,8 +269,8 @@ func asWalks(blocks []snippet) (all []snippet) {
 	return all
 }
 
-// demo starts the demo. It returns the commands that it prints and a replacer of the default ports by
-// the ones in use.
+// demo starts the demo. It returns the commands that it prints, and a replacer of the default ports
+// by the ones in use.
 func demo(t *testing.T, program string) (told string, ports *strings.Replacer) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // t.Context ends before the clean-up

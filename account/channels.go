@@ -16,8 +16,8 @@ const (
 )
 
 // LearnChannels records that channels belong to a corp: they were seen with a known token, or in a
-// verified callback. It returns those that belong to another corp and stay there. If Redis fails, the
-// error is returned; the rest is learnt when they are seen again.
+// verified callback. It returns those that belong to another corp and stay there. If Redis fails,
+// the error is returned; the rest is learnt when they are seen again.
 func (t *Tokens) LearnChannels(ctx context.Context, corp string, channels []string) (others []string, err error) {
 	now := t.now()
 	var fresh []string
@@ -61,7 +61,8 @@ func (t *Tokens) claimChannels(ctx context.Context, corp string, channels []stri
 	return others, nil
 }
 
-// OwnerOfChannel returns the corp that a channel was learnt to belong to, "" exactly if o is not Known.
+// OwnerOfChannel returns the corp that a channel was learnt to belong to, "" exactly if o is not
+// Known.
 func (t *Tokens) OwnerOfChannel(ctx context.Context, channel string) (corp string, o Owner) {
 	h, now := hashOf(channel), t.now()
 	corp, shouldLookup := t.channels.find(h, now)

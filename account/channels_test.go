@@ -13,7 +13,8 @@ import (
 	"replygate/wecom/wecomtest"
 )
 
-// A channel is known to all gateways for a month after it was last seen, and never changes its owner.
+// A channel is known to all gateways for a month after it was last seen, and never changes its
+// owner.
 func TestChannelsAreShared(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(clock.Now())
@@ -56,7 +57,8 @@ func TestChannelsAreShared(t *testing.T) {
 	})
 }
 
-// More channels than one round trip takes are learnt, and foreign ones among them are returned in order.
+// More channels than one round trip takes are learnt, and foreign ones among them are returned in
+// order.
 func TestLearnManyChannels(t *testing.T) {
 	clock := wecomtest.NewClock()
 	s := storetest.Open(t, storetest.Embedded(t), clock.Now)

@@ -69,8 +69,8 @@ func (r *resolver) readAll(ctx context.Context, keys []string) ([]ownerRecord, e
 
 var errSingleKeyOnly = errors.New("account: a Cluster takes one command per key")
 
-// multiKey reads the corps with one MGET. It returns an error if Redis rejects the command, as it does
-// if the keys are on several shards; a failed connection is the error of each record.
+// multiKey reads the corps with one MGET. It returns an error if Redis rejects the command, as it
+// does if the keys are on several shards; a failed connection is the error of each record.
 func (r *resolver) multiKey(ctx context.Context, keys []string, all []ownerRecord) error {
 	if _, cluster := r.rdb.(*redis.ClusterClient); cluster {
 		return errSingleKeyOnly
@@ -139,7 +139,8 @@ type limiter struct {
 	next time.Time // theoretical arrival time of the next event
 }
 
-// reserve takes the next event and returns how long its caller must wait for it; zero or less is now.
+// reserve takes the next event and returns how long its caller must wait for it; zero or less is
+// now.
 func (l *limiter) reserve(now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

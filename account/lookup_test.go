@@ -39,8 +39,8 @@ func (c *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	}
 }
 
-// A flood of random tokens costs a bounded number of round trips per second, and delays nobody: known
-// tokens stay known, and one that another gateway learnt a moment ago is found at once.
+// A flood of random tokens costs a bounded number of round trips per second, and delays nobody:
+// known tokens stay known, and one that another gateway learnt a moment ago is found at once.
 func TestFloodOfRandomTokens(t *testing.T) {
 	if testing.Short() {
 		t.Skip("32,000 lookups on three servers")

@@ -25,8 +25,8 @@ func newNameCache() nameCache {
 }
 
 // Named records that a call with an unknown token names a corp by its path or host; "" if it names
-// none. It reports whether calls with the token have named several corps within the token's life, so
-// that it must not be attributed to any.
+// none. It reports whether calls with the token have named several corps within the token's life,
+// so that it must not be attributed to any.
 func (t *Tokens) Named(token, corp string) (several bool) {
 	h, now := hashOf(token), t.now()
 	t.named.mu.Lock()

@@ -20,8 +20,8 @@ const (
 	maxKnown   = 100_000 // entries in memory, for tokens and for channels each
 	maxUnknown = 10_000  // entries in each generation of a recentCache
 
-	// lookupAlwaysFor is how long after first sight each call with an unknown token or channel reads
-	// Redis: another gateway may have learnt it a moment ago.
+	// lookupAlwaysFor is how long after first sight each call with an unknown token or channel
+	// reads Redis: another gateway may have learnt it a moment ago.
 	lookupAlwaysFor = 3 * time.Second
 	// lookupEvery is how often Redis is read for it after that.
 	lookupEvery = time.Second
@@ -50,7 +50,8 @@ type entry struct {
 
 func (e entry) valid(now time.Time) bool { return now.Before(e.until.Add(e.grace)) }
 
-// firstSeen is when an unknown token or channel was first seen, and when Redis was last read for it.
+// firstSeen is when an unknown token or channel was first seen, and when Redis was last read for
+// it.
 type firstSeen struct {
 	first, lookedUp time.Time
 	reauthSince     time.Time    // of a token: the first answer as for an expired token
@@ -61,8 +62,8 @@ func newOwners() owners {
 	return owners{known: map[hash]entry{}, unknown: newRecentCache[hash, firstSeen](maxUnknown)}
 }
 
-// find returns the corp that is known to own h. If there is none, shouldLookup reports whether Redis
-// must be read.
+// find returns the corp that is known to own h. If there is none, shouldLookup reports whether
+// Redis must be read.
 func (o *owners) find(h hash, now time.Time) (corp string, shouldLookup bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -88,7 +89,8 @@ func (o *owners) noteUnknown(h hash, now time.Time) {
 	o.unknown.put(h, s)
 }
 
-// claim records that e.corp owns h, unless another corp's entry is still valid. It returns the owner.
+// claim records that e.corp owns h, unless another corp's entry is still valid. It returns the
+// owner.
 func (o *owners) claim(h hash, e entry, now time.Time) (corp string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

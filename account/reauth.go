@@ -16,8 +16,9 @@ const (
 	maxRepeats = 2
 	// maxCalls is how many different calls with the same token get it.
 	maxCalls = 32
-	// maxPerCaller is how often in a minute the same call from the same address gets it, whatever its
-	// token: an SDK that fetches its tokens elsewhere, and gets another one each time, must stop too.
+	// maxPerCaller is how often in a minute the same call from the same address gets it, whatever
+	// its token: an SDK that fetches its tokens elsewhere, and gets another one each time, must
+	// stop too.
 	maxPerCaller = 50
 	// restartAfter is how long after first sight a token may get that answer again, if Retry.Anew.
 	restartAfter = time.Minute
@@ -52,10 +53,10 @@ func newCallerCounts() callerCounts {
 	return callerCounts{seed: maphash.MakeSeed(), entries: newRecentCache[uint64, callerCount](maxUnknown)}
 }
 
-// Reauthenticate reports whether a call with this unknown token is to be answered as if the token had
-// expired, so that the bot fetches a new one through the gateway: within three seconds of the first
-// such answer, and at most twice for the same call. First sight does not count, since earlier calls
-// may have been attributed in another way, such as by the only account.
+// Reauthenticate reports whether a call with this unknown token is to be answered as if the token
+// had expired, so that the bot fetches a new one through the gateway: within three seconds of the
+// first such answer, and at most twice for the same call. First sight does not count, since earlier
+// calls may have been attributed in another way, such as by the only account.
 func (t *Tokens) Reauthenticate(token string, r Retry) bool {
 	h, now := hashOf(token), t.now()
 	return t.tokens.countRetry(h, maphash.String(t.callers.seed, r.Call), r.Anew, now) &&

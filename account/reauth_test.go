@@ -12,8 +12,8 @@ import (
 	"replygate/wecom/wecomtest"
 )
 
-// The same call gets two answers as for an expired token, and no call gets one later than three seconds
-// after the first. With Retry.Anew the three seconds start again after a minute.
+// The same call gets two answers as for an expired token, and no call gets one later than three
+// seconds after the first. With Retry.Anew the three seconds start again after a minute.
 func TestReauthenticateLimits(t *testing.T) {
 	type step struct {
 		after time.Duration
@@ -67,8 +67,8 @@ func TestReauthenticateLimitsPerCaller(t *testing.T) {
 	}
 }
 
-// A token whose calls were attributed in another way gets its answer once they no longer are, however
-// long it has been seen.
+// A token whose calls were attributed in another way gets its answer once they no longer are,
+// however long it has been seen.
 func TestReauthenticateAfterAttribution(t *testing.T) {
 	tokens(t, func(t *testing.T, clock *wecomtest.Clock, one, _ *account.Tokens) {
 		owner(t, one, "T", "", account.Unknown)

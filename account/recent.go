@@ -1,8 +1,8 @@
 package account
 
-// recentCache is a map of at most 2 * size entries with two generations: when the young one is full,
-// the old one is dropped. An entry survives at least size puts of other keys, and each operation
-// takes constant time. It is not safe for concurrent use.
+// recentCache is a map of at most 2 * size entries with two generations: when the young one is
+// full, the old one is dropped. An entry survives at least size puts of other keys, and each
+// operation takes constant time. It is not safe for concurrent use.
 type recentCache[K comparable, V any] struct {
 	size       int
 	young, old map[K]V

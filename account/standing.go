@@ -16,8 +16,8 @@ const (
 // Standings returns all standings.
 func Standings() []Standing { return []Standing{Active, Grace, Lapsed, Free} }
 
-// Standing returns the standing at an instant: active before expires_at, in grace until expires_at +
-// grace, and lapsed or free from that instant on.
+// Standing returns the standing at an instant: active before expires_at, in grace until expires_at
+// + grace, and lapsed or free from that instant on.
 func (a *Account) Standing(now time.Time) Standing {
 	switch {
 	case a.subscription == nil || now.Before(a.subscription.ExpiresAt):

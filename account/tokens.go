@@ -11,17 +11,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// expiredGrace is how long an expired token stays known: an SDK may still send it after it has fetched
-// the next one.
+// expiredGrace is how long an expired token stays known: an SDK may still send it after it has
+// fetched the next one.
 const expiredGrace = 10 * time.Minute
 
-// ErrOtherCorp reports that a token or a channel was not learnt because it belongs to another corp. It
-// never changes its owner.
+// ErrOtherCorp reports that a token or a channel was not learnt because it belongs to another corp.
+// It never changes its owner.
 var ErrOtherCorp = errors.New("it belongs to another corp already")
 
 // Tokens knows which corps own access tokens and channels. It caches them in memory and shares them
-// with other gateways through Redis, tokens under their SHA-256. WeCom's tokens do not contain their
-// corp, so the gateway learns them from the answers of gettoken. It is safe for concurrent use.
+// with other gateways through Redis, tokens under their SHA-256. WeCom's tokens do not contain
+// their corp, so the gateway learns them from the answers of gettoken. It is safe for concurrent
+// use.
 type Tokens struct {
 	rdb     redis.UniversalClient
 	prefix  string
@@ -34,8 +35,8 @@ type Tokens struct {
 	callers          callerCounts
 }
 
-// NewTokens returns Tokens with keys prefix+"token:…" and prefix+"channel:…" in rdb. timeout limits each
-// exchange with Redis.
+// NewTokens returns Tokens with keys prefix+"token:…" and prefix+"channel:…" in rdb. timeout limits
+// each exchange with Redis.
 func NewTokens(rdb redis.UniversalClient, prefix string, timeout time.Duration, now func() time.Time) *Tokens {
 	return &Tokens{
 		rdb: rdb, prefix: prefix, timeout: timeout, now: now, redis: newResolver(rdb),
@@ -48,8 +49,8 @@ var claimText string
 
 var claimScript = redis.NewScript(claimText)
 
-// Learn records that a token belongs to a corp for the rest of its life. If Redis fails, the error is
-// returned, but this process knows the token. With ErrOtherCorp the token stays another corp's.
+// Learn records that a token belongs to a corp for the rest of its life. If Redis fails, the error
+// is returned, but this process knows the token. With ErrOtherCorp the token stays another corp's.
 func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Duration) error {
 	h := hashOf(token)
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
@@ -65,8 +66,8 @@ func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Durati
 	return err
 }
 
-// Owner returns the corp that a token belongs to, "" exactly if o is not Known, and how long the lookup
-// in Redis took.
+// Owner returns the corp that a token belongs to, "" exactly if o is not Known, and how long the
+// lookup in Redis took.
 func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner, waited time.Duration) {
 	h, now := hashOf(token), t.now()
 	corp, shouldLookup := t.tokens.find(h, now)

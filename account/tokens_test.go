@@ -83,8 +83,8 @@ func TestTokenWithoutTTL(t *testing.T) {
 	})
 }
 
-// A learnt token never moves to another corp, neither in memory nor in Redis, and an attempt does not
-// extend its TTL.
+// A learnt token never moves to another corp, neither in memory nor in Redis, and an attempt does
+// not extend its TTL.
 func TestTokensNeverChangeOwner(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(clock.Now())

@@ -54,8 +54,8 @@ type Gateway interface {
 	// mistakes, so that an older configuration stays in force.
 	Version() (hash string, stale bool)
 	// Reload reads the configuration again. With a hash other than "" it does so only while the
-	// configuration in force has that hash, else the error is ErrOtherVersion. Reloaded.Config is set
-	// also with an error.
+	// configuration in force has that hash, else the error is ErrOtherVersion. Reloaded.Config is
+	// set also with an error.
 	Reload(ifHash string) (Reloaded, error)
 }
 

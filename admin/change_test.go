@@ -373,8 +373,8 @@ func TestBackfillIsRefused(t *testing.T) {
 	}
 }
 
-// TestBackfillNeedsTheBacklog has windows as long as kf/sync_msg reaches back: no backfill can prove
-// anything.
+// TestBackfillNeedsTheBacklog has windows as long as kf/sync_msg reaches back: no backfill can
+// prove anything.
 func TestBackfillNeedsTheBacklog(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, "window: { length: 96h }\n")

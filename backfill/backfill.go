@@ -86,7 +86,8 @@ func (p *Puller) Run(ctx context.Context) error {
 	return nil
 }
 
-// listChannels lists the corp's customer service accounts by kf/account/list, in pages of at most 100.
+// listChannels lists the corp's customer service accounts by kf/account/list, in pages of at most
+// 100.
 func (p *Puller) listChannels(ctx context.Context) error {
 	const limit = 100
 	var channels []Channel

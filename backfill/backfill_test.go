@@ -156,7 +156,8 @@ func TestRunListsAllChannels(t *testing.T) {
 	}
 }
 
-// A run that ended early is continued from its last page, also after a restart: the progress is JSON.
+// A run that ended early is continued from its last page, also after a restart: the progress is
+// JSON.
 func TestRunContinues(t *testing.T) {
 	p := &platform{channels: []string{"wkA", "wkB"}, pages: map[string][]string{
 		"wkA": {msgs(1, "1", 1), msgs(1, "2", 0)},
@@ -187,12 +188,15 @@ func TestRunContinues(t *testing.T) {
 	if err := next.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if next.Messages != 3 || next.Done() != 2 || slices.ContainsFunc(p.log, func(l string) bool { return strings.HasPrefix(l, "list") || strings.Contains(l, `"cursor":"","limit":1000,"open_kfid":"wkA"`) }) {
+	if next.Messages != 3 || next.Done() != 2 || slices.ContainsFunc(p.log, func(l string) bool {
+		return strings.HasPrefix(l, "list") || strings.Contains(l, `"cursor":"","limit":1000,"open_kfid":"wkA"`)
+	}) {
 		t.Errorf("%d messages, %d channels done, by %q", next.Messages, next.Done(), p.log)
 	}
 }
 
-// What WeCom may answer to a page: after some answers the same page is pulled again, others end the run.
+// What WeCom may answer to a page: after some answers the same page is pulled again, others end the
+// run.
 func TestRefusedPages(t *testing.T) {
 	limited, busy, expired := `{"errcode":45009,"msg_list":[]}`, `{"errcode":-1,"errmsg":"system busy"}`, `{"errcode":42001}`
 	cases := []struct {

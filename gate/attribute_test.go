@@ -8,7 +8,8 @@ import (
 	"replygate/wecom"
 )
 
-// Path and Host name the corp before the body does; any two that contradict each other are reported.
+// Path and Host name the corp before the body does; any two that contradict each other are
+// reported.
 func TestAttribute(t *testing.T) {
 	two := newGate(t, accounts)
 	for _, test := range []struct {

@@ -34,9 +34,9 @@ func New(file string, c *config.Config) (Gate, error) {
 	return Gate{Config: c, Accounts: book, Engine: engine, Clients: newClients(c.Clients)}, err
 }
 
-// Store is the source of windows and one-time codes; *window.Store implements it. Its methods do not
-// fail: an unreadable store is a state of the answer. Reserve and ConsumeCode count a reply or use up
-// a code; Peek and PeekCode change nothing. Peek answers in the order of its keys.
+// Store is the source of windows and one-time codes; *window.Store implements it. Its methods do
+// not fail: an unreadable store is a state of the answer. Reserve and ConsumeCode count a reply or
+// use up a code; Peek and PeekCode change nothing. Peek answers in the order of its keys.
 type Store interface {
 	Reserve(context.Context, window.Key) window.Answer
 	Peek(context.Context, ...window.Key) []window.Answer
@@ -77,8 +77,8 @@ func (g *Gate) Subject(corp, client string, at time.Time) (who policy.Subject, l
 	return who, false
 }
 
-// AlwaysPasses tells whether no rule could ever refuse the call, whoever makes it. Then whose it is does
-// not matter.
+// AlwaysPasses tells whether no rule could ever refuse the call, whoever makes it. Then whose it is
+// does not matter.
 func (g *Gate) AlwaysPasses(r wecom.Route) bool {
 	if !r.Ambiguous() {
 		return g.Engine.AlwaysPasses(r.Endpoint)
@@ -107,8 +107,8 @@ func (g *Gate) Inspect(r wecom.Route, corp, client string, at time.Time) Inspect
 	return Inspection{Who: who, Listed: listed, Inspections: g.Inspections(Head{Route: r, Who: who, At: at})}
 }
 
-// Inspections tell how much of a call must be read. An ambiguous path needs as much as its strictest
-// reading.
+// Inspections tell how much of a call must be read. An ambiguous path needs as much as its
+// strictest reading.
 func (g *Gate) Inspections(h Head) policy.Inspections {
 	if !h.Route.Ambiguous() {
 		return g.Engine.Inspections(h.Who, h.Route.Endpoint, h.At)
@@ -142,8 +142,8 @@ func capabilityOf(r wecom.Route) wecom.Capability {
 // policy.Engine.Reauthenticate.
 func (g *Gate) Unknown(d policy.Decision) Judgement { return g.applyMode(d) }
 
-// applyMode applies policy.mode to a decision: in shadow mode the call is forwarded, and the decision
-// is reported as Shadow.
+// applyMode applies policy.mode to a decision: in shadow mode the call is forwarded, and the
+// decision is reported as Shadow.
 func (g *Gate) applyMode(d policy.Decision) Judgement {
 	if !g.Engine.Shadow() {
 		return Judgement{Decision: d}
@@ -170,8 +170,8 @@ func (g *Gate) ByPath(h Head) Judgement {
 	return j
 }
 
-// byAmbiguousPath judges a path with several readings, at least one of which is judged. If only rules
-// in shadow judge it, the call is forwarded.
+// byAmbiguousPath judges a path with several readings, at least one of which is judged. If only
+// rules in shadow judge it, the call is forwarded.
 func (g *Gate) byAmbiguousPath(h Head) Judgement {
 	d := g.Engine.Reject(policy.AmbiguousPath, "", "")
 	if g.Engine.Shadow() || g.Inspections(h).Enforced != policy.InspectNone {
@@ -226,9 +226,9 @@ func keysOf(c policy.Call) []window.Key {
 	return keys
 }
 
-// reserveEvidence reads what a match depends on: the windows of the call's customers, or its code. A
-// kf reply is counted and a code used up in the same step, so that two gateways cannot both send the
-// last one.
+// reserveEvidence reads what a match depends on: the windows of the call's customers, or its code.
+// A kf reply is counted and a code used up in the same step, so that two gateways cannot both send
+// the last one.
 func (g *Gate) reserveEvidence(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, s Store) (found policy.Evidence) {
 	windows, code := g.Engine.RequiredEvidence(c, m)
 	switch {
@@ -248,8 +248,8 @@ func (g *Gate) reserveEvidence(ctx context.Context, c policy.Call, m policy.Matc
 	return found
 }
 
-// windowOfCode returns the window of the customer that a code stands for, or nil if the code cannot be
-// used.
+// windowOfCode returns the window of the customer that a code stands for, or nil if the code cannot
+// be used.
 func windowOfCode(ctx context.Context, s Store, a window.CodeAnswer) []window.Answer {
 	if a.State != window.CodeTaken {
 		return nil
@@ -257,8 +257,8 @@ func windowOfCode(ctx context.Context, s Store, a window.CodeAnswer) []window.An
 	return s.Peek(ctx, a.Code.Key)
 }
 
-// peekEvidence is reserveEvidence for a match in shadow: it changes nothing, and does not read again
-// what the enforced match has read.
+// peekEvidence is reserveEvidence for a match in shadow: it changes nothing, and does not read
+// again what the enforced match has read.
 func (g *Gate) peekEvidence(ctx context.Context, c policy.Call, m policy.Match, keys []window.Key, known policy.Evidence, s Store) (found policy.Evidence) {
 	windows, code := g.Engine.RequiredEvidence(c, m)
 	switch {
@@ -277,9 +277,9 @@ func (g *Gate) peekEvidence(ctx context.Context, c policy.Call, m policy.Match, 
 	return found
 }
 
-// ReadFacts reads the facts of a call from its query and body. It fails if parsers could read the call
-// in different ways, or if the body has a Content-Encoding. types and encodings are all Content-Type
-// and Content-Encoding values of the request, joined by commas.
+// ReadFacts reads the facts of a call from its query and body. It fails if parsers could read the
+// call in different ways, or if the body has a Content-Encoding. types and encodings are all
+// Content-Type and Content-Encoding values of the request, joined by commas.
 func ReadFacts(e *wecom.Endpoint, query []byte, types, encodings string, body []byte) (wecom.Facts, error) {
 	if !e.SaysInBody() {
 		return e.ReadFacts(query, nil)

@@ -176,8 +176,8 @@ func TestRejectAndUnknown(t *testing.T) {
 	}
 }
 
-// ByBody reads exactly what the rule depends on: kf replies are reserved, other windows are only read,
-// codes are used up.
+// ByBody reads exactly what the rule depends on: kf replies are reserved, other windows are only
+// read, codes are used up.
 func TestByBodyReads(t *testing.T) {
 	const (
 		massReply  = "policy: { rules: [{ name: masses, match: { capabilities: [mass_message] }, action: reply }] }\n"

@@ -8,8 +8,8 @@ import (
 	"replygate/wecom"
 )
 
-// How a call is inspected depends on its endpoint, on the standing of its corp, and on what becomes of
-// corps that the accounts do not list.
+// How a call is inspected depends on its endpoint, on the standing of its corp, and on what becomes
+// of corps that the accounts do not list.
 func TestInspect(t *testing.T) {
 	t.Parallel()
 	const (

@@ -25,8 +25,8 @@ type Call struct {
 	At          time.Time
 }
 
-// Judge judges a complete call, with the same result as the proxy. judged is false if the call passes
-// unread.
+// Judge judges a complete call, with the same result as the proxy. judged is false if the call
+// passes unread.
 func (g *Gate) Judge(ctx context.Context, in Call, s Store) (j Judgement, h Head, judged bool) {
 	return g.JudgeReading(ctx, in, s, func(e *wecom.Endpoint) (wecom.Facts, error) {
 		if len(in.Body) > int(g.Config.Limits.JudgedBody) {
@@ -41,7 +41,8 @@ func (g *Gate) JudgeFacts(ctx context.Context, in Call, facts wecom.Facts, s Sto
 	return g.JudgeReading(ctx, in, s, func(*wecom.Endpoint) (wecom.Facts, error) { return facts, nil })
 }
 
-// JudgeReading is Judge with read as the source of the facts. It is called only if a rule needs them.
+// JudgeReading is Judge with read as the source of the facts. It is called only if a rule needs
+// them.
 func (g *Gate) JudgeReading(ctx context.Context, in Call, s Store, read func(*wecom.Endpoint) (wecom.Facts, error)) (j Judgement, h Head, judged bool) {
 	h = Head{Route: wecom.ReadPath(in.Path), At: in.At}
 	n := g.Inspect(h.Route, in.Corp, in.Client, in.At)

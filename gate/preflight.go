@@ -49,8 +49,8 @@ func CheckAsks(asks []Ask) error {
 // replyPath is the default endpoint of an Ask.
 const replyPath = "/cgi-bin/kf/send_msg"
 
-// Preflight judges hypothetical calls to one customer each, in the order of asks, without sending or
-// reserving anything. All windows are read in one round trip.
+// Preflight judges hypothetical calls to one customer each, in the order of asks, without sending
+// or reserving anything. All windows are read in one round trip.
 func (g *Gate) Preflight(ctx context.Context, corp, client string, at time.Time, asks []Ask, s Store) []Outlook {
 	known := g.prefetch(ctx, corp, asks, s)
 	all := make([]Outlook, len(asks))

@@ -18,8 +18,8 @@ import (
 // MaxHead bounds the head of a request or of an answer, in bytes.
 const MaxHead = 32 << 10
 
-// framing is what the header lines of a message say about where it ends (RFC 9112, section 6), with the
-// number of lines of each kind.
+// framing is what the header lines of a message say about where it ends (RFC 9112, section 6), with
+// the number of lines of each kind.
 type framing struct {
 	hosts   int
 	lengths int
@@ -30,8 +30,9 @@ type framing struct {
 
 var errFraming = errors.New("the end of the message can be read in more than one way")
 
-// readFraming reads a block of header lines as strictly as RFC 9112, section 5: each ends in CRLF, names
-// are tokens that the colon follows at once, values hold no control bytes, and no line is folded.
+// readFraming reads a block of header lines as strictly as RFC 9112, section 5: each ends in CRLF,
+// names are tokens that the colon follows at once, values hold no control bytes, and no line is
+// folded.
 func readFraming(block []byte) (framing, error) {
 	var f framing
 	for len(block) > 0 {
@@ -90,11 +91,12 @@ func (f *framing) note(name, value []byte) error {
 	return nil
 }
 
-// withoutBlanks returns a value without the optional whitespace around it (RFC 9110, section 5.6.3).
+// withoutBlanks returns a value without the optional whitespace around it (RFC 9110, section
+// 5.6.3).
 func withoutBlanks(value []byte) []byte { return bytes.Trim(value, " \t") }
 
-// sameHeader reports whether a server could take name for header: in any letter case, and with '_' for
-// '-', which CGI and WSGI do not tell apart.
+// sameHeader reports whether a server could take name for header: in any letter case, and with '_'
+// for '-', which CGI and WSGI do not tell apart.
 func sameHeader(name []byte, header string) bool {
 	if len(name) != len(header) {
 		return false
@@ -110,8 +112,9 @@ func sameHeader(name []byte, header string) bool {
 	return true
 }
 
-// ContentHeaders returns the values of all Content-Type and all Content-Encoding lines, each joined by
-// commas, also of names that only some servers take for them. CheckRequest must have passed the block.
+// ContentHeaders returns the values of all Content-Type and all Content-Encoding lines, each joined
+// by commas, also of names that only some servers take for them. CheckRequest must have passed the
+// block.
 func ContentHeaders(block []byte) (types, encodings string) {
 	for len(block) > 0 {
 		end := bytes.IndexByte(block, '\n')
@@ -164,8 +167,8 @@ func hasControl(value []byte) bool {
 	return false
 }
 
-// CheckRequest returns an error if the head of a request can be read in more than one way. A request
-// that passes is the same single request for the gateway and for the servers after it.
+// CheckRequest returns an error if the head of a request can be read in more than one way. A
+// request that passes is the same single request for the gateway and for the servers after it.
 func CheckRequest(h *fasthttp.RequestHeader) error {
 	method := h.Method()
 	for _, c := range method {
@@ -201,8 +204,8 @@ func CheckRequest(h *fasthttp.RequestHeader) error {
 // maxInterim bounds the interim answers (1xx; RFC 9110, section 15.2), the final one included.
 const maxInterim = 8
 
-// CheckResponse waits for the head of an answer and returns an error if it can be read in more than one
-// way. The head stays in br; interim answers before it are dropped. br must hold MaxHead bytes.
+// CheckResponse waits for the head of an answer and returns an error if it can be read in more than
+// one way. The head stays in br; interim answers before it are dropped. br must hold MaxHead bytes.
 func CheckResponse(br *bufio.Reader) error {
 	for range maxInterim {
 		head, err := peekHead(br)

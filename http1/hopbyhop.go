@@ -6,8 +6,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// HeaderNames is a set of header names in lower case. It is a map because a client may list thousands
-// of names in a head with thousands of headers.
+// HeaderNames is a set of header names in lower case. It is a map because a client may list
+// thousands of names in a head with thousands of headers.
 type HeaderNames map[string]struct{}
 
 // Has reports whether name, in any letter case, is in the set.
@@ -19,8 +19,8 @@ func (names HeaderNames) Has(name []byte) bool {
 	return in
 }
 
-// ListedHeaders returns the headers that the values of the Connection headers list (RFC 9110, section
-// 7.6.1). Values of close or keep-alive alone list none.
+// ListedHeaders returns the headers that the values of the Connection headers list (RFC 9110,
+// section 7.6.1). Values of close or keep-alive alone list none.
 func ListedHeaders(lines [][]byte) (names HeaderNames) {
 	for _, line := range lines {
 		if SameName(line, "keep-alive") || SameName(line, "close") {
@@ -53,8 +53,8 @@ func SameName(name []byte, other string) bool {
 	return true
 }
 
-// hopByHop are the headers that belong to one connection (RFC 9110, section 7.6.1). They are forwarded in
-// neither direction.
+// hopByHop are the headers that belong to one connection (RFC 9110, section 7.6.1). They are
+// forwarded in neither direction.
 var hopByHop = []string{
 	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
 	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect",

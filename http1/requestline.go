@@ -3,8 +3,9 @@ package http1
 import "bytes"
 
 // RequestLineScanner finds request lines that end in a bare LF (RFC 9112, section 2.2). The server
-// library accepts them and does not report it, while every other line of a head can be checked as it
-// came. So the scanner sees the bytes of a connection as they are read. The zero value is at its start.
+// library accepts them and does not report it, while every other line of a head can be checked as
+// it came. So the scanner sees the bytes of a connection as they are read. The zero value is at its
+// start.
 type RequestLineScanner struct {
 	last       byte // the byte read last
 	length     int  // of the line so far

@@ -233,8 +233,8 @@ func (p *Engine) decideIncomplete(d Decision, rule *Rule) Decision {
 	return d
 }
 
-// storeUnavailable decides a call whose window or code cannot be read from Redis at the moment. A kf
-// reply may be forwarded by policy.on_unsure, since WeCom enforces its window itself.
+// storeUnavailable decides a call whose window or code cannot be read from Redis at the moment. A
+// kf reply may be forwarded by policy.on_unsure, since WeCom enforces its window itself.
 func (p *Engine) storeUnavailable(d Decision) Decision {
 	d = p.unsure(d, StoreUnavailable, p.format(textStoreUnavailable))
 	d.Go, d.Transient = p.passUnsure && d.Capability == wecom.KfReply, true
@@ -265,9 +265,9 @@ const (
 	NamedSeveral = "several_corps" // calls with the token have named several accounts
 )
 
-// Reject decides a call before any rule applies: no token, an unlisted account, or an ambiguous path
-// or body. detail is the corp of an UnlistedAccount, the corps of a CorpContradiction, the error of
-// an AmbiguousBody, NamesIgnored or NamedSeveral for an UnknownToken, else "".
+// Reject decides a call before any rule applies: no token, an unlisted account, or an ambiguous
+// path or body. detail is the corp of an UnlistedAccount, the corps of a CorpContradiction, the
+// error of an AmbiguousBody, NamesIgnored or NamedSeveral for an UnknownToken, else "".
 func (p *Engine) Reject(why Reason, capability wecom.Capability, detail string) Decision {
 	d := Decision{Capability: capability, Left: -1}
 	switch why {

@@ -35,8 +35,8 @@ func TestRefusedInterfaceTexts(t *testing.T) {
 	}
 }
 
-// An answer to an event is not counted as a reply: an exhausted window is open to it, and so is one with
-// a recent message on record and a gap since.
+// An answer to an event is not counted as a reply: an exhausted window is open to it, and so is one
+// with a recent message on record and a gap since.
 func TestCodeWithExhaustedWindow(t *testing.T) {
 	e := must(t, "", "")
 	c := call("/cgi-bin/kf/send_msg_on_event", wecom.Facts{Code: "c"})
@@ -60,8 +60,8 @@ func TestCodeWithExhaustedWindow(t *testing.T) {
 	}
 }
 
-// An unknown code is refused only if the history is complete; else the call is unsure, and cold_start
-// does not forward it.
+// An unknown code is refused only if the history is complete; else the call is unsure, and
+// cold_start does not forward it.
 func TestUnknownCode(t *testing.T) {
 	c := call("/cgi-bin/kf/send_msg_on_event", wecom.Facts{Code: "c"})
 	for _, settings := range []string{"", "language: zh"} {
@@ -79,7 +79,8 @@ func TestUnknownCode(t *testing.T) {
 	}
 }
 
-// A body that parsers may read differently is not rewritten, so its call is judged by the worst window.
+// A body that parsers may read differently is not rewritten, so its call is judged by the worst
+// window.
 func TestLenientBodiesAreNotTrimmed(t *testing.T) {
 	e := must(t, "", "    - { name: mass, match: { capabilities: [mass_message], endpoints: [/cgi-bin/externalcontact/add_msg_template] }, action: reply, partial: trim }\n")
 	for lenient, want := range map[bool]policy.Reason{false: policy.RecipientsTrimmed, true: policy.WindowClosed} {
@@ -129,8 +130,8 @@ func TestReplyByWindow(t *testing.T) {
 	}
 }
 
-// cold_start: refuse only applies to an incomplete history: a window that cannot be proven closed at
-// the moment stays unsure.
+// cold_start: refuse only applies to an incomplete history: a window that cannot be proven closed
+// at the moment stays unsure.
 func TestColdStartRefuse(t *testing.T) {
 	c, err := config.Parse("test.yaml", []byte("accounts: [{ corp_id: ww1 }]\npolicy: { cold_start: refuse }\n"))
 	if err != nil {
@@ -440,8 +441,8 @@ func TestWorstOfManyCustomers(t *testing.T) {
 	}
 }
 
-// Rest holds the customers who cannot be reached, in the order of the call; the others decide by the
-// worst of their windows.
+// Rest holds the customers who cannot be reached, in the order of the call; the others decide by
+// the worst of their windows.
 func TestTrimmedDecision(t *testing.T) {
 	e := must(t, "", "    - { name: mass, match: { capabilities: [mass_message], endpoints: ["+mass+"] }, action: reply, partial: trim }\n")
 	many := make([]string, 100)

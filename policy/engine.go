@@ -148,7 +148,8 @@ func (p *Engine) at(now time.Time) *phase {
 	return &p.phases[0]
 }
 
-// OpensWindow reports whether a customer's message of a kind (see wecom.MessageKinds) opens a window.
+// OpensWindow reports whether a customer's message of a kind (see wecom.MessageKinds) opens a
+// window.
 func (p *Engine) OpensWindow(kind string, now time.Time) bool { return p.at(now).opens[kind] }
 
 // UsesClients reports whether some rule depends on the caller's client.

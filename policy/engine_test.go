@@ -14,7 +14,8 @@ import (
 	"replygate/window"
 )
 
-// Every capability is in exactly one rule of reply-only-2024 after the first, which is for good standing.
+// Every capability is in exactly one rule of reply-only-2024 after the first, which is for good
+// standing.
 func TestRuleSetNamesEveryCapabilityOnce(t *testing.T) {
 	data, err := policy.RuleSet("reply-only-2024")
 	if err != nil {
@@ -109,7 +110,8 @@ func TestOpensWindow(t *testing.T) {
 	}
 }
 
-// In every rule set an account in good standing passes unread, and each call of any account is decided.
+// In every rule set an account in good standing passes unread, and each call of any account is
+// decided.
 func TestRuleSetsAreComplete(t *testing.T) {
 	endpoints := wecom.Endpoints()
 	for _, name := range policy.RuleSets() {

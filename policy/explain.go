@@ -61,7 +61,8 @@ func (t explainer) format(x text, values ...any) string {
 	return x.format(t.chinese, values...)
 }
 
-// explain reports whether a rule matches a call, and why, as matchesCaller and matchesCall decide it.
+// explain reports whether a rule matches a call, and why, as matchesCaller and matchesCall decide
+// it.
 func (t explainer) explain(r *Rule, c *Call, capability wecom.Capability) (why string, matched bool) {
 	action := [...]string{"refuse", "reply", "pass"}[r.Action]
 	switch {
@@ -108,8 +109,8 @@ func list[T ~string](s set[T]) string {
 }
 
 // Instants returns when decisions about an account may change by time alone: when rules and rule
-// sets begin or end, and when the account's standing changes. The order is unspecified; a is nil for
-// an unlisted account.
+// sets begin or end, and when the account's standing changes. The order is unspecified; a is nil
+// for an unlisted account.
 func (p *Engine) Instants(a *account.Account) []time.Time {
 	var all []time.Time
 	for i := range p.phases {

@@ -162,8 +162,9 @@ const (
 	InspectBody                   // judged by the body too
 )
 
-// Inspections is how much of a call must be read for the enforced rules, and overall, with the rules
-// in shadow. Overall is at least Enforced. A call with Enforced == InspectNone is always forwarded.
+// Inspections is how much of a call must be read for the enforced rules, and overall, with the
+// rules in shadow. Overall is at least Enforced. A call with Enforced == InspectNone is always
+// forwarded.
 type Inspections struct{ Enforced, Overall Inspection }
 
 // Inspections returns how much of a call of e must be read. A call is judged if Overall is not
@@ -182,8 +183,8 @@ func (p *Engine) Inspections(who Subject, e *wecom.Endpoint, now time.Time) Insp
 	return n
 }
 
-// both combines the inspections of two capabilities of an endpoint; only the body tells which of the
-// two a call has.
+// both combines the inspections of two capabilities of an endpoint; only the body tells which of
+// the two a call has.
 func both(a, b Inspection) Inspection {
 	if a == b {
 		return a
@@ -247,8 +248,8 @@ type Match struct {
 	other *Match
 }
 
-// Match returns the rule that decides a call. A call with two capabilities must satisfy the rules of
-// both: the stricter match decides. If that depends on the evidence, Decide compares both.
+// Match returns the rule that decides a call. A call with two capabilities must satisfy the rules
+// of both: the stricter match decides. If that depends on the evidence, Decide compares both.
 func (p *Engine) Match(c Call) Match { return p.match(&c, false) }
 
 // ShadowMatch returns the match if rules in shadow were enforced. differs reports whether it has

@@ -272,8 +272,8 @@ func TestPatternsAndClients(t *testing.T) {
 	}
 }
 
-// Rules in shadow never change the enforced decision. ShadowMatch finds the rule that would decide if
-// they were enforced.
+// Rules in shadow never change the enforced decision. ShadowMatch finds the rule that would decide
+// if they were enforced.
 func TestShadowChangesNothing(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	actions := []string{"pass", "refuse", "reply"}
@@ -322,7 +322,8 @@ func TestShadowChangesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkLarge shows that a call costs the same with 500 rules and 10,000 accounts as with one each.
+// BenchmarkLarge shows that a call costs the same with 500 rules and 10,000 accounts as with one
+// each.
 func BenchmarkLarge(b *testing.B) {
 	for _, size := range []struct{ accounts, rules int }{{1, 1}, {10_000, 500}} {
 		var text strings.Builder

@@ -179,8 +179,8 @@ func TestReject(t *testing.T) {
 	}
 }
 
-// Only the general text for an unknown token suggests hosts and channels: they do not help where the
-// setting ignores them.
+// Only the general text for an unknown token suggests hosts and channels: they do not help where
+// the setting ignores them.
 func TestUnknownTokenRemedies(t *testing.T) {
 	e := must(t, "", "")
 	if d := e.Reject(policy.UnknownToken, "", policy.NamesIgnored); strings.Contains(d.Errmsg, "hosts") {

@@ -1,8 +1,8 @@
 // Package policy decides API calls: it compiles rules and rule sets, finds the rule that matches a
 // call, and returns a Decision with its reason and texts.
 //
-// It does no I/O and knows no HTTP or Redis. Windows and accounts come in as values; a decision never
-// blocks and never fails.
+// It does no I/O and knows no HTTP or Redis. Windows and accounts come in as values; a decision
+// never blocks and never fails.
 package policy
 
 import (
@@ -119,8 +119,8 @@ func (r *Rule) matchesCall(c *Call, capability wecom.Capability) (bool, error) {
 	return r.when.holds(c, capability)
 }
 
-// bucket hashes a call to 0..99 by its customer, or by its account if it names no customer or several.
-// The rule's name is part of the hash, so that each rule selects other customers.
+// bucket hashes a call to 0..99 by its customer, or by its account if it names no customer or
+// several. The rule's name is part of the hash, so that each rule selects other customers.
 func (r *Rule) bucket(c *Call) int {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, r.Name+"\x00"+c.Who.CorpID)
@@ -321,8 +321,8 @@ func (c *compiler) action(r config.Rule, out *Rule) {
 	}
 }
 
-// forbiddenCodes are errcodes on which SDKs refresh tokens or send again, or which mean the state of
-// a session or a rate limit (package wecom, "Never use").
+// forbiddenCodes are errcodes on which SDKs refresh tokens or send again, or which mean the state
+// of a session or a rate limit (package wecom, "Never use").
 var forbiddenCodes = []int{-1, 40001, 40014, 42001, 42007, 42009, 45009, 45033, 95018}
 
 func (c *compiler) mistake(at config.Position, what, remedy string) {

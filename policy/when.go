@@ -125,8 +125,8 @@ func factsOf(who Subject) accountFacts {
 	return f
 }
 
-// windowOf returns the window facts of a call, of several customers those of the worst window. known
-// is false if Redis could not be read.
+// windowOf returns the window facts of a call, of several customers those of the worst window.
+// known is false if Redis could not be read.
 func windowOf(answers []window.Answer) (f windowFacts, known bool) {
 	if len(answers) == 0 {
 		return windowFacts{State: NoWindow}, true

@@ -105,7 +105,8 @@ func (x *apiRequest) finish() {
 	x.gw.Access.Add(now, "request", r)
 }
 
-// method returns a known method, else other: what a client makes up does not belong in logs and labels.
+// method returns a known method, else other: what a client makes up does not belong in logs and
+// labels.
 func method(m []byte) string {
 	for _, known := range []string{"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"} {
 		if string(m) == known {

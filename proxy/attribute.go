@@ -73,14 +73,14 @@ func (x *apiRequest) readClaims() {
 	}
 }
 
-// isOwn reports whether a server could read the path as one that the gateway keeps for itself. A path
-// of the catalogue is not.
+// isOwn reports whether a server could read the path as one that the gateway keeps for itself. A
+// path of the catalogue is not.
 func (x *apiRequest) isOwn() bool {
 	return (x.head.Route.Ambiguous() || x.head.Route.Endpoint.Path != x.head.Route.Path) && wecom.IsOwn(x.path)
 }
 
-// findCorp attributes a call to a corp. mayPass allows a call to go on unattributed if no account is
-// refused it. The judgement is set if the call is refused.
+// findCorp attributes a call to a corp. mayPass allows a call to go on unattributed if no account
+// is refused it. The judgement is set if the call is refused.
 func (x *apiRequest) findCorp(mayPass bool) (next, *gate.Judgement) {
 	x.readClaims()
 	x.corp, x.by, x.waited = "", gate.ByNone, 0

@@ -106,8 +106,8 @@ func BenchmarkServeAPI(b *testing.B) {
 	}
 }
 
-// BenchmarkYield is a passed call from one of 64 clients that all have one under way, with and without
-// the yielder. cpu-us/op is the processor time of clients, gateway and stub.
+// BenchmarkYield is a passed call from one of 64 clients that all have one under way, with and
+// without the yielder. cpu-us/op is the processor time of clients, gateway and stub.
 func BenchmarkYield(b *testing.B) {
 	for _, yields := range []bool{true, false} {
 		b.Run(fmt.Sprintf("yields=%v", yields), func(b *testing.B) {

@@ -96,8 +96,8 @@ func readSmall(answer io.Reader, err error) []byte {
 // maxReadSmall bounds such an answer: get_permanent_code lists the agents of a company.
 const maxReadSmall = 1 << 20
 
-// maxInflated bounds the size of a decompressed answer in bytes: WeCom's longest page, 1,000 messages,
-// has a few megabytes.
+// maxInflated bounds the size of a decompressed answer in bytes: WeCom's longest page, 1,000
+// messages, has a few megabytes.
 const maxInflated = 16 << 20
 
 var errInflated = errors.New("the answer unfolds to too much")

@@ -6,8 +6,8 @@ import (
 	"replygate/wecom"
 )
 
-// Bypass tracks the channels whose messages bots do not pull through the gateway. A bot that replies
-// through the gateway and pulls elsewhere has no windows, so the operator is warned.
+// Bypass tracks the channels whose messages bots do not pull through the gateway. A bot that
+// replies through the gateway and pulls elsewhere has no windows, so the operator is warned.
 type Bypass struct {
 	mu   sync.Mutex
 	seen map[bypassed]bool // true: messages are pulled through the gateway; false: there are only replies
@@ -21,8 +21,8 @@ const maxBypassed = 10_000
 // NewBypass watches from now on.
 func NewBypass() *Bypass { return &Bypass{seen: map[bypassed]bool{}} }
 
-// pageSeen notes a page of kf/sync_msg: of the channel that the call names, or of those in the page.
-// An empty page of a call without a channel is of all.
+// pageSeen notes a page of kf/sync_msg: of the channel that the call names, or of those in the
+// page. An empty page of a call without a channel is of all.
 func (p *Bypass) pageSeen(corp, channel string, page wecom.Page) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -43,8 +43,8 @@ func (p *Bypass) put(k bypassed) {
 	}
 }
 
-// replyWithoutPages notes a reply to a customer without a record. first reports whether it is the first
-// one on a channel whose messages are not pulled through the gateway.
+// replyWithoutPages notes a reply to a customer without a record. first reports whether it is the
+// first one on a channel whose messages are not pulled through the gateway.
 func (p *Bypass) replyWithoutPages(corp, channel string) (first bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -197,8 +197,8 @@ func (d *callbackRequest) judge(body []byte) string {
 	return d.classify(receiver)
 }
 
-// onTime reports whether a callback's timestamp is near our clock. The signature covers it, so a replayed
-// callback opens no window.
+// onTime reports whether a callback's timestamp is near our clock. The signature covers it, so a
+// replayed callback opens no window.
 func (d *callbackRequest) onTime(timestamp string) bool {
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
 	if err != nil || seconds < 0 || seconds > 1<<33 {

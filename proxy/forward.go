@@ -38,7 +38,8 @@ func (x *apiRequest) forwardShort() {
 	}
 }
 
-// forwardRead is stream for a call whose body was read to find its corp. The body goes on as it came.
+// forwardRead is stream for a call whose body was read to find its corp. The body goes on as it
+// came.
 func (x *apiRequest) forwardRead() {
 	switch {
 	case x.more != nil:

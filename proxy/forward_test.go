@@ -26,7 +26,8 @@ func (r *rig) dial() net.Conn {
 
 const free = "/cgi-bin/user/get?access_token=t" // an endpoint that always passes
 
-// What a client sends goes on unchanged, but for what belongs to its connection and what proxies claim.
+// What a client sends goes on unchanged, but for what belongs to its connection and what proxies
+// claim.
 func TestCallsGoOnAsTheyCame(t *testing.T) {
 	t.Parallel()
 	big := strings.Repeat("0123456789", 100_000)

@@ -15,8 +15,8 @@ import (
 	"replygate/window"
 )
 
-// inspector takes what it needs from an answer before it goes on. It gets an error instead where the
-// answer cannot be read. What was sent is in x.out.
+// inspector takes what it needs from an answer before it goes on. It gets an error instead where
+// the answer cannot be read. What was sent is in x.out.
 type inspector func(x *apiRequest, answer io.Reader, err error)
 
 // inspectorFor returns what reads the answer of a call that the gateway learns from, nil for most.
@@ -317,7 +317,8 @@ func itemChannels(page wecom.Page) (channels []string) {
 	return channels
 }
 
-// learnChannels records the corp of channels that came with a known token or in a verified callback.
+// learnChannels records the corp of channels that came with a known token or in a verified
+// callback.
 func (v *request) learnChannels(corp string, channels []string) {
 	if v.gate.Accounts.Find(corp) == nil || len(channels) == 0 {
 		return

@@ -83,7 +83,8 @@ func TestPagesOpenWindows(t *testing.T) {
 	}
 }
 
-// What cannot be recorded is counted, warned about, and leaves a gap: no reply is refused because a message is missing.
+// What cannot be recorded is counted, warned about, and leaves a gap: no reply is refused because a
+// message is missing.
 func TestPagesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -166,7 +167,8 @@ func TestDeliveryFailures(t *testing.T) {
 	}
 }
 
-// A token that is handed out is known from then on; one that belongs to another corp stays the other's.
+// A token that is handed out is known from then on; one that belongs to another corp stays the
+// other's.
 func TestTokensAreLearnt(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, twoAccounts)

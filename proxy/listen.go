@@ -47,8 +47,8 @@ type certificate struct {
 // readCertEvery is how old what was read of the files may be.
 const readCertEvery = time.Minute
 
-// get is for tls.Config. Files that do not match, as while they are written, leave the previous pair in
-// force.
+// get is for tls.Config. Files that do not match, as while they are written, leave the previous
+// pair in force.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -188,8 +188,8 @@ func (x *apiRequest) judgeBody() {
 	}
 }
 
-// apply applies a judgement to the call and reports whether the call goes on. If not, it is refused, or
-// waits to be judged again.
+// apply applies a judgement to the call and reports whether the call goes on. If not, it is
+// refused, or waits to be judged again.
 func (x *apiRequest) apply(j gate.Judgement) bool {
 	x.judged = j
 	x.decision = &x.judged.Decision
@@ -216,8 +216,8 @@ func newID() string {
 	return string(id[:])
 }
 
-// storeTimeout is how long a call may still wait for the store: its timeout in all, a little more for
-// many customers.
+// storeTimeout is how long a call may still wait for the store: its timeout in all, a little more
+// for many customers.
 func (x *apiRequest) storeTimeout(customers int) time.Duration {
 	return max(x.gw.Windows.Timeout-x.waited, time.Millisecond) + time.Duration(customers)*time.Millisecond
 }

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// A reply passes while the customer's window is open, is counted, and says so in headers and records.
+// A reply passes while the customer's window is open, is counted, and says so in headers and
+// records.
 func TestReplyInAnOpenWindow(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, twoAccounts)

@@ -50,8 +50,8 @@ type Gateway struct {
 	Now       func() time.Time
 	Draining  func() bool // the gateway stops: connections end after their answers
 
-	// RedisAnswers reports whether Redis answered the last command, without sending one. nil: it always
-	// does.
+	// RedisAnswers reports whether Redis answered the last command, without sending one. nil: it
+	// always does.
 	RedisAnswers func() bool
 
 	current      atomic.Pointer[Settings]

@@ -131,8 +131,8 @@ func (x *apiRequest) beginWait() bool {
 	return true
 }
 
-// waitAndRejudge returns true once it is worth judging the call anew, at the latest when its wait is
-// over. It returns false, and has answered the call, if the client has gone.
+// waitAndRejudge returns true once it is worth judging the call anew, at the latest when its wait
+// is over. It returns false, and has answered the call, if the client has gone.
 func (x *apiRequest) waitAndRejudge() bool {
 	w := &x.wait
 	judged, answers := time.Now(), x.redisAnswers()

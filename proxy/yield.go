@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// yielder lets runnable goroutines proceed before a write while requests arrive back to back, so that
-// one wake-up of the peer serves several writes: a write that wakes its reader costs half as much
-// again. When requests are further apart, yielding would itself wake an idle thread for nothing.
-// Decision 13 has measurements; BenchmarkYield repeats them.
+// yielder lets runnable goroutines proceed before a write while requests arrive back to back, so
+// that one wake-up of the peer serves several writes: a write that wakes its reader costs half as
+// much again. When requests are further apart, yielding would itself wake an idle thread for
+// nothing. Decision 13 has measurements; BenchmarkYield repeats them.
 //
 // The zero value never yields.
 type yielder struct {

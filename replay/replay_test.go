@@ -33,7 +33,8 @@ func decision(id, state string, forwarded bool) string {
 	return fmt.Sprintf(`{"msg":"decision","id":%q,"at":"2026-11-22T12:00:00.000Z","corp_id":"ww1","endpoint":"/cgi-bin/kf/send_msg","verdict":"pass","reason":"window_open","rule":"r","forwarded":%v,"read":true,"msgtype":"text","channel":"wk","recipients":1,"customers":["wm"],"windows":[{"state":%q,"last":1795348800000,"left":3}]}`, id, forwarded, state)
 }
 
-// TestRunCountsEveryLine counts each line once: decided, undecided, no record of a call, or unreadable.
+// TestRunCountsEveryLine counts each line once: decided, undecided, no record of a call, or
+// unreadable.
 func TestRunCountsEveryLine(t *testing.T) {
 	lines := []string{
 		decision("same", "open", true),
@@ -185,15 +186,15 @@ func TestLengthOfALine(t *testing.T) {
 		log               string
 		calls, unreadable int
 	}{
-		"the longest":                    {padded(most), 1, 0},
-		"one byte longer":                {padded(most+1) + record, 1, 1},
-		"several times as long":          {record + "\n" + padded(3*most) + record + "\n", 2, 1},
-		"two of them":                    {padded(most+1) + padded(2*most) + record, 1, 2},
-		"without an end":                 {record + "\n" + strings.Repeat("x", 2*most), 1, 1},
-		"blank lines":                    {"\n\r\n  \n\t\n" + record + "\n\n", 1, 0},
-		"no line feed at the end":        {record, 1, 0},
-		"nothing":                        {"", 0, 0},
-		"half a record at the end":       {record + "\n" + record[:len(record)/2], 1, 1},
+		"the longest":                   {padded(most), 1, 0},
+		"one byte longer":               {padded(most+1) + record, 1, 1},
+		"several times as long":         {record + "\n" + padded(3*most) + record + "\n", 2, 1},
+		"two of them":                   {padded(most+1) + padded(2*most) + record, 1, 2},
+		"without an end":                {record + "\n" + strings.Repeat("x", 2*most), 1, 1},
+		"blank lines":                   {"\n\r\n  \n\t\n" + record + "\n\n", 1, 0},
+		"no line feed at the end":       {record, 1, 0},
+		"nothing":                       {"", 0, 0},
+		"half a record at the end":      {record + "\n" + record[:len(record)/2], 1, 1},
 		"a record after another object": {`{"msg":"serving"}` + record, 0, 1},
 	} {
 		r, err := replay.Run(g, strings.NewReader(c.log), func(int64) {})

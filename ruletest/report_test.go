@@ -127,7 +127,8 @@ func (d *fullDisk) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestJUnitOnAFullDisk fails wherever the disk is full: half a report is never taken for a whole one.
+// TestJUnitOnAFullDisk fails wherever the disk is full: half a report is never taken for a whole
+// one.
 func TestJUnitOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	var whole strings.Builder

@@ -65,8 +65,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestWhatCallsConsume follows reservations and codes: a call that is not forwarded consumes nothing,
-// and expired keys are gone.
+// TestWhatCallsConsume follows reservations and codes: a call that is not forwarded consumes
+// nothing, and expired keys are gone.
 func TestWhatCallsConsume(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	const onEvent = `{ path: /cgi-bin/kf/send_msg_on_event, body: '{"code":"C","msgtype":"text"}' }`

@@ -167,7 +167,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// A request goes out once, wherever the server cuts its connection, whether that is new or was used.
+// A request goes out once, wherever the server cuts its connection, whether that is new or was
+// used.
 func TestSentAtMostOnce(t *testing.T) {
 	t.Parallel()
 	const request = "POST /once HTTP/1.1\r\nHost: 127.0.0.1:00000\r\nContent-Length: 10\r\n\r\n0123456789"

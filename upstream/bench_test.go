@@ -13,8 +13,8 @@ import (
 	"replygate/upstream"
 )
 
-// BenchmarkDo is one request and its short answer over a pooled connection. cpu-us/op is the processor
-// time of both ends: it tells more than the clock where others use the machine.
+// BenchmarkDo is one request and its short answer over a pooled connection. cpu-us/op is the
+// processor time of both ends: it tells more than the clock where others use the machine.
 func BenchmarkDo(b *testing.B) {
 	u := open(b, listen(b, func(_ int, conn net.Conn, _ *bufio.Reader) {
 		buf, reply := make([]byte, 4<<10), []byte(ok)

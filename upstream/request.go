@@ -32,8 +32,8 @@ type Stream interface {
 	// Len is the length of the body in bytes; -1: it is not known, and goes out in chunks.
 	Len() int
 
-	// Rewind starts the body from its beginning, for another attempt, and reports whether it can. It
-	// must be able to as long as no more than MaxUnsent bytes were read.
+	// Rewind starts the body from its beginning, for another attempt, and reports whether it can.
+	// It must be able to as long as no more than MaxUnsent bytes were read.
 	Rewind() bool
 }
 

@@ -75,8 +75,8 @@ func TestRequestOnTheWire(t *testing.T) {
 	}
 }
 
-// No more than MaxUnsent bytes of a stream are read before the first byte is written: so many can be
-// sent again.
+// No more than MaxUnsent bytes of a stream are read before the first byte is written: so many can
+// be sent again.
 func TestUnsentIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, length := range []int{1 << 20, -1} {

@@ -1,7 +1,8 @@
-// Package upstream sends requests to one HTTP/1.1 server, WeCom or a bot, over a pool of connections,
-// directly or through an HTTP proxy, and streams the answers.
+// Package upstream sends requests to one HTTP/1.1 server, WeCom or a bot, over a pool of
+// connections, directly or through an HTTP proxy, and streams the answers.
 //
-// It sends a request at most once, does not follow redirects, and does not know what a request means.
+// It sends a request at most once, does not follow redirects, and does not know what a request
+// means.
 package upstream
 
 import (
@@ -37,8 +38,8 @@ var (
 	// errDial is an ErrNotSent of a request for which there is no connection.
 	errDial = errors.New("cannot connect")
 
-	// errStale reports that the server has closed a pooled connection, or has sent bytes that nobody
-	// asked for. Another one is taken.
+	// errStale reports that the server has closed a pooled connection, or has sent bytes that
+	// nobody asked for. Another one is taken.
 	errStale = errors.New("the upstream closed the connection meanwhile")
 )
 
@@ -94,12 +95,12 @@ func (u *Upstream) Close() { u.pool.closeIdle() }
 // maxTries is how often a request is tried of which not one byte could be written.
 const maxTries = 3
 
-// Do sends one request and reads the head of the answer into resp. The body is nil if the answer has
-// none; else the caller must close it.
+// Do sends one request and reads the head of the answer into resp. The body is nil if the answer
+// has none; else the caller must close it.
 //
-// A request is sent at most once: a pooled connection that the server has closed is found before the
-// first byte is written, and only a request of which not one byte was written is tried again. After
-// an error that is not ErrNotSent, the server may have taken the request.
+// A request is sent at most once: a pooled connection that the server has closed is found before
+// the first byte is written, and only a request of which not one byte was written is tried again.
+// After an error that is not ErrNotSent, the server may have taken the request.
 //
 // Each step (connecting, each write, each wait for bytes of the answer) may take the upstream's
 // timeout, or an eighth longer. by, unless zero, is when all of it must be over, the body included.
@@ -113,7 +114,8 @@ func (u *Upstream) Do(r *Request, resp *fasthttp.Response, by time.Time) (*Body,
 	}
 }
 
-// within is how long the next step may take. It is at least a millisecond: zero would mean no limit.
+// within is how long the next step may take. It is at least a millisecond: zero would mean no
+// limit.
 func (u *Upstream) within(by time.Time) time.Duration {
 	if by.IsZero() {
 		return u.timeout

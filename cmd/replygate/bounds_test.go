@@ -37,8 +37,8 @@ var builtGateway = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
-// smoke are the tests that -short runs here: the product's story, and what the command line answers.
-// The others are end to end and take minutes.
+// smoke are the tests that -short runs here: the product's story, and what the command line
+// answers. The others are end to end and take minutes.
 const smoke = "^(TestDemoOnce|TestUsage|TestCheck|TestBadFiles|TestGoldenLapsed|TestReplyWindow|TestRulesets|TestSchema|TestSchemaIsCheckedIn|TestShippedRuleSets)$"
 
 func TestMain(m *testing.M) {

@@ -80,8 +80,8 @@ type face struct {
 	on     net.Listener
 }
 
-// build opens what a gateway needs, wires it and opens its listeners. It is the one place that knows
-// every package. After an error nothing stays open.
+// build opens what a gateway needs, wires it and opens its listeners. It is the one place that
+// knows every package. After an error nothing stays open.
 func build(ctx context.Context, s settings, now func() time.Time, std streams) (_ *gateway, err error) {
 	g := &gateway{settings: s}
 	defer func() {
@@ -199,8 +199,8 @@ func (g *gateway) serve(ctx context.Context) error {
 	return errors.Join(err, g.release())
 }
 
-// stop lets running calls end until shutdown.grace is over. Calls that still wait for WeCom then get
-// their 504.
+// stop lets running calls end until shutdown.grace is over. Calls that still wait for WeCom then
+// get their 504.
 func (g *gateway) stop() {
 	left := max(g.Config.Shutdown.Grace-g.Config.Shutdown.LameDuck, time.Millisecond)
 	aborted := time.AfterFunc(left, g.upstream.Abort)

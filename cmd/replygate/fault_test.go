@@ -45,8 +45,8 @@ const (
 	duplicate    = "a message was sent twice"
 )
 
-// strictly sends nothing to WeCom that is unsure, so that whatever passes is a leak: by default WeCom
-// itself keeps the window of a kf reply that cannot be judged for a moment.
+// strictly sends nothing to WeCom that is unsure, so that whatever passes is a leak: by default
+// WeCom itself keeps the window of a kf reply that cannot be judged for a moment.
 func strictly(change func(*config.Config)) func(*config.Config) {
 	return func(c *config.Config) {
 		c.Policy.ColdStart = config.Refuse

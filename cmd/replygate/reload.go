@@ -136,8 +136,8 @@ func (g *gateway) fitting(next settings) error {
 const lookEvery = time.Second
 
 // watchFile reloads the configuration when its file has another content: edited in place, replaced,
-// deleted and made again, or replaced as the target of a link, as a ConfigMap is. A file that is still being
-// written is given a second to be whole.
+// deleted and made again, or replaced as the target of a link, as a ConfigMap is. A file that is
+// still being written is given a second to be whole.
 func (g *gateway) watchFile(ctx context.Context) {
 	if g.hash == "" { // it was not read from a file
 		return
