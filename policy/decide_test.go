@@ -267,7 +267,7 @@ func TestTwoCapabilities(t *testing.T) {
 		byName = "action: reply"
 		passes = "action: pass"
 	)
-	open, closed, away := window.State(window.Open), window.State(window.Closed), window.State(window.Unavailable)
+	open, closed, away := window.Open, window.Closed, window.Unavailable
 	for _, test := range []struct {
 		reply, add string // the rules for the two capabilities
 		state      window.State

@@ -86,7 +86,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	g := &gateway{settings: s}
 	defer func() {
 		if err != nil {
-			g.release()
+			err = errors.Join(err, g.release())
 		}
 	}()
 	if err := g.open(ctx, now, std); err != nil {
