@@ -208,3 +208,24 @@ func TestWireEndsWhileHanging(t *testing.T) {
 		t.Errorf("after its test it accepts connections (%v), and has %d", err, len(w.open))
 	}
 }
+
+// A connection that is made just as the test ends does not keep it from ending.
+func TestWireEndsDuringAConnection(t *testing.T) {
+	t.Parallel()
+	to := echo(t)
+	for range 50 {
+		var c net.Conn
+		t.Run("connecting", func(t *testing.T) {
+			w := NewWire(t, to)
+			var err error
+			if c, err = net.Dial("tcp", w.Addr().String()); err != nil { // it outlives the wire
+				t.Fatal(err)
+			}
+		})
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("the connection is open after the test")
+		}
+		c.Close()
+	}
+}
