@@ -101,15 +101,18 @@ func (s *shards) oneShard(keys []string) bool {
 func keysOf(args []string) []string {
 	switch strings.ToLower(args[0]) {
 	case "eval", "evalsha":
-		n, _ := strconv.Atoi(args[2])
-		return args[3 : 3+n]
+		if len(args) > 3 {
+			if n, err := strconv.Atoi(args[2]); err == nil && n > 0 && n <= len(args)-3 {
+				return args[3 : 3+n]
+			}
+		}
 	case "ping", "info", "time", "config", "scan", "hello", "select", "client", "auth":
-		return []string{""}
+	default:
+		if len(args) > 1 {
+			return args[1:2]
+		}
 	}
-	if len(args) == 1 {
-		return []string{""}
-	}
-	return args[1:2]
+	return []string{""}
 }
 
 // readCommand reads a command, an array of bulk strings. raw are its bytes as received.
@@ -128,6 +131,9 @@ func readCommand(r *bufio.Reader) (raw []byte, args []string, err error) {
 		if err != nil {
 			break
 		}
+	}
+	if err == nil && len(args) == 0 {
+		err = fmt.Errorf("storetest: %q is no command", raw)
 	}
 	return raw, args, err
 }

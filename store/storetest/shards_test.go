@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -92,6 +93,11 @@ func TestKeysOf(t *testing.T) {
 		{[]string{"SET", "k", "v"}, []string{"k"}},
 		{[]string{"EVAL", "return 1", "2", "a", "b", "arg"}, []string{"a", "b"}},
 		{[]string{"evalsha", "0123", "1", "a", "arg"}, []string{"a"}},
+		{[]string{"EVAL", "return 1", "0", "arg"}, []string{""}},
+		{[]string{"EVAL", "return 1", "2", "a"}, []string{""}},
+		{[]string{"EVAL", "return 1", "-1", "a"}, []string{""}},
+		{[]string{"EVAL", "return 1", "many", "a"}, []string{""}},
+		{[]string{"EVAL", "return 1"}, []string{""}},
 		{[]string{"PING"}, []string{""}},
 		{[]string{"DBSIZE"}, []string{""}},
 		{[]string{"info", "server"}, []string{""}},
@@ -190,6 +196,23 @@ func TestStoreDetectsShards(t *testing.T) {
 	for _, strict := range []bool{true, false} {
 		if s := Open(t, StartShards(t, strict), time.Now); s.MultiKey() || !s.Up() {
 			t.Errorf("strict %v: MultiKey %v, Up %v", strict, s.MultiKey(), s.Up())
+		}
+	}
+}
+
+// Bytes that are no array of at least one argument end the client's connection, and nothing else.
+func TestShardsRejectOtherCommands(t *testing.T) {
+	t.Parallel()
+	s := &shards{servers: []string{echo(t), echo(t)}}
+	for _, sent := range []string{"PING\r\n", "*0\r\n", "*x\r\n", "*1\r\n$x\r\n"} {
+		ours, theirs := net.Pipe()
+		_ = ours.SetDeadline(time.Now().Add(time.Minute))
+		go s.serve(theirs)
+		if _, err := io.WriteString(ours, sent); err != nil {
+			t.Fatal(err)
+		}
+		if rest, err := io.ReadAll(ours); len(rest) > 0 || err != nil {
+			t.Errorf("%q is answered %q, %v", sent, rest, err)
 		}
 	}
 }
