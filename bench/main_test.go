@@ -16,6 +16,9 @@ import (
 	"replygate/store/storetest"
 )
 
+// failVariable makes the gateway that the tests start answer with HTTP 503.
+const failVariable = "BENCH_TEST_FAIL"
+
 // TestMain also is the gateway that the tests start: the test binary with the arguments of serve.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == "serve" {
@@ -54,6 +57,9 @@ func serve(file string) error {
 		return err
 	}
 	return fasthttp.Serve(ln, func(rc *fasthttp.RequestCtx) {
+		if os.Getenv(failVariable) != "" {
+			rc.SetStatusCode(fasthttp.StatusServiceUnavailable)
+		}
 		errcode := "0"
 		switch {
 		case strings.HasSuffix(string(rc.Path()), "/add_msg_template"):

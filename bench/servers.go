@@ -144,9 +144,13 @@ shutdown: { lame_duck: 0s, grace: 1s }
 		return nil, err
 	}
 	for _, corp := range []string{active, lapsed} {
-		if status, _, err := fasthttp.Get(nil, "http://"+api+"/cgi-bin/gettoken?corpid="+corp+"&corpsecret=s"); err != nil || status != fasthttp.StatusOK {
+		status, _, err := fasthttp.Get(nil, "http://"+api+"/cgi-bin/gettoken?corpid="+corp+"&corpsecret=s")
+		if err == nil && status != fasthttp.StatusOK {
+			err = fmt.Errorf("HTTP %d", status)
+		}
+		if err != nil {
 			g.stop()
-			return nil, fmt.Errorf("gettoken: HTTP %d, %w", status, err)
+			return nil, fmt.Errorf("gettoken: %w", err)
 		}
 	}
 	return g, nil

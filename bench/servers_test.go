@@ -96,6 +96,15 @@ func TestStartGatewayErrors(t *testing.T) {
 	}
 }
 
+// A gateway that gives no token is an error with its status.
+func TestGatewayWithoutTokens(t *testing.T) {
+	t.Setenv(failVariable, "1")
+	_, err := startGateway(newBench(t).program, t.TempDir(), "127.0.0.1:1", "127.0.0.1:2", 0)
+	if err == nil || err.Error() != "gettoken: HTTP 503" {
+		t.Errorf("%v", err)
+	}
+}
+
 // openFor reports the state of a customer's window as the gateway sees it.
 func openFor(t *testing.T, addr string, k window.Key) window.State {
 	t.Helper()
