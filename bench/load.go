@@ -68,7 +68,9 @@ func send(r row, addr string, each time.Duration, gateway, redis *server) (figur
 		took: time.Since(began), gateway: gateway.cpu() - gatewayBefore, redis: redis.cpu() - redisBefore,
 		latencies: slices.Concat(latencies...),
 	}
-	f.calls = int64(len(f.latencies))
+	if f.calls = int64(len(f.latencies)); f.calls == 0 {
+		return figures{}, fmt.Errorf("no call was due in %s: raise -d", each)
+	}
 	slices.Sort(f.latencies)
 	return f, nil
 }

@@ -72,6 +72,9 @@ func (b *bench) run() error {
 	if b.program == "" {
 		return errors.New("name the program: -gateway ./replygate")
 	}
+	if b.each <= 0 || b.clients < 1 || b.rounds < 1 {
+		return fmt.Errorf("-d is %s, -c %d and -n %d: all must be positive", b.each, b.clients, b.rounds)
+	}
 	dir, err := os.MkdirTemp("", "replygate-bench-")
 	if err != nil {
 		return err
