@@ -389,3 +389,22 @@ func TestDockerfile(t *testing.T) {
 	}
 	run(t, t.TempDir(), nil, bin+" check -c "+file)
 }
+
+// The targets of the Makefile are those that CONTRIBUTING.md names.
+func TestMakefile(t *testing.T) {
+	read := func(file, pattern string) (found []string) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(data), -1) {
+			found = append(found, m[1])
+		}
+		slices.Sort(found)
+		return found
+	}
+	targets, named := read("Makefile", `(?m)^([a-z]+):`), read("CONTRIBUTING.md", "(?m)^\\| `make ([a-z]+)` \\|")
+	if len(targets) < 9 || !slices.Equal(targets, named) {
+		t.Errorf("the Makefile has %v, CONTRIBUTING.md names %v", targets, named)
+	}
+}
