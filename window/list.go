@@ -47,43 +47,61 @@ func (s *Store) List(ctx context.Context, corp string, limit int) (all []Entry, 
 	if corp != "" {
 		pattern = s.Prefix + "window:{" + string(appendEncoded(nil, corp)) + ":*"
 	}
-	var mu sync.Mutex
-	scan := func(ctx context.Context, c *redis.Client) error {
-		it := c.Scan(ctx, 0, pattern, 500).Iterator()
-		for it.Next(ctx) {
-			k, ok := parseKey(s.Prefix, it.Val())
-			if !ok {
-				continue
-			}
-			mu.Lock()
-			full := len(all) >= limit
-			more = more || full
-			mu.Unlock()
-			if full {
-				return nil
-			}
-			e, err := s.entry(ctx, k)
-			if err != nil {
-				return err
-			}
-			if e.Broken || e.Window.Last != 0 {
-				mu.Lock()
-				all = append(all, e)
-				mu.Unlock()
-			}
-		}
-		return it.Err()
-	}
+	var scans []nodeScan
 	switch c := s.rdb.(type) {
 	case *redis.ClusterClient:
-		err = c.ForEachMaster(ctx, scan)
+		var mu sync.Mutex
+		err = c.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
+			one, err := s.scanNode(ctx, c, pattern, limit)
+			mu.Lock()
+			defer mu.Unlock()
+			scans = append(scans, one)
+			return err
+		})
 	case *redis.Client:
-		err = scan(ctx, c)
+		var one nodeScan
+		one, err = s.scanNode(ctx, c, pattern, limit)
+		scans = []nodeScan{one}
 	default:
 		err = fmt.Errorf("cannot scan a %T", c)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("window: list: %w", err)
 	}
+	for _, one := range scans {
+		all, more = append(all, one.entries...), more || one.more
+	}
+	if len(all) > limit {
+		all, more = all[:limit], true
+	}
 	return all, more, nil
+}
+
+// nodeScan is what one primary has of a listing.
+type nodeScan struct {
+	entries []Entry
+	more    bool // it has others
+}
+
+// scanNode scans one primary for up to limit windows.
+func (s *Store) scanNode(ctx context.Context, c *redis.Client, pattern string, limit int) (found nodeScan, err error) {
+	it := c.Scan(ctx, 0, pattern, 500).Iterator()
+	for it.Next(ctx) {
+		k, ok := parseKey(s.Prefix, it.Val())
+		if !ok {
+			continue
+		}
+		if len(found.entries) >= limit {
+			found.more = true
+			return found, nil
+		}
+		e, err := s.entry(ctx, k)
+		if err != nil {
+			return found, err
+		}
+		if e.Broken || e.Window.Last != 0 {
+			found.entries = append(found.entries, e)
+		}
+	}
+	return found, it.Err()
 }
