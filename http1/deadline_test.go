@@ -2,6 +2,7 @@ package http1
 
 import (
 	"math/rand/v2"
+	"net"
 	"testing"
 	"time"
 )
@@ -50,5 +51,58 @@ func TestDeadlineThatStays(t *testing.T) {
 	}
 	if sets > 6 {
 		t.Errorf("in ten seconds it was set %d times", sets)
+	}
+}
+
+// deadlines notes the read deadlines that a connection is given.
+type deadlines struct {
+	net.Conn
+	set []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+// A connection is given a deadline only where the one that it has is too early, or too late.
+func TestDeadlineOnAConnection(t *testing.T) {
+	t.Parallel()
+	const slack = 2 * time.Second
+	at := func(s float64) time.Time {
+		return time.Unix(1_700_000_000, 0).Add(time.Duration(s * float64(time.Second)))
+	}
+	never := time.Time{}
+	var conn deadlines
+	var d LazyDeadline
+	for i, step := range []struct{ want, given time.Time }{ // given is zero where the connection keeps what it has
+		{at(10), at(12)},
+		{at(10), never},
+		{at(11), never},
+		{at(12), never}, // as late as may be
+		{at(12.001), at(14.001)},
+		{at(12.001), never},
+		{at(12), at(14)}, // the one before is a millisecond too late
+		{at(5), at(7)},
+	} {
+		conn.set = nil
+		if by, set := d.Renew(step.want, slack); set {
+			_ = conn.SetReadDeadline(by)
+		}
+		if step.given.IsZero() != (len(conn.set) == 0) || len(conn.set) > 0 && !conn.set[0].Equal(step.given) {
+			t.Errorf("step %d: the connection is given %v, want %v", i, conn.set, step.given)
+		}
+	}
+	if by, set := d.Renew(never, slack); !set || !by.IsZero() {
+		t.Errorf("no deadline: %v, %v", by, set)
+	}
+	if _, set := d.Renew(never, slack); set {
+		t.Error("no deadline is set twice")
+	}
+	if by, set := d.Renew(at(5), slack); !set || !by.Equal(at(7)) {
+		t.Errorf("a deadline after none: %v, %v", by, set)
+	}
+	if by, set := d.Renew(at(8), 0); !set || !by.Equal(at(8)) {
+		t.Errorf("without slack: %v, %v", by, set)
 	}
 }
