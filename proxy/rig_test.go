@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -222,14 +221,6 @@ func (r *rig) count(name string, labels map[string]string) (n float64) {
 		}
 	}
 	return n
-}
-
-// bot is a server that answers callbacks.
-func bot(t *testing.T, h http.HandlerFunc) string {
-	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
-	return s.URL
 }
 
 func newUpstream(t *testing.T, url string) *upstream.Upstream {
