@@ -136,34 +136,3 @@ func TestInterfacesOfALapsedAccount(t *testing.T) {
 		}
 	}
 }
-
-func TestPreflight(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, twoAccounts)
-	token := r.token("wwLapsed")
-	r.wecom.CustomerWrites("wwLapsed", "wk", "wm", "hello")
-	r.pull(token)
-	r.wecom.Forget()
-	for _, test := range []struct {
-		name, method, target, body, want string
-		status                           int
-	}{
-		{"a reply", "POST", "?access_token=" + token, `{"calls":[{"channel":"wk","customer":"wm"}]}`, `"verdict":"pass"`, 200},
-		{"an interface", "POST", "?access_token=" + token, `{"calls":[{"endpoint":"/cgi-bin/externalcontact/add_msg_template"}]}`, `"reason":"rule_refuse"`, 200},
-		{"a GET", "GET", "?access_token=" + token, "", "a preflight is a POST", 405},
-		{"an unknown member", "POST", "?access_token=" + token, `{"calls":[],"more":1}`, "malformed_preflight", 200},
-		{"no JSON", "POST", "?access_token=" + token, `calls`, "malformed_preflight", 200},
-		{"no token", "POST", "", `{"calls":[]}`, "missing_token", 200},
-	} {
-		a := r.call(test.method, "/replygate/preflight"+test.target, test.body)
-		if a.status != test.status || !strings.Contains(a.text, test.want) {
-			t.Errorf("%s: %d %s", test.name, a.status, a.text)
-		}
-	}
-	if n := len(r.wecom.Calls()); n != 0 {
-		t.Errorf("%d calls reached WeCom", n)
-	}
-	if a := r.reply(token, "wm"); a.header.Get("Replygate-Replies-Left") != "4" {
-		t.Errorf("a preflight was counted: %v", a.header)
-	}
-}
