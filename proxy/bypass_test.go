@@ -2,59 +2,100 @@ package proxy
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
 	"replygate/wecom"
 )
 
+// seen is a page of kf/sync_msg with a message on each channel.
+func seen(channels ...string) (p wecom.Page) {
+	for _, c := range channels {
+		p.Messages = append(p.Messages, wecom.Message{Channel: c})
+	}
+	return p
+}
+
+// A channel counts as bypassed once something is replied to on it while its pages do not come
+// through the gateway, and no longer once they do.
 func TestBypass(t *testing.T) {
 	t.Parallel()
-	of := func(channel string) wecom.Page {
-		return wecom.Page{Messages: []wecom.Message{{Channel: channel}}}
-	}
-	b := NewBypass()
-	for i, step := range []struct {
-		page          *wecom.Page // nil: a reply
+	type step struct {
 		corp, channel string
-		first         bool
-		bypassed      int
-	}{
-		{nil, "c1", "k1", true, 1},
-		{nil, "c1", "k1", false, 1}, // reported already
-		{nil, "c1", "k2", true, 2},
-		{nil, "c2", "k1", true, 3}, // another corp's
-		{ptr(of("k1")), "c1", "", false, 2},
-		{nil, "c1", "k1", false, 2},
-		{ptr(wecom.Page{}), "c1", "k2", false, 1}, // an empty page of the channel that the call names
-		{ptr(wecom.Page{Codes: []wecom.Code{{Channel: "k3"}}}), "c1", "", false, 1},
-		{nil, "c1", "k3", false, 1},
-		{ptr(wecom.Page{}), "c2", "", false, 0}, // an empty page of all channels
-		{nil, "c2", "k9", false, 0},
+		page          *wecom.Page // nil: a reply to a customer of whom nothing is on record
+		first         bool        // the reply is worth a line in the log
+		bypassed      int         // after it
+	}
+	empty, ofA, ofBoth, codes := wecom.Page{}, seen("a"), seen("a", "b"), wecom.Page{Codes: []wecom.Code{{Channel: "c"}}}
+	for name, steps := range map[string][]step{
+		"replies alone":                    {{"ww1", "a", nil, true, 1}, {"ww1", "a", nil, false, 1}, {"ww1", "b", nil, true, 2}, {"ww2", "a", nil, true, 3}},
+		"pages, then replies":              {{"ww1", "a", &ofA, false, 0}, {"ww1", "a", nil, false, 0}},
+		"replies, then pages":              {{"ww1", "a", nil, true, 1}, {"ww1", "a", &ofA, false, 0}, {"ww1", "a", nil, false, 0}},
+		"an empty page of the channel":     {{"ww1", "a", nil, true, 1}, {"ww1", "a", &empty, false, 0}},
+		"an empty page of all channels":    {{"ww1", "a", nil, true, 1}, {"ww2", "a", nil, true, 2}, {"ww1", "", &empty, false, 1}, {"ww1", "b", nil, false, 1}},
+		"a page of all with messages":      {{"ww1", "b", nil, true, 1}, {"ww1", "", &ofA, false, 1}, {"ww1", "", &ofBoth, false, 0}},
+		"a page of codes":                  {{"ww1", "c", nil, true, 1}, {"ww1", "", &codes, false, 0}, {"ww1", "", nil, true, 1}},
+		"a page that names one has others": {{"ww1", "b", nil, true, 1}, {"ww1", "a", &ofBoth, false, 0}},
+		"another corp's page":              {{"ww1", "a", nil, true, 1}, {"ww2", "a", &ofA, false, 1}},
+		"a channel with another's name":    {{"ww1", "a", &ofA, false, 0}, {"ww1", "aa", nil, true, 1}, {"ww1a", "", nil, true, 2}},
 	} {
-		if step.page != nil {
-			b.pageSeen(step.corp, step.channel, *step.page)
-		} else if first := b.replyWithoutPages(step.corp, step.channel); first != step.first {
-			t.Errorf("step %d: first is %v", i, first)
-		}
-		if n := b.Bypassed(); n != step.bypassed {
-			t.Errorf("step %d: %d channels are bypassed, want %d", i, n, step.bypassed)
+		p := NewBypass()
+		for i, s := range steps {
+			first := false
+			if s.page == nil {
+				first = p.replyWithoutPages(s.corp, s.channel)
+			} else {
+				p.pageSeen(s.corp, s.channel, *s.page)
+			}
+			if n := p.Bypassed(); first != s.first || n != s.bypassed {
+				t.Errorf("%s: step %d: first is %v, %d bypassed; want %+v", name, i, first, n, s)
+			}
 		}
 	}
 }
 
-func ptr[T any](v T) *T { return &v }
-
+// What is remembered is bounded; channels that are known already are still watched.
 func TestBypassIsBounded(t *testing.T) {
 	t.Parallel()
-	b := NewBypass()
-	for i := range maxBypassed + 10 {
-		b.replyWithoutPages("c", fmt.Sprint(i))
+	p := NewBypass()
+	for i := range maxBypassed {
+		if !p.replyWithoutPages("ww1", fmt.Sprint(i)) {
+			t.Fatalf("channel %d is not noticed", i)
+		}
 	}
-	if n := b.Bypassed(); n != maxBypassed {
-		t.Errorf("%d channels are watched", n)
+	if p.replyWithoutPages("ww1", "more") || p.Bypassed() != maxBypassed {
+		t.Errorf("%d channels are bypassed, %d may be watched", p.Bypassed(), maxBypassed)
 	}
-	b.pageSeen("c", "0", wecom.Page{}) // one that is watched still counts
-	if n := b.Bypassed(); n != maxBypassed-1 {
-		t.Errorf("then %d", n)
+	p.pageSeen("ww1", "7", wecom.Page{})
+	p.pageSeen("ww1", "more", seen("and", "more"))
+	if n := p.Bypassed(); n != maxBypassed-1 || len(p.seen) != maxBypassed {
+		t.Errorf("%d channels are bypassed, %d are watched", n, len(p.seen))
+	}
+}
+
+// Of replies that come at once, one is the first.
+func TestBypassAtOnce(t *testing.T) {
+	t.Parallel()
+	p := NewBypass()
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	firsts := map[string]int{}
+	for i := range 64 {
+		all.Go(func() {
+			channel := fmt.Sprint("wk", i%4)
+			first := p.replyWithoutPages("ww1", channel)
+			_ = p.Bypassed()
+			mu.Lock()
+			defer mu.Unlock()
+			if first {
+				firsts[channel]++
+			}
+		})
+	}
+	all.Wait()
+	for i := range 4 {
+		if n := firsts[fmt.Sprint("wk", i)]; n != 1 {
+			t.Errorf("%d first replies on channel %d", n, i)
+		}
 	}
 }
