@@ -134,7 +134,7 @@ func TestMetricsOfCalls(t *testing.T) {
 			`replygate_requests_total{capability="uncatalogued",status="404"}`, `replygate_request_duration_seconds{judged="false"}`}},
 		{"a request that is no HTTP", func() { r.send(r.api, "hello\r\n\r\n") }, []string{
 			`replygate_requests_total{capability="none",status="400"}`, `replygate_request_duration_seconds{judged="false"}`}},
-		{"a preflight", func() { r.preflight(lapsed, ask(wmLi)) }, []string{
+		{"a preflight", func() { r.preflight(lapsed, question(wmLi)) }, []string{
 			`replygate_requests_total{capability="uncatalogued",status="200"}`, `replygate_request_duration_seconds{judged="false"}`, `replygate_attributed_total{by="token"}`}},
 		{"an upstream that hangs up", func() {
 			r.platform.Answer("/cgi-bin/user/get", func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) })

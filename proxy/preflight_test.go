@@ -18,7 +18,7 @@ func (r *harness) preflight(token string, calls ...string) answer {
 	return r.post(pathPreflight, token, `{"calls":[`+strings.Join(calls, ",")+`]}`)
 }
 
-func ask(customer string) string {
+func question(customer string) string {
 	return fmt.Sprintf(`{"channel":%q,"customer":%q}`, wkLapsed, customer)
 }
 
@@ -36,11 +36,11 @@ func TestPreflightAnswers(t *testing.T) {
 		calls       []string
 		want        string // results
 	}{
-		{"one", lapsed, []string{ask(wmLi)},
+		{"one", lapsed, []string{question(wmLi)},
 			`{"verdict":"pass","rule":"reply-inside-the-window","reason":"window_open","window_closes":"` + at(47*time.Hour) + `","replies_left":2}`},
-		{"the same customer again", lapsed, []string{ask(wmLi)},
+		{"the same customer again", lapsed, []string{question(wmLi)},
 			`{"verdict":"pass","rule":"reply-inside-the-window","reason":"window_open","window_closes":"` + at(47*time.Hour) + `","replies_left":2}`},
-		{"several", lapsed, []string{mass, ask("wmNever"), `{"endpoint":"/cgi-bin/user/get"}`},
+		{"several", lapsed, []string{mass, question("wmNever"), `{"endpoint":"/cgi-bin/user/get"}`},
 			`{"verdict":"refuse","rule":"no-mass-messages","reason":"rule_refuse"},` +
 				`{"verdict":"refuse","rule":"reply-inside-the-window","reason":"window_closed","replies_left":0},` +
 				`{"verdict":"pass","rule":"not-customer-contact","reason":"not_judged"}`},
@@ -121,7 +121,7 @@ func TestPreflightBounds(t *testing.T) {
 	r := newHarness(t, nil)
 	calls := make([]string, 1000)
 	for i := range calls {
-		calls[i] = ask(fmt.Sprint("wm", i%7))
+		calls[i] = question(fmt.Sprint("wm", i%7))
 	}
 	r.wrote(window.Key{Corp: corpLapsed, Channel: wkLapsed, Customer: "wm3"}, r.clock.Now())
 	a := r.preflight(r.token(corpLapsed), append(calls[:999:999], calls[999]+strings.Repeat(" ", 1<<20-len(strings.Join(calls, ","))-len(`{"calls":[]}`)))...)
@@ -157,7 +157,7 @@ func TestPreflightCallers(t *testing.T) {
 		{"two tokens", "access_token=a&access_token=b", config.Auto, 400, 990400, "refuse", "ambiguous_credential"},
 	} {
 		r := newHarness(t, func(c *config.Config) { c.UnknownToken = test.unknown })
-		body := `{"calls":[` + ask(wmLi) + `]}`
+		body := `{"calls":[` + question(wmLi) + `]}`
 		a := r.send(r.api, fmt.Sprintf("POST %s?%s HTTP/1.1\r\nHost: g\r\nContent-Length: %d\r\n\r\n%s", pathPreflight, test.query, len(body), body))
 		if a.status != test.status || a.Errcode != test.code || a.Replygate.Reason != test.reason || a.Replygate.Verdict != test.verdict {
 			t.Errorf("%s: HTTP %d %s", test.name, a.status, a.body)
@@ -175,7 +175,7 @@ func TestPreflightWhileRedisIsAway(t *testing.T) {
 	lapsed := r.token(corpLapsed)
 	r.redis.away.Store(true)
 	want := `{"verdict":"unsure","rule":"reply-inside-the-window","reason":"store_unavailable"}`
-	if a := r.preflight(lapsed, ask(wmLi)); a.status != 200 || a.body != `{"errcode":0,"errmsg":"ok","results":[`+want+`]}` {
+	if a := r.preflight(lapsed, question(wmLi)); a.status != 200 || a.body != `{"errcode":0,"errmsg":"ok","results":[`+want+`]}` {
 		t.Errorf("HTTP %d %s", a.status, a.body)
 	}
 }
