@@ -88,6 +88,7 @@ func TestItemsOfAPage(t *testing.T) {
 		{"without its channel, which the call names", `{"open_kfid":"wkLapsed"}`, pageOf(itemOf(3, "", wmLi, now)), "unreadable 1", false, "", "wkLapsed wkLapsed:items wwLapsed:any"},
 		{"without its channel", `{}`, pageOf(itemOf(3, "", wmLi, now)), "unreadable 1", false, "", "wwLapsed wwLapsed:any wwLapsed:items"},
 		{"without its time", `{}`, pageOf(strings.Replace(itemOf(3, wkLapsed, wmLi, now), fmt.Sprint(now.Unix()), "0", 2)), "unreadable 1", false, "", "wkLapsed wkLapsed:items wwLapsed:any"},
+		{"on another channel than the call names", `{"open_kfid":"wkLapsed"}`, pageOf(itemOf(3, "wk9", "", now)), "unreadable 1", false, "", "wkLapsed wkLapsed:items wwLapsed:any"},
 		{"an unreadable one too old to matter", `{}`, pageOf(itemOf(3, wkLapsed, "", now.Add(-49*time.Hour))), "unreadable 1", false, "", ""},
 		{"a broken servicer's message", `{}`, pageOf(`{"origin":5,"open_kfid":"wkLapsed","text":tru}`), "skipped 1", false, "", ""},
 		{"one that is good beside one that is not", `{}`, pageOf(itemOf(3, wkLapsed, "", now), itemOf(3, wkLapsed, wmLi, now)), "recorded 1, unreadable 1", true, "", "wkLapsed wkLapsed:items wwLapsed:any"},
@@ -164,10 +165,11 @@ func TestWhosePagesAre(t *testing.T) {
 	}{
 		{"a known token", config.Auto, ask{target: pull + "?access_token={L}", body: "{}"}, page(wkLapsed), "wwLapsed/wkLapsed", "wwLapsed token", "recorded 1", ""},
 		{"against what it names", config.Auto, ask{host: "active.example", target: "/corp/wwActive" + pull + "?access_token={L}", body: "{}"}, page(wkLapsed), "wwLapsed/wkLapsed", "wwLapsed token", "recorded 1", ""},
-		{"a known token twice", config.Auto, ask{target: pull + "?access_token={L}&access_token={L}", body: "{}"}, page(wkLapsed), "wwLapsed/wkLapsed", "wwLapsed token", "recorded 1", ""},
+		{"two known tokens", config.Auto, ask{target: pull + "?access_token={L}&access_token=second", body: "{}"}, page(wkLapsed), "wwLapsed/wkLapsed", "wwLapsed token", "recorded 1", ""},
 		{"by its path", config.Auto, ask{target: "/corp/wwLapsed" + pull + "?access_token={U}", body: "{}"}, page("wkNew"), "wwLapsed/wkNew", "wwLapsed path", "recorded 1", ""},
 		{"by its Host", config.Auto, ask{host: "active.example", target: pull + "?access_token={U}", body: "{}"}, page("wkNew"), "wwActive/wkNew", "wwActive host", "recorded 1", ""},
 		{"by the channel that it names", config.Auto, ask{target: pull + "?access_token={U}", body: `{"open_kfid":"wkActive"}`}, page("wkActive"), "wwActive/wkActive", "wwActive channel", "recorded 1", ""},
+		{"by the channel that it names, against its items", config.Auto, ask{target: pull + "?access_token={U}", body: `{"open_kfid":"wkActive"}`}, page(wkLapsed), "wwActive/wkLapsed", "wwActive channel", "recorded 1", ""},
 		{"by the channels of its items", config.Auto, ask{target: pull + "?access_token={U}", body: "{}"}, page(wkLapsed, "wkNew"), "wwLapsed/wkLapsed wwLapsed/wkNew", "wwLapsed channel", "recorded 2", ""},
 		{"channels of two accounts", config.Auto, ask{target: pull + "?access_token={U}", body: "{}"}, page(wkLapsed, "wkActive"), "", "none call", "unattributed 2", "wkActive wkLapsed"},
 		{"its path against its items", config.Auto, ask{target: "/corp/wwActive" + pull + "?access_token={U}", body: "{}"}, page(wkLapsed), "", "none call", "unattributed 1", "wkLapsed"},
@@ -185,6 +187,9 @@ func TestWhosePagesAre(t *testing.T) {
 	} {
 		r := newHarness(t, func(c *config.Config) { named(c); c.UnknownToken = test.setting })
 		r.clock.Set(now)
+		if err := r.gateway.Tokens.Learn(t.Context(), "second", corpLapsed, time.Hour); err != nil {
+			t.Fatal(err)
+		}
 		test.ask.target = strings.NewReplacer("{L}", r.token(corpLapsed), "{U}", "unknown").Replace(test.ask.target)
 		var counts string
 		moved := r.moved(func() { counts = r.pulled(test.ask, test.page) })
