@@ -134,8 +134,8 @@ func TestAmbiguousBodies(t *testing.T) {
 	}
 }
 
-// A body over limits.judged_body is not judged: it is refused where rules need it, and streams where
-// they do not.
+// A body over limits.judged_body is not judged: it is refused where rules need it, and streams
+// where they do not.
 func TestBodyTooLargeToJudge(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 10
@@ -337,8 +337,8 @@ func TestHeadersOfAWindow(t *testing.T) {
 	}
 }
 
-// What was judged is what goes on: a path that WeCom could read in another way is written plainly. A
-// call that passes unread goes on as it came.
+// What was judged is what goes on: a path that WeCom could read in another way is written plainly.
+// A call that passes unread goes on as it came.
 func TestPathThatGoesOn(t *testing.T) {
 	t.Parallel()
 	r := newHarness(t, nil)
