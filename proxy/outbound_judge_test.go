@@ -221,6 +221,8 @@ func TestShadow(t *testing.T) {
 		{"two tokens", shadowMode, ask{target: mass + "?access_token={L}&access_token={A}", body: "{}"}, "pass shadow_mode", "refuse; rule=; reason=ambiguous_credential"},
 		{"an ambiguous path", shadowMode, ask{target: "/cgi-bin/kf/../externalcontact/add_msg_template?access_token={L}", body: "{}"}, "pass shadow_mode", "refuse; rule=; reason=ambiguous_path"},
 		{"a broken body", shadowMode, ask{target: sendMsg + "?access_token={L}", body: `{"touser":`}, "pass shadow_mode", "refuse; rule=; reason=ambiguous_body"},
+		{"a broken body under another path", shadowMode, ask{target: "//cgi-bin//kf/send_msg?access_token={L}", body: `{"touser":`}, "pass shadow_mode", "refuse; rule=; reason=ambiguous_body"},
+		{"a reply under another path", shadowMode, ask{target: "//cgi-bin//kf/send_msg?access_token={L}", body: toLi(wkLapsed)}, "pass shadow_mode", "refuse; rule=reply-inside-the-window; reason=window_closed"},
 		{"what passes", shadowMode, ask{target: "/cgi-bin/media/get?access_token={L}"}, " ", ""},
 	} {
 		r := newHarness(t, test.change)

@@ -63,8 +63,8 @@ func (r *harness) untilWaiting(n int) {
 	}
 }
 
-// outcome is how the wait of a call came out, by its record, its access record and the metric, which
-// agree.
+// outcome is how the wait of a call came out, by its record, its access record and the metric,
+// which agree.
 func (r *harness) outcome(moved map[string]float64) string {
 	r.Helper()
 	access, decision := r.lastRecords()
