@@ -20,17 +20,12 @@ func word(text string) config.Word { return config.Word{Text: text} }
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	r := newHarness(t, nil)
-	wrote := r.clock.Now()
-	r.wrote(window.Key{Corp: corpLapsed, Channel: wkLapsed, Customer: "wmOld"}, wrote)
-	r.clock.Advance(50 * time.Hour)
 	if err := r.gateway.Tokens.Learn(t.Context(), "unlisted", "wwUnlisted", time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.gateway.Tokens.Learn(t.Context(), "later", corpLapsed, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	closed := fmt.Sprintf("the customer's last message is of %s and the window closed at %s; wait for the next message",
-		wrote.UTC().Format(time.RFC3339), wrote.Add(48*time.Hour).UTC().Format(time.RFC3339))
 	for _, test := range []struct {
 		name    string
 		ask     ask
@@ -43,7 +38,6 @@ func TestRefusals(t *testing.T) {
 		{"an interface", ask{target: mass + "?access_token=later", body: "{}"}, false, 200, 48002, "no-mass-messages", "the account's subscription has lapsed, and this interface ("},
 		{"the same in Chinese", ask{target: mass + "?access_token=later", body: "{}"}, true, 200, 48002, "no-mass-messages", "该企业的订阅已失效，不能使用此接口（"},
 		{"a customer who never wrote", ask{target: sendMsg + "?access_token=later", body: toLi(wkLapsed)}, false, 200, 95002, "reply-inside-the-window", "the customer has not written within 48 h; wait for a message"},
-		{"a customer who wrote long ago", ask{target: sendMsg + "?access_token=later", body: strings.Replace(toLi(wkLapsed), "wmLi", "wmOld", 1)}, false, 200, 95002, "reply-inside-the-window", closed},
 		{"no customer", ask{target: sendMsg + "?access_token=later", body: `{"open_kfid":"wkLapsed","msgtype":"text"}`}, false, 200, 40058, "reply-inside-the-window", "the call names no customer; give the one it replies to"},
 		{"an unknown code", ask{target: onEvent + "?access_token=later", body: `{"code":"C","msgtype":"text"}`}, false, 200, 95002, "reply-inside-the-window", "the gateway never saw where this code comes from"},
 		{"a business card", ask{target: sendMsg + "?access_token=later", body: strings.Replace(toLi(wkLapsed), `"text"`, `"business_card"`, 1)}, false, 200, 48002, "no-adding-customers", "this interface ("},
@@ -294,6 +288,11 @@ func TestTrimmedCustomers(t *testing.T) {
 			t.Errorf("%s: the record has %v trimmed, want %v", test.name, d["trimmed"], test.trimmed)
 		}
 	}
+	r.replies(path, 200, zipped(`{"errcode":0}`), "Content-Encoding: gzip")
+	a := r.post(path, token, `{"external_userid_list":["wmX","wmA"]}`)
+	if a.body != `{"invalid_external_userid":["wmX"],"errcode":0}` || a.header.Get("Content-Encoding") != "" {
+		t.Errorf("a compressed answer: %v %s", a.header, a.body)
+	}
 	if n := r.log.FilterMessage("a call went on without some of its customers, and the answer could not say so").Len(); n != 0 {
 		t.Errorf("%d lines about answers, though none was read", n) // one that is no JSON is no answer of WeCom
 	}
@@ -323,6 +322,10 @@ func TestHeadersOfAWindow(t *testing.T) {
 			r.reply(r.token(corpLapsed), wkLapsed, wmLi)
 			r.redis.away.Store(true)
 		}, sendMsg, toLi(wkLapsed), "window_remembered", "unknown", true},
+		{"a message by a code", nil, func(r *harness) {
+			r.wrote(li, r.clock.Now())
+			r.learnsCode(window.Code{Key: li, Kind: "session_taken", Deadline: r.clock.Now().Add(48 * time.Hour)})
+		}, onEvent, `{"code":"C","msgtype":"text"}`, "window_open", "", false},
 		{"an interface", nil, func(*harness) {}, mass, "{}", "rule_refuse", "", false},
 	} {
 		r := newHarness(t, test.change)

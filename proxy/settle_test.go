@@ -86,10 +86,7 @@ func TestOutcomesWithoutAnAnswer(t *testing.T) {
 		r := newHarness(t, test.change)
 		token := r.token(corpLapsed)
 		r.wrote(li, r.clock.Now())
-		code := window.LearntCode{Text: "C", Code: window.Code{Key: li, Kind: "enter_session", Deadline: r.clock.Now().Add(20 * time.Second)}}
-		if err := r.gateway.Windows.LearnCodes(t.Context(), []window.LearntCode{code}); err != nil {
-			t.Fatal(err)
-		}
+		r.learnsCode(window.Code{Key: li, Kind: "enter_session", Deadline: r.clock.Now().Add(20 * time.Second)})
 		release := make(chan struct{})
 		for _, path := range []string{sendMsg, onEvent} {
 			r.platform.Answer(path, func(_ http.ResponseWriter, call *http.Request) {
@@ -120,16 +117,38 @@ func TestOutcomesWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// learnsCode puts the code C on record.
+func (r *harness) learnsCode(c window.Code) {
+	r.Helper()
+	if err := r.gateway.Windows.LearnCodes(r.Context(), []window.LearntCode{{Text: "C", Code: c}}); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// A code that is refused, since its customer's window is closed, stays good.
+func TestRefusedCodeStaysGood(t *testing.T) {
+	t.Parallel()
+	r := newHarness(t, nil)
+	token := r.token(corpLapsed)
+	li := window.Key{Corp: corpLapsed, Channel: wkLapsed, Customer: wmLi}
+	r.learnsCode(window.Code{Key: li, Kind: "session_taken", Deadline: r.clock.Now().Add(48 * time.Hour)})
+	call := ask{target: onEvent + "?access_token=" + token, body: `{"code":"C","msgtype":"text"}`}
+	if got, want := r.fate(call), "refuse window_closed, wwLapsed by token"; got != want {
+		t.Fatalf("%s, want %s", got, want)
+	}
+	r.wrote(li, r.clock.Now())
+	if got, want := r.fate(call), "pass window_open, wwLapsed by token, sent"; got != want {
+		t.Errorf("once the customer wrote: %s, want %s", got, want)
+	}
+}
+
 // A code is used up by the message that WeCom took with it, and good for another where it did not.
 func TestOutcomesOfCodes(t *testing.T) {
 	t.Parallel()
 	li := window.Key{Corp: corpLapsed, Channel: wkLapsed, Customer: wmLi}
 	for errcode, want := range map[int]window.CodeState{0: window.CodeUsed, 40058: window.CodeTaken, 95002: window.CodeTaken, -1: window.CodeTaken} {
 		r := newHarness(t, nil)
-		code := window.LearntCode{Text: "C", Code: window.Code{Key: li, Kind: "enter_session", Deadline: r.clock.Now().Add(20 * time.Second)}}
-		if err := r.gateway.Windows.LearnCodes(t.Context(), []window.LearntCode{code}); err != nil {
-			t.Fatal(err)
-		}
+		r.learnsCode(window.Code{Key: li, Kind: "enter_session", Deadline: r.clock.Now().Add(20 * time.Second)})
 		r.replies(onEvent, 200, fmt.Sprintf(`{"errcode":%d}`, errcode))
 		r.post(onEvent, r.token(corpLapsed), `{"code":"C","msgtype":"text"}`)
 		if a := r.gateway.Windows.PeekCode(t.Context(), corpLapsed, "C"); a.State != want {
@@ -146,10 +165,7 @@ func TestOutcomesWhileRedisIsAway(t *testing.T) {
 	r := newHarness(t, nil)
 	token := r.token(corpLapsed)
 	r.wrote(li, r.clock.Now())
-	code := window.LearntCode{Text: "C", Code: window.Code{Key: li, Kind: "enter_session", Deadline: r.clock.Now().Add(20 * time.Second)}}
-	if err := r.gateway.Windows.LearnCodes(t.Context(), []window.LearntCode{code}); err != nil {
-		t.Fatal(err)
-	}
+	r.learnsCode(window.Code{Key: li, Kind: "enter_session", Deadline: r.clock.Now().Add(20 * time.Second)})
 	for _, test := range []struct{ path, body, line string }{
 		{sendMsg, toLi(wkLapsed), "a reply could not be settled: at worst one fewer is left"},
 		{onEvent, `{"code":"C","msgtype":"text"}`, "a one-time code could not be given back: it counts as used"},
