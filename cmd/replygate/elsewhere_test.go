@@ -237,13 +237,17 @@ func TestTokenNamedForTwoCorps(t *testing.T) {
 	if a := b.send("POST", massPath, massBody); a.Gate.Reason != "rule_refuse" {
 		t.Fatalf("%s", a.body)
 	}
-	for name, want := range map[string]*pastBot{"named for the other one": &other, "named as before": &b, "named by a channel": {rig: r, corp: corpID, token: b.token}} {
-		path, body := massPath, massBody
-		if want.base+want.host == "" {
-			path, body = replyPath, replyTo(wrote)
-		}
-		if a := want.send("POST", path, body); a.Gate.Reason != "unknown_token" || a.Errcode != 42001 && a.Errcode != 48002 {
-			t.Errorf("%s: %s", name, a.body)
+	for _, call := range []struct {
+		name       string // the first of them names the second corp
+		bot        *pastBot
+		path, body string
+	}{
+		{"named for the other one", &other, massPath, massBody},
+		{"named as before", &b, massPath, massBody},
+		{"named by a channel", &pastBot{rig: r, corp: corpID, token: b.token}, replyPath, replyTo(wrote)},
+	} {
+		if a := call.bot.send("POST", call.path, call.body); a.Gate.Reason != "unknown_token" || a.Errcode != 42001 && a.Errcode != 48002 {
+			t.Errorf("%s: %s", call.name, a.body)
 		}
 	}
 	if n := r.platform.Count(massPath) + r.platform.Count(replyPath); n != 0 {
