@@ -155,7 +155,7 @@ type readiness struct {
 	Redis   string `json:"redis"`   // up, or down: the gateway keeps serving, see docs/redis.md
 	History string `json:"history"` // complete, incomplete or unknown
 	Since   string `json:"since,omitempty"`
-	Past    int    `json:"channels_pulled_past"` // replies pass the gateway, messages do not
+	Past    int    `json:"channels_bypassed"` // replies pass the gateway, messages do not
 	Config  string `json:"config"`               // hash of the configuration in force
 	Stale   bool   `json:"config_stale"`         // the file has mistakes, an older one is in force
 	Stop    bool   `json:"stopping"`

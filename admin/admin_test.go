@@ -399,15 +399,15 @@ func TestReadiness(t *testing.T) {
 		status int
 		want   string
 	}{
-		"serving":  {func(*api) {}, 200, `{"ready":true,"redis":"up","history":"complete",` + since + `"channels_pulled_past":0,"config":"0123456789abcdef","config_stale":false,"stopping":false}`},
-		"stopping": {func(a *api) { a.gateway.draining = true }, 503, `{"ready":false,"redis":"up","history":"complete",` + since + `"channels_pulled_past":0,"config":"0123456789abcdef","config_stale":false,"stopping":true}`},
+		"serving":  {func(*api) {}, 200, `{"ready":true,"redis":"up","history":"complete",` + since + `"channels_bypassed":0,"config":"0123456789abcdef","config_stale":false,"stopping":false}`},
+		"stopping": {func(a *api) { a.gateway.draining = true }, 503, `{"ready":false,"redis":"up","history":"complete",` + since + `"channels_bypassed":0,"config":"0123456789abcdef","config_stale":false,"stopping":true}`},
 		"a stale configuration, channels that bypass it": {func(a *api) { a.gateway.stale, a.gateway.bypassed = true, 3 }, 200,
-			`{"ready":true,"redis":"up","history":"complete",` + since + `"channels_pulled_past":3,"config":"0123456789abcdef","config_stale":true,"stopping":false}`},
+			`{"ready":true,"redis":"up","history":"complete",` + since + `"channels_bypassed":3,"config":"0123456789abcdef","config_stale":true,"stopping":false}`},
 		"younger records": {func(a *api) { a.since(-time.Hour) }, 200,
-			`{"ready":true,"redis":"up","history":"incomplete","since":"2026-11-22T11:00:00.000Z","channels_pulled_past":0,"config":"0123456789abcdef","config_stale":false,"stopping":false}`},
+			`{"ready":true,"redis":"up","history":"incomplete","since":"2026-11-22T11:00:00.000Z","channels_bypassed":0,"config":"0123456789abcdef","config_stale":false,"stopping":false}`},
 		"records as old as a window": {func(a *api) { a.since(-48 * time.Hour) }, 200,
-			`{"ready":true,"redis":"up","history":"complete","since":"2026-11-20T12:00:00.000Z","channels_pulled_past":0,"config":"0123456789abcdef","config_stale":false,"stopping":false}`},
-		"without Redis": {func(a *api) { a.gateway.redisUp = false }, 200, `{"ready":true,"redis":"down","history":"unknown","channels_pulled_past":0,"config":"0123456789abcdef","config_stale":false,"stopping":false}`},
+			`{"ready":true,"redis":"up","history":"complete","since":"2026-11-20T12:00:00.000Z","channels_bypassed":0,"config":"0123456789abcdef","config_stale":false,"stopping":false}`},
+		"without Redis": {func(a *api) { a.gateway.redisUp = false }, 200, `{"ready":true,"redis":"down","history":"unknown","channels_bypassed":0,"config":"0123456789abcdef","config_stale":false,"stopping":false}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAPI(t, "")
@@ -421,7 +421,7 @@ func TestReadiness(t *testing.T) {
 func TestReadinessOfALostRedis(t *testing.T) {
 	t.Parallel()
 	a := newAPIWithoutRedis(t)
-	a.want(a.call("GET", "/readyz", ""), http.StatusOK, `{"ready":true,"redis":"up","history":"unknown","channels_pulled_past":0,"config":"0123456789abcdef","config_stale":false,"stopping":false}`)
+	a.want(a.call("GET", "/readyz", ""), http.StatusOK, `{"ready":true,"redis":"up","history":"unknown","channels_bypassed":0,"config":"0123456789abcdef","config_stale":false,"stopping":false}`)
 }
 
 func TestMetrics(t *testing.T) {
