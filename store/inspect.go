@@ -98,7 +98,7 @@ func (s *Client) scripts(ctx context.Context) Finding {
 	}
 	says := "EVAL and EVALSHA"
 	if !s.MultiKey() {
-		says += ", with one key at a time, as through a sharding proxy: replies are counted one by one"
+		says += " of one key at a time, as through a sharding proxy: replies are counted one by one"
 	}
 	return finding("scripts", says, err, "let redis.username run EVAL and EVALSHA")
 }
