@@ -130,8 +130,8 @@ func TestNewReceivers(t *testing.T) {
 	}
 }
 
-// Each kind of callback has one result, which is counted and recorded; only a trusted one of a known
-// corp opens a window. Without a bot, the gateway answers by itself.
+// Each kind of callback has one result, which is counted and recorded; only a trusted one of a
+// known corp opens a window. Without a bot, the gateway answers by itself.
 func TestCallbackResults(t *testing.T) {
 	t.Parallel()
 	r := newHarness(t, func(c *config.Config) {
@@ -314,7 +314,8 @@ func TestCallbackRecords(t *testing.T) {
 	}
 }
 
-// WeCom verifies a URL by a GET, and gets the decrypted text alone; whoever has no key gets nothing.
+// WeCom verifies a URL by a GET, and gets the decrypted text alone; whoever has no key gets
+// nothing.
 func TestCallbackVerification(t *testing.T) {
 	t.Parallel()
 	r := newHarness(t, withCallback("", corpLapsed))

@@ -46,8 +46,8 @@ const (
 	wmLi       = "wmLi"     // a customer
 )
 
-// harness is a gateway over a simulated WeCom, both on loopback, with an embedded store and a stopped
-// clock that the test moves.
+// harness is a gateway over a simulated WeCom, both on loopback, with an embedded store and a
+// stopped clock that the test moves.
 type harness struct {
 	*testing.T
 	clock    *wecomtest.Clock
@@ -64,8 +64,8 @@ type harness struct {
 	callback string
 }
 
-// newHarness starts a gateway; change, unless nil, alters its configuration first. Records are complete:
-// a missing window proves that the customer did not write.
+// newHarness starts a gateway; change, unless nil, alters its configuration first. Records are
+// complete: a missing window proves that the customer did not write.
 func newHarness(t *testing.T, change func(*config.Config)) *harness {
 	t.Helper()
 	r := &harness{T: t, clock: wecomtest.NewClock(), redis: &outage{}, registry: prometheus.NewRegistry(), records: &records{}}
