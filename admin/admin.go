@@ -156,8 +156,8 @@ type readiness struct {
 	History string `json:"history"` // complete, incomplete or unknown
 	Since   string `json:"since,omitempty"`
 	Past    int    `json:"channels_bypassed"` // replies pass the gateway, messages do not
-	Config  string `json:"config"`               // hash of the configuration in force
-	Stale   bool   `json:"config_stale"`         // the file has mistakes, an older one is in force
+	Config  string `json:"config"`            // hash of the configuration in force
+	Stale   bool   `json:"config_stale"`      // the file has mistakes, an older one is in force
 	Stop    bool   `json:"stopping"`
 }
 
