@@ -408,3 +408,30 @@ func TestMakefile(t *testing.T) {
 		t.Errorf("the Makefile has %v, CONTRIBUTING.md names %v", targets, named)
 	}
 }
+
+// CI fuzzes every target but those of the end-to-end suite, which start gateways.
+func TestEveryFuzzTargetRuns(t *testing.T) {
+	data, err := os.ReadFile(".ci/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, file := range written(t, ".go") {
+		dir := filepath.ToSlash(filepath.Dir(file))
+		if !strings.HasSuffix(file, "_test.go") || strings.HasPrefix(dir, "cmd/") {
+			continue
+		}
+		for _, id := range declared(t, file) {
+			if !strings.HasPrefix(id.Name, "Fuzz") {
+				continue
+			}
+			n++
+			if target := dir + ":" + id.Name; !regexp.MustCompile(`\b` + target + `\b`).Match(data) {
+				t.Errorf(".ci/run does not fuzz %s", target)
+			}
+		}
+	}
+	if n < 10 {
+		t.Errorf("only %d fuzz targets were found", n)
+	}
+}
