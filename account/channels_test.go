@@ -81,7 +81,7 @@ func TestLearnManyChannels(t *testing.T) {
 		t.Errorf("%d keys", n)
 	}
 	if one.LearntChannel("wk699") != "ww1" || one.LearntChannel("wk107") != "ww2" {
-		t.Errorf("wk699 is of %q, wk107 of %q", one.LearntChannel("wk699"), one.LearntChannel("wk107"))
+		t.Errorf("wk699 belongs to %q, wk107 to %q", one.LearntChannel("wk699"), one.LearntChannel("wk107"))
 	}
 }
 

@@ -116,7 +116,7 @@ func (a *Admin) explain(w http.ResponseWriter, r *http.Request) {
 	chinese := g.Engine.Chinese()
 	switch {
 	case in.CorpID == "" || in.Path == "" || in.Path[0] != '/':
-		fail(w, http.StatusBadRequest, "bad_call", "give corp_id, and path as it stands in the request, like /cgi-bin/kf/send_msg")
+		fail(w, http.StatusBadRequest, "bad_call", "give corp_id, and path as it is in the request, like /cgi-bin/kf/send_msg")
 		return
 	case in.Language != "" && in.Language != "en" && in.Language != "zh":
 		fail(w, http.StatusBadRequest, "bad_language", "language must be en or zh")

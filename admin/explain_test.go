@@ -170,7 +170,7 @@ func TestExplainInALanguage(t *testing.T) {
 func TestExplainRefusesMistakes(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, "")
-	const call = "bad_call: give corp_id, and path as it stands in the request, like /cgi-bin/kf/send_msg"
+	const call = "bad_call: give corp_id, and path as it is in the request, like /cgi-bin/kf/send_msg"
 	for body, want := range map[string]string{
 		`{}`:                              call,
 		`{"corp_id":"wwLapsed"}`:          call,

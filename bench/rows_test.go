@@ -39,8 +39,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// Calls that WeCom's replies allow are of customers with a window, and those that must be refused
-// are not.
+// Calls that must pass go to customers with a window, and those that must be refused to others.
 func TestBodies(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{}

@@ -248,7 +248,7 @@ func (g *Gate) reserveEvidence(ctx context.Context, c policy.Call, m policy.Matc
 	return found
 }
 
-// windowOfCode returns the window of the customer that a code stands for, or nil if the code cannot
+// windowOfCode returns the window of the customer that a code names, or nil if the code cannot
 // be used.
 func windowOfCode(ctx context.Context, s Store, a window.CodeAnswer) []window.Answer {
 	if a.State != window.CodeTaken {

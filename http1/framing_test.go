@@ -242,6 +242,6 @@ func TestIsToken(t *testing.T) {
 		}
 	}
 	if tokens != 26+26+10+15 || isToken(nil) {
-		t.Errorf("%d bytes are of tokens", tokens)
+		t.Errorf("%d bytes may be in tokens", tokens)
 	}
 }

@@ -44,7 +44,7 @@ var (
 	whyEndpoint   = text{"it is not about %s", "不适用于 %s"}
 	whyStanding   = text{"it is about %s accounts, this one is %s", "只适用于 %s 状态的企业，此企业为 %s"}
 	whyAccount    = text{"it is about other accounts than %s", "不适用于企业 %s"}
-	whyEntity     = text{"it is about %s, this account is of %q", "只适用于主体 %s，此企业属于 %q"}
+	whyEntity     = text{"it is about %s, this account belongs to %q", "只适用于主体 %s，此企业属于 %q"}
 	whyClient     = text{"it is about clients %s, the caller is %s", "只适用于客户端 %s，调用方为 %s"}
 	whyFrom       = text{"it begins on %s", "自 %s 起生效"}
 	whyUntil      = text{"it ended on %s", "已于 %s 失效"}

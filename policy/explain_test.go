@@ -41,7 +41,7 @@ func TestTraceConditions(t *testing.T) {
 		{"match: { endpoints: [/cgi-bin/kf/*] }, action: pass", nil, true, "it matches: pass", "匹配：pass"},
 		{"match: { standings: [grace, active] }, action: pass", nil, false, "it is about active, grace accounts, this one is lapsed", "只适用于 active, grace 状态的企业，此企业为 lapsed"},
 		{"match: { accounts: [ww2] }, action: pass", nil, false, "it is about other accounts than ww1", "不适用于企业 ww1"},
-		{"match: { entities: [other] }, action: pass", nil, false, `it is about other, this account is of "acme"`, `只适用于主体 other，此企业属于 "acme"`},
+		{"match: { entities: [other] }, action: pass", nil, false, `it is about other, this account belongs to "acme"`, `只适用于主体 other，此企业属于 "acme"`},
 		{"match: { clients: [pc] }, action: pass", nil, false, "it is about clients pc, the caller is unknown", "只适用于客户端 pc，调用方为 unknown"},
 		{"from: 2026-11-22T12:00:01Z, action: pass", nil, false, "it begins on 2026-11-22T12:00:01Z", "自 2026-11-22T12:00:01Z 起生效"},
 		{"from: 2026-11-22T12:00:00Z, action: pass", nil, true, "it matches: pass", "匹配：pass"},

@@ -242,7 +242,7 @@ func TestPercent(t *testing.T) {
 	}
 }
 
-// * stands for one path segment; a rule with clients only matches these.
+// * matches one path segment; a rule with clients only matches these.
 func TestPatternsAndClients(t *testing.T) {
 	e := must(t, "", "    - { name: links, match: { endpoints: [/cgi-bin/externalcontact/customer_acquisition/*] }, action: pass }\n    - { name: pc, match: { clients: [unknown], endpoints: [/cgi-bin/externalcontact/get] }, action: pass }\n")
 	match := func(path, client string) string {

@@ -42,7 +42,7 @@ type Rule struct {
 	entities     set[string]
 	standings    set[account.Standing]
 	endpoints    set[string]
-	patterns     []string // endpoints in which * stands for one path segment
+	patterns     []string // endpoints in which * matches one path segment
 	msgtypes     set[string]
 	clients      set[string]
 	percent      int // of customers, 0 to 100
@@ -255,7 +255,7 @@ func trimmable() (paths []string) {
 	return paths
 }
 
-// endpoints compiles paths and patterns. In a pattern * stands for one path segment; a pattern must
+// endpoints compiles paths and patterns. In a pattern * matches one path segment; a pattern must
 // match some endpoint of the catalogue.
 func (c *compiler) endpoints(list []config.Word) (exact set[string], patterns []string) {
 	var plain []config.Word

@@ -22,7 +22,7 @@ const maxBypassed = 10_000
 func NewBypass() *Bypass { return &Bypass{seen: map[bypassed]bool{}} }
 
 // pageSeen notes a page of kf/sync_msg: of the channel that the call names, or of those in the
-// page. An empty page of a call without a channel is of all.
+// page. An empty page of a call without a channel is a page of all channels.
 func (p *Bypass) pageSeen(corp, channel string, page wecom.Page) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

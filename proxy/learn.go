@@ -266,7 +266,7 @@ func (x *apiRequest) attributeAnswer(channels []string) gate.Attribution {
 	return found
 }
 
-// maxChannels is of how many channels of one page the owners are asked for.
+// maxChannels bounds the channels of one page whose owners are looked up.
 const maxChannels = 64
 
 // ownerOfChannels returns the one account to which channels belong that were seen with one token,

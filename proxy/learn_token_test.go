@@ -89,7 +89,7 @@ func TestWhoseTokensAreLearnt(t *testing.T) {
 		call   ask
 		method string // "" for that of ask
 		status int
-		answer string // T stands for the token
+		answer string // T is replaced by the token
 		want   string
 	}{
 		{"gettoken", ask{target: "/cgi-bin/gettoken?corpid=wwLapsed&corpsecret=s"}, "", 200, granted, corpLapsed},
@@ -143,7 +143,7 @@ func TestWhoseTokensAreLearnt(t *testing.T) {
 			t.Errorf("%s: the token belongs to %q, want %q", test.name, corp, test.want)
 		}
 		if access, _ := r.lastRecords(); access["corp_id"] != nil != (test.want != "") || test.want != "" && access["corp_id"] != test.want {
-			t.Errorf("%s: the record is of %v, want %q", test.name, access["corp_id"], test.want)
+			t.Errorf("%s: the record names %v, want %q", test.name, access["corp_id"], test.want)
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"replygate/window"
 )
 
-// Records are JSON whatever stands in them, and hold what they were made of.
+// Records are JSON whatever is in them, and hold what they were made of.
 func TestRecordsAreJSON(t *testing.T) {
 	odd := "a\"b\\c\n企\x00<&>"
 	last := time.UnixMilli(1_795_000_000_123).UTC()
@@ -149,7 +149,7 @@ func randomRecords(r *rand.Rand) map[string]randomRecord {
 	return map[string]randomRecord{"access": {a, access}, "callback": {c, callback}, "failure": {f, failure}, "decision": {d, decision}}
 }
 
-// Whatever stands in a record, its line is one line of JSON, and decodes to just that.
+// Whatever is in a record, its line is one line of JSON, and decodes to just that.
 func TestAnyRecordIsJSON(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 11))

@@ -12,8 +12,8 @@ import (
 	"replygate/ruletest"
 )
 
-// results are of two files: a case that passes, one with two failures, one that was not run to its
-// end, and one whose name and text need escapes in XML.
+// results come from two files: a case that passes, one with two failures, one that was not run to
+// its end, and one whose name and text need escapes in XML.
 func results() []ruletest.Result {
 	named := func(name string) *ruletest.Case { return &ruletest.Case{Name: config.Word{Text: name}} }
 	failed := func(line int, lines ...string) ruletest.Failure {

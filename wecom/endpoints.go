@@ -45,7 +45,7 @@ const (
 	roleCustomer Role = "customer" // external_userid of the customer reached
 	roleChannel  Role = "channel"  // open_kfid through which the customer is reached
 	roleGroup    Role = "group"    // chat_id of a customer group
-	roleMember   Role = "member"   // another id that stands for unnamed customers
+	roleMember   Role = "member"   // another id that reaches unnamed customers
 	roleEveryone Role = "everyone" // if non-zero, the call reaches all customers
 	roleCode     Role = "code"     // a one-time code or task id that identifies the recipient
 	roleMsgType  Role = "msgtype"  // the kind of message

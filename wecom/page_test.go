@@ -302,7 +302,7 @@ func TestReadPageOfAThousandItems(t *testing.T) {
 	}
 	for i, m := range p.Messages {
 		if m.Customer != fmt.Sprintf("wm%d", i) {
-			t.Fatalf("message %d is of %s", i, m.Customer)
+			t.Fatalf("message %d belongs to %s", i, m.Customer)
 		}
 	}
 }

@@ -255,7 +255,7 @@ func TestCallbackReplay(t *testing.T) {
 	}
 	e, found, err := r.gateway.windows.Show(t.Context(), window.Key{Corp: corpID, Customer: "wmReplay"})
 	if err != nil || !found || e.Window.Last != first.UnixMilli() {
-		t.Errorf("the window is of %d, want %d, %v", e.Window.Last, first.UnixMilli(), err)
+		t.Errorf("the last message is at %d, want %d, %v", e.Window.Last, first.UnixMilli(), err)
 	}
 	if got := b.take(); len(got) != 3 {
 		t.Errorf("the bot got %d callbacks", len(got))

@@ -189,7 +189,7 @@ func TestUnreadableItems(t *testing.T) {
 		p.incomplete(corpID + "/" + channel)
 		p.says(p.gateway, corpID, second, "wmGood", "window_open")
 		if got := p.gapOf(channel); !got.Equal(at) {
-			p.Errorf("the gap is of %s, want %s", got, at)
+			p.Errorf("the gap is at %s, want %s", got, at)
 		}
 		if !p.counted(`replygate_inbound_total{result="unreadable",source="sync_msg"} 1`) {
 			p.Error("the item is not counted")

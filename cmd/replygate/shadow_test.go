@@ -12,7 +12,7 @@ import (
 	"replygate/store/storetest"
 )
 
-// ruleOf reads one rule as it would stand in a file.
+// ruleOf reads one rule as a file has it.
 func ruleOf(t *testing.T, text string) config.Rule {
 	t.Helper()
 	c, err := config.Parse("rule", []byte("accounts: [{ corp_id: ww1 }]\npolicy: { rules: ["+text+"] }\n"))

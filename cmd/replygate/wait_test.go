@@ -258,7 +258,7 @@ func (r *rig) reconfigures(change func(*config.Config)) {
 	}
 }
 
-// ownRules puts rules in a configuration, as they stand in its file.
+// ownRules puts rules in a configuration, as its file has them.
 func ownRules(t *testing.T, c *config.Config, rules string) {
 	t.Helper()
 	own, err := config.Parse("rules", []byte("accounts: [{ corp_id: ww1 }]\npolicy: { rules: ["+rules+"] }\n"))
