@@ -46,6 +46,8 @@ var may = map[string][]string{
 	"admin":           {"config", "account", "gate", "policy", "wecom", "window"},
 	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin"},
 	"bench":           {},
+
+	"internal/lineartest": {},
 }
 
 // packages parses the non-test files of every package, by folder.

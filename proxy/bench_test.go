@@ -7,7 +7,6 @@ import (
 	"net"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
+	"replygate/internal/lineartest"
 	"replygate/proxy"
 	"replygate/record"
 	"replygate/store/storetest"
@@ -125,7 +125,7 @@ func BenchmarkYield(b *testing.B) {
 			client := &fasthttp.HostClient{Addr: ln.Addr().String(), MaxConns: 1 << 10}
 			b.SetParallelism(64 / runtime.GOMAXPROCS(0))
 			b.ResetTimer()
-			began := processorTime()
+			began := lineartest.CPUTime(b)
 			b.RunParallel(func(pb *testing.PB) {
 				var req fasthttp.Request
 				var resp fasthttp.Response
@@ -139,14 +139,7 @@ func BenchmarkYield(b *testing.B) {
 					}
 				}
 			})
-			b.ReportMetric(float64((processorTime()-began).Nanoseconds())/1e3/float64(b.N), "cpu-us/op")
+			b.ReportMetric(float64((lineartest.CPUTime(b)-began).Nanoseconds())/1e3/float64(b.N), "cpu-us/op")
 		})
 	}
-}
-
-// processorTime is what this process has computed so far.
-func processorTime() time.Duration {
-	var used syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used)
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"replygate/http1"
+	"replygate/internal/lineartest"
 )
 
 // manyHeaders is a head of about n bytes whose Connection lists many headers, and which has as many
@@ -41,33 +40,6 @@ func TestHeadsAreLinear(t *testing.T) {
 			}
 		},
 	} {
-		const short, times = 8 << 10, 16
-		took := func(n int) time.Duration {
-			text := manyHeaders(n)
-			began := processorTime(t)
-			read(text)
-			return processorTime(t) - began
-		}
-		small, large := time.Hour, time.Hour
-		for range 5 {
-			small = min(small, took(short))
-		}
-		limit := 5 * times * max(small, 250*time.Microsecond)
-		for tries := 0; tries < 15 && large > limit && (tries < 3 || large < 10*limit); tries++ { // the collector may be at work
-			large = min(large, took(short*times))
-		}
-		if large > limit {
-			t.Errorf("%s: %s for %d bytes, %s for %d", what, small, short, large, short*times)
-		}
+		lineartest.Check(t, what, manyHeaders, read)
 	}
-}
-
-// processorTime is what this process has computed so far: the machine may be busy with others.
-func processorTime(t *testing.T) time.Duration {
-	t.Helper()
-	var used syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -5,9 +5,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
+
+	"replygate/internal/lineartest"
 )
 
 // decodeRepeatedly decodes percent escapes in repeated passes until one changes nothing.
@@ -172,53 +172,21 @@ var hostileBodies = map[string]func(n int) string{
 func TestReadingIsLinear(t *testing.T) {
 	for shape, text := range hostile {
 		for what, read := range targetReaders {
-			checkLinear(t, what+" of "+shape, text, read)
+			lineartest.Check(t, what+" of "+shape, text, read)
 		}
 	}
 	for shape, text := range hostileBodies {
-		checkLinear(t, "envelope of "+shape, text, func(s string) { _, _ = ReadEnvelope([]byte(s)) })
+		lineartest.Check(t, "envelope of "+shape, text, func(s string) { _, _ = ReadEnvelope([]byte(s)) })
 	}
 	e := ReadPath([]byte("/cgi-bin/kf/send_msg")).Endpoint
 	fields := func(n int) string {
 		return `{` + strings.Repeat(`"a":1,`, n/20) + `"touser":"A","x":"` + strings.Repeat("&touser=A", n/13) + `&"}`
 	}
-	checkLinear(t, "form that repeats a field", fields, func(s string) {
+	lineartest.Check(t, "form that repeats a field", fields, func(s string) {
 		if err := e.CheckForm("application/x-www-form-urlencoded", []byte(s)); err != nil {
 			t.Fatal(err)
 		}
 	})
-}
-
-func checkLinear(t *testing.T, what string, text func(int) string, read func(string)) {
-	t.Helper()
-	const short, times = 8 << 10, 16
-	took := func(n int) time.Duration {
-		s := text(n)
-		began := processorTime(t)
-		read(s)
-		return processorTime(t) - began
-	}
-	small, large := time.Hour, time.Hour
-	for range 5 {
-		small = min(small, took(short))
-	}
-	limit := 5 * times * max(small, 250*time.Microsecond)
-	for tries := 0; tries < 15 && large > limit && (tries < 3 || large < 10*limit); tries++ { // the garbage collector may run
-		large = min(large, took(short*times))
-	}
-	if large > limit {
-		t.Fatalf("%s: %s for %d bytes, %s for %d", what, small, short, large, short*times)
-	}
-}
-
-// processorTime is the CPU time of this process, which does not depend on other load.
-func processorTime(t *testing.T) time.Duration {
-	t.Helper()
-	var used syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // BenchmarkReading shows that a byte takes the same time in a short and in a long text.
