@@ -42,6 +42,28 @@ func TestArchitecture(t *testing.T) {
 	}
 }
 
+// Every Go file that a page names by its folder exists.
+func TestNamedFilesExist(t *testing.T) {
+	path := regexp.MustCompile("`([a-z0-9_]+/[a-z0-9_/]+\\.(?:go|lua|tsv))`")
+	n := 0
+	for _, page := range written(t, ".md") {
+		if page == "CHANGELOG.md" {
+			continue
+		}
+		for i, line := range lines(t, page) {
+			for _, m := range path.FindAllStringSubmatch(line, -1) {
+				n++
+				if _, err := os.Stat(m[1]); err != nil {
+					t.Errorf("%s:%d: there is no %s", page, i+1, m[1])
+				}
+			}
+		}
+	}
+	if n < 40 {
+		t.Errorf("only %d files are named", n)
+	}
+}
+
 // functions are those that a file declares: F, or T.F for a method of T.
 func functions(t *testing.T, file string) map[string]bool {
 	t.Helper()
