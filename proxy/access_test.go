@@ -21,24 +21,6 @@ func TestHeaderText(t *testing.T) {
 	}
 }
 
-func TestLogLimit(t *testing.T) {
-	t.Parallel()
-	var l logLimit
-	at := time.Unix(1_700_000_000, 0)
-	for _, step := range []struct {
-		kind  string
-		after time.Duration
-		may   bool
-	}{
-		{"a", 0, true}, {"a", time.Second, false}, {"b", time.Second, true}, {"a", 59 * time.Second, false},
-		{"a", time.Minute, true}, {"a", -time.Hour, true}, // the clock was set back
-	} {
-		if may := l.mayLog(step.kind, at.Add(step.after)); may != step.may {
-			t.Errorf("%s after %v: %v", step.kind, step.after, may)
-		}
-	}
-}
-
 // lastDay counts 24 hours, to the hour.
 func TestLastDay(t *testing.T) {
 	t.Parallel()

@@ -386,31 +386,10 @@ const (
 
 var contradictions = []string{contradictsToken, contradictsItself, contradictsEarlier, contradictsChannel, contradictsLearnt}
 
-// contradiction counts that two things name two corps, and says so once a minute.
+// contradiction counts that two things name two corps, and logs it.
 func (v *request) contradiction(kind, what, corp string, others ...string) {
 	v.gw.Metrics.contradictions.WithLabelValues(kind).Inc()
-	if v.gw.logLimit.mayLog(kind, v.at) {
-		v.gw.Log.Error(what, zap.String("contradiction", kind), zap.String("corp_id", corp), zap.Strings("other", others))
-	}
-}
-
-// logLimit lets each kind of line into the log once a minute.
-type logLimit struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-}
-
-func (l *logLimit) mayLog(kind string, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if last, said := l.last[kind]; said && now.Sub(last).Abs() < time.Minute {
-		return false
-	}
-	if l.last == nil {
-		l.last = map[string]time.Time{}
-	}
-	l.last[kind] = now
-	return true
+	v.gw.Log.Error(what, zap.String("contradiction", kind), zap.String("corp_id", corp), zap.Strings("other", others))
 }
 
 // lastDay counts what happened within 24 hours, to the hour.

@@ -57,7 +57,7 @@ func newGateway(b testing.TB, replies int) *proxy.Gateway {
 		Tokens:   account.NewTokens(s.UniversalClient, "rg:", s.Timeout, time.Now),
 		Windows:  window.NewEmbedded(s.UniversalClient, s, window.Settings{Prefix: "rg:", Length: c.Window.Length, Replies: replies, Timeout: s.Timeout, Now: time.Now}),
 		Bypass:   proxy.NewBypass(), Metrics: proxy.NewMetrics(prometheus.NewRegistry()),
-		Access: record.NewLog(io.Discard, false), Decisions: record.NewLog(io.Discard, false), Log: zap.NewNop(),
+		Access: record.NewLog(io.Discard, false), Decisions: record.NewLog(io.Discard, false), Log: record.RateLimit(zap.NewNop(), time.Now),
 		Now: time.Now, Draining: func() bool { return false },
 	}
 	g.Use(&proxy.Settings{Gate: judge})

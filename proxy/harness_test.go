@@ -115,7 +115,7 @@ func (r *harness) build() {
 			Prefix: "rg:", Length: c.Window.Length, Replies: c.Window.Replies, Timeout: s.Timeout, Now: r.clock.Now, Log: zap.NewNop(),
 		}),
 		Bypass: proxy.NewBypass(), Metrics: proxy.NewMetrics(r.registry),
-		Access: lines, Decisions: lines, Refusals: lines, Log: zap.New(core),
+		Access: lines, Decisions: lines, Refusals: lines, Log: record.RateLimit(zap.New(core), r.clock.Now),
 		Now: r.clock.Now, Draining: r.draining.Load,
 	}
 	r.use(c)

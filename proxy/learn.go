@@ -220,11 +220,11 @@ func (x *apiRequest) lost(how string, n int, why error, losses ...window.Loss) {
 		}
 	}
 	news, err := x.gw.Windows.RecordGaps(x.ctx, losses...)
-	if news && (err == nil || x.gw.logLimit.mayLog("gap", x.at)) {
+	if news {
 		x.gw.Log.Warn("customers' messages or codes passed unrecorded: replies without an open window are history_incomplete there until a window's length is over",
 			zap.String("how", how), zap.Int("count", n), zap.String("corp_id", losses[0].Corp), zap.String("channel", losses[0].Channel), zap.Error(why))
 	}
-	if err != nil && x.gw.logLimit.mayLog("gap in memory", x.at) {
+	if err != nil {
 		x.gw.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 	}
 }
@@ -324,7 +324,7 @@ func (v *request) learnChannels(corp string, channels []string) {
 		return
 	}
 	others, err := v.gw.Tokens.LearnChannels(v.ctx, corp, channels)
-	if err != nil && v.gw.logLimit.mayLog("channels", v.at) {
+	if err != nil {
 		v.gw.Log.Warn("redis did not take whose channels are: it is told with the next page", zap.String("corp_id", corp), zap.Error(err))
 	}
 	for _, channel := range channels {

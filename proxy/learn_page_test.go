@@ -313,6 +313,7 @@ func TestGapIsLoggedOnce(t *testing.T) {
 		{pageOf(bad, itemOf(3, wkLapsed, "", r.clock.Now().Add(-time.Hour))), 1}, // the older one moves nothing
 		{pageOf(bad, itemOf(3, wkLapsed, "", r.clock.Now().Add(time.Minute))), 2},
 	} {
+		r.clock.Advance(time.Minute) // such a line is logged once a minute
 		r.pulled(call, step.page)
 		if n := r.log.FilterMessageSnippet("passed unrecorded").Len(); n != step.logged {
 			t.Errorf("page %d: %d lines, want %d", i, n, step.logged)
@@ -404,8 +405,7 @@ func TestDeliveryFailuresOfAPage(t *testing.T) {
 	}
 }
 
-// Corrections that Redis does not take are counted as far as they were tried, and logged once a
-// page.
+// Corrections that Redis does not take are counted as far as they were tried, and logged.
 func TestDeliveryFailureWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
 	r := newHarness(t, nil)

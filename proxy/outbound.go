@@ -222,12 +222,13 @@ func (x *apiRequest) storeTimeout(customers int) time.Duration {
 	return max(x.gw.Windows.Timeout-x.waited, time.Millisecond) + time.Duration(customers)*time.Millisecond
 }
 
-// noticeBypass warns about replies on a channel whose messages are not pulled through the gateway.
+// noticeBypass warns, once for each channel, about replies on a channel whose messages are not
+// pulled through the gateway.
 func (x *apiRequest) noticeBypass(j gate.Judgement) {
 	for i, k := range j.Keys {
 		a := j.Evidence.Windows[i]
 		if a.Last.IsZero() && a.State != window.Unavailable && x.gw.Bypass.replyWithoutPages(k.Corp, k.Channel) {
-			x.gw.Log.Warn("replies go through the gateway, but nobody pulls this channel's messages through it: let the bot call kf/sync_msg through the gateway too",
+			x.gw.Log.Unlimited.Warn("replies go through the gateway, but nobody pulls this channel's messages through it: let the bot call kf/sync_msg through the gateway too",
 				zap.String("corp_id", k.Corp), zap.String("channel", k.Channel))
 		}
 	}

@@ -46,7 +46,7 @@ type Gateway struct {
 	Access    *record.Log // one record a request
 	Decisions *record.Log // one record a judged call that goes on
 	Refusals  *record.Log // one record a judged call that does not
-	Log       *zap.Logger
+	Log       *record.RateLimited
 	Now       func() time.Time
 	Draining  func() bool // the gateway stops: connections end after their answers
 
@@ -58,7 +58,6 @@ type Gateway struct {
 	yielder      yielder
 	skew         skew
 	unattributed lastDay // calls that were attributed only because one account is configured
-	logLimit     logLimit
 	waiters      waiters
 }
 

@@ -5,19 +5,22 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttputil"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"replygate/record"
 )
 
 // A panic ends one request, with an answer in WeCom's shape and a record, and no other.
 func TestAPanicEndsOneRequest(t *testing.T) {
 	g := newGateway(t, 0)
 	core, logged := observer.New(zapcore.ErrorLevel)
-	g.Log = zap.New(core)
+	g.Log = record.RateLimit(zap.New(core), time.Now)
 	whole := g.Upstream
 	g.Upstream = nil // a bug of ours
 	server := g.APIServer()

@@ -112,7 +112,7 @@ func newRig(t *testing.T, text string) *rig {
 			Prefix: "rg:", Length: c.Window.Length, Replies: c.Window.Replies, Timeout: s.Timeout, Now: func() time.Time { return time.Now().Add(-ago) },
 		}),
 		Bypass: proxy.NewBypass(), Metrics: proxy.NewMetrics(r.registry),
-		Access: records, Decisions: records, Refusals: records, Log: zap.New(core),
+		Access: records, Decisions: records, Refusals: records, Log: record.RateLimit(zap.New(core), time.Now),
 		Now: time.Now, Draining: func() bool { return false },
 	}
 	if _, _, err := r.Windows.Complete(t.Context(), "", ""); err != nil {

@@ -10,6 +10,8 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"replygate/record"
 )
 
 func TestClockAhead(t *testing.T) {
@@ -36,7 +38,8 @@ func TestClockAhead(t *testing.T) {
 func TestSkew(t *testing.T) {
 	core, told := observer.New(zap.InfoLevel)
 	now := time.Unix(1_700_000_000, 0)
-	g := &Gateway{Log: zap.New(core), Now: func() time.Time { return now }}
+	at := func() time.Time { return now }
+	g := &Gateway{Log: record.RateLimit(zap.New(core), at), Now: at}
 	answered := func(date string) {
 		var h fasthttp.ResponseHeader
 		if err := h.Read(bufio.NewReader(strings.NewReader("HTTP/1.1 200 OK\r\ndate: " + date + "\r\n\r\n"))); err != nil {
@@ -56,6 +59,12 @@ func TestSkew(t *testing.T) {
 		{time.Minute, 2 * time.Second, 2 * time.Second, 1},
 		{time.Minute, -time.Hour, time.Second - time.Hour, 2},
 		{time.Minute, 0, 0, 2},
+		{10 * time.Second, time.Hour, time.Hour, 3}, // more than a minute after the last line
+		{10 * time.Second, 0, 0, 3},
+		{10 * time.Second, time.Hour, time.Hour, 3}, // it goes to and fro
+		{10 * time.Second, 0, 0, 3},
+		{time.Minute, time.Hour, time.Hour, 4},
+		{time.Minute, 0, 0, 4},
 	} {
 		now = now.Add(step.later)
 		answered(now.Add(step.differs).UTC().Format(http.TimeFormat))

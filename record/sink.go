@@ -1,5 +1,5 @@
 // Package record writes the gateway's records and log lines: it redacts secrets, writes lines in
-// batches, and bounds how long a call waits for a slow stream.
+// batches, limits log lines that repeat, and bounds how long a call waits for a slow stream.
 //
 // It does not know the fields of a record; packages proxy and admin encode them.
 package record

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -20,6 +22,7 @@ import (
 	"replygate/config"
 	"replygate/gate"
 	"replygate/proxy"
+	"replygate/record"
 	"replygate/store"
 	"replygate/upstream"
 	"replygate/window"
@@ -69,6 +72,7 @@ type gateway struct {
 	callback net.Listener // nil without callbacks
 	control  net.Listener
 	log      *zap.Logger
+	limited  *record.RateLimited // log, for lines that can repeat
 	draining atomic.Bool
 	logs     *logs
 	done     sync.WaitGroup
@@ -109,6 +113,7 @@ func (g *gateway) open(ctx context.Context, now func() time.Time, std streams) (
 		return err
 	}
 	g.log = g.logs.own
+	g.limited = record.RateLimit(g.log, now)
 	if g.store, err = store.Open(ctx, c.Redis, c.Journal, now, g.log); err != nil {
 		return err
 	}
@@ -134,7 +139,7 @@ func (g *gateway) wire(now func() time.Time) {
 	g.handler = &proxy.Gateway{
 		Windows: g.windows, Upstream: g.upstream, Metrics: proxy.NewMetrics(registry), Bypass: proxy.NewBypass(),
 		Tokens: account.NewTokens(g.store.UniversalClient, g.Config.Redis.Prefix, g.store.Timeout, now),
-		Access: g.logs.access, Decisions: g.logs.decisions, Refusals: g.logs.refusals, Log: g.log, Now: now, Draining: g.draining.Load,
+		Access: g.logs.access, Decisions: g.logs.decisions, Refusals: g.logs.refusals, Log: g.limited, Now: now, Draining: g.draining.Load,
 		RedisAnswers: g.store.Answers,
 	}
 	g.registerGauges(registry, now)
@@ -142,7 +147,16 @@ func (g *gateway) wire(now func() time.Time) {
 		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows,
 		Gatherer: registry, Audit: g.log, Now: now,
 	}).Server()
-	g.admin.ErrorLog = zap.NewStdLog(g.log)
+	g.admin.ErrorLog = log.New(serverErrors{g.limited}, "", 0)
+}
+
+// serverErrors logs the errors of the admin server. Clients can cause them, and their texts have
+// addresses, so the text is a field.
+type serverErrors struct{ log *record.RateLimited }
+
+func (e serverErrors) Write(line []byte) (int, error) {
+	e.log.Warn("the admin listener's server reports an error", zap.ByteString("error", bytes.TrimSpace(line)))
+	return len(line), nil
 }
 
 // listen opens the listeners. Without callbacks theirs stays closed.

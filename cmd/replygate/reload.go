@@ -56,7 +56,7 @@ func (g *gateway) use(s settings) error {
 		before = g.accounts().CorpIDs()
 	}
 	if err := g.windows.ListAccounts(context.Background(), s.Accounts.CorpIDs(), before); err != nil {
-		g.log.Warn("the list of accounts waits for redis: until it is written, no reply is refused because a record is missing", zap.Error(err))
+		g.limited.Warn("the list of accounts waits for redis: until it is written, no reply is refused because a record is missing", zap.Error(err))
 	}
 	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: receivers})
 	g.inUse, g.failed = s, ""
@@ -92,11 +92,15 @@ func (g *gateway) reload(ifHash string) (admin.Reloaded, error) {
 		err = g.fitting(next)
 	}
 	if err != nil {
-		g.failed = "unreadable"
+		failed, log := "unreadable", g.log.Error
 		if hash, readErr := hashOfFiles(g.path, g.inUse.Config.AccountsFile); readErr == nil {
-			g.failed = hash
+			failed = hash
 		}
-		g.log.Error("the configuration could not be reloaded: the one before it stays in force", zap.Error(err))
+		if failed == g.failed { // the same once more, as by POST /v1/reload
+			log = g.limited.Error
+		}
+		g.failed = failed
+		log("the configuration could not be reloaded: the one before it stays in force", zap.Error(err))
 		return before, err
 	}
 	done := admin.Reloaded{Config: next.hash, Changed: g.inUse.Config.Changes(next.Config), Warnings: g.warnings(next)}
@@ -106,7 +110,11 @@ func (g *gateway) reload(ifHash string) (admin.Reloaded, error) {
 	for _, w := range done.Warnings {
 		g.log.Warn(w)
 	}
-	g.log.Info("the configuration is reloaded", zap.Strings("changed", done.Changed), zap.String("hash", done.Config))
+	log := g.log.Info
+	if len(done.Changed) == 0 {
+		log = g.limited.Info
+	}
+	log("the configuration is reloaded", zap.Strings("changed", done.Changed), zap.String("hash", done.Config))
 	return done, nil
 }
 
