@@ -336,3 +336,32 @@ func TestReloadOfAccountsFile(t *testing.T) {
 	put(many.String())
 	f.await("ten thousand accounts", func() bool { return len(f.gateway.accounts().All()) == 10_001 })
 }
+
+// Each mistake in a new file is logged. The same file again, and a reload that changes nothing, is
+// logged once a minute.
+func TestRepeatedReloadsAreLoggedOnceAMinute(t *testing.T) {
+	f := newFileRig(t)
+	const failed, done = `"msg":"the configuration could not be reloaded: the one before it stays in force"`, `"msg":"the configuration is reloaded"`
+	for _, step := range []struct {
+		more         string
+		failed, done int // lines in all
+	}{
+		{"", 0, 1},
+		{"first_mistake: 1\n", 2, 1}, // once as the file is new, once as it is there again
+		{"second_mistake: 1\n", 3, 1},
+		{passDetails, 3, 2},
+		{"third_mistake: 1\n", 4, 2},
+	} {
+		f.writes(step.more)
+		for range 10 {
+			f.reloads()
+		}
+		log := f.log()
+		if n, m := strings.Count(log, failed), strings.Count(log, done); n != step.failed || m != step.done {
+			t.Errorf("after %q: %d lines of failures and %d of reloads, want %d and %d", step.more, n, m, step.failed, step.done)
+		}
+		if name, _, _ := strings.Cut(step.more, ":"); strings.HasSuffix(name, "_mistake") && !strings.Contains(log, name) {
+			t.Errorf("no line has %s", name)
+		}
+	}
+}
