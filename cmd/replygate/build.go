@@ -145,7 +145,7 @@ func (g *gateway) wire(now func() time.Time) {
 	g.registerGauges(registry, now)
 	g.admin = (&admin.Admin{
 		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows,
-		Gatherer: registry, Audit: g.log, Now: now,
+		Gatherer: registry, Audit: g.logs.audit, Now: now,
 	}).Server()
 	g.admin.ErrorLog = log.New(serverErrors{g.limited}, "", 0)
 }

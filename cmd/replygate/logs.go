@@ -24,6 +24,7 @@ const (
 // logs are the gateway's streams of records. All of them pass the one redactor.
 type logs struct {
 	own       *zap.Logger // what happens to the gateway, to standard error
+	audit     *zap.Logger // changes by the admin API, in the same stream: all of them, however many
 	access    *record.Log // one record a request, to standard output; nil: none are wanted
 	decisions *record.Log // one record a judged call that goes on
 	refusals  *record.Log // one record a judged call that does not: it waits a little for room
@@ -47,6 +48,7 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 	}
 	errs := redactor.Redacting(std.err)
 	own := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(errs)), level)
+	l.audit = zap.New(own)
 	l.own = zap.New(zapcore.NewSamplerWithOptions(own, time.Second, 20, 1000))
 	out := l.sink(redactor.RedactingRecords(std.out), errs)
 	if level <= zapcore.InfoLevel {

@@ -247,6 +247,21 @@ func TestOperatorChangesWindows(t *testing.T) {
 	}
 }
 
+// A script that changes many windows leaves an audit record of every change.
+func TestEveryChangeIsAudited(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	const changes = 60
+	for i := range changes {
+		body := fmt.Sprintf(`{"corp_id":%q,"channel":%q,"customer":"wmAudited%d","reason":"a script"}`, corpID, channel, i)
+		if a := r.adminCall("POST", "/v1/windows/open", body); a.StatusCode != 200 {
+			t.Fatalf("HTTP %d %s", a.StatusCode, a.body)
+		}
+	}
+	if n := strings.Count(r.log(), `"reason":"a script"`); n != changes {
+		t.Errorf("%d audit records of %d changes", n, changes)
+	}
+}
+
 // An operator finds the key that somebody broke, and mends it by opening the window.
 func TestOperatorMendsWindow(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), nil)
