@@ -110,7 +110,7 @@ func (s *Store) pipelineEach(ctx context.Context, c redis.Cmdable, node string, 
 	answers := make([]result, len(keys))
 	for i, key := range keys {
 		if store.Classify(cmds[i].Err()).Has(store.Redirect) {
-			cmds[i] = reserveScript.Run(ctx, s.rdb, []string{key}, s.reserveArgs(now, 0)...) // another node has another clock
+			cmds[i] = reserveScript.Run(ctx, s.rdb, []string{key}, s.reserveArgs(now, neverLate)...) // another node has another clock
 		}
 		if one, err := readReserved(cmds[i], key); err != nil {
 			answers[i].err = err
@@ -126,6 +126,9 @@ func (s *Store) pipelineEach(ctx context.Context, c redis.Cmdable, node string, 
 func (s *Store) reserveArgs(now, deadline int64) []any {
 	return []any{now, s.Length.Milliseconds(), s.Replies, deadline}
 }
+
+// neverLate is a deadline that never passes. deadline_guard.lua reads Redis's clock for it.
+const neverLate = 1 << 53
 
 // scriptDeadline returns the deadline of ctx for deadline_guard.lua, by the clock of a node.
 func (s *Store) scriptDeadline(ctx context.Context, node string) int64 {

@@ -195,7 +195,7 @@ func (s *Store) Settle(ctx context.Context, k Key, a Answer, o Outcome) error {
 	defer cancel()
 	last, stamp := a.Last.UnixMilli(), a.stamp
 	if o == QuotaExhausted && stamp == 0 { // the reply was sent without a reservation
-		stamp = s.Now().UnixMilli()
+		stamp = stampTime(s.Now().UnixMilli(), s.health.RedisTime(s.nodeOf(ctx, key), time.Now()))
 	}
 	var err error
 	if stamp != 0 && (o == Rejected || o == WindowClosed) {

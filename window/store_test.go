@@ -458,7 +458,7 @@ func (b *bench) follow(k window.Key, random *rand.Rand) {
 			}
 			if want == window.Open {
 				var stamp int64
-				model, stamp = model.Reserve(now.UnixMilli())
+				model, stamp = model.Reserve(now.UnixMilli(), 0)
 				reserved = append(reserved, reservation{a, model.Last, stamp})
 				if a.Left != model.Left(3) {
 					b.Fatalf("left %d, the model has %d: %+v", a.Left, model.Left(3), model)

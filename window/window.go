@@ -36,11 +36,25 @@ func (w Window) Record(at int64) Window {
 	return w
 }
 
-// Reserve adds a reply at now and returns its stamp, by which Release finds it. A reply within the
-// second of the message is stamped with the next second, so that it counts. A stamp that is taken
-// already moves by a millisecond.
-func (w Window) Reserve(now int64) (Window, int64) {
-	stamp := max(now, counts(w.Last))
+// maxStampAhead is how far a stamp may be ahead of Redis's clock, in ms. It is twice the difference
+// from which clocks are reported as wrong, so it never changes the stamps of correct clocks. A
+// later stamp could count against messages that the customer writes after the reply.
+const maxStampAhead = 2000
+
+// stampTime returns the time by which a reply at now is stamped. redis is Redis's clock, 0 if
+// unknown.
+func stampTime(now, redis int64) int64 {
+	if redis == 0 {
+		return now
+	}
+	return min(now, redis+maxStampAhead)
+}
+
+// Reserve adds a reply at now and returns its stamp, by which Release finds it. redis is Redis's
+// clock, 0 if unknown. A reply within the second of the message is stamped with the next second, so
+// that it counts. A stamp that is taken already moves by a millisecond.
+func (w Window) Reserve(now, redis int64) (Window, int64) {
+	stamp := max(stampTime(now, redis), counts(w.Last))
 	for slices.Contains(w.Sent, stamp) {
 		stamp++
 	}
@@ -62,7 +76,7 @@ func (w Window) Exhaust(last, stamp int64, replies int) Window {
 		return w
 	}
 	for from := max(stamp, counts(w.Last)); w.sentFrom(from) < replies; {
-		w, _ = w.Reserve(from)
+		w, _ = w.Reserve(from, 0)
 	}
 	return w
 }

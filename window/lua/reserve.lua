@@ -2,8 +2,15 @@
 -- replies, and the deadline for deadline_guard.lua. Returns state, last, stamp and left for each. A
 -- key that holds no window has the state -2 and does not affect the others. This is by far the most
 -- frequent script, so it creates no closures, and it does not parse a list of replies that all
--- count, have 13 digits and are older than now.
+-- count, have 13 digits and are older than this one. A stamp is at most 2 s after clock, which
+-- deadline_guard.lua has read: the stamps of a gateway whose clock is ahead would count against
+-- later messages.
 local now, length, replies = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local instant, digits = now, ARGV[1]
+if clock and now > clock + 2000 then -- maxStampAhead in window.go
+  instant = clock + 2000
+  digits = string.format('%.0f', instant)
+end
 local out = {}
 for i = 1, #KEYS do
   local h = redis.pcall('HMGET', KEYS[i], 'last', 'sent', 'shut')
@@ -17,7 +24,7 @@ for i = 1, #KEYS do
     elseif h[3] and (tonumber(h[3]) or 0) >= last then
       state = 1
     else
-      local from, at, text, sent, n = last - last % 1000 + 1000, now, ARGV[1], h[2], 0
+      local from, at, text, sent, n = last - last % 1000 + 1000, instant, digits, h[2], 0
       if at < from then at, text = from, string.format('%.0f', from) end
       if not sent then
         sent = text
