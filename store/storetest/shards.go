@@ -3,7 +3,6 @@ package storetest
 import (
 	"bufio"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"net"
 	"strconv"
@@ -11,10 +10,11 @@ import (
 	"testing"
 
 	"replygate/config"
+	"replygate/store"
 )
 
 // shards is a sharding proxy over independent Redis servers, as many hosted ones are. It sends a
-// command to the server of its first key.
+// command to the server of its first key's slot, so keys with the same hash tag are together.
 type shards struct {
 	servers []string
 	strict  bool
@@ -25,24 +25,7 @@ type shards struct {
 // server of the first key.
 func StartShards(t testing.TB, strict bool) config.Redis {
 	t.Helper()
-	one, two := Start(t), Start(t)
-	s := &shards{servers: []string{one.Addr(), two.Addr()}, strict: strict}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go s.serve(c)
-		}
-	}()
-	c := one.Config()
-	c.Addrs = []string{ln.Addr().String()}
+	c, _, _ := StartShardServers(t, strict)
 	return c
 }
 
@@ -83,7 +66,7 @@ func (s *shards) serve(client net.Conn) {
 
 // shardOf returns the index of a key's server.
 func (s *shards) shardOf(key string) int {
-	return int(crc32.ChecksumIEEE([]byte(key)) % uint32(len(s.servers)))
+	return store.Partition(key) * len(s.servers) / len(store.PartitionTags)
 }
 
 // oneShard reports whether all keys are on the same server.

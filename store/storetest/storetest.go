@@ -214,6 +214,29 @@ func (s *Server) Down() {
 	s.cmd = nil
 }
 
+// Dump returns the state of a server without an append-only file, for a later Restore.
+func (s *Server) Dump() []byte {
+	s.t.Helper()
+	s.CLI("save")
+	dump, err := os.ReadFile(s.dumpFile())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return dump
+}
+
+// Restore kills the server and starts it again with the state of an earlier Dump.
+func (s *Server) Restore(dump []byte) {
+	s.t.Helper()
+	s.Down()
+	if err := os.WriteFile(s.dumpFile(), dump, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	s.Up()
+}
+
+func (s *Server) dumpFile() string { return filepath.Join(s.dir, "dump.rdb") }
+
 // Addr returns the address where the server listens.
 func (s *Server) Addr() string { return s.addr }
 

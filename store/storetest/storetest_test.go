@@ -298,3 +298,25 @@ func TestClusterTopology(t *testing.T) {
 		t.Error("the store does not reach it")
 	}
 }
+
+// A server that is restored has what it had at its dump, as another process.
+func TestRestore(t *testing.T) {
+	t.Parallel()
+	s := Start(t)
+	s.CLI("set", "k", "early")
+	dump := s.Dump()
+	s.CLI("set", "k", "late")
+	runID := func() string {
+		_, after, _ := strings.Cut(s.CLI("info", "server"), "run_id:")
+		id, _, _ := strings.Cut(after, "\r\n")
+		return id
+	}
+	before := runID()
+	s.Restore(dump)
+	if got := strings.TrimSpace(s.CLI("get", "k")); got != "early" {
+		t.Errorf("k is %q", got)
+	}
+	if after := runID(); after == before || len(after) != len(before) {
+		t.Errorf("the run id was %q, and is %q", before, after)
+	}
+}

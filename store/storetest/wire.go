@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Wire is a TCP proxy that a test can cut, pause, delay and reset.
+// Wire is a TCP proxy that a test can cut, pause, delay, slow down and reset.
 type Wire struct {
 	net.Listener
 	to string
@@ -15,6 +15,8 @@ type Wire struct {
 	mu    sync.Mutex
 	open  map[net.Conn]struct{}
 	delay time.Duration // before every piece, in each direction
+	rate  int           // bytes a second in each direction, for all connections together; 0: no limit
+	free  [2]time.Time  // from when on a direction can take more at that rate
 	hang  chan struct{} // nothing is copied until it is closed; nil: not paused
 	cut   bool          // new connections are closed at once
 	done  sync.WaitGroup
@@ -55,8 +57,8 @@ func (w *Wire) serve() {
 			server.Close()
 			continue
 		}
-		w.done.Go(func() { w.copyBytes(client, server) })
-		w.done.Go(func() { w.copyBytes(server, client) })
+		w.done.Go(func() { w.copyBytes(client, server, &w.free[0]) })
+		w.done.Go(func() { w.copyBytes(server, client, &w.free[1]) })
 	}
 }
 
@@ -72,8 +74,8 @@ func (w *Wire) register(client, server net.Conn) bool {
 	return true
 }
 
-// copyBytes copies bytes one way until either end is closed.
-func (w *Wire) copyBytes(from, to net.Conn) {
+// copyBytes copies bytes one way until either end is closed. free is that of the direction.
+func (w *Wire) copyBytes(from, to net.Conn, free *time.Time) {
 	defer func() {
 		from.Close()
 		to.Close()
@@ -91,15 +93,40 @@ func (w *Wire) copyBytes(from, to net.Conn) {
 			<-hang
 		}
 		time.Sleep(delay)
-		if n > 0 {
-			if _, err := to.Write(buf[:n]); err != nil {
+		for rest := buf[:n]; len(rest) > 0; {
+			packet := rest[:w.pace(len(rest), free)]
+			if _, err := to.Write(packet); err != nil {
 				return
 			}
+			rest = rest[len(packet):]
 		}
 		if err != nil {
 			return
 		}
 	}
+}
+
+const (
+	packetSize = 1460                  // bytes that a limited Wire sends at once, so that connections share it
+	maxBurst   = 10 * time.Millisecond // how much of the rate a pause may leave for later
+)
+
+// pace waits until a direction can take the next packet, and returns how many of n bytes that is.
+func (w *Wire) pace(n int, free *time.Time) int {
+	w.mu.Lock()
+	if w.rate == 0 {
+		w.mu.Unlock()
+		return n
+	}
+	n = min(n, packetSize)
+	if earliest := time.Now().Add(-maxBurst); free.Before(earliest) {
+		*free = earliest
+	}
+	*free = free.Add(time.Duration(n) * time.Second / time.Duration(w.rate))
+	wait := time.Until(*free)
+	w.mu.Unlock()
+	time.Sleep(wait)
+	return n
 }
 
 // Cut closes new connections at once, and resets those that are open.
@@ -136,11 +163,18 @@ func (w *Wire) Delay(d time.Duration) {
 	w.delay = d
 }
 
-// Heal ends Cut, Hang and Delay.
+// Limit lets through so many bytes a second in each direction, which all connections share.
+func (w *Wire) Limit(bytesPerSecond int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rate, w.free = bytesPerSecond, [2]time.Time{}
+}
+
+// Heal ends Cut, Hang, Delay and Limit.
 func (w *Wire) Heal() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cut, w.delay = false, 0
+	w.cut, w.delay, w.rate = false, 0, 0
 	if w.hang != nil {
 		close(w.hang)
 		w.hang = nil

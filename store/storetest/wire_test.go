@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -174,6 +175,39 @@ func TestWireDelay(t *testing.T) {
 	if took := time.Since(began); took < 2*delay { // there and back
 		t.Errorf("a round trip takes %s, want %s at least", took, 2*delay)
 	}
+}
+
+// All connections share a limit, fairly: one that has little to send is not kept waiting by one
+// that has much.
+func TestWireLimit(t *testing.T) {
+	t.Parallel()
+	const rate, much = 200_000, 100_000
+	w := NewWire(t, echo(t))
+	one, two := dial(t, w), dial(t, w)
+	one.echoes("before")
+	w.Limit(rate)
+	began := time.Now()
+	done := make(chan time.Duration)
+	go func() {
+		_ = one.SetDeadline(time.Now().Add(time.Minute))
+		go func() { _, _ = one.Write(bytes.Repeat([]byte{'x'}, much)) }()
+		n, _ := io.ReadFull(one.in, make([]byte, much))
+		if n != much {
+			t.Errorf("%d bytes come back, want %d", n, much)
+		}
+		done <- time.Since(began)
+	}()
+	two.echoes("little")
+	little, all := time.Since(began), <-done
+	if least := much * time.Second / rate; all < least-2*maxBurst {
+		t.Errorf("%d bytes take %s, want %s at least", much, all, least)
+	}
+	if little > all/2 {
+		t.Errorf("a line beside them takes %s of their %s", little, all)
+	}
+	w.Limit(1)
+	w.Heal()
+	one.echoes("healed")
 }
 
 // A server that does not listen ends the connection, and the Wire goes on.
