@@ -69,7 +69,27 @@ func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Durati
 // Owner returns the corp that a token belongs to, "" exactly if o is not Known, and how long the
 // lookup in Redis took.
 func (t *Tokens) Owner(ctx context.Context, token string) (corp string, o Owner, waited time.Duration) {
-	h, now := hashOf(token), t.now()
+	return t.owner(ctx, hashOf(token))
+}
+
+// HashToken returns the hash of a token for OwnerOfHash, so that the token itself need not be kept.
+func HashToken(token string) string {
+	h := hashOf(token)
+	return hex.EncodeToString(h[:])
+}
+
+// OwnerOfHash is Owner for a token of which only its hash is known.
+func (t *Tokens) OwnerOfHash(ctx context.Context, hashed string) (corp string, o Owner) {
+	b, err := hex.DecodeString(hashed)
+	if err != nil || len(b) != len(hash{}) {
+		return "", Unknown
+	}
+	corp, o, _ = t.owner(ctx, hash(b))
+	return corp, o
+}
+
+func (t *Tokens) owner(ctx context.Context, h hash) (corp string, o Owner, waited time.Duration) {
+	now := t.now()
 	corp, shouldLookup := t.tokens.find(h, now)
 	switch {
 	case corp != "":

@@ -1,6 +1,7 @@
 package account_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -43,6 +44,35 @@ func TestTokensAreHashed(t *testing.T) {
 	if len(keys) != 1 || keys[0] != want {
 		t.Fatalf("keys = %v", keys)
 	}
+}
+
+// The hash of a token tells its owner as the token does.
+func TestOwnerOfHash(t *testing.T) {
+	tokens(t, func(t *testing.T, _ *wecomtest.Clock, one, two *account.Tokens) {
+		if err := one.Learn(t.Context(), "T", "ww1", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range []struct {
+			hashed, corp string
+			want         account.Owner
+		}{
+			{account.HashToken("T"), "ww1", account.Known},
+			{account.HashToken("t"), "", account.Unknown},
+			{"T", "", account.Unknown},
+			{account.HashToken("T")[2:], "", account.Unknown},
+			{account.HashToken("T") + "00", "", account.Unknown},
+			{"", "", account.Unknown},
+		} {
+			if corp, o := two.OwnerOfHash(t.Context(), test.hashed); corp != test.corp || o != test.want {
+				t.Errorf("OwnerOfHash(%q) = %q, %d", test.hashed, corp, o)
+			}
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if corp, o := one.OwnerOfHash(gone, account.HashToken("T2")); corp != "" || o != account.Unreachable {
+			t.Errorf("without Redis OwnerOfHash = %q, %d", corp, o)
+		}
+	})
 }
 
 // A key that holds no corp has no owner, and is replaced when the token is learnt.

@@ -151,14 +151,17 @@ func (a *Admin) health(w http.ResponseWriter, _ *http.Request) {
 
 // readiness is the answer of GET /readyz.
 type readiness struct {
-	Ready   bool   `json:"ready"`
-	Redis   string `json:"redis"`   // up, or down: the gateway keeps serving, see docs/redis.md
-	History string `json:"history"` // complete, incomplete or unknown
-	Since   string `json:"since,omitempty"`
-	Past    int    `json:"channels_bypassed"` // replies pass the gateway, messages do not
-	Config  string `json:"config"`            // hash of the configuration in force
-	Stale   bool   `json:"config_stale"`      // the file has mistakes, an older one is in force
-	Stop    bool   `json:"stopping"`
+	Ready bool   `json:"ready"`
+	Redis string `json:"redis"` // up, or down: the gateway keeps serving, see docs/redis.md
+	// Degraded says why refusals because a message is missing are unsure, one sentence for each
+	// cause.
+	Degraded []string `json:"degraded,omitempty"`
+	History  string   `json:"history"` // complete, incomplete or unknown
+	Since    string   `json:"since,omitempty"`
+	Past     int      `json:"channels_bypassed"` // replies pass the gateway, messages do not
+	Config   string   `json:"config"`            // hash of the configuration in force
+	Stale    bool     `json:"config_stale"`      // the file has mistakes, an older one is in force
+	Stop     bool     `json:"stopping"`
 }
 
 // ready answers 503 only while the gateway shuts down. Without Redis it still serves most calls, so
@@ -167,6 +170,9 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	draining := a.Gateway.Draining()
 	s := readiness{Ready: !draining, Stop: draining, Redis: "down", History: "unknown", Past: a.Gateway.Bypassed()}
 	s.Config, s.Stale = a.Gateway.Version()
+	for _, cause := range a.Windows.Status().Causes {
+		s.Degraded = append(s.Degraded, window.Sentence(cause))
+	}
 	if a.Gateway.RedisUp() {
 		s.Redis = "up"
 		if complete, since, err := a.Windows.Complete(r.Context(), "", ""); err == nil {

@@ -128,8 +128,7 @@ func newAPIWithoutRedis(t *testing.T) *api {
 // away is the health of a Redis that cannot be reached.
 type away struct{}
 
-func (away) Degraded() bool                    { return true }
-func (away) Recovered() <-chan struct{}        { return nil }
+func (away) Checked() bool                     { return false }
 func (away) RedisTime(string, time.Time) int64 { return 0 }
 func (away) MultiKey() bool                    { return true }
 

@@ -198,16 +198,16 @@ func (x *apiRequest) ownerInBody() (corp string, by gate.By, unreachable, ok boo
 
 // ownerOfChannel returns the one account that a channel belongs to, "" if there is none.
 // unreachable means that Redis could not be asked.
-func (x *apiRequest) ownerOfChannel(channel string) (corp string, unreachable bool) {
-	if listed := x.gate.Accounts.OfChannel(channel); listed != nil {
-		if learnt := x.gw.Tokens.LearntChannel(channel); learnt != "" && learnt != listed.CorpID {
-			x.contradiction(contradictsChannel, "accounts[].channels lists a channel that was seen with another corp's token: it belongs to neither", listed.CorpID, learnt)
+func (v *request) ownerOfChannel(channel string) (corp string, unreachable bool) {
+	if listed := v.gate.Accounts.OfChannel(channel); listed != nil {
+		if learnt := v.gw.Tokens.LearntChannel(channel); learnt != "" && learnt != listed.CorpID {
+			v.contradiction(contradictsChannel, "accounts[].channels lists a channel that was seen with another corp's token: it belongs to neither", listed.CorpID, learnt)
 			return "", false
 		}
 		return listed.CorpID, false
 	}
-	corp, owner := x.gw.Tokens.OwnerOfChannel(x.ctx, channel)
-	if x.gate.Accounts.Find(corp) == nil {
+	corp, owner := v.gw.Tokens.OwnerOfChannel(v.ctx, channel)
+	if v.gate.Accounts.Find(corp) == nil {
 		corp = ""
 	}
 	return corp, owner == account.Unreachable

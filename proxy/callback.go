@@ -245,8 +245,11 @@ func (d *callbackRequest) record() bool {
 	}
 	if err != nil {
 		d.gw.Log.Warn("a callback could not be recorded: WeCom will send it again", zap.String("corp_id", d.event.Corp), zap.Error(err))
+		if errors.Is(err, window.ErrNotMember) { // it is in the journal, so nothing is lost
+			return false
+		}
 		// WeCom gives up after three times.
-		lost := window.Loss{Corp: d.event.Corp, Messages: message, Codes: d.event.WelcomeCode != ""}
+		lost := window.Loss{Corp: d.event.Corp, Reason: "unrecorded", Messages: message, Codes: d.event.WelcomeCode != ""}
 		if _, err := d.gw.Windows.RecordGaps(d.ctx, lost); err != nil {
 			d.gw.Log.Warn("the gap is noted in this gateway alone: redis did not take it", zap.Error(err))
 		}

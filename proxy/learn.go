@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 
@@ -60,17 +61,25 @@ func (x *apiRequest) learnCode(answer io.Reader, err error) {
 	if !found && !lost || x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
-	corp := x.corpOfToken([]string{c.Channel})
-	if !found || corp == "" {
-		x.lost("code", 1, nil, window.Loss{Corp: corp, Codes: true})
-		return
+	corp, away := x.corpOfToken([]string{c.Channel})
+	loss, codes := window.Loss{Corp: corp, Codes: true, Reason: "code"}, []wecom.Code{c}
+	switch {
+	case found && corp != "":
+		x.learnCodes(codes)
+	case away != nil && found && x.postpone(away, nil, codes):
+	case away != nil && !found && x.postpone(away, nil, nil, loss):
+	default:
+		x.lost("code", 1, nil, loss)
 	}
-	x.learnCodes([]wecom.Code{c})
 }
+
+// kept reports whether what a page holds is in Redis or in the journal. A page passes although the
+// other gateways do not wait for this one's journal: holding it back would help nobody.
+func kept(err error) bool { return err == nil || errors.Is(err, window.ErrNotMember) }
 
 // learnCodes records the customers of one-time codes of the call's corp.
 func (x *apiRequest) learnCodes(codes []wecom.Code) {
-	if err := x.gw.Windows.LearnCodes(x.ctx, codesOf(x.corp, codes)); err != nil {
+	if err := x.gw.Windows.LearnCodes(x.ctx, codesOf(x.corp, codes)); !kept(err) {
 		x.lost("code", len(codes), err, window.Loss{Corp: x.corp, Codes: true})
 	}
 }
@@ -101,17 +110,20 @@ func (x *apiRequest) recordPage(answer io.Reader, err error) {
 	if page.Errcode != wecom.CodeOK {
 		return
 	}
-	corp, channel := x.corpOfToken(x.channelsOf(page)), wecom.ReadChannel(x.sentCall())
-	switch {
-	case err != nil:
-		x.missed("unreadable", 1, err, window.Loss{Corp: corp, Channel: channel, Messages: true, Codes: true})
-	case x.gate.Accounts.Find(corp) != nil:
+	corp, away := x.corpOfToken(x.channelsOf(page))
+	channel := wecom.ReadChannel(x.sentCall())
+	if err == nil && x.gate.Accounts.Find(corp) != nil {
 		x.gw.Windows.PagePassed(x.ctx, corp)
 	}
 	if page.Skipped > 0 {
 		x.gw.Metrics.inbound("sync_msg", "skipped", page.Skipped)
 	}
-	x.loseItems(corp, channel, page.Unreadable)
+	unreadable := unreadableLosses(corp, channel, page.Unreadable, err)
+	if away != nil && x.postpone(away, page.Messages, page.Codes, unreadable...) {
+		x.gw.Metrics.inbound("sync_msg", "unreadable", len(unreadable))
+		return
+	}
+	x.missed("unreadable", len(unreadable), err, unreadable...)
 	if corp == "" {
 		x.loseUnattributed(channel, &page)
 		return
@@ -125,16 +137,32 @@ func (x *apiRequest) recordPage(answer io.Reader, err error) {
 	x.correct(page.Failures)
 }
 
-// loseItems marks the gaps of a page's unreadable items.
-func (x *apiRequest) loseItems(corp, channel string, items []wecom.Unreadable) {
-	losses := make([]window.Loss, len(items))
-	for i, it := range items {
-		losses[i] = window.Loss{
-			Corp: corp, Channel: cmp.Or(channel, it.Channel), Messages: it.Message, Codes: it.Code,
-			Item: &window.Item{At: it.At, ID: it.ID},
-		}
+// unreadableLosses returns the losses of a page that cannot be read to its end, for the reason why
+// unless that is nil, and of its unreadable items.
+func unreadableLosses(corp, channel string, items []wecom.Unreadable, why error) (losses []window.Loss) {
+	if why != nil {
+		losses = append(losses, window.Loss{Corp: corp, Channel: channel, Messages: true, Codes: true, Reason: "unreadable"})
 	}
-	x.missed("unreadable", len(items), nil, losses...)
+	for _, it := range items {
+		losses = append(losses, window.Loss{
+			Corp: corp, Channel: cmp.Or(channel, it.Channel), Messages: it.Message, Codes: it.Code, Reason: "unreadable",
+			Item: &window.Item{At: it.At, ID: it.ID},
+		})
+	}
+	return losses
+}
+
+// postpone has an answer recorded once Redis can be asked whose it is. It reports false if that
+// fails.
+func (x *apiRequest) postpone(away *window.Unattributed, messages []wecom.Message, codes []wecom.Code, losses ...window.Loss) bool {
+	away.Facts, away.Codes, away.Losses = x.facts(messages), codesOf("", codes), losses
+	tally, err := x.gw.Windows.RecordUnattributed(*away)
+	if !kept(err) {
+		x.gw.Log.Warn("whose a page is cannot be asked later: the journal did not take it", zap.Error(err))
+		return false
+	}
+	x.gw.Metrics.tally("sync_msg", tally)
+	return true
 }
 
 // loseUnattributed marks the gaps of a page whose corp is not known. Its channels are.
@@ -159,18 +187,24 @@ func lossesOf(corp, channel string, messages []wecom.Message) (losses []window.L
 	return losses
 }
 
-// recordMessages records the messages of customers.
-func (x *apiRequest) recordMessages(messages []wecom.Message) {
+// facts returns the messages that open windows of the call's corp: all or none.
+func (x *apiRequest) facts(messages []wecom.Message) []window.Fact {
 	if !x.gate.Engine.OpensWindow(wecom.KfMessage, x.at) {
 		x.gw.Metrics.inbound("sync_msg", "not_counted", len(messages))
-		return
+		return nil
 	}
 	facts := make([]window.Fact, len(messages))
 	for i, m := range messages {
 		facts[i] = window.Fact{Key: window.Key{Corp: x.corp, Channel: m.Channel, Customer: m.Customer}, At: m.At}
 	}
+	return facts
+}
+
+// recordMessages records the messages of customers.
+func (x *apiRequest) recordMessages(messages []wecom.Message) {
+	facts := x.facts(messages)
 	tally, err := x.gw.Windows.Record(x.ctx, facts)
-	if err != nil {
+	if !kept(err) {
 		x.missed("unrecorded", len(facts), err, lossesOf(x.corp, "", messages)...)
 		return
 	}
@@ -215,6 +249,7 @@ func (x *apiRequest) lost(how string, n int, why error, losses ...window.Loss) {
 		return
 	}
 	for i := range losses {
+		losses[i].Reason = how
 		if losses[i].Corp == "" {
 			losses[i].Among = x.gate.Accounts.CorpIDs()
 		}
@@ -230,61 +265,93 @@ func (x *apiRequest) lost(how string, n int, why error, losses ...window.Loss) {
 }
 
 // corpOfToken returns the corp of a call that WeCom has answered, "" if it is unknown: by its
-// token, else by what the call says, else by the channels that the answer is about.
-func (x *apiRequest) corpOfToken(channels []string) string {
+// token, else by what the call says, else by the channels that the answer is about. If Redis could
+// not be asked for it, away tells by what it can be found later.
+func (x *apiRequest) corpOfToken(channels []string) (corp string, away *window.Unattributed) {
 	x.readClaims()
-	known := ""
+	known, owner := "", account.Unknown
 	if len(x.tokens) == 1 {
-		known, _, _ = x.gw.Tokens.Owner(x.ctx, x.tokens[0])
+		known, owner, _ = x.gw.Tokens.Owner(x.ctx, x.tokens[0])
 	} else {
 		known, _, _ = x.knownOwner()
 	}
+	unreachable := owner == account.Unreachable
+	byChannels := false
 	switch {
 	case known != "":
 		x.corp, x.by = known, gate.ByToken
 	case x.gate.Config.UnknownToken == config.Auto:
-		found := x.attributeAnswer(channels)
-		x.corp, x.by = found.Corp, found.By
+		var found gate.Attribution
+		var gone bool
+		found, byChannels, gone = x.attributeAnswer(channels)
+		x.corp, x.by, unreachable = found.Corp, found.By, unreachable || gone
 	case x.gate.Accounts.Find(x.gate.Config.UnknownToken) != nil:
 		x.corp, x.by = x.gate.Config.UnknownToken, gate.BySetting
 	}
 	x.countCaller()
-	return x.corp
+	if x.corp == "" && unreachable && len(x.tokens) == 1 {
+		away = &window.Unattributed{Token: account.HashToken(x.tokens[0]), Among: x.gate.Accounts.CorpIDs()}
+		if byChannels {
+			away.Channels = channels[:min(len(channels), maxChannels)]
+		}
+	}
+	return x.corp, away
 }
 
-// attributeAnswer is attribute for a call that passed unread.
-func (x *apiRequest) attributeAnswer(channels []string) gate.Attribution {
+// attributeAnswer is attribute for a call that passed unread. byChannels reports that the answer's
+// channels may tell its corp, unreachable that Redis could not be asked for all of them.
+func (x *apiRequest) attributeAnswer(channels []string) (found gate.Attribution, byChannels, unreachable bool) {
 	signs := x.signs()
-	if x.gate.OnlyAccount() == nil && !signs.Several {
-		signs.Body, signs.ByBody = x.ownerOfChannels(channels), gate.ByChannel
+	if byChannels = x.gate.OnlyAccount() == nil && !signs.Several; byChannels {
+		signs.ByBody = gate.ByChannel
+		signs.Body, unreachable = x.ownerOfChannels(channels)
 	}
-	found := x.gate.Attribute(signs)
+	found = x.gate.Attribute(signs)
 	if found.Other != "" {
 		x.contradiction(contradictsItself, "a call names two accounts, and its token is unknown: what WeCom answered is recorded for neither", found.Corp, found.Other)
-		return gate.Attribution{}
+		return gate.Attribution{}, false, false
 	}
-	return found
+	return found, byChannels, unreachable
+}
+
+// errUnreachable means that Redis could not be asked whose an answer is.
+var errUnreachable = errors.New("redis does not answer")
+
+// CorpOf returns the corp of an answer that was postponed, "" if it is unknown: by the hash of its
+// token, else by its channels.
+func (g *Gateway) CorpOf(ctx context.Context, tokenHash string, channels []string) (corp string, err error) {
+	corp, owner := g.Tokens.OwnerOfHash(ctx, tokenHash)
+	unreachable := owner == account.Unreachable
+	if owner == account.Unknown {
+		v := request{gw: g, ctx: ctx}
+		v.use(g.Current())
+		corp, unreachable = v.ownerOfChannels(channels)
+	}
+	if unreachable {
+		return "", errUnreachable
+	}
+	return corp, nil
 }
 
 // maxChannels bounds the channels of one page whose owners are looked up.
 const maxChannels = 64
 
 // ownerOfChannels returns the one account to which channels belong that were seen with one token,
-// "" if none is known to, or if two are.
-func (x *apiRequest) ownerOfChannels(channels []string) (corp string) {
+// "" if none is known to, or if two are. unreachable means that Redis could not be asked for all.
+func (v *request) ownerOfChannels(channels []string) (corp string, unreachable bool) {
 	for _, channel := range channels[:min(len(channels), maxChannels)] {
-		owner, unreachable := x.ownerOfChannel(channel)
+		owner, unreachable := v.ownerOfChannel(channel)
 		switch {
 		case unreachable: // the next one would wait as long
-			return corp
+			return corp, true
 		case corp == "":
 			corp = owner
 		case owner != "" && owner != corp:
-			x.contradiction(contradictsItself, "one page of messages has channels of two accounts: it is recorded for neither", corp, owner)
-			return ""
+			v.contradiction(contradictsItself, "one page of messages has channels of two accounts: it is recorded for neither", corp, owner)
+			return "", false
 		}
 	}
-	return corp
+	return corp, false
 }
 
 // channelsOf are the different channels that a page of kf/sync_msg is about: the one that the call

@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,14 +21,12 @@ const (
 // that does not answer. Each node of a Cluster has its own.
 type breaker struct {
 	*gobreaker.TwoStepCircuitBreaker[any]
-	failed         func() // called for every command that met an outage
-	answered       func() // called for every other command that was sent
-	primaryChanged func() // called when a connection leads to another address than the one before
-	lastPrimary    *atomic.Value
+	failed   func() // called for every command that met an outage
+	answered func() // called for every other command that was sent
 }
 
-func newBreaker(failed, answered, primaryChanged func()) breaker {
-	return breaker{failed: failed, answered: answered, primaryChanged: primaryChanged, lastPrimary: &atomic.Value{}, TwoStepCircuitBreaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+func newBreaker(failed, answered func()) breaker {
+	return breaker{failed: failed, answered: answered, TwoStepCircuitBreaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Timeout:      breakFor,
 		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
 		IsSuccessful: func(err error) bool { return !isOutage(err) },
@@ -53,27 +49,14 @@ func (b breaker) record(done func(error), cmd redis.Cmder, err error) error {
 // isOutage reports whether an error means that Redis does not serve.
 func isOutage(err error) bool { return Classify(err).Has(Outage) }
 
-// DialHook detects another primary by its address: with sentinels a client changes over without a
-// failed command. Where INFO is allowed, onConnect detects more.
-func (b breaker) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := next(ctx, network, addr)
-		if err == nil {
-			now := conn.RemoteAddr().String()
-			if before := b.lastPrimary.Swap(now); before != nil && before != now {
-				b.primaryChanged()
-			}
-		}
-		return conn, err
-	}
-}
+// DialHook is part of a redis.Hook.
+func (b breaker) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 // isHandshake reports whether a command belongs to the handshake of a new connection. go-redis
-// sends it through the same hooks, inside the command that needs the connection. watch sends INFO
-// too, and may send it while the circuit is open.
+// sends it through the same hooks, inside the command that needs the connection.
 func isHandshake(cmd redis.Cmder) bool {
 	switch cmd.Name() {
-	case "hello", "auth", "select", "client", "readonly", "info":
+	case "hello", "auth", "select", "client", "readonly":
 		return true
 	}
 	return false

@@ -35,7 +35,11 @@ func (s *Client) check(ctx context.Context) error {
 	if err := s.checkEviction(ctx); err != nil {
 		return err
 	}
-	return s.checkMultiKey(ctx)
+	if err := s.checkMultiKey(ctx); err != nil {
+		return err
+	}
+	s.checked.Store(true)
+	return nil
 }
 
 // reach is the first ping, which also tests the credentials.

@@ -301,7 +301,7 @@ func (e *Embedded) restore(intact bool) error {
 		e.restoreKey(k)
 	}
 	for at := e.journal.Start(); at < e.journal.End(); {
-		records, next, err := e.journal.Read(at)
+		records, next, err := e.journal.Read(at, 10_000)
 		if err != nil {
 			return err
 		}

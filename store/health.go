@@ -2,28 +2,17 @@ package store
 
 import (
 	"context"
+	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 )
-
-// degradedFor is how long after an outage Redis may lack acknowledged writes. Gateways drain their
-// journals, and after a failover repeat the writes of the last minute, within a second or two.
-const degradedFor = 5 * time.Second
-
-// Degraded reports whether Redis failed within degradedFor, even for a single command.
-func (s *Client) Degraded() bool {
-	at := s.lastFailure.Load()
-	return at != 0 && time.Since(time.UnixMilli(at)) < degradedFor
-}
 
 // Answers reports whether Redis answered the last command of this process.
 func (s *Client) Answers() bool { return !s.unanswered.Load() }
 
-func (s *Client) commandFailed() {
-	s.markFailure()
-	s.unanswered.Store(true)
-}
+func (s *Client) commandFailed() { s.unanswered.Store(true) }
 
 func (s *Client) commandAnswered() {
 	if s.unanswered.Load() { // rare, so that concurrent commands do not contend for writing a cache line
@@ -31,11 +20,8 @@ func (s *Client) commandAnswered() {
 	}
 }
 
-func (s *Client) markFailure() { s.lastFailure.Store(time.Now().UnixMilli()) }
-
-// Recovered receives a value when Redis is back or has another primary, so that its most recent
-// writes may be lost. The channel has room for one value.
-func (s *Client) Recovered() <-chan struct{} { return s.recovered }
+// Checked reports whether Redis has passed the check that the start makes.
+func (s *Client) Checked() bool { return s.checked.Load() }
 
 // Skew returns how far Redis's clock is ahead of the gateway's.
 func (s *Client) Skew() time.Duration { return time.Duration(s.skew.Load()) * time.Millisecond }
@@ -57,41 +43,49 @@ func (s *Client) watch(ctx context.Context) {
 		probe, cancel := context.WithTimeout(ctx, 2*time.Second)
 		s.probe(probe)
 		if s.up.Load() {
-			s.checkPrimaries(probe)
 			s.measureSkew(probe)
 		}
 		cancel()
 	}
 }
 
+// warm opens idle connections if Redis is so far away that a command which has to open one would
+// miss its deadline: that takes the time of three.
+func (s *Client) warm(ctx context.Context, roundTrip time.Duration) {
+	if roundTrip < s.Timeout/4 || s.Embedded != nil || s.PoolStats().IdleConns >= warmConnections {
+		return
+	}
+	_ = s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
+		var all sync.WaitGroup
+		for range warmConnections {
+			all.Go(func() { c.Ping(ctx) })
+		}
+		all.Wait()
+		return nil
+	})
+}
+
+// warmConnections is more than the coalesced requests of a busy gateway take at once.
+const warmConnections = 16
+
 // probe updates whether Redis is up. After an outage it repeats the whole check.
 func (s *Client) probe(ctx context.Context) {
 	var err error
+	began := time.Now()
 	if s.up.Load() {
 		err = s.ping(ctx)
+		s.warm(ctx, time.Since(began))
 	} else {
 		err = s.check(ctx)
 	}
 	if ctx.Err() == context.Canceled {
 		return
 	}
-	if err == nil && !s.up.Load() {
-		s.signalRecovered()
-	}
 	if was := s.up.Swap(err == nil); was && err != nil {
 		s.log.Error("redis is away", zap.Error(err))
 	} else if !was && err == nil {
 		s.log.Info("redis is back")
 		s.warnIfNotDurable(ctx)
-	}
-}
-
-// signalRecovered reports that Redis may have lost its most recent writes.
-func (s *Client) signalRecovered() {
-	s.markFailure()
-	select {
-	case s.recovered <- struct{}{}:
-	default: // a value is waiting already
 	}
 }
 

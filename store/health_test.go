@@ -5,33 +5,7 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 )
-
-func TestDegradedAfterFailure(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name string
-		ago  time.Duration // since the last failure; 0: none
-		want bool
-	}{
-		{"never", 0, false},
-		{"just now", time.Millisecond, true},
-		{"shortly before the end", degradedFor - time.Second, true},
-		{"after the end", degradedFor + time.Millisecond, false},
-		{"long ago", time.Hour, false},
-	} {
-		s := &Client{}
-		if c.ago > 0 {
-			s.lastFailure.Store(time.Now().Add(-c.ago).UnixMilli())
-		}
-		if got := s.Degraded(); got != c.want {
-			t.Errorf("%s: Degraded = %v", c.name, got)
-		}
-	}
-}
 
 func TestAnswersFollowsTheLastCommand(t *testing.T) {
 	t.Parallel()
@@ -45,21 +19,6 @@ func TestAnswersFollowsTheLastCommand(t *testing.T) {
 		if s.Answers() == failed {
 			t.Fatalf("step %d: Answers = %v after a command with failed = %v", i, s.Answers(), failed)
 		}
-	}
-	if !s.Degraded() {
-		t.Error("a failed command does not degrade")
-	}
-}
-
-// Several signals before a receive are one, and sending never blocks.
-func TestRecoveredHasRoomForOne(t *testing.T) {
-	t.Parallel()
-	s := &Client{recovered: make(chan struct{}, 1)}
-	for range 3 {
-		s.signalRecovered()
-	}
-	if n := len(s.Recovered()); n != 1 || !s.Degraded() {
-		t.Errorf("%d signals are waiting, degraded %v", n, s.Degraded())
 	}
 }
 
@@ -83,17 +42,6 @@ func TestRedisTime(t *testing.T) {
 		if got := s.RedisTime(c.node, now.Add(time.Second)); got != c.want {
 			t.Errorf("node %q: %d, want %d", c.node, got, c.want)
 		}
-	}
-}
-
-// A changed primary is logged, and reported like a recovery.
-func TestPrimaryChange(t *testing.T) {
-	t.Parallel()
-	seen, lines := observer.New(zap.InfoLevel)
-	s := &Client{recovered: make(chan struct{}, 1), log: zap.New(seen)}
-	s.onPrimaryChange()
-	if len(s.Recovered()) != 1 || lines.Len() != 1 {
-		t.Errorf("%d signals, log %v", len(s.Recovered()), lines.All())
 	}
 }
 

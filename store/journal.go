@@ -9,22 +9,25 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Journal is a write-ahead log: an append-only file of records that must outlive the process. It
 // holds writes that Redis rejected, or the embedded store's changes since its last snapshot.
 //
-// The file begins with "rgjournal2 ", the journal's random id and a newline. A record is its length
-// and its CRC-32C, four bytes each, little-endian, and its bytes. A record that a crash left
-// incomplete at the end was never acknowledged; opening the journal truncates it.
+// The file begins with "rgjournal3 ", the journal's random id, a space, its stamp and a newline. A
+// record is its length and its CRC-32C, four bytes each, little-endian, and its bytes. A record
+// that a crash left incomplete at the end was never acknowledged; opening the journal truncates it.
 type Journal struct {
 	path string
 	max  int64
 	id   string
 
 	mu       sync.Mutex
+	stamp    int64 // unix ms, see Stamp
 	file     *os.File
 	end      int64 // offset after the last complete record
 	tornTail bool  // bytes after end could not be truncated yet
@@ -38,9 +41,8 @@ type Journal struct {
 var ErrJournalFull = errors.New("the journal is full: raise journal.max_bytes, or bring redis back")
 
 const (
-	formatV1     = "rgjournal1\n" // the header of an earlier format, without an id
-	journalMagic = "rgjournal2 "
-	journalHead  = len(journalMagic) + 26 + 1 // an id of rand.Text, and a newline
+	journalMagic = "rgjournal3 "
+	journalHead  = len(journalMagic) + 26 + 1 + 13 + 1 // an id of rand.Text, a stamp, a newline
 	recordHead   = 8
 	maxRecord    = 1 << 20
 )
@@ -86,33 +88,23 @@ func (j *Journal) open() (fresh bool, corruptBytes int64, err error) {
 	return fresh, corruptBytes, err
 }
 
-// readHead reads the journal's id, and upgrades a journal of the first format. fresh reports that
-// the file is empty, or that a crash cut its header short.
+// readHead reads the journal's id and stamp. fresh reports that the file is empty, or that a crash
+// cut its header short.
 func (j *Journal) readHead() (fresh bool, err error) {
 	head, err := io.ReadAll(io.NewSectionReader(j.file, 0, j.Start()))
-	name, ours := strings.CutPrefix(string(head), journalMagic)
+	rest, ours := strings.CutPrefix(string(head), journalMagic)
 	switch {
 	case err != nil:
 		return false, err
 	case len(head) < journalHead && (ours || strings.HasPrefix(journalMagic, string(head))):
 		return true, nil
-	case strings.HasPrefix(string(head), formatV1):
-		return false, j.upgradeV1()
-	case !ours || !strings.HasSuffix(name, "\n"):
+	case !ours || !strings.HasSuffix(rest, "\n"):
 		return false, fmt.Errorf("%s is not a journal of this version: move it away to start without it", j.path)
 	}
-	j.id = strings.TrimSuffix(name, "\n")
+	id, stamp, _ := strings.Cut(strings.TrimSuffix(rest, "\n"), " ")
+	j.id = id
+	j.stamp, _ = strconv.ParseInt(stamp, 10, 64) // a broken one is none
 	return false, nil
-}
-
-// upgradeV1 rewrites a journal of the first format with an id.
-func (j *Journal) upgradeV1() error {
-	info, err := j.file.Stat()
-	if err != nil {
-		return err
-	}
-	j.id, j.end = rand.Text(), info.Size()
-	return j.rewrite(int64(len(formatV1)))
 }
 
 // scan sets end to the end of the last complete record. A file that ends inside a record was torn
@@ -233,7 +225,51 @@ func (j *Journal) Sync() error {
 func (j *Journal) ID() string { return j.id }
 
 // head returns the file's header.
-func (j *Journal) head() string { return journalMagic + j.id + "\n" }
+func (j *Journal) head() string { return fmt.Sprintf("%s%s %013d\n", journalMagic, j.id, j.stamp) }
+
+// stampEvery is how often Stamp writes.
+const stampEvery = time.Minute
+
+// Stamp keeps the time when everything acknowledged was in Redis last, for the next process. It
+// writes once a minute, without an fsync.
+func (j *Journal) Stamp(now time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if age := now.UnixMilli() - j.stamp; age > -stampEvery.Milliseconds() && age < stampEvery.Milliseconds() {
+		return
+	}
+	j.stamp = now.UnixMilli()
+	_, _ = j.file.WriteAt([]byte(j.head()), 0) // the next one repeats it
+}
+
+// stampLeft is the stamp of a gateway that left in order: so old that nothing is acknowledged by
+// it.
+const stampLeft = 1
+
+// StampLeft replaces the stamp on the disk, so that the next process of this gateway does not take
+// the others to wait for it. A journal without a stamp stays without one.
+func (j *Journal) StampLeft() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.stamp <= stampLeft {
+		return nil
+	}
+	j.stamp = stampLeft
+	if _, err := j.file.WriteAt([]byte(j.head()), 0); err != nil {
+		return err
+	}
+	return j.file.Sync()
+}
+
+// Stamped returns the last stamp, the zero time if there is none.
+func (j *Journal) Stamped() time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.stamp == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(j.stamp)
+}
 
 // Start returns the offset of the first record.
 func (j *Journal) Start() int64 { return int64(journalHead) }
@@ -248,11 +284,11 @@ func (j *Journal) End() int64 {
 // Empty reports whether there is no record.
 func (j *Journal) Empty() bool { return j.End() == j.Start() }
 
-// Read returns records from an offset on, about 1 MiB of them, and the offset after them.
-func (j *Journal) Read(from int64) (records [][]byte, next int64, err error) {
+// Read returns up to limit records from an offset on, and the offset after them.
+func (j *Journal) Read(from int64, limit int) (records [][]byte, next int64, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for next = from; next < j.end && next-from < maxRecord; {
+	for next = from; next < j.end && len(records) < limit; {
 		r, err := j.readAt(next, j.end)
 		if err != nil {
 			return nil, from, fmt.Errorf("journal: %w", err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"replygate/store"
 )
@@ -28,9 +29,9 @@ func journal(t *testing.T, path string, limit int64) *store.Journal {
 func contents(t *testing.T, j *store.Journal) (all []string) {
 	t.Helper()
 	for at := j.Start(); at < j.End(); {
-		records, next, err := j.Read(at)
-		if err != nil {
-			t.Fatal(err)
+		records, next, err := j.Read(at, 2)
+		if err != nil || len(records) > 2 {
+			t.Fatalf("%d records, %v", len(records), err)
 		}
 		for _, r := range records {
 			all = append(all, string(r))
@@ -69,7 +70,7 @@ func TestJournalSurvivesReopening(t *testing.T) {
 	j.Close()
 	j = journal(t, path, 1<<20)
 	wantContents(t, j, "one", "two", "three")
-	_, next, err := j.Read(j.Start())
+	_, next, err := j.Read(j.Start(), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,8 @@ func TestJournalSurvivesReopening(t *testing.T) {
 	wantContents(t, j, "six")
 }
 
-// The journal's id is in the file: it is unique, and stays when the file is rewritten or moved.
+// The journal's id and stamp are in the file: the id is unique, and both stay when the file is
+// rewritten or moved.
 func TestJournalID(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "journal")
@@ -99,6 +101,8 @@ func TestJournalID(t *testing.T) {
 		t.Fatalf("two journals have the ids %q and %q", id, other.ID())
 	}
 	appends(t, j, "one", "two")
+	at := time.UnixMilli(1_790_000_000_123)
+	j.Stamp(at)
 	if err := j.Drop(j.Start() + 8 + 3); err != nil {
 		t.Fatal(err)
 	}
@@ -108,42 +112,8 @@ func TestJournalID(t *testing.T) {
 		t.Fatal(err)
 	}
 	j = journal(t, moved, 1<<20)
-	if wantContents(t, j, "two"); j.ID() != id {
-		t.Errorf("the id was %q and is %q", id, j.ID())
-	}
-}
-
-// A journal of the first format gets an id, and keeps its records.
-func TestJournalUpgrade(t *testing.T) {
-	dir := t.TempDir()
-	v2 := filepath.Join(dir, "v2")
-	j := journal(t, v2, 1<<20)
-	start := j.Start()
-	appends(t, j, "one", "two")
-	j.Close()
-	whole, err := os.ReadFile(v2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, records := range [][]byte{whole[start:], nil} {
-		path := filepath.Join(dir, "v1")
-		if err := os.WriteFile(path, append([]byte("rgjournal1\n"), records...), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		j, fresh, lost, err := store.OpenJournal(path, 1<<20)
-		if err != nil || fresh || lost != 0 || j.ID() == "" {
-			t.Fatalf("fresh %v, lost %d, %v", fresh, lost, err)
-		}
-		if len(records) > 0 {
-			wantContents(t, j, "one", "two")
-		}
-		id := j.ID()
-		appends(t, j, "three")
-		j.Close()
-		if j = journal(t, path, 1<<20); j.ID() != id {
-			t.Errorf("the id was %q and is %q", id, j.ID())
-		}
-		j.Close()
+	if wantContents(t, j, "two"); j.ID() != id || !j.Stamped().Equal(at) {
+		t.Errorf("the id was %q and is %q, the stamp was %s and is %s", id, j.ID(), at, j.Stamped())
 	}
 }
 
@@ -290,7 +260,7 @@ func TestJournalAppendIsAtomic(t *testing.T) {
 	}
 }
 
-// Records of more than a read's size come in several reads, in order.
+// A read has no more records than its limit, and reads go through all of them in order.
 func TestJournalReadsInParts(t *testing.T) {
 	t.Parallel()
 	j := journal(t, filepath.Join(t.TempDir(), "journal"), 1<<24)
@@ -301,22 +271,160 @@ func TestJournalReadsInParts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	reads, next := 0, byte(0)
-	for at := j.Start(); at < j.End(); reads++ {
-		records, end, err := j.Read(at)
-		if err != nil || end <= at {
-			t.Fatalf("Read(%d) ends at %d, %v", at, end, err)
-		}
-		for _, r := range records {
-			if r[0] != next || len(r) != len(record) {
-				t.Fatalf("record %d has number %d and %d bytes", next, r[0], len(r))
+	for limit, want := range map[int]int{1: 10, 3: 4, 9: 2, 10: 1, 256: 1} {
+		reads, next := 0, byte(0)
+		for at := j.Start(); at < j.End(); reads++ {
+			records, end, err := j.Read(at, limit)
+			if err != nil || end <= at || len(records) > limit {
+				t.Fatalf("Read(%d, %d) has %d records and ends at %d, %v", at, limit, len(records), end, err)
 			}
-			next++
+			for _, r := range records {
+				if r[0] != next || len(r) != len(record) {
+					t.Fatalf("record %d has number %d and %d bytes", next, r[0], len(r))
+				}
+				next++
+			}
+			at = end
 		}
-		at = end
+		if next != 10 || reads != want {
+			t.Errorf("%d records in %d reads of %d, want 10 in %d", next, reads, limit, want)
+		}
 	}
-	if next != 10 || reads < 3 {
-		t.Errorf("%d records in %d reads", next, reads)
+	if records, end, err := j.Read(j.End(), 256); len(records) > 0 || end != j.End() || err != nil {
+		t.Errorf("at the end: %d records up to %d, %v", len(records), end, err)
+	}
+}
+
+// A damaged record is an error of Read, which does not move on: nothing after it is skipped.
+func TestJournalReadOfADamagedRecord(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal")
+	j := journal(t, path, 1<<20)
+	appends(t, j, "one", "two", "three")
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("X"), j.Start()+8+3+8); err != nil { // in the second record
+		t.Fatal(err)
+	}
+	if records, next, err := j.Read(j.Start(), 1); err != nil || len(records) != 1 || next != j.Start()+8+3 {
+		t.Errorf("the record before it: %q up to %d, %v", records, next, err)
+	}
+	if records, next, err := j.Read(j.Start(), 3); err == nil || len(records) > 0 || next != j.Start() {
+		t.Errorf("all three: %q up to %d, %v", records, next, err)
+	}
+}
+
+// A stamp is written at most once a minute, in either direction of the clock, and is found again
+// after a restart. It moves no record.
+func TestJournalStamp(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal")
+	j := journal(t, path, 1<<20)
+	if !j.Stamped().IsZero() {
+		t.Fatalf("a new journal is stamped %s", j.Stamped())
+	}
+	appends(t, j, "one")
+	first := time.UnixMilli(1_790_000_000_000)
+	for _, c := range []struct{ at, want time.Duration }{
+		{0, 0},
+		{time.Minute - time.Millisecond, 0},
+		{-time.Minute + time.Millisecond, 0},
+		{time.Minute, time.Minute},
+		{time.Minute + time.Second, time.Minute},
+		{time.Hour, time.Hour},
+		{-24 * time.Hour, -24 * time.Hour}, // the machine's clock was set back
+		{-24*time.Hour + 30*time.Second, -24 * time.Hour},
+	} {
+		want := first.Add(c.want)
+		if j.Stamp(first.Add(c.at)); !j.Stamped().Equal(want) {
+			t.Errorf("after Stamp(%s): %s, want %s", c.at, j.Stamped().Sub(first), c.want)
+		}
+		j.Close()
+		if j = journal(t, path, 1<<20); !j.Stamped().Equal(want) {
+			t.Errorf("reopened after Stamp(%s): %s, want %s", c.at, j.Stamped().Sub(first), c.want)
+		}
+		wantContents(t, j, "one")
+	}
+	if err := j.Drop(j.End()); err != nil {
+		t.Fatal(err)
+	}
+	j.Stamp(first)
+	appends(t, j, "two")
+	j.Close()
+	if j = journal(t, path, 1<<20); !j.Stamped().Equal(first) {
+		t.Errorf("after Drop and Stamp it is stamped %s", j.Stamped())
+	}
+	wantContents(t, j, "two")
+}
+
+// A header that a crash cut short is written anew: the journal was never used. A broken stamp is
+// none, and costs neither the id nor a record.
+func TestJournalHeader(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "journal")
+	j := journal(t, path, 1<<20)
+	id, start := j.ID(), int(j.Start())
+	j.Stamp(time.UnixMilli(1_790_000_000_000))
+	appends(t, j, "one")
+	j.Close()
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range start {
+		torn := filepath.Join(dir, fmt.Sprint("torn", n))
+		if err := os.WriteFile(torn, whole[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j, fresh, corrupt, err := store.OpenJournal(torn, 1<<20)
+		if err != nil || !fresh || corrupt != 0 {
+			t.Fatalf("a header of %d bytes: fresh %v, corrupt %d, %v", n, fresh, corrupt, err)
+		}
+		if j.ID() == "" || j.ID() == id || !j.Stamped().IsZero() || !j.Empty() {
+			t.Errorf("a header of %d bytes: id %q, stamped %s, empty %v", n, j.ID(), j.Stamped(), j.Empty())
+		}
+		j.Close()
+	}
+	for _, stamp := range []string{"yesterday at 5", "             ", "17900000000x0"} {
+		bad := bytes.Clone(whole)
+		copy(bad[start-14:start-1], stamp)
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j := journal(t, path, 1<<20)
+		if j.ID() != id || !j.Stamped().IsZero() {
+			t.Errorf("with the stamp %q: id %q, stamped %s", stamp, j.ID(), j.Stamped())
+		}
+		wantContents(t, j, "one")
+		j.Close()
+	}
+}
+
+// Drop takes any offset of a record, keeps what comes after it, and ignores one before the first.
+func TestJournalDrop(t *testing.T) {
+	t.Parallel()
+	all := []string{"one", "three", "a longer one", "x"}
+	for n := range len(all) + 1 {
+		path := filepath.Join(t.TempDir(), "journal")
+		j := journal(t, path, 1<<20)
+		appends(t, j, all...)
+		at := j.Start()
+		for _, r := range all[:n] {
+			at += 8 + int64(len(r))
+		}
+		for _, before := range []int64{0, j.Start(), at} {
+			if err := j.Drop(before); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantContents(t, j, all[n:]...)
+		appends(t, j, "more")
+		j.Close()
+		wantContents(t, journal(t, path, 1<<20), append(slices.Clone(all[n:]), "more")...)
 	}
 }
 
@@ -363,7 +471,7 @@ func TestJournalCrashDuringRewrite(t *testing.T) {
 	j := journal(t, path, 1<<20)
 	appends(t, j, "one", "two")
 	j.Close()
-	if err := os.WriteFile(path+".new123", []byte("rgjournal2 HALF"), 0o600); err != nil {
+	if err := os.WriteFile(path+".new123", []byte("rgjournal3 HALF"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	wantContents(t, journal(t, path, 1<<20), "one", "two")
@@ -423,17 +531,46 @@ func TestJournalOpenErrors(t *testing.T) {
 	if err := os.WriteFile(foreign, []byte("rgjournal9 of a later format, as long as a header or longer\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	earlier := filepath.Join(dir, "earlier")
+	if err := os.WriteFile(earlier, []byte("rgjournal2 ABCDEFGHIJKLMNOPQRSTUVWXYZ\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	held := filepath.Join(dir, "held")
 	journal(t, held, 1<<20)
 	for path, want := range map[string]string{
 		dir:                                "name a file in a folder that the gateway may write",
 		filepath.Join(dir, "none", "file"): "name a file in a folder that the gateway may write",
 		foreign:                            "is not a journal of this version: move it away to start without it",
+		earlier:                            "is not a journal of this version: move it away to start without it",
 		held:                               "another gateway uses " + held + ": give each one of its own",
 	} {
 		_, _, _, err := store.OpenJournal(path, 1<<20)
 		if err == nil || !strings.HasPrefix(err.Error(), "journal.path: ") || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s: %v, want an error that ends in %q", path, err, want)
 		}
+	}
+}
+
+// The stamp survives the process, and leaving in order makes it a very old one.
+func TestJournalStampLeft(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := journal(t, path, 1<<20)
+	reopen := func() time.Time {
+		j.Close()
+		j = journal(t, path, 1<<20)
+		return j.Stamped()
+	}
+	if err := j.StampLeft(); err != nil || !reopen().IsZero() {
+		t.Fatalf("left before it was a member: %v, %v", j.Stamped(), err)
+	}
+	now := time.UnixMilli(1_800_000_000_000)
+	if j.Stamp(now); !reopen().Equal(now) {
+		t.Fatalf("stamped %v, %v is on the disk", now, j.Stamped())
+	}
+	if err := j.StampLeft(); err != nil || reopen().UnixMilli() != 1 {
+		t.Fatalf("left: %v, %v", j.Stamped(), err)
+	}
+	if j.Stamp(now); !reopen().Equal(now) {
+		t.Errorf("stamped %v again, %v is on the disk", now, j.Stamped())
 	}
 }

@@ -33,13 +33,11 @@ type Client struct {
 	Prefix        string
 	Timeout       time.Duration // for one command; longer for the embedded Redis, which can only be slow
 	up            atomic.Bool
-	lastFailure   atomic.Int64 // when a command failed last, or the primary changed, unix ms; 0: never
 	unanswered    atomic.Bool  // the last command failed
 	skew          atomic.Int64 // how far its clock is ahead of ours, ms
 	clocks        sync.Map     // :: node -> reading
 	singleKeyOnly atomic.Bool  // a script may have only one key
-	recovered     chan struct{}
-	knownRunIDs   atomic.Pointer[[]string] // the primaries seen so far; nil: none yet
+	checked       atomic.Bool  // Redis has passed check
 	now           func() time.Time
 	log           *zap.Logger
 	stop          context.CancelFunc
@@ -50,7 +48,7 @@ type Client struct {
 // starts as in an outage; it fails if Redis is unusable (ErrUnusable) or a file cannot be opened.
 // The caller must call Close.
 func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() time.Time, log *zap.Logger) (_ *Client, err error) {
-	s := &Client{Prefix: c.Prefix, Timeout: c.Timeout, log: log, now: now, recovered: make(chan struct{}, 1), done: make(chan struct{})}
+	s := &Client{Prefix: c.Prefix, Timeout: c.Timeout, log: log, now: now, done: make(chan struct{})}
 	redis.SetLogger(discardLogger{})
 	defer func() {
 		if err != nil {
@@ -79,11 +77,11 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	switch c := s.UniversalClient.(type) {
 	case *redis.ClusterClient:
 		c.OnNewNode(func(node *redis.Client) {
-			node.AddHook(newBreaker(s.commandFailed, s.commandAnswered, s.signalRecovered))
+			node.AddHook(newBreaker(s.commandFailed, s.commandAnswered))
 		})
 	default:
 		if s.Embedded == nil {
-			c.AddHook(newBreaker(s.commandFailed, s.commandAnswered, s.signalRecovered))
+			c.AddHook(newBreaker(s.commandFailed, s.commandAnswered))
 		} else {
 			c.AddHook(journaling{s.Embedded})
 		}
@@ -94,7 +92,7 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 		log.Warn("redis is away; starting without it", zap.Error(err))
 	} else {
 		s.up.Store(true)
-		s.checkPrimaries(ctx)
+		s.probe(ctx)
 		s.measureSkew(ctx)
 		s.warnIfNotDurable(ctx)
 	}
@@ -147,9 +145,8 @@ func (s *Client) options(c config.Redis) (*redis.UniversalOptions, error) {
 	if c.Mode != config.RedisSentinel {
 		o.MasterName = ""
 	}
-	o.OnConnect = s.onConnect
 	if s.Embedded != nil {
-		o.OnConnect, o.Addrs = nil, []string{"embedded"}
+		o.Addrs = []string{"embedded"}
 		o.Dialer = func(context.Context, string, string) (net.Conn, error) { return s.Embedded.dial() }
 	}
 	if c.TLS {

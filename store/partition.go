@@ -1,6 +1,9 @@
 package store
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // PartitionTags are hash tags, one in each of the 64 partitions (256 slots each) of a Cluster. A
 // key with such a tag shares the fate of its partition, since a node can lose data alone.
@@ -16,6 +19,16 @@ var PartitionTags = func() (tags [64]string) {
 }()
 
 const slots = 16384
+
+// Partition returns the partition of a key, by its hash tag.
+func Partition(key string) int {
+	if _, rest, found := strings.Cut(key, "{"); found {
+		if tag, _, closed := strings.Cut(rest, "}"); closed && tag != "" {
+			key = tag
+		}
+	}
+	return slot(key) / (slots / len(PartitionTags))
+}
 
 // slot returns the slot of a hash tag: its CRC16 (XMODEM), modulo 16384.
 // Source: redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec.

@@ -282,8 +282,8 @@ func TestAwayAtStart(t *testing.T) {
 	c := server.Config()
 	c.Timeout = 100 * time.Millisecond
 	s := storetest.Open(t, c, time.Now)
-	if s.Up() {
-		t.Fatal("a store that is away is up")
+	if s.Up() || s.Checked() {
+		t.Fatal("a store that is away is up, or checked")
 	}
 	server.Up()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -294,6 +294,20 @@ func TestAwayAtStart(t *testing.T) {
 			t.Fatal("the store does not notice that Redis is back")
 		case <-time.After(20 * time.Millisecond):
 		}
+	}
+	if !s.Checked() || !s.MultiKey() {
+		t.Errorf("it is up: checked %v, several keys %v", s.Checked(), s.MultiKey())
+	}
+	server.Down()
+	for s.Up() {
+		select {
+		case <-ctx.Done():
+			t.Fatal("the store does not notice that Redis is away again")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if !s.Checked() {
+		t.Error("what was found out about Redis is forgotten while it is away")
 	}
 }
 

@@ -36,9 +36,14 @@ func (g *skewed) tick() int64 {
 func skewedGateway(t *testing.T, s *store.Client, replies int, by time.Duration) *skewed {
 	t.Helper()
 	g := &skewed{clock: wecomtest.NewClock(), by: by}
-	h := clockRead{&health{singleKeyOnly: !s.MultiKey(), recovered: make(chan struct{}, 1)}}
-	g.Store = window.NewShared(s.UniversalClient, h, journal(t), settings(replies, g.clock.Now))
+	h := clockRead{&health{singleKeyOnly: !s.MultiKey()}}
+	if s.Embedded != nil {
+		g.Store = window.NewEmbedded(s.UniversalClient, h, settings(replies, g.clock.Now))
+	} else {
+		g.Store = window.NewShared(s.UniversalClient, h, journal(t), settings(replies, g.clock.Now))
+	}
 	g.tick()
+	run(t, g.Store)
 	return g
 }
 
@@ -80,7 +85,7 @@ func TestClockOfAnotherGateway(t *testing.T) {
 			reserve := func(g *skewed, want window.State, left int) {
 				t.Helper()
 				g.tick()
-				if a := g.Reserve(t.Context(), k); a.State != want || a.Left != left {
+				if a := settled(want, func() window.Answer { return g.Reserve(t.Context(), k) }); a.State != want || a.Left != left {
 					t.Fatalf("%s: Reserve = %s, left %d; want %s, left %d", c.name, a.State, a.Left, want, left)
 				}
 			}
@@ -140,7 +145,7 @@ func TestClockWithoutTIME(t *testing.T) {
 	if sent := s.HGet(t.Context(), li.RedisKey("rg:"), "sent").Val(); a.State != window.Open || sent != strconv.FormatInt(g.clock.Now().UnixMilli(), 10) {
 		t.Errorf("%s, stamped %s at %d", a.State, sent, g.clock.Now().UnixMilli())
 	}
-	if a := g.Reserve(t.Context(), li); a.State != window.Exhausted {
+	if a := settled(window.Exhausted, func() window.Answer { return g.Reserve(t.Context(), li) }); a.State != window.Exhausted {
 		t.Errorf("the second reply of one: %s", a.State)
 	}
 }
@@ -194,7 +199,7 @@ func (h *clockHistory) step() {
 	case 2, 3:
 		want := h.model.Judge(now, length, 3)
 		before := h.redisNow()
-		a := g.Reserve(ctx, h.key)
+		a := settled(want, func() window.Answer { return g.Reserve(ctx, h.key) })
 		after := h.redisNow()
 		if a.State != want {
 			h.Fatalf("state %s, the model has %s: %+v", a.State, want, h.model)

@@ -126,11 +126,9 @@ func TestClusterReserves(t *testing.T) {
 // Without a count of replies, windows of all nodes are read.
 func TestClusterUncounted(t *testing.T) {
 	c := newCluster(t, 300)
-	c.Store = window.NewShared(c.rdb, c.health, journal(t), settings(0, c.clock.Now))
+	c.Store, _ = newStore(t, c.client, settings(0, c.clock.Now))
 	c.reserveAll(c.keys, -1)
-	if a := c.Reserve(t.Context(), window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmNobody"}); a.State != window.Closed {
-		t.Errorf("nobody's window: state %d", a.State)
-	}
+	c.reserve(window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmNobody"}, window.Closed, -1)
 }
 
 // A node that hangs delays no reservation on other nodes.
@@ -169,6 +167,7 @@ func TestFallbackToOneKeyPerScript(t *testing.T) {
 		t.Error("MultiKey is true")
 	}
 	w := window.NewShared(s.UniversalClient, &health{}, journal(t), settings(5, time.Now))
+	run(t, w)
 	var keys []window.Key
 	var facts []window.Fact
 	for n := range 20 {

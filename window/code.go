@@ -67,23 +67,9 @@ func (s *Store) LearnCodes(ctx context.Context, codes []LearntCode) error {
 	if len(codes) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	if err := s.learn(ctx, codes); err != nil {
-		return s.spill(nil, codes, err)
-	}
-	if !s.embedded() {
-		s.recent.add(s.Now(), nil, codes)
-	}
-	return nil
-}
-
-func (s *Store) learn(ctx context.Context, codes []LearntCode) error {
-	p := s.rdb.Pipeline()
-	for _, c := range codes {
-		p.SetNX(ctx, s.codeKey(c.Text), c.encode(), keepCode)
-	}
-	if _, err := p.Exec(ctx); err != nil {
+	b := newBacklog()
+	b.codes = codes
+	if err := s.commit(ctx, b); err != nil {
 		return fmt.Errorf("window: learn codes: %w", err)
 	}
 	return nil
@@ -94,13 +80,18 @@ func (a CodeAnswer) Asked() bool { return a.State != CodeUnknown || a.key != "" 
 
 // PeekCode is ConsumeCode without a change of state: CodeTaken means that the code is fresh.
 func (s *Store) PeekCode(ctx context.Context, corp, code string) CodeAnswer {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	asking, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	key := s.codeKey(code)
-	record, err := s.rdb.Get(ctx, key).Result()
+	record, err := s.rdb.Get(asking, key).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return CodeAnswer{State: CodeUnavailable, key: key}
 	}
+	return s.codeAnswer(ctx, corp, key, record)
+}
+
+// codeAnswer is the answer for a code's record, "" if there is none.
+func (s *Store) codeAnswer(ctx context.Context, corp, key, record string) CodeAnswer {
 	record, used := strings.CutSuffix(record, ":used")
 	c, ok := parseCode(record)
 	switch {
@@ -117,27 +108,27 @@ func (s *Store) PeekCode(ctx context.Context, corp, code string) CodeAnswer {
 // CorpOfCode returns the corp that a code belongs to, "" if it is not on record. It fails if Redis
 // does not answer, or may lack the code.
 func (s *Store) CorpOfCode(ctx context.Context, code string) (corp string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	record, err := s.rdb.Get(ctx, s.codeKey(code)).Result()
-	if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
-		return "", fmt.Errorf("window: corp of code: %w", err)
-	}
-	c, ok := parseCode(strings.TrimSuffix(record, ":used"))
-	if !ok && s.degraded() {
+	p := s.prover(ctx, question{code: s.codeKey(code)})
+	c, ok := parseCode(strings.TrimSuffix(p.code, ":used"))
+	switch {
+	case ok:
+		return c.Key.Corp, nil
+	case p.err != nil:
+		return "", fmt.Errorf("window: corp of code: %w", p.err)
+	case p.cause != "":
 		return "", errors.New("window: corp of code: redis may lack codes that were learnt")
 	}
-	return c.Key.Corp, nil
+	return "", nil
 }
 
 // ConsumeCode looks up a code of the corp and marks it as used, in one atomic step. A failure is
 // the state CodeUnavailable. If WeCom certainly rejects the message, pass an answer in the state
 // CodeTaken to RestoreCode.
 func (s *Store) ConsumeCode(ctx context.Context, corp, code string) CodeAnswer {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	asking, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	key := s.codeKey(code)
-	r, err := consumeCodeScript.Run(ctx, s.rdb, []string{key}, string(appendEncoded(nil, corp))+":", s.scriptDeadline(ctx, s.nodeOf(ctx, key))).Slice()
+	r, err := consumeCodeScript.Run(asking, s.rdb, []string{key}, string(appendEncoded(nil, corp))+":", s.scriptDeadline(asking, s.nodeOf(asking, key))).Slice()
 	if err != nil || len(r) != 2 {
 		return CodeAnswer{State: CodeUnavailable, key: key}
 	}
@@ -153,14 +144,13 @@ func (s *Store) ConsumeCode(ctx context.Context, corp, code string) CodeAnswer {
 	return CodeAnswer{State: CodeState(state), Code: c, key: key}
 }
 
-// missingCode is the answer for a code that is not on record: unknown only if the corp's history is
-// complete.
+// missingCode is the answer for a code that is not on record: unknown only if that can be proven.
 func (s *Store) missingCode(ctx context.Context, corp, key string) CodeAnswer {
-	h := s.history(ctx, s.ofCodes(corp))
+	p := s.prover(ctx, question{code: key, scope: s.ofCodes(corp)})
 	switch {
-	case h.err != nil, s.degraded():
+	case p.err != nil, p.cause != "", p.code != "":
 		return CodeAnswer{State: CodeUnavailable, key: key}
-	case !s.proves(h):
+	case !s.proves(p.history):
 		return CodeAnswer{State: CodeIncomplete, key: key}
 	}
 	return CodeAnswer{State: CodeUnknown, key: key}

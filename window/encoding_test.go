@@ -1,11 +1,14 @@
 package window
 
 import (
+	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // ids are ids that are hard to encode.
@@ -155,44 +158,65 @@ func TestStateNames(t *testing.T) {
 	}
 }
 
-// Messages and codes are read back from journal records, of each customer the newest message.
+// Messages, codes and losses are read back from journal records, of each customer the newest
+// message.
 func TestJournalRecordRoundTrip(t *testing.T) {
 	t.Parallel()
-	facts := map[Key]int64{}
-	var codes []LearntCode
+	want := newBacklog()
+	at := time.UnixMilli(1_790_000_000_123)
 	for i, id := range ids {
-		facts[Key{Corp: id, Channel: "wk", Customer: "wm"}] = int64(1_790_000_000_000 + i)
-		codes = append(codes, LearntCode{Text: "code" + strings.ReplaceAll(id, "\x00", ""), Code: Code{Key: Key{Corp: id}, Kind: "to_queue", Deadline: time.UnixMilli(int64(i))}})
+		want.facts[Key{Corp: id, Channel: "wk", Customer: "wm"}] = int64(1_790_000_000_000 + i)
+		want.codes = append(want.codes, LearntCode{Text: "code" + strings.ReplaceAll(id, "\x00", ""), Code: Code{Key: Key{Corp: id}, Kind: "to_queue", Deadline: time.UnixMilli(int64(i))}})
+		if utf8.ValidString(id) { // ids in JSON are text
+			want.losses = append(want.losses, Loss{Corp: id, Channel: id, Among: ids[:2], Messages: i%2 == 0, Codes: i%3 == 0, Reason: "page", Noted: int64(i)},
+				Loss{Channel: id, Item: &Item{ID: id, At: at.Add(time.Duration(i))}}, Loss{Corp: "ww1", Item: &Item{}})
+		}
 	}
-	gotFacts, gotCodes := map[Key]int64{}, []LearntCode(nil)
-	records := encodeRecords(facts, codes)
-	for _, r := range slices.Concat(records, encodeRecords(map[Key]int64{{Corp: "a", Channel: "wk", Customer: "wm"}: 1}, nil)) { // an older message comes last
-		if err := readRecord(r, gotFacts, &gotCodes); err != nil {
+	records, err := want.encode()
+	if err != nil || len(records) != len(want.facts)+len(want.codes)+len(want.losses) {
+		t.Fatalf("%d records, %v", len(records), err)
+	}
+	older, err := backlog{writes: writes{facts: map[Key]int64{{Corp: "a", Channel: "wk", Customer: "wm"}: 1}}}.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := newBacklog()
+	for _, r := range slices.Concat(records, older) { // an older message comes last
+		if err := got.decode(r); err != nil {
 			t.Fatalf("%q: %v", r, err)
 		}
 	}
-	for k, at := range facts {
-		if gotFacts[k] != at {
-			t.Errorf("the message of %+v is at %d, want %d", k, gotFacts[k], at)
+	if !maps.Equal(got.facts, want.facts) {
+		t.Errorf("the messages are %v, want %v", got.facts, want.facts)
+	}
+	if len(got.codes) != len(want.codes) || len(got.losses) != len(want.losses) {
+		t.Fatalf("%d codes and %d losses", len(got.codes), len(got.losses))
+	}
+	for i, c := range want.codes {
+		if got.codes[i].Text != c.Text || got.codes[i].encode() != c.encode() {
+			t.Errorf("code %d is read back as %+v, want %+v", i, got.codes[i], c)
 		}
 	}
-	if len(gotFacts) != len(facts) || len(gotCodes) != len(codes) {
-		t.Fatalf("%d messages and %d codes", len(gotFacts), len(gotCodes))
-	}
-	for i, c := range codes {
-		if gotCodes[i].Text != c.Text || gotCodes[i].encode() != c.encode() {
-			t.Errorf("code %d is read back as %+v, want %+v", i, gotCodes[i], c)
+	for i, l := range want.losses {
+		g := got.losses[i]
+		gotAt, gotItem := g.at(at)
+		wantAt, wantItem := l.at(at)
+		if g.Item, l.Item = nil, nil; !reflect.DeepEqual(g, l) || gotAt != wantAt || gotItem != wantItem {
+			t.Errorf("loss %d is read back as %+v at %d, want %+v at %d", i, g, gotAt, l, wantAt)
 		}
 	}
 }
 
 func TestJournalRecordOfAnotherKind(t *testing.T) {
 	t.Parallel()
-	for _, r := range []string{"M", "M12345678", "M12345678a:b", "M12345678a:b:%", "C", "Ctext", "Ctext\x00a:b:c", `K{"key":"rg:a"}`, "\x00", "Zzzz"} {
-		facts, codes := map[Key]int64{}, []LearntCode(nil)
-		err := readRecord([]byte(r), facts, &codes)
-		if err == nil || !strings.Contains(err.Error(), "redis.mode embedded") || len(facts)+len(codes) > 0 {
-			t.Errorf("%q: %v, %v, %v", r, facts, codes, err)
+	for _, r := range []string{
+		"M", "M12345678", "M12345678a:b", "M12345678a:b:%", "C", "Ctext", "Ctext\x00a:b:c", "L", "L{", "L[]", `L{"Noted":"x"}`, "P", "P{", "P[]",
+		`P{"Records":[""]}`, `P{"Records":["Wg=="]}`, `P{"Records":["UHt9"]}`, `P{"Records":[7]}`, `K{"key":"rg:a"}`, "\x00", "Zzzz",
+	} {
+		b := newBacklog()
+		err := b.decode([]byte(r))
+		if err == nil || !strings.Contains(err.Error(), "redis.mode embedded") || b.len()+len(b.losses)+len(b.pages) > 0 {
+			t.Errorf("%q: %+v, %v", r, b, err)
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package window
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // ReserveTogether reserves a reply in each window in one round trip.
 func (s *Store) ReserveTogether(ctx context.Context, keys ...Key) (answers []Answer, errs []error) {
@@ -30,3 +33,25 @@ func (s *Store) ReserveTogether(ctx context.Context, keys ...Key) (answers []Ans
 
 // RedisKey returns the key in Redis.
 func (k Key) RedisKey(prefix string) string { return k.redisKey(prefix) }
+
+// RecordGap raises rg:since.
+func (s *Store) RecordGap(ctx context.Context) error { return s.raiseSince(ctx, s.Now(), "test") }
+
+// Expiry is when the last lease of this gateway has surely expired.
+func (s *Store) Expiry() time.Time { return s.leases.expiry() }
+
+// ProofCause returns why a missing window proves nothing, "" if it does.
+func (s *Store) ProofCause(ctx context.Context, k Key) (cause string, err error) {
+	p := s.prove(ctx, question{window: k.redisKey(s.Prefix), scope: s.ofMessages(k)})[0]
+	return p.cause, p.err
+}
+
+// Grants returns the grants of all members in each partition, as of the last exchange.
+func (s *Store) Grants() (all []map[string]string) {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	for _, p := range s.leases.partitions {
+		all = append(all, p.lease.view.grants)
+	}
+	return all
+}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -26,8 +25,9 @@ type Loss struct {
 	Messages bool     // customers' messages may be lost
 	Codes    bool     // one-time codes may be lost
 	Item     *Item    // the unreadable item; nil for a loss that a backfill can repair
+	Reason   string   // what was lost, for replygate_gaps_total
 
-	noted int64 // when it was reported, unix ms
+	Noted int64 // when it was reported, unix ms; RecordGaps sets it
 }
 
 // Item is an item of kf/sync_msg that cannot be read. Bots pull it again for three days, and that
@@ -49,26 +49,105 @@ const (
 // gapKey is the key of the gap of a corp or a channel. It holds unix ms.
 func (s *Store) gapKey(id string) string { return s.Prefix + "gap:" + string(appendEncoded(nil, id)) }
 
-// gaps holds the gaps that Redis does not have yet, and the time of each account's newest page.
+// gaps holds what neither Redis nor the journal took, and the time of each account's newest page.
 type gaps struct {
-	pending atomic.Bool   // something is not in Redis yet
-	writing chan struct{} // semaphore of the goroutine that writes
+	pending atomic.Bool // something is not in Redis yet
+	writing sync.Mutex  // held by the one that writes it
 
-	mu        sync.Mutex
-	unwritten unwritten
-	listed    []string // the corps of all accounts
+	mu sync.Mutex
+	unwritten
+	listed []string // the corps of all accounts
 
 	pages sync.Map // :: corp -> unix ms, as stored in Redis
 }
 
 // unwritten is what has to be written to Redis.
 type unwritten struct {
-	all      bool // raise rg:since
-	losses   map[lossKey]Loss
+	losses   []Loss
+	all      bool // too many losses: raise rg:since
 	accounts *accounts
 }
 
-// take removes and returns everything unwritten. pending stays set until putBack.
+// keep stores losses until writePending succeeds.
+func (g *gaps) keep(losses []Loss) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.losses = append(g.losses, losses...); len(g.losses) > maxUnwritten {
+		g.losses, g.all = nil, true
+	}
+	g.pending.Store(true)
+}
+
+// RecordGaps marks the gaps of losses. Once it returns nil, no gateway refuses a reply because of a
+// record that is among them. moved reports that a gap is new or later than before. On an error the
+// losses are kept and written later; until then this gateway refuses nothing because a record is
+// missing.
+func (s *Store) RecordGaps(ctx context.Context, losses ...Loss) (moved bool, err error) {
+	losses = slices.Clone(losses)
+	for i := range losses {
+		losses[i].Noted = s.Now().UnixMilli()
+	}
+	s.waitSettled()
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(losses))*time.Millisecond)
+	defer cancel()
+	if moved, err = s.writeGaps(ctx, losses); err == nil {
+		return moved, nil
+	}
+	b := newBacklog()
+	b.losses = losses
+	if err = s.spill(b, err); err != nil && !errors.Is(err, ErrNotMember) {
+		s.gaps.keep(losses)
+	}
+	return true, err
+}
+
+// raiseSince raises rg:since, for a loss of unknown extent: history of every corp is incomplete
+// for the length of a window.
+func (s *Store) raiseSince(ctx context.Context, at time.Time, reason string) error {
+	moved, err := s.mark(ctx, map[string]int64{s.sinceKey(): at.UnixMilli()})
+	if moved {
+		s.counts.gap(reason)
+	}
+	return err
+}
+
+// mark moves times in Redis forward, never back. moved reports whether one changed.
+func (s *Store) mark(ctx context.Context, marks map[string]int64) (moved bool, err error) {
+	sent, from, err := s.write(ctx, writes{marks: marks})
+	if err != nil {
+		return false, err
+	}
+	for _, w := range sent {
+		was, _ := w.cmd.(*redis.Cmd).Int64()
+		moved = moved || was < marks[w.key]
+	}
+	time.Sleep(time.Until(from))
+	return moved, nil
+}
+
+// writePending writes what neither Redis nor the journal took. It does nothing if another goroutine
+// is at it.
+func (s *Store) writePending(ctx context.Context) error {
+	g := &s.gaps
+	if !g.pending.Load() || !g.writing.TryLock() {
+		return nil
+	}
+	defer g.writing.Unlock()
+	w := g.take()
+	err := s.writeTaken(ctx, &w)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.losses, g.all = append(w.losses, g.losses...), g.all || w.all
+	if g.accounts == nil {
+		g.accounts = w.accounts
+	} else if w.accounts != nil {
+		g.accounts.before = w.accounts.before
+	}
+	g.pending.Store(len(g.losses) > 0 || g.all || g.accounts != nil)
+	return err
+}
+
+// take removes and returns what is not in Redis yet. pending stays set meanwhile.
 func (g *gaps) take() unwritten {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -77,37 +156,18 @@ func (g *gaps) take() unwritten {
 	return w
 }
 
-// putBack merges what could not be written with what was added since take.
-func (g *gaps) putBack(w unwritten) {
-	g.keep(slices.Collect(maps.Values(w.losses)), time.Time{})
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	u := &g.unwritten
-	u.all = u.all || w.all
-	switch {
-	case w.accounts == nil:
-	case u.accounts == nil:
-		u.accounts = w.accounts
-	default:
-		u.accounts.before = w.accounts.before
-	}
-	g.pending.Store(u.all || len(u.losses) > 0 || u.accounts != nil)
-}
-
-// writeUnwritten writes w to Redis, and clears those parts of w that succeeded.
-func (s *Store) writeUnwritten(ctx context.Context, w *unwritten) error {
+// writeTaken writes w to Redis, and clears those parts of it that succeeded.
+func (s *Store) writeTaken(ctx context.Context, w *unwritten) error {
 	if w.all {
-		if err := s.writeGap(ctx); err != nil {
+		if err := s.raiseSince(ctx, s.Now(), gapUnsaved); err != nil {
 			return err
 		}
 		w.all = false
 	}
-	if len(w.losses) > 0 {
-		if _, err := s.writeGaps(ctx, slices.Collect(maps.Values(w.losses))); err != nil {
-			return err
-		}
-		w.losses = nil
+	if _, err := s.writeGaps(ctx, w.losses); err != nil {
+		return err
 	}
+	w.losses = nil
 	if w.accounts != nil {
 		if err := s.writeAccounts(ctx, w.accounts); err != nil {
 			return err
@@ -117,98 +177,12 @@ func (s *Store) writeUnwritten(ctx context.Context, w *unwritten) error {
 	return nil
 }
 
-// lossKey identifies the gaps that a loss marks.
-type lossKey struct {
-	corp, channel          string
-	messages, codes, items bool
-}
-
-// RecordGaps marks the gaps of losses. Once it returns nil, no gateway refuses a reply because of a
-// record that is among them. moved reports that a gap is new or later than before. On an error the
-// losses are kept and written later; until then this gateway treats history as unknown.
-func (s *Store) RecordGaps(ctx context.Context, losses ...Loss) (moved bool, err error) {
-	losses = slices.Clone(losses)
-	for i := range losses {
-		losses[i].noted = s.Now().UnixMilli()
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(losses))*time.Millisecond)
-	defer cancel()
-	if moved, err = s.writeGaps(ctx, losses); err == nil {
-		return moved, nil
-	}
-	s.gaps.keep(losses, s.Now())
-	return true, err
-}
-
-// keep stores losses for a later write, one for each gap. Too many become a raise of rg:since.
-func (g *gaps) keep(losses []Loss, now time.Time) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	u := &g.unwritten
-	for _, l := range losses {
-		if u.losses == nil {
-			u.losses = map[lossKey]Loss{}
-		}
-		k := lossKey{l.Corp, l.Channel, l.Messages, l.Codes, l.Item != nil}
-		at, _ := l.at(now)
-		if l.noted = max(at, u.losses[k].noted); l.Item != nil {
-			l.Item = &Item{}
-		}
-		u.losses[k] = l
-	}
-	if len(u.losses) > maxUnwritten {
-		u.losses, u.all = nil, true
-	}
-	g.pending.Store(true)
-}
-
-// RecordGap raises rg:since to now, for a loss of unknown extent: history of every corp is
-// incomplete for the length of a window. On an error it is written later.
-func (s *Store) RecordGap(ctx context.Context) error {
-	if err := s.writeGap(ctx); err != nil {
-		s.gaps.mu.Lock()
-		defer s.gaps.mu.Unlock()
-		s.gaps.unwritten.all = true
-		s.gaps.pending.Store(true)
-		return err
-	}
-	return nil
-}
-
-func (s *Store) writeGap(ctx context.Context) error {
-	_, err := s.raise(ctx, map[string]int64{s.Prefix + "since": s.Now().UnixMilli()})
-	return err
-}
-
-// catchUp writes everything unwritten. Concurrent callers wait for it until their context ends,
-// since gaps must be in Redis before a history is read.
-func (s *Store) catchUp(ctx context.Context) error {
-	g := &s.gaps
-	if !g.pending.Load() {
-		return nil
-	}
-	select {
-	case g.writing <- struct{}{}:
-		defer func() { <-g.writing }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	w := g.take()
-	err := s.writeUnwritten(ctx, &w)
-	g.putBack(w)
-	return err
-}
-
-// writePending is catchUp with the Store's timeout.
-func (s *Store) writePending(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	return s.catchUp(ctx)
-}
-
 // writeGaps writes the gaps of losses. An item without a time is stored after its gap, never
 // before: a crash in between marks the gap again.
 func (s *Store) writeGaps(ctx context.Context, losses []Loss) (moved bool, err error) {
+	if len(losses) == 0 {
+		return false, nil
+	}
 	known, err := s.knownItems(ctx, losses)
 	if err != nil {
 		return false, err
@@ -229,8 +203,16 @@ func (s *Store) writeGaps(ctx context.Context, losses []Loss) (moved bool, err e
 		}
 		s.addMarks(marks, &l, at, withoutPage)
 	}
-	if moved, err = s.raise(ctx, marks); err != nil || len(first) == 0 {
+	if moved, err = s.mark(ctx, marks); err != nil {
 		return moved, err
+	}
+	if moved {
+		for _, l := range losses {
+			s.counts.gap(l.Reason)
+		}
+	}
+	if len(first) == 0 {
+		return moved, nil
 	}
 	p := s.rdb.Pipeline()
 	for _, key := range first {
@@ -247,14 +229,14 @@ func (s *Store) writeGaps(ctx context.Context, losses []Loss) (moved bool, err e
 func (l *Loss) at(now time.Time) (at int64, item string) {
 	switch {
 	case l.Item == nil:
-		return l.noted, ""
+		return l.Noted, ""
 	case !l.Item.At.IsZero() && !l.Item.At.After(now.Add(maxAhead)):
 		return l.Item.At.UnixMilli(), ""
 	case l.Item.ID == "":
-		return l.noted, ""
+		return l.Noted, ""
 	}
 	h := sha256.Sum256([]byte(l.Corp + "\x00" + l.Channel + "\x00" + l.Item.ID))
-	return l.noted, hex.EncodeToString(h[:])
+	return l.Noted, hex.EncodeToString(h[:])
 }
 
 func (s *Store) itemKey(item string) string { return s.Prefix + "item:" + item }
@@ -284,34 +266,6 @@ func (s *Store) addMarks(marks map[string]int64, l *Loss, at int64, withoutPage 
 			raise(s.gapKey(corp) + anyChannel)
 		}
 	}
-}
-
-// raise moves times in Redis forward, never back. moved reports whether one changed. All keys but
-// rg:since expire once they are older than a window.
-func (s *Store) raise(ctx context.Context, marks map[string]int64) (moved bool, err error) {
-	now := s.Now().UnixMilli()
-	keys := make([]string, 0, len(marks))
-	for key, at := range marks {
-		if at+s.Length.Milliseconds() > now {
-			keys = append(keys, key)
-		}
-	}
-	cmds := runEachWith(ctx, s.rdb, raiseScript, keys, func(key string) []any {
-		if key == s.Prefix+"since" {
-			return []any{marks[key], 0}
-		}
-		return []any{marks[key], marks[key] + s.Length.Milliseconds() - now}
-	})
-	for i, cmd := range cmds {
-		text, failed := cmd.Text()
-		if failed != nil && !errors.Is(failed, redis.Nil) { // redis.Nil: no previous value
-			err = errors.Join(err, fmt.Errorf("window: mark gaps: %w", failed))
-			continue
-		}
-		was, _ := strconv.ParseInt(text, 10, 64)
-		moved = moved || was < marks[keys[i]]
-	}
-	return moved, err
 }
 
 // knownItems returns the items without a time whose gap is marked already.

@@ -80,10 +80,15 @@ func TestHistories(t *testing.T) {
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now().Truncate(time.Second))
 	storetest.Each(t, clock.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
-		gateway := func() *window.Store {
-			w, _ := newStore(t, s, settings(5, clock.Now))
-			return w
+		gateways, stop := make([]*window.Store, 2), make([]func(), 2)
+		crash := func(n int) { // and start again
+			if stop[n] != nil {
+				stop[n]()
+			}
+			gateways[n], _, stop[n] = startStore(t, s, settings(5, clock.Now))
 		}
+		crash(0)
+		crash(1)
 		if err := s.Set(t.Context(), "rg:since", 1, 0).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +97,7 @@ func TestHistories(t *testing.T) {
 			histories = 30 // -short: a sample
 		}
 		for n := range histories {
-			h := history{T: t, random: rand.New(rand.NewPCG(7, uint64(n))), clock: clock, gateways: []*window.Store{gateway(), gateway()}, another: gateway,
+			h := history{T: t, random: rand.New(rand.NewPCG(7, uint64(n))), clock: clock, gateways: gateways, crash: crash,
 				key: window.Key{Corp: "ww1", Channel: "wk", Customer: fmt.Sprintf("wm%d", n)}}
 			for range 25 {
 				h.step()
@@ -109,7 +114,7 @@ type history struct {
 	random   *rand.Rand
 	clock    *wecomtest.Clock
 	gateways []*window.Store
-	another  func() *window.Store
+	crash    func(gateway int)
 	key      window.Key
 	truth    model
 	waiting  []pending
@@ -136,7 +141,7 @@ func (h *history) step() {
 		h.truth.messages = append(h.truth.messages, at.UnixMilli())
 	case 2, 3, 4: // a reply
 		want := h.truth.state(now.UnixMilli())
-		a := g.Reserve(ctx, h.key)
+		a := settled(want, func() window.Answer { return g.Reserve(ctx, h.key) })
 		if a.State != want {
 			h.Errorf("Reserve = %d, the model has %d: %+v", a.State, want, h.truth)
 			return
@@ -162,8 +167,10 @@ func (h *history) step() {
 			h.truth.shut = max(h.truth.shut, p.last)
 		case 2:
 			fail(g.Settle(ctx, h.key, p.answer, window.Sent))
-		case 3: // crashed: it counts
-			h.gateways[h.random.IntN(2)] = h.another()
+		case 3: // abandoned by a gateway that crashed: it counts
+			if h.random.IntN(10) == 0 { // joining takes a while
+				h.crash(h.random.IntN(2))
+			}
 		}
 	case 6: // time passes
 		h.clock.Advance(time.Duration(h.random.IntN(2500)) * time.Millisecond)
@@ -179,7 +186,7 @@ func (h *history) step() {
 			return
 		}
 		want := map[string]window.CodeState{"": window.CodeUnknown, "fresh": window.CodeTaken, "used": window.CodeUsed}[h.truth.code]
-		a := g.ConsumeCode(ctx, h.key.Corp, h.key.Customer)
+		a := known(want, func() window.CodeAnswer { return g.ConsumeCode(ctx, h.key.Corp, h.key.Customer) })
 		if a.State != want {
 			h.Errorf("ConsumeCode = %d, the model has %d", a.State, want)
 		}

@@ -10,8 +10,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
-
-	"replygate/store"
 )
 
 // Backlog is how far kf/sync_msg reaches back (WeCom document 94670).
@@ -70,114 +68,58 @@ func (s *Store) Complete(ctx context.Context, corp, channel string) (complete bo
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	h := s.histories(ctx, sc)[0]
+	h := s.prove(ctx, question{scope: sc})[0].history
 	return s.proves(h), h.since, h.err
 }
 
-// newHistory returns the function that reads the history of one scope. Concurrent requests to a
-// single Redis share a round trip. In a Cluster each has its own, or all would wait for the slowest
-// node.
-func (s *Store) newHistory() func(context.Context, scope) history {
-	if _, cluster := s.rdb.(*redis.ClusterClient); cluster {
-		return func(ctx context.Context, sc scope) history { return s.histories(ctx, sc)[0] }
-	}
-	batch := store.NewCoalescer(func(ctx context.Context, scopes []scope) ([]history, error) { return s.histories(ctx, scopes...), nil })
-	return func(ctx context.Context, sc scope) history {
-		h, err := batch.Do(ctx, sc)
-		if err != nil {
-			return history{err: err}
-		}
-		return h
-	}
-}
+func (s *Store) sinceKey() string { return s.Prefix + "since" }
 
-// histories returns the histories of scopes. Gaps that are not in Redis yet are written first. If
-// Redis has no rg:since, history begins now: Redis is new, or has lost its state. Nothing is
-// cached, so a gap that another gateway has marked counts at once.
-func (s *Store) histories(ctx context.Context, scopes ...scope) []history {
-	if err := s.catchUp(ctx); err != nil {
-		return failed(len(scopes), err)
-	}
-	now := s.Now().UnixMilli()
-	read := s.readScopes(ctx, scopes)
-	if errors.Is(read.since.Err(), redis.Nil) {
-		if err := s.beginHistory(ctx, now); err != nil {
-			return failed(len(scopes), err)
-		}
-	}
-	all := make([]history, len(scopes))
-	for i, r := range read.scopes {
-		all[i] = r.history(read.since, now)
-	}
-	s.warnBrokenTimes(read, now)
-	return all
-}
-
-// beginHistory writes rg:since, and the account list, which is lost like everything else.
-func (s *Store) beginHistory(ctx context.Context, now int64) error {
-	if err := s.rdb.SetNX(ctx, s.Prefix+"since", now, 0).Err(); err != nil {
-		return fmt.Errorf("window: since: %w", err)
-	}
-	s.rewriteAccountList()
-	return nil
-}
-
-func failed(n int, err error) []history {
-	all := make([]history, n)
-	for i := range all {
-		all[i].err = err
-	}
-	return all
-}
-
-// scopesRead are the replies of Redis about scopes.
-type scopesRead struct {
-	since  *redis.StringCmd
-	scopes []scopeRead
-}
-
-// scopeRead are the replies about one scope; nil where it has no such key.
+// scopeRead is what was read about one scope; nil where it has no such key.
 type scopeRead struct {
-	gaps     [2]*redis.StringCmd
-	backfill *redis.StringCmd
-}
-
-// readScopes reads the keys of scopes, each once, in one round trip. It changes nothing.
-func (s *Store) readScopes(ctx context.Context, scopes []scope) scopesRead {
-	p := s.rdb.Pipeline()
-	read := map[string]*redis.StringCmd{"": nil}
-	get := func(key string) *redis.StringCmd {
-		if _, there := read[key]; !there {
-			read[key] = p.Get(ctx, key)
-		}
-		return read[key]
-	}
-	r := scopesRead{since: get(s.Prefix + "since"), scopes: make([]scopeRead, len(scopes))}
-	for i, sc := range scopes {
-		r.scopes[i] = scopeRead{gaps: [2]*redis.StringCmd{get(sc.gaps[0]), get(sc.gaps[1])}, backfill: get(sc.backfill)}
-	}
-	_, _ = p.Exec(ctx) // each command has its own error
-	return r
+	gaps     [2]*read
+	backfill *read
 }
 
 // history returns the history of one scope. It begins at the newest of rg:since and the gaps, or
 // earlier if a backfill began after all of those.
-func (r scopeRead) history(since *redis.StringCmd, now int64) (h history) {
+func (r scopeRead) history(since *read, now int64) (h history) {
 	newest := int64(0)
-	for _, cmd := range []*redis.StringCmd{since, r.gaps[0], r.gaps[1]} {
-		at, err := readTime(cmd, now)
-		newest, h.err = max(newest, at), errors.Join(h.err, err)
+	for _, one := range []*read{since, r.gaps[0], r.gaps[1]} {
+		if one != nil {
+			at, err := readTime(one.value, now)
+			newest, h.err = max(newest, at), errors.Join(h.err, err)
+		}
 	}
-	if since.Err() != nil && h.err == nil { // it has just begun
+	if since.value.Err() != nil && h.err == nil { // Redis is new, or has lost its state
 		newest = max(newest, now)
 	}
 	if r.backfill != nil {
-		if f, found := readBackfill(r.backfill.Val()); found && f.began >= newest {
+		if f, found := readBackfill(r.backfill.value.Val()); found && f.began >= newest {
 			newest = min(newest, f.since)
 		}
 	}
 	h.since = time.UnixMilli(newest)
 	return h
+}
+
+// checkTimes begins the history if Redis has no rg:since, and tells the operator of keys that hold
+// no time.
+func (s *Store) checkTimes(ctx context.Context, all []*read, since *read, now int64) {
+	if errors.Is(since.value.Err(), redis.Nil) {
+		s.beginHistory(ctx, now)
+	}
+	for _, r := range all {
+		if !r.window && !strings.HasPrefix(r.key, s.Prefix+"code:") && !strings.HasPrefix(r.key, s.Prefix+"backfill:") {
+			s.warnBrokenTime(now, r.value)
+		}
+	}
+}
+
+// beginHistory writes rg:since, and the account list, which is lost like everything else.
+func (s *Store) beginHistory(ctx context.Context, now int64) {
+	if s.rdb.SetNX(ctx, s.sinceKey(), now, 0).Err() == nil {
+		s.rewriteAccountList()
+	}
 }
 
 // readTime returns the unix ms in a reply: 0 if the key is absent, now if it holds no time, since
@@ -204,15 +146,7 @@ func holdsNoTime(cmd *redis.StringCmd) bool {
 	return err != nil
 }
 
-// warnBrokenTimes tells the operator of a key that should hold a time and does not.
-func (s *Store) warnBrokenTimes(r scopesRead, now int64) {
-	cmds := []*redis.StringCmd{r.since}
-	for _, sc := range r.scopes {
-		cmds = append(cmds, sc.gaps[:]...)
-	}
-	s.warnBrokenTime(now, cmds...)
-}
-
+// warnBrokenTime tells the operator of a key that should hold a time and does not.
 func (s *Store) warnBrokenTime(now int64, cmds ...*redis.StringCmd) {
 	for _, cmd := range cmds {
 		if cmd != nil && holdsNoTime(cmd) && s.brokenHistory.due(now) {
@@ -258,12 +192,12 @@ func readBackfill(text string) (b backfilled, ok bool) {
 func (s *Store) Backfilled(ctx context.Context, corp string, channels []string, began time.Time) (missed []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(channels))*time.Millisecond)
 	defer cancel()
-	if err := s.catchUp(ctx); err != nil {
-		return nil, err
+	if !s.embedded() && !s.clean() || s.gaps.pending.Load() {
+		return nil, errors.New("window: backfilled: gaps are not in redis yet")
 	}
 	p := s.rdb.Pipeline()
 	get := func(key string) *redis.StringCmd { return p.Get(ctx, key) }
-	since, gap, items := get(s.Prefix+"since"), get(s.gapKey(corp)), get(s.gapKey(corp)+unreadableItems)
+	since, gap, items := get(s.sinceKey()), get(s.gapKey(corp)), get(s.gapKey(corp)+unreadableItems)
 	gaps, unreadable := make([]*redis.StringCmd, len(channels)), make([]*redis.StringCmd, len(channels))
 	for i, c := range channels {
 		gaps[i], unreadable[i] = get(s.gapKey(c)), get(s.gapKey(c)+unreadableItems)

@@ -32,6 +32,14 @@ func (wrongType) Error() string {
 }
 func (wrongType) RedisError() {}
 
+// reading is what a proof has read: nil for "", else as in reply.
+func reading(text string) *read {
+	if text == "" {
+		return nil
+	}
+	return &read{value: reply(text)}
+}
+
 // A history begins at the newest of rg:since and the gaps, or earlier with a newer backfill.
 func TestHistoryOfReplies(t *testing.T) {
 	t.Parallel()
@@ -63,7 +71,7 @@ func TestHistoryOfReplies(t *testing.T) {
 		{"a gap fails", "500", "!", "-", "", -1},
 		{"the other gap fails", "500", "-", "!", "700:300", -1},
 	} {
-		h := scopeRead{gaps: [2]*redis.StringCmd{reply(c.gap), reply(c.other)}, backfill: reply(c.backfill)}.history(reply(c.since), now)
+		h := scopeRead{gaps: [2]*read{reading(c.gap), reading(c.other)}, backfill: reading(c.backfill)}.history(reading(c.since), now)
 		switch {
 		case c.want == -1 && !errors.Is(h.err, io.EOF):
 			t.Errorf("%s: %+v, want an error", c.name, h)
@@ -152,7 +160,7 @@ func TestLossAt(t *testing.T) {
 		{"no time", &Item{ID: "m1"}, 7, true},
 		{"neither time nor id", &Item{}, 7, false},
 	} {
-		l := Loss{Corp: "ww1", Channel: "wk1", Item: c.item, noted: 7}
+		l := Loss{Corp: "ww1", Channel: "wk1", Item: c.item, Noted: 7}
 		got, name := l.at(now)
 		if got != c.want || (name != "") != c.named {
 			t.Errorf("%s: at %d named %q", c.name, got, name)
@@ -171,37 +179,29 @@ func TestLossAt(t *testing.T) {
 	}
 }
 
-// Losses that Redis did not take are kept one for each gap, the latest of each, and all of them
-// become a gap of every corp if there are too many.
+// Losses that neither Redis nor the journal took are kept in order, and all of them become a gap of
+// every corp if there are too many.
 func TestKeepLosses(t *testing.T) {
 	t.Parallel()
 	g := &gaps{}
-	loss := func(corp string, noted int64) Loss { return Loss{Corp: corp, Messages: true, noted: noted} }
-	g.keep([]Loss{loss("ww1", 5), loss("ww2", 6), loss("ww1", 9), loss("ww1", 7)}, time.Time{})
-	w := g.take()
+	loss := func(corp string, noted int64) Loss { return Loss{Corp: corp, Messages: true, Noted: noted} }
+	g.keep([]Loss{loss("ww1", 5), loss("ww2", 6)})
+	g.keep([]Loss{loss("ww1", 9)})
 	var noted []int64
-	for _, l := range w.losses {
-		noted = append(noted, l.noted)
+	for _, l := range g.losses {
+		noted = append(noted, l.Noted)
 	}
-	slices.Sort(noted)
-	if !slices.Equal(noted, []int64{6, 9}) || !g.pending.Load() {
-		t.Fatalf("kept %v, pending %v", noted, g.pending.Load())
+	if !slices.Equal(noted, []int64{5, 6, 9}) || !g.pending.Load() || g.all {
+		t.Fatalf("kept %v, pending %v, all %v", noted, g.pending.Load(), g.all)
 	}
-	g.keep([]Loss{loss("ww3", 1)}, time.Time{})
-	g.putBack(w)
-	if n := len(g.unwritten.losses); n != 3 || g.unwritten.all {
-		t.Errorf("%d losses after putBack", n)
+	many := make([]Loss, maxUnwritten-3)
+	if g.keep(many); len(g.losses) != maxUnwritten || g.all {
+		t.Fatalf("%d losses are kept, all %v", len(g.losses), g.all)
 	}
-	var many []Loss
-	for i := range maxUnwritten {
-		many = append(many, Loss{Channel: string(rune('a' + i)), Messages: true})
+	if g.keep(many[:1]); len(g.losses) > 0 || !g.all || !g.pending.Load() {
+		t.Errorf("of too many losses %d are kept, all %v", len(g.losses), g.all)
 	}
-	g.keep(many, time.Time{})
-	if w := g.take(); !w.all || len(w.losses) > 0 {
-		t.Errorf("of too many losses %d are kept, all %v", len(w.losses), w.all)
-	}
-	g.putBack(unwritten{})
-	if g.pending.Load() {
-		t.Error("nothing is unwritten, and it is pending")
+	if g.keep(many[:1]); len(g.losses) != 1 || !g.all {
+		t.Errorf("after too many losses %d are kept, all %v", len(g.losses), g.all)
 	}
 }

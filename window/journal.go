@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,31 +19,56 @@ import (
 const (
 	recordMessage = 'M' // unix ms in eight bytes, big-endian, then corp:channel:customer as in a key
 	recordCode    = 'C' // the code, a NUL byte, then the code's record in Redis
+	recordLoss    = 'L' // a Loss in JSON
+	recordPage    = 'P' // a page in JSON
 )
 
-// encodeRecords encodes messages and codes as journal records.
-func encodeRecords(facts map[Key]int64, codes []LearntCode) [][]byte {
-	records := make([][]byte, 0, len(facts)+len(codes))
-	for k, at := range facts {
-		b := binary.BigEndian.AppendUint64([]byte{recordMessage}, uint64(at))
-		records = append(records, k.appendIDs(b))
-	}
-	for _, c := range codes {
-		b := append(append([]byte{recordCode}, c.Text...), 0)
-		records = append(records, append(b, c.encode()...))
-	}
-	return records
+// backlog is what the journal holds, or a part of it.
+type backlog struct {
+	writes
+	losses []Loss
+	pages  []page
 }
 
-// readRecord decodes a journal record into facts or codes.
-func readRecord(r []byte, facts map[Key]int64, codes *[]LearntCode) error {
+func newBacklog() backlog { return backlog{writes: newGeneration(0).writes} }
+
+// encode encodes a backlog as journal records. Marks have none: they are made of losses.
+func (b backlog) encode() ([][]byte, error) {
+	records := make([][]byte, 0, len(b.facts)+len(b.codes)+len(b.losses))
+	for k, at := range b.facts {
+		r := binary.BigEndian.AppendUint64([]byte{recordMessage}, uint64(at))
+		records = append(records, k.appendIDs(r))
+	}
+	for _, c := range b.codes {
+		r := append(append([]byte{recordCode}, c.Text...), 0)
+		records = append(records, append(r, c.encode()...))
+	}
+	for _, l := range b.losses {
+		text, err := json.Marshal(l)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, append([]byte{recordLoss}, text...))
+	}
+	for _, p := range b.pages {
+		all, err := p.encode()
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, all...)
+	}
+	return records, nil
+}
+
+// decode adds a journal record to b.
+func (b *backlog) decode(r []byte) error {
 	switch {
 	case r[0] == recordMessage && len(r) > 9:
 		k, ok := parseIDs(strings.Split(string(r[9:]), ":"))
 		if !ok {
 			break
 		}
-		facts[k] = max(facts[k], int64(binary.BigEndian.Uint64(r[1:9])))
+		b.facts[k] = max(b.facts[k], int64(binary.BigEndian.Uint64(r[1:9])))
 		return nil
 	case r[0] == recordCode:
 		text, record, _ := bytes.Cut(r[1:], []byte{0})
@@ -48,96 +76,127 @@ func readRecord(r []byte, facts map[Key]int64, codes *[]LearntCode) error {
 		if !ok {
 			break
 		}
-		*codes = append(*codes, LearntCode{Code: c, Text: string(text)})
+		b.codes = append(b.codes, LearntCode{Code: c, Text: string(text)})
+		return nil
+	case r[0] == recordLoss:
+		var l Loss
+		if json.Unmarshal(r[1:], &l) != nil {
+			break
+		}
+		b.losses = append(b.losses, l)
+		return nil
+	case r[0] == recordPage:
+		p, ok := parsePage(r[1:])
+		if !ok {
+			break
+		}
+		b.pages = append(b.pages, p)
 		return nil
 	}
 	return errors.New("window: the journal holds a record of another kind: it was written with redis.mode embedded; start once in that mode, or move it away")
 }
 
-// spill appends writes that Redis rejected with cause to the journal. It returns nil after the
-// fsync and after this gateway's lease has expired, so that no other gateway can refuse because of
-// them.
-func (s *Store) spill(facts map[Key]int64, codes []LearntCode, cause error) error {
+// ErrNotMember is returned if what is in the journal may not be acknowledged: the other gateways do
+// not wait for this one, since it never held a lease, or held none for too long.
+var ErrNotMember = errors.New("this gateway has held no lease for too long: nothing is acknowledged before redis is back")
+
+// maxAbsence is how long after its last lease a gateway acknowledges into its journal, unless half
+// a window's length is shorter. Within it the others treat the history as incomplete.
+const maxAbsence = 24 * time.Hour
+
+// spill appends to the journal what Redis rejected with cause. It returns nil after the fsync and
+// after this gateway's leases have expired, so that no other gateway can refuse because of it. With
+// ErrNotMember it is in the journal too, but another gateway may.
+func (s *Store) spill(b backlog, cause error) error {
 	if s.embedded() {
 		return cause
 	}
-	if err := s.journal.Append(encodeRecords(facts, codes)...); err != nil {
+	records, err := b.encode()
+	if err == nil {
+		err = s.journal.Append(records...)
+	}
+	if err == nil {
+		err = s.journal.Sync()
+	}
+	if err != nil {
 		return errors.Join(cause, err)
 	}
-	if err := s.journal.Sync(); err != nil {
-		return errors.Join(cause, err)
+	s.wakeUp()
+	if !s.member() {
+		return errors.Join(cause, ErrNotMember)
 	}
+	// No renewal begins before the journal is empty again, so this instant does not move meanwhile.
+	time.Sleep(time.Until(s.leases.expiry()))
+	return nil
+}
+
+// member reports whether the other gateways wait for this one.
+func (s *Store) member() bool {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	at := s.leases.heldAt()
+	if len(s.leases.partitions) == 0 { // Redis has not been there since the start
+		at = s.journal.Stamped()
+	}
+	return !at.IsZero() && s.Now().Sub(at) <= s.absence()
+}
+
+// absence is how long a gateway acknowledges into its journal without a lease.
+func (s *Store) absence() time.Duration { return min(maxAbsence, s.Length/2) }
+
+// expiry is when the last lease of this gateway has surely expired, if none is renewed any more.
+func (l *leases) expiry() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := l.began.Add(leaseGone)
+	for i, p := range l.partitions {
+		if i == 0 || p.lease.expires.After(last) {
+			last = p.lease.expires
+		}
+	}
+	return last
+}
+
+// clean reports whether everything that this gateway has acknowledged was written to Redis.
+func (s *Store) clean() bool { return s.journal.Empty() && !s.gaps.pending.Load() }
+
+func (s *Store) wakeUp() {
 	select {
 	case s.wake <- struct{}{}:
 	default: // Run is awake already
 	}
-	s.waitLeaseExpired()
-	return nil
 }
 
-// degraded reports whether Redis may lack acknowledged writes: the journal of this gateway or of
-// another one may hold them, or a failover may have lost them.
-func (s *Store) degraded() bool {
-	return !s.embedded() && (!s.journal.Empty() || s.members.degraded()) || s.health.Degraded()
-}
-
-// downgrade replaces an answer that would refuse a reply while Redis may lack a newer message. A
-// window that WeCom or an operator shut becomes Unavailable and not Unproven, since WeCom does not
-// enforce an operator's order and an unproven reply may be sent.
-func (s *Store) downgrade(a Answer) Answer {
-	to := Unproven
-	switch a.State {
-	case ClosedByPlatform:
-		to = Unavailable
-	case Closed, Exhausted:
-	default:
-		return a
-	}
-	if !s.degraded() {
-		return a
-	}
-	return Answer{State: to, Last: a.Last, Left: -1}
-}
-
-// Run writes to Redis what it lacks, until ctx ends: the journal's records, gaps that failed, and,
-// after a failover or a rollback, the writes of the last minute.
+// Run holds the leases and writes to Redis what it lacks, until ctx ends.
 func (s *Store) Run(ctx context.Context) {
-	tick := time.NewTicker(250 * time.Millisecond)
+	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
-	rewrite := false
-	var checked time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.health.Recovered():
-			rewrite = true
-		case <-s.wake:
-		case <-tick.C:
-		}
-		if !s.embedded() && (rewrite || time.Since(checked) >= checkpointEvery) {
-			checked = time.Now()
-			rewrite = s.detectRollback(ctx) || rewrite
-		}
-		if err := s.writePending(ctx); err != nil && ctx.Err() == nil {
-			s.Log.Debug("gaps are not in redis yet", zap.Error(err))
-		}
-		if rewrite {
-			facts, codes := s.recent.all()
-			if err := s.write(ctx, facts, codes); err == nil {
-				rewrite = false
-				s.Log.Info("redis is back, or has another master: the writes of the last minute are repeated", zap.Int("messages", len(facts)), zap.Int("codes", len(codes)))
+	var holders sync.WaitGroup
+	defer holders.Wait()
+	var held []*partition
+	release := func() {}
+	defer func() { release() }()
+	for ctx.Err() == nil {
+		if all := s.partitioned(); len(all) != len(held) {
+			release()
+			holders.Wait()
+			holding, stop := context.WithCancel(ctx)
+			held, release = all, stop
+			for _, p := range all {
+				holders.Go(func() { s.keepLease(holding, p) })
 			}
 		}
-		if s.embedded() || s.journal.Empty() {
-			continue
+		if err := s.writePending(ctx); err != nil && ctx.Err() == nil {
+			s.warn(&s.gapFailed, "gaps are not in redis yet", err)
 		}
-		n, err := s.drain(ctx)
-		if n > 0 {
-			s.Log.Info("records of the journal are in redis now", zap.Int("count", n))
+		if !s.embedded() {
+			s.drain(ctx)
+			s.report()
 		}
-		if err != nil && ctx.Err() == nil {
-			s.Log.Debug("the journal is not in redis yet", zap.Error(err))
+		select {
+		case <-ctx.Done():
+		case <-s.wake:
+		case <-tick.C:
 		}
 	}
 }
@@ -149,12 +208,12 @@ func (s *Store) CheckJournal() error {
 		return nil
 	}
 	for at := s.journal.Start(); at < s.journal.End(); {
-		records, next, err := s.journal.Read(at)
+		records, next, err := s.journal.Read(at, maxChunk)
 		if err != nil {
 			return err
 		}
-		for _, r := range records {
-			if err := readRecord(r, map[Key]int64{}, &[]LearntCode{}); err != nil {
+		for _, b := 0, newBacklog(); len(records) > 0; records = records[1:] {
+			if err := b.decode(records[0]); err != nil {
 				return err
 			}
 		}
@@ -163,37 +222,96 @@ func (s *Store) CheckJournal() error {
 	return nil
 }
 
-// drain writes the journal's records to Redis and drops them. n counts those that are written.
-func (s *Store) drain(ctx context.Context) (n int, err error) {
-	for at := s.journal.Start(); at < s.journal.End(); {
-		records, next, err := s.journal.Read(at)
-		if err != nil {
-			return n, err
-		}
-		facts, codes := map[Key]int64{}, []LearntCode(nil)
-		for _, r := range records {
-			if err := readRecord(r, facts, &codes); err != nil {
-				return n, err
-			}
-		}
-		if err := s.write(ctx, facts, codes); err != nil {
-			return n, err
-		}
-		if err := s.journal.Drop(next); err != nil {
-			return n, err
-		}
-		n += len(records)
-		at = s.journal.Start()
+// chunk is how much is written at once, so that a slow link gets it within the timeout of a
+// command.
+type chunk struct{ shrink atomic.Int32 }
+
+const maxChunk = 256
+
+// size is the number of writes or records.
+func (c *chunk) size() int { return maxChunk >> c.shrink.Load() }
+
+// done halves the size after a failure and doubles it after a success.
+func (c *chunk) done(err error) error {
+	switch n := c.shrink.Load(); {
+	case err == nil && n > 0:
+		c.shrink.CompareAndSwap(n, n-1)
+	case err != nil && maxChunk>>n > 1:
+		c.shrink.CompareAndSwap(n, n+1)
 	}
-	return n, nil
+	return err
 }
 
-// write writes messages and codes to Redis, which may have some of them already.
-func (s *Store) write(ctx context.Context, facts map[Key]int64, codes []LearntCode) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*s.Timeout+time.Duration(len(facts))*time.Millisecond)
-	defer cancel()
-	if err := s.record(ctx, facts); err != nil {
-		return fmt.Errorf("window: write again: %w", err)
+// dropAfter is how much of the journal is written to Redis before it is dropped from the file.
+const dropAfter = 1 << 20
+
+// drain writes the journal's records to Redis and drops them, in chunks.
+func (s *Store) drain(ctx context.Context) {
+	n, at := 0, s.journal.Start()
+	for s.journal.End() > at && ctx.Err() == nil {
+		records, next, err := s.journal.Read(at, s.chunk.size())
+		if err == nil {
+			err = s.chunk.done(s.restore(ctx, records))
+		}
+		if err == nil && (next == s.journal.End() || next-s.journal.Start() >= dropAfter) {
+			err = s.journal.Drop(next)
+			next = s.journal.Start()
+		}
+		if err != nil {
+			s.drainFailed(ctx, errors.Join(err, s.journal.Drop(at)))
+			break
+		}
+		n, at = n+len(records), next
+		s.counts.drained.Add(int64(len(records)))
+		s.report()
+		if s.drainProgress.due(time.Now().UnixMilli()) {
+			s.Log.Info("the journal is being written to redis", zap.Int64("bytes_left", s.journal.End()-at))
+		}
 	}
-	return s.learn(ctx, codes)
+	if n > 0 && s.journal.Empty() {
+		s.Log.Info("records of the journal are in redis now", zap.Int("count", n))
+		s.renewAll()
+	}
+}
+
+// drainFailed counts and logs an error.
+func (s *Store) drainFailed(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	s.counts.drainErrors.Add(1)
+	s.warn(&s.drainWarned, "the journal cannot be written to redis yet", err)
+}
+
+// restore writes records of the journal to Redis, which may have some of them already.
+func (s *Store) restore(ctx context.Context, records [][]byte) error {
+	b := newBacklog()
+	for _, r := range records {
+		if err := b.decode(r); err != nil {
+			return err
+		}
+	}
+	for _, p := range b.pages {
+		if err := s.attribute(ctx, &b, p); err != nil {
+			return err
+		}
+	}
+	if _, _, err := s.write(ctx, b.writes); err != nil {
+		return fmt.Errorf("window: write the journal: %w", err)
+	}
+	if len(b.losses) == 0 {
+		return nil
+	}
+	_, err := s.writeGaps(ctx, b.losses)
+	return err
+}
+
+// renewAll makes the partitions exchange at once.
+func (s *Store) renewAll() {
+	for _, p := range s.partitioned() {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
 }

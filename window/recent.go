@@ -1,22 +1,43 @@
 package window
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
 
-// recentWrites holds the messages and codes that were written to Redis in the last one to two
-// minutes, the newest message of each customer. It has two generations, and its size is bounded.
+// writes are what a page or a callback adds to Redis. Adding it twice, late or in any order is
+// harmless.
+type writes struct {
+	facts map[Key]int64    // the newest message of each customer, unix ms
+	codes []LearntCode     // one-time codes
+	marks map[string]int64 // :: key of a gap -> unix ms
+}
+
+// add merges other into w, whose maps must exist.
+func (w *writes) add(other writes) {
+	for k, at := range other.facts {
+		w.facts[k] = max(w.facts[k], at)
+	}
+	for key, at := range other.marks {
+		w.marks[key] = max(w.marks[key], at)
+	}
+	w.codes = append(w.codes, other.codes...)
+}
+
+func (w *writes) len() int { return len(w.facts) + len(w.codes) + len(w.marks) }
+
+// recentWrites holds what was written to Redis in the last one to two minutes. It has two
+// generations, and its size is bounded. Times are stamps of the lease's clock.
 type recentWrites struct {
 	mu       sync.Mutex
 	new, old generation
-	dropped  time.Time // writes up to then may be missing here
+	dropped  int64 // writes up to then may be missing here
 }
 
 type generation struct {
-	began time.Time
-	facts map[Key]int64
-	codes []LearntCode
+	began int64
+	writes
 }
 
 const (
@@ -24,43 +45,42 @@ const (
 	maxRecent  = 200_000 // per generation
 )
 
+func newGeneration(now int64) generation {
+	return generation{began: now, writes: writes{facts: map[Key]int64{}, marks: map[string]int64{}}}
+}
+
 // add stores writes that Redis has taken.
-func (r *recentWrites) add(now time.Time, facts map[Key]int64, codes []LearntCode) {
+func (r *recentWrites) add(now int64, w writes) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.new.facts == nil || now.Sub(r.new.began) >= keepRecent {
+	if now-r.new.began >= keepRecent.Milliseconds() || r.new.facts == nil {
 		if r.old.facts != nil {
 			r.dropped = r.new.began
 		}
-		r.old, r.new = r.new, generation{began: now, facts: map[Key]int64{}}
+		r.old, r.new = r.new, newGeneration(now)
 	}
-	if len(r.new.facts)+len(facts) > maxRecent || len(r.new.codes)+len(codes) > maxRecent {
+	if r.new.len()+w.len() > maxRecent {
 		r.dropped = now
 		return
 	}
-	for k, at := range facts {
-		r.new.facts[k] = max(r.new.facts[k], at)
-	}
-	r.new.codes = append(r.new.codes, codes...)
+	r.new.add(w)
 }
 
-// covers reports whether it holds every write after a time. It is false for the zero time.
-func (r *recentWrites) covers(at time.Time) bool {
+// covers reports whether it holds every write after a time.
+func (r *recentWrites) covers(at int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return at.After(r.dropped)
+	return at > r.dropped
 }
 
 // all returns all writes it holds.
-func (r *recentWrites) all() (facts map[Key]int64, codes []LearntCode) {
+func (r *recentWrites) all() writes {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	facts = map[Key]int64{}
-	for _, g := range []generation{r.old, r.new} {
-		for k, at := range g.facts {
-			facts[k] = max(facts[k], at)
-		}
-		codes = append(codes, g.codes...)
+	w := writes{facts: maps.Clone(r.old.facts), marks: maps.Clone(r.old.marks), codes: append([]LearntCode(nil), r.old.codes...)}
+	if w.facts == nil {
+		w = newGeneration(0).writes
 	}
-	return facts, codes
+	w.add(r.new.writes)
+	return w
 }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
 	"replygate/store"
@@ -33,18 +32,39 @@ const maxAhead = 5 * time.Minute
 // its id is made of its content.
 func (f Fact) ahead() Loss {
 	id := f.Key.appendIDs(nil)
-	return Loss{Corp: f.Key.Corp, Channel: f.Key.Channel, Messages: true, Item: &Item{ID: string(strconv.AppendInt(append(id, ' '), f.At.UnixMilli(), 10))}}
+	return Loss{Corp: f.Key.Corp, Channel: f.Key.Channel, Messages: true, Reason: gapAhead, Item: &Item{ID: string(strconv.AppendInt(append(id, ' '), f.At.UnixMilli(), 10))}}
 }
 
 // Record stores messages in Redis, or in the journal if Redis fails. Order and repetition do not
 // matter. After an error some facts may be stored and others not; recording all of them again is
-// safe.
+// safe. With ErrNotMember all are in the journal.
 func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
-	var t Tally
+	latest, ahead, t := s.sift(facts)
+	if len(ahead) > 0 {
+		if _, err := s.RecordGaps(ctx, ahead...); err != nil {
+			s.warn(&s.gapFailed, "gaps are not in redis yet", err)
+		}
+	}
+	if len(latest) == 0 {
+		return t, nil
+	}
+	b := newBacklog()
+	b.facts = latest
+	switch err := s.commit(ctx, b); {
+	case errors.Is(err, ErrNotMember):
+		return t, err
+	case err != nil:
+		return Tally{}, fmt.Errorf("window: record: %w", err)
+	}
+	return t, nil
+}
+
+// sift returns the newest message of each customer that counts, and the losses of those that are
+// too far ahead of our clock.
+func (s *Store) sift(facts []Fact) (latest map[Key]int64, losses []Loss, t Tally) {
 	now := s.Now()
 	var furthest time.Duration
-	var losses []Loss
-	latest := make(map[Key]int64, len(facts))
+	latest = make(map[Key]int64, len(facts))
 	for _, f := range facts {
 		switch at := f.At.UnixMilli(); {
 		case f.At.After(now.Add(maxAhead)):
@@ -62,64 +82,39 @@ func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
 		s.Log.Error("messages of customers are too far ahead of this machine's clock to count, so replies on their channels that have no open window are history_incomplete: set the clock by NTP",
 			zap.Int("count", t.Ahead), zap.Duration("ahead", furthest))
 	}
-	if len(losses) > 0 {
-		if _, err := s.RecordGaps(ctx, losses...); err != nil {
-			s.Log.Warn("a gap is recorded in this gateway alone, since redis did not take it", zap.Error(err))
-		}
-	}
-	if len(latest) == 0 {
-		return t, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(latest))*time.Millisecond)
-	defer cancel()
-	if err := s.recordWithRetry(ctx, latest); err != nil {
-		if err := s.spill(latest, nil, err); err != nil {
-			return Tally{}, fmt.Errorf("window: record: %w", err)
-		}
-		return t, nil
-	}
-	if !s.embedded() {
-		s.recent.add(now, latest, nil)
-	}
-	return t, nil
+	return latest, losses, t
 }
 
-// recordWithRetry is record with up to four retries, for a broken connection. Recording twice is
-// safe, and cheaper than the journal, whose records are unknown to other gateways for a moment. It
-// does not retry while the circuit breaker is open.
-func (s *Store) recordWithRetry(ctx context.Context, latest map[Key]int64) error {
-	err := s.record(ctx, latest)
-	for range 4 {
+// commit writes to Redis, or to the journal if Redis fails. Once it returns nil, the writes may be
+// acknowledged.
+func (s *Store) commit(ctx context.Context, b backlog) error {
+	s.waitSettled()
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(b.len())*time.Millisecond)
+	defer cancel()
+	from, err := s.writeWithRetry(ctx, b.writes)
+	if err != nil {
+		return s.spill(b, err)
+	}
+	time.Sleep(time.Until(from))
+	return nil
+}
+
+// writeWithRetry is write with up to four retries, for a broken connection. Writing twice is safe,
+// and cheaper than the journal, for which this gateway's leases must expire. It does not retry
+// while the circuit breaker is open.
+func (s *Store) writeWithRetry(ctx context.Context, w writes) (from time.Time, err error) {
+	for range 5 {
+		_, from, err = s.write(ctx, w)
 		if err == nil || errors.Is(err, store.ErrAway) || ctx.Err() != nil {
-			return err
+			return from, err
+		}
+		if errors.Is(err, errNotJoined) {
+			s.renewAll()
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(10 * time.Millisecond):
 		}
-		err = s.record(ctx, latest)
 	}
-	return err
-}
-
-// record sends messages in one pipeline, and again with the script's text if Redis does not have
-// it.
-func (s *Store) record(ctx context.Context, latest map[Key]int64) error {
-	send := func(run func(p redis.Pipeliner, key, at, expires string)) error {
-		p := s.rdb.Pipeline()
-		for k, at := range latest {
-			run(p, k.redisKey(s.Prefix), strconv.FormatInt(at, 10), strconv.FormatInt(at+s.Length.Milliseconds(), 10))
-		}
-		_, err := p.Exec(ctx)
-		return err
-	}
-	err := send(func(p redis.Pipeliner, key, at, expires string) {
-		recordScript.EvalSha(ctx, p, []string{key}, at, expires)
-	})
-	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		err = send(func(p redis.Pipeliner, key, at, expires string) {
-			recordScript.Eval(ctx, p, []string{key}, at, expires)
-		})
-	}
-	return err
+	return from, err
 }

@@ -38,84 +38,104 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 		}
 	}
 	key := string(encoded)
+	for range 2 {
+		r, err := s.reserve(ctx, key)
+		if err = errors.Join(err, r.err); err != nil {
+			s.warnBroken(k, err, now)
+			return s.cachedAnswer(key, now)
+		}
+		s.updateCache(key, r.Answer, now)
+		if !r.refuses() {
+			return r.Answer
+		}
+		p := s.prover(ctx, question{window: key, scope: s.ofMessages(k)})
+		if p.err != nil || p.window.answer(now, s.Length, s.Replies).refuses() {
+			return s.confirm(r.Answer, p)
+		}
+	}
+	return Answer{State: Unavailable, Left: -1} // it opened twice meanwhile
+}
+
+func (s *Store) reserve(ctx context.Context, key string) (result, error) {
 	ctx, cancel := s.deadlines.within(ctx)
 	defer cancel()
-	r, err := s.reserver.Do(ctx, key)
-	if err = errors.Join(err, r.err); err != nil {
-		s.warnBroken(k, err, now)
-		return s.cachedAnswer(key, now)
-	}
-	a := r.Answer
-	if a.State == Closed { // no record, or one that has closed and not expired yet
-		s.cache.forget(key)
-		return s.downgrade(s.missingRecord(s.history(ctx, s.ofMessages(k))).withLast(a.Last))
-	}
-	s.updateCache(key, a, now)
-	if a.State == Exhausted {
-		a = s.confirmExhausted(ctx, s.history(ctx, s.ofMessages(k)), key, a)
-	}
-	return s.downgrade(a)
+	return s.reserver.Do(ctx, key)
 }
 
 // Peek returns the answers for windows without counting a reply. It takes one round trip, or two if
 // some windows are not open.
 func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 	now := s.Now().UnixMilli()
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(keys))*time.Millisecond)
+	timeout := s.Timeout + time.Duration(len(keys))*time.Millisecond
+	reading, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	redisKeys := make([]string, len(keys))
 	for i, k := range keys {
 		redisKeys[i] = k.redisKey(s.Prefix)
 	}
-	found := s.readAll(ctx, redisKeys, now)
-	histories := s.historiesOf(ctx, keys, found)
 	answers := make([]Answer, len(keys))
-	for i, a := range found {
-		switch {
-		case a.err != nil:
+	var refused []int
+	var questions []question
+	for i, a := range s.readAll(reading, redisKeys, now) {
+		if answers[i] = a.Answer; a.err != nil {
 			s.warnBroken(keys[i], a.err, now)
 			answers[i] = s.cachedAnswer(redisKeys[i], now)
 			continue
-		case a.State == Closed:
-			s.cache.forget(redisKeys[i])
-			answers[i] = s.missingRecord(histories[s.ofMessages(keys[i])]).withLast(a.Last)
-		default:
-			s.updateCache(redisKeys[i], a.Answer, now)
-			if answers[i] = a.Answer; a.State == Exhausted {
-				answers[i] = s.confirmExhausted(ctx, histories[s.ofMessages(keys[i])], redisKeys[i], a.Answer)
-			}
 		}
-		answers[i] = s.downgrade(answers[i])
+		s.updateCache(redisKeys[i], a.Answer, now)
+		if a.refuses() {
+			refused, questions = append(refused, i), append(questions, question{window: redisKeys[i], scope: s.ofMessages(keys[i])})
+		}
+	}
+	if len(refused) > 0 {
+		proving, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		for n, p := range s.prove(proving, questions...) {
+			i := refused[n]
+			if now := p.window.answer(now, s.Length, s.Replies); p.err == nil && !now.refuses() {
+				answers[i] = now
+				continue
+			}
+			answers[i] = s.confirm(answers[i], p)
+		}
 	}
 	return answers
 }
 
-// historiesOf reads the histories on which answers about windows depend.
-func (s *Store) historiesOf(ctx context.Context, keys []Key, found []result) map[scope]history {
-	all := map[scope]history{}
-	var scopes []scope
-	for i, a := range found {
-		if a.err != nil || a.State != Closed && a.State != Exhausted {
-			continue
+// refuses reports whether the answer would refuse a reply, so that it must be proven.
+func (a Answer) refuses() bool {
+	return a.State == Closed || a.State == Exhausted || a.State == ClosedByPlatform
+}
+
+// confirm returns an answer that refuses, or what is left of it without a proof. While gateways may
+// hold messages that Redis lacks, Closed and Exhausted become Unproven. A window that WeCom or an
+// operator shut becomes Unavailable, since WeCom does not enforce an operator's order and an
+// unproven reply may be sent.
+func (s *Store) confirm(a Answer, p proof) Answer {
+	unproven := Answer{State: Unproven, Last: a.Last, Left: -1}
+	switch {
+	case p.err != nil, a.State == ClosedByPlatform && p.cause != "":
+		unproven.State = Unavailable
+	case a.State == Closed && !s.proves(p.history), a.State == Exhausted && !s.provesExhausted(a, p):
+		unproven.State = Incomplete
+	case p.cause == "":
+		if a.State == Closed {
+			a.Left = 0
 		}
-		sc := s.ofMessages(keys[i])
-		if _, there := all[sc]; !there {
-			all[sc] = history{}
-			scopes = append(scopes, sc)
-		}
+		return a
 	}
-	if len(scopes) == 0 {
-		return nil
-	}
-	for i, h := range s.histories(ctx, scopes...) {
-		all[scopes[i]] = h
-	}
-	return all
+	return unproven
+}
+
+// provesExhausted reports whether the counted replies are later than the last gap. Before it the
+// customer may have written again, and earlier replies would not count.
+func (s *Store) provesExhausted(a Answer, p proof) bool {
+	return !p.since.After(a.Last) || p.window.sentFrom(counts(p.since.UnixMilli())) >= s.Replies
 }
 
 // updateCache stores an open window, and removes any other.
 func (s *Store) updateCache(key string, a Answer, now int64) {
-	if a.State == Open || a.State == Exhausted {
+	if a.State == Open || a.State == Exhausted { // no reply counts while Redis fails
 		s.cache.put(key, a.Last.UnixMilli(), now)
 		return
 	}
@@ -128,44 +148,6 @@ func (s *Store) cachedAnswer(key string, now int64) Answer {
 		return Answer{State: Cached, Last: time.UnixMilli(last), Left: -1}
 	}
 	return Answer{State: Unavailable, Left: -1}
-}
-
-// missingRecord is the answer for a customer without a record: Closed only if the history is
-// complete.
-func (s *Store) missingRecord(h history) Answer {
-	switch {
-	case h.err != nil:
-		return Answer{State: Unavailable, Left: -1}
-	case !s.proves(h):
-		return Answer{State: Incomplete, Left: -1}
-	}
-	return Answer{State: Closed}
-}
-
-// confirmExhausted downgrades Exhausted to Incomplete if some of the counted replies are older than
-// a gap: the customer may have written since, and those replies would not count.
-func (s *Store) confirmExhausted(ctx context.Context, h history, key string, a Answer) Answer {
-	err := h.err
-	if err == nil && !h.since.After(a.Last) {
-		return a
-	}
-	var w Window
-	if err == nil {
-		w, err = s.read(ctx, key)
-	}
-	switch {
-	case err != nil:
-		return Answer{State: Unavailable, Last: a.Last, Left: -1}
-	case w.sentFrom(counts(h.since.UnixMilli())) >= s.Replies:
-		return a
-	}
-	return Answer{State: Incomplete, Last: a.Last, Left: -1}
-}
-
-// withLast returns the answer with the customer's last message on record, zero if there is none.
-func (a Answer) withLast(last time.Time) Answer {
-	a.Last = last
-	return a
 }
 
 // answer is the window's answer for a reply that is not counted.

@@ -22,7 +22,7 @@ var (
 	restoreCodeScript = script("restore_code")
 
 	raiseScript = script("raise")
-	leaseScript = script("deadline_guard", "lease")
+	leaseScript = script("lease")
 )
 
 //go:embed lua

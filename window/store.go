@@ -2,6 +2,7 @@ package window
 
 import (
 	"context"
+	"crypto/rand"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,6 +25,10 @@ type Settings struct {
 	// Timeout bounds one command. Pipelines of many commands may take longer.
 	Timeout time.Duration
 
+	// CorpOf returns the corp of an access token, by its hash, else the one that owns channels, ""
+	// if none is known. It fails if Redis cannot be asked. A Store with a journal requires it.
+	CorpOf func(ctx context.Context, tokenHash string, channels []string) (corp string, err error)
+
 	// Now is the gateway's clock. It is required.
 	Now func() time.Time
 
@@ -34,15 +39,12 @@ type Settings struct {
 // Health is what the client of a Redis knows about it. *store.Client implements it. Its methods
 // must not block.
 type Health interface {
-	// Degraded reports whether Redis may lack acknowledged writes just now.
-	Degraded() bool
-
-	// Recovered receives a value each time Redis is back, or has another primary.
-	Recovered() <-chan struct{}
-
 	// RedisTime converts t to the clock of a Redis, unix ms, 0 if that clock is not known. node is
 	// the address of a Cluster's node, "" for any other Redis.
 	RedisTime(node string, t time.Time) int64
+
+	// Checked reports whether Redis has answered, so that MultiKey is known.
+	Checked() bool
 
 	// MultiKey reports whether one script may have several keys. It does not count in a Cluster.
 	MultiKey() bool
@@ -52,21 +54,26 @@ type Health interface {
 type Store struct {
 	rdb redis.UniversalClient
 	Settings
-	health      Health
-	journal     *store.Journal // nil for an embedded Redis
-	cache       *openCache
-	recent      recentWrites
-	checkpoints checkpoints
-	members     members
-	wake        chan struct{} // the journal has something
-	gaps        gaps
-	gateway     string // the journal's id, which tells this gateway from others on the same Redis
+	health  Health
+	journal *store.Journal // nil for an embedded Redis
+	gateway string         // the journal's id, which tells this gateway from others on the same Redis
+	cache   *openCache
+	recent  recentWrites
+	leases  leases
+	gaps    gaps
+	chunk   chunk
+	counts  counters
+	wake    chan struct{} // the journal has something
 
-	brokenWindows, brokenHistory, clockAhead rateLimitedLog
+	brokenWindows, brokenHistory, clockAhead            rateLimitedLog
+	gapFailed, repairFailed, drainWarned, drainProgress rateLimitedLog
+	repairLogged, pageUnknown                           rateLimitedLog
+	reported                                            time.Time // when report last looked; of Run alone
+	lastCause                                           string
 
 	deadlines deadlines
 	reserver  reserver
-	history   func(context.Context, scope) history // reads one scope
+	prover    func(context.Context, question) proof // answers one question
 }
 
 // NewEmbedded keeps windows in a Redis that belongs to this process alone. Its store journals every
@@ -79,8 +86,7 @@ func NewEmbedded(rdb redis.UniversalClient, h Health, s Settings) *Store {
 }
 
 // NewShared keeps windows in a Redis that other gateways may use too. What it does not take is kept
-// in the journal until Run writes it. RunHeartbeat and Run must run meanwhile: without them another
-// gateway may refuse too much.
+// in the journal until Run writes it. Without Run nothing is refused because a message is missing.
 func NewShared(rdb redis.UniversalClient, h Health, j *store.Journal, s Settings) *Store {
 	w := newStore(rdb, h, s)
 	w.journal, w.gateway = j, j.ID()
@@ -92,12 +98,13 @@ func newStore(rdb redis.UniversalClient, h Health, s Settings) *Store {
 	if s.Log == nil {
 		s.Log = zap.NewNop()
 	}
+	now := time.Now()
 	w := &Store{
 		rdb: rdb, Settings: s, health: h, cache: newOpenCache(), wake: make(chan struct{}, 1),
-		gaps: gaps{writing: make(chan struct{}, 1)}, deadlines: deadlines{timeout: s.Timeout},
+		leases: leases{began: now, boot: rand.Text()}, deadlines: deadlines{timeout: s.Timeout},
 	}
-	w.history = w.newHistory()
-	w.recent.dropped = s.Now() // what an earlier gateway recorded is unknown
+	w.prover = w.newProver()
+	w.recent.dropped = now.UnixMilli() // what an earlier process recorded is unknown
 	return w
 }
 

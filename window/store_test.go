@@ -197,9 +197,7 @@ func TestExhaustedBeforeAGap(t *testing.T) {
 				b.Errorf("before a gap: %+v", a)
 			}
 		}
-		if a := b.Peek(b.Context(), li); a[0].State != window.Incomplete {
-			b.Errorf("Peek: %+v", a)
-		}
+		b.peek(window.Incomplete, li)
 		b.since(-2 * time.Hour) // a backfill, or the operator, lowers it
 		b.reserve(li, window.Exhausted, 0)
 		b.since(-time.Second)
@@ -360,12 +358,12 @@ func TestReservationsAreAtomic(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		b.wrote(li, b.clock.Now())
 		other := b.other()
+		gateways := []*window.Store{b.Store, other}
 		var open, full sync.Map
 		var all sync.WaitGroup
 		for i := range 50 {
-			gateway := []*window.Store{b.Store, other}[i%2]
 			all.Go(func() {
-				switch a := gateway.Reserve(context.Background(), li); a.State {
+				switch a := settled(window.Exhausted, func() window.Answer { return gateways[i%2].Reserve(context.Background(), li) }); a.State {
 				case window.Open:
 					open.Store(i, a)
 				case window.Exhausted:
@@ -451,8 +449,8 @@ func (b *bench) follow(k window.Key, random *rand.Rand) {
 			b.wrote(k, at)
 			model = model.Record(at.UnixMilli())
 		case 2, 3:
-			a := b.Reserve(b.Context(), k)
 			want := model.Judge(now.UnixMilli(), length, 3)
+			a := settled(want, func() window.Answer { return b.Reserve(b.Context(), k) })
 			if a.State != want {
 				b.Fatalf("state %d, the model has %d: %+v", a.State, want, model)
 			}
@@ -561,7 +559,7 @@ func TestKeysDiffer(t *testing.T) {
 	}
 }
 
-// While the store is degraded, no record proves that the customer has not written.
+// While a gateway may hold what Redis lacks, no record proves that the customer has not written.
 func TestDegraded(t *testing.T) {
 	each(t, 1, func(b *bench) {
 		now := b.clock.Now()
@@ -584,14 +582,19 @@ func TestDegraded(t *testing.T) {
 			{"wmShut", window.ClosedByPlatform, window.Unavailable}, // an operator may have shut it
 			{"wmOpen", window.Open, window.Open},
 		} {
-			for degraded, want := range map[bool]window.State{false: row.proven, true: row.degraded} {
-				b.health.degraded.Store(degraded)
-				if a := b.Peek(b.Context(), key(row.customer))[0]; a.State != want {
-					b.Errorf("%s: Peek = %s with degraded = %v, want %s", row.customer, a.State, degraded, want)
+			peek := func(want window.State) {
+				b.Helper()
+				if a := settled(want, func() window.Answer { return b.Peek(b.Context(), key(row.customer))[0] }); a.State != want {
+					b.Errorf("%s: Peek = %s, want %s", row.customer, a.State, want)
 				}
 			}
+			peek(row.proven)
+			undo := b.degrade()
+			peek(row.degraded)
+			undo()
+			peek(row.proven)
 		}
-		b.health.degraded.Store(true)
+		b.degrade()
 		if a := b.reserve(key("wmFull"), window.Unproven, -1); !a.Last.Equal(now) || a.Reserved() {
 			b.Errorf("Reserve = %+v", a)
 		}

@@ -122,9 +122,15 @@ func (g *gateway) open(ctx context.Context, now func() time.Time, std streams) (
 	}
 	g.windows = newWindows(g.store, window.Settings{
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now, Log: g.log,
+		CorpOf: func(ctx context.Context, tokenHash string, channels []string) (string, error) {
+			return g.handler.CorpOf(ctx, tokenHash, channels) // wired before windows.Run asks
+		},
 	})
 	if err := g.windows.CheckJournal(); err != nil {
 		return fmt.Errorf("journal.path: %w", err)
+	}
+	if err := g.windows.Acquire(ctx); err != nil {
+		g.log.Warn("no lease yet: redis is away", zap.Error(err))
 	}
 	if _, _, err := g.windows.Complete(ctx, "", ""); err != nil {
 		g.log.Warn("records begin once redis is back", zap.Error(err))
@@ -195,7 +201,6 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.done.Go(func() { failed <- g.admin.Serve(g.control) })
 	background, stopBackground := context.WithCancel(context.Background())
 	g.done.Go(func() { g.windows.Run(background) })
-	g.done.Go(func() { g.windows.RunHeartbeat(background) })
 	g.done.Go(func() { g.watchFile(background) })
 	g.log.Info("serving", zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
 		zap.String("upstream", g.Config.Upstream.URL), zap.Int("accounts", len(g.Accounts.All())))

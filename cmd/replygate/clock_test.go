@@ -24,6 +24,7 @@ func TestClockOfOneGateway(t *testing.T) {
 			})
 			r.clock = clock
 			r.token = r.fetchToken(right)
+			r.acquainted(right, 2)
 
 			reply := func(g *gateway, verdict, reason, left string) {
 				t.Helper()

@@ -109,7 +109,7 @@ func (l *traffic) settleDown() {
 	for _, g := range l.gateways {
 		l.await("the store to be up", g.store.Up)
 		l.await("the journal to be written", func() bool { return g.store.Embedded != nil || g.store.Journal.Empty() })
-		l.await("the gateways to recover", func() bool { return !g.store.Degraded() })
+		l.await("the gateways to recover", func() bool { return len(g.windows.Status().Causes) == 0 })
 	}
 }
 
@@ -330,6 +330,8 @@ func wiredRig(t *testing.T) (r *rig, second *gateway, wire *storetest.Wire, refu
 	second = r.start(apart, nil)
 	r.token = r.fetchToken(second)
 	r.acquainted(r.gateway, 2)
+	r.platform.CustomerWrites(corpID, channel, "wmFirst", "hello")
+	r.callAt(second, "POST", "/cgi-bin/kf/sync_msg", `{"open_kfid":"`+channel+`"}`) // it waits until the second counts as a member
 	refuses = func() bool {
 		return r.call("POST", "/cgi-bin/kf/send_msg", replyTo("wmStranger")).Header.Get("Replygate-Reason") == "window_closed"
 	}

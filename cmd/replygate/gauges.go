@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"replygate/account"
+	"replygate/window"
 )
 
 // registerGauges registers the metrics that are read when /metrics is.
@@ -30,9 +32,28 @@ func (g *gateway) registerGauges(r *prometheus.Registry, now func() time.Time) {
 		func() float64 { return float64(g.handler.Waiting()) })
 	gauge("replygate_redis_up", "1 if Redis answered when last asked.",
 		func() float64 { return one(g.store.Up()) })
-	r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "replygate_log_records_dropped_total", Help: "Records that their file or stream did not take in time; they went to standard error.",
-	}, func() float64 { return float64(g.logs.Unlogged()) }))
+	gauge("replygate_lease_held", "1 while this gateway holds its lease in every partition of Redis.",
+		func() float64 { return one(g.windows.Status().Held) })
+	gauge("replygate_members", "Gateways on this Redis, this one included.",
+		func() float64 { return float64(g.windows.Status().Members) })
+	counter := func(name, help string, labels prometheus.Labels, value func() float64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, value))
+	}
+	counter("replygate_log_records_dropped_total", "Records that their file or stream did not take in time; they went to standard error.", nil,
+		func() float64 { return float64(g.logs.Unlogged()) })
+	counter("replygate_journal_drained_records_total", "Records of the journal that were written to Redis.", nil,
+		func() float64 { records, _ := g.windows.Drained(); return float64(records) })
+	counter("replygate_journal_drain_errors_total", "Failed attempts to write a part of the journal to Redis.", nil,
+		func() float64 { _, failures := g.windows.Drained(); return float64(failures) })
+	for _, reason := range window.GapReasons() {
+		counter("replygate_gaps_total", "Gaps in the records that are new or moved, by reason.", prometheus.Labels{"reason": reason},
+			func() float64 { return float64(g.windows.GapCounts()[reason]) })
+	}
+	for _, cause := range window.Causes() {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "replygate_degraded", Help: "1 while refusals because a message is missing are unsure, by cause.", ConstLabels: prometheus.Labels{"cause": cause},
+		}, func() float64 { return one(slices.Contains(g.windows.Status().Causes, cause)) }))
+	}
 	for _, standing := range account.Standings() {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "replygate_accounts", Help: "Accounts by standing.", ConstLabels: prometheus.Labels{"standing": string(standing)},

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -147,24 +146,12 @@ func (r *rig) await(what string, done func() bool) {
 	}
 }
 
-// acquainted awaits that n gateways on one Redis, which g is one of, have heard of each other: each
-// said that it holds nothing back, and said so again.
+// acquainted awaits that n gateways on one Redis, which g is one of, hold their leases.
 func (r *rig) acquainted(g *gateway, n int) {
 	r.Helper()
-	var first map[string]string
 	r.await("the gateways to hear of each other", func() bool {
-		words := g.store.HGetAll(r.Context(), "rg:gateways").Val()
-		if len(first) != n {
-			first = words
-			return false
-		}
-		for id, word := range words {
-			before, _ := strconv.Atoi(first[id])
-			if now, _ := strconv.Atoi(word); now < before+3 {
-				return false
-			}
-		}
-		return true
+		s := g.windows.Status()
+		return s.Members == n && len(s.Causes) == 0
 	})
 }
 

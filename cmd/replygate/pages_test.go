@@ -432,7 +432,7 @@ func TestUnrecordedMessagesMarkGaps(t *testing.T) {
 	server.Up()
 	r.await("the journal to be in Redis", r.gateway.store.Journal.Empty)
 	r.await("the gaps to be in Redis", func() bool { return !p.gapOf(otherChannel).IsZero() && !p.gapOf(corpID).IsZero() })
-	r.await("the gateway to recover", func() bool { return !r.gateway.store.Degraded() })
+	r.await("the gateway to recover", func() bool { return len(r.gateway.windows.Status().Causes) == 0 })
 	p.incomplete(corpID+"/"+channel, corpID+"/"+second, otherCorp+"/"+otherChannel)
 	if !p.gapOf(otherCorp).IsZero() {
 		t.Error("a page marks a gap of its whole corp")

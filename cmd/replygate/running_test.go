@@ -411,14 +411,10 @@ func TestBackfillResumes(t *testing.T) {
 	if _, err := os.Stat(args[6]); !os.IsNotExist(err) {
 		t.Errorf("the state file is still there: %v", err)
 	}
-	if err := r.gateway.windows.RecordGap(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	r.since(0)
 	complete(true) // the gap began when the backfill did
 	r.clock.Advance(time.Second)
-	if err := r.gateway.windows.RecordGap(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	r.since(0)
 	complete(false)
 	code, _, errs = cli(t, append(r.backfillArgs(), "--rate", "0")...)
 	if code != exitUsage {

@@ -1,0 +1,272 @@
+package window
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// write is one command that adds to Redis.
+type write struct {
+	key    string
+	script *redis.Script // nil: SET key args[0] NX, kept for args[1]
+	args   []any
+	cmd    redis.Cmder // once it was sent
+}
+
+// writesOf returns the commands of writes.
+func (s *Store) writesOf(w writes) []write {
+	all := make([]write, 0, w.len())
+	for k, at := range w.facts {
+		all = append(all, write{key: k.redisKey(s.Prefix), script: recordScript, args: []any{strconv.FormatInt(at, 10), strconv.FormatInt(at+s.Length.Milliseconds(), 10)}})
+	}
+	for _, c := range w.codes {
+		all = append(all, write{key: s.codeKey(c.Text), args: []any{c.encode(), keepCode}})
+	}
+	now := s.Now().UnixMilli()
+	for key, at := range w.marks {
+		switch kept := at + s.Length.Milliseconds() - now; {
+		case key == s.sinceKey():
+			all = append(all, write{key: key, script: raiseScript, args: []any{at, 0}})
+		case kept > 0: // all others expire once they are older than a window
+			all = append(all, write{key: key, script: raiseScript, args: []any{at, kept}})
+		}
+	}
+	return all
+}
+
+func (w *write) send(ctx context.Context, p redis.Pipeliner, eval bool) {
+	if w.script == nil {
+		w.cmd = p.SetNX(ctx, w.key, w.args[0], w.args[1].(time.Duration))
+		return
+	}
+	w.cmd = send(ctx, p, w.script, eval, []string{w.key}, w.args...)
+}
+
+// send queues a script, with its text if eval.
+func send(ctx context.Context, p redis.Pipeliner, s *redis.Script, eval bool, keys []string, args ...any) *redis.Cmd {
+	if eval {
+		return s.Eval(ctx, p, keys, args...)
+	}
+	return s.EvalSha(ctx, p, keys, args...)
+}
+
+// errNotJoined means that a write is in a process of Redis that this gateway has not joined: it may
+// be gone soon, or another gateway may not wait for it.
+var errNotJoined = errors.New("window: redis was restarted, or has another primary")
+
+// write writes to Redis in chunks. Once it returns nil, w is in the processes of Redis that this
+// gateway has joined, and may be acknowledged from the time on that it returns. It fails while this
+// gateway is not settled.
+func (s *Store) write(ctx context.Context, w writes) (sent []write, from time.Time, err error) {
+	begun := time.Now()
+	sent = s.writesOf(w)
+	runs := map[*partition]string{}
+	for part := range slices.Chunk(sent, maxChunk) {
+		if err := s.apply(ctx, part, runs); err != nil {
+			return nil, from, err
+		}
+	}
+	if s.embedded() {
+		return sent, from, nil
+	}
+	from, err = s.accept(w, runs, begun)
+	return sent, from, err
+}
+
+// waitSettled waits until a new member is settled, and has renewed its lease since: from then on
+// its entries are surely kept, so that the others wait for it.
+func (s *Store) waitSettled() {
+	s.leases.mu.Lock()
+	var settled time.Time
+	for _, p := range s.leases.partitions {
+		if p.lease.settled.After(settled) {
+			settled = p.lease.settled
+		}
+	}
+	s.leases.mu.Unlock()
+	if settled.IsZero() {
+		return
+	}
+	time.Sleep(time.Until(settled))
+	for end := settled.Add(renewEvery + 2*s.Timeout); !s.member() && time.Now().Before(end); {
+		time.Sleep(renewEvery / 25)
+	}
+}
+
+// accept keeps a write among the recent ones, unless Redis has been replaced since, or this gateway
+// was not settled when it was sent.
+func (s *Store) accept(w writes, runs map[*partition]string, begun time.Time) (from time.Time, err error) {
+	l := &s.leases
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p, run := range runs {
+		if !p.lease.registered || p.lease.run != run || w.len() > 0 && begun.Before(p.lease.settled) {
+			return from, errNotJoined
+		}
+		if p.lease.ackAfter.After(from) {
+			from = p.lease.ackAfter
+		}
+	}
+	s.recent.add(stamp(l.began, time.Now()), w)
+	return from, nil
+}
+
+// applyNow is apply for writes that are among the recent ones already.
+func (s *Store) applyNow(ctx context.Context, all []write) error {
+	runs := map[*partition]string{}
+	if err := s.apply(ctx, all, runs); err != nil {
+		return err
+	}
+	_, err := s.accept(writes{}, runs, time.Time{})
+	return err
+}
+
+// apply sends one chunk of writes, and adds the processes of Redis that took them to runs.
+func (s *Store) apply(ctx context.Context, all []write, runs map[*partition]string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	routes, err := s.routes(ctx, len(all), func(i int) string { return all[i].key })
+	if err != nil {
+		return err
+	}
+	err = each(routes, func(r *route) error {
+		return s.pipelined(ctx, r, func(p redis.Pipeliner, eval bool) (cmds []redis.Cmder) {
+			for _, i := range r.keys {
+				all[i].send(ctx, p, eval)
+				cmds = append(cmds, all[i].cmd)
+			}
+			return cmds
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range routes {
+		for i, p := range r.partitions {
+			if run, there := runs[p]; there && run != r.answers[i].run {
+				return errNotJoined
+			}
+			runs[p] = r.answers[i].run
+		}
+		for _, i := range r.keys {
+			if failed(all[i].cmd) { // redis.Nil, from raise, means that there was no time before
+				return fmt.Errorf("window: write: %w", all[i].cmd.Err())
+			}
+		}
+	}
+	return nil
+}
+
+// route is a node of Redis with the keys on it, and the partitions that cover them.
+type route struct {
+	client     redis.Cmdable
+	keys       []int // by number
+	partitions []*partition
+	answers    []leaseAnswer // one for each partition, once it was asked
+}
+
+// routes groups n keys by node.
+func (s *Store) routes(ctx context.Context, n int, key func(int) string) ([]*route, error) {
+	all := s.partitioned()
+	if len(all) == 0 && !s.embedded() {
+		return nil, errNotJoined
+	}
+	byNode := map[string]*route{}
+	var routes []*route
+	for i := range n {
+		node := s.nodeOf(ctx, key(i))
+		r := byNode[node]
+		if r == nil {
+			client, err := s.client(ctx, key(i))
+			if err != nil {
+				return nil, err
+			}
+			r = &route{client: client}
+			byNode[node], routes = r, append(routes, r)
+		}
+		r.keys = append(r.keys, i)
+		if s.embedded() {
+			continue
+		}
+		p, err := s.partitionOf(ctx, all, key(i))
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(r.partitions, p) {
+			r.partitions = append(r.partitions, p)
+		}
+	}
+	return routes, nil
+}
+
+// client returns the client of the node that has a key.
+func (s *Store) client(ctx context.Context, key string) (redis.Cmdable, error) {
+	c, ok := s.rdb.(*redis.ClusterClient)
+	if !ok {
+		return s.rdb, nil
+	}
+	node, err := c.MasterForKey(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("window: the node of a key: %w", err)
+	}
+	return node, nil
+}
+
+// each calls do for every route, concurrently if there are several.
+func each(routes []*route, do func(*route) error) error {
+	if len(routes) == 1 {
+		return do(routes[0])
+	}
+	errs := make([]error, len(routes))
+	var all sync.WaitGroup
+	for i, r := range routes {
+		all.Go(func() { errs[i] = do(r) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// pipelined sends commands in one pipeline, and after them reads of the leases, so that one process
+// of Redis answers both. It sends them again with the scripts' texts if Redis does not have those.
+// Each command has its own error; the one returned belongs to the leases.
+func (s *Store) pipelined(ctx context.Context, r *route, queue func(p redis.Pipeliner, eval bool) []redis.Cmder) (err error) {
+	for _, eval := range []bool{false, true} {
+		p := r.client.Pipeline()
+		cmds := queue(p, eval)
+		leases, ids := make([]*redis.Cmd, len(r.partitions)), make([][]string, len(r.partitions))
+		for i, part := range r.partitions {
+			s.leases.mu.Lock()
+			ids[i] = part.lease.ids()
+			s.leases.mu.Unlock()
+			keys, args := s.leaseArgs(part, exchange{action: readLeases, ids: ids[i]})
+			leases[i] = send(ctx, p, leaseScript, eval, keys, args...)
+			cmds = append(cmds, leases[i])
+		}
+		_, _ = p.Exec(ctx)
+		if !eval && slices.ContainsFunc(cmds, noScript) {
+			continue
+		}
+		if c, cluster := s.rdb.(*redis.ClusterClient); cluster && slices.ContainsFunc(cmds, failed) {
+			c.ReloadState(ctx) // the client of one node does not follow redirects
+		}
+		r.answers = make([]leaseAnswer, len(leases))
+		for i, cmd := range leases {
+			var bad error
+			r.answers[i], bad = readLeaseAnswer(cmd, ids[i])
+			err = errors.Join(err, bad)
+		}
+		break
+	}
+	return err
+}
+
+func failed(cmd redis.Cmder) bool { return cmd.Err() != nil && !errors.Is(cmd.Err(), redis.Nil) }
+
+func noScript(cmd redis.Cmder) bool { return redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") }
