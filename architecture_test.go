@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"regexp"
 	"strings"
@@ -61,6 +62,34 @@ func TestNamedFilesExist(t *testing.T) {
 	}
 	if n < 40 {
 		t.Errorf("only %d files are named", n)
+	}
+}
+
+// Every test that a page names exists.
+func TestNamedTestsExist(t *testing.T) {
+	known := map[string]bool{}
+	for _, file := range append(written(t, ".go"), "words_test.go") {
+		if strings.HasSuffix(file, "_test.go") {
+			maps.Copy(known, functions(t, file))
+		}
+	}
+	named := regexp.MustCompile("`(?:[a-z]+: )?(Test[A-Z][A-Za-z0-9]*)`")
+	n := 0
+	for _, page := range written(t, ".md") {
+		if page == "CHANGELOG.md" {
+			continue
+		}
+		for i, line := range lines(t, page) {
+			for _, m := range named.FindAllStringSubmatch(line, -1) {
+				n++
+				if !known[m[1]] {
+					t.Errorf("%s:%d: there is no test %s", page, i+1, m[1])
+				}
+			}
+		}
+	}
+	if n < 100 {
+		t.Errorf("only %d tests are named", n)
 	}
 }
 
