@@ -105,14 +105,17 @@ func TestGatewayWithoutTokens(t *testing.T) {
 	}
 }
 
-// openFor reports the state of a customer's window as the gateway sees it.
-func openFor(t *testing.T, addr string, k window.Key) window.State {
+// statesOf returns the states of customers' windows as a gateway sees them.
+func statesOf(t *testing.T, addr string, keys ...window.Key) []window.Answer {
 	t.Helper()
 	c := storetest.Embedded(t)
 	c.Mode, c.Addrs = "single", []string{addr}
 	s := storetest.Open(t, c, time.Now)
 	w := window.NewShared(s.UniversalClient, s, s.Journal, window.Settings{Prefix: "rg:", Length: 48 * time.Hour, Replies: 5, Timeout: s.Timeout, Now: time.Now})
-	return w.Peek(context.Background(), k)[0].State
+	if err := w.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return w.Peek(context.Background(), keys...)
 }
 
 // Seeded customers have an open window, and others have none, with a complete history.
@@ -123,17 +126,16 @@ func TestSeed(t *testing.T) {
 	if err := seed(s.Addr()); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct {
-		key  window.Key
-		want window.State
-	}{
-		{window.Key{Corp: lapsed, Channel: "wkBench", Customer: customer(0)}, window.Open},
-		{window.Key{Corp: lapsed, Channel: "wkBench", Customer: customer(customers - 1)}, window.Open},
-		{window.Key{Corp: lapsed, Channel: "wkBench", Customer: "wmNobody1"}, window.Closed},
-		{window.Key{Corp: active, Channel: "wkBench", Customer: customer(0)}, window.Closed},
-	} {
-		if got := openFor(t, s.Addr(), c.key); got != c.want {
-			t.Errorf("%+v is %s, want %s", c.key, got, c.want)
+	keys := []window.Key{
+		{Corp: lapsed, Channel: "wkBench", Customer: customer(0)},
+		{Corp: lapsed, Channel: "wkBench", Customer: customer(customers - 1)},
+		{Corp: lapsed, Channel: "wkBench", Customer: "wmNobody1"},
+		{Corp: active, Channel: "wkBench", Customer: customer(0)},
+	}
+	want := []window.State{window.Open, window.Open, window.Closed, window.Closed}
+	for i, got := range statesOf(t, s.Addr(), keys...) {
+		if got.State != want[i] {
+			t.Errorf("%+v is %s, want %s", keys[i], got.State, want[i])
 		}
 	}
 	if got := strings.TrimSpace(s.CLI("exists", "rg:window:{left:over:key}")); got != "0" {
@@ -156,7 +158,7 @@ func TestSeedFrom(t *testing.T) {
 		if err := seedFrom(dir, s.Addr(), "wk1"); err != nil {
 			t.Fatal(err)
 		}
-		if got := openFor(t, s.Addr(), window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmA"}); got != window.Open {
+		if got := statesOf(t, s.Addr(), window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmA"})[0].State; got != window.Open {
 			t.Fatalf("the window is %s", got)
 		}
 		s.CLI("hset", "rg:window:{ww2:wk1:wmB}", "sent", "9999999999999")
