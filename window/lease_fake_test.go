@@ -82,12 +82,6 @@ const maxBits = 64 * len(bitset{})
 
 func (b *bitset) add(n int) { b[n/64] |= 1 << (n % 64) }
 
-func (b *bitset) addAll(other bitset) {
-	for i, word := range other {
-		b[i] |= word
-	}
-}
-
 // without returns the numbers of b that other lacks.
 func (b bitset) without(other bitset) bitset {
 	for i, word := range other {
