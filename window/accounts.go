@@ -66,6 +66,10 @@ func (s *Store) writeAccounts(ctx context.Context, a *accounts) error {
 		for _, corp := range newAccounts(a.now, before) {
 			marks[s.gapKey(corp)], marks[s.gapKey(corp)+anyChannel] = now, now
 		}
+		if len(marks) > 0 {
+			s.waitSettled()
+			ctx = context.WithoutCancel(ctx) // each chunk has its own deadline
+		}
 		if moved, err := s.mark(ctx, marks); err != nil {
 			return err
 		} else if moved {

@@ -68,7 +68,11 @@ func (s *Store) write(ctx context.Context, w writes) (sent []write, from time.Ti
 	begun := time.Now()
 	sent = s.writesOf(w)
 	runs := map[*partition]string{}
-	for part := range slices.Chunk(sent, maxChunk) {
+	size := maxChunk
+	if s.embedded() {
+		size /= 8 // its scripts are interpreted in this process
+	}
+	for part := range slices.Chunk(sent, size) {
 		if err := s.apply(ctx, part, runs); err != nil {
 			return nil, from, err
 		}

@@ -119,7 +119,7 @@ func (s *Store) confirm(a Answer, p proof) Answer {
 	case a.State == Closed && !s.proves(p.history), a.State == Exhausted && !s.provesExhausted(a, p):
 		unproven.State = Incomplete
 	case p.cause == "":
-		if a.State == Closed {
+		if a.State == Closed && s.Replies > 0 {
 			a.Left = 0
 		}
 		return a

@@ -90,9 +90,9 @@ func TestRedisGoesBackFar(t *testing.T) {
 	r.trusts("wmStranger", "history_incomplete")
 	r.reply("wmLost", "unsure", "history_incomplete")
 	r.reply("wmEarly", "pass", "window_open")
-	if !strings.Contains(r.log(), "redis has lost acknowledged writes: records are incomplete from now on") {
-		t.Error("the log does not tell")
-	}
+	r.await("the log to tell", func() bool {
+		return strings.Contains(r.log(), "redis has lost acknowledged writes: records are incomplete from now on")
+	})
 }
 
 // A node of a Cluster that comes back empty takes the windows of its customers alone with it, and

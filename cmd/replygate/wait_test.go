@@ -498,7 +498,7 @@ func TestWindowClosesDuringTheWait(t *testing.T) {
 		t.Errorf("%s", a.body)
 	}
 	r.sentReplies(0)
-	r.waited("refused", false, time.Second)
+	r.waited("refused", false, time.Millisecond)
 }
 
 // One that an operator shuts meanwhile is shut. WeCom does not know, so nothing goes there while
