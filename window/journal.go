@@ -121,7 +121,7 @@ func (s *Store) spill(b backlog, cause error) error {
 	if err != nil {
 		return errors.Join(cause, err)
 	}
-	s.wakeUp()
+	signal(s.wake)
 	if !s.member() {
 		return errors.Join(cause, ErrNotMember)
 	}
@@ -160,10 +160,11 @@ func (l *leases) expiry() time.Time {
 // clean reports whether everything that this gateway has acknowledged was written to Redis.
 func (s *Store) clean() bool { return s.journal.Empty() && !s.gaps.pending.Load() }
 
-func (s *Store) wakeUp() {
+// signal wakes the one that waits for c, unless it is awake already.
+func signal(c chan<- struct{}) {
 	select {
-	case s.wake <- struct{}{}:
-	default: // Run is awake already
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -309,9 +310,6 @@ func (s *Store) restore(ctx context.Context, records [][]byte) error {
 // renewAll makes the partitions exchange at once.
 func (s *Store) renewAll() {
 	for _, p := range s.partitioned() {
-		select {
-		case p.wake <- struct{}{}:
-		default:
-		}
+		signal(p.wake)
 	}
 }

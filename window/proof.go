@@ -214,10 +214,7 @@ func (s *Store) unproven(r *route, before []view) string {
 	}
 	for i, p := range r.partitions {
 		if !before[i].unbroken(r.answers[i].view(), s.gateway) {
-			select {
-			case p.wake <- struct{}{}: // a member may just have joined
-			default:
-			}
+			signal(p.wake) // a member may just have joined
 			return s.causeOf(p)
 		}
 	}
