@@ -260,8 +260,10 @@ func (s *Store) removeExpired(ctx context.Context, p *partition, now time.Time) 
 	if err := s.raiseSince(ctx, s.Now().Add(since.Sub(now)+s.absence()), gapRemoved); err != nil {
 		return
 	}
-	s.Log.Error("a gateway has held no lease for five minutes and is removed: its journal may hold messages, so records are incomplete from then on; start it again if you can",
-		zap.Strings("gateways", ids), zap.Time("since", s.Now().Add(since.Sub(now))))
+	if s.removedLogged.due(now.UnixMilli()) { // every partition removes it
+		s.Log.Error("a gateway has held no lease for five minutes and is removed: its journal may hold messages, so records are incomplete from then on; start it again if you can",
+			zap.Strings("gateways", ids), zap.Time("since", s.Now().Add(since.Sub(now))))
+	}
 	l.mu.Lock()
 	p.lease.stale = append(p.lease.stale, ids...)
 	l.mu.Unlock()
@@ -332,13 +334,12 @@ func (s *Store) beginRepair(ctx context.Context, p *partition, r repair) (left [
 
 // logRepair tells what Redis has lost, and what follows.
 func (s *Store) logRepair(r repair, left int) {
-	if !s.repairLogged.due(time.Now().UnixMilli()) {
-		return
-	}
-	if r.gap == "" {
+	now := time.Now().UnixMilli()
+	if r.gap == "" && s.repairLogged.due(now) {
 		s.Log.Warn("redis has lost its most recent writes: they are written again", zap.Time("rolled_back_to", time.UnixMilli(r.since)), zap.Int("writes", left))
-		return
 	}
-	s.Log.Error("redis has lost acknowledged writes: records are incomplete from now on. Let it write every change to the disk (appendonly yes)",
-		zap.String("reason", r.gap), zap.Int("writes", left))
+	if r.gap != "" && s.lossLogged.due(now) {
+		s.Log.Error("redis has lost acknowledged writes: records are incomplete from now on. Let it write every change to the disk (appendonly yes)",
+			zap.String("reason", r.gap), zap.Int("writes", left))
+	}
 }

@@ -67,7 +67,8 @@ type Store struct {
 
 	brokenWindows, brokenHistory, clockAhead            rateLimitedLog
 	gapFailed, repairFailed, drainWarned, drainProgress rateLimitedLog
-	repairLogged, pageUnknown                           rateLimitedLog
+	repairLogged, lossLogged, removedLogged             rateLimitedLog
+	pageUnknown                                         rateLimitedLog
 	reported                                            time.Time // when report last looked; of Run alone
 	lastCause                                           string
 
