@@ -68,9 +68,7 @@ const maxLoggedIDs = 20
 
 // finish marks the answer with the decision, leaves the records of an exchange and counts it.
 func (x *apiRequest) finish() {
-	if x.closeAfter || x.gw.Draining() {
-		x.rc.SetConnectionClose()
-	}
+	x.closeConnection()
 	x.endWait()
 	now := x.gw.Now()
 	r := &x.access

@@ -315,9 +315,7 @@ func (d *callbackRequest) botFailed(err error) {
 
 // finish leaves the record of a callback and counts it.
 func (d *callbackRequest) finish() {
-	if d.closeAfter || d.gw.Draining() {
-		d.rc.SetConnectionClose()
-	}
+	d.closeConnection()
 	now := d.gw.Now()
 	r := &CallbackRecord{
 		Method: method(d.rc.Method()), Path: "…", Kind: "none", Result: d.result, CorpID: d.event.Corp,

@@ -2,7 +2,9 @@ package proxy_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -214,6 +216,59 @@ func TestOwnAnswerToAnAbortedBody(t *testing.T) {
 		t.Errorf("WeCom got %v", calls)
 	}
 }
+
+// A client that sends more than the gateway takes reads why, however much it still sends: bytes
+// that nobody read would reset its connection.
+func TestAnswerBeforeTheBodyEnds(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, 0)
+	const length = 16 << 20
+	for name, c := range map[string]config.TLS{"plain": {}, "TLS": proxy.Certificate(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ln, err := proxy.Listen("listen.api", "127.0.0.1:0", c, time.Now, zap.NewNop())
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := g.APIServer()
+			go func() { _ = server.Serve(ln) }()
+			t.Cleanup(func() { _ = server.Shutdown() })
+			conn, err := net.DialTimeout("tcp", ln.Addr().String(), 30*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.CertFile != "" {
+				conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+			answered := make(chan string, 1)
+			go func() {
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					answered <- err.Error()
+					return
+				}
+				answered <- resp.Status
+			}()
+			head := fmt.Sprintf("POST /cgi-bin/kf/send_msg?access_token=%s HTTP/1.1\r\nHost: g\r\nContent-Length: %d\r\n\r\n", "token-of-wwLapsed", length)
+			if _, err := io.WriteString(conn, head); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.CopyN(conn, zeros{}, length); err != nil {
+				t.Errorf("the body: %v", err)
+			}
+			if got := <-answered; got != "413 Request Entity Too Large" {
+				t.Errorf("answered %s", got)
+			}
+		})
+	}
+}
+
+// zeros is an endless body.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 // A refusal in another script has its text in the body, and its reason in the header.
 func TestRefusalsInHeaders(t *testing.T) {

@@ -8,6 +8,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"runtime"
 	"runtime/debug"
@@ -127,6 +128,7 @@ type clientConn struct {
 	line   http1.RequestLineScanner
 	failed error     // of a read: why nothing more comes
 	readBy time.Time // asked for, and set with the next read
+	drains bool      // at its end
 	reads  http1.LazyDeadline
 	writes http1.LazyDeadline
 }
@@ -176,6 +178,23 @@ func (c *clientConn) reset() {
 		_ = tcp.SetLinger(0)
 	}
 	_ = conn.Close()
+}
+
+// Bounds on what is read of a client whose request was answered before all of it came.
+const (
+	drainTime  = 5 * time.Second
+	drainBytes = 64 << 20
+)
+
+// Close drains the connection first if the client may still be sending: bytes that nobody read
+// would reset it, and the answer could be lost on its way.
+func (c *clientConn) Close() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.drains && half.CloseWrite() == nil {
+		if c.Conn.SetReadDeadline(time.Now().Add(drainTime)) == nil {
+			_, _ = io.CopyN(io.Discard, c.Conn, drainBytes)
+		}
+	}
+	return c.Conn.Close()
 }
 
 func (c *clientConn) Write(p []byte) (int, error) {

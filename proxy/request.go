@@ -122,6 +122,17 @@ func (v *request) readUpTo(limit config.Size) (body []byte, more io.Reader, ok b
 	return body, nil, true
 }
 
+// closeConnection makes the connection end after the answer, if it must.
+func (v *request) closeConnection() {
+	if !v.closeAfter && !v.gw.Draining() {
+		return
+	}
+	v.rc.SetConnectionClose()
+	if c, ok := v.rc.Conn().(*clientConn); ok {
+		c.drains = v.closeAfter
+	}
+}
+
 // tooLarge answers for a body over its limit; sent says what of it went to WeCom.
 func (v *request) tooLarge(limit config.Size, sent string) {
 	v.errorKind, v.closeAfter = bodyTooLarge, true
