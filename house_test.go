@@ -31,7 +31,7 @@ var may = map[string][]string{
 	"store":           {"config"},
 	"record":          {},
 	"store/storetest": {"config", "store"},
-	"window":          {"store"},
+	"window":          {"record", "store"},
 	"wecom":           {},
 	"wecom/wecomtest": {"wecom"},
 	"backfill":        {"config", "wecom"},

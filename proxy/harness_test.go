@@ -112,7 +112,7 @@ func (r *harness) build() {
 		Upstream: sends,
 		Tokens:   account.NewTokens(s.UniversalClient, "rg:", s.Timeout, r.clock.Now),
 		Windows: window.NewEmbedded(s.UniversalClient, s, window.Settings{
-			Prefix: "rg:", Length: c.Window.Length, Replies: c.Window.Replies, Timeout: s.Timeout, Now: r.clock.Now, Log: zap.NewNop(),
+			Prefix: "rg:", Length: c.Window.Length, Replies: c.Window.Replies, Timeout: s.Timeout, Now: r.clock.Now,
 		}),
 		Bypass: proxy.NewBypass(), Metrics: proxy.NewMetrics(r.registry),
 		Access: lines, Decisions: lines, Refusals: lines, Log: record.RateLimit(zap.New(core), r.clock.Now),

@@ -61,3 +61,14 @@ func BenchmarkReserve(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRefuse proves that there is no window, one reply at a time.
+func BenchmarkRefuse(b *testing.B) {
+	s := storetest.Open(b, storetest.Start(b).Config(), time.Now)
+	w, _ := newStore(b, s, settings(1000, time.Now))
+	for n := 0; b.Loop(); n++ {
+		if a := w.Reserve(b.Context(), window.Key{Corp: "ww1", Channel: "wk1", Customer: fmt.Sprintf("wmNobody%d", n)}); a.State == window.Open {
+			b.Fatal(a.State)
+		}
+	}
+}

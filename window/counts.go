@@ -4,9 +4,6 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
-	"time"
-
-	"go.uber.org/zap"
 )
 
 // Reasons of gaps, as replygate_gaps_total names them. Those that the leases find are in lease.go.
@@ -55,11 +52,4 @@ func (s *Store) GapCounts() map[string]int64 {
 // Drained returns how many records of the journal were written to Redis, and how often that failed.
 func (s *Store) Drained() (records, failures int64) {
 	return s.counts.drained.Load(), s.counts.drainErrors.Load()
-}
-
-// warn logs an error at most once a minute.
-func (s *Store) warn(limit *rateLimitedLog, message string, err error) {
-	if limit.due(time.Now().UnixMilli()) {
-		s.Log.Warn(message, zap.Error(err))
-	}
 }

@@ -110,7 +110,7 @@ func (s *Store) checkTimes(ctx context.Context, all []*read, since *read, now in
 	}
 	for _, r := range all {
 		if !r.window && !strings.HasPrefix(r.key, s.Prefix+"code:") && !strings.HasPrefix(r.key, s.Prefix+"backfill:") {
-			s.warnBrokenTime(now, r.value)
+			s.warnBrokenTime(r.value)
 		}
 	}
 }
@@ -147,9 +147,9 @@ func holdsNoTime(cmd *redis.StringCmd) bool {
 }
 
 // warnBrokenTime tells the operator of a key that should hold a time and does not.
-func (s *Store) warnBrokenTime(now int64, cmds ...*redis.StringCmd) {
+func (s *Store) warnBrokenTime(cmds ...*redis.StringCmd) {
 	for _, cmd := range cmds {
-		if cmd != nil && holdsNoTime(cmd) && s.brokenHistory.due(now) {
+		if cmd != nil && holdsNoTime(cmd) {
 			s.Log.Warn("redis holds no time in unix milliseconds where records say since when they are complete, so they count as incomplete: set it, or delete it to begin now",
 				zap.Any("key", cmd.Args()[1]))
 		}
@@ -207,7 +207,7 @@ func (s *Store) Backfilled(ctx context.Context, corp string, channels []string, 
 	read := func(cmd *redis.StringCmd) int64 {
 		at, failed := readTime(cmd, now)
 		err = errors.Join(err, failed)
-		s.warnBrokenTime(now, cmd)
+		s.warnBrokenTime(cmd)
 		return at
 	}
 	start, ofItems := began.UnixMilli(), read(items)

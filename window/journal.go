@@ -188,7 +188,7 @@ func (s *Store) Run(ctx context.Context) {
 			}
 		}
 		if err := s.writePending(ctx); err != nil && ctx.Err() == nil {
-			s.warn(&s.gapFailed, "gaps are not in redis yet", err)
+			s.Log.Warn("gaps are not in redis yet", zap.Error(err))
 		}
 		if !s.embedded() {
 			s.drain(ctx)
@@ -265,12 +265,10 @@ func (s *Store) drain(ctx context.Context) {
 		n, at = n+len(records), next
 		s.counts.drained.Add(int64(len(records)))
 		s.report()
-		if s.drainProgress.due(time.Now().UnixMilli()) {
-			s.Log.Info("the journal is being written to redis", zap.Int64("bytes_left", s.journal.End()-at))
-		}
+		s.Log.Info("the journal is being written to redis", zap.Int64("bytes_left", s.journal.End()-at))
 	}
 	if n > 0 && s.journal.Empty() {
-		s.Log.Info("records of the journal are in redis now", zap.Int("count", n))
+		s.Log.Unlimited.Info("records of the journal are in redis now", zap.Int("count", n))
 		s.renewAll()
 	}
 }
@@ -281,7 +279,7 @@ func (s *Store) drainFailed(ctx context.Context, err error) {
 		return
 	}
 	s.counts.drainErrors.Add(1)
-	s.warn(&s.drainWarned, "the journal cannot be written to redis yet", err)
+	s.Log.Warn("the journal cannot be written to redis yet", zap.Error(err))
 }
 
 // restore writes records of the journal to Redis, which may have some of them already.

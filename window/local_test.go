@@ -59,20 +59,3 @@ func TestDeadlinesOfCallers(t *testing.T) {
 		t.Errorf("the deadline is %s, want the caller's %s", got, want)
 	}
 }
-
-// A log line is due once a minute, whatever happens in between.
-func TestRateLimitedLog(t *testing.T) {
-	t.Parallel()
-	var l rateLimitedLog
-	const start = 1_790_000_000_000
-	for _, c := range []struct {
-		after time.Duration
-		want  bool
-	}{
-		{0, true}, {0, false}, {59_999 * time.Millisecond, false}, {time.Minute, true}, {time.Minute, false}, {2*time.Minute - 1, false}, {2 * time.Minute, true}, {time.Hour, true},
-	} {
-		if got := l.due(start + c.after.Milliseconds()); got != c.want {
-			t.Errorf("after %s: due %v", c.after, got)
-		}
-	}
-}

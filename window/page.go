@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 )
@@ -94,10 +93,8 @@ func (s *Store) attribute(ctx context.Context, b *backlog, p page) error {
 	losses := p.holds.losses
 	if corp == "" {
 		losses = append(losses, p.losses()...)
-		if s.pageUnknown.due(time.Now().UnixMilli()) {
-			s.Log.Warn("the account of a page that was kept in the journal stays unknown: replies without an open window are history_incomplete on its channels until a window's length is over",
-				zap.Strings("channels", p.channels()))
-		}
+		s.Log.Warn("the account of a page that was kept in the journal stays unknown: replies without an open window are history_incomplete on its channels until a window's length is over",
+			zap.Strings("channels", p.channels()))
 	}
 	for _, l := range losses {
 		l.Corp, l.Among = corp, p.Among

@@ -88,7 +88,7 @@ func (s *Store) partitionOf(ctx context.Context, all []*partition, key string) (
 		return all[n], nil
 	}
 	for d := range len(all) {
-		for _, i := range []int{n + d, n - d} {
+		for _, i := range [...]int{n + d, n - d} {
 			if i >= 0 && i < len(all) && s.nodeOf(ctx, "{"+all[i].tag+"}") == node {
 				return all[i], nil
 			}
@@ -108,8 +108,8 @@ func (s *Store) exchange(ctx context.Context, p *partition, e exchange) (leaseAn
 }
 
 func (s *Store) leaseArgs(p *partition, e exchange) (keys []string, args []any) {
-	keys = append(keys, s.Prefix+"members:{"+p.tag+"}")
-	args = append(args, e.action, leaseTTL.Milliseconds(), e.run, e.value, e.next, e.entry)
+	keys = append(make([]string, 0, 1+len(e.ids)), s.Prefix+"members:{"+p.tag+"}")
+	args = append(make([]any, 0, 6+len(e.ids)), e.action, leaseTTL.Milliseconds(), e.run, e.value, e.next, e.entry)
 	for _, id := range e.ids {
 		keys = append(keys, s.Prefix+"lease:{"+p.tag+"}:"+id)
 		if slices.Contains(e.remove, id) {
@@ -260,10 +260,8 @@ func (s *Store) removeExpired(ctx context.Context, p *partition, now time.Time) 
 	if err := s.raiseSince(ctx, s.Now().Add(since.Sub(now)+s.absence()), gapRemoved); err != nil {
 		return
 	}
-	if s.removedLogged.due(now.UnixMilli()) { // every partition removes it
-		s.Log.Error("a gateway has held no lease for five minutes and is removed: its journal may hold messages, so records are incomplete from then on; start it again if you can",
-			zap.Strings("gateways", ids), zap.Time("since", s.Now().Add(since.Sub(now))))
-	}
+	s.Log.Error("a gateway has held no lease for five minutes and is removed: its journal may hold messages, so records are incomplete from then on; start it again if you can",
+		zap.Strings("gateways", ids), zap.Time("since", s.Now().Add(since.Sub(now))))
 	l.mu.Lock()
 	p.lease.stale = append(p.lease.stale, ids...)
 	l.mu.Unlock()
@@ -282,7 +280,7 @@ func (s *Store) repair(ctx context.Context, p *partition, r repair) (more bool) 
 	for until := time.Now().Add(renewEvery); len(p.rewrite.left) > 0; {
 		n := min(len(p.rewrite.left), s.chunk.size())
 		if err := s.chunk.done(s.applyNow(ctx, p.rewrite.left[:n])); err != nil {
-			s.warn(&s.repairFailed, "writes that redis has lost cannot be repeated yet", err)
+			s.Log.Warn("writes that redis has lost cannot be repeated yet", zap.Error(err))
 			return false
 		}
 		if p.rewrite.left = p.rewrite.left[n:]; time.Now().After(until) {
@@ -334,12 +332,10 @@ func (s *Store) beginRepair(ctx context.Context, p *partition, r repair) (left [
 
 // logRepair tells what Redis has lost, and what follows.
 func (s *Store) logRepair(r repair, left int) {
-	now := time.Now().UnixMilli()
-	if r.gap == "" && s.repairLogged.due(now) {
+	if r.gap == "" {
 		s.Log.Warn("redis has lost its most recent writes: they are written again", zap.Time("rolled_back_to", time.UnixMilli(r.since)), zap.Int("writes", left))
+		return
 	}
-	if r.gap != "" && s.lossLogged.due(now) {
-		s.Log.Error("redis has lost acknowledged writes: records are incomplete from now on. Let it write every change to the disk (appendonly yes)",
-			zap.String("reason", r.gap), zap.Int("writes", left))
-	}
+	s.Log.Error("redis has lost acknowledged writes: records are incomplete from now on. Let it write every change to the disk (appendonly yes)",
+		zap.String("reason", r.gap), zap.Int("writes", left))
 }

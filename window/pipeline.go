@@ -182,19 +182,22 @@ func (s *Store) routes(ctx context.Context, n int, key func(int) string) ([]*rou
 	if len(all) == 0 && !s.embedded() {
 		return nil, errNotJoined
 	}
-	byNode := map[string]*route{}
+	cluster, _ := s.rdb.(*redis.ClusterClient)
 	var routes []*route
 	for i := range n {
-		node := s.nodeOf(ctx, key(i))
-		r := byNode[node]
-		if r == nil {
-			client, err := s.client(ctx, key(i))
+		client := redis.Cmdable(s.rdb)
+		if cluster != nil {
+			node, err := cluster.MasterForKey(ctx, key(i))
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("window: the node of a key: %w", err)
 			}
-			r = &route{client: client}
-			byNode[node], routes = r, append(routes, r)
+			client = node
 		}
+		at := slices.IndexFunc(routes, func(r *route) bool { return r.client == client })
+		if at < 0 {
+			at, routes = len(routes), append(routes, &route{client: client, keys: make([]int, 0, n)})
+		}
+		r := routes[at]
 		r.keys = append(r.keys, i)
 		if s.embedded() {
 			continue
@@ -208,19 +211,6 @@ func (s *Store) routes(ctx context.Context, n int, key func(int) string) ([]*rou
 		}
 	}
 	return routes, nil
-}
-
-// client returns the client of the node that has a key.
-func (s *Store) client(ctx context.Context, key string) (redis.Cmdable, error) {
-	c, ok := s.rdb.(*redis.ClusterClient)
-	if !ok {
-		return s.rdb, nil
-	}
-	node, err := c.MasterForKey(ctx, key)
-	if err != nil {
-		return nil, fmt.Errorf("window: the node of a key: %w", err)
-	}
-	return node, nil
 }
 
 // each calls do for every route, concurrently if there are several.
@@ -273,4 +263,6 @@ func (s *Store) pipelined(ctx context.Context, r *route, queue func(p redis.Pipe
 
 func failed(cmd redis.Cmder) bool { return cmd.Err() != nil && !errors.Is(cmd.Err(), redis.Nil) }
 
-func noScript(cmd redis.Cmder) bool { return redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") }
+func noScript(cmd redis.Cmder) bool {
+	return failed(cmd) && redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT")
+}

@@ -330,8 +330,8 @@ func (s *Store) report() {
 		return
 	}
 	if s.lastCause = cause; cause == "" {
-		s.Log.Info("refusals are possible again", zap.Int("members", st.Members))
+		s.Log.Unlimited.Info("refusals are possible again", zap.Int("members", st.Members))
 		return
 	}
-	s.Log.Warn("refusals because a message is missing are unsure", zap.String("cause", cause), zap.String("why", sentences[cause]))
+	s.Log.Unlimited.Warn("refusals because a message is missing are unsure", zap.String("cause", cause), zap.String("why", sentences[cause]))
 }

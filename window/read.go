@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
@@ -41,19 +39,10 @@ var ErrNoWindow = errors.New("holds no window: delete it")
 
 func errNotAWindow(key string) error { return fmt.Errorf("window: %s %w", key, ErrNoWindow) }
 
-// rateLimitedLog limits log lines about one cause to one a minute.
-type rateLimitedLog struct{ last atomic.Int64 } // unix ms
-
-// due reports whether a line may be logged at now, unix ms, and counts it.
-func (c *rateLimitedLog) due(now int64) bool {
-	last := c.last.Load()
-	return now-last >= time.Minute.Milliseconds() && c.last.CompareAndSwap(last, now)
-}
-
 // warnBroken logs that a window's key holds something else. The customer's id is left out, since
 // ids may have to stay out of logs.
-func (s *Store) warnBroken(k Key, err error, now int64) {
-	if !errors.Is(err, ErrNoWindow) || !s.brokenWindows.due(now) {
+func (s *Store) warnBroken(k Key, err error) {
+	if !errors.Is(err, ErrNoWindow) {
 		return
 	}
 	s.Log.Warn("redis holds something else where a customer's window should be, so replies to that customer cannot be judged: replygate windows list shows it as broken, delete it",

@@ -41,7 +41,7 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	for range 2 {
 		r, err := s.reserve(ctx, key)
 		if err = errors.Join(err, r.err); err != nil {
-			s.warnBroken(k, err, now)
+			s.warnBroken(k, err)
 			return s.cachedAnswer(key, now)
 		}
 		s.updateCache(key, r.Answer, now)
@@ -78,7 +78,7 @@ func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 	var questions []question
 	for i, a := range s.readAll(reading, redisKeys, now) {
 		if answers[i] = a.Answer; a.err != nil {
-			s.warnBroken(keys[i], a.err, now)
+			s.warnBroken(keys[i], a.err)
 			answers[i] = s.cachedAnswer(redisKeys[i], now)
 			continue
 		}

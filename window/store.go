@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
+	"replygate/record"
 	"replygate/store"
 )
 
@@ -33,7 +34,7 @@ type Settings struct {
 	Now func() time.Time
 
 	// Log receives what the operator should know. If nil, nothing is logged.
-	Log *zap.Logger
+	Log *record.RateLimited
 }
 
 // Health is what the client of a Redis knows about it. *store.Client implements it. Its methods
@@ -65,12 +66,8 @@ type Store struct {
 	counts  counters
 	wake    chan struct{} // the journal has something
 
-	brokenWindows, brokenHistory, clockAhead            rateLimitedLog
-	gapFailed, repairFailed, drainWarned, drainProgress rateLimitedLog
-	repairLogged, lossLogged, removedLogged             rateLimitedLog
-	pageUnknown                                         rateLimitedLog
-	reported                                            time.Time // when report last looked; of Run alone
-	lastCause                                           string
+	reported  time.Time // when report last looked; of Run alone
+	lastCause string
 
 	deadlines deadlines
 	reserver  reserver
@@ -97,7 +94,7 @@ func NewShared(rdb redis.UniversalClient, h Health, j *store.Journal, s Settings
 
 func newStore(rdb redis.UniversalClient, h Health, s Settings) *Store {
 	if s.Log == nil {
-		s.Log = zap.NewNop()
+		s.Log = record.RateLimit(zap.NewNop(), time.Now)
 	}
 	now := time.Now()
 	w := &Store{

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"replygate/config"
+	"replygate/record"
 	"replygate/store"
 	"replygate/store/storetest"
 	"replygate/wecom/wecomtest"
@@ -137,7 +138,7 @@ func TestBrokenWindowIsReported(t *testing.T) {
 			clock := wecomtest.NewClock()
 			clock.Set(time.Now())
 			set := settings(replies, clock.Now)
-			set.Log = zap.New(seen)
+			set.Log = record.RateLimit(zap.New(seen), clock.Now)
 			w, _ := newStore(t, s, set)
 			s.Del(t.Context(), li.RedisKey("rg:"))
 			err := s.HSet(t.Context(), li.RedisKey("rg:"), "last", "yesterday").Err()
@@ -248,7 +249,7 @@ func TestBrokenSince(t *testing.T) {
 	storetest.Each(t, time.Now, func(t *testing.T, c config.Redis, s *store.Client) {
 		seen, lines := observer.New(zap.WarnLevel)
 		set := settings(0, time.Now)
-		set.Log = zap.New(seen)
+		set.Log = record.RateLimit(zap.New(seen), time.Now)
 		w, _ := newStore(t, s, set)
 		if err := s.Set(t.Context(), "rg:since", "2026-01-01", 0).Err(); err != nil {
 			t.Fatal(err)

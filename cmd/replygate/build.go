@@ -121,7 +121,7 @@ func (g *gateway) open(ctx context.Context, now func() time.Time, std streams) (
 		return err
 	}
 	g.windows = newWindows(g.store, window.Settings{
-		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now, Log: g.log,
+		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now, Log: g.limited,
 		CorpOf: func(ctx context.Context, tokenHash string, channels []string) (string, error) {
 			return g.handler.CorpOf(ctx, tokenHash, channels) // wired before windows.Run asks
 		},
