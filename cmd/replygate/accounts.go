@@ -6,30 +6,46 @@ import (
 	"net/url"
 	"text/tabwriter"
 
+	"github.com/spf13/cobra"
+
 	"replygate/admin"
 )
 
-// accounts shows the accounts of a running gateway and how they stand.
-func accounts(ctx context.Context, args []string, s streams) error {
-	verb, args := verbOf(args)
-	f := flags("accounts "+verb, s)
-	connect := clientFlags(f)
-	asJSON := f.Bool("json", false, "print JSON")
-	query := url.Values{}
-	switch verb {
-	case "list":
-		if _, err := parse(f, args, 0, 0); err != nil {
-			return err
-		}
-	case "show": // accounts show CORP
-		words, err := parse(f, args, 1, 1)
-		if err != nil {
-			return fmt.Errorf("%w (write: replygate accounts show CORP)", err)
-		}
-		query.Set("corp_id", words[0])
-	default:
-		return fmt.Errorf("%w: write list or show after accounts", errUsage)
+// accountsCommand returns the commands that show the accounts of a running gateway.
+func accountsCommand(s streams) *cobra.Command {
+	list := &cobra.Command{
+		Use:     "list",
+		Short:   "List the accounts and how they stand",
+		Example: "  replygate accounts list\n  replygate accounts list --admin http://10.1.0.11:9090 --json",
+		Args:    takes(0, 0),
 	}
+	show := &cobra.Command{
+		Use:         "show CORP",
+		Short:       "Show one account and how it stands",
+		Annotations: arguments("CORP", "the account's corp id"),
+		Example:     "  replygate accounts show ww0123456789abcdef",
+		Args:        takes(1, 1),
+	}
+	for _, c := range []*cobra.Command{list, show} {
+		connect := clientFlags(c)
+		asJSON := c.Flags().Bool("json", false, "print JSON")
+		c.ValidArgsFunction = cobra.NoFileCompletions
+		c.RunE = func(c *cobra.Command, given []string) error {
+			query := url.Values{}
+			if len(given) > 0 {
+				query.Set("corp_id", given[0])
+			}
+			return showAccounts(c.Context(), connect, query, *asJSON, s)
+		}
+	}
+	return asGroup(&cobra.Command{
+		Use:     "accounts",
+		Short:   "The accounts of a running gateway and how they stand",
+		Example: "  replygate accounts list",
+	}, list, show)
+}
+
+func showAccounts(ctx context.Context, connect func() (client, error), query url.Values, asJSON bool, s streams) error {
 	c, err := connect()
 	if err != nil {
 		return err
@@ -38,7 +54,7 @@ func accounts(ctx context.Context, args []string, s streams) error {
 	if err := c.get(ctx, "/v1/accounts", query, &list); err != nil {
 		return err
 	}
-	if *asJSON {
+	if asJSON {
 		return printJSON(s.out, list)
 	}
 	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)

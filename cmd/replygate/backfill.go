@@ -14,31 +14,52 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"replygate/admin"
 	"replygate/backfill"
 	"replygate/config"
 )
 
-const backfillUsage = "write: replygate windows backfill CORP --secret-file FILE"
+// backfillOptions are the flags of windows backfill.
+type backfillOptions struct {
+	api, secretFile, state string
+	rate                   float64
+}
 
-// backfillWindows is windows backfill CORP: it pulls what kf/sync_msg still has of the corp's
-// messages through the gateway, as a bot would. It then reports the channels to the gateway, whose
-// records of them are complete.
-func backfillWindows(ctx context.Context, args []string, s streams) error {
-	f := flags("windows backfill", s)
-	connect := clientFlags(f)
-	api := f.String("api", "", "the gateway's api `URL` (default http://127.0.0.1:8080, or that of -c)")
-	secretFile := f.String("secret-file", "", "`FILE` with the secret of the corp's WeChat Customer Service (default: the environment's REPLYGATE_CORP_SECRET)")
-	state := f.String("state", "", "`FILE` that keeps how far it came (default replygate-backfill-CORP.json)")
-	rate := f.Float64("rate", 1, "pages a second, at most: WeCom limits those that no callback asks for")
-	words, err := parse(f, args, 1, 1)
-	if err != nil {
-		return fmt.Errorf("%w (%s)", err, backfillUsage)
+// backfillCommand returns windows backfill.
+func backfillCommand(s streams) *cobra.Command {
+	var o backfillOptions
+	c := &cobra.Command{
+		Use:   "backfill CORP",
+		Short: "Pull WeCom's last three days of messages again, to complete the records",
+		Long: `Pulls what kf/sync_msg still has of the corp's messages through the gateway, as a bot would. The
+records of the channels that it reads to their end are complete then. An interrupted run goes on
+where it was.`,
+		Annotations:       arguments("CORP", "the account's corp id"),
+		Example:           "  replygate windows backfill ww0123456789abcdef --secret-file kf-secret -c replygate.yaml",
+		Args:              takes(1, 1),
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	if *rate <= 0 || *rate > 100 {
+	connect := clientFlags(c)
+	f := c.Flags()
+	f.StringVar(&o.api, "api", "", "the gateway's api `URL` (default http://127.0.0.1:8080, or that of -c)")
+	f.StringVar(&o.secretFile, "secret-file", "", "`FILE` with the secret of the corp's WeChat Customer Service (default: the environment's REPLYGATE_CORP_SECRET)")
+	f.StringVar(&o.state, "state", "", "`FILE` that keeps how far it came (default replygate-backfill-CORP.json)")
+	f.Float64Var(&o.rate, "rate", 1, "at most `N` pages a second: WeCom limits those that no callback asks for")
+	c.RunE = func(c *cobra.Command, given []string) error {
+		return backfillWindows(c.Context(), connect, o, given[0], s)
+	}
+	return c
+}
+
+// backfillWindows pulls what kf/sync_msg still has of a corp's messages. It then reports the
+// channels to the gateway, whose records of them are complete.
+func backfillWindows(ctx context.Context, connect func() (client, error), o backfillOptions, corp string, s streams) error {
+	if !(o.rate > 0 && o.rate <= 100) {
 		return fmt.Errorf("%w: --rate must be above 0 and at most 100", errUsage)
 	}
-	secret, err := corpSecret(*secretFile)
+	secret, err := corpSecret(o.secretFile)
 	if err != nil {
 		return err
 	}
@@ -46,15 +67,15 @@ func backfillWindows(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	if *api != "" {
-		c.api = strings.TrimSuffix(*api, "/")
+	if o.api != "" {
+		c.api = strings.TrimSuffix(o.api, "/")
 	}
-	if *state == "" {
-		*state = "replygate-backfill-" + url.PathEscape(words[0]) + ".json"
+	if o.state == "" {
+		o.state = "replygate-backfill-" + url.PathEscape(corp) + ".json"
 	}
-	b := &backfiller{client: c, file: *state, bar: newProgress(s.err), done: backfill.Progress{Corp: words[0]}}
+	b := &backfiller{client: c, file: o.state, bar: newProgress(s.err), done: backfill.Progress{Corp: corp}}
 	b.puller = &backfill.Puller{
-		Progress: &b.done, Calls: c, Secret: secret, Interval: time.Duration(float64(time.Second) / *rate),
+		Progress: &b.done, Calls: c, Secret: secret, Interval: time.Duration(float64(time.Second) / o.rate),
 		Save: b.save, Now: time.Now, Sleep: sleep,
 	}
 	return b.run(ctx, s)
@@ -66,7 +87,7 @@ func corpSecret(file string) (config.Secret, error) {
 		if secret := os.Getenv("REPLYGATE_CORP_SECRET"); secret != "" {
 			return config.Secret(secret), nil
 		}
-		return "", fmt.Errorf("%w: the corp's secret is missing; %s, or set REPLYGATE_CORP_SECRET", errUsage, backfillUsage)
+		return "", fmt.Errorf("%w: the corp's secret is missing; write --secret-file FILE, or set REPLYGATE_CORP_SECRET", errUsage)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"replygate/config"
 	"replygate/store"
 )
@@ -32,28 +34,48 @@ type checkMistake struct {
 	Remedy string `json:"remedy"`
 }
 
+// checkOptions are the flags of check.
+type checkOptions struct {
+	file               string
+	live, json, schema bool
+}
+
+// checkCommand returns the command that finds every mistake in a configuration.
+func checkCommand(s streams) *cobra.Command {
+	var o checkOptions
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Find every mistake in a configuration, and what its Redis lacks",
+		Long: `Finds every mistake in a configuration, with its line, column and remedy, and warns of what is
+valid but surely not meant. The exit code is 1 if there is a mistake.`,
+		Example: `  replygate check -c replygate.yaml
+  replygate check -c replygate.yaml --live
+  replygate check --schema > replygate.schema.json`,
+		Args: takes(0, 0),
+		RunE: func(c *cobra.Command, _ []string) error { return check(c.Context(), o, s) },
+	}
+	configFlag(c, &o.file, "the configuration `FILE`")
+	f := c.Flags()
+	f.BoolVar(&o.live, "live", false, "also ask the Redis of the configuration for all that the gateway needs")
+	f.BoolVar(&o.json, "json", false, "print the result as JSON")
+	f.BoolVar(&o.schema, "schema", false, "print the JSON Schema of the file, for editors")
+	return c
+}
+
 // check finds every mistake in a configuration, what is surely unmeant in it, and with --live what
 // its Redis lacks. With --schema it prints the JSON Schema of the file instead.
-func check(ctx context.Context, args []string, s streams) error {
-	f := flags("check", s)
-	file := f.String("c", "replygate.yaml", "the configuration `FILE`")
-	live := f.Bool("live", false, "also ask the Redis of the configuration for all that the gateway needs")
-	asJSON := f.Bool("json", false, "print the result as JSON")
-	schema := f.Bool("schema", false, "print the JSON Schema of the file, for editors")
-	if _, err := parse(f, args, 0, 0); err != nil {
-		return err
-	}
-	if *schema {
+func check(ctx context.Context, o checkOptions, s streams) error {
+	if o.schema {
 		return printJSON(s.out, configSchema())
 	}
-	set, err := load(*file)
+	set, err := load(o.file)
 	var found []store.Finding
-	if err == nil && *live {
+	if err == nil && o.live {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second+20*set.Config.Redis.Timeout)
 		defer cancel()
 		found, err = store.Inspect(ctx, set.Config.Redis, time.Now)
 	}
-	if *asJSON {
+	if o.json {
 		return checkJSON(set, found, err, s)
 	}
 	if err != nil {
@@ -64,7 +86,7 @@ func check(ctx context.Context, args []string, s streams) error {
 		fmt.Fprintln(s.err, w)
 	}
 	fmt.Fprintf(s.out, "%s: good: %d accounts, rule set %s, %d rules of your own\n",
-		*file, len(set.Accounts.All()), ruleSetsOf(set.Config), len(set.Config.Policy.Rules))
+		o.file, len(set.Accounts.All()), ruleSetsOf(set.Config), len(set.Config.Policy.Rules))
 	for _, l := range found {
 		switch {
 		case !l.OK:

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"replygate/admin"
 	"replygate/config"
@@ -28,9 +29,10 @@ type client struct {
 
 // clientFlags adds the flags that say where the gateway is, and returns what makes the client of
 // them.
-func clientFlags(f *flag.FlagSet) func() (client, error) {
-	address := f.String("admin", "", "the gateway's admin `URL` (default http://127.0.0.1:9090, or that of -c)")
-	file := f.String("c", "", "take addresses and keys from this configuration `FILE`")
+func clientFlags(cmd *cobra.Command) func() (client, error) {
+	address := cmd.Flags().String("admin", "", "the gateway's admin `URL` (default http://127.0.0.1:9090, or that of -c)")
+	file := cmd.Flags().StringP("config", "c", "", "take addresses and keys from this configuration `FILE`")
+	yamlFile(cmd, "config")
 	return func() (client, error) {
 		c := client{
 			base: "http://127.0.0.1:9090", api: "http://127.0.0.1:8080",

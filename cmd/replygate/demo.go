@@ -15,23 +15,36 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"replygate/config"
 	"replygate/wecom/wecomtest"
 )
 
-// demo plays the product's story on a simulated WeCom, then stays up to be curled.
-func demo(ctx context.Context, args []string, s streams) error {
-	f := flags("demo", s)
-	once := f.Bool("once", false, "exit after the story")
-	if _, err := parse(f, args, 0, 0); err != nil {
-		return err
+// demoCommand returns the command that plays the product's story.
+func demoCommand(s streams) *cobra.Command {
+	once := false
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Gateway, simulated WeCom and Redis in one, nothing to install",
+		Long: `Runs a gateway with a simulated WeCom and an embedded Redis, plays what happens when a
+subscription ends, prints each call with its verdict, and then stays up to be called with curl.`,
+		Example: "  replygate demo\n  replygate demo --once",
+		Args:    takes(0, 0),
+		RunE:    func(c *cobra.Command, _ []string) error { return demo(c.Context(), once, s) },
 	}
+	c.Flags().BoolVar(&once, "once", false, "exit after the story")
+	return c
+}
+
+// demo plays the product's story on a simulated WeCom, then stays up to be curled.
+func demo(ctx context.Context, once bool, s streams) error {
 	dir, err := os.MkdirTemp("", "replygate-demo-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	d, err := openDemo(ctx, dir, *once, s)
+	d, err := openDemo(ctx, dir, once, s)
 	if err != nil {
 		return err
 	}
@@ -41,7 +54,7 @@ func demo(ctx context.Context, args []string, s streams) error {
 	go func() { served <- d.gateway.serve(ctx) }()
 	go func() { served <- serveHTTP(ctx, d.wecom, d.platform.Control(d.clock)) }()
 	told := d.story(ctx)
-	if told == nil && !*once {
+	if told == nil && !once {
 		d.clock.Run()
 		d.sayWhatToCurl()
 		<-ctx.Done()

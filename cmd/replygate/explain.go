@@ -11,46 +11,63 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"replygate/admin"
 	"replygate/config"
 	"replygate/window"
 )
 
+// explainOptions are the flags of explain.
+type explainOptions struct {
+	corp, body, contentType, client, at, language string
+	candidate, wrote                              string
+	json                                          bool
+}
+
+// explainCommand returns the command that tells why one call passes or not.
+func explainCommand(s streams) *cobra.Command {
+	var o explainOptions
+	c := &cobra.Command{
+		Use:   "explain --corp CORP PATH",
+		Short: "Tell why one call passes or not, and until when",
+		Long: `Tells why one call passes or not, and until when: each rule tried, each fact read. It asks a
+running gateway, or with --candidate judges by a configuration that is not in force.`,
+		Annotations: arguments("PATH", "the call's path, with its query if it has one"),
+		Example: `  replygate explain --corp ww0123456789abcdef '/cgi-bin/externalcontact/get?external_userid=wm1'
+  replygate explain --corp ww0123456789abcdef --body @call.json /cgi-bin/kf/send_msg
+  replygate explain --candidate new.yaml --wrote 3h --corp ww0123456789abcdef --body @call.json /cgi-bin/kf/send_msg`,
+		Args:              takes(1, 1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	connect := clientFlags(c)
+	f := c.Flags()
+	f.BoolVar(&o.json, "json", false, "print JSON")
+	f.StringVar(&o.corp, "corp", "", "the `CORP` that calls")
+	f.StringVar(&o.body, "body", "", "the `BODY` of the call, or @FILE")
+	f.StringVar(&o.contentType, "content-type", "application/json", "the call's Content-`TYPE`")
+	f.StringVar(&o.client, "client", "", "what the caller is, a `NAME` of clients")
+	f.StringVar(&o.at, "at", "", "the `INSTANT` of the call, RFC 3339; default: now")
+	f.StringVar(&o.language, "language", "", "`en` or zh; default: policy.language")
+	f.StringVar(&o.candidate, "candidate", "", "judge by this configuration `FILE` instead of the one in force")
+	f.StringVar(&o.wrote, "wrote", "", "with --candidate: take it that the customer wrote this `LONG` ago, instead of asking a gateway")
+	yamlFile(c, "candidate")
+	oneOf(c, "language", config.English, config.Chinese)
+	c.RunE = func(c *cobra.Command, given []string) error {
+		return explain(c.Context(), connect, o, given[0], s)
+	}
+	return c
+}
+
 // explain tells why one call passes or not: asked of a running gateway, or by a candidate
 // configuration with the windows of a running one.
-func explain(ctx context.Context, args []string, s streams) error {
-	f := flags("explain", s)
-	connect := clientFlags(f)
-	asJSON := f.Bool("json", false, "print JSON")
-	corp := f.String("corp", "", "the `CORP` that calls")
-	body := f.String("body", "", "the `BODY` of the call, or @FILE")
-	contentType := f.String("content-type", "application/json", "the call's Content-Type")
-	clientName := f.String("client", "", "what the caller is, by clients")
-	at := f.String("at", "", "the `INSTANT` of the call, RFC 3339; default: now")
-	language := f.String("language", "", "en or zh; default: policy.language")
-	candidate := f.String("candidate", "", "judge by this configuration `FILE` instead of the one in force")
-	wrote := f.String("wrote", "", "with --candidate: take it that the customer wrote this `LONG` ago, instead of asking a gateway")
-	words, err := parse(f, args, 1, 1)
+func explain(ctx context.Context, connect func() (client, error), o explainOptions, path string, s streams) error {
+	in, err := o.call(path)
 	if err != nil {
-		return fmt.Errorf("%w (write: replygate explain --corp CORP PATH)", err)
-	}
-	in := admin.ExplainCall{CorpID: *corp, Path: words[0], ContentType: *contentType, Client: *clientName, Language: *language}
-	if in.Body, err = bodyOf(*body); err != nil {
 		return err
 	}
-	if *at != "" {
-		if in.At, err = time.Parse(time.RFC3339Nano, *at); err != nil {
-			return fmt.Errorf("%w: --at %q is not an instant like 2026-11-22T10:00:00+08:00", errUsage, *at)
-		}
-	}
-	if *corp == "" || !strings.HasPrefix(in.Path, "/") {
-		return fmt.Errorf("%w: give --corp, and a path like /cgi-bin/kf/send_msg", errUsage)
-	}
-	if *language != "" && *language != config.English && *language != config.Chinese {
-		return fmt.Errorf("%w: --language must be en or zh", errUsage)
-	}
 	var out admin.Explanation
-	if *candidate == "" {
+	if o.candidate == "" {
 		c, err := connect()
 		if err != nil {
 			return err
@@ -58,13 +75,33 @@ func explain(ctx context.Context, args []string, s streams) error {
 		if err := c.ask(ctx, "/v1/explain", in, &out); err != nil {
 			return err
 		}
-	} else if out, err = explainCandidate(ctx, *candidate, *wrote, in, connect); err != nil {
+	} else if out, err = explainCandidate(ctx, o.candidate, o.wrote, in, connect); err != nil {
 		return err
 	}
-	if *asJSON {
+	if o.json {
 		return printJSON(s.out, out)
 	}
 	return printExplanation(s.out, out, in)
+}
+
+// call makes the call of the flags.
+func (o explainOptions) call(path string) (in admin.ExplainCall, err error) {
+	in = admin.ExplainCall{CorpID: o.corp, Path: path, ContentType: o.contentType, Client: o.client, Language: o.language}
+	if in.Body, err = bodyOf(o.body); err != nil {
+		return in, err
+	}
+	if o.at != "" {
+		if in.At, err = time.Parse(time.RFC3339Nano, o.at); err != nil {
+			return in, fmt.Errorf("%w: --at %q is not an instant like 2026-11-22T10:00:00+08:00", errUsage, o.at)
+		}
+	}
+	if o.corp == "" || !strings.HasPrefix(path, "/") {
+		return in, fmt.Errorf("%w: give --corp, and a path like /cgi-bin/kf/send_msg", errUsage)
+	}
+	if o.language != "" && o.language != config.English && o.language != config.Chinese {
+		return in, fmt.Errorf("%w: --language must be en or zh", errUsage)
+	}
+	return in, nil
 }
 
 // bodyOf reads a body given as text, or as @FILE.

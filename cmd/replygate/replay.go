@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"compress/gzip"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,28 +13,48 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/spf13/cobra"
+
 	"replygate/replay"
 )
 
+// replayOptions are the flags of replay.
+type replayOptions struct {
+	file, threshold string
+	json            bool
+}
+
+// replayCommand returns the command that judges past calls once more.
+func replayCommand(s streams) *cobra.Command {
+	var o replayOptions
+	c := &cobra.Command{
+		Use:         "replay LOG…",
+		Short:       "Tell what a configuration would have decided over past decision logs",
+		Long:        "Judges every record of past decision logs once more, and reports which calls would have ended otherwise.",
+		Annotations: arguments("LOG…", "files of log.decisions, also packed (.gz), or - for standard input"),
+		Example: `  replygate replay -c candidate.yaml decisions.log
+  replygate replay -c candidate.yaml --threshold 0.5% decisions-*.log.gz`,
+		Args: takes(1, 1000),
+		RunE: func(_ *cobra.Command, files []string) error { return replayLogs(o, files, s) },
+	}
+	configFlag(c, &o.file, "the candidate `FILE`")
+	f := c.Flags()
+	f.StringVar(&o.threshold, "threshold", "", "fail if more calls than this would tip over: a `NUMBER`, or a percentage like 0.5%")
+	f.BoolVar(&o.json, "json", false, "print the report as JSON")
+	return c
+}
+
 // replayLogs tells what a configuration would have decided over past records.
-func replayLogs(ctx context.Context, args []string, s streams) error {
-	f := flags("replay", s)
-	file := f.String("c", "replygate.yaml", "the candidate `FILE`")
-	threshold := f.String("threshold", "", "fail if more calls than this would tip over: a `NUMBER`, or a percentage like 0.5%")
-	asJSON := f.Bool("json", false, "print the report as JSON")
-	words, err := parse(f, args, 1, 1000)
-	if err != nil {
-		return fmt.Errorf("%w (write: replygate replay -c FILE LOG…, with - for standard input)", err)
-	}
-	limit, err := limitOf(*threshold)
+func replayLogs(o replayOptions, files []string, s streams) error {
+	limit, err := limitOf(o.threshold)
 	if err != nil {
 		return err
 	}
-	set, err := load(*file)
+	set, err := load(o.file)
 	if err != nil {
 		return err
 	}
-	logs, err := openAll(words)
+	logs, err := openAll(files)
 	if err != nil {
 		return err
 	}
@@ -48,7 +67,7 @@ func replayLogs(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	if *asJSON {
+	if o.json {
 		err = printJSON(s.out, report)
 	} else {
 		err = printReport(s.out, report)
@@ -59,7 +78,7 @@ func replayLogs(ctx context.Context, args []string, s streams) error {
 	case report.Calls == 0:
 		return errors.New("these logs hold no record that could be judged once more: name files of log.decisions, or the gateway's standard output")
 	case limit.passedBy(report.Changed(), report.Calls):
-		return fmt.Errorf("%d of %d calls would tip over, more than %s", report.Changed(), report.Calls, *threshold)
+		return fmt.Errorf("%d of %d calls would tip over, more than %s", report.Changed(), report.Calls, o.threshold)
 	}
 	return nil
 }

@@ -1,45 +1,57 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"text/tabwriter"
 
+	"github.com/spf13/cobra"
+
 	"replygate/policy"
 )
 
-// rulesets lists the rule sets that ship with the gateway, or prints one, to be copied and changed.
-func rulesets(_ context.Context, args []string, s streams) error {
-	verb, args := verbOf(args)
-	f := flags("rulesets "+verb, s)
-	switch verb {
-	case "list":
-		if _, err := parse(f, args, 0, 0); err != nil {
-			return err
-		}
-		t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-		for _, name := range policy.RuleSets() {
-			data, err := policy.RuleSet(name)
+// rulesetsCommand returns the commands that show the rule sets that ship with the gateway.
+func rulesetsCommand(s streams) *cobra.Command {
+	list := &cobra.Command{
+		Use:     "list",
+		Short:   "List the rule sets that ship with the gateway",
+		Example: "  replygate rulesets list",
+		Args:    takes(0, 0),
+		RunE:    func(*cobra.Command, []string) error { return listRulesets(s) },
+	}
+	show := &cobra.Command{
+		Use:         "show NAME",
+		Short:       "Print a rule set, to be copied and changed",
+		Annotations: arguments("NAME", "one of those that rulesets list names"),
+		Example:     "  replygate rulesets show reply-only-2024",
+		Args:        takes(1, 1),
+		ValidArgs:   policy.RuleSets(),
+		RunE: func(_ *cobra.Command, given []string) error {
+			data, err := policy.RuleSet(given[0])
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(t, "%s\t%s\n", name, about(name, string(data)))
-		}
-		return t.Flush()
-	case "show": // rulesets show NAME
-		words, err := parse(f, args, 1, 1)
-		if err != nil {
-			return fmt.Errorf("%w (write: replygate rulesets show NAME)", err)
-		}
-		data, err := policy.RuleSet(words[0])
+			_, err = s.out.Write(data)
+			return err
+		},
+	}
+	return asGroup(&cobra.Command{
+		Use:     "rulesets",
+		Short:   "The rule sets that ship with the gateway, to be copied",
+		Example: "  replygate rulesets list",
+	}, list, show)
+}
+
+func listRulesets(s streams) error {
+	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	for _, name := range policy.RuleSets() {
+		data, err := policy.RuleSet(name)
 		if err != nil {
 			return err
 		}
-		_, err = s.out.Write(data)
-		return err
+		fmt.Fprintf(t, "%s\t%s\n", name, about(name, string(data)))
 	}
-	return fmt.Errorf("%w: write list or show after rulesets", errUsage)
+	return t.Flush()
 }
 
 // about is the first sentence of a rule set's head, without its name.

@@ -6,16 +6,29 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/spf13/cobra"
 )
 
-// serve runs the gateway until it is told to stop.
-func serve(ctx context.Context, args []string, s streams) error {
-	f := flags("serve", s)
-	file := f.String("c", "replygate.yaml", "the configuration `FILE`")
-	if _, err := parse(f, args, 0, 0); err != nil {
-		return err
+// serveCommand returns the command that runs the gateway.
+func serveCommand(s streams) *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the gateway",
+		Long: `Runs the gateway until it is told to stop (SIGTERM, Ctrl-C). It reads its configuration again
+when the file changes, and on SIGHUP.`,
+		Example: "  replygate serve -c replygate.yaml",
+		Args:    takes(0, 0),
+		RunE:    func(c *cobra.Command, _ []string) error { return serve(c.Context(), file, s) },
 	}
-	set, err := load(*file)
+	configFlag(c, &file, "the configuration `FILE`")
+	return c
+}
+
+// serve runs the gateway until it is told to stop.
+func serve(ctx context.Context, file string, s streams) error {
+	set, err := load(file)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"replygate/wecom/wecomtest"
 )
 
@@ -18,25 +20,40 @@ const (
 	simCustomer = "wmDemoCustomer"
 )
 
-// simulate runs the simulated WeCom alone.
-func simulate(ctx context.Context, args []string, s streams) error {
-	f := flags("simulate", s)
-	address := f.String("listen", "127.0.0.1:8090", "the `ADDRESS` to listen on")
-	corp := f.String("corp", simCorp, "the corp `ID` that it knows")
-	secret := f.String("secret", simSecret, "that corp's app `SECRET`")
-	channel := f.String("channel", simChannel, "that corp's kf account, an open_kfid")
-	if _, err := parse(f, args, 0, 0); err != nil {
-		return err
+// simulation says what the simulated WeCom knows.
+type simulation struct{ address, corp, secret, channel string }
+
+// simulateCommand returns the command that runs the simulated WeCom alone.
+func simulateCommand(s streams) *cobra.Command {
+	var o simulation
+	c := &cobra.Command{
+		Use:   "simulate",
+		Short: "Run the simulated WeCom alone, for bot authors",
+		Long: `Runs a simulated WeCom with one corp and one kf account. It enforces WeCom's own limits of
+replies, and tells with which call a customer writes.`,
+		Example: "  replygate simulate --listen 127.0.0.1:8090",
+		Args:    takes(0, 0),
+		RunE:    func(c *cobra.Command, _ []string) error { return simulate(c.Context(), o, s) },
 	}
-	ln, err := net.Listen("tcp", *address)
+	f := c.Flags()
+	f.StringVar(&o.address, "listen", "127.0.0.1:8090", "the `ADDRESS` to listen on")
+	f.StringVar(&o.corp, "corp", simCorp, "the corp `ID` that it knows")
+	f.StringVar(&o.secret, "secret", simSecret, "that corp's app `SECRET`")
+	f.StringVar(&o.channel, "channel", simChannel, "that corp's kf account, an `OPEN_KFID`")
+	return c
+}
+
+// simulate runs the simulated WeCom alone.
+func simulate(ctx context.Context, o simulation, s streams) error {
+	ln, err := net.Listen("tcp", o.address)
 	if err != nil {
 		return err
 	}
 	clock := wecomtest.NewClock()
 	platform := wecomtest.New(clock.Now)
-	platform.AddCorp(*corp, *secret, *channel)
-	fmt.Fprintf(s.out, "simulated WeCom at http://%s: corpid=%s corpsecret=%s open_kfid=%s\n", ln.Addr(), *corp, *secret, *channel)
-	fmt.Fprintf(s.out, "a customer writes:\n  %s\n", curlWrites(ln.Addr().String(), *corp, *channel))
+	platform.AddCorp(o.corp, o.secret, o.channel)
+	fmt.Fprintf(s.out, "simulated WeCom at http://%s: corpid=%s corpsecret=%s open_kfid=%s\n", ln.Addr(), o.corp, o.secret, o.channel)
+	fmt.Fprintf(s.out, "a customer writes:\n  %s\n", curlWrites(ln.Addr().String(), o.corp, o.channel))
 	return serveHTTP(ctx, ln, platform.Control(clock))
 }
 

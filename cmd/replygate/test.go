@@ -10,36 +10,56 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"replygate/gate"
 	"replygate/ruletest"
 )
 
+// testOptions are the flags of test.
+type testOptions struct {
+	file, junit, least string
+	cover, json        bool
+}
+
+// testCommand returns the command that runs rule tests.
+func testCommand(s streams) *cobra.Command {
+	var o testOptions
+	c := &cobra.Command{
+		Use:         "test CASES…",
+		Short:       "Run rule tests: cases with a clock, and what is to become of their calls",
+		Long:        "Runs rule tests against a configuration. The exit code is 1 if a case fails.",
+		Annotations: arguments("CASES…", "YAML files of cases, or folders of such files"),
+		Example: `  replygate test -c replygate.yaml cases.yaml
+  replygate test -c replygate.yaml --cover --junit junit.xml tests/`,
+		Args: takes(1, 1000),
+		RunE: func(c *cobra.Command, cases []string) error { return testRules(c.Context(), o, cases, s) },
+	}
+	configFlag(c, &o.file, "the configuration `FILE`")
+	f := c.Flags()
+	f.StringVar(&o.junit, "junit", "", "also write a JUnit report to this `FILE`")
+	f.BoolVar(&o.cover, "cover", false, "tell which rules no case met")
+	f.StringVar(&o.least, "cover-min", "", "fail if fewer than this `PERCENT` of the rules are met")
+	f.BoolVar(&o.json, "json", false, "print the result as JSON")
+	return c
+}
+
 // testRules runs rule tests against a configuration.
-func testRules(ctx context.Context, args []string, s streams) error {
-	f := flags("test", s)
-	file := f.String("c", "replygate.yaml", "the configuration `FILE`")
-	junit := f.String("junit", "", "also write a JUnit report to this `FILE`")
-	cover := f.Bool("cover", false, "tell which rules no case met")
-	least := f.String("cover-min", "", "fail if fewer than this `PERCENT` of the rules are met")
-	asJSON := f.Bool("json", false, "print the result as JSON")
-	words, err := parse(f, args, 1, 1000)
-	if err != nil {
-		return fmt.Errorf("%w (write: replygate test -c FILE CASES…)", err)
-	}
-	percent, err := percentOf(*least)
+func testRules(ctx context.Context, o testOptions, files []string, s streams) error {
+	percent, err := percentOf(o.least)
 	if err != nil {
 		return err
 	}
-	set, err := load(*file)
+	set, err := load(o.file)
 	if err != nil {
 		return err
 	}
-	results, err := runCases(ctx, set, words)
+	results, err := runCases(ctx, set, files)
 	if err != nil {
 		return err
 	}
-	if *junit != "" {
-		if err := toFile(*junit, func(w io.Writer) error { return ruletest.WriteJUnit(w, results) }); err != nil {
+	if o.junit != "" {
+		if err := toFile(o.junit, func(w io.Writer) error { return ruletest.WriteJUnit(w, results) }); err != nil {
 			return err
 		}
 	}
@@ -52,13 +72,13 @@ func testRules(ctx context.Context, args []string, s streams) error {
 		}
 	}
 	covered := 100 * (t.Rules - len(t.Unmet)) / max(t.Rules, 1)
-	if *asJSON {
+	if o.json {
 		if err := printJSON(s.out, t); err != nil {
 			return err
 		}
 	} else {
 		ruletest.Print(s.out, results)
-		if *cover || *least != "" {
+		if o.cover || o.least != "" {
 			fmt.Fprintf(s.out, "%d %% of %d rules met", covered, t.Rules)
 			if len(t.Unmet) > 0 {
 				fmt.Fprintf(s.out, "; no case meets %s", strings.Join(t.Unmet, ", "))

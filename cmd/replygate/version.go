@@ -1,18 +1,27 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/spf13/cobra"
 )
 
-// version prints what was built: the module's version, which in a build from a repository names its
-// commit, and Go's.
-func version(_ context.Context, args []string, s streams) error {
-	if _, err := parse(flags("version", s), args, 0, 0); err != nil {
-		return err
+// versionCommand returns the command that prints what was built.
+func versionCommand(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print which build this is",
+		Example: "  replygate version",
+		Args:    takes(0, 0),
+		RunE:    func(*cobra.Command, []string) error { return printVersion(s) },
 	}
+}
+
+// printVersion prints the module's version, which in a build from a repository names its commit,
+// and Go's.
+func printVersion(s streams) error {
 	built := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		built = info.Main.Version

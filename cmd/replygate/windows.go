@@ -6,48 +6,72 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"replygate/admin"
 )
 
-// windows shows and changes the reply windows of a running gateway.
-func windows(ctx context.Context, args []string, s streams) error {
-	verb, args := verbOf(args)
-	switch verb {
-	case "list", "show":
-		return showWindows(ctx, verb, args, s)
-	case "open", "close":
-		return changeWindow(ctx, verb, args, s)
-	case "backfill":
-		return backfillWindows(ctx, args, s)
-	}
-	return fmt.Errorf("%w: write list, show, open, close or backfill after windows", errUsage)
+// windowsCommand returns the commands that show and change the reply windows of a running gateway.
+func windowsCommand(s streams) *cobra.Command {
+	return asGroup(&cobra.Command{
+		Use:     "windows",
+		Short:   "The reply windows of a running gateway",
+		Example: "  replygate windows list ww0123456789abcdef",
+	}, windowsListCommand(s), windowsShowCommand(s),
+		windowsChangeCommand(s, "open", "Open a window, as if the customer had written now"),
+		windowsChangeCommand(s, "close", "Close a window until the customer writes again"),
+		backfillCommand(s))
 }
 
-// showWindows is windows list [CORP] and windows show CORP CHANNEL CUSTOMER.
-func showWindows(ctx context.Context, verb string, args []string, s streams) error {
-	f := flags("windows "+verb, s)
-	connect := clientFlags(f)
-	asJSON := f.Bool("json", false, "print JSON")
-	limit := f.Int("limit", 100, "list: at most this many")
-	query := url.Values{}
-	if verb == "list" {
-		words, err := parse(f, args, 0, 1)
-		if err != nil {
-			return err
-		}
-		query.Set("limit", strconv.Itoa(*limit))
-		query.Set("corp_id", strings.Join(words, ""))
-	} else {
-		words, err := parse(f, args, 3, 3)
-		if err != nil {
-			return fmt.Errorf("%w (write: replygate windows show CORP CHANNEL CUSTOMER)", err)
-		}
-		query = url.Values{"corp_id": {words[0]}, "channel": {noDash(words[1])}, "customer": {words[2]}}
+// ofWindow describes the words that name a window.
+func ofWindow() map[string]string {
+	return arguments("CORP", "the account's corp id", "CHANNEL", "the kf account (open_kfid), - for none", "CUSTOMER", "the customer's external_userid")
+}
+
+func windowsListCommand(s streams) *cobra.Command {
+	c := &cobra.Command{
+		Use:               "list [CORP]",
+		Short:             "List reply windows",
+		Annotations:       arguments("CORP", "the corp id of one account; default: all"),
+		Example:           "  replygate windows list ww0123456789abcdef --limit 20",
+		Args:              takes(0, 1),
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
+	connect := clientFlags(c)
+	asJSON := c.Flags().Bool("json", false, "print JSON")
+	limit := c.Flags().Int("limit", 100, "at most `N`")
+	c.RunE = func(c *cobra.Command, given []string) error {
+		query := url.Values{"limit": {strconv.Itoa(*limit)}}
+		if len(given) > 0 {
+			query.Set("corp_id", given[0])
+		}
+		return showWindows(c.Context(), connect, query, *asJSON, s)
+	}
+	return c
+}
+
+func windowsShowCommand(s streams) *cobra.Command {
+	c := &cobra.Command{
+		Use:               "show CORP CHANNEL CUSTOMER",
+		Short:             "Show one reply window",
+		Annotations:       ofWindow(),
+		Example:           "  replygate windows show ww0123456789abcdef wkDemoChannel wmDemoCustomer",
+		Args:              takes(3, 3),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	connect := clientFlags(c)
+	asJSON := c.Flags().Bool("json", false, "print JSON")
+	c.RunE = func(c *cobra.Command, given []string) error {
+		query := url.Values{"corp_id": {given[0]}, "channel": {noDash(given[1])}, "customer": {given[2]}}
+		return showWindows(c.Context(), connect, query, *asJSON, s)
+	}
+	return c
+}
+
+func showWindows(ctx context.Context, connect func() (client, error), query url.Values, asJSON bool, s streams) error {
 	c, err := connect()
 	if err != nil {
 		return err
@@ -56,29 +80,35 @@ func showWindows(ctx context.Context, verb string, args []string, s streams) err
 	if err := c.get(ctx, "/v1/windows", query, &list); err != nil {
 		return err
 	}
-	return printWindows(s, list, *asJSON)
+	return printWindows(s, list, asJSON)
 }
 
-// changeWindow is windows open and windows close CORP CHANNEL CUSTOMER.
-func changeWindow(ctx context.Context, verb string, args []string, s streams) error {
-	f := flags("windows "+verb, s)
-	connect := clientFlags(f)
-	asJSON := f.Bool("json", false, "print JSON")
-	reason := f.String("reason", "", "why, for the audit `RECORD`")
-	words, err := parse(f, args, 3, 3)
-	if err != nil {
-		return fmt.Errorf("%w (write: replygate windows %s CORP CHANNEL CUSTOMER, with - for no channel)", err, verb)
+// windowsChangeCommand returns windows open or windows close.
+func windowsChangeCommand(s streams, verb, short string) *cobra.Command {
+	c := &cobra.Command{
+		Use:               verb + " CORP CHANNEL CUSTOMER",
+		Short:             short,
+		Annotations:       ofWindow(),
+		Example:           "  replygate windows " + verb + " ww0123456789abcdef wkDemoChannel wmDemoCustomer --reason 'a phone call'",
+		Args:              takes(3, 3),
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	c, err := connect()
-	if err != nil {
-		return err
+	connect := clientFlags(c)
+	asJSON := c.Flags().Bool("json", false, "print JSON")
+	reason := c.Flags().String("reason", "", "why, for the audit `RECORD`")
+	c.RunE = func(c *cobra.Command, given []string) error {
+		gateway, err := connect()
+		if err != nil {
+			return err
+		}
+		change := admin.WindowChange{CorpID: given[0], Channel: noDash(given[1]), Customer: given[2], Reason: *reason}
+		var list admin.WindowList
+		if err := gateway.post(c.Context(), "/v1/windows/"+verb, change, &list); err != nil {
+			return err
+		}
+		return printWindows(s, list, *asJSON)
 	}
-	change := admin.WindowChange{CorpID: words[0], Channel: noDash(words[1]), Customer: words[2], Reason: *reason}
-	var list admin.WindowList
-	if err := c.post(ctx, "/v1/windows/"+verb, change, &list); err != nil {
-		return err
-	}
-	return printWindows(s, list, *asJSON)
+	return c
 }
 
 // noDash reads back what orDash writes.
@@ -87,14 +117,6 @@ func noDash(word string) string {
 		return ""
 	}
 	return word
-}
-
-// verbOf splits off the verb, the first of the arguments.
-func verbOf(args []string) (string, []string) {
-	if len(args) == 0 {
-		return "", nil
-	}
-	return args[0], args[1:]
 }
 
 func printWindows(s streams, list admin.WindowList, asJSON bool) error {
