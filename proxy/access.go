@@ -70,6 +70,9 @@ const maxLoggedIDs = 20
 func (x *apiRequest) finish() {
 	x.closeConnection()
 	x.endWait()
+	if x.probe {
+		return
+	}
 	now := x.gw.Now()
 	r := &x.access
 	*r = AccessRecord{

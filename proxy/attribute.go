@@ -52,8 +52,8 @@ func (x *apiRequest) readRoute() bool {
 	corp, rest := wecom.CutCorp(x.path)
 	x.target, x.path, x.prefix = x.target[len(x.path)-len(rest):], rest, corp
 	x.head.Route = wecom.ReadPath(x.path)
-	named := corp != nil
-	if named && !strings.HasPrefix(x.head.Route.Path, "/cgi-bin/") || x.isOwn() && (named || x.head.Route.Path != pathPreflight) {
+	named, path := corp != nil, x.head.Route.Path
+	if named && !strings.HasPrefix(path, "/cgi-bin/") || x.isOwn() && (named || path != pathPreflight && path != pathHealthz) {
 		x.errorKind = unknownPath
 		x.fail(fasthttp.StatusNotFound, wecom.CodeNoPath, "the gateway keeps /corp/ and /replygate/ for itself, and has nothing at this path; call /corp/<corp_id>/cgi-bin/... or /replygate/preflight; nothing was sent")
 		return false

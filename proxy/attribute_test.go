@@ -418,7 +418,10 @@ func TestOwnPaths(t *testing.T) {
 	}{
 		{"/replygate/", ""},
 		{"/replygate", ""},
-		{"/replygate/healthz", ""},
+		{"/replygate/healthz/", ""},
+		{"/replygate/health", ""},
+		{"/replygate/%68ealthz", ""},
+		{"/corp/wwActive/replygate/healthz", ""},
 		{"/replygate/preflight/", ""},
 		{"/%72eplygate/preflight", ""},
 		{"/cgi-bin/../replygate/preflight", ""},

@@ -31,6 +31,7 @@ type apiRequest struct {
 	wait     wait             // of a call that is unsure
 
 	forwarded bool // of a call that failed: WeCom may have taken it
+	probe     bool // of a load balancer: no call
 
 	out         upstream.Request
 	shortAnswer shortBody // a short answer while it is read
@@ -46,8 +47,12 @@ func (x *apiRequest) serve() {
 	if !x.readHead() {
 		return
 	}
-	if x.head.Route.Path == pathPreflight {
+	switch x.head.Route.Path {
+	case pathPreflight:
 		x.preflight()
+		return
+	case pathHealthz:
+		x.healthz()
 		return
 	}
 	for x.judge(); x.wait.again; x.judge() {

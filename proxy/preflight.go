@@ -10,7 +10,7 @@ import (
 	"replygate/wecom"
 )
 
-// pathPreflight is the one path of the gateway's own on the api listener.
+// pathPreflight is where bots ask what would become of calls.
 const pathPreflight = "/replygate/preflight"
 
 // maxPreflightBody bounds the body of a preflight: a thousand questions.
