@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"time"
 
@@ -16,6 +17,10 @@ func (g *gateway) registerGauges(r *prometheus.Registry, now func() time.Time) {
 	gauge := func(name, help string, value func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "replygate_build_info", Help: "1; the labels name the build.",
+		ConstLabels: prometheus.Labels{"version": buildVersion(), "go": runtime.Version()},
+	}, func() float64 { return 1 }))
 	gauge("replygate_channels_bypassed", "Channels with replies through the gateway whose messages nobody pulls through it.",
 		func() float64 { return float64(g.handler.Bypass.Bypassed()) })
 	gauge("replygate_history_incomplete", "1 while a missing window proves nothing, for any account, except for channels with a backfill.",

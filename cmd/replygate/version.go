@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
@@ -19,13 +18,8 @@ func versionCommand(s streams) *cobra.Command {
 	}
 }
 
-// printVersion prints the module's version, which in a build from a repository names its commit,
-// and Go's.
+// printVersion prints the version of the build, and Go's.
 func printVersion(s streams) error {
-	built := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		built = info.Main.Version
-	}
-	fmt.Fprintf(s.out, "replygate %s, %s %s/%s\n", built, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(s.out, "replygate %s, %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
 }
