@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"windows"}, exitUsage},
 		{[]string{"windows", "show", "ww1"}, exitUsage},
 		{[]string{"accounts", "remove"}, exitUsage},
+		{[]string{"health", "now"}, exitUsage},
+		{[]string{"health", "--admin", "http://127.0.0.1:1"}, exitBad},
 		{[]string{"replay", "--threshold", "NaN", "log"}, exitUsage},
 		{[]string{"replay", "--threshold", "-1%", "log"}, exitUsage},
 		{[]string{"windows", "list", "--admin", "http://127.0.0.1:1"}, exitBad},
@@ -179,6 +182,7 @@ func TestHealthReadinessMetrics(t *testing.T) {
 		`replygate_accounts{standing="lapsed"} 1`,
 		`replygate_redis_up 1`,
 		`replygate_wecom_clock_skew_seconds 0`,
+		fmt.Sprintf(`replygate_build_info{go=%q,version=%q} 1`, runtime.Version(), buildVersion()),
 	} {
 		if !strings.Contains(metrics, line+"\n") {
 			t.Errorf("missing in /metrics: %s", line)
