@@ -335,7 +335,8 @@ func run(t *testing.T, dir string, env []string, script string) string {
 	return string(out)
 }
 
-// The compose file keeps its promises: a Redis that loses nothing, a password, loopback alone.
+// The compose file keeps its promises: a Redis that loses nothing, a password, loopback alone, keys
+// for the admin listener, files that can be replaced, a place for the state.
 func TestComposeFile(t *testing.T) {
 	data, err := os.ReadFile("docker-compose.yml")
 	if err != nil {
@@ -343,15 +344,16 @@ func TestComposeFile(t *testing.T) {
 	}
 	var f struct {
 		Services map[string]struct {
-			Command []string
-			Ports   []string
-			Volumes []string
+			Command     []string
+			Ports       []string
+			Volumes     []string
+			Environment map[string]string
 		}
 	}
 	if err := yaml.Unmarshal(data, &f); err != nil {
 		t.Fatal(err)
 	}
-	redis := strings.Join(f.Services["redis"].Command, " ")
+	redis, gateway := strings.Join(f.Services["redis"].Command, " "), f.Services["replygate"]
 	for _, want := range []string{"--appendonly yes", "--maxmemory-policy noeviction", "--requirepass ${REDIS_PASSWORD:?"} {
 		if !strings.Contains(redis, want) {
 			t.Errorf("redis is started without %s", want)
@@ -367,9 +369,28 @@ func TestComposeFile(t *testing.T) {
 			}
 		}
 	}
+	for _, port := range []string{"8080", "8081", "9090"} {
+		if !slices.Contains(gateway.Ports, "127.0.0.1:"+port+":"+port) {
+			t.Errorf("port %s is not published", port)
+		}
+	}
+	for _, volume := range []string{"./conf:/etc/replygate:ro", "state:/data"} {
+		if !slices.Contains(gateway.Volumes, volume) {
+			t.Errorf("%s is not mounted", volume)
+		}
+	}
+	for _, key := range []string{"READ", "CHANGE", "METRICS"} {
+		if name := "REPLYGATE_ADMIN_" + key + "_KEY"; !strings.HasPrefix(gateway.Environment[name], "${"+name+":?") {
+			t.Errorf("it starts without %s", name)
+		}
+	}
+	if at := gateway.Environment["REPLYGATE_LISTEN_ADMIN"]; at != "0.0.0.0:9090" {
+		t.Errorf("the admin listener is at %s", at)
+	}
 }
 
-// The image is built by the command of the Dockerfile, runs as nobody, and starts what it says.
+// The image is built by the command of the Dockerfile, runs as nobody, knows its version and all
+// time zones, and starts and checks what it says.
 func TestDockerfile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: the image's build takes minutes without a cache")
@@ -384,12 +405,24 @@ func TestDockerfile(t *testing.T) {
 		t.Fatal("the Dockerfile does not build, or does not run as nobody")
 	}
 	bin := filepath.Join(t.TempDir(), "replygate")
-	run(t, ".", nil, build[1]+" -o "+bin+" "+build[2])
+	run(t, ".", []string{"VERSION=v1.2.3-image"}, build[1]+" -o "+bin+" "+build[2])
 	file := filepath.Join(t.TempDir(), "replygate.yaml")
 	if err := os.WriteFile(file, []byte("accounts: [{ corp_id: ww1 }]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	run(t, t.TempDir(), nil, bin+" check -c "+file)
+	if out := run(t, ".", nil, bin+" version"); !strings.HasPrefix(out, "replygate v1.2.3-image, go") {
+		t.Errorf("the version is %s", out)
+	}
+	if deps := run(t, ".", nil, "go list -deps "+build[2]); !strings.Contains(deps, "\ntime/tzdata\n") {
+		t.Error("the image has no time zones")
+	}
+	if !strings.Contains(text, `HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["/replygate", "health"]`) {
+		t.Error("the image has no health check")
+	}
+	if out := run(t, ".", nil, bin+" health --admin http://127.0.0.1:1 2>&1 || true"); !strings.HasPrefix(out, "no gateway answers at ") {
+		t.Errorf("the health check says %s", out)
+	}
 }
 
 // The targets of the Makefile are those that CONTRIBUTING.md names.
