@@ -20,6 +20,8 @@ const (
 	CodeParameter     = 40058  // bad parameter
 	CodeNoToken       = 41001  // access_token missing
 	CodeTokenExpired  = 42001  // access_token expired: SDKs fetch a new one
+	CodeFrequency     = 45009  // too many calls of this API by this corp (DOC 90454)
+	CodeConcurrency   = 45033  // too many calls of this API by this corp at the same time
 	CodeNoPermission  = 48002  // API forbidden
 	CodeReplyCount    = 95001  // five messages were sent since the customer's last one
 	CodeReplyWindow   = 95002  // the customer's last message is over 48 h old

@@ -25,8 +25,9 @@ const (
 
 // Paths whose answers the gateway reads, besides those that issue tokens.
 const (
-	PathSyncMsg    = "/cgi-bin/kf/sync_msg"
-	PathStateTrans = "/cgi-bin/kf/service_state/trans"
+	PathSyncMsg     = "/cgi-bin/kf/sync_msg"
+	PathStateTrans  = "/cgi-bin/kf/service_state/trans"
+	PathContactList = "/cgi-bin/externalcontact/contact_list"
 )
 
 // Endpoint is one path of the WeCom server API.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -243,6 +244,60 @@ func FuzzReadPage(f *testing.F) {
 		page, err = wecom.ReadPage(strings.NewReader(`{"msg_list":[` + first + "," + string(body) + "," + last + `]}`))
 		if !has(page, "wmFirst") || !has(page, "wmLast") && err == nil && len(page.Unreadable) == 0 {
 			t.Fatalf("%q among others: %+v, %v", body, page, err)
+		}
+	})
+}
+
+// strictContacts is a page of contacts for a strict decoder.
+type strictContacts struct {
+	Errcode jsontext.Value `json:"errcode"`
+	Errmsg  jsontext.Value `json:"errmsg"`
+	List    []struct {
+		ID   string `json:"tmp_openid"`
+		Flag bool   `json:"is_customer"`
+	} `json:"info_list"`
+	Next string `json:"next_cursor"`
+}
+
+// FuzzReadContactPage compares ReadContactPage with a strict decoder: what it accepts has the same
+// persons in the same order, and it accepts every page that is as documented.
+func FuzzReadContactPage(f *testing.F) {
+	f.Add([]byte(`{"errcode":0,"errmsg":"ok","info_list":[{"is_customer":true,"tmp_openid":"A","external_userid":"wm"},{"tmp_openid":"B"}],"next_cursor":"C"}`))
+	f.Add([]byte("{\"errcode\":\"0\",\"info_list\":[{\"tmp_openid\":\"\\u0041\",\"name\":\"\x00\xff\",\"is_customer\":1}]}\n"))
+	f.Add([]byte(`{"errcode":0,"next_cursor":""}`))
+	f.Add([]byte(`{"errcode":45009,"errmsg":"Warning: wrong json format."}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		page, err := wecom.ReadContactPage(bytes.NewReader(body))
+		if (err != nil || page.Errcode != 0) && len(page.Rows)+len(page.Next) > 0 {
+			t.Fatalf("%q: %+v, %v", body, page, err)
+		}
+		var ids, want []string
+		for _, r := range page.Rows {
+			ids = append(ids, r.TmpOpenID)
+		}
+		plain := func(s string) bool { // 128 printable bytes of ASCII
+			return len(s) <= wecom.MaxID && !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' })
+		}
+		read := func(body []byte, options ...strictjson.Options) (s strictContacts, err error) {
+			err = strictjson.Unmarshal(body, &s, options...)
+			want = nil
+			for _, r := range s.List {
+				want = append(want, r.ID)
+			}
+			return s, err
+		}
+		if s, wrong := read(body); wrong == nil && string(s.Errcode) == "0" && s.List != nil && plain(s.Next) &&
+			!slices.ContainsFunc(want, func(id string) bool { return id == "" || !plain(id) }) && !bytes.Contains(s.Errmsg, []byte("json")) {
+			if err != nil || page.Errcode != 0 || page.Next != s.Next || !slices.Equal(ids, want) {
+				t.Fatalf("%q: %+v, %v; a strict reader reads %+v", body, page, err, s)
+			}
+		}
+		if err != nil || page.Errcode != 0 || !bytes.HasPrefix(bytes.TrimLeftFunc(body, func(c rune) bool { return c <= ' ' }), []byte("{")) {
+			return
+		}
+		flagless := regexp.MustCompile(`"is_customer"\s*:\s*[01]`).ReplaceAll(tidied(body), []byte(`"is_customer":true`))
+		if s, wrong := read(flagless, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)); wrong != nil || page.Next != s.Next || !slices.Equal(ids, want) {
+			t.Fatalf("%q: %+v; a lenient reader reads %+v, %v", body, page, s, wrong)
 		}
 	})
 }
