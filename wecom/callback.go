@@ -21,10 +21,33 @@ type Callback struct {
 	Corp        string // ToUserName, or AuthCorpId for a third party; "" if absent
 	Customer    string // ExternalUserID
 	Channel     string // OpenKfId of a kf account
+	Member      string // UserID: of change_external_contact the member whose contact changed
+	Source      string // DeletedByTransfer, or ""
 	WelcomeCode string
-	At          time.Time // by the platform's clock; zero if absent
-	ThirdParty  bool      // sent to a provider, which must answer "success" (DOC 90597)
+	Group       *GroupChange // of change_external_chat, else nil
+	At          time.Time    // by the platform's clock; zero if absent
+	ThirdParty  bool         // sent to a provider, which must answer "success" (DOC 90597)
 }
+
+// DeletedByTransfer is the Source of del_external_contact if a member's contact was handed over to
+// another member (DOC 92130).
+const DeletedByTransfer = "DELETE_BY_TRANSFER"
+
+// GroupChange is the change of a customer group that change_external_chat reports (DOC 92130,
+// 96361).
+type GroupChange struct {
+	ID        string   // ChatId
+	Detail    string   // UpdateDetail, such as add_member and del_member; "" unless it is an update
+	JoinScene string   // "0" if invited, "3" by QR code; other codes than those of groupchat/get
+	Count     int      // MemChangeCnt, 0 if absent: how many joined or left
+	Members   []string // MemChangeList: ids of members and customers, perhaps fewer than Count
+	// Version (CurMemVer) follows LastVersion (LastMemVer): if another one is on record, a callback
+	// is missing or late.
+	LastVersion, Version string
+}
+
+// maxMemChange bounds GroupChange.Members. A customer group has at most 500 members.
+const maxMemChange = 2000
 
 // Signed is the query of a callback.
 type Signed struct {
@@ -103,7 +126,7 @@ func ReadEnvelope(body []byte) (encrypt string, err error) {
 	if err != nil {
 		return "", err
 	}
-	encrypt, lower := fields["Encrypt"], fields["encrypt"]
+	encrypt, lower := fields.text["Encrypt"], fields.text["encrypt"]
 	if (encrypt == "") == (lower == "") {
 		return "", ErrCallback
 	}
@@ -114,13 +137,14 @@ func ReadEnvelope(body []byte) (encrypt string, err error) {
 // third parties (DOC 92277), or JSON, which robots always use (DOC 100719). A callback without a
 // kind, or with an id longer than MaxID, is ErrCallback.
 func ReadCallback(plain []byte) (Callback, error) {
-	f, err := readCallbackFields(plain)
+	fields, err := readCallbackFields(plain)
 	if err != nil {
 		return Callback{}, err
 	}
+	f := fields.text
 	c := Callback{
-		Kind: f.kind(), Corp: f["ToUserName"], Customer: f["ExternalUserID"], Channel: f["OpenKfId"],
-		WelcomeCode: f["WelcomeCode"], ThirdParty: f["InfoType"] != "",
+		Kind: fields.kind(), Corp: f["ToUserName"], Customer: f["ExternalUserID"], Channel: f["OpenKfId"], Member: f["UserID"],
+		Source: f["Source"], WelcomeCode: f["WelcomeCode"], Group: fields.group(), ThirdParty: f["InfoType"] != "",
 	}
 	if f["AuthCorpId"] != "" {
 		c.Corp = f["AuthCorpId"]
@@ -129,27 +153,57 @@ func ReadCallback(plain []byte) (Callback, error) {
 	if seconds, err := strconv.ParseInt(at, 10, 64); err == nil && seconds > 0 && seconds < 1<<33 {
 		c.At = time.Unix(seconds, 0)
 	}
-	if c.Kind == "" || max(len(c.Corp), len(c.Customer), len(c.Channel)) > MaxID || len(c.WelcomeCode) > MaxCode {
+	if c.Kind == "" || max(len(c.Corp), len(c.Customer), len(c.Channel), len(c.Member), len(c.Source)) > MaxID || len(c.WelcomeCode) > MaxCode || !c.Group.valid() {
 		return Callback{}, ErrCallback
 	}
 	return c, nil
 }
 
-// callbackFields maps the callbackNames directly below the root of a callback to their texts.
-type callbackFields map[string]string
+// group returns the change of a customer group, nil for other callbacks.
+func (f *callbackFields) group() *GroupChange {
+	if !strings.HasPrefix(f.kind(), "change_external_chat.") {
+		return nil
+	}
+	count, _ := strconv.ParseUint(f.text["MemChangeCnt"], 10, 31)
+	return &GroupChange{
+		ID: f.text["ChatId"], Detail: f.text["UpdateDetail"], JoinScene: f.text["JoinScene"], Count: int(count), Members: f.members,
+		LastVersion: f.text["LastMemVer"], Version: f.text["CurMemVer"],
+	}
+}
+
+// valid reports whether no text is longer than an id.
+func (g *GroupChange) valid() bool {
+	if g == nil {
+		return true
+	}
+	tooLong := func(s string) bool { return len(s) > MaxID }
+	return !slices.ContainsFunc([]string{g.ID, g.Detail, g.JoinScene, g.LastVersion, g.Version}, tooLong) && !slices.ContainsFunc(g.Members, tooLong)
+}
+
+// callbackFields is what is read of a callback.
+type callbackFields struct {
+	text    map[string]string // the callbackNames directly below the root
+	members []string          // the items of MemChangeList
+}
 
 // callbackNames are the names that are read. Each may occur once; other names may repeat.
 var callbackNames = map[string]bool{
 	"Encrypt": true, "encrypt": true, "ToUserName": true, "AuthCorpId": true, "MsgType": true, "Event": true,
 	"InfoType": true, "ChangeType": true, "ExternalUserID": true, "WelcomeCode": true, "OpenKfId": true,
-	"CreateTime": true, "TimeStamp": true, "msgtype": true, "create_time": true,
+	"CreateTime": true, "TimeStamp": true, "msgtype": true, "create_time": true, "UserID": true, "Source": true,
+	"ChatId": true, "UpdateDetail": true, "JoinScene": true, "MemChangeCnt": true, memChangeList: true,
+	"LastMemVer": true, "CurMemVer": true,
 }
+
+// memChangeList has the ids of those who joined or left a group, each in an Item.
+const memChangeList = "MemChangeList"
 
 // robotEvent is the key in callbackFields for the type of a robot's event.
 const robotEvent = "event.eventtype"
 
 // kind returns the kind of a callback in the notation of callbacks.tsv, "" if there is none.
-func (f callbackFields) kind() string {
+func (fields *callbackFields) kind() string {
+	f := fields.text
 	change := ""
 	if f["ChangeType"] != "" {
 		change = "." + f["ChangeType"]
@@ -169,15 +223,23 @@ func (f callbackFields) kind() string {
 	return ""
 }
 
-func (f callbackFields) put(name, value string) error {
-	if _, twice := f[name]; twice {
+func (f *callbackFields) put(name, value string) error {
+	if _, twice := f.text[name]; twice {
 		return ErrCallback
 	}
-	f[name] = value
+	f.text[name] = value
 	return nil
 }
 
-func readCallbackFields(data []byte) (callbackFields, error) {
+func (f *callbackFields) addMember(id string) error {
+	if len(f.members) >= maxMemChange {
+		return ErrCallback
+	}
+	f.members = append(f.members, id)
+	return nil
+}
+
+func readCallbackFields(data []byte) (*callbackFields, error) {
 	data = bytes.TrimSpace(data)
 	switch {
 	case len(data) > 0 && data[0] == '<':
@@ -193,8 +255,8 @@ const maxXMLDepth = 16
 
 // readXMLFields parses one XML document. A document type, and so a custom entity, is an error, and
 // so is a name of callbackNames that occurs twice.
-func readXMLFields(data []byte) (callbackFields, error) {
-	f, dec := callbackFields{}, xml.NewDecoder(bytes.NewReader(data))
+func readXMLFields(data []byte) (*callbackFields, error) {
+	f, dec := &callbackFields{text: map[string]string{}}, xml.NewDecoder(bytes.NewReader(data))
 	var open []string
 	var text strings.Builder
 	for ended := false; ; {
@@ -213,7 +275,7 @@ func readXMLFields(data []byte) (callbackFields, error) {
 			open = append(open, t.Name.Local)
 			text.Reset()
 		case xml.CharData:
-			if len(open) == 2 {
+			if len(open) == 2 || inMemChange(open) {
 				text.Write(t)
 			}
 		case xml.EndElement:
@@ -221,9 +283,12 @@ func readXMLFields(data []byte) (callbackFields, error) {
 				return nil, ErrCallback
 			}
 			if len(open) == 2 && callbackNames[t.Name.Local] {
-				if err := f.put(t.Name.Local, text.String()); err != nil {
-					return nil, err
-				}
+				err = f.put(t.Name.Local, text.String())
+			} else if inMemChange(open) {
+				err = f.addMember(text.String())
+			}
+			if err != nil {
+				return nil, err
 			}
 			open = open[:len(open)-1]
 			ended = len(open) == 0
@@ -233,27 +298,41 @@ func readXMLFields(data []byte) (callbackFields, error) {
 	}
 }
 
+// inMemChange reports whether the open elements end with an item of MemChangeList.
+func inMemChange(open []string) bool {
+	return len(open) == 3 && open[1] == memChangeList && open[2] == "Item"
+}
+
 // readJSONFields parses one JSON object, and in it the type of a robot's event.
-func readJSONFields(data []byte) (callbackFields, error) {
+func readJSONFields(data []byte) (*callbackFields, error) {
 	var members map[string]jsontext.Value
 	if tooDeep(data) || json.Unmarshal(data, &members) != nil { // Unmarshal rejects duplicate names
 		return nil, ErrCallback
 	}
-	f := callbackFields{}
+	f := &callbackFields{text: map[string]string{}}
 	for name, value := range members {
 		switch {
 		case !callbackNames[name]:
 		case value.Kind() == '"':
-			f[name] = text(value)
+			f.text[name] = text(value)
 		case value.Kind() == '0':
-			f[name] = string(value)
+			f.text[name] = string(value)
 		}
 	}
 	var event struct {
 		Type string `json:"eventtype"`
 	}
 	if v := members["event"]; v.Kind() == '{' && json.Unmarshal(v, &event) == nil && event.Type != "" {
-		f[robotEvent] = event.Type
+		f.text[robotEvent] = event.Type
+	}
+	var list struct {
+		Items []string `json:"Item"`
+	}
+	if v := members[memChangeList]; v.Kind() == '{' && json.Unmarshal(v, &list) == nil {
+		if len(list.Items) > maxMemChange {
+			return nil, ErrCallback
+		}
+		f.members = list.Items
 	}
 	return f, nil
 }

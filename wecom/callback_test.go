@@ -1,7 +1,9 @@
 package wecom_test
 
 import (
+	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -49,19 +51,19 @@ func TestReadCallback(t *testing.T) {
 		`<xml><ToUserName>ww1</ToUserName><CreateTime>1348831860</CreateTime><MsgType>event</MsgType><Event>kf_msg_or_event</Event><Token>ENC</Token><OpenKfId>wk1</OpenKfId></xml>`: {
 			Kind: "kf_msg_or_event", Corp: "ww1", Channel: "wk1", At: at},
 		`<xml><ToUserName><![CDATA[ww1]]></ToUserName><FromUserName>sys</FromUserName><CreateTime>1348831860</CreateTime><MsgType>event</MsgType><Event>change_external_contact</Event><ChangeType>add_external_contact</ChangeType><UserID>zhang</UserID><ExternalUserID>wmA</ExternalUserID><WelcomeCode>W1</WelcomeCode></xml>`: {
-			Kind: "change_external_contact.add_external_contact", Corp: "ww1", Customer: "wmA", WelcomeCode: "W1", At: at},
+			Kind: "change_external_contact.add_external_contact", Corp: "ww1", Customer: "wmA", Member: "zhang", WelcomeCode: "W1", At: at},
 		`<xml><SuiteId>ww4</SuiteId><AuthCorpId>ww2</AuthCorpId><InfoType>customer_acquisition</InfoType><TimeStamp>1348831860</TimeStamp><ChangeType>customer_start_chat</ChangeType><UserID>zhang</UserID><ExternalUserID>wmB</ExternalUserID></xml>`: {
-			Kind: "customer_acquisition.customer_start_chat", Corp: "ww2", Customer: "wmB", At: at, ThirdParty: true},
+			Kind: "customer_acquisition.customer_start_chat", Corp: "ww2", Customer: "wmB", Member: "zhang", At: at, ThirdParty: true},
 		`<xml><SuiteId>ww4</SuiteId><InfoType>suite_ticket</InfoType><TimeStamp>1348831860</TimeStamp><SuiteTicket>T</SuiteTicket></xml>`: {
 			Kind: "suite_ticket", At: at, ThirdParty: true},
 		`<xml><ToUserName>ww1</ToUserName><FromUserName>zhang</FromUserName><CreateTime>1348831860</CreateTime><MsgType>text</MsgType><Content>a &lt; b</Content></xml>`: {
 			Kind: "message.text", Corp: "ww1", At: at},
 		`{"msgid":"1","aibotid":"A","chattype":"group","from":{"userid":"U"},"msgtype":"text","text":{"content":"hi"}}`:              {Kind: "robot.text"},
 		`{"msgid":"1","aibotid":"A","create_time":1348831860,"msgtype":"event","event":{"eventtype":"enter_chat"}}`:                  {Kind: "robot.event.enter_chat", At: at},
-		`{"ToUserName":"ww1","CreateTime":1348831860,"MsgType":"event","Event":"change_external_chat","ChangeType":"update"}`:        {Kind: "change_external_chat.update", Corp: "ww1", At: at},
+		`{"ToUserName":"ww1","CreateTime":1348831860,"MsgType":"event","Event":"change_external_chat","ChangeType":"update"}`:        {Kind: "change_external_chat.update", Corp: "ww1", Group: &wecom.GroupChange{}, At: at},
 		`<xml><ToUserName>ww1</ToUserName><CreateTime>1348831860</CreateTime><MsgType>event</MsgType><Event>brand_new</Event></xml>`: {Kind: "brand_new", Corp: "ww1", At: at},
 	} {
-		if got, err := wecom.ReadCallback([]byte(plain)); err != nil || got != want {
+		if got, err := wecom.ReadCallback([]byte(plain)); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s\n got %+v, %v\nwant %+v", plain, got, err, want)
 		}
 	}
@@ -71,6 +73,45 @@ func TestReadCallback(t *testing.T) {
 	} {
 		if got, err := wecom.ReadCallback([]byte(plain)); err == nil {
 			t.Errorf("%s is read as %+v", plain, got)
+		}
+	}
+}
+
+// Each change of a contact and of a customer group, in the envelopes of internal apps and of third
+// parties.
+func TestReadContactCallbacks(t *testing.T) {
+	t.Parallel()
+	for _, c := range cases(t, "wecom/contact_callbacks.tsv", 2) {
+		got, err := wecom.ReadCallback([]byte(c[0]))
+		if c[1] == "!" {
+			if !errors.Is(err, wecom.ErrCallback) || got != (wecom.Callback{}) {
+				t.Errorf("%s: %+v, %v", c[0], got, err)
+			}
+			continue
+		}
+		var want wecom.Callback
+		if err := json.Unmarshal([]byte(c[1]), &want); err != nil {
+			t.Fatalf("%s: %v", c[1], err)
+		}
+		if got.At = got.At.UTC(); err != nil || !reflect.DeepEqual(got, want) {
+			read, _ := json.Marshal(got)
+			t.Errorf("%s: %v\n got %s\nwant %s", c[0], err, read, c[1])
+		}
+	}
+}
+
+// A list of more ids than a group has members is an error, in either format.
+func TestLongMemChangeLists(t *testing.T) {
+	t.Parallel()
+	for n, ok := range map[int]bool{500: true, 2000: true, 2001: false} {
+		items := strings.Repeat("<Item>wmA</Item>", n)
+		for _, text := range []string{
+			`<xml><MsgType>event</MsgType><Event>change_external_chat</Event><ChangeType>update</ChangeType><MemChangeList>` + items + `</MemChangeList></xml>`,
+			`{"MsgType":"event","Event":"change_external_chat","ChangeType":"update","MemChangeList":{"Item":["wmA"` + strings.Repeat(`,"wmA"`, n-1) + `]}}`,
+		} {
+			if c, err := wecom.ReadCallback([]byte(text)); (err == nil) != ok || ok && len(c.Group.Members) != n {
+				t.Errorf("%d members: %+v, %v", n, c, err)
+			}
 		}
 	}
 }

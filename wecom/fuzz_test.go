@@ -332,9 +332,18 @@ func FuzzReadCallback(f *testing.F) {
 	f.Add([]byte(`<xml><Encrypt>a</Encrypt><Encrypt>b</Encrypt></xml>`))
 	f.Add([]byte(`<xml><SuiteId>s</SuiteId><AuthCorpId>ww2</AuthCorpId><InfoType>change_external_contact</InfoType><TimeStamp>1</TimeStamp></xml>`))
 	f.Add([]byte(`{"msgtype":"event","event":{"eventtype":"enter_chat"}}`))
+	for _, c := range cases(f, "wecom/contact_callbacks.tsv", 2) {
+		f.Add([]byte(c[0]))
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if c, err := wecom.ReadCallback(body); err == nil && (c.Kind == "" || len(c.Customer) > wecom.MaxID) {
-			t.Fatalf("%q is read as %+v", body, c)
+		if c, err := wecom.ReadCallback(body); err == nil {
+			ids := []string{c.Customer, c.Member}
+			if c.Group != nil {
+				ids = append(ids, append(c.Group.Members, c.Group.ID)...)
+			}
+			if c.Kind == "" || slices.ContainsFunc(ids, func(id string) bool { return len(id) > wecom.MaxID }) {
+				t.Fatalf("%q is read as %+v", body, c)
+			}
 		}
 		encrypt, err := wecom.ReadEnvelope(body)
 		if err != nil {

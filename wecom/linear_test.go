@@ -157,6 +157,12 @@ var hostileBodies = map[string]func(n int) string{
 	"comments": func(n int) string { return "<xml>" + strings.Repeat("<!---->", n/7) + "</xml>" },
 	"escapes":  func(n int) string { return `{"encrypt":"` + strings.Repeat(`\u0041`, n/6) + `"}` },
 	"brackets": func(n int) string { return strings.Repeat("[", n) },
+	"items": func(n int) string {
+		return "<xml><MemChangeList>" + strings.Repeat("<Item/>", n/7) + "</MemChangeList></xml>"
+	},
+	"text among items": func(n int) string {
+		return "<xml><MemChangeList>" + strings.Repeat("a<Item>b</Item>", n/15) + "</MemChangeList></xml>"
+	},
 	"names": func(n int) string {
 		var b strings.Builder
 		b.WriteString(`{"x":1`)
