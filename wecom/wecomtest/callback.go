@@ -19,7 +19,8 @@ type App struct {
 	Token     string
 	Key       string // EncodingAESKey
 	ReceiveID string
-	JSON      bool // use the JSON envelope of robots (DOC 100719), otherwise XML
+	JSON      bool   // use the JSON envelope of robots (DOC 100719), otherwise XML
+	Suite     string // the id of a third party's suite, "" for an internal app
 }
 
 // Delivered is a callback with the answer to it.
@@ -38,6 +39,13 @@ func (p *Platform) Deliver(a App, plain string) (Delivered, error) {
 
 // Deliver sends one callback, signed at a time, without retries.
 func (a App) Deliver(at time.Time, plain string) (Delivered, error) {
+	return a.deliver(at, plain, answerTime)
+}
+
+// answerTime bounds the wait for an answer where a test looks at the answer itself.
+const answerTime = 30 * time.Second
+
+func (a App) deliver(at time.Time, plain string, patience time.Duration) (Delivered, error) {
 	sealed, query, err := a.Seal(at, plain)
 	if err != nil {
 		return Delivered{}, err
@@ -46,7 +54,7 @@ func (a App) Deliver(at time.Time, plain string) (Delivered, error) {
 	if a.JSON {
 		body = fmt.Sprintf(`{"encrypt":%q}`, sealed)
 	}
-	return a.Send(http.MethodPost, query, []byte(body))
+	return a.send(http.MethodPost, query, []byte(body), patience)
 }
 
 // Verify sends the GET by which WeCom verifies the URL of a callback (DOC 90930). The receiver must
@@ -74,6 +82,10 @@ func (a App) Seal(at time.Time, plain string) (sealed, query string, err error) 
 
 // Send sends a callback with any query and body. It fails if there is no answer within 30 seconds.
 func (a App) Send(method, query string, body []byte) (Delivered, error) {
+	return a.send(method, query, body, answerTime)
+}
+
+func (a App) send(method, query string, body []byte, patience time.Duration) (Delivered, error) {
 	d := Delivered{Sent: body, Query: query}
 	req, err := http.NewRequest(method, a.URL+"?"+query, bytes.NewReader(body))
 	if err != nil {
@@ -82,7 +94,7 @@ func (a App) Send(method, query string, body []byte) (Delivered, error) {
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "text/xml")
 	}
-	client := http.Client{Timeout: 30 * time.Second}
+	client := http.Client{Timeout: patience}
 	resp, err := client.Do(req)
 	if err != nil {
 		return d, err

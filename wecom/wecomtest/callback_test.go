@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ const aesKey = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"
 type bot struct {
 	*testing.T
 	crypt *wecom.Crypt
+	mu    sync.Mutex
 	got   []string // "message|receive id" of each callback
 	kinds []string // method and Content-Type of each
 	reply func(w http.ResponseWriter, plain string)
@@ -57,8 +59,10 @@ func (b *bot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		b.Error(err)
 	}
+	b.mu.Lock()
 	b.got = append(b.got, string(plain)+"|"+id)
 	b.kinds = append(b.kinds, r.Method+" "+r.Header.Get("Content-Type")+" "+s.Timestamp)
+	b.mu.Unlock()
 	b.reply(w, string(plain))
 }
 

@@ -64,6 +64,7 @@ type customerWrites struct {
 // Control serves the platform together with endpoints for a person who plays the customer:
 //
 //	POST /simulator/customer-writes  {"corp_id","channel","customer","text"}: adds a message
+//	POST /simulator/contacts         {"corp_id","contacts":1999}: sets the number of contacts
 //	POST /simulator/advance          {"by":"47h"}: moves the clock
 //	GET  /simulator/calls            lists the calls that reached the platform
 //
@@ -83,6 +84,7 @@ func (p *Platform) Control(clock *Clock) http.Handler {
 		id := p.CustomerWrites(in.CorpID, in.Channel, in.Customer, in.Text)
 		writeJSON(w, map[string]any{"msgid": id, "send_time": clock.Now().Unix()})
 	})
+	mux.HandleFunc("POST /simulator/contacts", p.setContacts)
 	mux.HandleFunc("POST /simulator/advance", func(w http.ResponseWriter, r *http.Request) {
 		var in struct {
 			By string `json:"by"`

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -125,6 +126,11 @@ func TestControlErrors(t *testing.T) {
 		{"POST", "/simulator/customer-writes", ``, 400, "send a JSON object with corp_id, channel, customer and text"},
 		{"POST", "/simulator/customer-writes", `{"corp_id":"ww1","channel":"wk1","text":"` + strings.Repeat("x", 64<<10) + `"}`, 400, "send a JSON object with corp_id, channel, customer and text"},
 		{"GET", "/simulator/customer-writes", ``, 405, "Method Not Allowed"},
+		{"POST", "/simulator/contacts", `{"corp_id":"ww2","contacts":5}`, 404, `the simulated WeCom has no corp "ww2"`},
+		{"POST", "/simulator/contacts", `{"corp_id":"ww1"}`, 400, `send {"corp_id":"…","contacts":1999}`},
+		{"POST", "/simulator/contacts", `{"corp_id":"ww1","contacts":-1}`, 400, `send {"corp_id":"…","contacts":1999}`},
+		{"POST", "/simulator/contacts", `{"corp_id":"ww1","contacts":10000001}`, 400, `send {"corp_id":"…","contacts":1999}`},
+		{"POST", "/simulator/contacts", `contacts=5`, 400, `send {"corp_id":"…","contacts":1999}`},
 		{"POST", "/simulator/advance", `{"by":"soon"}`, 400, `send {"by":"47h"}`},
 		{"POST", "/simulator/advance", `{"by":47}`, 400, `send {"by":"47h"}`},
 		{"POST", "/simulator/advance", `{"by":"-1h"}`, 400, `send {"by":"47h"}`},
@@ -160,6 +166,18 @@ func TestControlAdvances(t *testing.T) {
 	call("POST", "/simulator/advance", `{"by":"30m"}`)
 	if _, answer := call("POST", "/cgi-bin/kf/send_msg?access_token="+p.Issue("ww1"), send); !strings.Contains(answer, `"errcode":95002`) {
 		t.Errorf("after the window: %s", answer)
+	}
+}
+
+// The number of contacts can be set, also to none.
+func TestControlContacts(t *testing.T) {
+	t.Parallel()
+	p, _, call := console(t)
+	for _, n := range []string{"1999", "2001", "0"} {
+		status, body := call("POST", "/simulator/contacts", `{"corp_id":"ww1","contacts":`+n+`}`)
+		if status != http.StatusOK || body != `{"contacts":`+n+`}` || strconv.Itoa(p.Contacts("ww1")) != n {
+			t.Errorf("%s: %d %s", n, status, body)
+		}
 	}
 }
 

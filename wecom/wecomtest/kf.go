@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -253,19 +252,4 @@ func (p *Platform) AddMedia(id string, data []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.media[id] = data
-}
-
-// contact answers with the details of a customer. Every well-formed id is a customer.
-func (p *Platform) contact(call *Call, _ *corp, r *http.Request, _ []byte) any {
-	id := r.URL.Query().Get("external_userid")
-	switch {
-	case id == "":
-		return p.fail(call, 41035)
-	case !strings.HasPrefix(id, "wm") && !strings.HasPrefix(id, "wo"):
-		return p.fail(call, 40096)
-	}
-	return ok(map[string]any{
-		"external_contact": map[string]any{"external_userid": id, "name": "Li", "type": 1, "gender": 1},
-		"follow_user":      []any{map[string]any{"userid": "zhangsan", "remark": "Li of Acme", "createtime": 1525779812}},
-	})
 }

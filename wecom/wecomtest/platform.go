@@ -15,6 +15,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"replygate/wecom"
 )
 
 // The limits of the platform (DOC 96427, 94670; gettoken DOC 91039).
@@ -38,6 +40,12 @@ type Platform struct {
 	faults map[string][]int            // path -> errcodes of the next answers
 	answer map[string]http.HandlerFunc // path -> replacement handler
 	lastID int
+
+	limits   map[string]Limit // path -> limit
+	usage    map[usageKey]*usage
+	refused  map[usageKey]int         // errcodes
+	held     map[string]chan struct{} // path -> closed when its answers may go
+	patience time.Duration            // how long SendEvent waits for an answer
 }
 
 type corp struct {
@@ -46,6 +54,7 @@ type corp struct {
 	accounts   []string // open_kfids
 	log        []item
 	chats      map[chatKey]*chat
+	book       *contactBook
 }
 
 type token struct {
@@ -101,6 +110,8 @@ func New(now func() time.Time) *Platform {
 	return &Platform{
 		now: now, corps: map[string]*corp{}, tokens: map[string]*token{}, media: map[string][]byte{},
 		codes: map[string]*code{}, faults: map[string][]int{}, answer: map[string]http.HandlerFunc{},
+		limits: map[string]Limit{wecom.PathContactList: {Minute: 10_000, Hour: 150_000, AtOnce: 5}},
+		usage:  map[usageKey]*usage{}, refused: map[usageKey]int{}, held: map[string]chan struct{}{}, patience: callbackTime,
 	}
 }
 
@@ -111,7 +122,7 @@ func (p *Platform) Start() *httptest.Server { return httptest.NewServer(p) }
 func (p *Platform) AddCorp(id, secret string, channels ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.corps[id] = &corp{id: id, secret: secret, accounts: channels, chats: map[chatKey]*chat{}}
+	p.corps[id] = &corp{id: id, secret: secret, accounts: channels, chats: map[chatKey]*chat{}, book: &contactBook{groups: map[string]*group{}}}
 }
 
 // Issue returns a token of a corp without a call, as if another process had fetched it.

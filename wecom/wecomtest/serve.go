@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"replygate/wecom"
 )
 
 // item is one entry of msg_list.
@@ -26,7 +28,7 @@ var errmsgs = map[int]string{
 	-1: "system busy", 40001: "invalid credential", 40013: "invalid corpid", 40014: "invalid access_token",
 	40058: "invalid request parameter", 40084: "invalid permanent_code", 40096: "invalid external userid", 41001: "access_token missing",
 	41035: "external userid missing",
-	42001: "access_token expired", 44002: "empty post data", 47001: "data format error", 48002: "api forbidden",
+	42001: "access_token expired", 44002: "empty post data", 45009: "api freq out of limit", 45033: "api concurrent out of limit", 47001: "data format error", 48002: "api forbidden",
 	84061: "not external contact", 95000: "invalid open_kfid", 95001: "send msg count limit", 95002: "send msg time limit",
 	95018: "send msg session status invalid",
 }
@@ -48,16 +50,21 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, query, _ := strings.Cut(r.RequestURI, "?")
 	p.mu.Lock()
 	call := Call{Method: r.Method, Path: path, Query: query, Header: r.Header.Clone(), Body: head, Size: int64(len(head)) + size}
-	custom := p.answer[path]
+	custom, held := p.answer[path], p.held[path]
 	var out any
+	admitted := false
 	if custom == nil {
-		out = p.route(&call, r, path, head)
+		out, admitted = p.route(&call, r, path, head)
 		if m, isObject := out.(map[string]any); isObject && call.Warned {
 			m["errmsg"] = "Warning: wrong json format. " + m["errmsg"].(string)
 		}
 	}
 	p.calls = append(p.calls, call)
 	p.mu.Unlock()
+	if admitted {
+		wait(r, held)
+		p.leave(call.Corp, path)
+	}
 	w.Header().Set("Date", p.now().UTC().Format(http.TimeFormat))
 	if custom != nil {
 		r.Body = io.NopCloser(bytes.NewReader(head))
@@ -67,28 +74,40 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	write(w, r, out, call.Code)
 }
 
-// route returns the answer to a call: a JSON value or a file.
-func (p *Platform) route(call *Call, r *http.Request, path string, body []byte) any {
+// wait waits until held is closed, if it is not nil, or the client is gone.
+func wait(r *http.Request, held <-chan struct{}) {
+	if held != nil {
+		select {
+		case <-held:
+		case <-r.Context().Done():
+		}
+	}
+}
+
+// route returns the answer to a call: a JSON value or a file. admitted calls count as running until
+// they are answered.
+func (p *Platform) route(call *Call, r *http.Request, path string, body []byte) (out any, admitted bool) {
 	if codes := p.faults[path]; len(codes) > 0 {
 		p.faults[path] = codes[1:]
 		if codes[0] != 0 {
-			return p.fail(call, codes[0])
+			return p.fail(call, codes[0]), false
 		}
 	}
 	if path == "/cgi-bin/gettoken" {
-		return p.getToken(call, r)
+		return p.getToken(call, r), false
 	}
 	c, code := p.authorise(r, path)
-	if code != 0 {
-		return p.fail(call, code)
-	}
-	if c != nil {
+	if code == 0 && c != nil {
 		call.Corp = c.id
+		code = p.admit(c.id, path)
+	}
+	if code != 0 {
+		return p.fail(call, code), false
 	}
 	if h, ok := handlers[path]; ok {
-		return h(p, call, c, r, body)
+		return h(p, call, c, r, body), c != nil
 	}
-	return sample(path)
+	return sample(path), c != nil
 }
 
 var handlers = map[string]func(*Platform, *Call, *corp, *http.Request, []byte) any{
@@ -103,6 +122,8 @@ var handlers = map[string]func(*Platform, *Call, *corp, *http.Request, []byte) a
 	"/cgi-bin/media/upload":            (*Platform).mediaUpload,
 	"/cgi-bin/media/get":               (*Platform).mediaGet,
 	"/cgi-bin/externalcontact/get":     (*Platform).contact,
+	"/cgi-bin/externalcontact/list":    (*Platform).contactsOf,
+	wecom.PathContactList:              (*Platform).contactList,
 }
 
 // authorise returns the corp of the access token of a call, or an errcode. Calls that need no
@@ -146,7 +167,7 @@ func (p *Platform) handOut(call *Call, c *corp) any {
 	return map[string]any{"errcode": 0, "errmsg": "ok", "access_token": t.value, "expires_in": left}
 }
 
-func (p *Platform) fail(call *Call, code int) any {
+func (p *Platform) fail(call *Call, code int) map[string]any {
 	call.Code = code
 	text := errmsgs[code]
 	if text == "" {
