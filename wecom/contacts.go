@@ -221,7 +221,7 @@ func (p *contactReader) row(v []byte) (row ContactRow, err error) {
 		}
 		switch name {
 		case "tmp_openid":
-			row.TmpOpenID = id(v)
+			row.TmpOpenID = plainID(v)
 		case "external_userid":
 			row.ExternalUserID = plainID(v)
 		case "follow_userid":
@@ -233,18 +233,22 @@ func (p *contactReader) row(v []byte) (row ContactRow, err error) {
 		}
 		return nil
 	})
-	if row.TmpOpenID == "" || checkPlain([]byte(row.TmpOpenID)) != nil {
+	if row.TmpOpenID == "" {
 		return ContactRow{}, ErrUnreadable
 	}
 	return row, err
 }
 
-// plainID returns an id, "" for any other value.
+// plainID returns an id that every reader reads alike, "" for any other value.
 func plainID(v jsontext.Value) string {
-	if s := id(v); checkPlain([]byte(s)) == nil {
+	if s := plainText(v); s != "" && len(s) <= MaxID { // the common case
 		return s
 	}
-	return ""
+	s := id(v)
+	if checkPlain([]byte(s)) != nil {
+		return ""
+	}
+	return s
 }
 
 // readFlag parses a boolean, also one given as a number; null is false.
