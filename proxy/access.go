@@ -36,10 +36,13 @@ type CallbackRecord struct {
 	Path       string // of the configuration
 	Kind       string // of callbacks.tsv, other, or none if it could not be read
 	Result     string
+	Cause      wecom.Cause // what of it did not fit, "" if it was verified
 	CorpID     string
 	Status     int
 	DecisionID string // of an answer of the gateway's own that is a failure
 	ErrorKind  string // why the gateway answered in the bot's stead
+	Bot        string // the address of a bot that gave no whole answer
+	BotError   string // why it did not
 	Duration   time.Duration
 }
 

@@ -1,13 +1,13 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -22,7 +22,6 @@ import (
 const (
 	callbackTime = 4500 * time.Millisecond // of the 5 s that WeCom waits (DOC 90238)
 	callbackBody = 1 << 20                 // bytes; WeCom's own have a few kilobytes
-	callbackSkew = 10 * time.Minute        // that a callback's timestamp may be off
 )
 
 // Receivers are the callback URLs of a configuration by their path.
@@ -30,11 +29,12 @@ type Receivers map[string]*receiver
 
 // receiver is one callback URL: its keys, and the bot that its callbacks go on to.
 type receiver struct {
-	path  string
-	crypt *wecom.Crypt
-	ids   []string
-	bot   *upstream.Upstream // nil: the gateway answers by itself
-	route string             // the bot's path
+	path    string
+	crypt   *wecom.Crypt
+	ids     []string
+	bot     *upstream.Upstream // nil: the gateway answers by itself
+	address string             // the bot's, for log and record
+	route   string             // the bot's path
 }
 
 // NewReceivers prepares the callback URLs of a configuration.
@@ -54,7 +54,7 @@ func NewReceivers(callbacks []config.Callback) (Receivers, error) {
 			if r.bot, err = upstream.New(config.Upstream{URL: u.Scheme + "://" + u.Host, Timeout: callbackTime}); err != nil {
 				return nil, fmt.Errorf("callback %s: %w", c.Path, err)
 			}
-			r.route = u.EscapedPath()
+			r.address, r.route = u.Scheme+"://"+u.Host, u.EscapedPath()
 			if r.route == "" {
 				r.route = "/"
 			}
@@ -87,22 +87,28 @@ const (
 	callbackUnrecorded   = "unrecorded"       // Redis did not take it: WeCom tries again
 )
 
-// untrusted reports whether nothing in a callback with this result may be trusted.
-func untrusted(result string) bool {
-	switch result {
-	case callbackForged, callbackUnreadable, callbackMisaddressed, callbackOffTime:
-		return true
-	}
-	return false
+// unverified has the result and the log line of a callback of which nothing may be trusted, by its
+// cause. Each has a line of its own, so that a frequent cause does not suppress a rare one.
+var unverified = map[wecom.Cause]struct{ result, line string }{
+	wecom.CauseMalformed: {callbackUnreadable, "a callback is not as WeCom documents it: nothing of it was recorded; compare what WeCom sends with what reaches the gateway"},
+	wecom.CauseToken:     {callbackForged, "a callback is not signed with the token of its path: nothing of it was recorded; copy the token from WeCom's console unless the callback is a forgery"},
+	wecom.CauseKey:       {callbackForged, "a callback is not encrypted with the key of its path: nothing of it was recorded; copy the EncodingAESKey from WeCom's console"},
+	wecom.CauseReceiveID: {callbackMisaddressed, "a callback is for a receiver that its path does not list: nothing of it was recorded; add it to receive_ids if it is yours"},
+	wecom.CauseAge:       {callbackOffTime, "a callback's timestamp is more than ten minutes off: nothing of it was recorded; check this machine's clock"},
+	wecom.CauseCorp:      {callbackMisaddressed, "a callback reports on another account than it is for: nothing of it was recorded; give each account its own callback"},
 }
 
 // callbackRequest is one callback of WeCom on its way to the bot.
 type callbackRequest struct {
 	request
-	to     *receiver
-	plain  []byte // decrypted; of a GET the echostr
-	event  wecom.Callback
-	result string
+	to       *receiver
+	signed   wecom.Signed
+	plain    []byte // decrypted; of a GET the echostr
+	sealedTo string // whom it was encrypted for, known once token and key fit
+	event    wecom.Callback
+	result   string
+	cause    wecom.Cause // why nothing of it may be trusted, "" if it may
+	botError string      // why the bot gave no whole answer, "" if it did
 }
 
 // ServeCallback carries one callback of WeCom: it is read, recorded if it tells of a customer, and
@@ -162,49 +168,32 @@ func (d *callbackRequest) serve() {
 
 // judge verifies, decrypts and reads a callback.
 func (d *callbackRequest) judge(body []byte) string {
-	signed, err := wecom.ReadSigned(d.query)
+	sealed, err := wecom.ReadSealed(d.rc.IsGet(), d.query, body)
 	if err != nil {
-		return callbackUnreadable
+		return d.distrust(wecom.CauseMalformed)
 	}
-	encrypt := signed.Echo
-	if d.rc.IsPost() {
-		if encrypt, err = wecom.ReadEnvelope(body); err != nil {
-			return callbackUnreadable
-		}
+	d.signed = sealed.Signed
+	var cause wecom.Cause
+	if d.plain, d.sealedTo, cause = sealed.Verify(d.to.crypt, d.to.ids, d.at); cause != "" {
+		return d.distrust(cause)
 	}
-	if !d.to.crypt.Verify(signed.Signature, signed.Timestamp, signed.Nonce, encrypt) {
-		return callbackForged
-	}
-	plain, receiver, err := d.to.crypt.Open(encrypt)
-	switch {
-	case err != nil:
-		return callbackForged
-	case !slices.Contains(d.to.ids, receiver):
-		return callbackMisaddressed
-	case !d.onTime(signed.Timestamp):
-		return callbackOffTime
-	}
-	d.plain = plain
 	if d.rc.IsGet() {
 		return callbackVerified
 	}
-	if d.event, err = wecom.ReadCallback(plain); err != nil {
-		return callbackUnreadable
+	if d.event, err = wecom.ReadCallback(d.plain); err != nil {
+		return d.distrust(wecom.CauseMalformed)
 	}
-	if d.speaksFor(receiver) && d.event.Channel != "" {
+	if d.speaksFor(d.sealedTo) && d.event.Channel != "" {
 		d.learnChannels(d.event.Corp, []string{d.event.Channel})
 	}
-	return d.classify(receiver)
+	return d.classify(d.sealedTo)
 }
 
-// onTime reports whether a callback's timestamp is near our clock. The signature covers it, so a
-// replayed callback opens no window.
-func (d *callbackRequest) onTime(timestamp string) bool {
-	seconds, err := strconv.ParseInt(timestamp, 10, 64)
-	if err != nil || seconds < 0 || seconds > 1<<33 {
-		return false
-	}
-	return time.Unix(seconds, 0).Sub(d.at).Abs() <= callbackSkew
+// distrust notes why nothing of a callback may be trusted. Log, record and metric tell the cause;
+// the answer does not, since it would tell a sender how far it got.
+func (d *callbackRequest) distrust(cause wecom.Cause) (result string) {
+	d.cause = cause
+	return unverified[cause].result
 }
 
 // speaksFor reports whether a callback may report on its corp. One that is sealed for a configured
@@ -220,7 +209,7 @@ func (d *callbackRequest) classify(receiver string) string {
 	case !message && d.event.WelcomeCode == "":
 		return callbackPassed
 	case !d.speaksFor(receiver):
-		return callbackMisaddressed
+		return d.distrust(wecom.CauseCorp)
 	case d.gate.Accounts.Find(d.event.Corp) == nil:
 		return callbackUnlisted
 	case d.event.Customer == "" || d.event.At.IsZero():
@@ -259,9 +248,9 @@ func (d *callbackRequest) record() bool {
 
 // reply answers a callback that goes on to no bot.
 func (d *callbackRequest) reply() {
-	if untrusted(d.result) {
-		d.errorKind = d.result
-		d.fail(fasthttp.StatusForbidden, wecom.CodeForged, "the gateway cannot believe this callback ("+d.result+"): check token, key and receive_ids")
+	if d.cause != "" {
+		d.errorKind = unverifiedCallback
+		d.fail(fasthttp.StatusForbidden, wecom.CodeForged, "the gateway cannot verify this callback; its log tells why: look for this id")
 		return
 	}
 	resp := &d.rc.Response
@@ -301,7 +290,9 @@ func (d *callbackRequest) forward(body []byte) {
 	d.rc.Response.SetBodyRaw(slices.Concat(s.pieces...))
 }
 
+// botFailed answers for a bot that gave no whole answer. Log and record name the bot and the cause.
 func (d *callbackRequest) botFailed(err error) {
+	d.botError = connectionError(err)
 	var late interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &late) && late.Timeout():
@@ -311,6 +302,8 @@ func (d *callbackRequest) botFailed(err error) {
 		d.errorKind = botUnreachable
 		d.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "the bot gave no whole answer")
 	}
+	d.gw.Log.Warn("a bot gave no whole answer to a callback: WeCom will send it again; check forward_to, and that the bot runs",
+		zap.String("path", d.to.path), zap.String("bot", d.to.address), zap.String("cause", d.botError), zap.Error(err))
 }
 
 // finish leaves the record of a callback and counts it.
@@ -318,11 +311,14 @@ func (d *callbackRequest) finish() {
 	d.closeConnection()
 	now := d.gw.Now()
 	r := &CallbackRecord{
-		Method: method(d.rc.Method()), Path: "…", Kind: "none", Result: d.result, CorpID: d.event.Corp,
+		Method: method(d.rc.Method()), Path: "…", Kind: "none", Result: d.result, Cause: d.cause, CorpID: d.event.Corp,
 		Status: d.rc.Response.StatusCode(), DecisionID: d.id, ErrorKind: d.errorKind, Duration: now.Sub(d.at),
 	}
 	if d.to != nil {
 		r.Path = d.to.path
+	}
+	if d.botError != "" {
+		r.Bot, r.BotError = d.to.address, d.botError
 	}
 	switch {
 	case d.event.Known():
@@ -331,11 +327,31 @@ func (d *callbackRequest) finish() {
 		r.Kind = "other"
 	}
 	if d.id != "" {
-		d.gw.Refusals.Add(now, "decision", d.failure(r.CorpID, r.Path))
+		f := d.failure(r.CorpID, r.Path)
+		f.Cause = cmp.Or(string(d.cause), d.botError)
+		d.gw.Refusals.Add(now, "decision", f)
 	}
 	d.gw.Metrics.callback(r)
 	d.gw.Access.Add(now, "callback", r)
-	if untrusted(d.result) {
-		d.gw.Log.Warn("a callback is not to be believed: nothing of it was recorded", zap.String("path", r.Path), zap.String("why", d.result))
+	d.logCause()
+}
+
+// logCause logs why a callback is not trusted, with what the cause is about. What a sender without
+// the token wrote is not logged.
+func (d *callbackRequest) logCause() {
+	if d.cause == "" {
+		return
 	}
+	fields := []zap.Field{zap.String("path", d.to.path), zap.String("cause", string(d.cause))}
+	switch d.cause {
+	case wecom.CauseReceiveID:
+		fields = append(fields, zap.String("receive_id", d.sealedTo[:min(len(d.sealedTo), wecom.MaxID)]), zap.Bool("is_an_account", d.gate.Accounts.Find(d.sealedTo) != nil))
+	case wecom.CauseCorp:
+		fields = append(fields, zap.String("receive_id", d.sealedTo), zap.String("corp_id", d.event.Corp))
+	case wecom.CauseAge:
+		if off, ok := d.signed.Off(d.at); ok {
+			fields = append(fields, zap.Float64("seconds_ahead", off.Seconds()))
+		}
+	}
+	d.gw.Log.Warn(unverified[d.cause].line, fields...)
 }

@@ -3,8 +3,10 @@ package proxy_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -151,29 +153,30 @@ func TestCallbackResults(t *testing.T) {
 		name         string
 		send         func() answer
 		kind, result string
+		cause        string // "" if it is trusted
 		corp         string
 		status       int
 		body         string // of an answer without a failure
 	}{
-		{"a message", at(0, own, message), "customer_acquisition.customer_start_chat", "recorded", corpLapsed, 200, ""},
-		{"a message ten minutes late", at(-10*time.Minute, own, message), "customer_acquisition.customer_start_chat", "recorded", corpLapsed, 200, ""},
-		{"a message ten minutes early", at(10*time.Minute, own, message), "customer_acquisition.customer_start_chat", "recorded", corpLapsed, 200, ""},
-		{"more than ten minutes late", at(-10*time.Minute-time.Second, own, message), "none", "off_time", "", 403, ""},
-		{"more than ten minutes early", at(10*time.Minute+time.Second, own, message), "none", "off_time", "", 403, ""},
-		{"an event that tells nothing", at(0, own, "<xml><ToUserName>wwLapsed</ToUserName><MsgType>event</MsgType><Event>enter_agent</Event></xml>"), "enter_agent", "passed", corpLapsed, 200, ""},
-		{"an event of an unknown kind", at(0, own, "<xml><ToUserName>wwLapsed</ToUserName><MsgType>event</MsgType><Event>wmLi</Event></xml>"), "other", "passed", corpLapsed, 200, ""},
-		{"a third party's event", at(0, r.app("wwProvider"), "<xml><SuiteId>s</SuiteId><InfoType>suite_ticket</InfoType></xml>"), "suite_ticket", "passed", "", 200, "success"},
-		{"a robot's message", at(0, robot, `{"msgtype":"text","from":{"userid":"u"}}`), "robot.text", "passed", "", 200, ""},
-		{"another key", at(0, wrongKey, message), "none", "forged", "", 403, ""},
-		{"another token", at(0, wrongToken, message), "none", "forged", "", 403, ""},
-		{"another receiver", at(0, r.app("wwElse"), message), "none", "unknown_receiver", "", 403, ""},
-		{"a corp that speaks for another", at(0, own, acquisition(corpActive, wmLi, now)), "customer_acquisition.customer_start_chat", "unknown_receiver", corpActive, 403, ""},
-		{"a provider that speaks for a corp of ours", at(0, r.app("wwProvider"), acquisition(corpActive, wmLi, now)), "customer_acquisition.customer_start_chat", "recorded", corpActive, 200, ""},
-		{"a corp that nobody lists", at(0, r.app("wwProvider"), acquisition("wwNobody", wmLi, now)), "customer_acquisition.customer_start_chat", "unlisted", "wwNobody", 200, ""},
-		{"no customer", at(0, own, acquisition(corpLapsed, "", now)), "customer_acquisition.customer_start_chat", "unidentified", corpLapsed, 200, ""},
-		{"no time", at(0, own, acquisition(corpLapsed, wmLi, time.Unix(0, 0))), "customer_acquisition.customer_start_chat", "unidentified", corpLapsed, 200, ""},
-		{"a text that is none of WeCom's", at(0, own, "hello"), "none", "unreadable", "", 403, ""},
-		{"two root elements", at(0, own, message+message), "none", "unreadable", "", 403, ""},
+		{"a message", at(0, own, message), "customer_acquisition.customer_start_chat", "recorded", "", corpLapsed, 200, ""},
+		{"a message ten minutes late", at(-10*time.Minute, own, message), "customer_acquisition.customer_start_chat", "recorded", "", corpLapsed, 200, ""},
+		{"a message ten minutes early", at(10*time.Minute, own, message), "customer_acquisition.customer_start_chat", "recorded", "", corpLapsed, 200, ""},
+		{"more than ten minutes late", at(-10*time.Minute-time.Second, own, message), "none", "off_time", "age", "", 403, ""},
+		{"more than ten minutes early", at(10*time.Minute+time.Second, own, message), "none", "off_time", "age", "", 403, ""},
+		{"an event that tells nothing", at(0, own, "<xml><ToUserName>wwLapsed</ToUserName><MsgType>event</MsgType><Event>enter_agent</Event></xml>"), "enter_agent", "passed", "", corpLapsed, 200, ""},
+		{"an event of an unknown kind", at(0, own, "<xml><ToUserName>wwLapsed</ToUserName><MsgType>event</MsgType><Event>wmLi</Event></xml>"), "other", "passed", "", corpLapsed, 200, ""},
+		{"a third party's event", at(0, r.app("wwProvider"), "<xml><SuiteId>s</SuiteId><InfoType>suite_ticket</InfoType></xml>"), "suite_ticket", "passed", "", "", 200, "success"},
+		{"a robot's message", at(0, robot, `{"msgtype":"text","from":{"userid":"u"}}`), "robot.text", "passed", "", "", 200, ""},
+		{"another key", at(0, wrongKey, message), "none", "forged", "key", "", 403, ""},
+		{"another token", at(0, wrongToken, message), "none", "forged", "token", "", 403, ""},
+		{"another receiver", at(0, r.app("wwElse"), message), "none", "unknown_receiver", "receive_id", "", 403, ""},
+		{"a corp that speaks for another", at(0, own, acquisition(corpActive, wmLi, now)), "customer_acquisition.customer_start_chat", "unknown_receiver", "corp", corpActive, 403, ""},
+		{"a provider that speaks for a corp of ours", at(0, r.app("wwProvider"), acquisition(corpActive, wmLi, now)), "customer_acquisition.customer_start_chat", "recorded", "", corpActive, 200, ""},
+		{"a corp that nobody lists", at(0, r.app("wwProvider"), acquisition("wwNobody", wmLi, now)), "customer_acquisition.customer_start_chat", "unlisted", "", "wwNobody", 200, ""},
+		{"no customer", at(0, own, acquisition(corpLapsed, "", now)), "customer_acquisition.customer_start_chat", "unidentified", "", corpLapsed, 200, ""},
+		{"no time", at(0, own, acquisition(corpLapsed, wmLi, time.Unix(0, 0))), "customer_acquisition.customer_start_chat", "unidentified", "", corpLapsed, 200, ""},
+		{"a text that is none of WeCom's", at(0, own, "hello"), "none", "unreadable", "malformed", "", 403, ""},
+		{"two root elements", at(0, own, message+message), "none", "unreadable", "malformed", "", 403, ""},
 	} {
 		r.records.take(t, "")
 		var a answer
@@ -188,19 +191,104 @@ func TestCallbackResults(t *testing.T) {
 		if test.corp != "" {
 			want["corp_id"] = test.corp
 		}
+		for _, cause := range []string{"malformed", "token", "key", "receive_id", "age", "corp"} {
+			if n := moved[`replygate_callbacks_unverified_total{cause="`+cause+`"}`]; (n == 1) != (cause == test.cause) {
+				t.Errorf("%s: the metric of cause %s moved by %v", test.name, cause, n)
+			}
+		}
 		if test.status == 403 {
-			want["decision_id"], want["error_kind"] = a.Replygate.DecisionID, test.result
-			if a.Errcode != 990403 || !strings.HasPrefix(a.Errmsg, "the gateway cannot believe this callback ("+test.result+"): check token, key and receive_ids; id=") {
+			want["decision_id"], want["error_kind"], want["cause"] = a.Replygate.DecisionID, "unverified_callback", test.cause
+			if a.Errcode != 990403 || !strings.HasPrefix(a.Errmsg, "the gateway cannot verify this callback; its log tells why: look for this id; id=") {
 				t.Errorf("%s: %s", test.name, a.body)
 			}
 		}
 		wantRecord(t, test.name, r.records.take(t, "callback"), want)
 	}
+}
+
+// Who sends a callback that is not verified does not learn how far it got: the answers are the same,
+// byte for byte but for the id. The log, the record and the metric tell the cause.
+func TestUnverifiedCallbacksLookAlike(t *testing.T) {
+	t.Parallel()
+	r := newHarness(t, withCallback("", corpLapsed))
+	own := r.app(corpLapsed)
+	with := func(change func(*wecomtest.App)) wecomtest.App {
+		a := own
+		change(&a)
+		return a
+	}
+	message := acquisition(corpLapsed, wmLi, r.clock.Now())
+	post := func(a wecomtest.App, at time.Duration, plain string) string {
+		sealed, query, err := a.Seal(r.clock.Now().Add(at), plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := "<xml><Encrypt>" + sealed + "</Encrypt></xml>"
+		return fmt.Sprintf("POST %s?%s HTTP/1.1\r\nHost: g\r\nContent-Length: %d\r\n\r\n%s", callbackPath, query, len(body), body)
+	}
+	get := func(a wecomtest.App, at time.Duration, plain string) string {
+		sealed, query, err := a.Seal(r.clock.Now().Add(at), plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("GET %s?%s&echostr=%s HTTP/1.1\r\nHost: g\r\n\r\n", callbackPath, query, url.QueryEscape(sealed))
+	}
+	wrongToken, wrongKey := with(func(a *wecomtest.App) { a.Token = "guess" }), with(func(a *wecomtest.App) { a.Key = otherKey })
+	elsewhere := r.app("wwElse")
+	first := ""
+	for _, test := range []struct {
+		name, request string
+		cause         string
+		line          string // of the log
+		field         string // in it
+	}{
+		{"another token", post(wrongToken, 0, message), "token", "token of its path", ""},
+		{"another key", post(wrongKey, 0, message), "key", "key of its path", ""},
+		{"another receiver", post(elsewhere, 0, message), "receive_id", "a receiver that its path does not list", "receive_id:wwElse"},
+		{"an old one", post(own, -2*time.Hour, message), "age", "more than ten minutes off", "seconds_ahead:-72"},
+		{"a new one", post(own, 2*time.Hour, message), "age", "more than ten minutes off", "seconds_ahead:71"},
+		{"a message that is none", post(own, 0, "hello"), "malformed", "not as WeCom documents it", ""},
+		{"no body", "POST " + callbackPath + "?msg_signature=s HTTP/1.1\r\nHost: g\r\nContent-Length: 0\r\n\r\n", "malformed", "not as WeCom documents it", ""},
+		{"another corp", post(own, 0, acquisition(corpActive, wmLi, r.clock.Now())), "corp", "another account than it is for", "corp_id:wwActive"},
+		{"a GET with another token", get(wrongToken, 0, "echo"), "token", "token of its path", ""},
+		{"a GET with another key", get(wrongKey, 0, "echo"), "key", "key of its path", ""},
+		{"a GET for another receiver", get(elsewhere, 0, "echo"), "receive_id", "a receiver that its path does not list", ""},
+		{"an old GET", get(own, -time.Hour, "echo"), "age", "more than ten minutes off", ""},
+		{"a GET of nothing", "GET " + callbackPath + " HTTP/1.1\r\nHost: g\r\n\r\n", "malformed", "not as WeCom documents it", ""},
+	} {
+		r.clock.Advance(time.Second)
+		r.records.take(t, "")
+		r.log.TakeAll()
+		a := r.send(r.callback, test.request)
+		id := a.Replygate.DecisionID
+		if a.status != 403 || id == "" {
+			t.Fatalf("%s: HTTP %d %s", test.name, a.status, a.body)
+		}
+		a.header.Del("Date")
+		got := strings.ReplaceAll(fmt.Sprintf("%d %v %v\n%s", a.status, a.header, a.closed, a.body), id, "ID")
+		if first == "" {
+			first = got
+		}
+		if got != first {
+			t.Errorf("%s: the answer is\n%s\nthe first one was\n%s", test.name, got, first)
+		}
+		if record := r.records.take(t, "decision"); len(record) != 1 || record[0]["id"] != id || record[0]["cause"] != test.cause || record[0]["reason"] != "unverified_callback" {
+			t.Errorf("%s: the decision log has %v", test.name, record)
+		}
+		for _, line := range r.log.All() {
+			if !strings.Contains(line.Message, test.line) || line.ContextMap()["cause"] != test.cause || !strings.Contains(fmt.Sprint(line.ContextMap()), test.field) {
+				t.Errorf("%s: the log has %s %v", test.name, line.Message, line.ContextMap())
+			}
+		}
+		if test.field != "" && r.log.Len() == 0 && test.name != "a new one" { // whose line was written a second ago
+			t.Errorf("%s: the log says nothing", test.name)
+		}
+	}
+	r.log.TakeAll()
 	r.clock.Advance(time.Minute)
-	at(0, wrongKey, message)()
-	lines := r.log.FilterMessage("a callback is not to be believed: nothing of it was recorded").All()
-	if len(lines) != 2 || lines[1].ContextMap()["suppressed"] != int64(7) {
-		t.Errorf("warnings of callbacks that are not believed: %v; want one of the first, and one that 7 were suppressed", lines)
+	r.send(r.callback, post(wrongKey, 0, message))
+	if lines := r.log.All(); len(lines) != 1 || lines[0].ContextMap()["suppressed"] != int64(1) {
+		t.Errorf("after a minute: %v; want that one line of this cause was suppressed", lines)
 	}
 }
 
@@ -225,7 +313,7 @@ func TestCallbackEnvelopes(t *testing.T) {
 		{"two Encrypts", query, "<xml><Encrypt>" + sealed + "</Encrypt><Encrypt>" + sealed + "</Encrypt></xml>", "unreadable"},
 		{"a document type", query, "<!DOCTYPE xml [<!ENTITY e \"x\">]>" + xml, "unreadable"},
 		{"a changed ciphertext", query, tampered, "forged"},
-		{"no query", "", xml, "forged"},
+		{"no query", "", xml, "unreadable"},
 		{"two signatures", query + "&msg_signature=" + strings.Repeat("0", 40), xml, "unreadable"},
 		{"another timestamp", strings.Replace(query, timestamp, timestamp+"0", 1), xml, "forged"},
 		{"another nonce", strings.Replace(query, "nonce=", "nonce=0", 1), xml, "forged"},
@@ -332,7 +420,7 @@ func TestCallbackVerification(t *testing.T) {
 	})
 	forger := own
 	forger.Token = "guess"
-	if a := r.delivered(forger.Verify(r.clock.Now(), "echo")); a.status != 403 || strings.Contains(a.body, "echo") || a.Replygate.Reason != "forged" {
+	if a := r.delivered(forger.Verify(r.clock.Now(), "echo")); a.status != 403 || strings.Contains(a.body, "echo") || a.Replygate.Reason != "unverified_callback" {
 		t.Errorf("a forger gets HTTP %d %s", a.status, a.body)
 	}
 	// base64 whose plus signs were not escaped, as one SDK sends it
@@ -420,6 +508,7 @@ func TestCallbackWithoutABot(t *testing.T) {
 		status int
 		code   int
 		reason string
+		cause  string
 	}{
 		"nobody listens": {func(t *testing.T) string {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -428,21 +517,31 @@ func TestCallbackWithoutABot(t *testing.T) {
 			}
 			ln.Close()
 			return "http://" + ln.Addr().String()
-		}, 502, 990502, "bot_unreachable"},
-		"hangs up":                     {raw(""), 502, 990502, "bot_unreachable"},
-		"is not HTTP":                  {raw("220 smtp ready\r\n\r\n"), 502, 990502, "bot_unreachable"},
-		"a short body":                 {raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"), 502, 990502, "bot_unreachable"},
-		"a chunk that ends early":      {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nok"), 502, 990502, "bot_unreachable"},
-		"too long, as it says":         {raw(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", long, strings.Repeat("x", long))), 502, 990502, "bot_unreachable"},
-		"too long, until it hangs up":  {raw("HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("x", long)), 502, 990502, "bot_unreachable"},
-		"as long as may be":            {raw("HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("x", long-1)), 200, 0, ""},
-		"a failure of its own":         {raw("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"), 500, 0, ""},
-		"no body, by its status":       {raw("HTTP/1.1 204 No Content\r\n\r\n"), 204, 0, ""},
-		"an answer after an early one": {raw("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), 200, 0, ""},
+		}, 502, 990502, "bot_unreachable", "connection_refused"},
+		"a name that is none": {func(*testing.T) string { return "http://bot.invalid" }, 502, 990502, "bot_unreachable", "dns"},
+		"a certificate of its own": {func(t *testing.T) string {
+			s := httptest.NewUnstartedServer(nil)
+			s.Config.ErrorLog = log.New(io.Discard, "", 0)
+			s.StartTLS()
+			t.Cleanup(s.Close)
+			return s.URL
+		}, 502, 990502, "bot_unreachable", "tls"},
+		"no TLS":                       {func(t *testing.T) string { return "https" + strings.TrimPrefix(newBot(t, nil).URL, "http") }, 502, 990502, "bot_unreachable", "tls"},
+		"hangs up":                     {raw(""), 502, 990502, "bot_unreachable", "connection_closed"},
+		"is not HTTP":                  {raw("220 smtp ready\r\n\r\n"), 502, 990502, "bot_unreachable", "malformed_answer"},
+		"a short body":                 {raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"), 502, 990502, "bot_unreachable", "connection_closed"},
+		"a chunk that ends early":      {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nok"), 502, 990502, "bot_unreachable", "connection_closed"},
+		"too long, as it says":         {raw(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", long, strings.Repeat("x", long))), 502, 990502, "bot_unreachable", "answer_too_long"},
+		"too long, until it hangs up":  {raw("HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("x", long)), 502, 990502, "bot_unreachable", "answer_too_long"},
+		"as long as may be":            {raw("HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("x", long-1)), 200, 0, "", ""},
+		"a failure of its own":         {raw("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"), 500, 0, "", ""},
+		"no body, by its status":       {raw("HTTP/1.1 204 No Content\r\n\r\n"), 204, 0, "", ""},
+		"an answer after an early one": {raw("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), 200, 0, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newHarness(t, withCallback(test.bot(t), corpLapsed))
+			bot := test.bot(t)
+			r := newHarness(t, withCallback(bot+"/wecom", corpLapsed))
 			a := r.deliver(r.app(corpLapsed), acquisition(corpLapsed, wmLi, r.clock.Now()))
 			if a.status != test.status || a.Errcode != test.code || a.Replygate.Reason != test.reason {
 				t.Errorf("HTTP %d %.200q", a.status, a.body)
@@ -453,6 +552,26 @@ func TestCallbackWithoutABot(t *testing.T) {
 			got := r.records.take(t, "callback")
 			if len(got) != 1 || got[0]["result"] != "recorded" || got[0]["status"] != float64(test.status) || (test.reason != "") != (got[0]["error_kind"] == test.reason) {
 				t.Errorf("record: %v", got)
+			}
+			if strings.Contains(a.body+fmt.Sprint(a.header), strings.TrimPrefix(bot, "http")) {
+				t.Errorf("the answer names the bot: %v %s", a.header, a.body)
+			}
+			var named any = bot
+			if test.cause == "" {
+				named = nil
+			}
+			if len(got) == 1 && (got[0]["bot"] != named || fmt.Sprint(got[0]["bot_error"]) != cmp.Or(test.cause, "<nil>")) {
+				t.Errorf("record: %v, want the bot %v and %q", got, named, test.cause)
+			}
+			lines := r.log.FilterMessage("a bot gave no whole answer to a callback: WeCom will send it again; check forward_to, and that the bot runs").All()
+			if test.cause == "" {
+				if len(lines) != 0 {
+					t.Errorf("the log has %v", lines)
+				}
+				return
+			}
+			if len(lines) != 1 || lines[0].ContextMap()["bot"] != bot || lines[0].ContextMap()["cause"] != test.cause || lines[0].ContextMap()["path"] != callbackPath {
+				t.Errorf("the log has %v, want the bot %s and %s", lines, bot, test.cause)
 			}
 		})
 	}
@@ -511,7 +630,7 @@ func TestCallbackBotIsSlow(t *testing.T) {
 		t.Errorf("it took %v: the time before the bot's turn did not count", took)
 	}
 	got := r.records.take(t, "callback")
-	if len(got) != 1 || got[0]["duration_ms"] != 4400.0 || got[0]["error_kind"] != "bot_timeout" {
+	if len(got) != 1 || got[0]["duration_ms"] != 4400.0 || got[0]["error_kind"] != "bot_timeout" || got[0]["bot_error"] != "timeout" {
 		t.Errorf("record: %v", got)
 	}
 }

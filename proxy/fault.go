@@ -1,10 +1,15 @@
 package proxy
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -31,6 +36,7 @@ const (
 	upstreamTimeout     = "upstream_timeout"
 	upstreamBrokeOff    = "upstream_broke_off"
 	unknownCallback     = "unknown_callback"
+	unverifiedCallback  = "unverified_callback"
 	botUnreachable      = "bot_unreachable"
 	botTimeout          = "bot_timeout"
 	gatewayFailed       = "gateway_failed" // a panic
@@ -49,7 +55,8 @@ type FailureRecord struct {
 	Endpoint   string
 	Capability wecom.Capability
 	Reason     string
-	Forwarded  bool // WeCom may have taken the call
+	Cause      string // of a callback: what of it did not fit, or why its bot gave no answer
+	Forwarded  bool   // WeCom may have taken the call
 	Errcode    int
 	Remote     netip.Addr // of the caller
 }
@@ -119,4 +126,37 @@ func (v *request) bodyIncomplete(sent string) {
 		v.errorKind = malformedBody
 	}
 	v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, why+"; "+sent)
+}
+
+// connectionError names why a server gave no whole answer, by a closed list of words.
+func connectionError(err error) string {
+	var dns *net.DNSError
+	var late interface{ Timeout() bool }
+	switch {
+	case errors.As(err, &dns):
+		return "dns"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &late) && late.Timeout():
+		return "timeout"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection_refused"
+	case isTLS(err):
+		return "tls"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "no_route"
+	case errors.Is(err, errTooLong):
+		return "answer_too_long"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "connection_closed"
+	}
+	return "malformed_answer"
+}
+
+// isTLS reports whether TLS could not be agreed on: a certificate, an alert, or a server without it.
+func isTLS(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var plain tls.RecordHeaderError
+	var alert *net.OpError // package tls exports no type for the alerts of a connection
+	return errors.As(err, &certificate) || errors.As(err, &unknown) || errors.As(err, &plain) ||
+		errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error")
 }

@@ -32,9 +32,12 @@ func (r *CallbackRecord) AppendJSON(b []byte) []byte {
 	b = number(b, `,"status":`, int64(r.Status))
 	b = millis(b, `,"duration_ms":`, r.Duration)
 	b = stringIf(b, `,"result":`, r.Result)
+	b = stringIf(b, `,"cause":`, string(r.Cause))
 	b = stringIf(b, `,"corp_id":`, r.CorpID)
 	b = stringIf(b, `,"decision_id":`, r.DecisionID)
-	return stringIf(b, `,"error_kind":`, r.ErrorKind)
+	b = stringIf(b, `,"error_kind":`, r.ErrorKind)
+	b = stringIf(b, `,"bot":`, r.Bot)
+	return stringIf(b, `,"bot_error":`, r.BotError)
 }
 
 // AppendJSON appends the record's members, those that a decision has by the same names.
@@ -47,6 +50,7 @@ func (r *FailureRecord) AppendJSON(b []byte) []byte {
 	b = stringIf(b, `,"capability":`, string(r.Capability))
 	b = wecom.AppendMember(b, `,"verdict":`, verdictError)
 	b = wecom.AppendMember(b, `,"reason":`, r.Reason)
+	b = stringIf(b, `,"cause":`, r.Cause)
 	b = wecom.AppendMember(b, `,"rule":`, "")
 	b = strconv.AppendBool(append(b, `,"forwarded":`...), r.Forwarded)
 	b = number(b, `,"errcode":`, int64(r.Errcode))

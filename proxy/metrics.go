@@ -28,6 +28,7 @@ type Metrics struct {
 	upstreamResults  counters[truthLabels]
 	deliveryFailures *prometheus.CounterVec
 	callbacks        *prometheus.CounterVec
+	unverified       *prometheus.CounterVec
 	attributed       [gate.Ways]prometheus.Counter
 	contradictions   *prometheus.CounterVec
 	waits            *prometheus.HistogramVec
@@ -69,6 +70,12 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.callbacks = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "replygate_callbacks_total", Help: "Callbacks, by kind, what was made of them, and the HTTP status WeCom got.",
 	}, []string{"kind", "result", "status"})
+	m.unverified = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "replygate_callbacks_unverified_total", Help: "Callbacks of which nothing was recorded, by what did not fit: alert if it grows with key, receive_id or age, which forgers do not reach.",
+	}, []string{"cause"})
+	for cause := range unverified {
+		m.unverified.WithLabelValues(string(cause))
+	}
 	attributed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "replygate_attributed_total", Help: "Calls of which the gateway had to know whose they are, by what told it; none: nothing did.",
 	}, []string{"by"})
@@ -94,7 +101,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.upstreamResults.of = func(l truthLabels) prometheus.Counter {
 		return truths.WithLabelValues(l.verdict.String(), l.errcode)
 	}
-	r.MustRegister(requests, duration, upstreams, decisions, truths, m.shadows, m.inbounds, m.deliveryFailures, m.callbacks, attributed, m.contradictions, m.waits)
+	r.MustRegister(requests, duration, upstreams, decisions, truths, m.shadows, m.inbounds, m.deliveryFailures, m.callbacks, m.unverified, attributed, m.contradictions, m.waits)
 	return m
 }
 
@@ -203,6 +210,9 @@ func (m *Metrics) callback(r *CallbackRecord) {
 		result = "none"
 	}
 	m.callbacks.WithLabelValues(r.Kind, result, strconv.Itoa(r.Status)).Inc()
+	if r.Cause != "" {
+		m.unverified.WithLabelValues(string(r.Cause)).Inc()
+	}
 }
 
 // Reported counts what became of facts that the admin API took.

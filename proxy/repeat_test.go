@@ -47,7 +47,7 @@ func TestRepeatedLines(t *testing.T) {
 		{"BUG: a callback panicked", panics, func(r *harness, _ string, _ int) {
 			r.deliver(r.app(corpLapsed), acquisition(corpLapsed, wmLi, r.clock.Now()))
 		}},
-		{"a callback is not to be believed: nothing of it was recorded", nil, func(r *harness, _ string, _ int) {
+		{"a callback is for a receiver that its path does not list: nothing of it was recorded; add it to receive_ids if it is yours", nil, func(r *harness, _ string, _ int) {
 			r.deliver(r.app("wwElse"), acquisition(corpLapsed, wmLi, r.clock.Now()))
 		}},
 		{"a callback could not be recorded: WeCom will send it again", away, func(r *harness, _ string, _ int) {

@@ -164,7 +164,7 @@ func TestOwnAnswersToCallbacks(t *testing.T) {
 	for _, c := range []ownAnswer{
 		{"no such path", request("GET", "/callback/none?msg_signature=SECRETMARK", ""), 404, 990404, "error", "unknown_callback"},
 		{"another method", request("PUT", "/callback/alone", ""), 405, 990404, "error", "method_not_allowed"},
-		{"a forged one", request("POST", "/callback/alone?msg_signature=SECRETMARK&timestamp=1&nonce=2", "<xml><Encrypt>x</Encrypt></xml>"), 403, 990403, "error", "forged"},
+		{"a forged one", request("POST", "/callback/alone?msg_signature=SECRETMARK&timestamp=1&nonce=2", "<xml><Encrypt>x</Encrypt></xml>"), 403, 990403, "error", "unverified_callback"},
 		{"a bot that is away", request("POST", "/callback/golden?msg_signature=SECRETMARK&timestamp=1&nonce=2", "<xml><Encrypt>x</Encrypt></xml>"), 502, 990502, "error", "bot_unreachable"},
 		{"a large body", "POST /callback/alone HTTP/1.1\r\nHost: g\r\nContent-Length: 2000000\r\n\r\n" + strings.Repeat("x", 9000), 413, 990413, "error", "body_too_large"},
 		{"no HTTP", "hello\r\n\r\n", 400, 990400, "error", "malformed_request"},

@@ -116,7 +116,8 @@ func TestOutageDoesNotFloodTheLog(t *testing.T) {
 			for _, want := range append(test.want,
 				"error redis is away",
 				"error the configuration could not be reloaded: the one before it stays in force",
-				"warn a callback is not to be believed: nothing of it was recorded",
+				"warn a callback is not signed with the token of its path: nothing of it was recorded; copy the token from WeCom's console unless the callback is a forgery",
+				"warn a callback's timestamp is more than ten minutes off: nothing of it was recorded; check this machine's clock",
 				"warn a token is known to this gateway alone: redis did not take it",
 				"warn the admin listener's server reports an error",
 			) {
