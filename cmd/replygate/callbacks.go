@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"replygate/proxy"
+	"replygate/wecom"
+)
+
+// maxCopied bounds what is read of a copied callback; the gateway takes a body of 1 MiB.
+const maxCopied = 2 << 20 // bytes
+
+// callbackReport is what callbacks check --json prints.
+type callbackReport struct {
+	OK        bool                  `json:"ok"`
+	Path      string                `json:"path"`                // of the URL, "" if it has none
+	Malformed string                `json:"malformed,omitempty"` // why nothing could be compared
+	Callbacks []proxy.CallbackCheck `json:"callbacks"`           // the one with that path first
+}
+
+// checkCallback compares a copied callback with those of a configuration.
+func checkCallback(set settings, text string, now time.Time) (callbackReport, error) {
+	r := callbackReport{Callbacks: []proxy.CallbackCheck{}}
+	if len(set.Config.Callbacks) == 0 {
+		return r, errors.New("the configuration has no callbacks")
+	}
+	copied, err := readCopied(text)
+	if err != nil {
+		return r, err
+	}
+	r.Path = copied.path
+	sealed, err := wecom.ReadSealed(copied.get, copied.query, copied.body)
+	if err != nil {
+		r.Malformed = err.Error()
+		return r, err
+	}
+	if r.Callbacks, err = proxy.CheckCallback(set.Config, set.Accounts, sealed, now); err != nil {
+		return r, err
+	}
+	named := func(c proxy.CallbackCheck) bool { return c.Path == r.Path }
+	switch i := slices.IndexFunc(r.Callbacks, named); {
+	case i >= 0:
+		first := r.Callbacks[i]
+		r.Callbacks = slices.Insert(slices.Delete(r.Callbacks, i, i+1), 0, first)
+		if !first.Fits {
+			return r, fmt.Errorf("the callback does not fit %s: %s", first.Path, first.Cause)
+		}
+	case r.Path != "":
+		return r, fmt.Errorf("no callback of the configuration has the path %s: the gateway answers 404", r.Path)
+	case !slices.ContainsFunc(r.Callbacks, func(c proxy.CallbackCheck) bool { return c.Fits }):
+		return r, errors.New("the callback fits none of the configuration")
+	}
+	r.OK = true
+	return r, nil
+}
+
+// print writes the report for people: the callback with the path of the URL in full, each other one
+// in a line; without a path all in full.
+func (r callbackReport) print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i, c := range r.Callbacks {
+		if r.Path != "" && (i > 0 || c.Path != r.Path) {
+			fmt.Fprintf(t, "%s: %s\n", c.Path, inShort(c))
+			continue
+		}
+		fmt.Fprintf(t, "%s:\n", c.Path)
+		for _, p := range c.Parts {
+			fmt.Fprintf(t, "  %s\t%s\t%s\n", p.Part, p.Match, p.Says)
+		}
+	}
+	return t.Flush()
+}
+
+// inShort lists the parts of a check by how they match.
+func inShort(c proxy.CallbackCheck) string {
+	parts := map[proxy.Match][]string{}
+	for _, p := range c.Parts {
+		parts[p.Match] = append(parts[p.Match], p.Part)
+	}
+	var all []string
+	for _, m := range []proxy.Match{proxy.Fits, proxy.Differs} {
+		if len(parts[m]) > 0 {
+			all = append(all, string(m)+": "+strings.Join(parts[m], ", "))
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// copiedCallback is a callback as an operator copies it from a log.
+type copiedCallback struct {
+	path        string // "" if only the query was copied
+	get         bool
+	query, body []byte
+}
+
+// readCopied finds a callback in a text: its URL, which may be a part of a log line, and after it
+// its body, if it has one. Ampersands may be escaped as in JSON or HTML.
+func readCopied(text string) (copiedCallback, error) {
+	const signature = "msg_signature="
+	found := strings.Index(text, signature)
+	if found < 0 {
+		return copiedCallback{}, fmt.Errorf("%w: the text has no URL with %s…: copy the whole request line of the callback, and its body", errUsage, signature)
+	}
+	isEnd := func(r rune) bool { return strings.ContainsRune(" \t\r\n\"'`<>", r) }
+	begin := strings.LastIndexFunc(text[:found], isEnd) + 1
+	address, rest := text[begin:], ""
+	if end := strings.IndexFunc(address, isEnd); end >= 0 {
+		address, rest = address[:end], address[end:]
+	}
+	address = strings.NewReplacer(`\u0026`, "&", "&amp;", "&", `\/`, "/").Replace(address)
+	if strings.HasPrefix(address, signature) {
+		address = "?" + address
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return copiedCallback{}, fmt.Errorf("%w: the URL of the callback cannot be read: copy it again", errUsage)
+	}
+	c := copiedCallback{path: u.EscapedPath(), query: []byte(u.RawQuery), body: bodyAfter(rest)}
+	before := strings.Fields(strings.NewReplacer(`"`, " ", "'", " ").Replace(text[:begin]))
+	method := ""
+	if len(before) > 0 {
+		method = before[len(before)-1]
+	}
+	c.get = method == "GET" || method != "POST" && c.body == nil && strings.Contains(u.RawQuery, "echostr=")
+	if !c.get && c.body == nil {
+		return c, fmt.Errorf("%w: the callback has neither an echostr nor a body: the signature covers the encrypted message, so give the body too", errUsage)
+	}
+	return c, nil
+}
+
+// bodyAfter finds the XML or JSON of a body in what follows the URL, nil if there is none.
+func bodyAfter(rest string) []byte {
+	if i := strings.Index(rest, "<xml"); i >= 0 {
+		body := rest[i:]
+		if end := strings.LastIndex(body, "</xml>"); end >= 0 {
+			body = body[:end+len("</xml>")]
+		}
+		return []byte(body)
+	}
+	for rest != "" {
+		_, rest, _ = strings.Cut(rest, "\n")
+		if text := strings.TrimSpace(rest); strings.HasPrefix(text, "{") {
+			return []byte(text)
+		}
+	}
+	return nil
+}
+
+// readCallback returns the copied callback that a command line gives: as arguments, in a file, or
+// else from standard input.
+func readCallback(words []string, file string, in io.Reader) (string, error) {
+	if file != "" {
+		opened, err := os.Open(file)
+		if err != nil {
+			return "", err
+		}
+		defer opened.Close()
+		in = opened
+	} else if len(words) > 0 {
+		return strings.Join(words, "\n"), nil
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxCopied))
+	return string(text), err
+}
+
+// callbacks checks a copied callback.
+func callbacks(_ context.Context, args []string, s streams) error {
+	return errUsage
+}

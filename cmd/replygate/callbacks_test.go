@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"replygate/wecom"
+)
+
+// The callback URLs of testdata/callbacks/replygate.yaml.
+type sender struct{ path, token, key, receiver string }
+
+var (
+	east  = sender{"/callback/east", "token-of-east", "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C", "wwEast"}
+	west  = sender{"/callback/west", "token-of-west", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG", "wwWest"}
+	suite = sender{"/callback/suite", "token-of-suite", "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg", "wwSuite"}
+)
+
+// sealed returns the query and the ciphertext of a message, the same ones each time.
+func (s sender) sealed(t *testing.T, at time.Time, plain string) (query, encrypt string) {
+	t.Helper()
+	c, err := wecom.NewCrypt(s.token, s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encrypt = c.Seal([]byte(plain), s.receiver, [16]byte{1, 2, 3})
+	timestamp := strconv.FormatInt(at.Unix(), 10)
+	return "msg_signature=" + c.Sign(timestamp, "nonce1", encrypt) + "&timestamp=" + timestamp + "&nonce=nonce1", encrypt
+}
+
+// What the command says of a callback is a file of testdata/callbacks. It has no token and no key,
+// and nothing of what a customer wrote.
+func TestCallbacksCheck(t *testing.T) {
+	const dir = "../../testdata/callbacks/"
+	set, err := load(dir + "replygate.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	message := func(corp string) string {
+		return "<xml><ToUserName>" + corp + "</ToUserName><MsgType>event</MsgType><Event>customer_acquisition</Event><ChangeType>customer_start_chat</ChangeType><ExternalUserID>wmHidden</ExternalUserID><CreateTime>1</CreateTime></xml>"
+	}
+	post := func(s sender, to string, at time.Time, plain string) string {
+		query, encrypt := s.sealed(t, at, plain)
+		return "POST " + to + "?" + query + " HTTP/1.1\n<xml><ToUserName>x</ToUserName><Encrypt>" + encrypt + "</Encrypt></xml>\n"
+	}
+	with := func(s sender, change func(*sender)) sender {
+		change(&s)
+		return s
+	}
+	robot := with(east, func(s *sender) { s.receiver = "" })
+	verify, echo := suite.sealed(t, now, "echo")
+	cut, _ := east.sealed(t, now, "x")
+	for _, test := range []struct {
+		name, text string
+		cause      wecom.Cause // of the path in the URL; "-": none was compared
+	}{
+		{"fits", post(east, east.path, now, message("wwEast")), ""},
+		{"fits-get", "https://gateway.example" + suite.path + "?" + verify + "&echostr=" + url.QueryEscape(echo), ""},
+		{"fits-without-path", strings.ReplaceAll(post(east, "", now, message("wwEast")), "POST ?", ""), ""},
+		{"unlisted-corp", post(suite, suite.path, now, message("wwNobody")), ""},
+		{"token-of-another", post(with(east, func(s *sender) { s.token = west.token }), east.path, now, message("wwEast")), "token"},
+		{"token-of-nobody", post(with(east, func(s *sender) { s.token = "an old one" }), east.path, now, message("wwEast")), "token"},
+		{"token-and-key-of-another", post(west, east.path, now, message("wwWest")), "token"},
+		{"token-and-key-of-nobody", post(sender{"", "t", strings.Repeat("A", 43), "wwEast"}, east.path, now, message("wwEast")), "token"},
+		{"key-of-another", post(with(east, func(s *sender) { s.key = west.key }), east.path, now, message("wwEast")), "key"},
+		{"key-of-nobody", post(with(east, func(s *sender) { s.key = strings.Repeat("A", 43) }), east.path, now, message("wwEast")), "key"},
+		{"receiver-is-another-account", post(with(east, func(s *sender) { s.receiver = "wwWest" }), east.path, now, message("wwWest")), "receive_id"},
+		{"receiver-is-nobody", post(with(east, func(s *sender) { s.receiver = "wwElse" }), east.path, now, message("wwElse")), "receive_id"},
+		{"receiver-is-a-robot", post(robot, east.path, now, `{"msgtype":"text"}`), "receive_id"},
+		{"two-hours-ago", post(east, east.path, now.Add(-2*time.Hour), message("wwEast")), "age"},
+		{"in-an-hour", post(east, east.path, now.Add(time.Hour), message("wwEast")), "age"},
+		{"milliseconds", post(east, east.path, time.Unix(now.UnixMilli(), 0), message("wwEast")), "age"},
+		{"corp-of-another", post(east, east.path, now, message("wwWest")), "corp"},
+		{"no-message", post(east, east.path, now, "hello"), "malformed"},
+		{"unknown-path", post(east, "/callback/est", now, message("wwEast")), "-"},
+		{"no-body", "POST " + east.path + "?" + cut + " HTTP/1.1", "-"},
+		{"cut-body", "POST " + east.path + "?" + cut + " HTTP/1.1\n<xml><Encrypt>AAAA", "-"},
+		{"no-echostr", "GET " + east.path + "?" + cut + " HTTP/1.1", "-"},
+		{"two-signatures", strings.Replace(post(east, east.path, now, message("wwEast")), "?", "?msg_signature=a&", 1), "-"},
+		{"no-signature", "POST /callback/east HTTP/1.1", "-"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			report, err := checkCallback(set, test.text, now)
+			var out bytes.Buffer
+			if printed := report.print(&out); printed != nil {
+				t.Fatal(printed)
+			}
+			if err != nil {
+				fmt.Fprintln(&out, err)
+			}
+			file := dir + test.name + ".want"
+			if *update {
+				if err := os.WriteFile(file, out.Bytes(), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if want := contents(t, file); out.String() != want {
+				t.Errorf("got\n%swant\n%s", out.String(), want)
+			}
+			for _, s := range []sender{east, west, suite} {
+				for _, hidden := range []string{s.token, s.key, "wmHidden"} {
+					if strings.Contains(out.String(), hidden) {
+						t.Errorf("the output has %s", hidden)
+					}
+				}
+			}
+			if report.OK != (err == nil) {
+				t.Errorf("ok is %v, and the error %v", report.OK, err)
+			}
+			if test.cause == "-" {
+				return
+			}
+			if len(report.Callbacks) != 3 || report.Callbacks[0].Path != east.path && report.Callbacks[0].Path != suite.path || report.Callbacks[0].Cause != test.cause {
+				t.Errorf("the report is %+v, want the cause %q", report, test.cause)
+			}
+		})
+	}
+}
+
+// A callback is found in what operators copy: lines of logs, commands, requests.
+func TestReadCopied(t *testing.T) {
+	const query, body = "msg_signature=s&timestamp=1&nonce=2", "<xml><Encrypt>A</Encrypt></xml>"
+	for _, test := range []struct {
+		name, text        string
+		path, query, body string
+		get               bool
+	}{
+		{"a request line", "POST /cb?" + query + " HTTP/1.1\n" + body, "/cb", query, body, false},
+		{"a whole request", "POST /cb?" + query + " HTTP/1.1\r\nHost: g\r\nContent-Type: text/xml\r\n\r\n" + body + "\r\n", "/cb", query, body, false},
+		{"a URL and a body", "https://g.example/cb?" + query + "\n" + body, "/cb", query, body, false},
+		{"a URL and JSON", "https://g.example/cb?" + query + "\n" + `{"encrypt":"A"}`, "/cb", query, `{"encrypt":"A"}`, false},
+		{"the query alone", query + "\n" + body, "", query, body, false},
+		{"the query with its mark", "?" + query + "\n" + body, "", query, body, false},
+		{"a verification", "https://g.example/cb?" + query + "&echostr=A%2B", "/cb", query + "&echostr=A%2B", "", true},
+		{"a line of nginx", `1.2.3.4 - - [22/Nov/2026:10:00:00 +0800] "GET /cb?` + query + `&echostr=A HTTP/1.1" 403 180 "-" "Mozilla/4.0"`, "/cb", query + "&echostr=A", "", true},
+		{"a line of nginx, and a body", `1.2.3.4 - - [22/Nov/2026:10:00:00 +0800] "POST /cb?` + query + ` HTTP/1.1" 403 180 "-" "Mozilla/4.0"` + "\n" + body, "/cb", query, body, false},
+		{"JSON of a log", `{"method":"GET","uri":"/cb?msg_signature=s\u0026timestamp=1\u0026nonce=2\u0026echostr=A","status":403}`, "/cb", query + "&echostr=A", "", true},
+		{"JSON with escaped slashes", `{"uri":"\/cb?` + query + `&echostr=A"}`, "/cb", query + "&echostr=A", "", true},
+		{"HTML", "/cb?msg_signature=s&amp;timestamp=1&amp;nonce=2&amp;echostr=A", "/cb", query + "&echostr=A", "", true},
+		{"a command of curl", "curl -X POST 'http://g/cb?" + query + "' -d '" + body + "'", "/cb", query, body, false},
+		{"a body of several lines", "POST /cb?" + query + " HTTP/1.1\n\n<xml>\n<Encrypt>A</Encrypt>\n</xml>\n", "/cb", query, "<xml>\n<Encrypt>A</Encrypt>\n</xml>", false},
+		{"another order", "POST /cb?timestamp=1&nonce=2&msg_signature=s HTTP/1.1\n" + body, "/cb", "timestamp=1&nonce=2&msg_signature=s", body, false},
+	} {
+		c, err := readCopied(test.text)
+		if err != nil || c.path != test.path || string(c.query) != test.query || string(c.body) != test.body || c.get != test.get {
+			t.Errorf("%s: %q %q %q, GET %v, %v", test.name, c.path, c.query, c.body, c.get, err)
+		}
+	}
+}
+
+func contents(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
