@@ -250,6 +250,8 @@ type Log struct {
 	Level     string `yaml:"level"`
 	Format    string `yaml:"format"`
 	Decisions string `yaml:"decisions"` // stdout, or the name of a file
+	MaxSize   Size   `yaml:"max_size"`  // at which that file is rotated, in whole megabytes
+	MaxFiles  int    `yaml:"max_files"` // how many rotated files are kept; 0: all
 	IDs       string `yaml:"ids"`       // of customers in decision records: plain or hashed
 	IDsKey    Secret `yaml:"ids_key"`   // the key of the hash
 }
@@ -272,7 +274,7 @@ func Default() Config {
 		UnlistedAccount: Refuse,
 		Policy:          Policy{Ruleset: "reply-only-2024", Mode: Enforce, UnsureWait: 3 * time.Second, OnUnsure: Busy, ColdStart: Pass, Language: English},
 		Limits:          Limits{JudgedBody: 1 << 20, StreamedBody: 128 << 20, ReadAnswer: 64 << 20},
-		Log:             Log{Level: "info", Format: "json", Decisions: "stdout", IDs: Plain},
+		Log:             Log{Level: "info", Format: "json", Decisions: "stdout", MaxSize: 100 << 20, MaxFiles: 10, IDs: Plain},
 		Shutdown:        Shutdown{LameDuck: 2 * time.Second, Grace: 8 * time.Second},
 	}
 }

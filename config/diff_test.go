@@ -59,22 +59,23 @@ func TestChanges(t *testing.T) {
 func TestNeedsRestart(t *testing.T) {
 	t.Parallel()
 	for keys, want := range map[string]string{
-		"":                        "",
-		"listen.api":              "listen.api",
-		"listen.tls.cert_file":    "listen.tls.cert_file",
-		"admin.read_key":          "admin.read_key",
-		"upstream.url redis.db":   "upstream.url redis.db",
-		"journal.path window":     "journal.path window",
-		"log.ids shutdown.grace":  "log.ids shutdown.grace",
-		"limits.streamed_body":    "limits.streamed_body",
-		"limits.judged_body":      "",
-		"limits.read_answer":      "",
-		"accounts accounts_file":  "",
-		"callbacks clients":       "",
-		"policy.rules":            "",
-		"unknown_token log.level": "log.level",
-		"listening":               "", // not below listen
-		"policy.log":              "",
+		"":                         "",
+		"listen.api":               "listen.api",
+		"listen.tls.cert_file":     "listen.tls.cert_file",
+		"admin.read_key":           "admin.read_key",
+		"upstream.url redis.db":    "upstream.url redis.db",
+		"journal.path window":      "journal.path window",
+		"log.ids shutdown.grace":   "log.ids shutdown.grace",
+		"limits.streamed_body":     "limits.streamed_body",
+		"limits.judged_body":       "",
+		"limits.read_answer":       "",
+		"accounts accounts_file":   "",
+		"callbacks clients":        "",
+		"policy.rules":             "",
+		"unknown_token log.format": "log.format",
+		"log.level":                "",
+		"listening":                "", // not below listen
+		"policy.log":               "",
 	} {
 		if got := strings.Join(config.NeedsRestart(strings.Fields(keys)), " "); got != want {
 			t.Errorf("%s: %s, want %s", keys, got, want)

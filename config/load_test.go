@@ -56,6 +56,8 @@ var defaults = []struct{ key, value, other string }{
 	{"log.level", "info", "debug"},
 	{"log.format", "json", "console"},
 	{"log.decisions", "stdout", "decisions.log"},
+	{"log.max_size", "100MB", "1MB"},
+	{"log.max_files", "10", "0"},
 	{"log.ids", "plain", ""}, // hashed is valid only with a key
 	{"log.ids_key", "", "a key"},
 	{"shutdown.lame_duck", "2s", "1s"},
@@ -496,7 +498,7 @@ func TestUnknownKeys(t *testing.T) {
 		{"a: 1\nb: 2\nlog: { c: 3, level: 4 }",
 			"f:2:1: unknown key a: known are accounts, accounts_file, admin, callbacks, clients, journal, limits, listen, log, policy, redis, shutdown, unknown_token, unlisted_account, upstream, window\n" +
 				"f:3:1: unknown key b: known are accounts, accounts_file, admin, callbacks, clients, journal, limits, listen, log, policy, redis, shutdown, unknown_token, unlisted_account, upstream, window\n" +
-				"f:4:8: unknown key log.c: known are decisions, format, ids, ids_key, level\n" +
+				"f:4:8: unknown key log.c: known are decisions, format, ids, ids_key, level, max_files, max_size\n" +
 				`f:4:21: log.level cannot be "4": known are debug, info, warn, error`},
 		{`redis: { password: a, password_file: b }`,
 			`f:2:23: redis.password and redis.password_file are both given: the other is in line 2; keep one`},

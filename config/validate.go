@@ -432,6 +432,12 @@ func (v validator) log(c *Config) {
 	if c.Log.Decisions == "" {
 		v.report("log.decisions", "log.decisions is empty", "write stdout, or the name of a file")
 	}
+	if size := c.Log.MaxSize; size < 1<<20 || size > 64<<30 || size%(1<<20) != 0 {
+		v.report("log.max_size", fmt.Sprintf("log.max_size cannot be %s", size), "write whole megabytes, 1MB to 64GB, like 100MB")
+	}
+	if n := c.Log.MaxFiles; n < 0 || n > 10_000 {
+		v.report("log.max_files", fmt.Sprintf("log.max_files cannot be %d", n), "write how many rotated files to keep, 1 to 10000, or 0 for all")
+	}
 }
 
 func (v validator) shutdown(c *Config) {

@@ -3,6 +3,7 @@ package record
 import (
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,17 +17,21 @@ type Appender interface {
 type Log struct {
 	to      io.Writer
 	console bool
+	off     atomic.Bool
 }
 
 // NewLog returns a Log that writes to to, each line either JSON or, for a console, its time, level
 // and kind as text before the JSON.
 func NewLog(to io.Writer, console bool) *Log { return &Log{to: to, console: console} }
 
+// Enable turns the log on or off while records are added. A new one is on.
+func (l *Log) Enable(on bool) { l.off.Store(!on) }
+
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Add writes a record with its time and its kind, the "msg" of the JSON. Each line is one Write.
 func (l *Log) Add(at time.Time, kind string, r Appender) {
-	if l == nil {
+	if l == nil || l.off.Load() {
 		return
 	}
 	line := buffers.Get().(*[]byte)

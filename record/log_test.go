@@ -48,6 +48,23 @@ type panics struct{}
 
 func (panics) AppendJSON([]byte) []byte { panic("a record that is not written was encoded") }
 
+// A log that is off writes nothing, and does not encode what it does not write.
+func TestLogEnable(t *testing.T) {
+	t.Parallel()
+	to := &stream{}
+	l := record.NewLog(to, false)
+	l.Enable(false)
+	l.Add(time.Now(), "request", panics{})
+	if to.calls != 0 {
+		t.Errorf("%d writes of a log that is off", to.calls)
+	}
+	l.Enable(true)
+	l.Add(time.Now(), "request", members(`"a":1`))
+	if to.calls != 1 {
+		t.Errorf("%d writes of a log that is on again", to.calls)
+	}
+}
+
 // Records share buffers, but never their content.
 func TestLogConcurrently(t *testing.T) {
 	t.Parallel()

@@ -15,44 +15,36 @@ import (
 	"replygate/record"
 )
 
-// Of a file of decision records.
-const (
-	rotateAt = 100 // megabytes
-	keepOld  = 10  // files
-)
-
 // logs are the gateway's streams of records. All of them pass the one redactor.
 type logs struct {
 	own       *zap.Logger // what happens to the gateway, to standard error
 	audit     *zap.Logger // changes by the admin API, in the same stream: all of them, however many
-	access    *record.Log // one record a request, to standard output; nil: none are wanted
+	access    *record.Log // one record a request, to standard output; off above info
 	decisions *record.Log // one record a judged call that goes on
 	refusals  *record.Log // one record a judged call that does not: it waits a little for room
+	level     zap.AtomicLevel
 	redactor  *record.Redactor
 	sinks     []*record.Sink
 	files     []io.Closer
 }
 
 func openLogs(c *config.Config, std streams) (*logs, error) {
-	level, err := zapcore.ParseLevel(c.Log.Level)
-	if err != nil {
-		return nil, fmt.Errorf("log.level: %w", err)
-	}
 	e := zap.NewProductionEncoderConfig()
 	e.TimeKey, e.EncodeTime = "time", record.EncodeTime
 	redactor := record.NewRedactor(c.Secrets()...)
-	l := &logs{redactor: redactor}
+	l := &logs{redactor: redactor, level: zap.NewAtomicLevel()}
 	console, encoder := c.Log.Format == "console", zapcore.NewJSONEncoder(e)
 	if console {
 		encoder = zapcore.NewConsoleEncoder(e)
 	}
 	errs := redactor.Redacting(std.err)
-	own := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(errs)), level)
+	own := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(errs)), l.level)
 	l.audit = zap.New(own)
 	l.own = zap.New(zapcore.NewSamplerWithOptions(own, time.Second, 20, 1000))
 	out := l.sink(redactor.RedactingRecords(std.out), errs)
-	if level <= zapcore.InfoLevel {
-		l.access = record.NewLog(out.Hasty(), console)
+	l.access = record.NewLog(out.Hasty(), console)
+	if err := l.setLevel(c.Log.Level); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
 	if c.Log.Decisions == "stdout" {
 		l.decisions, l.refusals = record.NewLog(out.Hasty(), console), record.NewLog(out, console)
@@ -63,11 +55,22 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 		return nil, errors.Join(fmt.Errorf("log.decisions: %w: name a file in a folder that the gateway may write", err), l.Close())
 	}
 	f.Close()
-	file := &lumberjack.Logger{Filename: c.Log.Decisions, MaxSize: rotateAt, MaxBackups: keepOld}
+	file := &lumberjack.Logger{Filename: c.Log.Decisions, MaxSize: int(c.Log.MaxSize >> 20), MaxBackups: c.Log.MaxFiles}
 	l.files = append(l.files, file)
 	decisions := l.sink(redactor.RedactingRecords(file), errs)
 	l.decisions, l.refusals = record.NewLog(decisions.Hasty(), false), record.NewLog(decisions, false)
 	return l, nil
+}
+
+// setLevel puts log.level in force, at the start and at a reload. Access records are info.
+func (l *logs) setLevel(name string) error {
+	level, err := zapcore.ParseLevel(name)
+	if err != nil {
+		return fmt.Errorf("log.level: %w", err)
+	}
+	l.level.SetLevel(level)
+	l.access.Enable(level <= zapcore.InfoLevel)
+	return nil
 }
 
 func (l *logs) sink(to, instead io.Writer) *record.Sink {

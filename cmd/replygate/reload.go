@@ -50,6 +50,9 @@ func (g *gateway) use(s settings) error {
 	if err != nil {
 		return err
 	}
+	if err := g.logs.setLevel(s.Config.Log.Level); err != nil {
+		return err
+	}
 	g.logs.redactor.AddSecrets(s.Config.Secrets()...)
 	var before []string // nil at the start
 	if g.handler.Current() != nil {

@@ -228,6 +228,39 @@ func TestReloadBySignal(t *testing.T) {
 	}
 }
 
+// log.level changes with a reload, for the gateway's own lines and for the records of requests; the
+// other keys of log need a restart.
+func TestReloadChangesTheLogLevel(t *testing.T) {
+	f := newFileRig(t)
+	lines := func() (own, requests int) {
+		f.gateway.log.Info("a line of the test")
+		f.details()
+		return strings.Count(f.log(), "a line of the test"), strings.Count(f.log(), `"msg":"request"`)
+	}
+	own, requests := lines()
+	for _, test := range []struct {
+		level string
+		more  int // lines of each kind
+	}{{"warn", 0}, {"debug", 1}, {"error", 0}, {"info", 1}} {
+		f.writes("log: { level: " + test.level + " }\n")
+		if a := f.reloads(); a.StatusCode != 200 || !strings.Contains(string(a.body), `"changed":["log.level"]`) {
+			t.Fatalf("%s: HTTP %d %s", test.level, a.StatusCode, a.body)
+		}
+		o, r := lines()
+		if o != own+test.more || r != requests+test.more {
+			t.Errorf("%s: %d lines and %d records more, want %d", test.level, o-own, r-requests, test.more)
+		}
+		own, requests = o, r
+	}
+	f.writes("log: { level: warn, max_files: 3 }\n")
+	if a := f.reloads(); a.StatusCode != 422 || !strings.Contains(string(a.body), "log.max_files cannot change while the gateway runs") {
+		t.Errorf("HTTP %d %s", a.StatusCode, a.body)
+	}
+	if o, _ := lines(); o != own+1 {
+		t.Error("a reload that failed changed the level")
+	}
+}
+
 // Twenty reloads under load, one in three of them broken: no request is lost, no window, no count.
 func TestReloadUnderLoad(t *testing.T) {
 	f := newFileRig(t)
