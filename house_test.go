@@ -244,8 +244,6 @@ func TestDocsCommands(t *testing.T) {
 		n++
 		t.Run(fmt.Sprintf("%s:%d", filepath.Base(s.page), s.line), func(t *testing.T) {
 			text := ports.Replace(s.text)
-			text = strings.Replace(text, "go run ./cmd/replygate demo\ngo test ./...\n", "replygate demo --once\n", 1)
-			text = strings.ReplaceAll(text, "go run ./cmd/replygate", "replygate")
 			text = regexp.MustCompile(`(?m)^replygate (windows|accounts) .*$`).ReplaceAllString(text, "$0 --admin http://"+ports.Replace("127.0.0.1:9090"))
 			out := run(t, t.TempDir(), []string{"PATH=" + bin + ":" + os.Getenv("PATH")}, text)
 			if s.line == 0 && !(strings.Contains(out, "Replygate-Verdict: pass") && strings.Contains(out, "Replygate-Verdict: refuse")) {
