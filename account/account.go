@@ -16,8 +16,12 @@ type Account struct {
 	Name         string
 	Entity       string
 	subscription *config.Subscription
-	contacts     *config.Contacts
 	channels     bool // the configuration lists channels of it
+
+	free, purchased int           // numbers of contacts; purchased is 0 if it is not known
+	byHand          *Count        // in the configuration; nil: none
+	metered         *counted      // nil: no Counts in use
+	every           time.Duration // meter.every
 }
 
 // Book holds the accounts by corp id.
@@ -32,7 +36,14 @@ type Book struct {
 func NewBook(accounts []config.Account) *Book {
 	b := &Book{byCorp: make(map[string]*Account, len(accounts)), byHost: map[string]*Account{}, byChannel: map[string]*Account{}}
 	for _, c := range accounts {
-		a := &Account{CorpID: c.CorpID, Name: c.Name, Entity: c.Entity, subscription: c.Subscription, contacts: c.Contacts, channels: len(c.Channels) > 0}
+		a := &Account{CorpID: c.CorpID, Name: c.Name, Entity: c.Entity, subscription: c.Subscription, channels: len(c.Channels) > 0}
+		a.free, a.byHand = config.DefaultContactsFree, countByHand(c.Contacts)
+		if c.Contacts != nil {
+			a.free = c.Contacts.Free
+			if c.Contacts.Purchased != nil {
+				a.purchased = *c.Contacts.Purchased
+			}
+		}
 		b.byCorp[a.CorpID] = a
 		b.all = append(b.all, a)
 		for _, host := range c.Hosts {
@@ -75,9 +86,9 @@ func (b *Book) CorpIDs() []string {
 	return ids
 }
 
-// ExpiresAt returns when the subscription ends; zero if it never does.
+// ExpiresAt returns when the subscription ends; zero if it never does, or never began.
 func (a *Account) ExpiresAt() time.Time {
-	if a.subscription == nil {
+	if a.subscription == nil || a.never() {
 		return time.Time{}
 	}
 	return a.subscription.ExpiresAt
@@ -86,17 +97,8 @@ func (a *Account) ExpiresAt() time.Time {
 // LapsesAt returns when the grace period after the subscription ends; zero if the account never
 // lapses.
 func (a *Account) LapsesAt() time.Time {
-	if a.subscription == nil {
+	if a.subscription == nil || a.never() {
 		return time.Time{}
 	}
 	return a.subscription.ExpiresAt.Add(a.subscription.Grace)
-}
-
-// Contacts returns the free allowance and the number of external contacts. known is false if the
-// configuration has no number.
-func (a *Account) Contacts() (free, total int, known bool) {
-	if a.contacts == nil || a.contacts.Total == nil {
-		return 0, 0, false
-	}
-	return a.contacts.Free, *a.contacts.Total, true
 }

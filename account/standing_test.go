@@ -68,7 +68,7 @@ func TestSubscriptionDates(t *testing.T) {
 }
 
 func TestStandings(t *testing.T) {
-	if got := account.Standings(); !slices.Equal(got, []account.Standing{"active", "grace", "lapsed", "free"}) {
+	if got := account.Standings(); !slices.Equal(got, []account.Standing{"active", "grace", "lapsed", "free", "full"}) {
 		t.Errorf("%v", got)
 	}
 }

@@ -63,15 +63,18 @@ type column struct {
 
 // columns are the columns that a CSV of accounts may have, by name.
 var columns = map[string]column{
-	"corp_id":        {"corp_id", func(a *Account) any { return &a.CorpID }},
-	"name":           {"name", func(a *Account) any { return &a.Name }},
-	"entity":         {"entity", func(a *Account) any { return &a.Entity }},
-	"expires_at":     {"subscription.expires_at", func(a *Account) any { return &a.subscription().ExpiresAt }},
-	"grace":          {"subscription.grace", func(a *Account) any { return &a.subscription().Grace }},
-	"contacts_free":  {"contacts.free", func(a *Account) any { return &a.contacts().Free }},
-	"contacts_total": {"contacts.total", func(a *Account) any { return &a.contacts().Total }},
-	"hosts":          {"hosts", func(a *Account) any { return &a.Hosts }},       // separated by spaces
-	"channels":       {"channels", func(a *Account) any { return &a.Channels }}, // likewise
+	"corp_id":             {"corp_id", func(a *Account) any { return &a.CorpID }},
+	"name":                {"name", func(a *Account) any { return &a.Name }},
+	"entity":              {"entity", func(a *Account) any { return &a.Entity }},
+	"expires_at":          {"subscription.expires_at", func(a *Account) any { return &a.subscription().ExpiresAt }},
+	"grace":               {"subscription.grace", func(a *Account) any { return &a.subscription().Grace }},
+	"contacts_free":       {"contacts.free", func(a *Account) any { return &a.contacts().Free }},
+	"contacts_total":      {"contacts.total", func(a *Account) any { return &a.contacts().Total }},
+	"subscription":        {"subscription", func(a *Account) any { return &a.subscription().Never }}, // none, or empty
+	"contacts_purchased":  {"contacts.purchased", func(a *Account) any { return &a.contacts().Purchased }},
+	"contacts_counted_at": {"contacts.counted_at", func(a *Account) any { return &a.contacts().CountedAt }},
+	"hosts":               {"hosts", func(a *Account) any { return &a.Hosts }},       // separated by spaces
+	"channels":            {"channels", func(a *Account) any { return &a.Channels }}, // likewise
 }
 
 func (a *Account) subscription() *Subscription {
@@ -144,7 +147,7 @@ func (d *decoder) csvAccounts(data []byte, first int) []Account {
 
 // csvHeader returns the names of the columns, or nil if one is unknown or given twice.
 func (d *decoder) csvHeader(row []string, at func(int) Position) []string {
-	known := []string{"corp_id", "name", "entity", "expires_at", "grace", "contacts_free", "contacts_total", "hosts", "channels"}
+	known := []string{"corp_id", "name", "entity", "subscription", "expires_at", "grace", "contacts_free", "contacts_purchased", "contacts_total", "contacts_counted_at", "hosts", "channels"}
 	header, valid := make([]string, len(row)), true
 	for i, name := range row {
 		header[i] = strings.TrimSpace(name)

@@ -32,7 +32,11 @@ func describe(a config.Account) string {
 	if a.Name != "" || a.Entity != "" {
 		s += fmt.Sprintf(" %q of %q", a.Name, a.Entity)
 	}
-	if a.Subscription != nil {
+	switch {
+	case a.Subscription == nil:
+	case bool(a.Subscription.Never):
+		s += " without a subscription"
+	default:
 		s += fmt.Sprintf(" until %s +%s", a.Subscription.ExpiresAt.Format(time.RFC3339), a.Subscription.Grace)
 	}
 	if a.Contacts != nil {
@@ -40,9 +44,18 @@ func describe(a config.Account) string {
 		if a.Contacts.Total != nil {
 			s += fmt.Sprintf(" of %d", *a.Contacts.Total)
 		}
+		if a.Contacts.Purchased != nil {
+			s += fmt.Sprintf(" purchased %d", *a.Contacts.Purchased)
+		}
+		if !a.Contacts.CountedAt.IsZero() {
+			s += " counted at " + a.Contacts.CountedAt.Format(time.RFC3339)
+		}
 	}
 	if a.Hosts != nil || a.Channels != nil {
 		s += fmt.Sprint(" ", a.Hosts, a.Channels)
+	}
+	if a.Secrets.Contact != "" {
+		s += " secret " + a.Secrets.Contact.Reveal()
 	}
 	return s + fmt.Sprintf(" in line %d", a.At.Line)
 }
@@ -69,6 +82,10 @@ func TestAccountsFile(t *testing.T) {
 			[]string{"ww2 until 2026-10-01T00:00:00+08:00 +24h0m0s in line 2", "ww3 until 2026-10-01T00:00:00Z +0s in line 3", "ww4 in line 4"}},
 		{"more.csv", "corp_id,contacts_free,contacts_total\nww2,5000,4321\nww3,,7\nww4,0,\nww5,,\n",
 			[]string{"ww2 free 5000 of 4321 in line 2", "ww3 free 2000 of 7 in line 3", "ww4 free 0 in line 4", "ww5 in line 5"}},
+		{"more.yaml", "- { corp_id: ww2, subscription: none, contacts: { purchased: 5000, total: 5, counted_at: 2026-10-01T00:00:00Z }, secrets: { contact: s3 } }\n",
+			[]string{"ww2 without a subscription free 2000 of 5 purchased 5000 counted at 2026-10-01T00:00:00Z secret s3 in line 1"}},
+		{"more.csv", "corp_id,contacts_purchased,contacts_total,contacts_counted_at,subscription\nww2,5000,5,2026-10-01T00:00:00Z,none\nww3,,,,\n",
+			[]string{"ww2 without a subscription free 2000 of 5 purchased 5000 counted at 2026-10-01T00:00:00Z in line 2", "ww3 in line 3"}},
 		{"more.csv", "corp_id,channels,hosts\nww2,wkTwo wkone,  two.internal  zwei.internal \nww3,,\n",
 			[]string{"ww2 [two.internal zwei.internal] [wkTwo wkone] in line 2", "ww3 in line 3"}},
 		{"more.csv", "corp_id,name\n\nww2,\"two\nlines\"\nww3,a\n", []string{`ww2 "two\nlines" of "" in line 3`, `ww3 "a" of "" in line 5`}},
@@ -108,12 +125,12 @@ func TestAccountsFileMistakes(t *testing.T) {
 		{"a.yaml", "- { corp_id: ww2 }\n- { corp_id: ww2 }\n", "FILE:2:14: corp_id ww2 is given twice: it is already in line 1 of FILE; keep one"},
 		{"a.yaml", "- { corp_id: ww2, hosts: [one.internal] }\n", "FILE:1:27: host one.internal is given twice: it is already in line 1; only one account can have it"},
 		{"a.yaml", "- { corp_id: ww2, contacts: { total: x } }\n", `FILE:1:38: "x" is not a whole number: write only digits`},
-		{"a.yaml", "- { corp_id: ww2, subscription: {} }\n", "FILE:1:33: subscription has no expires_at: give its end, like expires_at: 2026-10-01T00:00:00+08:00"},
+		{"a.yaml", "- { corp_id: ww2, subscription: {} }\n", "FILE:1:33: subscription has no expires_at: give its end, like expires_at: 2026-10-01T00:00:00+08:00, or write subscription: none for an account that never had one"},
 		{"a.csv", "", "FILE:1:1: accounts_file is empty: begin it with a header line: corp_id,name,entity,expires_at"},
-		{"a.csv", "ww2,Acme\n", `FILE:1:1: unknown column "ww2": known are corp_id, name, entity, expires_at, grace, contacts_free, contacts_total, hosts, channels` + "\n" +
+		{"a.csv", "ww2,Acme\n", `FILE:1:1: unknown column "ww2": known are corp_id, name, entity, subscription, expires_at, grace, contacts_free, contacts_purchased, contacts_total, contacts_counted_at, hosts, channels` + "\n" +
 			`FILE:1:5: unknown column "Acme": did you mean name?`},
 		{"a.csv", "corp_id,nmae\nww2,x\n", `FILE:1:9: unknown column "nmae": did you mean name?`},
-		{"a.csv", "corp_id;name\nww2;x\n", `FILE:1:1: unknown column "corp_id;name": known are corp_id, name, entity, expires_at, grace, contacts_free, contacts_total, hosts, channels`},
+		{"a.csv", "corp_id;name\nww2;x\n", `FILE:1:1: unknown column "corp_id;name": known are corp_id, name, entity, subscription, expires_at, grace, contacts_free, contacts_purchased, contacts_total, contacts_counted_at, hosts, channels`},
 		{"a.csv", "corp_id,name,corp_id\nww2,x,ww3\n", "FILE:1:14: column corp_id is given twice: keep one"},
 		{"a.csv", "name\nAcme\n", "FILE:2:1: accounts[1] has no corp_id: add the id that WeCom shows under My Company, ww…"},
 		{"a.csv", "corp_id,name\nww2\nww3,x,y\nww4,x\n", "FILE:2:1: a row of 1 cells under a header of 2: give every row a cell for each column\n" +
@@ -122,7 +139,7 @@ func TestAccountsFileMistakes(t *testing.T) {
 		{"a.csv", "corp_id,name\nww2, \"Acme\"\n", `FILE:2:6: this is not CSV: bare " in non-quoted-field: check the quotes in this line`},
 		{"a.csv", "corp_id,expires_at,grace\nww2,2026-10-01,1d\n", `FILE:2:5: "2026-10-01" is not an instant: write one with its zone, like 2026-10-01T00:00:00+08:00` + "\n" +
 			`FILE:2:16: "1d" is not a duration: write one like 500ms, 30s or 48h`},
-		{"a.csv", "corp_id,grace\nww2,24h\n", "FILE:2:1: subscription has no expires_at: give its end, like expires_at: 2026-10-01T00:00:00+08:00"},
+		{"a.csv", "corp_id,grace\nww2,24h\n", "FILE:2:1: subscription has no expires_at: give its end, like expires_at: 2026-10-01T00:00:00+08:00, or write subscription: none for an account that never had one"},
 		{"a.csv", "corp_id,contacts_free\nww2,-1\n", "FILE:2:1: a number of contacts is negative: write 0 or more"},
 		{"a.csv", "corp_id\nww2\nww1\nww2\n", "FILE:3:1: corp_id ww1 is given twice: it is already in line 1; keep one\n" +
 			"FILE:4:1: corp_id ww2 is given twice: it is already in line 2 of FILE; keep one"},

@@ -25,6 +25,7 @@ type Config struct {
 	UnknownToken    string     `yaml:"unknown_token"`
 	UnlistedAccount string     `yaml:"unlisted_account"`
 	Policy          Policy     `yaml:"policy"`
+	Meter           Meter      `yaml:"meter"`
 	Clients         []Client   `yaml:"clients"`
 	Limits          Limits     `yaml:"limits"`
 	Log             Log        `yaml:"log"`
@@ -112,6 +113,7 @@ type Account struct {
 	Contacts     *Contacts     `yaml:"contacts"`
 	Hosts        []string      `yaml:"hosts"`    // names by which its bots call the gateway
 	Channels     []string      `yaml:"channels"` // its kf accounts, open_kfid
+	Secrets      Secrets       `yaml:"secrets"`
 	At           Position      `yaml:"-"`
 }
 
@@ -119,12 +121,23 @@ type Account struct {
 type Subscription struct {
 	ExpiresAt time.Time     `yaml:"expires_at"`
 	Grace     time.Duration `yaml:"grace"`
+	Never     None          `yaml:"-"` // subscription: none, the account never had one
 }
+
+// None is a field of a mapping that a file may replace by the word none.
+type None bool
 
 // Contacts holds the numbers of an account's external contacts, as WeCom counts them.
 type Contacts struct {
-	Free  int  `yaml:"free"`  // the allowance: 2,000 for a verified company
-	Total *int `yaml:"total"` // nil: unknown
+	Free      int       `yaml:"free"`       // the allowance: 2,000 for a verified company
+	Purchased *int      `yaml:"purchased"`  // the limit in WeCom's console; nil: not known
+	Total     *int      `yaml:"total"`      // counted by hand; nil: not
+	CountedAt time.Time `yaml:"counted_at"` // when; zero: before any other count
+}
+
+// Secrets are those with which the gateway calls WeCom for an account by itself.
+type Secrets struct {
+	Contact Secret `yaml:"contact"` // of an app that may call customer contact: counts contacts
 }
 
 // Callback is one URL that WeCom calls with events.
@@ -185,6 +198,12 @@ type DatedRuleSet struct {
 	Ruleset Word      `yaml:"ruleset"`
 	From    time.Time `yaml:"from"`
 	At      Position  `yaml:"-"`
+}
+
+// Meter times how accounts with a contact secret are counted.
+type Meter struct {
+	Every time.Duration `yaml:"every"`
+	Warn  []Percent     `yaml:"warn"` // of the limit, at which the operator is warned
 }
 
 // Client describes one kind of caller. All conditions that are given must hold.
@@ -273,14 +292,15 @@ func Default() Config {
 		UnknownToken:    Auto,
 		UnlistedAccount: Refuse,
 		Policy:          Policy{Ruleset: "reply-only-2024", Mode: Enforce, UnsureWait: 3 * time.Second, OnUnsure: Busy, ColdStart: Pass, Language: English},
+		Meter:           Meter{Every: 6 * time.Hour, Warn: []Percent{80, 90, 95}},
 		Limits:          Limits{JudgedBody: 1 << 20, StreamedBody: 128 << 20, ReadAnswer: 64 << 20},
 		Log:             Log{Level: "info", Format: "json", Decisions: "stdout", MaxSize: 100 << 20, MaxFiles: 10, IDs: Plain},
 		Shutdown:        Shutdown{LameDuck: 2 * time.Second, Grace: 8 * time.Second},
 	}
 }
 
-// defaultContactsFree is WeCom's free allowance of external contacts for a verified company.
-const defaultContactsFree = 2000
+// DefaultContactsFree is WeCom's free allowance of external contacts for a verified company.
+const DefaultContactsFree = 2000
 
 // Where returns the position of a dotted key like "policy.ruleset", or the zero Position if neither
 // the file nor the environment sets it.

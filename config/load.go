@@ -211,6 +211,12 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 	if node.Kind == yaml.ScalarNode && node.Tag == "!!null" {
 		return // "key:" without a value: all defaults
 	}
+	if i, ok := fields[noneField]; ok && node.Kind == yaml.ScalarNode {
+		if text, ok := d.scalarText(node, path); ok {
+			d.set(v.Field(i), Word{Text: text, At: at})
+		}
+		return
+	}
 	if node.Kind != yaml.MappingNode {
 		d.report(at, displayPath(path)+" must be a mapping", "write its keys below it, indented, each as key: value")
 		return
@@ -358,6 +364,9 @@ func (d *decoder) set(v reflect.Value, w Word) {
 	if err != nil {
 		what, remedy, _ := strings.Cut(err.Error(), ": ")
 		d.report(w.At, what, remedy)
+		if v.Type() == reflect.TypeFor[None]() {
+			v.SetBool(true) // no further mistakes about the mapping
+		}
 		return
 	}
 	v.Set(reflect.ValueOf(value).Convert(v.Type()))
@@ -370,6 +379,13 @@ func parse(t reflect.Type, text string) (any, error) {
 		return parseDuration(text)
 	case reflect.TypeFor[Size]():
 		return parseSize(text)
+	case reflect.TypeFor[Percent]():
+		return parsePercent(text)
+	case reflect.TypeFor[None]():
+		if text != "none" {
+			return nil, fmt.Errorf("%q cannot stand for a mapping: write none, or its keys below it, indented", text)
+		}
+		return true, nil
 	case reflect.TypeFor[time.Time]():
 		return parseTime(text)
 	case reflect.TypeFor[*int]():
@@ -396,8 +412,12 @@ func parseInt(text string) (int, error) {
 	return n, nil
 }
 
-// positionField is the entry of fieldsByKey for the field that takes the struct's Position.
-const positionField = "-at"
+// positionField and noneField are the entries of fieldsByKey for the fields that take the struct's
+// Position, and the word none in place of the mapping.
+const (
+	positionField = "-at"
+	noneField     = "-none"
+)
 
 // fieldsByKey maps the yaml names of a struct's fields to their index. A name that ends in [] is
 // the list form of the key without it.
@@ -409,13 +429,17 @@ func fieldsByKey(t reflect.Type) map[string]int {
 			m[name] = i
 		case t.Field(i).Type == reflect.TypeFor[Position]():
 			m[positionField] = i
+		case t.Field(i).Type == reflect.TypeFor[None]():
+			m[noneField] = i
 		}
 	}
 	return m
 }
 
 // isKey reports whether an entry of fieldsByKey is a key that a file may have.
-func isKey(name string) bool { return name != positionField && !strings.HasSuffix(name, "[]") }
+func isKey(name string) bool {
+	return name != positionField && name != noneField && !strings.HasSuffix(name, "[]")
+}
 
 func keyNames(fields map[string]int) []string {
 	var all []string

@@ -30,6 +30,8 @@ func (s schemaBuilder) value(t reflect.Type, path string) map[string]any {
 		return map[string]any{"type": "string", "pattern": `^([0-9.]+(ns|us|ms|s|m|h))+$|^0$|` + envReference, "description": "a duration with its unit, like 300ms or 48h"}
 	case reflect.TypeFor[time.Time]():
 		return map[string]any{"type": "string", "description": "an instant with its zone, like 2026-10-01T00:00:00+08:00"}
+	case reflect.TypeFor[Percent]():
+		return map[string]any{"type": "string", "pattern": `^[0-9]+%$|` + envReference, "description": "a percent with its sign, like 90%"}
 	case reflect.TypeFor[Size]():
 		return map[string]any{"type": "string", "pattern": `^[0-9]+ ?(B|KB|MB|GB)$|` + envReference, "description": "a size with its unit, like 64KB or 1MB"}
 	}
@@ -58,7 +60,7 @@ func (s schemaBuilder) object(t reflect.Type, path string) map[string]any {
 	properties := map[string]any{}
 	for name, i := range fieldsByKey(t) {
 		field := t.Field(i)
-		if name == positionField {
+		if name == positionField || name == noneField {
 			continue
 		}
 		plain := strings.TrimSuffix(name, "[]")
@@ -71,7 +73,11 @@ func (s schemaBuilder) object(t reflect.Type, path string) map[string]any {
 			properties[plain+"_file"] = map[string]any{"type": "string", "description": "the file that holds it"}
 		}
 	}
-	return map[string]any{"type": []string{"object", "null"}, "additionalProperties": false, "properties": properties}
+	mapping := map[string]any{"type": []string{"object", "null"}, "additionalProperties": false, "properties": properties}
+	if _, ok := fieldsByKey(t)[noneField]; ok {
+		return map[string]any{"anyOf": []any{map[string]any{"enum": []string{"none"}}, mapping}}
+	}
+	return mapping
 }
 
 // listLast orders the two forms of a key, the list form last.

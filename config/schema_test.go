@@ -70,7 +70,8 @@ func TestSchemaHasEveryKey(t *testing.T) {
 		s.at(t, key)
 	}
 	for _, key := range []string{
-		"accounts[].corp_id", "accounts[].subscription.expires_at", "accounts[].contacts.total", "accounts[].hosts[]",
+		"accounts[].corp_id", "accounts[].contacts.total", "accounts[].contacts.counted_at",
+		"accounts[].secrets.contact_file", "meter.warn[]", "accounts[].hosts[]",
 		"callbacks[].receive_ids[]", "clients[].networks[]", "redis.addrs[]", "policy.rules[].match.capabilities[]",
 		"policy.rules[].refusal.errcode", "redis.password_file", "callbacks[].token_file", "admin.read_key_file",
 	} {
@@ -89,20 +90,20 @@ func TestSchemaTypes(t *testing.T) {
 	t.Parallel()
 	s := readSchema(t, map[string][]string{"policy.mode": {"enforce", "shadow"}, "policy.rules.action": {"pass", "refuse"}})
 	for key, want := range map[string]string{
-		"log":                     "[object null]",
-		"accounts":                "array",
-		"accounts[]":              "[object null]",
-		"accounts[].subscription": "[object null]",
-		"redis.addrs":             "array",
-		"redis.tls":               "boolean",
-		"redis.db":                "[integer string]",
-		"window.length":           "string",
-		"journal.max_bytes":       "string",
-		"listen.api":              "[string number boolean]",
-		"redis.password":          "[string number boolean]",
-		"redis.password_file":     "string",
-		"policy.rules[].percent":  "[integer string]",
-		"policy.rules[].from":     "string",
+		"log":                    "[object null]",
+		"accounts":               "array",
+		"accounts[]":             "[object null]",
+		"accounts[].contacts":    "[object null]",
+		"redis.addrs":            "array",
+		"redis.tls":              "boolean",
+		"redis.db":               "[integer string]",
+		"window.length":          "string",
+		"journal.max_bytes":      "string",
+		"listen.api":             "[string number boolean]",
+		"redis.password":         "[string number boolean]",
+		"redis.password_file":    "string",
+		"policy.rules[].percent": "[integer string]",
+		"policy.rules[].from":    "string",
 	} {
 		if got := fmt.Sprint(s.at(t, key).Type); got != want {
 			t.Errorf("%s: %s, want %s", key, got, want)
@@ -122,6 +123,10 @@ func TestSchemaTypes(t *testing.T) {
 	if len(both) != 2 || both[0].Type == "array" || both[1].Type != "array" {
 		t.Errorf("policy.ruleset is not a value or a list: %+v", both)
 	}
+	or := s.at(t, "accounts[].subscription").AnyOf
+	if len(or) != 2 || fmt.Sprint(or[0].Enum) != "[none]" || or[1].Properties["expires_at"].Type != "string" {
+		t.Errorf("accounts[].subscription is not none or a mapping: %+v", or)
+	}
 }
 
 // An editor accepts what Parse accepts, and what the environment will fill in.
@@ -136,6 +141,8 @@ func TestSchemaValues(t *testing.T) {
 		{"upstream.timeout", "30 -30s 2d s 1m30", false},
 		{"journal.max_bytes", "64KB 1MB 2GB 70000B ${SIZE} ${SIZE}MB", true},
 		{"journal.max_bytes", "64 64kb 1.5MB -1MB MB 1TB", false},
+		{"meter.warn[]", "80% ${WARN}", true},
+		{"meter.warn[]", "80 0.8 all%", false},
 		{"redis.db", "${DB}", true},
 		{"redis.db", "three", false},
 		{"policy.mode", "enforce shadow ${MODE}", true},

@@ -31,6 +31,7 @@ func validate(c *Config, d *decoder) {
 	v.unknownToken(c)
 	v.oneOf("unlisted_account", c.UnlistedAccount, Refuse, Pass)
 	v.policy(c)
+	v.meter(c)
 	v.limits(c)
 	v.log(c)
 	v.shutdown(c)
@@ -250,6 +251,7 @@ func (v validator) accounts(c *Config) {
 		v.corpID(a, path+".corp_id", first)
 		v.subscription(a, path)
 		v.contacts(a, path)
+		v.secrets(a, path)
 		v.hosts(a, path, hosts)
 		v.channels(a, path, channels)
 	}
@@ -274,8 +276,14 @@ func inFile(file string) string {
 }
 
 func (v validator) subscription(a *Account, path string) {
-	if a.Subscription != nil && !v.given(path+".subscription.expires_at") {
-		v.report(path+".subscription", "subscription has no expires_at", "give its end, like expires_at: 2026-10-01T00:00:00+08:00")
+	s := a.Subscription
+	switch {
+	case s == nil:
+	case bool(s.Never) && (v.given(path+".subscription.expires_at") || v.given(path+".subscription.grace")): // of a CSV
+		v.report(path+".subscription", "an account without a subscription has an end of it", "leave subscription empty, or expires_at and grace")
+	case !bool(s.Never) && !v.given(path+".subscription.expires_at"):
+		v.report(path+".subscription", "subscription has no expires_at",
+			"give its end, like expires_at: 2026-10-01T00:00:00+08:00, or write subscription: none for an account that never had one")
 	}
 }
 
@@ -285,11 +293,29 @@ func (v validator) contacts(a *Account, path string) {
 		return
 	}
 	if !v.given(path + ".contacts.free") {
-		a.Contacts.Free = defaultContactsFree
+		a.Contacts.Free = DefaultContactsFree
 	}
-	negativeTotal := a.Contacts.Total != nil && *a.Contacts.Total < 0
-	if a.Contacts.Free < 0 || negativeTotal {
+	n := a.Contacts
+	switch {
+	case n.Free < 0, n.Total != nil && *n.Total < 0:
 		v.report(path+".contacts", "a number of contacts is negative", "write 0 or more")
+	case n.Purchased != nil && *n.Purchased < 1:
+		v.report(path+".contacts.purchased", fmt.Sprintf("contacts.purchased cannot be %d", *n.Purchased), "write the limit that WeCom's console shows, or leave it out")
+	case n.Total == nil && !n.CountedAt.IsZero():
+		v.report(path+".contacts.counted_at", "contacts.counted_at has no contacts.total", "give the number that was counted then, or leave counted_at out")
+	}
+}
+
+func (v validator) secrets(a *Account, path string) {
+	if v.given(path+".secrets.contact") && a.Secrets.Contact == "" {
+		v.report(path+".secrets.contact", "secrets.contact is empty", "take the secret of an app that may call customer contact from WeCom's console, or leave it out")
+	}
+}
+
+func (v validator) meter(c *Config) {
+	const least, most = 10 * time.Minute, 48 * time.Hour
+	if c.Meter.Every < least || c.Meter.Every > most {
+		v.report("meter.every", fmt.Sprintf("meter.every cannot be %s", c.Meter.Every), "write 10m to 48h: a count is used for three times as long")
 	}
 }
 

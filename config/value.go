@@ -85,6 +85,25 @@ type Word struct {
 // Size is a number of bytes.
 type Size int64
 
+// Percent is a part of a whole, from 1 to 100.
+type Percent int
+
+// String writes the percent with its sign.
+func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
+
+// MarshalText returns what String returns, for JSON and YAML.
+func (p Percent) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// parsePercent parses a percent with its sign.
+func parsePercent(s string) (Percent, error) {
+	digits, sign := strings.CutSuffix(s, "%")
+	n, err := strconv.Atoi(digits)
+	if !sign || err != nil || digits != strconv.Itoa(n) || n < 1 || n > 100 {
+		return 0, fmt.Errorf("%q is not a percent: write 1%% to 100%%, like 90%%", s)
+	}
+	return Percent(n), nil
+}
+
 // plainNumber matches a duration without its unit.
 var plainNumber = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
 

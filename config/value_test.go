@@ -177,11 +177,12 @@ func TestSecretsPrintAsStars(t *testing.T) {
 // Every secret of a configuration is known to the redactor.
 func TestSecrets(t *testing.T) {
 	t.Parallel()
-	c := parse(t, oneAccount+expand(`
+	c := parse(t, expand(`
 admin: { read_key: s-read, change_key: s-change, metrics_key: s-metrics }
 upstream: { proxy: 'http://s:p@proxy:1' }
 redis: { password: s-redis, sentinel_password: s-sentinel, username: not-secret }
 log: { ids_key: s-ids }
+accounts: [{ corp_id: ww1, secrets: { contact: s-contact } }]
 callbacks:
   - { path: /a, token: s-token-a, encoding_aes_key: KEY, receive_ids: [ww1] }
   - { path: /b, token: s-token-b, encoding_aes_key: KEY, receive_ids: [ww1] }
@@ -189,7 +190,7 @@ callbacks:
 	got := c.Secrets()
 	slices.Sort(got)
 	want := []string{
-		"http://s:p@proxy:1", expand("KEY"), expand("KEY"), "s-change", "s-ids", "s-metrics", "s-read", "s-redis", "s-sentinel", "s-token-a", "s-token-b",
+		"http://s:p@proxy:1", expand("KEY"), expand("KEY"), "s-change", "s-contact", "s-ids", "s-metrics", "s-read", "s-redis", "s-sentinel", "s-token-a", "s-token-b",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)

@@ -86,7 +86,22 @@ func (p *Engine) decide(c *Call, m Match, found *Evidence) Decision {
 		return p.decideReply(d, c, rule, found)
 	}
 	why := p.refusals[refusalKey{c.Endpoint, m.Capability, c.Who.Standing == account.Lapsed}]
+	if full, ok := p.fullText(c, m); ok {
+		why = full
+	}
 	return p.refuse(d, RuleRefuse, rule, wecom.CodeNoPermission, why)
+}
+
+// fullText returns the text of a refusal because the account is full. It reports false if the rule
+// also refuses accounts that are not.
+func (p *Engine) fullText(c *Call, m Match) (string, bool) {
+	isAboutFull := c.Who.Standing == account.Full && len(m.Rule.standings) > 0 && !m.Rule.standings.allows(account.Active)
+	if !isAboutFull || c.Who.Account == nil {
+		return "", false
+	}
+	n, _ := c.Who.Account.Counted()
+	limit, kind := c.Who.Account.Limit(c.At)
+	return p.format(textFull, n.Total, limit, kind, m.Capability, c.Endpoint.Meaning), true
 }
 
 // decideReply judges a call that may only reach customers with an open window.

@@ -120,7 +120,7 @@ func (p *Engine) Instants(a *account.Account) []time.Time {
 		all = append(all, r.from, r.until)
 	}
 	if a != nil {
-		all = append(all, a.ExpiresAt(), a.LapsesAt())
+		all = append(all, a.Instants()...)
 	}
 	return slices.DeleteFunc(all, time.Time.IsZero)
 }

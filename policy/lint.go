@@ -27,6 +27,7 @@ func (p *Engine) Lint(file string, c *config.Config, book *account.Book, now tim
 	}
 	for _, a := range c.Accounts {
 		l.account(a, now)
+		l.contacts(a, now)
 	}
 	l.unused(c)
 	_ = l.found.Err() // sorts
@@ -154,11 +155,33 @@ func (l *linter) unknownContacts(r *Rule, book *account.Book) {
 }
 
 func (l *linter) account(a config.Account, now time.Time) {
-	if s := a.Subscription; s != nil && now.Sub(s.ExpiresAt) > longPast {
+	if s := a.Subscription; s != nil && !bool(s.Never) && now.Sub(s.ExpiresAt) > longPast {
 		l.report(a.At, fmt.Sprintf("the subscription of %s ended on %s, over a year ago", a.CorpID, s.ExpiresAt.Format(time.DateOnly)), "check the year of expires_at")
 	}
-	if a.Contacts != nil && a.Contacts.Total == nil {
-		l.report(a.At, "contacts of "+a.CorpID+" have no total, so the date alone decides", "give contacts.total, or take contacts out")
+}
+
+// contacts reports numbers of contacts from which the standing does not follow as one may expect.
+func (l *linter) contacts(a config.Account, now time.Time) {
+	never := a.Subscription != nil && bool(a.Subscription.Never)
+	n := a.Contacts
+	if n == nil || n.Total == nil {
+		const remedy = "give contacts.total, or secrets.contact_file, with which the gateway counts"
+		switch {
+		case a.Secrets.Contact != "":
+		case never:
+			l.report(a.At, a.CorpID+" has no subscription, and its contacts are not known, so it is active: nothing is refused", remedy)
+		case n != nil:
+			l.report(a.At, "contacts of "+a.CorpID+" have no total, so the date alone decides until a bot's walk over contact_list is counted", remedy+", or take contacts out")
+		}
+		return
+	}
+	switch {
+	case !never && n.Purchased == nil && *n.Total > n.Free:
+		l.report(a.At, fmt.Sprintf("%s has %d contacts, more than the %d that are free, and no contacts.purchased, so it is never full", a.CorpID, *n.Total, n.Free),
+			"give the limit that WeCom's console shows as contacts.purchased")
+	case n.CountedAt.After(now):
+		l.report(a.At, fmt.Sprintf("the contacts of %s were counted at %s, which is in the future, so no later count is used until then", a.CorpID, n.CountedAt.Format(time.RFC3339)),
+			"correct contacts.counted_at")
 	}
 }
 

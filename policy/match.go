@@ -16,7 +16,7 @@ import (
 // endpoint's own capability comes first.
 type endpointTables []struct {
 	capability wecom.Capability
-	tables     [4]*table // by standingIndex
+	tables     [5]*table // by standingIndex
 }
 
 // standingIndex numbers the standings.
@@ -28,6 +28,8 @@ func standingIndex(s account.Standing) int {
 		return 1
 	case account.Free:
 		return 2
+	case account.Full:
+		return 4
 	}
 	return 3 // lapsed, and unknown values
 }

@@ -25,7 +25,7 @@ func TestMistakesInRules(t *testing.T) {
 		`{ name: a, action: pass, from: 2026-01-02T00:00:00Z, until: 2026-01-01T00:00:00Z }`: `the rule ends before it begins`,
 		"{ name: a, action: pass }\n    - { name: a, action: pass }":                         `two rules are called a: the other is in line 5`,
 		`{ name: a, match: { clients: [mobile] }, action: pass }`:                            `there is no client "mobile": known are unknown`,
-		`{ name: a, match: { standings: [paid] }, action: pass }`:                            `there is no standing "paid": known are active, grace, lapsed, free`,
+		`{ name: a, match: { standings: [paid] }, action: pass }`:                            `there is no standing "paid": known are active, grace, lapsed, free, full`,
 		`{ name: a, match: { endpoints: [/nothing/like/it] }, action: pass }`:                `there is no endpoint "/nothing/like/it": write one as the catalogue has it`,
 		`{ name: a, match: { endpoints: ["/cgi-bin/kf/send?*"] }, action: pass }`:            `no endpoint matches "/cgi-bin/kf/send?*": write * for one name between slashes`,
 		`{ name: a, action: pass, from: 2026-01-01T00:00:00Z, until: 2026-01-01T00:00:00Z }`: `until must be later than from`,

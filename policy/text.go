@@ -23,6 +23,9 @@ var (
 	textLapsed = text{
 		"the account's subscription has lapsed, and this interface (%s: %s) is not open to it; renew the subscription, or reply to customers within %s of their message",
 		"该企业的订阅已失效，不能使用此接口（%s：%s）；请续费，或在客户发来消息后的%s内回复"}
+	textFull = text{
+		"the account has %d contacts and its limit is %d (contacts.%s), so this interface (%s: %s), which adds customers, is not open to it; raise the limit in WeCom's console, or remove contacts",
+		"该企业已有 %d 个外部联系人，达到上限 %d（contacts.%s），不能使用添加客户的接口（%s：%s）；请在企业微信管理后台提升上限，或删除部分联系人"}
 	textRefusedByRule = text{
 		"a rule refuses this interface (%s: %s); ask the operator of the gateway",
 		"网关规则不允许此接口（%s：%s）；请联系网关管理员"}
