@@ -36,6 +36,7 @@ var may = map[string][]string{
 	"wecom/wecomtest": {"wecom"},
 	"backfill":        {"config", "wecom"},
 	"account":         {"config", "store"},
+	"contacts":        {"account", "wecom", "record"},
 	"policy":          {"config", "account", "wecom", "window"},
 	"gate":            {"config", "account", "policy", "wecom", "window"},
 	"ruletest":        {"config", "account", "gate", "policy", "store", "wecom", "window"},
