@@ -60,7 +60,7 @@ type Pass struct {
 type person [16]byte
 
 // Add adds the next page, received at now. The page before may be repeated, as by a client that did
-// not get its answer. After an error the pass is of no more use.
+// not get its answer. After an error the pass has no count.
 func (p *Pass) Add(page Page, now time.Time) error {
 	if p.pages == 0 {
 		p.began, p.people = now, map[person]bool{}

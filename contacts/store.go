@@ -66,8 +66,9 @@ func (s State) Number() Number {
 	return Number{Total: max(s.Total+s.Moved, 0), AsOf: s.MovedAt, Source: account.Callbacks}
 }
 
-// NumberOf returns the number to show for an account: the estimate if callbacks moved the count that
-// decides about it, else that count. s is what is stored of it; known is false if there is no count.
+// NumberOf returns the number to show for an account: the estimate if callbacks moved the count
+// that decides about it, else that count. s is what is stored of it; known is false if there is no
+// count.
 func NumberOf(a *account.Account, s State) (n Number, known bool) {
 	c, known := a.Counted()
 	if known && !s.AsOf.IsZero() && s.AsOf.Equal(c.AsOf) && s.Total == c.Total {
