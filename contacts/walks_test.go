@@ -78,6 +78,26 @@ func TestWalksAreBounded(t *testing.T) {
 	}
 }
 
+// The people of all unfinished walks together are bounded too.
+func TestPeopleOfWalksAreBounded(t *testing.T) {
+	contacts.LimitPeople(t, 5)
+	var w contacts.Walks
+	w.Feed("ww1", "x", page("", "C1", "a", "b"), start)
+	w.Feed("ww1", "y", page("", "C1", "a", "b", "c"), start) // five: both fit
+	w.Feed("ww1", "z", page("", "C1", "a"), start)           // the first is dropped
+	for bot, want := range map[string]int{"x": -1, "y": 3, "z": 1} {
+		if count, done := w.Feed("ww1", bot, page("C1", ""), start); done != (want >= 0) || done && count.Total != want {
+			t.Errorf("%s: %+v, %v", bot, count, done)
+		}
+	}
+	if _, done := w.Feed("ww1", "v", page("", "C1", "a", "b", "c", "d", "e", "f"), start); done {
+		t.Error("an unfinished walk is counted")
+	}
+	if _, done := w.Feed("ww1", "v", page("C1", ""), start); done {
+		t.Error("a walk over more people than are counted is counted")
+	}
+}
+
 // However the pages of many walks interleave, each walk has the count of its own pages.
 func TestInterleavedWalks(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
