@@ -37,12 +37,12 @@ until curl -sf http://127.0.0.1:9090/readyz; do sleep 0.1; done
 TOKEN=$(curl -s 'http://127.0.0.1:8080/cgi-bin/gettoken?corpid=ww0123456789abcdef&corpsecret=demo-secret' | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 
 # a customer writes, the bot pulls the message, and replies: the first call that is judged passes
-curl -s http://127.0.0.1:8090/simulator/customer-writes -d '{"corp_id":"ww0123456789abcdef","channel":"wkDemoChannel","customer":"wmLi","text":"hello"}'
-curl -s "http://127.0.0.1:8080/cgi-bin/kf/sync_msg?access_token=$TOKEN" -d '{"open_kfid":"wkDemoChannel"}'
+curl -sw '\n' http://127.0.0.1:8090/simulator/customer-writes -d '{"corp_id":"ww0123456789abcdef","channel":"wkDemoChannel","customer":"wmLi","text":"hello"}'
+curl -sw '\n' "http://127.0.0.1:8080/cgi-bin/kf/sync_msg?access_token=$TOKEN" -d '{"open_kfid":"wkDemoChannel"}'
 curl -si "http://127.0.0.1:8080/cgi-bin/kf/send_msg?access_token=$TOKEN" -d '{"touser":"wmLi","open_kfid":"wkDemoChannel","msgtype":"text","text":{"content":"hi"}}'
 
 # the first refusal: a mass message
-curl -s "http://127.0.0.1:8080/cgi-bin/externalcontact/add_msg_template?access_token=$TOKEN" -d '{"external_userid":["wmLi"],"text":{"content":"sale"}}'
+curl -sw '\n' "http://127.0.0.1:8080/cgi-bin/externalcontact/add_msg_template?access_token=$TOKEN" -d '{"external_userid":["wmLi"],"text":{"content":"sale"}}'
 
 # why, and what is open
 replygate explain --corp ww0123456789abcdef /cgi-bin/externalcontact/add_msg_template
@@ -52,3 +52,4 @@ replygate windows list
 kill %2 %1
 wait
 git status --short
+set +v

@@ -206,8 +206,8 @@ func TestCallbackResults(t *testing.T) {
 	}
 }
 
-// Who sends a callback that is not verified does not learn how far it got: the answers are the same,
-// byte for byte but for the id. The log, the record and the metric tell the cause.
+// The sender of a callback that is not verified does not learn how far it got: the answers are the
+// same, byte for byte but for the id. Log, record and metric tell the cause.
 func TestUnverifiedCallbacksLookAlike(t *testing.T) {
 	t.Parallel()
 	r := newHarness(t, withCallback("", corpLapsed))

@@ -36,7 +36,7 @@ const (
 )
 
 // CheckCallback compares a callback with every callback URL of a configuration, in their order, for
-// an operator who looks for a mistake. It says neither a token nor a key, nor what a customer wrote.
+// an operator who looks for a mistake. It says no token, no key, and nothing that a customer wrote.
 func CheckCallback(c *config.Config, accounts *account.Book, sealed wecom.Sealed, now time.Time) ([]CallbackCheck, error) {
 	x := callbackChecker{callbacks: c.Callbacks, accounts: accounts, sealed: sealed, now: now}
 	for _, cb := range c.Callbacks {

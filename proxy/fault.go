@@ -151,7 +151,8 @@ func connectionError(err error) string {
 	return "malformed_answer"
 }
 
-// isTLS reports whether TLS could not be agreed on: a certificate, an alert, or a server without it.
+// isTLS reports whether TLS could not be agreed on: a certificate, an alert, or a server without
+// it.
 func isTLS(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var unknown x509.UnknownAuthorityError
