@@ -60,6 +60,7 @@ func eachClock(t *testing.T, body func(t *testing.T, s *store.Client)) {
 
 // Replies through a gateway whose clock is wrong do not count against the customer's next message.
 func TestClockOfAnotherGateway(t *testing.T) {
+	slow(t, "waits for leases to expire")
 	eachClock(t, func(t *testing.T, s *store.Client) {
 		right := skewedGateway(t, s, 5, 0)
 		for _, c := range []struct {
@@ -112,6 +113,7 @@ func TestClockOfAnotherGateway(t *testing.T) {
 
 // Clocks that differ from Redis's by less than is allowed give their own stamps.
 func TestClockOfAGatewayIsKept(t *testing.T) {
+	slow(t, "waits for leases to expire")
 	eachClock(t, func(t *testing.T, s *store.Client) {
 		for _, by := range []time.Duration{-time.Hour, -time.Second, 0, 500 * time.Millisecond} {
 			k := window.Key{Corp: "ww1", Channel: "wk1", Customer: fmt.Sprint("wm", by)}

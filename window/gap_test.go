@@ -84,6 +84,7 @@ func TestGapScope(t *testing.T) {
 // A loss without corp and channel marks the accounts without a page through any gateway, and no
 // others.
 func TestLossOfUnknownCorp(t *testing.T) {
+	slow(t, "waits for leases to expire")
 	each(t, 5, func(b *bench) {
 		accounts := []string{"wwOwn", "wwOther", "wwSilent", "wwLong"}
 		b.PagePassed(b.Context(), "wwLong")
@@ -107,6 +108,7 @@ func TestLossOfUnknownCorp(t *testing.T) {
 // A page that is pulled repeatedly does not move the gap of an unreadable item, also after a
 // restart and through another gateway.
 func TestUnreadableItemMarksItsGapOnce(t *testing.T) {
+	slow(t, "waits for leases to expire")
 	each(t, 5, func(b *bench) {
 		began := b.clock.Now()
 		dated := window.Loss{Corp: "ww1", Channel: "wk1", Messages: true, Item: &window.Item{ID: "m1", At: began.Add(-time.Hour)}}
@@ -290,6 +292,7 @@ func TestBackfillOverUnreadableItems(t *testing.T) {
 
 // The history of an account begins when it is first listed.
 func TestNewAccountBeginsWithAGap(t *testing.T) {
+	slow(t, "waits for leases to expire")
 	each(t, 5, func(b *bench) {
 		list := func(s *window.Store, before []string, now ...string) {
 			b.Helper()
@@ -352,6 +355,7 @@ func TestManyNewAccounts(t *testing.T) {
 // While new accounts cannot be written, nothing is refused. Once they can, all of them begin with a
 // gap, also those that were written before the failure.
 func TestNewAccountsAfterAFailure(t *testing.T) {
+	slow(t, "waits for leases to expire")
 	each(t, 5, func(b *bench) {
 		if err := b.ListAccounts(b.Context(), []string{"ww1"}, nil); err != nil {
 			b.Fatal(err)

@@ -26,6 +26,7 @@ func customers(n int, at time.Time) (keys []window.Key, facts []window.Fact) {
 // What Redis does not take is acknowledged out of the journal, and not before this gateway's lease
 // has expired for all others.
 func TestSpillWaitsForTheLease(t *testing.T) {
+	slow(t, "waits for leases to expire")
 	c := storetest.Start(t).Config()
 	s := storetest.Open(t, c, time.Now)
 	b, j := journaled(t, s, c, 1<<20)
@@ -78,6 +79,7 @@ func TestSpillWaitsForTheLease(t *testing.T) {
 // If Redis takes writes again before the lease has expired, a waiting callback is acknowledged, and
 // later ones are too.
 func TestSpillEndsAfterAShortFailure(t *testing.T) {
+	slow(t, "waits for leases to expire")
 	c := storetest.Start(t).Config()
 	b, j := journaled(t, storetest.Open(t, c, time.Now), c, 1<<20)
 	f := newFault(t, b.rdb)
@@ -198,6 +200,7 @@ func TestSpillIntoAFullJournal(t *testing.T) {
 
 // A restart drains the journal of the process before. Until then nothing is refused.
 func TestJournalOfAnEarlierProcess(t *testing.T) {
+	slow(t, "waits for leases to expire")
 	c := storetest.Start(t).Config()
 	s := storetest.Open(t, c, time.Now)
 	path := filepath.Join(t.TempDir(), "journal")

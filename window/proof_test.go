@@ -60,6 +60,7 @@ var (
 
 // Why a missing record proves nothing, what is answered meanwhile, and what afterwards.
 func TestCauses(t *testing.T) {
+	slow(t, "waits for leases to expire")
 	for _, c := range []struct {
 		name  string
 		size  int64 // of the journal
