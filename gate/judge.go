@@ -47,19 +47,26 @@ func (g *Gate) JudgeReading(ctx context.Context, in Call, s Store, read func(*we
 	h = Head{Route: wecom.ReadPath(in.Path), At: in.At}
 	n := g.Inspect(h.Route, in.Corp, in.Client, in.At)
 	h.Who = n.Who
-	switch {
-	case n.Overall == policy.InspectNone:
-		return g.passed(h), h, false
-	case n.Unlisted():
+	if n.Unlisted() {
 		return g.Reject(policy.UnlistedAccount, h.Route, in.Corp), h, true
-	case n.Overall == policy.InspectPath:
-		return g.ByPath(h), h, true
+	}
+	j, judged = g.judgeHead(ctx, h, n.Inspections, s, read)
+	return j, h, judged
+}
+
+// judgeHead is JudgeReading for a head that is read and belongs to a known caller.
+func (g *Gate) judgeHead(ctx context.Context, h Head, n policy.Inspections, s Store, read func(*wecom.Endpoint) (wecom.Facts, error)) (j Judgement, judged bool) {
+	switch n.Overall {
+	case policy.InspectNone:
+		return g.passed(h), false
+	case policy.InspectPath:
+		return g.ByPath(h), true
 	}
 	facts, err := read(h.Route.Endpoint)
 	if err != nil {
-		return g.Ambiguous(h, n.Inspections, err), h, true
+		return g.Ambiguous(h, n, err), true
 	}
-	return g.ByBody(ctx, h, facts, s), h, true
+	return g.ByBody(ctx, h, facts, s), true
 }
 
 // passed is the judgement of a call that passes unread, with the rule that passes it.

@@ -14,6 +14,7 @@ import (
 // immutable and safe for concurrent use.
 type Engine struct {
 	phases       []phase // in order of their from; never empty
+	own          []*Rule // the operator's rules; every phase begins with them
 	alwaysPasses map[*wecom.Endpoint]bool
 	refusals     map[refusalKey]string // errmsg of each refused interface
 
@@ -57,9 +58,9 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 	if c.Policy.ColdStart == config.Refuse {
 		e.coldStart = Refuse
 	}
-	rules := own.rules(c.Policy.Rules)
-	e.noteUses(rules)
-	e.phases = own.phases(c, rules)
+	e.own = own.rules(c.Policy.Rules)
+	e.noteUses(e.own)
+	e.phases = own.phases(c, e.own)
 	if err := own.mistakes.Err(); err != nil {
 		return nil, err
 	}

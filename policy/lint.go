@@ -19,10 +19,9 @@ const longPast = 365 * 24 * time.Hour
 // position.
 func (p *Engine) Lint(file string, c *config.Config, book *account.Book, now time.Time) config.Mistakes {
 	l := linter{file: file, endpoints: slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds()), clients: p.usesClients}
-	rules := p.phases[0].rules[:len(c.Policy.Rules)]
-	for i, r := range rules {
+	for i, r := range p.own {
 		l.neverMatches(r, book, now)
-		l.unreachable(r, rules[:i])
+		l.unreachable(r, p.own[:i])
 		l.unknownContacts(r, book)
 	}
 	for _, a := range c.Accounts {
@@ -58,31 +57,21 @@ func (l *linter) calls(r *Rule) map[string]bool {
 	return all
 }
 
-// canMatch reports whether a rule can match calls of an endpoint.
-func (l *linter) canMatch(r *Rule, e *wecom.Endpoint) bool {
-	return r.matchesEndpoint(e) && slices.ContainsFunc(capabilities(e), r.capabilities.allows)
-}
-
 func (l *linter) neverMatches(r *Rule, book *account.Book, now time.Time) {
 	const remedy = "mend its match, or take the rule out"
-	hasMsgType := func(e *wecom.Endpoint) bool { return e.SaysMsgType() && l.canMatch(r, e) }
+	hasMsgType := func(e *wecom.Endpoint) bool { return e.SaysMsgType() && r.CanMatch(e) }
 	switch {
 	case len(l.calls(r)) == 0:
 		l.report(r.At, "rule "+r.Name+" can never match: none of its endpoints has one of its capabilities", remedy)
 	case len(r.msgtypes) > 0 && !slices.ContainsFunc(l.endpoints, hasMsgType):
 		l.report(r.At, "rule "+r.Name+" can never match: none of its calls has a msgtype", remedy)
-	case !slices.ContainsFunc(book.All(), r.matchesAccount):
+	case !slices.ContainsFunc(book.All(), r.CanMatchAccount):
 		l.report(r.At, "rule "+r.Name+" can never match: none of its accounts belongs to one of its entities", remedy)
 	case !r.until.IsZero() && !now.Before(r.until):
 		l.report(r.At, "rule "+r.Name+" can never match any more: it ended on "+r.until.Format(time.RFC3339), "take it out, or give it a later until")
 	case r.percent == 0:
 		l.report(r.At, "rule "+r.Name+" can never match: its percent is 0", "raise percent, or take the rule out")
 	}
-}
-
-// matchesAccount reports whether a rule can match calls of an account.
-func (r *Rule) matchesAccount(a *account.Account) bool {
-	return r.accounts.allows(a.CorpID) && r.entities.allows(a.Entity)
 }
 
 // unreachable reports a rule if an earlier one matches every call that it can match.
@@ -144,7 +133,7 @@ func (l *linter) unknownContacts(r *Rule, book *account.Book) {
 	}
 	n := 0
 	for _, a := range book.All() {
-		if _, _, known := a.Contacts(); !known && r.matchesAccount(a) {
+		if _, _, known := a.Contacts(); !known && r.CanMatchAccount(a) {
 			n++
 		}
 	}
