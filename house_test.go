@@ -19,9 +19,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"replygate/account"
 	"replygate/config"
-	"replygate/policy"
+	"replygate/gate"
 	"replygate/store/storetest"
 )
 
@@ -156,7 +155,8 @@ func snippets(t *testing.T) []snippet {
 	return all
 }
 
-// Every YAML block of the docs is a configuration; where it has no accounts, one is added.
+// Every YAML block of the docs is a configuration that opens nothing unawares; where it has no
+// accounts, one is added.
 func TestDocsConfigurations(t *testing.T) {
 	t.Setenv("REDIS_PASSWORD", "x")
 	n := 0
@@ -166,11 +166,16 @@ func TestDocsConfigurations(t *testing.T) {
 			text += "\naccounts: [{ corp_id: ww0123456789abcdef }]\n"
 		}
 		c, err := config.Parse(name, []byte(text))
+		var g gate.Gate
 		if err == nil {
-			_, err = policy.New(name, c, account.NewBook(c.Accounts))
+			g, err = gate.New(name, c)
 		}
 		if err != nil {
 			t.Error(err)
+			return
+		}
+		for _, w := range g.Warnings(name, time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)) {
+			t.Error(w)
 		}
 	}
 	for _, s := range snippets(t) {

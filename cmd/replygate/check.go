@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,12 +31,15 @@ type checkMistake struct {
 	Env    string `json:"env,omitempty"`
 	What   string `json:"what"`
 	Remedy string `json:"remedy"`
+	Key    string `json:"key,omitempty"`   // of a warning: the dotted key
+	Opens  int    `json:"opens,omitempty"` // of a warning: the interfaces that the setting opens
+	Of     int    `json:"of,omitempty"`    // of those that the rule set refuses to lapsed accounts
 }
 
 // checkOptions are the flags of check.
 type checkOptions struct {
 	file               string
-	live, json, schema bool
+	live, strict, json, schema bool
 }
 
 // checkCommand returns the command that finds every mistake in a configuration.
@@ -57,6 +59,7 @@ valid but surely not meant. The exit code is 1 if there is a mistake.`,
 	configFlag(c, &o.file, "the configuration `FILE`")
 	f := c.Flags()
 	f.BoolVar(&o.live, "live", false, "also ask the Redis of the configuration for all that the gateway needs")
+	f.BoolVar(&o.strict, "strict", false, "fail if there are warnings")
 	f.BoolVar(&o.json, "json", false, "print the result as JSON")
 	f.BoolVar(&o.schema, "schema", false, "print the JSON Schema of the file, for editors")
 	return c
@@ -75,15 +78,21 @@ func check(ctx context.Context, o checkOptions, s streams) error {
 		defer cancel()
 		found, err = store.Inspect(ctx, set.Config.Redis, time.Now)
 	}
+	var warned warnings
+	if err == nil {
+		warned = set.lint(time.Now())
+	}
+	if err == nil && o.strict {
+		err = warned.err()
+	}
 	if o.json {
-		return checkJSON(set, found, err, s)
+		return checkJSON(set, warned, found, err, s)
 	}
 	if err != nil {
 		return err
 	}
-	for _, w := range set.lint() {
-		w.What = "warning: " + w.What
-		fmt.Fprintln(s.err, w)
+	for _, w := range warned {
+		fmt.Fprintln(s.err, text(w))
 	}
 	fmt.Fprintf(s.out, "%s: good: %d accounts, rule set %s, %d rules of your own\n",
 		o.file, len(set.Accounts.All()), ruleSetsOf(set.Config), len(set.Config.Policy.Rules))
@@ -122,33 +131,23 @@ func lacking(found []store.Finding) error {
 	return nil
 }
 
-// lint finds what is surely unmeant, and what the operator may not have thought of.
-func (s settings) lint() config.Mistakes {
-	found := s.Engine.Lint(s.path, s.Config, s.Accounts, time.Now())
-	if len(s.Config.Accounts) > 1 && s.Config.UnknownToken == config.Auto &&
-		!slices.ContainsFunc(s.Config.Accounts, func(a config.Account) bool { return len(a.Hosts)+len(a.Channels) > 0 }) {
-		found.Add(s.path, s.Config.Where("accounts"), "no account has hosts or channels, so a bot that fetches its tokens past the gateway is refused where a rule applies, unless it calls /corp/<corp_id>/",
-			"list hosts (the names by which an account's bots call the gateway) or channels (its open_kfids); if all bots fetch their tokens through the gateway, nothing is to do")
-	}
-	_ = found.Err() // sorts
-	return found
-}
-
 func listed(mistakes config.Mistakes) []checkMistake {
 	all := make([]checkMistake, len(mistakes))
 	for i, m := range mistakes {
-		all[i] = checkMistake{cmp.Or(m.At.File, m.File), m.At.Line, m.At.Col, m.At.Env, m.What, m.Remedy}
+		all[i] = checkMistake{File: cmp.Or(m.At.File, m.File), Line: m.At.Line, Col: m.At.Col, Env: m.At.Env, What: m.What, Remedy: m.Remedy}
 	}
 	return all
 }
 
-func checkJSON(set settings, found []store.Finding, err error, s streams) error {
-	r := checkResult{OK: err == nil && lacking(found) == nil, Mistakes: []checkMistake{}, Warnings: []checkMistake{}, Live: found}
+func checkJSON(set settings, warned warnings, found []store.Finding, err error, s streams) error {
+	r := checkResult{OK: err == nil && lacking(found) == nil, Mistakes: []checkMistake{}, Warnings: warned.listed(), Live: found}
 	var mistakes config.Mistakes
 	switch {
 	case err == nil:
 		r.Accounts = len(set.Accounts.All())
-		r.Warnings = listed(set.lint())
+	case len(warned) > 0: // --strict
+		r.Accounts = len(set.Accounts.All())
+		r.Mistakes, r.Warnings = r.Warnings, r.Mistakes
 	case errors.As(err, &mistakes):
 		r.Mistakes = listed(mistakes)
 	default:

@@ -26,6 +26,7 @@ type reloader struct {
 	mu     sync.Mutex // one reload at a time
 	inUse  settings
 	failed string // the hash of a file that could not be used, "" while the one in force is the newest
+	told   toldWarnings
 }
 
 func hashOf(data []byte) string {
@@ -61,8 +62,10 @@ func (g *gateway) use(s settings) error {
 	if err := g.windows.ListAccounts(context.Background(), s.Accounts.CorpIDs(), before); err != nil {
 		g.limited.Warn("the list of accounts waits for redis: until it is written, no reply is refused because a record is missing", zap.Error(err))
 	}
+	inForce := before != nil && s.hash == g.inUse.hash
 	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: receivers})
 	g.inUse, g.failed = s, ""
+	g.tellPolicy(s, inForce)
 	return nil
 }
 
@@ -113,6 +116,7 @@ func (g *gateway) reload(ifHash string) (admin.Reloaded, error) {
 	for _, w := range done.Warnings {
 		g.log.Warn(w)
 	}
+	done.Warnings = append(done.Warnings, g.told.texts()...) // logged already
 	log := g.log.Info
 	if len(done.Changed) == 0 {
 		log = g.limited.Info
