@@ -25,13 +25,14 @@ func (d *decoder) readAccountsFile(c *Config) {
 	}
 	d.otherFile = c.AccountsFile
 	defer func() { d.otherFile = "" }()
-	first := len(c.Accounts)
+	first, mistakes := len(c.Accounts), len(d.mistakes)
 	if strings.HasSuffix(strings.ToLower(c.AccountsFile), ".csv") {
 		c.Accounts = append(c.Accounts, d.csvAccounts(data, first)...)
-		return
-	}
-	if root, ok := d.document(data); ok {
+	} else if root, ok := d.document(data); ok {
 		c.Accounts = append(c.Accounts, d.yamlAccounts(root, first)...)
+	}
+	if len(c.Accounts) == first && len(d.mistakes) == mistakes { // as a failed export leaves it
+		d.report(Position{File: d.otherFile}, "accounts_file lists no account", "write it again with its accounts, or leave accounts_file out")
 	}
 }
 
@@ -41,6 +42,9 @@ func (d *decoder) yamlAccounts(root *yaml.Node, first int) []Account {
 	list := root
 	if root.Kind == yaml.MappingNode && len(root.Content) == 2 && root.Content[0].Value == "accounts" {
 		list = root.Content[1]
+	}
+	if root.Kind == yaml.MappingNode && len(root.Content) == 0 || list.Tag == "!!null" {
+		return nil
 	}
 	if list.Kind != yaml.SequenceNode {
 		d.report(d.position(root), "accounts_file must be a list of accounts", "write one per line after a dash: - { corp_id: ww… }")

@@ -73,7 +73,6 @@ func TestAccountsFile(t *testing.T) {
 		{"more.yaml", "- { corp_id: ww2, contacts: {} }\n", []string{"ww2 free 2000 in line 1"}},
 		{"more.yaml", "- { corp_id: ww2, hosts: [two.internal, zwei.internal], channels: [wkTwo, wkone] }\n",
 			[]string{"ww2 [two.internal zwei.internal] [wkTwo wkone] in line 1"}},
-		{"more.yaml", "[]\n", nil},
 		{"more.csv", "corp_id\nww2\nww3\n", []string{"ww2 in line 2", "ww3 in line 3"}},
 		{"more.CSV", "corp_id\r\nww2\r\n", []string{"ww2 in line 2"}},
 		{"more.csv", "\ufeffcorp_id,name\nww2,Acme\n", []string{`ww2 "Acme" of "" in line 2`}},
@@ -89,7 +88,6 @@ func TestAccountsFile(t *testing.T) {
 		{"more.csv", "corp_id,channels,hosts\nww2,wkTwo wkone,  two.internal  zwei.internal \nww3,,\n",
 			[]string{"ww2 [two.internal zwei.internal] [wkTwo wkone] in line 2", "ww3 in line 3"}},
 		{"more.csv", "corp_id,name\n\nww2,\"two\nlines\"\nww3,a\n", []string{`ww2 "two\nlines" of "" in line 3`, `ww3 "a" of "" in line 5`}},
-		{"more.csv", "corp_id\n", nil},
 	} {
 		got, mistakes := parseWithFile(t, c.name, c.content)
 		if mistakes != "" {
@@ -111,8 +109,18 @@ func TestAccountsFile(t *testing.T) {
 
 func TestAccountsFileMistakes(t *testing.T) {
 	t.Parallel()
+	const noAccount = "FILE:1:1: accounts_file lists no account: write it again with its accounts, or leave accounts_file out"
 	for _, c := range []struct{ name, content, want string }{
-		{"a.yaml", "", "FILE:1:1: accounts_file must be a list of accounts: write one per line after a dash: - { corp_id: ww… }"},
+		{"a.yaml", "", noAccount},
+		{"a.yaml", "# none today\n", noAccount},
+		{"a.yaml", "[]\n", noAccount},
+		{"a.yaml", "accounts:\n", noAccount},
+		{"a.yaml", "accounts: []\n", noAccount},
+		{"a.yaml", "~\n", noAccount},
+		{"a.csv", "corp_id,name,expires_at\n", noAccount},
+		{"a.csv", "\ufeffcorp_id,name", noAccount},
+		{"a.csv", "corp_id\n\n\r\n\n", noAccount},
+		{"a.csv", "corp_id,name\n,\n", "FILE:2:1: accounts[1] has no corp_id: add the id that WeCom shows under My Company, ww…"},
 		{"a.yaml", "corp_id: ww2\n", "FILE:1:1: accounts_file must be a list of accounts: write one per line after a dash: - { corp_id: ww… }"},
 		{"a.yaml", "accounts: []\nlog: {}\n", "FILE:1:1: accounts_file must be a list of accounts: write one per line after a dash: - { corp_id: ww… }"},
 		{"a.yaml", "- {\n", "FILE:1:1: this is not YAML: did not find expected node content: check quotes, colons and indentation around this line"},
