@@ -32,6 +32,7 @@ type Config struct {
 	Shutdown        Shutdown   `yaml:"shutdown"`
 
 	where map[string]Position
+	files []NamedFile // of secrets
 }
 
 // Listen holds the addresses that the gateway listens on, host:port.

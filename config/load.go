@@ -55,7 +55,7 @@ func (d *decoder) readConfig(data []byte) (*Config, error) {
 	d.fillScalars(&c)
 	d.readAccountsFile(&c)
 	validate(&c, d)
-	c.where = d.where
+	c.where, c.files = d.where, d.files
 	if err := d.mistakes.Err(); err != nil {
 		return nil, err
 	}
@@ -90,6 +90,7 @@ type decoder struct {
 	where     map[string]Position // the position of each key, dotted, with the index of list items
 	nodes     int                 // visited so far, aliases unfolded
 	otherFile string              // accounts_file while it is read, else empty
+	files     []NamedFile         // of secrets
 }
 
 func newDecoder(file string) *decoder {
@@ -278,6 +279,7 @@ func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
 	if !ok {
 		return
 	}
+	d.files = append(d.files, NamedFile{Key: path + "_file", Path: name})
 	data, err := os.ReadFile(name)
 	if err != nil {
 		d.report(d.position(node), fmt.Sprintf("%s_file: %v", path, err), "name a file that the gateway can read")

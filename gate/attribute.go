@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"replygate/account"
+	"replygate/config"
 	"replygate/policy"
 	"replygate/wecom"
 )
@@ -78,6 +79,19 @@ func (g *Gate) OnlyAccount() *account.Account {
 		return all[0]
 	}
 	return nil
+}
+
+// OwnsUnnamed reports whether a call with an unknown token that names no account belongs to the
+// corp, or passes all the same.
+func (g *Gate) OwnsUnnamed(corp string) bool {
+	switch g.Config.UnknownToken {
+	case config.Auto:
+		only := g.OnlyAccount()
+		return only != nil && only.CorpID == corp
+	case config.Pass, corp:
+		return true
+	}
+	return false
 }
 
 // JudgedForNobody reports whether a call passes unread for every account, so that its corp does not

@@ -60,6 +60,28 @@ func TestOnlyAccount(t *testing.T) {
 	}
 }
 
+// What becomes of a call with an unknown token that names nobody depends on unknown_token and on how
+// many accounts there are.
+func TestOwnsUnnamed(t *testing.T) {
+	const one, two = "accounts: [{ corp_id: wwA }]\n", "accounts: [{ corp_id: wwA }, { corp_id: wwB }]\n"
+	for _, test := range []struct {
+		text string
+		want string // for wwA and wwB
+	}{
+		{one, "true false"},
+		{two, "false false"},
+		{one + "unknown_token: reauthenticate\n", "false false"},
+		{one + "unknown_token: refuse\n", "false false"},
+		{two + "unknown_token: pass\n", "true true"},
+		{two + "unknown_token: wwB\n", "false true"},
+	} {
+		g := newGate(t, test.text)
+		if got := fmt.Sprint(g.OwnsUnnamed("wwA"), g.OwnsUnnamed("wwB")); got != test.want {
+			t.Errorf("%s: %s, want %s", test.text, got, test.want)
+		}
+	}
+}
+
 // The names of the ways are labels of metrics: each is there, once.
 func TestByNames(t *testing.T) {
 	want := []string{"none", "token", "setting", "only_account", "path", "host", "channel", "code"}

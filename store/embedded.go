@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -163,7 +162,7 @@ func (e *Embedded) Save() error {
 	if err != nil {
 		return fmt.Errorf("redis.snapshot: %w", err)
 	}
-	if err := replaceFile(e.snapshot, data); err != nil {
+	if err := ReplaceFile(e.snapshot, data); err != nil {
 		return fmt.Errorf("redis.snapshot: %w", err)
 	}
 	return e.journal.Drop(covered)
@@ -266,22 +265,6 @@ func changed(cmd redis.Cmder) []string {
 		return []string{text(1)}
 	}
 	return nil
-}
-
-// replaceFile writes data so that after a crash the file holds the old bytes or the new, never a
-// mix.
-func replaceFile(name string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".new*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
 }
 
 // restore reads the snapshot and the changes in the journal. Without an intact journal it deletes

@@ -17,12 +17,39 @@ type accounts struct{ now, before []string }
 
 // ListAccounts stores the corps of all accounts. A corp that was not listed before begins with a
 // gap, since its callbacks were not recorded. before are the corps listed until now; nil, as at a
-// start, means those listed in Redis. If Redis does not answer, Run writes the list later.
+// start, means those listed in Redis. It returns before any call of a new account is judged, so
+// that refusals stay possible meanwhile. If Redis does not answer, Run writes the list later, and
+// until then nothing is refused because a record is missing.
 func (s *Store) ListAccounts(ctx context.Context, corps, before []string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(corps))*time.Millisecond)
 	defer cancel()
+	if before != nil && s.listAtOnce(ctx, &accounts{now: corps, before: before}) {
+		return nil
+	}
 	s.gaps.list(corps, before)
 	return s.writePending(ctx)
+}
+
+// listAtOnce writes accounts unless others wait to be written, and reports whether it did.
+func (s *Store) listAtOnce(ctx context.Context, a *accounts) bool {
+	g := &s.gaps
+	if !g.writing.TryLock() {
+		return false
+	}
+	defer g.writing.Unlock()
+	g.mu.Lock()
+	queued := g.accounts != nil
+	g.mu.Unlock()
+	if queued || s.writeAccounts(ctx, a) != nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.listed = a.now
+	if g.accounts != nil { // rewriteAccountList queued the list before
+		g.accounts.now = a.now
+	}
+	return true
 }
 
 // list queues accounts for writing. It replaces a list that is still queued, and keeps that one's

@@ -1,6 +1,7 @@
 package window_test
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -348,6 +349,38 @@ func TestManyNewAccounts(t *testing.T) {
 		b.peek(window.Closed, on("ww1", "wk1"))
 		if at, _ := b.gap(many[7]); !at.Equal(b.clock.Now().Add(time.Minute)) {
 			b.Errorf("a later gap moved back to %s", at)
+		}
+	})
+}
+
+// While a reload writes its new accounts, the others are refused as before: no call of a new one is
+// judged yet.
+func TestRefusalsStayProvenWhileAccountsAreListed(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		b.peek(window.Closed, on("ww1", "wk1"))
+		now := []string{"ww1"}
+		for i := range 1_000 {
+			now = append(now, fmt.Sprintf("wwNew%d", i))
+		}
+		done := make(chan error, 1)
+		go func() {
+			err := b.ListAccounts(b.Context(), now, []string{"ww1"})
+			err = errors.Join(err, b.ListAccounts(b.Context(), now, now))
+			done <- errors.Join(err, b.ListAccounts(b.Context(), now[:1], now))
+		}()
+		for asked := 0; ; asked++ {
+			select {
+			case err := <-done:
+				if err != nil || asked == 0 {
+					b.Fatalf("asked %d times: %v", asked, err)
+				}
+				b.peek(window.Closed, on("ww1", "wk1"))
+				return
+			default:
+			}
+			if cause, err := b.ProofCause(b.Context(), on("ww1", "wk1")); cause == window.CauseGap || err != nil {
+				b.Fatalf("%s, %v while accounts are listed", cause, err)
+			}
 		}
 	})
 }
