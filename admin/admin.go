@@ -50,17 +50,24 @@ type Gateway interface {
 	Bypassed() int
 	// CountReported counts the messages that POST /v1/inbound recorded.
 	CountReported(window.Tally)
-	// Version returns the hash of the configuration in force, and whether it is stale: the file has
-	// mistakes, so that an older configuration stays in force.
+	// Version returns the hash of the configuration in force, and whether it is stale: the files
+	// have mistakes or their reload is held, so that an older configuration stays in force.
 	Version() (hash string, stale bool)
-	// Reload reads the configuration again. With a hash other than "" it does so only while the
-	// configuration in force has that hash, else the error is ErrOtherVersion. Reloaded.Config is
-	// set also with an error.
-	Reload(ifHash string) (Reloaded, error)
+	// Problems tells in sentences what is wrong with the configuration's files.
+	Problems() []string
+	// Reload reads the configuration again, unless it is held; see Reloaded. With a hash other than
+	// "" it does so only while the configuration in force has that hash, with Held.Confirm only if
+	// the reload is still the held one; else the error is ErrOtherVersion or ErrNotHeld.
+	// Reloaded.Config is set also with an error.
+	Reload(ifMatch string) (Reloaded, error)
 }
 
-// ErrOtherVersion means that the configuration in force is not the one that a reload expected.
-var ErrOtherVersion = errors.New("another configuration is in force")
+// ErrOtherVersion means that the configuration in force is not the one that a reload expected,
+// ErrNotHeld that the reload to be confirmed is not the one that was held.
+var (
+	ErrOtherVersion = errors.New("another configuration is in force")
+	ErrNotHeld      = errors.New("another reload was held")
+)
 
 const (
 	maxBody    = 1 << 20 // bytes of a request body
@@ -160,7 +167,9 @@ type readiness struct {
 	Since    string   `json:"since,omitempty"`
 	Past     int      `json:"channels_bypassed"` // replies pass the gateway, messages do not
 	Config   string   `json:"config"`            // hash of the configuration in force
-	Stale    bool     `json:"config_stale"`      // the file has mistakes, an older one is in force
+	Stale    bool     `json:"config_stale"`      // the files have mistakes or are held, an older one is in force
+	// Problems says what is wrong with the configuration's files, one sentence for each.
+	Problems []string `json:"config_problems,omitempty"`
 	Stop     bool     `json:"stopping"`
 }
 
@@ -170,6 +179,7 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	draining := a.Gateway.Draining()
 	s := readiness{Ready: !draining, Stop: draining, Redis: "down", History: "unknown", Past: a.Gateway.Bypassed()}
 	s.Config, s.Stale = a.Gateway.Version()
+	s.Problems = a.Gateway.Problems()
 	for _, cause := range a.Windows.Status().Causes {
 		s.Degraded = append(s.Degraded, window.Sentence(cause))
 	}
@@ -331,7 +341,9 @@ func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // fails only if the client has gone
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false) // people read it too
+	_ = e.Encode(v)        // fails only if the client has gone
 }
 
 // Failure is the body of every error response.

@@ -60,6 +60,7 @@ type gateway struct {
 	bypassed int
 	hash     string
 	stale    bool
+	problems []string
 
 	mu       sync.Mutex
 	reported window.Tally // all that were counted
@@ -72,6 +73,7 @@ func (g *gateway) RedisUp() bool           { return g.redisUp }
 func (g *gateway) Draining() bool          { return g.draining }
 func (g *gateway) Bypassed() int           { return g.bypassed }
 func (g *gateway) Version() (string, bool) { return g.hash, g.stale }
+func (g *gateway) Problems() []string      { return g.problems }
 
 func (g *gateway) CountReported(t window.Tally) {
 	g.mu.Lock()
@@ -402,6 +404,10 @@ func TestReadiness(t *testing.T) {
 		"stopping": {func(a *api) { a.gateway.draining = true }, 503, `{"ready":false,"redis":"up","history":"complete",` + since + `"channels_bypassed":0,"config":"0123456789abcdef","config_stale":false,"stopping":true}`},
 		"a stale configuration, channels that bypass it": {func(a *api) { a.gateway.stale, a.gateway.bypassed = true, 3 }, 200,
 			`{"ready":true,"redis":"up","history":"complete",` + since + `"channels_bypassed":3,"config":"0123456789abcdef","config_stale":true,"stopping":false}`},
+		"a held reload": {func(a *api) {
+			a.gateway.stale, a.gateway.problems = true, []string{"a reload is held", "accounts_file cannot be read"}
+		}, 200,
+			`{"ready":true,"redis":"up","history":"complete",` + since + `"channels_bypassed":0,"config":"0123456789abcdef","config_stale":true,"config_problems":["a reload is held","accounts_file cannot be read"],"stopping":false}`},
 		"younger records": {func(a *api) { a.since(-time.Hour) }, 200,
 			`{"ready":true,"redis":"up","history":"incomplete","since":"2026-11-22T11:00:00.000Z","channels_bypassed":0,"config":"0123456789abcdef","config_stale":false,"stopping":false}`},
 		"records as old as a window": {func(a *api) { a.since(-48 * time.Hour) }, 200,

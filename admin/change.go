@@ -153,12 +153,34 @@ func (a *Admin) backfill(w http.ResponseWriter, r *http.Request) {
 // Reloaded is the answer of POST /v1/reload.
 type Reloaded struct {
 	Config   string   `json:"config"`             // hash of the configuration in force now
-	Changed  []string `json:"changed"`            // configuration keys
+	Done     bool     `json:"reloaded"`           // false: the reload is held
+	Changed  []string `json:"changed"`            // configuration keys; none if the reload is held
 	Warnings []string `json:"warnings,omitempty"` // side effects that the operator may not expect
+	Held     *Held    `json:"held,omitempty"`     // why it must be confirmed; the configuration before it stays in force
+}
+
+// Held tells why a reload must be confirmed. It is confirmed by a second POST /v1/reload with
+// Confirm as If-Match.
+type Held struct {
+	Reason  string   `json:"reason"` // accounts_removed or only_account_ends
+	Why     string   `json:"why"`    // in words
+	Removed int      `json:"removed"`
+	Before  int      `json:"accounts_before"`
+	After   int      `json:"accounts_after"`
+	Names   []string `json:"names"` // of the first removed accounts
+	Confirm string   `json:"confirm"`
+}
+
+// heldReload is the answer about a held reload: an error, so that a script notices it, with all
+// that is needed to confirm it.
+type heldReload struct {
+	Failure
+	Reloaded
 }
 
 // reload reads the configuration again. With If-Match it does so only while the configuration in
-// force has that hash, so that two operators do not overwrite each other's change.
+// force has that hash, so that two operators do not overwrite each other's change, or confirms a
+// held reload.
 func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
 	if !isJSON(w, r) {
 		return
@@ -168,8 +190,20 @@ func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, ErrOtherVersion):
 		fail(w, http.StatusPreconditionFailed, "changed", "another configuration is in force: "+done.Config)
 		return
+	case errors.Is(err, ErrNotHeld):
+		fail(w, http.StatusPreconditionFailed, "changed", "the files, or the configuration in force, have changed since the reload was held: reload without If-Match, and see what it would do now")
+		return
 	case err != nil:
 		fail(w, http.StatusUnprocessableEntity, "bad_config", err.Error()+"\nthe previous configuration stays in force")
+		return
+	}
+	if done.Held != nil {
+		a.audit(r, "reload held", zap.String("why", done.Held.Why))
+		held := heldReload{Reloaded: done}
+		held.Error.Code = "held"
+		held.Error.Message = done.Held.Why + "\nthe previous configuration stays in force until the accounts are back, or the reload is confirmed: replygate reload --yes, or If-Match: \"" + done.Held.Confirm + "\""
+		w.Header().Set("ETag", `"`+done.Held.Confirm+`"`)
+		reply(w, http.StatusConflict, held)
 		return
 	}
 	a.audit(r, "configuration reloaded", zap.Strings("changed", done.Changed))

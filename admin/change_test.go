@@ -386,9 +386,12 @@ func TestBackfillNeedsTheBacklog(t *testing.T) {
 
 func TestReload(t *testing.T) {
 	t.Parallel()
-	done := admin.Reloaded{Config: "aaaa", Changed: []string{"accounts", "policy.rules"}}
+	done := admin.Reloaded{Config: "aaaa", Done: true, Changed: []string{"accounts", "policy.rules"}}
 	warned := done
-	warned.Warnings = []string{"there is more than one account now"}
+	warned.Warnings = []string{"301 -> 1 accounts"}
+	held := admin.Reloaded{Config: "bbbb", Changed: []string{}, Held: &admin.Held{
+		Reason: "accounts_removed", Why: "301 -> 1 accounts: 300 would be removed", Removed: 300, Before: 301, After: 1, Names: []string{"A", "B"}, Confirm: "held-01",
+	}}
 	for name, c := range map[string]struct {
 		ifMatch string
 		answer  admin.Reloaded
@@ -397,12 +400,17 @@ func TestReload(t *testing.T) {
 		status  int
 		body    string
 	}{
-		"any":            {"", done, nil, "", 200, `{"config":"aaaa","changed":["accounts","policy.rules"]}`},
-		"with warnings":  {"", warned, nil, "", 200, `{"config":"aaaa","changed":["accounts","policy.rules"],"warnings":["there is more than one account now"]}`},
-		"one hash":       {`"0123"`, done, nil, "0123", 200, `{"config":"aaaa","changed":["accounts","policy.rules"]}`},
-		"without quotes": {`0123`, done, nil, "0123", 200, `{"config":"aaaa","changed":["accounts","policy.rules"]}`},
+		"any":            {"", done, nil, "", 200, `{"config":"aaaa","reloaded":true,"changed":["accounts","policy.rules"]}`},
+		"with warnings":  {"", warned, nil, "", 200, `{"config":"aaaa","reloaded":true,"changed":["accounts","policy.rules"],"warnings":["301 -> 1 accounts"]}`},
+		"one hash":       {`"0123"`, done, nil, "0123", 200, `{"config":"aaaa","reloaded":true,"changed":["accounts","policy.rules"]}`},
+		"without quotes": {`0123`, done, nil, "0123", 200, `{"config":"aaaa","reloaded":true,"changed":["accounts","policy.rules"]}`},
 		"another hash": {`"0123"`, admin.Reloaded{Config: "bbbb"}, fmt.Errorf("reload: %w", admin.ErrOtherVersion), "0123", 412,
 			`{"error":{"code":"changed","message":"another configuration is in force: bbbb"}}`},
+		"another held one": {`"held-00"`, admin.Reloaded{Config: "bbbb"}, admin.ErrNotHeld, "held-00", 412,
+			`{"error":{"code":"changed","message":"the files, or the configuration in force, have changed since the reload was held: reload without If-Match, and see what it would do now"}}`},
+		"held": {"", held, nil, "", 409,
+			`{"error":{"code":"held","message":"301 -> 1 accounts: 300 would be removed\nthe previous configuration stays in force until the accounts are back, or the reload is confirmed: replygate reload --yes, or If-Match: \"held-01\""},` +
+				`"config":"bbbb","reloaded":false,"changed":[],"held":{"reason":"accounts_removed","why":"301 -> 1 accounts: 300 would be removed","removed":300,"accounts_before":301,"accounts_after":1,"names":["A","B"],"confirm":"held-01"}}`},
 		"mistakes": {"", admin.Reloaded{Config: "bbbb"}, errors.New("c.yaml:3:1: accounts is empty: list one"), "", 422,
 			`{"error":{"code":"bad_config","message":"c.yaml:3:1: accounts is empty: list one\nthe previous configuration stays in force"}}`},
 	} {
@@ -419,13 +427,14 @@ func TestReload(t *testing.T) {
 			if !slices.Equal(a.gateway.asked, []string{c.hash}) {
 				t.Errorf("asked for %q", a.gateway.asked)
 			}
-			if tag := r.Header().Get("ETag"); c.status == 200 && tag != `"aaaa"` || c.status != 200 && tag != "" {
+			tags := map[int]string{200: `"aaaa"`, 409: `"held-01"`}
+			if tag := r.Header().Get("ETag"); tag != tags[c.status] {
 				t.Errorf("ETag %q", tag)
 			}
-			want := ""
-			if c.status == 200 {
-				want = "configuration reloaded changed=[accounts policy.rules] from=192.0.2.1:1234"
-			}
+			want := map[int]string{
+				200: "configuration reloaded changed=[accounts policy.rules] from=192.0.2.1:1234",
+				409: "reload held from=192.0.2.1:1234 why=301 -> 1 accounts: 300 would be removed",
+			}[c.status]
 			if got := a.audited(); got != want {
 				t.Errorf("audited: %s", got)
 			}

@@ -60,8 +60,8 @@ func TestOnlyAccount(t *testing.T) {
 	}
 }
 
-// What becomes of a call with an unknown token that names nobody depends on unknown_token and on how
-// many accounts there are.
+// Whose a call with an unknown token is that names nobody depends on unknown_token and on the number
+// of accounts.
 func TestOwnsUnnamed(t *testing.T) {
 	const one, two = "accounts: [{ corp_id: wwA }]\n", "accounts: [{ corp_id: wwA }, { corp_id: wwB }]\n"
 	for _, test := range []struct {

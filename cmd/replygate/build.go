@@ -49,7 +49,7 @@ func load(path string) (settings, error) {
 	if err != nil {
 		return settings{}, err
 	}
-	set.hash, err = hashOfFiles(path, c.AccountsFile)
+	set.hash, err = hashWith(data, c.AccountsFile)
 	return set, err
 }
 
@@ -103,6 +103,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	if err := g.listen(now); err != nil {
 		return nil, err
 	}
+	g.saveList(false)
 	return g, nil
 }
 
@@ -114,6 +115,7 @@ func (g *gateway) open(ctx context.Context, now func() time.Time, std streams) (
 	}
 	g.log = g.logs.own
 	g.limited = record.RateLimit(g.log, now)
+	g.readList(now())
 	if g.store, err = store.Open(ctx, c.Redis, c.Journal, now, g.log); err != nil {
 		return err
 	}
@@ -201,7 +203,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.done.Go(func() { failed <- g.admin.Serve(g.control) })
 	background, stopBackground := context.WithCancel(context.Background())
 	g.done.Go(func() { g.windows.Run(background) })
-	g.done.Go(func() { g.watchFile(background) })
+	g.done.Go(func() { g.watchFiles(background) })
 	g.log.Info("serving", zap.String("version", buildVersion()), zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
 		zap.String("upstream", g.Config.Upstream.URL), zap.Int("accounts", len(g.Accounts.All())))
 	var err error
@@ -215,6 +217,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.stop()
 	stopBackground()
 	g.done.Wait()
+	g.saveList(true)
 	return errors.Join(err, g.release())
 }
 

@@ -38,7 +38,7 @@ type checkMistake struct {
 
 // checkOptions are the flags of check.
 type checkOptions struct {
-	file               string
+	file                       string
 	live, strict, json, schema bool
 }
 

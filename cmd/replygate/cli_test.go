@@ -181,6 +181,8 @@ func TestHealthReadinessMetrics(t *testing.T) {
 		`replygate_requests_total{capability="kf_sync",status="200"} 1`,
 		`replygate_accounts{standing="lapsed"} 1`,
 		`replygate_redis_up 1`,
+		`replygate_reload_held 0`,
+		`replygate_config_files_unreadable 0`,
 		`replygate_wecom_clock_skew_seconds 0`,
 		fmt.Sprintf(`replygate_build_info{go=%q,version=%q} 1`, runtime.Version(), buildVersion()),
 	} {

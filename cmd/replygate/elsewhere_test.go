@@ -735,9 +735,9 @@ func TestUnknownTokenWhileRedisIsAway(t *testing.T) {
 	}
 }
 
-// Before a second account ends what the only one decided, a reload tells how many calls of the last
-// day hung on it.
-func TestReloadWarnsOfASecondAccount(t *testing.T) {
+// Before a second account ends what the only one decided, a reload is held while calls of the last
+// day hang on it.
+func TestReloadIsHeldForASecondAccount(t *testing.T) {
 	f := newFileRig(t)
 	b := pastBot{rig: f.rig, corp: corpID}
 	f.platform.Revoke(corpID)
@@ -747,11 +747,16 @@ func TestReloadWarnsOfASecondAccount(t *testing.T) {
 	warnings := func(more string) string {
 		t.Helper()
 		f.writes(more)
-		a := f.reloads()
-		if a.StatusCode != 200 {
-			t.Fatalf("HTTP %d %s", a.StatusCode, a.body)
+		r := f.tryReload()
+		held := ""
+		if r.Held != nil {
+			held = warned.FindString(r.Held.Why)
+			r = f.tryReload(`If-Match: "` + r.Held.Confirm + `"`)
 		}
-		return warned.FindString(string(a.body))
+		if w := warned.FindString(fmt.Sprint(r.Warnings)); r.status != 200 || w != held {
+			t.Fatalf("held because of %q: %+v", held, r)
+		}
+		return held
 	}
 	if w := warnings(another); w != "" {
 		t.Errorf("nothing hangs on it: %s", w)

@@ -25,10 +25,14 @@ func (g *gateway) registerGauges(r *prometheus.Registry, now func() time.Time) {
 		func() float64 { return float64(g.handler.Bypass.Bypassed()) })
 	gauge("replygate_history_incomplete", "1 while a missing window proves nothing, for any account, except for channels with a backfill.",
 		func() float64 { return one(!g.historyComplete()) })
-	gauge("replygate_config_stale", "1 if the configuration's file has mistakes, so that an older one is in force.",
+	gauge("replygate_config_stale", "1 if the configuration's files have mistakes, or their reload is held, so that an older one is in force.",
 		func() float64 { _, stale := g.version(); return one(stale) })
 	gauge("replygate_config_warnings", "Warnings of check about the configuration in force, such as of rules that open much; alert from 1 on.",
 		func() float64 { return float64(g.countWarnings(now())) })
+	gauge("replygate_reload_held", "1 while a reload that removes many accounts, or the only one, waits to be confirmed.",
+		func() float64 { return one(g.isHeld()) })
+	gauge("replygate_config_files_unreadable", "Files that the configuration names and that cannot be read, its own included; alert from 1 on.",
+		func() float64 { return float64(g.countUnreadable()) })
 	gauge("replygate_journal_bytes", "Size of the journal: writes that Redis has not taken, or the embedded store's changes since its snapshot.",
 		func() float64 { return float64(g.store.Journal.End() - g.store.Journal.Start()) })
 	gauge("replygate_redis_clock_skew_seconds", "How far Redis's clock is ahead of the gateway's; alert from 1 on, either way.",

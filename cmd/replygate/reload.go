@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -21,28 +17,16 @@ import (
 	"replygate/proxy"
 )
 
-// reloader is what a gateway remembers of its configuration's file.
+// reloader is what a gateway remembers of its configuration's files.
 type reloader struct {
-	mu     sync.Mutex // one reload at a time
-	inUse  settings
-	failed string // the hash of a file that could not be used, "" while the one in force is the newest
-	told   toldWarnings
-}
-
-func hashOf(data []byte) string {
-	h := sha256.Sum256(data)
-	return hex.EncodeToString(h[:8])
-}
-
-// hashOfFiles is the hash of a configuration's file, and of that of its accounts if it has one.
-func hashOfFiles(path, accounts string) (string, error) {
-	all, err := config.Read(path)
-	if err == nil && accounts != "" {
-		var more []byte
-		more, err = config.Read(accounts)
-		all = append(append(all, 0), more...)
-	}
-	return hashOf(all), err
+	mu         sync.Mutex // one reload at a time
+	inUse      settings
+	failed     string       // the hash of files that could not be used, "" while those in force are the newest
+	held       *heldReload  // a newer one that waits to be confirmed
+	unreadable []unreadable // files that the configuration names
+	list       account.List // as it is in its file
+	earlier    account.List // that of the run before this one
+	told       toldWarnings
 }
 
 // use puts settings in force. On an error those before stay.
@@ -64,7 +48,7 @@ func (g *gateway) use(s settings) error {
 	}
 	inForce := before != nil && s.hash == g.inUse.hash
 	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: receivers})
-	g.inUse, g.failed = s, ""
+	g.inUse, g.failed, g.held = s, "", nil
 	g.tellPolicy(s, inForce)
 	return nil
 }
@@ -75,22 +59,40 @@ func (g *gateway) inForce() *gate.Gate { return &g.handler.Current().Gate }
 // accounts returns the accounts in force.
 func (g *gateway) accounts() *account.Book { return g.handler.Current().Gate.Accounts }
 
-// version returns the hash of the configuration in force, and whether a newer one could not be
-// used.
-func (g *gateway) version() (hash string, failed bool) {
+// version returns the hash of the configuration in force, and whether there is a newer one that
+// could not be used or is held.
+func (g *gateway) version() (hash string, stale bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.inUse.hash, g.failed != ""
+	return g.inUse.hash, g.failed != "" || g.held != nil
 }
 
-// reload reads the configuration's file anew, builds everything beside what runs, and swaps it in.
-// On any error the old one stays. With a hash it does so only while the one in force has it. It
+// problems tells in sentences what keeps the newest files from being in force.
+func (g *gateway) problems() (all []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.failed != "" {
+		all = append(all, "the configuration could not be reloaded, as the log says: an older one stays in force")
+	}
+	if g.held != nil {
+		all = append(all, fmt.Sprintf("a reload is held (%s accounts): put the accounts back, or confirm it with replygate reload --yes", g.held.change))
+	}
+	for _, u := range g.unreadable {
+		all = append(all, u.String()+": the configuration in force stays")
+	}
+	return all
+}
+
+// reload reads the configuration's files anew, builds everything beside what runs, and swaps it in.
+// On any error the old one stays, and while the new one is held. With a hash it does so only while
+// the one in force has it, with the tag of a held reload only if it would be held by that tag. It
 // returns what is in force then, also with an error.
-func (g *gateway) reload(ifHash string) (admin.Reloaded, error) {
+func (g *gateway) reload(ifMatch string) (admin.Reloaded, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before := admin.Reloaded{Config: g.inUse.hash}
-	if ifHash != "" && ifHash != g.inUse.hash {
+	confirming := strings.HasPrefix(ifMatch, confirmPrefix)
+	if ifMatch != "" && !confirming && ifMatch != g.inUse.hash {
 		return before, admin.ErrOtherVersion
 	}
 	next, err := load(g.path)
@@ -98,41 +100,54 @@ func (g *gateway) reload(ifHash string) (admin.Reloaded, error) {
 		err = g.fitting(next)
 	}
 	if err != nil {
-		failed, log := "unreadable", g.log.Error
-		if hash, readErr := hashOfFiles(g.path, g.inUse.Config.AccountsFile); readErr == nil {
-			failed = hash
-		}
-		if failed == g.failed { // the same once more, as by POST /v1/reload
-			log = g.limited.Error
-		}
-		g.failed = failed
-		log("the configuration could not be reloaded: the one before it stays in force", zap.Error(err))
+		g.reloadFailed(err)
 		return before, err
 	}
-	done := admin.Reloaded{Config: next.hash, Changed: g.inUse.Config.Changes(next.Config), Warnings: g.warnings(next)}
+	tag, change := confirmTag(g.inUse.hash, next), changeOf(g.accounts().Listed(), g.attributedAlone(), next)
+	switch {
+	case confirming && ifMatch != tag:
+		return before, admin.ErrNotHeld
+	case !confirming && change.Reason() != "":
+		before.Changed, before.Held = []string{}, g.hold(next, change, tag)
+		return before, nil
+	}
+	done := admin.Reloaded{Config: next.hash, Done: true, Changed: g.inUse.Config.Changes(next.Config)}
 	if err := g.use(next); err != nil {
 		return before, err
 	}
-	for _, w := range done.Warnings {
-		g.log.Warn(w)
+	g.saveListLocked(false)
+	if change.Reason() != "" {
+		done.Warnings = append(done.Warnings, change.Why())
+		g.log.Warn("a held reload is confirmed", append(changeFields(change), zap.String("why", change.Why()))...)
 	}
 	done.Warnings = append(done.Warnings, g.told.texts()...) // logged already
-	log := g.log.Info
-	if len(done.Changed) == 0 {
-		log = g.limited.Info
-	}
-	log("the configuration is reloaded", zap.Strings("changed", done.Changed), zap.String("hash", done.Config))
+	g.logReload(done, change)
 	return done, nil
 }
 
-// warnings tell what a configuration ends without saying so: with a second account a call whose
-// token is unknown belongs no longer to the only one.
-func (g *gateway) warnings(next settings) []string {
-	calls := g.handler.AttributedAlone()
-	if calls == 0 || g.inUse.OnlyAccount() == nil || next.OnlyAccount() != nil || next.Config.UnknownToken != config.Auto {
-		return nil
+// reloadFailed remembers and logs that the configuration's files cannot be used.
+func (g *gateway) reloadFailed(err error) {
+	failed, log := "unreadable", g.log.Error
+	if hash, readErr := newFileSet(g.path).hash(); readErr == nil {
+		failed = hash
 	}
-	return []string{fmt.Sprintf("there is more than one account now: %d calls of the last day had an unknown token, and counted as the only account's for no other reason; calls like them are refused from now on where a rule applies, unless the bots fetch their tokens through the gateway or call /corp/<corp_id>/, or accounts[].hosts or accounts[].channels tell whose they are", calls)}
+	if failed == g.failed { // the same once more, as by POST /v1/reload
+		log = g.limited.Error
+	}
+	g.failed, g.held = failed, nil
+	log("the configuration could not be reloaded: the one before it stays in force", zap.Error(err))
+}
+
+// logReload logs what a reload changed; one that changed nothing once a minute.
+func (g *gateway) logReload(done admin.Reloaded, c account.Change) {
+	log, fields := g.log.Info, []zap.Field{zap.Strings("changed", done.Changed), zap.String("hash", done.Config)}
+	if len(done.Changed) == 0 {
+		log = g.limited.Info
+	}
+	if len(c.Removed) > 0 || c.Before != c.After {
+		fields = append(fields, changeFields(c)...)
+	}
+	log("the configuration is reloaded", fields...)
 }
 
 // fitting tells whether a running gateway can take a configuration over.
@@ -145,70 +160,4 @@ func (g *gateway) fitting(next settings) error {
 		return errors.New("the first of callbacks needs a listener that is not open: restart the gateway")
 	}
 	return nil
-}
-
-// lookEvery is how often the configuration's file is looked at.
-const lookEvery = time.Second
-
-// watchFile reloads the configuration when its file has another content: edited in place, replaced,
-// deleted and made again, or replaced as the target of a link, as a ConfigMap is. A file that is
-// still being written is given a second to be whole.
-func (g *gateway) watchFile(ctx context.Context) {
-	if g.hash == "" { // it was not read from a file
-		return
-	}
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	last, pending, seen := g.hash, false, []os.FileInfo(nil)
-	for n := 1; ; n++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		accounts := g.handler.Current().Gate.Config.AccountsFile
-		look := glance(g.path, accounts)
-		if slices.EqualFunc(look, seen, unchanged) && !pending && n%lookInto != 0 {
-			continue
-		}
-		hash, err := hashOfFiles(g.path, accounts)
-		if err != nil {
-			continue
-		}
-		pending = hash != last
-		if !pending && g.isNew(hash) {
-			_, _ = g.reload("") // it says by itself what is wrong
-		}
-		seen, last = look, hash
-	}
-}
-
-// lookInto is after how many looks files are read although they look unchanged.
-const lookInto = 30
-
-// glance is what stat says of files; nil for one that does not exist.
-func glance(paths ...string) []os.FileInfo {
-	all := make([]os.FileInfo, len(paths))
-	for i, p := range paths {
-		all[i], _ = os.Stat(p)
-	}
-	return all
-}
-
-func unchanged(now, before os.FileInfo) bool {
-	if now == nil || before == nil {
-		return now == nil && before == nil
-	}
-	return os.SameFile(now, before) && now.ModTime().Equal(before.ModTime()) && now.Size() == before.Size()
-}
-
-// isNew tells whether a file's content is neither in force nor known to be of no use. A file that
-// is again as what is in force mends a broken one.
-func (g *gateway) isNew(hash string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if hash == g.inUse.hash {
-		g.failed = ""
-	}
-	return hash != g.inUse.hash && hash != g.failed
 }

@@ -27,11 +27,20 @@ type fileRig struct {
 // newFileRig starts a gateway with the base and more.
 func newFileRig(t *testing.T, more ...string) *fileRig {
 	t.Helper()
+	return newFileRigWith(t, nil, more...)
+}
+
+// newFileRigWith is newFileRig for a configuration that the test completes before the start.
+func newFileRigWith(t *testing.T, complete func(f *fileRig), more ...string) *fileRig {
+	t.Helper()
 	r := newRig(t, storetest.Embedded(t), nil)
 	dir := t.TempDir()
 	f := &fileRig{rig: r, file: filepath.Join(dir, "replygate.yaml")}
 	f.base = fmt.Sprintf("listen: { api: 127.0.0.1:0, admin: 127.0.0.1:0 }\nupstream: { url: %q }\nredis: { snapshot: %q }\njournal: { path: %q }\nshutdown: { lame_duck: 0s, grace: 5s }\naccounts:\n  - { corp_id: %s, subscription: { expires_at: 2020-01-01T00:00:00Z } }\n",
 		r.upstream.URL, filepath.Join(dir, "s"), filepath.Join(dir, "j"), corpID)
+	if complete != nil {
+		complete(f)
+	}
 	f.writes(strings.Join(more, ""))
 	set, err := load(f.file)
 	if err != nil {

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"replygate/config"
+)
+
+// fileSet is a configuration's file, with those that it names.
+type fileSet struct {
+	path  string
+	of    string             // the hash of the file that named is of
+	named []config.NamedFile // in it
+}
+
+func newFileSet(path string) *fileSet { return &fileSet{path: path} }
+
+// all returns the files: the configuration's, then those that it named when it was last read.
+func (s *fileSet) all() []config.NamedFile {
+	return append([]config.NamedFile{{Key: configKey, Path: s.path}}, s.named...)
+}
+
+// only returns those of the files that the configuration still names, each once.
+func (s *fileSet) only(found []unreadable) (still []unreadable) {
+	all := s.all()
+	for _, u := range found {
+		again := slices.ContainsFunc(still, func(o unreadable) bool { return o.NamedFile == u.NamedFile })
+		if slices.Contains(all, u.NamedFile) && !again {
+			still = append(still, u)
+		}
+	}
+	return still
+}
+
+// isContent reports whether the content of a file is part of the configuration.
+func isContent(f config.NamedFile) bool { return f.Key == configKey || f.Key == accountsKey }
+
+// accounts returns the accounts_file of the configuration as it was last read, "" if there is none.
+func (s *fileSet) accounts() string {
+	for _, f := range s.named {
+		if f.Key == accountsKey {
+			return f.Path
+		}
+	}
+	return ""
+}
+
+// The keys of the files whose content is part of the configuration.
+const (
+	configKey   = "the configuration's file"
+	accountsKey = "accounts_file"
+)
+
+// hash reads the configuration's file and its accounts_file and returns their hash.
+func (s *fileSet) hash() (string, error) {
+	data, err := config.Read(s.path)
+	if err != nil {
+		return "", err
+	}
+	if of := hashOf(data); of != s.of {
+		s.of, s.named = of, config.FilesIn(s.path, data)
+	}
+	return hashWith(data, s.accounts())
+}
+
+func hashOf(data []byte) string {
+	h := sha256.Sum256(data)
+	return hex.EncodeToString(h[:8])
+}
+
+// hashWith is the hash of a configuration in data, and of the file of its accounts if it has one.
+func hashWith(data []byte, accounts string) (string, error) {
+	if accounts == "" {
+		return hashOf(data), nil
+	}
+	more, err := config.Read(accounts)
+	return hashOf(slices.Concat(data, []byte{0}, more)), err
+}
+
+// lookEvery is how often the configuration's files are looked at, lookInto after how many looks
+// they are read although they look unchanged.
+const (
+	lookEvery = time.Second
+	lookInto  = 30
+)
+
+// watchFiles reloads the configuration when its file or its accounts_file has another content:
+// edited in place, replaced, deleted and made again, or replaced as the target of a link, as a
+// ConfigMap is. It logs when one of the files that the configuration names cannot be read.
+func (g *gateway) watchFiles(ctx context.Context) {
+	if g.hash == "" { // it was not read from a file
+		return
+	}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	w := watcher{g: g, files: newFileSet(g.path), last: g.hash}
+	w.files.named = g.Config.Files()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			w.look()
+		}
+	}
+}
+
+// watcher is what is remembered of the files between two looks.
+type watcher struct {
+	g       *gateway
+	files   *fileSet
+	n       int           // looks
+	last    string        // the hash of the last content
+	pending bool          // it was new: it is given until the next look to be whole
+	seen    []os.FileInfo // of the files that are reloaded; nil: they must be read again
+}
+
+// look looks at the files once.
+func (w *watcher) look() {
+	w.n++
+	files := w.files.all()
+	infos, broken := glance(files)
+	var content []os.FileInfo // of the configuration's file and accounts_file
+	for i, f := range files {
+		if isContent(f) {
+			content = append(content, infos[i])
+		}
+	}
+	hash, err := "", error(nil)
+	if w.seen == nil || w.pending || w.n%lookInto == 0 || !slices.EqualFunc(content, w.seen, unchanged) {
+		hash, err = w.files.hash()
+		w.seen = content
+	}
+	if err != nil {
+		broken, w.seen = append(broken, unreadableBy(err, w.files.all())), nil
+	}
+	w.g.foundUnreadable(w.files.only(broken))
+	w.g.saveList(false)
+	if hash == "" || err != nil {
+		return
+	}
+	w.pending = hash != w.last
+	w.last = hash
+	if !w.pending && w.g.isNew(hash) {
+		_, _ = w.g.reload("") // it says by itself what is wrong
+	}
+}
+
+// unreadable is a file that the configuration names and that cannot be read.
+type unreadable struct {
+	config.NamedFile
+	why string
+}
+
+func (u unreadable) String() string { return u.Key + " cannot be read: " + u.why }
+
+// unreadableBy tells which of the files an error of reading them is about.
+func unreadableBy(err error, files []config.NamedFile) unreadable {
+	at := files[0]
+	if p := new(fs.PathError); errors.As(err, &p) {
+		for _, f := range files {
+			if f.Path == p.Path {
+				at = f
+			}
+		}
+		err = p.Err
+	}
+	return unreadable{at, err.Error()}
+}
+
+// glance returns what stat says of files, nil where it fails, and which of them cannot be read. It
+// opens regular files and folders only: a pipe would wait for its writer.
+func glance(files []config.NamedFile) (infos []os.FileInfo, broken []unreadable) {
+	infos = make([]os.FileInfo, len(files))
+	for i, f := range files {
+		info, err := os.Stat(f.Path)
+		if err == nil && info.IsDir() {
+			err = syscall.EISDIR
+		}
+		if err == nil && info.Mode().IsRegular() {
+			var file *os.File
+			if file, err = os.Open(f.Path); err == nil {
+				file.Close()
+			}
+		}
+		if err != nil {
+			broken = append(broken, unreadableBy(err, files[i:i+1]))
+			continue
+		}
+		infos[i] = info
+	}
+	return infos, broken
+}
+
+func unchanged(now, before os.FileInfo) bool {
+	if now == nil || before == nil {
+		return now == nil && before == nil
+	}
+	return os.SameFile(now, before) && now.ModTime().Equal(before.ModTime()) && now.Size() == before.Size()
+}
+
+// foundUnreadable logs once that a file cannot be read, and once that it can be read again.
+func (g *gateway) foundUnreadable(now []unreadable) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, u := range now {
+		if !slices.Contains(g.unreadable, u) {
+			g.log.Error(u.Key+" cannot be read: the configuration in force stays", zap.String("file", u.Path), zap.String("error", u.why))
+		}
+	}
+	for _, u := range g.unreadable {
+		if !slices.ContainsFunc(now, func(n unreadable) bool { return n.NamedFile == u.NamedFile }) {
+			g.log.Info(u.Key+" can be read again", zap.String("file", u.Path))
+		}
+	}
+	g.unreadable = now
+}
+
+// countUnreadable counts the files that cannot be read.
+func (g *gateway) countUnreadable() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.unreadable)
+}
+
+// isNew tells whether a file's content is neither in force nor known to be of no use or held. Files
+// that are again as what is in force end a failed or held reload.
+func (g *gateway) isNew(hash string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if hash == g.inUse.hash {
+		if g.held != nil {
+			g.log.Info("the reload that was held is over: the files are again as the configuration in force")
+		}
+		g.failed, g.held = "", nil
+	}
+	return hash != g.inUse.hash && hash != g.failed && (g.held == nil || hash != g.held.hash)
+}

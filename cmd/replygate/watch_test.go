@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"replygate/config"
+)
+
+// Each way in which a file cannot be read is found, by a look that never waits.
+func TestGlance(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"file", "closed"} {
+		if err := os.WriteFile(in(name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, err := range []error{os.Mkdir(in("folder"), 0o700), os.Symlink(in("gone"), in("dangling")), os.Symlink(in("file"), in("link")), syscall.Mkfifo(in("pipe"), 0o600), os.Chmod(in("closed"), 0)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		"file": "", "link": "", "pipe": "",
+		"gone":     "no such file or directory",
+		"dangling": "no such file or directory",
+		"folder":   "is a directory",
+		"file/x":   "not a directory",
+		"closed":   "permission denied",
+	} {
+		if name == "closed" && os.Geteuid() == 0 {
+			want = "" // root may read it
+		}
+		infos, broken := glance([]config.NamedFile{{Key: "k", Path: in(name)}})
+		got := ""
+		for _, u := range broken {
+			got += u.why
+		}
+		if got != want || (infos[0] == nil) != (want != "") || want != "" && broken[0].String() != "k cannot be read: "+want {
+			t.Errorf("%s: %v %q, want %q", name, infos, got, want)
+		}
+	}
+}
+
+// A file that is in a folder's place, cut short or empty keeps the configuration in force, and so
+// does a secret's file that is gone. All of it is told, and its end.
+func TestFilesThatAreNotReadable(t *testing.T) {
+	var secret string
+	f := newFileRigWith(t, func(f *fileRig) {
+		secret = f.file + ".key"
+		if err := os.WriteFile(secret, []byte("0123456789abcdef"), 0o600); err != nil {
+			f.Fatal(err)
+		}
+		f.base += "log: { ids_key_file: " + secret + " }\n"
+	})
+	text, err := os.ReadFile(f.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		begin   func() error
+		end     func() error
+		problem string
+	}{
+		{"a folder in its place", func() error { must(os.Remove(f.file)); return os.Mkdir(f.file, 0o700) },
+			func() error { must(os.Remove(f.file)); return os.WriteFile(f.file, text, 0o600) }, "the configuration's file cannot be read: is a directory"},
+		{"cut short", func() error { return os.WriteFile(f.file, text[:len(text)/2], 0o600) },
+			func() error { return os.WriteFile(f.file, text, 0o600) }, "the configuration could not be reloaded"},
+		{"empty", func() error { return os.Truncate(f.file, 0) },
+			func() error { return os.WriteFile(f.file, text, 0o600) }, "the configuration could not be reloaded"},
+		{"a secret's file", func() error { return os.Rename(secret, secret+".away") },
+			func() error { return os.Rename(secret+".away", secret) }, "log.ids_key_file cannot be read: no such file or directory"},
+		{"its link points nowhere", func() error { must(os.Remove(f.file)); return os.Symlink(f.file+".gone", f.file) },
+			func() error { must(os.Remove(f.file)); return os.WriteFile(f.file, text, 0o600) }, "the configuration's file cannot be read: no such file or directory"},
+	} {
+		hash, _ := f.gateway.version()
+		must(c.begin())
+		f.await(c.name+" to be told", func() bool { return strings.Contains(f.ready(), c.problem) })
+		must(c.end())
+		f.await(c.name+" to end", func() bool { return !strings.Contains(f.ready(), "config_problems") })
+		if now, stale := f.gateway.version(); now != hash || stale {
+			t.Errorf("%s: hash %s, stale %v", c.name, now, stale)
+		}
+	}
+	if f.details() {
+		t.Error("the rules are others")
+	}
+}
+
+// A configuration that names another accounts_file than the one in force is reloaded when that file
+// is mended, and one that no longer names a missing file is taken.
+func TestAccountsFileOfAFailedReload(t *testing.T) {
+	f := newFileRig(t)
+	list := f.file + ".csv"
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	accounts := func(want int) {
+		t.Helper()
+		f.await(fmt.Sprintf("%d accounts", want), func() bool { return len(f.gateway.accounts().All()) == want })
+	}
+	write(listHead)
+	f.writes("accounts_file: " + list + "\n")
+	f.await("the mistake", func() bool { return strings.Contains(f.log(), "accounts_file lists no account") })
+	write(rows(1))
+	accounts(2)
+	if err := os.Remove(list); err != nil {
+		t.Fatal(err)
+	}
+	f.await("the missing list", func() bool { return f.metric("replygate_config_files_unreadable 1") })
+	f.writes("")
+	accounts(1)
+	if !f.metric("replygate_config_files_unreadable 0") || strings.Contains(f.ready(), "config_problems") {
+		t.Errorf("a file that nobody names is missed: %s", f.ready())
+	}
+}
