@@ -60,8 +60,8 @@ func TestOnlyAccount(t *testing.T) {
 	}
 }
 
-// Whose a call with an unknown token is that names nobody depends on unknown_token and on the number
-// of accounts.
+// Whose a call is that names nobody, with an unknown token, depends on unknown_token and on the
+// number of accounts.
 func TestOwnsUnnamed(t *testing.T) {
 	const one, two = "accounts: [{ corp_id: wwA }]\n", "accounts: [{ corp_id: wwA }, { corp_id: wwB }]\n"
 	for _, test := range []struct {
