@@ -80,7 +80,7 @@ func check(ctx context.Context, o checkOptions, s streams) error {
 	}
 	var warned warnings
 	if err == nil {
-		warned = set.lint(time.Now())
+		warned = append(set.lint(time.Now()), set.heldWarning(time.Now())...)
 	}
 	if err == nil && o.strict {
 		err = warned.err()

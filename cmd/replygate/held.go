@@ -14,8 +14,8 @@ import (
 	"replygate/config"
 )
 
-// heldReload is a reload that waits to be confirmed.
-type heldReload struct {
+// pendingReload is a reload that waits to be confirmed.
+type pendingReload struct {
 	hash   string // of its files
 	change account.Change
 	tag    string // confirms it
@@ -68,11 +68,14 @@ func holdStart(s settings, now time.Time) error {
 }
 
 // heldWarning is what check says of a configuration that would be held on this machine.
-func (s settings) heldWarning(now time.Time) (found config.Mistakes) {
-	if c, _, known := startChange(s, now); known && c.Reason() != "" {
-		found.Add(s.path, s.Config.Where("accounts_file"), "a reload or a start with these accounts is held: "+c.Why(), "put the accounts back, or confirm it: replygate reload --yes, at a start replygate serve --yes")
+func (s settings) heldWarning(now time.Time) warnings {
+	c, _, known := startChange(s, now)
+	if !known || c.Reason() == "" {
+		return nil
 	}
-	return found
+	return warnings{{Key: "accounts", Mistake: config.Mistake{File: s.path, At: s.Config.Where("accounts_file"),
+		What:   "a reload or a start with these accounts is held: " + c.Why(),
+		Remedy: "put the accounts back, or confirm it: replygate reload --yes, at a start replygate serve --yes"}}}
 }
 
 // hold keeps the configuration in force until the next one is confirmed, and logs it.
@@ -81,7 +84,7 @@ func (g *gateway) hold(next settings, c account.Change, tag string) *admin.Held 
 	if g.held != nil && g.held.tag == tag { // the same once more, as by POST /v1/reload
 		log = g.limited.Error
 	}
-	g.held, g.failed = &heldReload{hash: next.hash, change: c, tag: tag}, ""
+	g.held, g.failed = &pendingReload{hash: next.hash, change: c, tag: tag}, ""
 	log("a reload is held: the configuration before it stays in force until the accounts are back, or replygate reload --yes confirms it",
 		append(changeFields(c), zap.Strings("changed", g.inUse.Config.Changes(next.Config)), zap.String("reason", c.Reason()), zap.String("why", c.Why()), zap.String("confirm", tag))...)
 	return &admin.Held{Reason: c.Reason(), Why: c.Why(), Removed: len(c.Removed), Before: c.Before, After: c.After, Names: c.Names(), Confirm: tag}

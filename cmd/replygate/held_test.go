@@ -66,11 +66,11 @@ func (l *listRig) lists(text string) {
 	}
 }
 
-// listBot is a bot of one corp.
-type listBot struct{ corp, channel, token string }
+// kfBot is a bot of one corp.
+type kfBot struct{ corp, channel, token string }
 
-// sender returns a bot whose customer wmOpen has written.
-func (l *listRig) sender(corp, channel string) listBot {
+// bot returns a bot whose customer wmOpen has written.
+func (l *listRig) bot(corp, channel string) kfBot {
 	l.Helper()
 	l.platform.AddCorp(corp, "secret-of-"+corp, channel)
 	token := tokenOf(l, raw(l, l.gateway.api.Addr().String(), request("GET", "/cgi-bin/gettoken?corpid="+corp+"&corpsecret=secret-of-"+corp, "")))
@@ -78,11 +78,11 @@ func (l *listRig) sender(corp, channel string) listBot {
 	if a := l.adminCall("POST", "/v1/inbound", body); a.StatusCode != http.StatusOK {
 		l.Fatalf("%s", a.body)
 	}
-	return listBot{corp, channel, token}
+	return kfBot{corp, channel, token}
 }
 
 // replies sends one reply and returns its verdict and reason.
-func (l *listRig) replies(s listBot, customer string) (string, answer) {
+func (l *listRig) replies(s kfBot, customer string) (string, answer) {
 	l.Helper()
 	body := fmt.Sprintf(`{"touser":%q,"open_kfid":%q,"msgtype":"text","text":{"content":"x"}}`, customer, s.channel)
 	a := raw(l, l.gateway.api.Addr().String(), request("POST", "/cgi-bin/kf/send_msg?access_token="+s.token, body))
@@ -125,11 +125,11 @@ func (f *fileRig) tryReload(headers ...string) (r reloaded) {
 // reply is answered other than it should be.
 func TestAccountsChangeUnderLoad(t *testing.T) {
 	l := newListRig(t)
-	kept := []listBot{l.sender(heldCorp(0), "wkHeld0"), l.sender(heldCorp(1), "wkHeld1")}
-	removed := l.sender(heldCorp(7), "wkHeld7")
+	kept := []kfBot{l.bot(heldCorp(0), "wkHeld0"), l.bot(heldCorp(1), "wkHeld1")}
+	removed := l.bot(heldCorp(7), "wkHeld7")
 	var asked, odd atomic.Int64
 	var mayBeUnlisted atomic.Bool
-	wants := func(s listBot, customer string, want func(got string, a answer) bool) {
+	wants := func(s kfBot, customer string, want func(got string, a answer) bool) {
 		got, a := l.replies(s, customer)
 		asked.Add(1)
 		if !want(got, a) {
@@ -139,7 +139,7 @@ func TestAccountsChangeUnderLoad(t *testing.T) {
 	}
 	stop := make(chan struct{})
 	var bots sync.WaitGroup
-	bot := func(call func()) {
+	keeps := func(call func()) {
 		bots.Go(func() {
 			for {
 				select {
@@ -152,14 +152,14 @@ func TestAccountsChangeUnderLoad(t *testing.T) {
 		})
 	}
 	for _, s := range kept {
-		bot(func() {
+		keeps(func() {
 			wants(s, "wmOpen", func(got string, a answer) bool { return got == "pass window_open" && a.Errcode == 0 })
 		})
-		bot(func() {
+		keeps(func() {
 			wants(s, "wmNever", func(got string, a answer) bool { return got == "refuse window_closed" && a.Errcode == 95002 })
 		})
 	}
-	bot(func() {
+	keeps(func() {
 		unlisted := mayBeUnlisted.Load()
 		wants(removed, "wmOpen", func(got string, a answer) bool {
 			return got == "pass window_open" && a.Errcode == 0 || (unlisted || mayBeUnlisted.Load()) && a.Errcode == 48002
@@ -260,7 +260,7 @@ func (l *listRig) filesGoAway() {
 }
 
 // confirms applies the held reload, which only its own tag does.
-func (l *listRig) confirms(held admin.Held, removed listBot) {
+func (l *listRig) confirms(held admin.Held, removed kfBot) {
 	l.Helper()
 	l.lists(rows(0, 2))
 	if r := l.tryReload(`If-Match: "` + held.Confirm + `"`); r.status != 412 || !strings.Contains(r.Error.Message, "have changed since the reload was held") {
@@ -294,7 +294,7 @@ func (l *listRig) confirms(held admin.Held, removed listBot) {
 }
 
 // comesBack: accounts that a reload adds have a gap of their own, the others have none.
-func (l *listRig) comesBack(removed listBot) {
+func (l *listRig) comesBack(removed kfBot) {
 	l.Helper()
 	l.lists(allEleven)
 	l.await("twelve accounts", func() bool { return len(l.gateway.accounts().All()) == 12 })
@@ -367,6 +367,10 @@ func TestStartIsHeld(t *testing.T) {
 		t.Error(out)
 	}
 	write(list, rows(3))
+	checked := file + ":5:16: warning: a reload or a start with these accounts is held: 11 -> 1 accounts: 10 would be removed: Held 0, Held 1, Held 2, Held 4, Held 5 and 5 more: put the accounts back, or confirm it: replygate reload --yes, at a start replygate serve --yes\n"
+	if code, _, errs := cli(t, "check", "-c", file); code != exitGood || !strings.HasSuffix(errs, "\n"+checked) {
+		t.Errorf("exit %d: %s", code, errs)
+	}
 	out := runs(exitBad)
 	for _, want := range []string{"the start is held: 11 -> 1 accounts: 10 would be removed: Held 0, Held 1, Held 2, Held 4, Held 5 and 5 more\n", "replygate serve --yes -c " + file, last} {
 		if !strings.Contains(out, want) {

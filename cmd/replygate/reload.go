@@ -22,8 +22,8 @@ type reloader struct {
 	mu         sync.Mutex // one reload at a time
 	inUse      settings
 	failed     string       // the hash of files that could not be used, "" while those in force are the newest
-	held       *heldReload  // a newer one that waits to be confirmed
-	unreadable []unreadable // files that the configuration names
+	held       *pendingReload  // a newer one that waits to be confirmed
+	unreadable []brokenFile // files that the configuration names
 	list       account.List // as it is in its file
 	earlier    account.List // that of the run before this one
 	told       toldWarnings

@@ -31,10 +31,10 @@ func (s *fileSet) all() []config.NamedFile {
 }
 
 // only returns those of the files that the configuration still names, each once.
-func (s *fileSet) only(found []unreadable) (still []unreadable) {
+func (s *fileSet) only(found []brokenFile) (still []brokenFile) {
 	all := s.all()
 	for _, u := range found {
-		again := slices.ContainsFunc(still, func(o unreadable) bool { return o.NamedFile == u.NamedFile })
+		again := slices.ContainsFunc(still, func(o brokenFile) bool { return o.NamedFile == u.NamedFile })
 		if slices.Contains(all, u.NamedFile) && !again {
 			still = append(still, u)
 		}
@@ -156,16 +156,16 @@ func (w *watcher) look() {
 	}
 }
 
-// unreadable is a file that the configuration names and that cannot be read.
-type unreadable struct {
+// brokenFile is a file that the configuration names and that cannot be read.
+type brokenFile struct {
 	config.NamedFile
 	why string
 }
 
-func (u unreadable) String() string { return u.Key + " cannot be read: " + u.why }
+func (u brokenFile) String() string { return u.Key + " cannot be read: " + u.why }
 
 // unreadableBy tells which of the files an error of reading them is about.
-func unreadableBy(err error, files []config.NamedFile) unreadable {
+func unreadableBy(err error, files []config.NamedFile) brokenFile {
 	at := files[0]
 	if p := new(fs.PathError); errors.As(err, &p) {
 		for _, f := range files {
@@ -175,12 +175,12 @@ func unreadableBy(err error, files []config.NamedFile) unreadable {
 		}
 		err = p.Err
 	}
-	return unreadable{at, err.Error()}
+	return brokenFile{at, err.Error()}
 }
 
 // glance returns what stat says of files, nil where it fails, and which of them cannot be read. It
 // opens regular files and folders only: a pipe would wait for its writer.
-func glance(files []config.NamedFile) (infos []os.FileInfo, broken []unreadable) {
+func glance(files []config.NamedFile) (infos []os.FileInfo, broken []brokenFile) {
 	infos = make([]os.FileInfo, len(files))
 	for i, f := range files {
 		info, err := os.Stat(f.Path)
@@ -210,7 +210,7 @@ func unchanged(now, before os.FileInfo) bool {
 }
 
 // foundUnreadable logs once that a file cannot be read, and once that it can be read again.
-func (g *gateway) foundUnreadable(now []unreadable) {
+func (g *gateway) foundUnreadable(now []brokenFile) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, u := range now {
@@ -219,7 +219,7 @@ func (g *gateway) foundUnreadable(now []unreadable) {
 		}
 	}
 	for _, u := range g.unreadable {
-		if !slices.ContainsFunc(now, func(n unreadable) bool { return n.NamedFile == u.NamedFile }) {
+		if !slices.ContainsFunc(now, func(n brokenFile) bool { return n.NamedFile == u.NamedFile }) {
 			g.log.Info(u.Key+" can be read again", zap.String("file", u.Path))
 		}
 	}
