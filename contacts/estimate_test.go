@@ -71,6 +71,7 @@ func TestDelta(t *testing.T) {
 		"added and removed":               {[]Move{move("a", Added, 1), move("a", Removed, 2)}, 0},
 		"removed and added":               {[]Move{move("a", Removed, 1), move("a", Added, 2)}, 0},
 		"within one second":               {[]Move{move("a", Added, 1), move("a", Removed, 1)}, 0},
+		"within one second, then added":   {[]Move{move("a", Added, 1), move("a", Removed, 1), move("a", Added, 5)}, 1},
 		"added by two":                    {[]Move{move("a", Added, 1), move("b", Added, 2)}, 1},
 		"added by two, removed by one":    {[]Move{move("a", Added, 1), move("b", Added, 2), move("a", Removed, 3)}, 1},
 		"added by two, removed by two":    {[]Move{move("a", Added, 1), move("b", Added, 2), move("a", Removed, 3), move("b", Removed, 4)}, 0},

@@ -45,6 +45,7 @@ func TestPass(t *testing.T) {
 		{"the first page repeated", []step{{page("", "C1", "a"), 0, nil}, {page("", "C1", "a"), 0, nil}, {page("C1", "", "b"), 0, nil}}, 2},
 		{"a page repeated, with another cursor", []step{{page("", "C1", "a"), 0, nil}, {page("C1", "C2", "b"), 0, nil}, {page("C1", "C3", "b", "c"), 0, nil}, {page("C3", "", "d"), 0, nil}}, 4},
 		{"a page before the last repeated", []step{{page("", "C1", "a"), 0, nil}, {page("C1", "C2", "b"), 0, nil}, {page("C2", "C3", "b"), 0, nil}, {page("C1", "C2"), 0, contacts.ErrBroken}}, -1},
+		{"a page after the last", []step{{page("", "C1", "a"), 0, nil}, {page("C1", "", "b"), 0, nil}, {page("", "", "c"), 0, contacts.ErrBroken}}, -1},
 		{"a page that leads to itself", []step{{page("", "C1", "a"), 0, nil}, {page("C1", "C1", "b"), 0, contacts.ErrBroken}}, -1},
 		{"just in time", []step{{page("", "C1", "a"), 0, nil}, {page("C1", "", "b"), limit - time.Nanosecond, nil}}, 2},
 		{"four hours", []step{{page("", "C1", "a"), 0, nil}, {page("C1", "", "b"), limit, contacts.ErrTooSlow}}, -1},

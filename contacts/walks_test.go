@@ -78,6 +78,17 @@ func TestWalksAreBounded(t *testing.T) {
 	}
 }
 
+// A walk that is left unfinished is forgotten after four hours.
+func TestOldWalksAreForgotten(t *testing.T) {
+	var w contacts.Walks
+	w.Feed("ww1", "x", page("", "C1", "a"), start)
+	w.Feed("ww1", "y", page("", "C1", "a"), start.Add(time.Second))
+	w.Feed("ww2", "z", page("", "", "a"), start.Add(contacts.PassLimit))
+	if n := w.Open(); n != 1 {
+		t.Errorf("%d walks are open", n)
+	}
+}
+
 // The people of all unfinished walks together are bounded too.
 func TestPeopleOfWalksAreBounded(t *testing.T) {
 	contacts.LimitPeople(t, 5)
