@@ -76,6 +76,10 @@ func TestFullAccounts(t *testing.T) {
 // The refusal of a full account names its number of contacts and its limit.
 func TestFullRefusal(t *testing.T) {
 	purchased, total := 10000, 10001
+	const ownRules = `
+    - { name: own, match: { capabilities: [customer_tags] }, action: refuse }
+    - { name: also-active, match: { capabilities: [mass_message], standings: [active, full] }, action: refuse }
+`
 	zero, grace := time.Time{}, now.Add(-time.Hour)
 	for _, test := range []struct {
 		name, language string
@@ -91,16 +95,18 @@ func TestFullRefusal(t *testing.T) {
 	} {
 		test.a.CorpID = "ww1"
 		a := account.NewBook([]config.Account{test.a}).Find("ww1")
-		e := must(t, "language: "+test.language, "    - { name: own, match: { capabilities: [customer_tags] }, action: refuse }\n")
+		e := must(t, "language: "+test.language, ownRules)
 		who := policy.Subject{CorpID: "ww1", Standing: a.Standing(now), Account: a}
 		c := policy.Call{Who: who, Endpoint: wecom.Lookup("/cgi-bin/externalcontact/add_contact_way"), At: now}
 		if d := decide(e, c); d.Errcode != wecom.CodeNoPermission || d.Rule != "full-adds-no-customers" || !strings.HasPrefix(d.Errmsg, test.want) {
 			t.Errorf("%s: %+v", test.name, d)
 		}
-		// A rule that is not about full accounts does not blame the number of contacts.
-		c.Endpoint = wecom.Lookup("/cgi-bin/externalcontact/mark_tag")
-		if d := decide(e, c); d.Rule != "own" || strings.Contains(d.Errmsg, "10001") {
-			t.Errorf("%s: %+v", test.name, d)
+		// A rule that is not about full accounts alone does not blame the number of contacts.
+		for rule, path := range map[string]string{"own": "mark_tag", "also-active": "add_msg_template"} {
+			c.Endpoint = wecom.Lookup("/cgi-bin/externalcontact/" + path)
+			if d := decide(e, c); d.Rule != rule || strings.Contains(d.Errmsg, "10001") {
+				t.Errorf("%s: %+v", test.name, d)
+			}
 		}
 	}
 }
