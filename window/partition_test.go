@@ -162,7 +162,9 @@ func TestPartitionedBecomesAProxy(t *testing.T) {
 
 // Through a proxy over two shards, windows on both are written and proven.
 func TestPartitionsBehindAProxy(t *testing.T) {
-	slow(t, "starts servers and a proxy")
+	if testing.Short() {
+		t.Skip("starts servers and a proxy")
+	}
 	for _, strict := range []bool{true, false} {
 		t.Run(fmt.Sprint("strict=", strict), func(t *testing.T) {
 			s := storetest.Open(t, storetest.StartShards(t, strict), time.Now)
