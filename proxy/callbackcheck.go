@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -131,7 +132,7 @@ func (x callbackChecker) receiveID(i int) string {
 	}
 	is := "it is for " + x.corp(f.Receiver)
 	if f.Receiver == "" {
-		is = `it is for "", as a robot's is`
+		is += ", as a robot's is"
 	}
 	if f.ReceiveID {
 		return is
@@ -146,7 +147,7 @@ func (x callbackChecker) receiveID(i int) string {
 	if f.Receiver == "" {
 		return fmt.Sprintf(`%s, which no receive_ids lists: add "" to those of %s if this is a robot`, is, x.callbacks[i].Path)
 	}
-	return fmt.Sprintf("%s, which no receive_ids lists: add %q to those of %s if this is the corp, suite or provider that you expect", is, f.Receiver, x.callbacks[i].Path)
+	return fmt.Sprintf("%s, which no receive_ids lists: add it to those of %s if this is the corp, suite or provider that you expect", is, x.callbacks[i].Path)
 }
 
 func (x callbackChecker) age() string {
@@ -202,10 +203,15 @@ func (x callbackChecker) others(i int, fits func(wecom.Fit) bool) string {
 	return strings.Join(paths, ", ")
 }
 
-// corp is an id, with the name of its account if it has one.
+// corp is an id, with the name of its account if it has one. Another one is quoted, since it is what
+// the sender wrote.
 func (x callbackChecker) corp(id string) string {
-	if a := x.accounts.Find(id); a != nil && a.Name != "" {
+	switch a := x.accounts.Find(id); {
+	case a == nil:
+		return strconv.Quote(id[:min(len(id), wecom.MaxID)])
+	case a.Name == "":
+		return id
+	default:
 		return fmt.Sprintf("%s (account %s)", id, a.Name)
 	}
-	return id
 }

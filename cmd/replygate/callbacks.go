@@ -1,7 +1,7 @@
 package main
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,12 +12,81 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"replygate/proxy"
 	"replygate/wecom"
 )
 
 // maxCopied bounds what is read of a copied callback; the gateway takes a body of 1 MiB.
 const maxCopied = 2 << 20 // bytes
+
+// callbacksCommand returns the command that compares a callback with those of a configuration.
+func callbacksCommand(s streams) *cobra.Command {
+	var o callbackOptions
+	check := &cobra.Command{
+		Use:   "check [URL [BODY]]",
+		Short: "Tell which of token, key, receive id and age of a callback does not fit",
+		Long: `Compares a callback of WeCom, as copied from the log of a proxy, with the callbacks of a
+configuration, and tells for each which of token, key, receive id and age does not fit, and what to
+change. Without arguments it reads the request, URL first, from standard input.
+
+It prints no token, no key, and nothing of what a customer wrote.`,
+		Annotations: arguments(
+			"URL", "the URL with msg_signature, timestamp and nonce, or the line of a log that has it",
+			"BODY", "the XML or JSON of a POST; a GET has its text, echostr, in the URL"),
+		Example: `  replygate callbacks check -c replygate.yaml 'https://gateway.example/callback/acme?msg_signature=…&echostr=…'
+  replygate callbacks check --at 2026-11-22T18:00:00+08:00 --request callback.txt`,
+		Args:              takes(0, 2),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	configFlag(check, &o.config, "the configuration `FILE`")
+	f := check.Flags()
+	f.StringVar(&o.request, "request", "", "read URL and body from this `FILE`")
+	f.StringVar(&o.at, "at", "", "the `INSTANT` at which the callback came, RFC 3339 (default now)")
+	f.BoolVar(&o.json, "json", false, "print JSON")
+	_ = check.RegisterFlagCompletionFunc("at", cobra.NoFileCompletions)
+	check.RunE = func(_ *cobra.Command, words []string) error { return o.run(words, s) }
+	return asGroup(&cobra.Command{
+		Use:     "callbacks",
+		Short:   "Find out why a callback of WeCom does not fit the configuration",
+		Example: "  replygate callbacks check --request callback.txt",
+	}, check)
+}
+
+// callbackOptions are the flags of callbacks check.
+type callbackOptions struct {
+	config, request, at string
+	json                bool
+}
+
+func (o callbackOptions) run(words []string, s streams) error {
+	at := time.Now()
+	if o.at != "" {
+		var err error
+		if at, err = time.Parse(time.RFC3339Nano, o.at); err != nil {
+			return fmt.Errorf("%w: --at %q is not an instant like 2026-11-22T10:00:00+08:00", errUsage, o.at)
+		}
+	}
+	if o.request != "" && len(words) > 0 {
+		return fmt.Errorf("%w: give the callback as arguments or by --request, not both", errUsage)
+	}
+	set, err := load(o.config)
+	if err != nil {
+		return err
+	}
+	text, err := readCallback(words, o.request)
+	if err != nil {
+		return err
+	}
+	report, found := checkCallback(set, text, at)
+	if o.json && !errors.Is(found, errUsage) {
+		err = printJSON(s.out, report)
+	} else {
+		err = report.print(s.out)
+	}
+	return cmp.Or(err, found)
+}
 
 // callbackReport is what callbacks check --json prints.
 type callbackReport struct {
@@ -156,23 +225,19 @@ func bodyAfter(rest string) []byte {
 }
 
 // readCallback returns the copied callback that a command line gives: as arguments, in a file, or
-// else from standard input.
-func readCallback(words []string, file string, in io.Reader) (string, error) {
+// else on standard input.
+func readCallback(words []string, file string) (string, error) {
+	if len(words) > 0 {
+		return strings.Join(words, "\n"), nil
+	}
+	in := os.Stdin
 	if file != "" {
-		opened, err := os.Open(file)
-		if err != nil {
+		var err error
+		if in, err = os.Open(file); err != nil {
 			return "", err
 		}
-		defer opened.Close()
-		in = opened
-	} else if len(words) > 0 {
-		return strings.Join(words, "\n"), nil
+		defer in.Close()
 	}
 	text, err := io.ReadAll(io.LimitReader(in, maxCopied))
 	return string(text), err
-}
-
-// callbacks checks a copied callback.
-func callbacks(_ context.Context, args []string, s streams) error {
-	return errUsage
 }

@@ -155,6 +155,39 @@ func TestReadCopied(t *testing.T) {
 	}
 }
 
+// The command takes a callback as arguments or from a file, at a given time, and prints text or JSON.
+func TestCallbacksCheckCommand(t *testing.T) {
+	const file = "../../testdata/callbacks/replygate.yaml"
+	query, encrypt := east.sealed(t, time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), "<xml><MsgType>event</MsgType><Event>enter_agent</Event><ToUserName>wwEast</ToUserName></xml>")
+	address, body := "https://g.example/callback/east?"+query, "<xml><Encrypt>"+encrypt+"</Encrypt></xml>"
+	request := write(t, address+"\n"+body)
+	const at = "--at=2026-11-22T18:00:05+08:00"
+	for _, test := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{at, address, body}, exitGood, "age         fits  5s in the past"},
+		{[]string{at, "--request", request}, exitGood, "receive_id  fits  it is for wwEast (account Acme East)"},
+		{[]string{at, "--json", address, body}, exitGood, `"ok": true`},
+		{[]string{"--request", request}, exitBad, "the callback does not fit /callback/east: age"},
+		{[]string{"--json", "--request", request}, exitBad, `"cause": "age"`},
+		{[]string{"--json", at, strings.Replace(address, "east", "none", 1), body}, exitBad, "no callback of the configuration has the path /callback/none"},
+		{[]string{"--json", at, strings.Replace(address, "msg_signature", "msg_signature=1&msg_signature", 1), body}, exitBad, `"malformed": "the callback is not readable`},
+		{[]string{at, address}, exitUsage, "give the body too"},
+		{[]string{"--at", "noon", address, body}, exitUsage, `--at "noon" is not an instant`},
+		{[]string{"--request", request, address}, exitUsage, "not both"},
+		{[]string{"--request", "/does/not/exist"}, exitBad, "no such file"},
+		{[]string{"hello"}, exitUsage, "the text has no URL with msg_signature="},
+		{[]string{"-c", "/does/not/exist", address, body}, exitBad, "/does/not/exist"},
+	} {
+		code, out, errs := cli(t, append([]string{"callbacks", "check", "-c", file}, test.args...)...)
+		if code != test.code || !strings.Contains(out+errs, test.says) {
+			t.Errorf("%q: exit %d, want %d and %q:\n%s%s", test.args, code, test.code, test.says, out, errs)
+		}
+	}
+}
+
 func contents(t *testing.T, file string) string {
 	t.Helper()
 	data, err := os.ReadFile(file)

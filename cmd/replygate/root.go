@@ -40,7 +40,7 @@ func rootCommand(s streams) *cobra.Command {
 		root.AddCommand(commands...)
 	}
 	in("run", serveCommand(s), demoCommand(s), simulateCommand(s))
-	in("rules", checkCommand(s), testCommand(s), replayCommand(s), rulesetsCommand(s))
+	in("rules", checkCommand(s), testCommand(s), replayCommand(s), rulesetsCommand(s), callbacksCommand(s))
 	in("running", explainCommand(s), windowsCommand(s), accountsCommand(s), healthCommand(s))
 	in("more", completionCommand(s), versionCommand(s))
 	root.SetHelpCommand(helpCommand())
