@@ -35,18 +35,19 @@ func TestMetricNames(t *testing.T) {
 		labels[name], _, _ = strings.Cut(rest, "}")
 	}
 	want := map[string]string{
-		"replygate_requests_total":            "capability,status",
-		"replygate_request_duration_seconds":  "judged",
-		"replygate_upstream_duration_seconds": "result",
-		"replygate_decisions_total":           "capability,verdict,reason,forwarded",
-		"replygate_shadow_decisions_total":    "capability,verdict,reason,rule",
-		"replygate_upstream_errcodes_total":   "verdict,errcode",
-		"replygate_inbound_total":             "source,result",
-		"replygate_delivery_failures_total":   "why",
-		"replygate_callbacks_total":           "kind,result,status",
-		"replygate_attributed_total":          "by",
-		"replygate_corp_contradictions_total": "kind",
-		"replygate_unsure_wait_seconds":       "outcome",
+		"replygate_requests_total":             "capability,status",
+		"replygate_request_duration_seconds":   "judged",
+		"replygate_upstream_duration_seconds":  "result",
+		"replygate_decisions_total":            "capability,verdict,reason,forwarded",
+		"replygate_shadow_decisions_total":     "capability,verdict,reason,rule",
+		"replygate_upstream_errcodes_total":    "verdict,errcode",
+		"replygate_inbound_total":              "source,result",
+		"replygate_delivery_failures_total":    "why",
+		"replygate_callbacks_total":            "kind,result,status",
+		"replygate_callbacks_unverified_total": "cause",
+		"replygate_attributed_total":           "by",
+		"replygate_corp_contradictions_total":  "kind",
+		"replygate_unsure_wait_seconds":        "outcome",
 	}
 	if !maps.Equal(labels, want) {
 		t.Errorf("metrics:\n%v\nwant\n%v", labels, want)
@@ -64,6 +65,7 @@ func TestMetricNames(t *testing.T) {
 	if want := []string{
 		"attributed_total channel", "attributed_total code", "attributed_total host", "attributed_total none", "attributed_total only_account",
 		"attributed_total path", "attributed_total setting", "attributed_total token",
+		"callbacks_unverified_total age", "callbacks_unverified_total corp", "callbacks_unverified_total key", "callbacks_unverified_total malformed", "callbacks_unverified_total receive_id", "callbacks_unverified_total token",
 		"corp_contradictions_total call", "corp_contradictions_total channel", "corp_contradictions_total earlier", "corp_contradictions_total learnt", "corp_contradictions_total token",
 		"request_duration_seconds false", "request_duration_seconds true", "upstream_duration_seconds answered", "upstream_duration_seconds error",
 	}; !slices.Equal(zeros, want) {
