@@ -163,7 +163,7 @@ func TestPartitionedBecomesAProxy(t *testing.T) {
 // Through a proxy over two shards, windows on both are written and proven.
 func TestPartitionsBehindAProxy(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts servers and a proxy")
+		t.Skip("-short: starts servers and a proxy")
 	}
 	for _, strict := range []bool{true, false} {
 		t.Run(fmt.Sprint("strict=", strict), func(t *testing.T) {
