@@ -116,7 +116,7 @@ func TestExplainShowsRulesAndFacts(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	if !slices.Equal(names[:4], []string{"tags-on-pc", "no-videos-soon", "in-good-standing", "reply-inside-the-window"}) {
+	if !slices.Equal(names[:5], []string{"tags-on-pc", "no-videos-soon", "full-adds-no-customers", "in-good-standing", "reply-inside-the-window"}) {
 		t.Errorf("rules: %v", names)
 	}
 	for _, want := range []admin.ReadFact{

@@ -30,7 +30,7 @@ If many accounts are gone since its last run, it does not start until --yes conf
 	return c
 }
 
-// serve runs the gateway until it is told to stop. With yes a start that would be held is confirmed.
+// serve runs the gateway until it is told to stop. yes confirms a start that would be held.
 func serve(ctx context.Context, file string, yes bool, s streams) error {
 	set, err := load(file)
 	if err != nil {
