@@ -25,9 +25,16 @@ func (d *decoder) readAccountsFile(c *Config) {
 	}
 	d.otherFile = c.AccountsFile
 	defer func() { d.otherFile = "" }()
+	text, bad := toUTF8(data)
+	if bad != nil {
+		d.problem(data, bad)
+		return
+	}
 	first, mistakes := len(c.Accounts), len(d.mistakes)
 	if strings.HasSuffix(strings.ToLower(c.AccountsFile), ".csv") {
-		c.Accounts = append(c.Accounts, d.csvAccounts(data, first)...)
+		c.Accounts = append(c.Accounts, d.csvAccounts(text, first)...)
+	} else if isCSV(text) {
+		d.report(Position{File: d.otherFile}, "this is a CSV, and its name does not end in .csv", "rename it: any other name means YAML")
 	} else if root, ok := d.document(data); ok {
 		c.Accounts = append(c.Accounts, d.yamlAccounts(root, first)...)
 	}
@@ -95,15 +102,13 @@ func (a *Account) contacts() *Contacts {
 	return a.Contacts
 }
 
-// csvAccounts reads a CSV with a header line. An empty cell is an absent key.
-func (d *decoder) csvAccounts(data []byte, first int) []Account {
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // spreadsheets write a byte order mark
-	r := csv.NewReader(bytes.NewReader(data))
-	r.FieldsPerRecord = -1
-	at := func(field int) Position {
-		line, col := r.FieldPos(field)
-		return Position{Line: line, Col: col, File: d.otherFile}
-	}
+// csvAccounts reads a CSV with a header line. An empty cell is an absent key, and a row of empty
+// cells no account.
+func (d *decoder) csvAccounts(text []byte, first int) []Account {
+	source := newCSVSource(text, d.otherFile)
+	r := csv.NewReader(bytes.NewReader(text))
+	r.FieldsPerRecord, r.Comma = -1, rune(source.comma)
+	at := func(field int) Position { return source.position(r.FieldPos(field)) }
 	var header []string
 	var all []Account
 	for {
@@ -116,7 +121,7 @@ func (d *decoder) csvAccounts(data []byte, first int) []Account {
 			}
 			return all
 		case errors.As(err, &parseErr):
-			d.report(Position{Line: parseErr.Line, Col: parseErr.Column, File: d.otherFile}, "this is not CSV: "+parseErr.Err.Error(), "check the quotes in this line")
+			d.problem(text, source.syntaxProblem(parseErr))
 			return all
 		case err != nil:
 			d.report(Position{File: d.otherFile}, err.Error(), "")
@@ -126,8 +131,11 @@ func (d *decoder) csvAccounts(data []byte, first int) []Account {
 				return nil
 			}
 			continue
+		case emptyRow(row):
+			continue
 		case len(row) != len(header):
-			d.report(at(0), fmt.Sprintf("a row of %d cells under a header of %d", len(row), len(header)), "give every row a cell for each column")
+			line, _ := r.FieldPos(0)
+			d.report(source.rowProblem(row, line, len(header)))
 			continue
 		}
 		a := Account{At: at(0)}
@@ -156,7 +164,13 @@ func (d *decoder) csvHeader(row []string, at func(int) Position) []string {
 	for i, name := range row {
 		header[i] = strings.TrimSpace(name)
 		if _, ok := columns[header[i]]; !ok {
-			d.report(at(i), "unknown column "+strconv.Quote(header[i]), DidYouMean(header[i], known))
+			remedy := DidYouMean(header[i], known)
+			if header[i] == "" {
+				remedy = "take the column out, or name it: " + strings.Join(known, ", ")
+			}
+			place := at(i)
+			place.Col += widthAt(name)
+			d.report(place, "unknown column "+strconv.Quote(header[i]), remedy)
 			valid = false
 		}
 		for j := range i {

@@ -120,10 +120,10 @@ func TestAccountsFileMistakes(t *testing.T) {
 		{"a.csv", "corp_id,name,expires_at\n", noAccount},
 		{"a.csv", "\ufeffcorp_id,name", noAccount},
 		{"a.csv", "corp_id\n\n\r\n\n", noAccount},
-		{"a.csv", "corp_id,name\n,\n", "FILE:2:1: accounts[1] has no corp_id: add the id that WeCom shows under My Company, ww…"},
+		{"a.csv", "corp_id,name\n,\n", noAccount},
 		{"a.yaml", "corp_id: ww2\n", "FILE:1:1: accounts_file must be a list of accounts: write one per line after a dash: - { corp_id: ww… }"},
 		{"a.yaml", "accounts: []\nlog: {}\n", "FILE:1:1: accounts_file must be a list of accounts: write one per line after a dash: - { corp_id: ww… }"},
-		{"a.yaml", "- {\n", "FILE:1:1: this is not YAML: did not find expected node content: check quotes, colons and indentation around this line"},
+		{"a.yaml", "- {\n", "FILE:1:3: this is not YAML: the { is not closed: write the } that belongs to it"},
 		{"a.yaml", "[]\n---\n[]\n", "FILE:2:1: a second document: keep one; remove the line ---"},
 		{"a.yaml", "- { corp: ww2 }\n", "FILE:1:3: accounts[1] has no corp_id: add the id that WeCom shows under My Company, ww…\n" +
 			"FILE:1:5: unknown key accounts[1].corp: did you mean corp_id?"},
@@ -136,16 +136,15 @@ func TestAccountsFileMistakes(t *testing.T) {
 		{"a.yaml", "- { corp_id: ww2, subscription: {} }\n", "FILE:1:33: subscription has no expires_at: give its end, like expires_at: 2026-10-01T00:00:00+08:00, or write subscription: none for an account that never had one"},
 		{"a.csv", "", "FILE:1:1: accounts_file is empty: begin it with a header line: corp_id,name,entity,expires_at"},
 		{"a.csv", "ww2,Acme\n", `FILE:1:1: unknown column "ww2": known are corp_id, name, entity, subscription, expires_at, grace, contacts_free, contacts_purchased, contacts_total, contacts_counted_at, hosts, channels` + "\n" +
-			`FILE:1:5: unknown column "Acme": did you mean name?`},
+			`FILE:1:5: unknown column "Acme": known are corp_id, name, entity, subscription, expires_at, grace, contacts_free, contacts_purchased, contacts_total, contacts_counted_at, hosts, channels`},
 		{"a.csv", "corp_id,nmae\nww2,x\n", `FILE:1:9: unknown column "nmae": did you mean name?`},
-		{"a.csv", "corp_id;name\nww2;x\n", `FILE:1:1: unknown column "corp_id;name": known are corp_id, name, entity, subscription, expires_at, grace, contacts_free, contacts_purchased, contacts_total, contacts_counted_at, hosts, channels`},
 		{"a.csv", "corp_id,name,corp_id\nww2,x,ww3\n", "FILE:1:14: column corp_id is given twice: keep one"},
 		{"a.csv", "name\nAcme\n", "FILE:2:1: accounts[1] has no corp_id: add the id that WeCom shows under My Company, ww…"},
 		{"a.csv", "corp_id,name\nww2\nww3,x,y\nww4,x\n", "FILE:2:1: a row of 1 cells under a header of 2: give every row a cell for each column\n" +
-			"FILE:3:1: a row of 3 cells under a header of 2: give every row a cell for each column"},
-		{"a.csv", "corp_id,name\nww2,\"x\nww3,y\n", `FILE:3:7: this is not CSV: extraneous or missing " in quoted-field: check the quotes in this line`},
-		{"a.csv", "corp_id,name\nww2, \"Acme\"\n", `FILE:2:6: this is not CSV: bare " in non-quoted-field: check the quotes in this line`},
-		{"a.csv", "corp_id,expires_at,grace\nww2,2026-10-01,1d\n", `FILE:2:5: "2026-10-01" is not an instant: write one with its zone, like 2026-10-01T00:00:00+08:00` + "\n" +
+			"FILE:3:1: a row of 3 cells under a header of 2: put a cell that contains a comma in quotes"},
+		{"a.csv", "corp_id,name\nww2,\"x\nww3,y\n", `FILE:2:5: this is not CSV: the quote of this cell is not closed: write " at the end of the cell; write "" for a quote within it`},
+		{"a.csv", "corp_id,name\nww2, \"Acme\"\n", `FILE:2:6: this is not CSV: a blank before the quote: take the blank out: a quote begins directly after the separator`},
+		{"a.csv", "corp_id,expires_at,grace\nww2,2026-10-01,1d\n", `FILE:2:5: "2026-10-01" is not an instant: write 2026-10-01T00:00:00+08:00, the beginning of that day in China` + "\n" +
 			`FILE:2:16: "1d" is not a duration: write one like 500ms, 30s or 48h`},
 		{"a.csv", "corp_id,grace\nww2,24h\n", "FILE:2:1: subscription has no expires_at: give its end, like expires_at: 2026-10-01T00:00:00+08:00, or write subscription: none for an account that never had one"},
 		{"a.csv", "corp_id,contacts_free\nww2,-1\n", "FILE:2:1: a number of contacts is negative: write 0 or more"},

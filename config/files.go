@@ -1,6 +1,11 @@
 package config
 
-import "reflect"
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+)
 
 // NamedFile is a file that a configuration names.
 type NamedFile struct {
@@ -32,7 +37,80 @@ func FilesIn(file string, data []byte) []NamedFile {
 	if root, ok := d.document(data); ok {
 		d.walk(root, reflect.ValueOf(&c).Elem(), "")
 		d.fillScalars(&c)
+		d.resolveFiles(&c)
 	}
 	c.files = d.files
 	return c.Files()
+}
+
+// Files that the gateway reads are relative to the folder of the configuration, which names them.
+// Files that it writes are relative to its working directory, where its state is.
+
+// beside returns the path of a file that the configuration names to be read.
+func (d *decoder) beside(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(d.file), path)
+}
+
+// resolveFiles makes the files that the gateway reads relative to the working directory.
+func (d *decoder) resolveFiles(c *Config) {
+	for _, path := range []*string{&c.AccountsFile, &c.Listen.TLS.CertFile, &c.Listen.TLS.KeyFile, &c.Upstream.CAFile, &c.Redis.CAFile} {
+		*path = d.beside(*path)
+	}
+}
+
+// sameFiles reports a file that the gateway writes and that a second key names too. Such a file
+// would be overwritten.
+func (v validator) sameFiles(c *Config) {
+	written := []NamedFile{{"journal.path", c.Journal.Path}}
+	if c.Redis.Mode == RedisEmbedded {
+		written = append(written, NamedFile{"redis.snapshot", c.Redis.Snapshot})
+	}
+	if c.Log.Decisions != "stdout" {
+		written = append(written, NamedFile{"log.decisions", c.Log.Decisions})
+	}
+	read := append(c.Files(), NamedFile{"the configuration", v.d.file})
+	for i, w := range written {
+		for _, other := range append(written[:i:i], read...) {
+			if w.Path != "" && other.Path != "" && isSameFile(w.Path, other.Path) {
+				v.report(w.Key, fmt.Sprintf("%s is the same file as %s", w.Key, other.Key), "give it a file of its own: the gateway writes it")
+				break
+			}
+		}
+	}
+}
+
+// isSameFile reports whether two paths lead to one file, through links too. The files need not
+// exist.
+func isSameFile(a, b string) bool {
+	if x, err := os.Stat(a); err == nil {
+		if y, err := os.Stat(b); err == nil {
+			return os.SameFile(x, y)
+		}
+	}
+	return realPath(a) == realPath(b)
+}
+
+// realPath returns an absolute path without links. What does not exist of it stays as it is.
+func realPath(path string) string {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	if real, err := filepath.EvalSymlinks(absolute); err == nil {
+		return real
+	}
+	if target, err := os.Readlink(absolute); err == nil { // a link to a file that does not exist
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(absolute), target)
+		}
+		absolute = target
+	}
+	parent := filepath.Dir(absolute)
+	if parent == absolute {
+		return absolute
+	}
+	return filepath.Join(realPath(parent), filepath.Base(absolute))
 }

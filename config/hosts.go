@@ -36,7 +36,7 @@ func (v validator) hosts(a *Account, path string, first map[string]Position) {
 	for i, host := range a.Hosts {
 		at, name := v.itemPath(path+".hosts", i), HostName(host)
 		if _, err := netip.ParseAddr(name); err != nil && !hostPattern.MatchString(name) {
-			v.report(at, fmt.Sprintf("%q is not a host name", host), "write the name by which bots call the gateway, without http:// and path, like acme.gateway.internal")
+			v.report(at, fmt.Sprintf("%q is not a host name", host), widthRemedy(host, "write the name by which bots call the gateway, without http:// and path, like acme.gateway.internal"))
 			continue
 		}
 		v.unique(at, "host "+name, first, name)
@@ -48,7 +48,7 @@ func (v validator) channels(a *Account, path string, first map[string]Position) 
 	for i, channel := range a.Channels {
 		at := v.itemPath(path+".channels", i)
 		if !channelPattern.MatchString(channel) {
-			v.report(at, fmt.Sprintf("%q is not the id of a kf account", channel), "write its open_kfid, wk…, at most 128 bytes")
+			v.report(at, fmt.Sprintf("%q is not the id of a kf account", channel), widthRemedy(channel, "write its open_kfid, wk…, at most 128 bytes"))
 			continue
 		}
 		v.unique(at, "channel "+channel, first, channel)

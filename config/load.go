@@ -53,9 +53,11 @@ func (d *decoder) readConfig(data []byte) (*Config, error) {
 	}
 	d.walk(root, reflect.ValueOf(&c).Elem(), "")
 	d.fillScalars(&c)
+	d.resolveFiles(&c)
 	d.readAccountsFile(&c)
-	validate(&c, d)
+	d.unknownVariables()
 	c.where, c.files = d.where, d.files
+	validate(&c, d)
 	if err := d.mistakes.Err(); err != nil {
 		return nil, err
 	}
@@ -91,10 +93,11 @@ type decoder struct {
 	nodes     int                 // visited so far, aliases unfolded
 	otherFile string              // accounts_file while it is read, else empty
 	files     []NamedFile         // of secrets
+	referred  map[string]bool     // variables that values refer to as ${NAME}
 }
 
 func newDecoder(file string) *decoder {
-	return &decoder{file: file, scalars: map[string]Word{}, where: map[string]Position{}}
+	return &decoder{file: file, scalars: map[string]Word{}, where: map[string]Position{}, referred: map[string]bool{}}
 }
 
 // bounded reports whether walk has visited the whole file, and adds a mistake if it has not.
@@ -110,29 +113,44 @@ func (d *decoder) report(at Position, what, remedy string) {
 	d.mistakes.Add(d.file, at, what, remedy)
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
+// yamlLine is the place in an error of the YAML parser, which is often wrong: see syntaxProblem.
+var yamlLine = regexp.MustCompile(`^yaml: line \d+: `)
 
 // document parses the single YAML document of the file. An empty file is an empty mapping.
 func (d *decoder) document(data []byte) (*yaml.Node, bool) {
-	dec := yaml.NewDecoder(bytes.NewReader(data))
+	text, bad := toUTF8(data)
+	if bad == nil {
+		data, bad = text, forbiddenCharacter(text)
+	}
+	if bad != nil {
+		d.problem(data, bad)
+		return nil, false
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, second yaml.Node
 	err := dec.Decode(&doc)
 	if errors.Is(err, io.EOF) {
 		return &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}, true
 	}
 	if err != nil {
-		msg, at := err.Error(), Position{Line: 1, Col: 1, File: d.otherFile}
-		if m := yamlLine.FindStringSubmatch(msg); m != nil {
-			at.Line, _ = strconv.Atoi(m[1])
-			msg = strings.TrimPrefix(msg, m[0])
-		}
-		d.report(at, "this is not YAML: "+strings.TrimPrefix(msg, "yaml: "), "check quotes, colons and indentation around this line")
+		d.problem(text, syntaxProblem(text, err))
 		return nil, false
 	}
 	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
-		d.report(d.position(&second), "a second document", "keep one; remove the line ---")
+		if second.Line == 0 { // it is not YAML
+			d.problem(text, &problem{bytes.LastIndex(text, []byte("\n---")) + 1, "a second document", "keep one; remove the line ---"})
+		} else {
+			d.report(d.position(&second), "a second document", "keep one; remove the line ---")
+		}
 	}
 	return doc.Content[0], true
+}
+
+// problem reports a problem of the text that is read.
+func (d *decoder) problem(text []byte, p *problem) {
+	at := positionAt(text, p.offset)
+	at.File = d.otherFile
+	d.report(at, p.what, p.remedy)
 }
 
 func (d *decoder) position(n *yaml.Node) Position {
@@ -250,12 +268,37 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 			d.secretFile(value, v.Field(fields[plain]), join(path, plain))
 			continue
 		}
-		remedy := DidYouMean(name, keyNames(fields))
+		remedy := keyRemedy(name, keyNames(fields), secretNames(v, fields))
 		if outer, inner, dotted := strings.Cut(name, "."); dotted && slices.Contains(keyNames(fields), outer) {
 			remedy = "write " + inner + " below " + outer + ", indented"
 		}
 		d.report(at, "unknown key "+join(path, name), remedy)
 	}
+}
+
+// keyRemedy returns the remedy for a key that is not among the known ones. A colon or dash without
+// a blank after it is part of the key.
+func keyRemedy(name string, known, files []string) string {
+	if before, _, colon := strings.Cut(name, ":"); colon && slices.Contains(known, before) {
+		return "write a blank after the colon"
+	}
+	if after, dash := strings.CutPrefix(name, "-"); dash && after != "" && after[0] != ' ' {
+		return "if the dash begins a list item, write a blank after it"
+	}
+	if near := Nearest(name, files); len(near) > 0 && len(Nearest(name, known)) == 0 {
+		return "did you mean " + or(near) + "?"
+	}
+	return DidYouMean(name, known)
+}
+
+// secretNames returns the keys of v that name the file of a secret.
+func secretNames(v reflect.Value, fields map[string]int) (all []string) {
+	for _, key := range keyNames(fields) {
+		if isSecret(v, fields, key) {
+			all = append(all, key+"_file")
+		}
+	}
+	return all
 }
 
 // isSecret reports whether the field of v for a key, given without _file, is a Secret.
@@ -279,6 +322,7 @@ func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
 	if !ok {
 		return
 	}
+	name = d.beside(name)
 	d.files = append(d.files, NamedFile{Key: path + "_file", Path: name})
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -309,6 +353,7 @@ func (d *decoder) scalarText(node *yaml.Node, path string) (string, bool) {
 	complete := true
 	text := variable.ReplaceAllStringFunc(node.Value, func(ref string) string {
 		name := ref[2 : len(ref)-1]
+		d.referred[name] = true
 		value, set := os.LookupEnv(name)
 		if !set {
 			d.report(d.position(node), "the environment variable "+name+" is not set", "set it where the gateway is started")
@@ -329,7 +374,7 @@ func (d *decoder) fillScalars(c *Config) {
 		v.SetDefault(path, word.Text)
 	}
 	eachScalar(reflect.ValueOf(c).Elem(), "", func(path string, field reflect.Value) {
-		env := "REPLYGATE_" + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
+		env := envName(path)
 		_ = v.BindEnv(path, env) // fails only without a key
 		word, inFile := d.scalars[path]
 		if text, set := os.LookupEnv(env); set && text != "" {
@@ -365,6 +410,9 @@ func (d *decoder) set(v reflect.Value, w Word) {
 	value, err := parse(v.Type(), w.Text)
 	if err != nil {
 		what, remedy, _ := strings.Cut(err.Error(), ": ")
+		if v.Type() != reflect.TypeFor[time.Time]() { // its remedy has the converted value
+			remedy = widthRemedy(w.Text, remedy)
+		}
 		d.report(w.At, what, remedy)
 		if v.Type() == reflect.TypeFor[None]() {
 			v.SetBool(true) // no further mistakes about the mapping

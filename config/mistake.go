@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Position is a place in a file, counted from 1. The zero Position is the file as a whole.
@@ -62,23 +63,68 @@ func (ms Mistakes) Err() error {
 	return ms
 }
 
-// Nearest returns the known word that a misspelt one probably means, or "" if none is near.
-func Nearest(word string, known []string) string {
-	best, bestDistance := "", max(2, len(word)/4)+1
+// The most suggestions for one word, and the most words of a vocabulary that are listed in full.
+const (
+	maxSuggestions = 5
+	maxListed      = 20
+)
+
+// Nearest returns the known words that a misspelt one probably means, at most five: those at the
+// smallest distance, if that is small for the length of the word.
+func Nearest(word string, known []string) []string {
+	var near []string
+	best := -1
 	for _, k := range known {
-		if d := editDistance(strings.ToLower(word), strings.ToLower(k)); d < bestDistance {
-			best, bestDistance = k, d
+		d := editDistance(strings.ToLower(word), strings.ToLower(k))
+		if d > maxDistance(word, k) || best >= 0 && d > best || slices.Contains(near, k) {
+			continue
+		}
+		if d < best {
+			near = nil
+		}
+		near, best = append(near, k), d
+	}
+	if len(near) == 0 {
+		near = stems(word, known)
+	}
+	return near[:min(len(near), maxSuggestions)]
+}
+
+// stems returns the known words with the start of a misspelt one, like capabilities for capabilty.
+func stems(word string, known []string) (near []string) {
+	for _, k := range known {
+		n := commonPrefix(word, k)
+		if n >= 4 && len(word)-n <= 2 && !slices.Contains(near, k) {
+			near = append(near, k)
 		}
 	}
-	if best != "" {
-		return best
-	}
-	for _, k := range known { // a common start, like capability for capabilities
-		if n := commonPrefix(word, k); n >= 4 && 3*n >= 2*len(word) {
-			return k
+	return near
+}
+
+// maxDistance is the largest distance at which a known word is a sensible suggestion. Of short
+// words most others are near, so a word of one or two letters is near only to itself in another
+// letter case or order.
+func maxDistance(word, known string) int {
+	switch n := min(utf8.RuneCountInString(word), utf8.RuneCountInString(known)); {
+	case n <= 2:
+		if sameLetters(word, known) {
+			return 1
 		}
+		return 0
+	case n <= 5:
+		return 1
+	case n <= 11:
+		return 2
 	}
-	return ""
+	return 3
+}
+
+// sameLetters reports whether two words have the same letters, in any order and letter case.
+func sameLetters(a, b string) bool {
+	x, y := []rune(strings.ToLower(a)), []rune(strings.ToLower(b))
+	slices.Sort(x)
+	slices.Sort(y)
+	return slices.Equal(x, y)
 }
 
 // commonPrefix returns the length in bytes of the longest common prefix.
@@ -89,31 +135,61 @@ func commonPrefix(a, b string) (n int) {
 	return n
 }
 
-// DidYouMean returns the remedy for an unknown word: the nearest known one, else all of them.
+// DidYouMean returns the remedy for an unknown word of a vocabulary: what is near, else all of a
+// small vocabulary, or the nearest of a large one and how many there are.
 func DidYouMean(word string, known []string) string {
-	if near := Nearest(word, known); near != "" {
-		return "did you mean " + near + "?"
+	if near := Nearest(narrow(word), known); len(near) > 0 {
+		return widthRemedy(word, "did you mean "+or(near)+"?")
 	}
-	return "known are " + strings.Join(known, ", ")
+	return widthRemedy(word, listing(word, known))
 }
 
-// editDistance returns the Levenshtein distance of two words, in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+// listing names all words of a small vocabulary, or the nearest of a large one and how many there
+// are.
+func listing(word string, known []string) string {
+	if len(known) <= maxListed {
+		return "known are " + strings.Join(known, ", ")
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
+	nearest := slices.Clone(known)
+	slices.SortStableFunc(nearest, func(a, b string) int {
+		return cmp.Compare(editDistance(word, a), editDistance(word, b))
+	})
+	return fmt.Sprintf("it is none of the %d known ones; the nearest are %s", len(known), strings.Join(nearest[:maxSuggestions], ", "))
+}
+
+// or lists words as alternatives.
+func or(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// editDistance returns how many letters must be changed, added, left out or exchanged with their
+// neighbour to turn one word into the other.
+func editDistance(a, b string) int {
+	from, to := []rune(a), []rune(b)
+	rows := make([][]int, len(from)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(to)+1)
+		rows[i][0] = i
+	}
+	for j := range to {
+		rows[0][j+1] = j + 1
+	}
+	for i := range from {
+		for j := range to {
+			change := rows[i][j]
+			if from[i] != to[j] {
 				change++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+			d := min(change, rows[i][j+1]+1, rows[i+1][j]+1)
+			if i > 0 && j > 0 && from[i] == to[j-1] && from[i-1] == to[j] {
+				d = min(d, rows[i-1][j-1]+1)
+			}
+			rows[i+1][j+1] = d
 		}
 	}
-	return row[len(b)]
+	return rows[len(from)][len(to)]
 }

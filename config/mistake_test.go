@@ -81,7 +81,8 @@ func TestNearest(t *testing.T) {
 		"capa":          "capabilities",
 		"cap":           "",
 		"capital":       "", // too little in common
-		"lg":            "log",
+		"lg":            "", // too short
+		"lgo":           "log",
 		"logs":          "log",
 		"limit":         "limits",
 		"redsi":         "redis",
@@ -89,12 +90,36 @@ func TestNearest(t *testing.T) {
 		"database":      "",
 		"nothing":       "",
 	} {
-		if got := config.Nearest(word, keys); got != want {
+		if got := strings.Join(config.Nearest(word, keys), " "); got != want {
 			t.Errorf("%s: %q, want %q", word, got, want)
 		}
 	}
-	if got := config.Nearest("a", nil); got != "" {
+	if got := config.Nearest("a", nil); got != nil {
 		t.Errorf("of no words %q is the nearest", got)
+	}
+}
+
+// How far a suggestion may be depends on the length of the word, and there are at most five.
+func TestNearestOfAVocabulary(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ word, known, want string }{
+		{"cn", "en zh", ""},
+		{"hz", "en zh", "zh"}, // exchanged
+		{"EN", "en zh", "en"},
+		{"e", "en zh", ""},
+		{"wnat", "at want", "want"},
+		{"wnat", "at", ""},
+		{"fone", "phone", ""}, // two changes in a short word
+		{"phoen", "phone", "phone"},
+		{"kf_replly", "kf_reply kf_event_reply", "kf_reply"},
+		{"ww12345678", "ww12345670 ww12345671 ww12345672 ww12345673 ww12345674 ww12345675", "ww12345670 ww12345671 ww12345672 ww12345673 ww12345674"},
+		{"ww12345678", "ww12345670 ww12345678", "ww12345678"},
+		{"北京公", "北京公司 上海公司", "北京公司"},
+		{"a", "a a", "a"},
+	} {
+		if got := strings.Join(config.Nearest(c.word, strings.Fields(c.known)), " "); got != c.want {
+			t.Errorf("%s of %s: %q, want %q", c.word, c.known, got, c.want)
+		}
 	}
 }
 
@@ -107,7 +132,7 @@ func TestNearestFindsOneChange(t *testing.T) {
 		word := known[random.IntN(len(known))]
 		i, letter := random.IntN(len(word)), string(rune('a'+random.IntN(26)))
 		for _, changed := range []string{word[:i] + word[i+1:], word[:i] + letter + word[i:], word[:i] + letter + word[i+1:]} {
-			if got := config.Nearest(changed, known); got != word {
+			if got := config.Nearest(changed, known); len(got) != 1 || got[0] != word {
 				t.Fatalf("%s: %q, want %q", changed, got, word)
 			}
 		}
@@ -122,6 +147,10 @@ func TestDidYouMean(t *testing.T) {
 		{"", "enforce shadow", "known are enforce, shadow"},
 		{"Enforce", "enforce shadow", "did you mean enforce?"},
 		{"text", "json", "known are json"},
+		{"phonr", "phone phona", "did you mean phone or phona?"},
+		{"ｓhadow", "enforce shadow", "'ｓ' is full-width: write an ASCII s instead"},
+		{"off，on", "enforce shadow", "'，' is full-width: write an ASCII , instead"},
+		{"zz", "a b c d e f g h i j k l m n o p q r s t u zy", "it is none of the 22 known ones; the nearest are zy, a, b, c, d"},
 	} {
 		if got := config.DidYouMean(c.word, strings.Fields(c.known)); got != c.want {
 			t.Errorf("%s: %q, want %q", c.word, got, c.want)

@@ -35,6 +35,7 @@ func validate(c *Config, d *decoder) {
 	v.limits(c)
 	v.log(c)
 	v.shutdown(c)
+	v.sameFiles(c)
 }
 
 // maxUnsureWait bounds policy.unsure_wait. Few HTTP clients wait longer than ten seconds.
@@ -110,7 +111,7 @@ func (v validator) certificates(path, file string) {
 
 func (v validator) address(path, value string) {
 	if !isAddress(value) {
-		v.report(path, fmt.Sprintf("%s: %q is not an address", path, value), "write host:port, like 127.0.0.1:8080")
+		v.report(path, fmt.Sprintf("%s: %q is not an address", path, value), widthRemedy(value, "write host:port, like 127.0.0.1:8080"))
 	}
 }
 
@@ -239,7 +240,7 @@ func (v validator) accounts(c *Config) {
 		v.d.report(Position{}, "accounts is missing", "list your companies: accounts: [{corp_id: ww…}]")
 		return
 	}
-	first := map[string]Position{}
+	first := map[string]Word{}
 	hosts, channels := map[string]Position{}, map[string]Position{}
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
@@ -257,14 +258,20 @@ func (v validator) accounts(c *Config) {
 	}
 }
 
-func (v validator) corpID(a *Account, path string, first map[string]Position) {
+// corpID checks a corp id. first holds the id and position of each seen so far, in lower case.
+func (v validator) corpID(a *Account, path string, first map[string]Word) {
 	if !corpPattern.MatchString(a.CorpID) {
-		v.report(path, fmt.Sprintf("%q is not a corp id", a.CorpID), "it is letters and digits, ww… or wx…")
+		v.report(path, fmt.Sprintf("%q is not a corp id", a.CorpID), widthRemedy(a.CorpID, "it is letters and digits, ww… or wx…"))
 	}
-	if at, twice := first[a.CorpID]; twice {
-		v.report(path, fmt.Sprintf("corp_id %s is given twice", a.CorpID), fmt.Sprintf("it is already in line %d%s; keep one", at.Line, inFile(at.File)))
+	folded := strings.ToLower(a.CorpID)
+	switch other, seen := first[folded]; {
+	case seen && other.Text == a.CorpID:
+		v.report(path, fmt.Sprintf("corp_id %s is given twice", a.CorpID), fmt.Sprintf("it is already in line %d%s; keep one", other.At.Line, inFile(other.At.File)))
+	case seen:
+		v.report(path, fmt.Sprintf("corp_id %s differs from %s in line %d%s only in letter case", a.CorpID, other.Text, other.At.Line, inFile(other.At.File)),
+			"keep the one that WeCom shows under My Company: letter case matters")
 	}
-	first[a.CorpID] = v.d.where[path]
+	first[folded] = Word{Text: a.CorpID, At: v.d.where[path]}
 }
 
 // inFile names the file of a position that is not in the configuration itself.
@@ -338,7 +345,20 @@ func (v validator) callbacks(c *Config) {
 		if len(cb.ReceiveIDs) == 0 {
 			v.report(path+".receive_ids", path+".receive_ids is missing", `list the corp id of an own app, the suite id and provider's corp id of a third party's, or "" for a robot`)
 		}
+		v.receiveIDs(path+".receive_ids", cb.ReceiveIDs, c.Accounts)
 		v.forwardTo(path+".forward_to", cb.ForwardTo)
+	}
+}
+
+// receiveIDs reports an id that differs from an account's corp id only in letter case. Other
+// unknown ids may be those of suites and providers.
+func (v validator) receiveIDs(path string, ids []string, accounts []Account) {
+	for i, id := range ids {
+		sameCorp := func(a Account) bool { return a.CorpID == id }
+		foldedCorp := func(a Account) bool { return strings.EqualFold(a.CorpID, id) }
+		if near := slices.IndexFunc(accounts, foldedCorp); near >= 0 && !slices.ContainsFunc(accounts, sameCorp) {
+			v.report(fmt.Sprintf("%s[%d]", path, i), fmt.Sprintf("%s differs from the corp id %s only in letter case", id, accounts[near].CorpID), "write it as the account has it: letter case matters")
+		}
 	}
 }
 
@@ -382,7 +402,7 @@ func (v validator) clientConditions(cl Client, path string) {
 func (v validator) network(path, value string) {
 	switch p, err := netip.ParsePrefix(value); {
 	case err != nil:
-		v.report(path, fmt.Sprintf("%q is not a network", value), "write an address and a length, like 10.1.0.0/16")
+		v.report(path, fmt.Sprintf("%q is not a network", value), widthRemedy(value, "write an address and a length, like 10.1.0.0/16"))
 	case p.Addr().Is4In6():
 		v.report(path, fmt.Sprintf("no caller is in %s", value), "IPv4 callers have IPv4 addresses here: write the network as IPv4, like 10.1.0.0/16")
 	}
@@ -407,17 +427,20 @@ func (v validator) forwardTo(path, value string) {
 }
 
 func (v validator) unknownToken(c *Config) {
-	known := []string{Auto, Reauthenticate, Refuse, Pass}
+	actions := []string{Auto, Reauthenticate, Refuse, Pass}
+	var corps []string
+	for _, a := range c.Accounts {
+		corps = append(corps, a.CorpID)
+	}
+	known := slices.Concat(actions, corps)
 	if slices.Contains(known, c.UnknownToken) {
 		return
 	}
-	for _, a := range c.Accounts {
-		if a.CorpID == c.UnknownToken {
-			return
-		}
-		known = append(known, a.CorpID)
+	remedy := "write " + or(actions) + ", or the corp_id of an account: " + listing(c.UnknownToken, corps)
+	if near := Nearest(c.UnknownToken, known); len(near) > 0 {
+		remedy = "did you mean " + or(near) + "?"
 	}
-	v.report("unknown_token", fmt.Sprintf("unknown_token cannot be %q", c.UnknownToken), DidYouMean(c.UnknownToken, known))
+	v.report("unknown_token", fmt.Sprintf("unknown_token cannot be %q", c.UnknownToken), widthRemedy(c.UnknownToken, remedy))
 }
 
 func (v validator) policy(c *Config) {

@@ -330,7 +330,7 @@ func TestValidateAccounts(t *testing.T) {
 		{`accounts: [{ corp_id: ww1, subscription: { grace: 24h } }]`,
 			`f:1:42: subscription has no expires_at: give its end, like expires_at: 2026-10-01T00:00:00+08:00, or write subscription: none for an account that never had one`},
 		{`accounts: [{ corp_id: ww1, subscription: { expires_at: 2026-10-01 } }]`,
-			`f:1:56: "2026-10-01" is not an instant: write one with its zone, like 2026-10-01T00:00:00+08:00`},
+			`f:1:56: "2026-10-01" is not an instant: write 2026-10-01T00:00:00+08:00, the beginning of that day in China`},
 		{`accounts: [{ corp_id: ww1, subscription: { expires_at: 2026-10-01T00:00:00Z, grace: 24 } }]`,
 			`f:1:85: a duration needs a unit: write 24s, 24m or 24h`},
 		{`accounts: [{ corp_id: ww1, subscription: { expires_at: 2026-10-01T00:00:00Z, grace: 24h } }]`, ""},

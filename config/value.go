@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -160,8 +161,48 @@ func (s Size) String() string {
 // parseTime parses an instant in RFC 3339, which includes the zone.
 func parseTime(s string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is not an instant: write one with its zone, like 2026-10-01T00:00:00+08:00", s)
+	if err == nil {
+		return t, nil
 	}
-	return t, nil
+	remedy := "write one with its zone, like 2026-10-01T00:00:00+08:00"
+	if meant, ok := otherTime(s); ok {
+		remedy = "write " + meant
+	}
+	return time.Time{}, fmt.Errorf("%q is not an instant: %s", s, remedy)
+}
+
+// commonTime matches instants as spreadsheets and people write them: the year, month and day first,
+// then the time and the zone if they are given.
+var commonTime = regexp.MustCompile(`^(\d{4})(?:([-/.]) ?(\d{1,2})([-/.]) ?(\d{1,2})|年 ?(\d{1,2}) ?月 ?(\d{1,2}) ?[日号]|(\d\d)(\d\d))` +
+	`(?:[T ]? ?(\d{1,2})[:时](\d\d)(?:[:分](\d\d)?(\.\d+)?秒?)?)? ?(?:(Z)|(?:UTC|GMT)?([+-])(\d{1,2}):?(\d\d)?)?$`)
+
+// otherTime converts an instant in another notation to RFC 3339, with a comment where a time or
+// zone was missing. It takes the zone of China for a missing one.
+func otherTime(s string) (string, bool) {
+	m := commonTime.FindStringSubmatch(strings.TrimSpace(narrow(s)))
+	if m == nil || m[2] != m[4] {
+		return "", false
+	}
+	zone := "+08:00"
+	switch {
+	case m[14] != "":
+		zone = "Z"
+	case m[15] != "":
+		zone = fmt.Sprintf("%s%02s:%02s", m[15], m[16], cmp.Or(m[17], "00"))
+	}
+	text := fmt.Sprintf("%s-%02s-%02sT%02s:%02s:%02s%s%s", m[1], m[3]+m[6]+m[8], m[5]+m[7]+m[9],
+		cmp.Or(m[10], "00"), cmp.Or(m[11], "00"), cmp.Or(m[12], "00"), m[13], zone)
+	if _, err := time.Parse(time.RFC3339Nano, text); err != nil {
+		return "", false
+	}
+	given, zoned := m[10] != "", m[14]+m[15] != ""
+	switch {
+	case !given && !zoned:
+		text += ", the beginning of that day in China"
+	case !given:
+		text += ", the beginning of that day"
+	case !zoned:
+		text += " if that is the time in China"
+	}
+	return text, true
 }

@@ -124,11 +124,22 @@ func TestInstants(t *testing.T) {
 			t.Errorf("%s: %s, want %s", value, got, want)
 		}
 	}
-	for _, value := range []string{
-		"2026-10-01", "2026-10-01T00:00:00", "2026-10-01 00:00:00+08:00", "2027-02-29T00:00:00Z", "2026-10-01T24:00:00Z",
-		"2026-13-01T00:00:00Z", "2026-10-01T00:00:00+0800", "1790812800", "soon",
+	const other = "write one with its zone, like 2026-10-01T00:00:00+08:00"
+	for value, remedy := range map[string]string{
+		"2026-10-01":                "write 2026-10-01T00:00:00+08:00, the beginning of that day in China",
+		"2026-10-01T00:00:00":       "write 2026-10-01T00:00:00+08:00 if that is the time in China",
+		"2026-10-01 00:00:00+08:00": "write 2026-10-01T00:00:00+08:00",
+		"2026-10-01T00:00:00+0800":  "write 2026-10-01T00:00:00+08:00",
+		"2026/1/2 3:04:05.5 -0330":  "write 2026-01-02T03:04:05.5-03:30",
+		"2026年1月2日 3:04Z":           "write 2026-01-02T03:04:00Z",
+		"2026/1/2 +09":              "write 2026-01-02T00:00:00+09:00, the beginning of that day",
+		"2027-02-29T00:00:00Z":      other,
+		"2026-10-01T24:00:00Z":      other,
+		"2026-13-01T00:00:00Z":      other,
+		"1790812800":                other,
+		"soon":                      other,
 	} {
-		want := fmt.Sprintf("f:1:56: %q is not an instant: write one with its zone, like 2026-10-01T00:00:00+08:00", value)
+		want := fmt.Sprintf("f:1:56: %q is not an instant: %s", value, remedy)
 		if got := parseError(file(value)); got != want {
 			t.Errorf("%s\n got %s\nwant %s", value, got, want)
 		}

@@ -84,7 +84,7 @@ func TestDatedRuleSets(t *testing.T) {
 	}
 	for more, want := range map[string]string{
 		"ruleset: [{ ruleset: off }, { ruleset: reply-only-2024 }]": "not in the order of their from",
-		"ruleset: [{ ruleset: of, from: 2026-01-01T00:00:00Z }]":    "did you mean off?",
+		"ruleset: [{ ruleset: offf, from: 2026-01-01T00:00:00Z }]":  "did you mean off?",
 		"ruleset: [{ from: 2026-01-01T00:00:00Z }]":                 "there is no rule set",
 		"ruleset: []": "empty list",
 	} {

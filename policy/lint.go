@@ -23,7 +23,9 @@ func (p *Engine) Lint(file string, c *config.Config, book *account.Book, now tim
 		l.neverMatches(r, book, now)
 		l.unreachable(r, p.own[:i])
 		l.unknownContacts(r, book)
+		l.unknownMsgTypes(r, c.Policy.Rules[i])
 	}
+	l.entitiesByCase(c.Accounts)
 	for _, a := range c.Accounts {
 		l.account(a, now)
 		l.contacts(a, now)

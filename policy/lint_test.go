@@ -48,6 +48,13 @@ func TestLint(t *testing.T) {
 		{head + "policy: { rules: [{ name: r, match: { capabilities: [customer_details], msgtypes: [text] }, action: pass }] }\n",
 			"f:2:19: rule r can never match: none of its calls has a msgtype"},
 		{head + "policy: { rules: [{ name: r, match: { capabilities: [kf_reply], msgtypes: [text] }, action: pass }] }\n", ""},
+		{head + "policy: { rules: [{ name: r, match: { capabilities: [kf_reply], msgtypes: [text, txt] }, action: pass }] }\n",
+			"f:2:82: rule r is about the msgtype \"txt\", which WeCom does not document: did you mean text?"},
+		{head + "policy: { rules: [{ name: r, when: 'call.msgtype == \"vidoe\"', action: pass }] }\n",
+			"f:2:36: rule r is about the msgtype \"vidoe\", which WeCom does not document: did you mean video?"},
+		{head + "policy: { rules: [{ name: r, when: 'call.msgtype in [\"video\", \"\"]', action: pass }] }\n", ""},
+		{"accounts: [{ corp_id: ww1, entity: acme }, { corp_id: ww2, entity: Acme }, { corp_id: ww3 }]\n",
+			"f:1:44: entity Acme of ww2 differs from entity acme only in letter case: write both alike"},
 		{head + "redis: { addrs: [10.0.0.1:6379] }\n", "f:2:17: redis.addrs has no effect: redis.mode is embedded: set redis.mode"},
 		{head + "redis: { addrs: [127.0.0.1:6379], master_name: \"\", tls: false, db: 0 }\n", ""}, // defaults
 		{head + "redis: { username: u }\n", "f:2:20: redis.username has no effect"},

@@ -264,6 +264,10 @@ func (c *compiler) endpoints(list []config.Word) (exact set[string], patterns []
 			plain = append(plain, w)
 			continue
 		}
+		if strings.Contains(w.Text, "**") {
+			c.mistake(w.At, fmt.Sprintf("%q has **, which has no meaning of its own", w.Text), "* stands for one name between slashes: write a pattern for each depth, like /cgi-bin/kf/* and /cgi-bin/kf/*/*")
+			continue
+		}
 		matches := func(p string) bool { ok, err := path.Match(w.Text, p); return ok && err == nil }
 		if strings.ContainsAny(w.Text, `?[\`) || !slices.ContainsFunc(paths(), matches) {
 			c.mistake(w.At, fmt.Sprintf("no endpoint matches %q", w.Text), "write * for one name between slashes, like /cgi-bin/externalcontact/customer_acquisition/*")
@@ -337,21 +341,27 @@ func setOf[T ~string](c *compiler, kind string, list []config.Word, known []stri
 	out := set[T]{}
 	for _, w := range list {
 		if kind != "" && !slices.Contains(known, w.Text) {
-			c.mistake(w.At, fmt.Sprintf("there is no %s %q", kind, w.Text), nearest(kind, w.Text, known))
+			c.mistake(w.At, fmt.Sprintf("there is no %s %q", kind, w.Text), suggestion(kind, w.Text, known))
 		}
 		out[T(w.Text)] = struct{}{}
 	}
 	return out
 }
 
-func nearest(kind, word string, known []string) string {
-	if near := config.Nearest(word, known); near != "" {
-		return "did you mean " + near + "?"
-	}
-	if len(known) > 50 || kind == "endpoint" {
+// suggestion returns the remedy for a word that is not in the vocabulary of its kind.
+func suggestion(kind, word string, known []string) string {
+	near := config.Nearest(word, known)
+	switch {
+	case len(known) == 0:
+		return "the configuration has none"
+	case slices.ContainsFunc(near, func(k string) bool { return strings.EqualFold(k, word) }):
+		return config.DidYouMean(word, known) + " letter case matters"
+	case kind == "endpoint" && slices.Contains(known, path.Join("/cgi-bin", word)):
+		return "did you mean " + path.Join("/cgi-bin", word) + "?"
+	case kind == "endpoint" && len(near) == 0:
 		return "write one as the catalogue has it, like /cgi-bin/kf/send_msg"
 	}
-	return "known are " + strings.Join(known, ", ")
+	return config.DidYouMean(word, known)
 }
 
 func toStrings[T ~string](words []T) []string {

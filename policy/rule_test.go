@@ -71,7 +71,7 @@ func TestBuiltInRuleSets(t *testing.T) {
 	if names := policy.RuleSets(); !slices.Equal(names, []string{"grandfathered-2023", "off", "reply-only-2024"}) {
 		t.Errorf("%v", names)
 	}
-	for name, want := range map[string]string{"of": "did you mean off?", "../rule": `there is no rule set "../rule"`, "": `there is no rule set ""`} {
+	for name, want := range map[string]string{"offf": "did you mean off?", "../rule": `there is no rule set "../rule"`, "": `there is no rule set ""`} {
 		if _, err := policy.RuleSet(name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", name, err)
 		}

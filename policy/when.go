@@ -74,6 +74,7 @@ type condition struct {
 	facts       []string // that it uses
 	usesBody    bool     // it uses a fact of the body
 	usesWindows bool     // it uses a fact of the window
+	msgtypes    []string // with which it compares call.msgtype
 }
 
 var errNoWindow = errors.New("redis cannot be asked for the window just now")
@@ -278,17 +279,19 @@ func mayBeUnknown(n ast.Node) bool {
 // compare checks the literals that a fact is compared with.
 func (i *exprChecker) compare(fact, with ast.Node) {
 	name := factName(fact)
-	known := i.valuesOf(name)
-	if known == nil {
-		return
-	}
 	literals := []ast.Node{with}
 	if list, ok := with.(*ast.ArrayNode); ok {
 		literals = list.Nodes
 	}
+	known := i.valuesOf(name)
 	for _, l := range literals {
-		if s, ok := l.(*ast.StringNode); ok && !slices.Contains(known, s.Value) {
-			i.reject(fmt.Sprintf("%s is never %q", name, s.Value), nearest(name, s.Value, known))
+		s, ok := l.(*ast.StringNode)
+		switch {
+		case !ok:
+		case name == "call.msgtype":
+			i.out.msgtypes = append(i.out.msgtypes, s.Value)
+		case known != nil && !slices.Contains(known, s.Value):
+			i.reject(fmt.Sprintf("%s is never %q", name, s.Value), suggestion(strings.TrimPrefix(name, "call."), s.Value, known))
 		}
 	}
 }

@@ -150,7 +150,7 @@ func TestMistakesInWhen(t *testing.T) {
 		`call.capability == "mass_mesage"`:      `did you mean mass_message?`,
 		`call.endpoint == "/cgi-bin/kf/send"`:   ``,
 		`call.endpoint == "/cgi-bin/kf/snd"`:    `call.endpoint is never`,
-		`call.client == "mac"`:                  `did you mean pc?`,
+		`call.client == "mac"`:                  `known are unknown, pc`,
 		`account.corp_id == "ww3"`:              `account.corp_id is never "ww3"`,
 		`window.state == "opn"`:                 `did you mean open?`,
 		`account.contact < 1`:                   `there is no fact account.contact: did you mean account.contacts?`,

@@ -139,8 +139,8 @@ func unknownFlag(c *cobra.Command, err *pflag.NotExistError) error {
 	said := fmt.Errorf("%w: there is no flag %s%s", errUsage, dashes, given)
 	if name, _, _ := strings.Cut(given, "="); slices.Contains(known, name) {
 		return fmt.Errorf("%w: did you mean --%s?", said, name)
-	} else if near := config.Nearest(name, known); near != "" && len(name) > 1 {
-		return fmt.Errorf("%w: did you mean --%s?", said, near)
+	} else if near := config.Nearest(name, known); len(near) > 0 {
+		return fmt.Errorf("%w: did you mean --%s?", said, strings.Join(near, " or --"))
 	}
 	return said
 }
