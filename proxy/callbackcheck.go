@@ -203,8 +203,8 @@ func (x callbackChecker) others(i int, fits func(wecom.Fit) bool) string {
 	return strings.Join(paths, ", ")
 }
 
-// corp is an id, with the name of its account if it has one. Another one is quoted, since it is what
-// the sender wrote.
+// corp is an id, with the name of its account if it has one. Another one is quoted, since it is
+// what the sender wrote.
 func (x callbackChecker) corp(id string) string {
 	switch a := x.accounts.Find(id); {
 	case a == nil:

@@ -155,7 +155,8 @@ func TestReadCopied(t *testing.T) {
 	}
 }
 
-// The command takes a callback as arguments or from a file, at a given time, and prints text or JSON.
+// The command takes a callback as arguments or from a file, at a given time, and prints text or
+// JSON.
 func TestCallbacksCheckCommand(t *testing.T) {
 	const file = "../../testdata/callbacks/replygate.yaml"
 	query, encrypt := east.sealed(t, time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), "<xml><MsgType>event</MsgType><Event>enter_agent</Event><ToUserName>wwEast</ToUserName></xml>")
