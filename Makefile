@@ -7,10 +7,10 @@ FUZZTIME ?= 30s
 build: ## the gateway, in bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/replygate ./cmd/replygate
 
-test: ## all tests; those whose programs are missing skip and say so
+test: ## all tests, several minutes; those whose programs are missing skip and say so
 	go test ./...
 
-short: ## the tests of a minute, without the end-to-end suite
+short: ## the tests of a minute, without the end-to-end suite and what waits
 	go test -short ./...
 
 race: ## all tests with the race detector, as CI runs them
