@@ -95,7 +95,7 @@ func (p *Engine) decide(c *Call, m Match, found *Evidence) Decision {
 // fullText returns the text of a refusal because the account is full. It reports false if the rule
 // also refuses accounts that are not.
 func (p *Engine) fullText(c *Call, m Match) (string, bool) {
-	isAboutFull := c.Who.Standing == account.Full && len(m.Rule.standings) > 0 && !m.Rule.standings.allows(account.Active)
+	isAboutFull := c.Who.Standing == account.Full && !m.Rule.standings.allows(account.Active)
 	if !isAboutFull || c.Who.Account == nil {
 		return "", false
 	}
