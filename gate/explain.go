@@ -145,6 +145,7 @@ const (
 	fromClock     = "configuration and clock"
 	fromBody      = "body"
 	fromStore     = "Redis"
+	fromMeter     = "contact_list"
 )
 
 // facts lists the inputs of a judgement; windows are those before the call was counted.
@@ -181,7 +182,11 @@ func factsOfAccount(a *account.Account, who policy.Subject) []Fact {
 		all = append(all, Fact{"account.expires_at", a.ExpiresAt().Format(time.RFC3339), fromConfig}, Fact{"account.lapses_at", at.Format(time.RFC3339), fromConfig})
 	}
 	if free, total, known := a.Contacts(); known {
-		all = append(all, Fact{"account.contacts", total, fromConfig}, Fact{"account.contacts_free", free, fromConfig})
+		source := fromConfig
+		if n, _ := a.Counted(); n.Source == account.Metered {
+			source = fromMeter
+		}
+		all = append(all, Fact{"account.contacts", total, source}, Fact{"account.contacts_free", free, fromConfig})
 	}
 	return all
 }

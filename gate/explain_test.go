@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"replygate/account"
 	"replygate/gate"
 	"replygate/policy"
 	"replygate/window"
@@ -164,5 +165,25 @@ func TestExplainUnjudged(t *testing.T) {
 	e = newGate(t, accounts).Explain(t.Context(), reply("wwOther"), &memory{}, false)
 	if e.Decision.Reason != policy.UnlistedAccount || !e.Judged || !slices.Contains(factsOf(e), "account.listed=false (configuration)") {
 		t.Errorf("%+v", e)
+	}
+}
+
+// A metered count is shown with its source, and the verdict that depends on it changes when the
+// count becomes too old.
+func TestExplainMeteredContacts(t *testing.T) {
+	g := newGate(t, "accounts: [{ corp_id: wwNever, subscription: none }]\n")
+	counts := account.NewCounts()
+	g.Accounts.UseCounts(counts, 6*time.Hour)
+	counts.Set("wwNever", account.Count{Total: 2001, AsOf: now.Add(-time.Hour), Source: account.Metered})
+	call := details("wwNever")
+	call.Path = []byte("/cgi-bin/externalcontact/add_contact_way")
+	e := g.Explain(t.Context(), call, &stub{}, false)
+	if e.Decision.Verdict != policy.Refuse || e.Decision.Rule != "full-adds-no-customers" || !e.ChangesAt.Equal(now.Add(17*time.Hour)) {
+		t.Errorf("%+v until %s", e.Decision, e.ChangesAt)
+	}
+	for _, want := range []string{"account.standing=full (configuration and clock)", "account.contacts=2001 (contact_list)", "account.contacts_free=2000 (configuration)"} {
+		if got := factsOf(e); !slices.Contains(got, want) {
+			t.Errorf("%v lacks %s", got, want)
+		}
 	}
 }
