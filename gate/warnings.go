@@ -185,7 +185,7 @@ func (s *survey) scope(i int, from time.Time) string {
 		fmt.Fprintf(&parts, ", for %d of %d accounts", n, len(s.Accounts.All()))
 	}
 	if len(r.Match.Clients) > 0 {
-		parts.WriteString(", for some clients")
+		parts.WriteString(", for callers that are " + strings.Join(s.clients(r.Match.Clients), " or "))
 	}
 	if r.Percent != nil && *r.Percent < 100 {
 		fmt.Fprintf(&parts, ", for %d %% of customers", *r.Percent)

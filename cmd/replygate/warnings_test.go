@@ -56,6 +56,17 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// The configuration to start from has no warnings.
+func TestExampleWithoutWarnings(t *testing.T) {
+	set, err := load("../../replygate.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := set.lint(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)); len(found) > 0 {
+		t.Error(found.err())
+	}
+}
+
 const opensAll = "policy: { rules: [{ name: x, match: , action: pass }] }\n"
 
 // check prints warnings and goes on; with --strict they are mistakes.
