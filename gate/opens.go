@@ -45,7 +45,7 @@ func (r *reference) refuses(e *wecom.Endpoint, f wecom.Facts) bool {
 	return !r.gate.sample(policy.Subject{Standing: account.Lapsed}, e, f, time.Time{}, window.Closed).Decision.Go
 }
 
-// sampleCustomer is a customer of sample calls that no percent selects.
+// sampleCustomer is the customer of sample calls, except those of a rule with percent.
 const sampleCustomer = "wm0"
 
 // sampleCalls are calls of an interface that rules may treat differently: with each of msgtypes,
