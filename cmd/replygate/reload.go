@@ -21,11 +21,11 @@ import (
 type reloader struct {
 	mu         sync.Mutex // one reload at a time
 	inUse      settings
-	failed     string       // the hash of files that could not be used, "" while those in force are the newest
-	held       *pendingReload  // a newer one that waits to be confirmed
-	unreadable []brokenFile // files that the configuration names
-	list       account.List // as it is in its file
-	earlier    account.List // that of the run before this one
+	failed     string         // the hash of files that could not be used, "" while those in force are the newest
+	held       *pendingReload // a newer one that waits to be confirmed
+	unreadable []brokenFile   // files that the configuration names
+	list       account.List   // as it is in its file
+	earlier    account.List   // that of the run before this one
 	told       toldWarnings
 }
 
