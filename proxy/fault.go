@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"replygate/http1"
+	"replygate/record"
 	"replygate/wecom"
 )
 
@@ -64,7 +65,7 @@ type FailureRecord struct {
 // fail answers a request that was not judged, or whose judgement could not be carried out.
 func (v *request) fail(status, errcode int, errmsg string) {
 	if v.id == "" {
-		v.id = newID()
+		v.id = record.NewID(v.gw.Now())
 	}
 	v.errcode = errcode
 	v.answer(status, wecom.Refusal{Errcode: errcode, Errmsg: errmsg + "; id=" + v.id, Verdict: verdictError, Reason: v.errorKind, DecisionID: v.id})

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"replygate/account"
 	"replygate/gate"
 	"replygate/policy"
+	"replygate/record"
 	"replygate/upstream"
 	"replygate/wecom"
 	"replygate/window"
@@ -198,7 +198,7 @@ func (x *apiRequest) judgeBody() {
 func (x *apiRequest) apply(j gate.Judgement) bool {
 	x.judged = j
 	x.decision = &x.judged.Decision
-	x.id = newID()
+	x.id = record.NewID(x.gw.Now())
 	waits := j.Decision.Transient && x.waits()
 	if j.Decision.Go && !waits {
 		return true
@@ -209,16 +209,6 @@ func (x *apiRequest) apply(j gate.Judgement) bool {
 		x.refuse()
 	}
 	return false
-}
-
-// newID names a decision.
-func newID() string {
-	const digits = "0123456789abcdef"
-	var id [16]byte
-	for i, n := 0, rand.Uint64(); i < len(id); i, n = i+1, n>>4 {
-		id[i] = digits[n&15]
-	}
-	return string(id[:])
 }
 
 // storeTimeout is how long a call may still wait for the store: its timeout in all, a little more
