@@ -60,6 +60,11 @@ type Gateway interface {
 	// the reload is still the held one; else the error is ErrOtherVersion or ErrNotHeld.
 	// Reloaded.Config is set also with an error.
 	Reload(ifMatch string) (Reloaded, error)
+	// ConfigFile returns the path of the configuration.
+	ConfigFile() string
+	// Decision finds the record of a decision, and returns it with its source: memory, or a file. It
+	// returns nil if there is none on record.
+	Decision(id string, at time.Time) (line []byte, source string, err error)
 }
 
 // ErrOtherVersion means that the configuration in force is not the one that a reload expected,
@@ -91,23 +96,35 @@ func (a *Admin) Server() *http.Server {
 // call them, and they show nothing secret.
 func (a *Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", a.health)
-	mux.HandleFunc("GET /readyz", a.ready)
-	mux.Handle("GET /metrics", a.keyed(a.Keys.MetricsKey, promhttp.HandlerFor(a.Gatherer, promhttp.HandlerOpts{}).ServeHTTP))
-	mux.Handle("GET /v1/windows", a.keyed(a.Keys.ReadKey, a.windows))
-	mux.Handle("GET /v1/accounts", a.keyed(a.Keys.ReadKey, a.accounts))
-	mux.Handle("POST /v1/explain", a.keyed(a.Keys.ReadKey, a.explain))
-	mux.Handle("POST /v1/preflight", a.keyed(a.Keys.ReadKey, a.preflight))
-	mux.Handle("POST /v1/inbound", a.keyed(a.Keys.ChangeKey, a.inbound))
-	mux.Handle("POST /v1/windows/open", a.keyed(a.Keys.ChangeKey, a.openWindow))
-	mux.Handle("POST /v1/windows/close", a.keyed(a.Keys.ChangeKey, a.closeWindow))
-	mux.Handle("POST /v1/reload", a.keyed(a.Keys.ChangeKey, a.reload))
-	mux.Handle("POST /v1/backfill", a.keyed(a.Keys.ChangeKey, a.backfill))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, "not_found", "there is no "+r.Method+" of this path")
+	route := func(method, path string, h http.Handler) {
+		mux.Handle(method+" "+path, h)
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) { // any other method
+			w.Header().Set("Allow", allowed[method])
+			fail(w, http.StatusMethodNotAllowed, "method_not_allowed", "call this path with "+allowed[method])
+		})
+	}
+	route("GET", "/healthz", http.HandlerFunc(a.health))
+	route("GET", "/readyz", http.HandlerFunc(a.ready))
+	route("GET", "/metrics", a.keyed(a.Keys.MetricsKey, promhttp.HandlerFor(a.Gatherer, promhttp.HandlerOpts{}).ServeHTTP))
+	route("GET", "/v1/windows", a.keyed(a.Keys.ReadKey, a.windows))
+	route("GET", "/v1/accounts", a.keyed(a.Keys.ReadKey, a.accounts))
+	route("GET", "/v1/config", a.keyed(a.Keys.ReadKey, a.settings))
+	route("GET", "/v1/decisions/{id}", a.keyed(a.Keys.ReadKey, a.decision))
+	route("POST", "/v1/explain", a.keyed(a.Keys.ReadKey, a.explain))
+	route("POST", "/v1/preflight", a.keyed(a.Keys.ReadKey, a.preflight))
+	route("POST", "/v1/inbound", a.keyed(a.Keys.ChangeKey, a.inbound))
+	route("POST", "/v1/windows/open", a.keyed(a.Keys.ChangeKey, a.openWindow))
+	route("POST", "/v1/windows/close", a.keyed(a.Keys.ChangeKey, a.closeWindow))
+	route("POST", "/v1/reload", a.keyed(a.Keys.ChangeKey, a.reload))
+	route("POST", "/v1/backfill", a.keyed(a.Keys.ChangeKey, a.backfill))
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, http.StatusNotFound, "not_found", "the admin API has no such path: docs/http.md lists those it has")
 	})
 	return a.guarded(mux)
 }
+
+// allowed are the methods of a path by the method of its handler, which for GET takes HEAD too.
+var allowed = map[string]string{"GET": "GET, HEAD", "POST": "POST"}
 
 // guarded rejects requests that a web page in the operator's browser could cause: a Host that is
 // not this machine's (DNS rebinding), and an Origin of another site.

@@ -62,6 +62,9 @@ type gateway struct {
 	stale    bool
 	problems []string
 
+	records    map[string]string // of decisions, by id
+	unreadable error             // of the log
+
 	mu       sync.Mutex
 	reported window.Tally // all that were counted
 	asked    []string     // the hashes of reloads
@@ -74,6 +77,11 @@ func (g *gateway) Draining() bool          { return g.draining }
 func (g *gateway) Bypassed() int           { return g.bypassed }
 func (g *gateway) Version() (string, bool) { return g.hash, g.stale }
 func (g *gateway) Problems() []string      { return g.problems }
+func (g *gateway) ConfigFile() string      { return "admin.yaml" }
+
+func (g *gateway) Decision(id string, _ time.Time) ([]byte, string, error) {
+	return []byte(g.records[id]), "memory", g.unreadable
+}
 
 func (g *gateway) CountReported(t window.Tally) {
 	g.mu.Lock()
@@ -369,12 +377,22 @@ func TestOriginMustBeItsOwn(t *testing.T) {
 func TestUnknownPathsAndMethods(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, "")
-	for _, c := range []struct{ method, path string }{
-		{"GET", "/"}, {"GET", "/v1"}, {"GET", "/v2/windows"}, {"GET", "/v1/windows/"}, {"GET", "/v1/windows/open"}, {"GET", "/debug/pprof/"},
-		{"POST", "/healthz"}, {"POST", "/metrics"}, {"PUT", "/v1/windows"}, {"DELETE", "/v1/windows"}, {"POST", "/v1/accounts"},
-		{"GET", "/v1/explain"}, {"GET", "/v1/preflight"}, {"PUT", "/v1/inbound"}, {"GET", "/v1/reload"}, {"OPTIONS", "/v1/backfill"},
+	for _, c := range []struct{ method, path, allow string }{
+		{"GET", "/", ""}, {"GET", "/v1", ""}, {"GET", "/v2/windows", ""}, {"GET", "/v1/windows/", ""}, {"GET", "/debug/pprof/", ""}, {"GET", "/v1/decisions", ""},
+		{"POST", "/healthz", "GET, HEAD"}, {"POST", "/metrics", "GET, HEAD"}, {"PUT", "/v1/windows", "GET, HEAD"}, {"DELETE", "/v1/windows", "GET, HEAD"},
+		{"POST", "/v1/accounts", "GET, HEAD"}, {"POST", "/v1/config", "GET, HEAD"}, {"DELETE", "/v1/decisions/1a21fee66cf4c3e1", "GET, HEAD"},
+		{"GET", "/v1/windows/open", "POST"}, {"GET", "/v1/explain", "POST"}, {"GET", "/v1/preflight", "POST"}, {"PUT", "/v1/inbound", "POST"},
+		{"GET", "/v1/reload", "POST"}, {"OPTIONS", "/v1/backfill", "POST"},
 	} {
-		a.want(a.call(c.method, c.path, ""), http.StatusNotFound, fmt.Sprintf(`{"error":{"code":"not_found","message":"there is no %s of this path"}}`, c.method))
+		r, status := a.call(c.method, c.path, ""), http.StatusNotFound
+		want := `{"error":{"code":"not_found","message":"the admin API has no such path: docs/http.md lists those it has"}}`
+		if c.allow != "" {
+			status, want = http.StatusMethodNotAllowed, fmt.Sprintf(`{"error":{"code":"method_not_allowed","message":"call this path with %s"}}`, c.allow)
+		}
+		a.want(r, status, want)
+		if got := r.Header().Get("Allow"); got != c.allow {
+			t.Errorf("%s %s: Allow: %s", c.method, c.path, got)
+		}
 	}
 	if r := a.call("HEAD", "/healthz", ""); r.Code != http.StatusOK {
 		t.Errorf("HEAD: HTTP %d", r.Code)

@@ -251,17 +251,18 @@ func read(w http.ResponseWriter, r *http.Request, into any) bool {
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(into)
-	if err == nil {
-		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("something follows the JSON object")
-		}
+	why := ""
+	if err != nil {
+		why = whyNoJSON(err)
+	} else if _, more := dec.Token(); !errors.Is(more, io.EOF) {
+		why = "something follows the JSON object"
 	}
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		fail(w, http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("send at most %d bytes", maxBody))
-	case err != nil:
-		fail(w, http.StatusBadRequest, "bad_json", "the body cannot be read: "+err.Error())
+	case why != "":
+		fail(w, http.StatusBadRequest, "bad_json", "the body cannot be read: "+why)
 	default:
 		return true
 	}

@@ -1,12 +1,15 @@
 package admin
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
 	"time"
 
+	"replygate/config"
 	"replygate/gate"
+	"replygate/replay"
 	"replygate/wecom"
 )
 
@@ -21,6 +24,9 @@ type ExplainCall struct {
 	Client      string    `json:"client,omitempty"`
 	At          time.Time `json:"at,omitzero"`        // default: now
 	Language    string    `json:"language,omitempty"` // en or zh; default: policy.language
+
+	// Record is a line of the log whose call is explained, instead of one made of the other fields.
+	Record json.RawMessage `json:"record,omitempty"`
 }
 
 // Call converts c for the gate.
@@ -37,6 +43,7 @@ func (c ExplainCall) Call() gate.Call {
 
 // Explanation is the answer of POST /v1/explain.
 type Explanation struct {
+	Language     string          `json:"language"` // of the texts: en or zh
 	Verdict      string          `json:"verdict"`
 	Rule         string          `json:"rule"`
 	Reason       string          `json:"reason"`
@@ -63,6 +70,7 @@ type ShadowDecision struct {
 // TriedRule is one rule with the reason why it matched or not.
 type TriedRule struct {
 	Name    string `json:"name"`
+	Tried   bool   `json:"tried"` // false if a rule before it decided
 	Matched bool   `json:"matched"`
 	Why     string `json:"why"`
 }
@@ -75,10 +83,10 @@ type ReadFact struct {
 }
 
 // ExplanationOf converts an explanation of the gate to its JSON form.
-func ExplanationOf(e gate.Explanation) Explanation {
+func ExplanationOf(e gate.Explanation, chinese bool) Explanation {
 	d := e.Decision
 	out := Explanation{
-		Verdict: d.Verdict.String(), Rule: d.Rule, Reason: string(d.Reason), Judged: e.Judged, Forwarded: d.Go, Capability: string(d.Capability),
+		Language: language(chinese), Verdict: d.Verdict.String(), Rule: d.Rule, Reason: string(d.Reason), Judged: e.Judged, Forwarded: d.Go, Capability: string(d.Capability),
 		ChangesAt: stampIfSet(e.ChangesAt), WindowCloses: stampIfSet(d.Closes), Rules: []TriedRule{}, Facts: []ReadFact{},
 	}
 	if !d.Go {
@@ -112,22 +120,49 @@ func (a *Admin) explain(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &in) {
 		return
 	}
+	chinese, ok := a.chinese(w, in.Language)
+	if !ok {
+		return
+	}
 	g := a.Gateway.Gate()
-	chinese := g.Engine.Chinese()
-	switch {
-	case in.CorpID == "" || in.Path == "" || in.Path[0] != '/':
+	if in.Record != nil {
+		e, err := replay.Explain(g, in.Record, chinese)
+		if err != nil {
+			fail(w, http.StatusUnprocessableEntity, "undecided", "the call of this record cannot be judged once more: "+err.Error())
+			return
+		}
+		reply(w, http.StatusOK, ExplanationOf(e, chinese))
+		return
+	}
+	if in.CorpID == "" || in.Path == "" || in.Path[0] != '/' {
 		fail(w, http.StatusBadRequest, "bad_call", "give corp_id, and path as it is in the request, like /cgi-bin/kf/send_msg")
 		return
-	case in.Language != "" && in.Language != "en" && in.Language != "zh":
-		fail(w, http.StatusBadRequest, "bad_language", "language must be en or zh")
-		return
-	case in.Language != "":
-		chinese = in.Language == "zh"
 	}
 	if in.At.IsZero() {
 		in.At = a.Now()
 	}
-	reply(w, http.StatusOK, ExplanationOf(g.Explain(r.Context(), in.Call(), a.Windows, chinese)))
+	reply(w, http.StatusOK, ExplanationOf(g.Explain(r.Context(), in.Call(), a.Windows, chinese), chinese))
+}
+
+// chinese reports whether a request wants Chinese texts: as it says, else by policy.language. If it
+// says something else it answers the request and returns ok false.
+func (a *Admin) chinese(w http.ResponseWriter, wanted string) (chinese, ok bool) {
+	switch wanted {
+	case "":
+		return a.Gateway.Gate().Engine.Chinese(), true
+	case config.English, config.Chinese:
+		return wanted == config.Chinese, true
+	}
+	fail(w, http.StatusBadRequest, "bad_language", "language must be en or zh")
+	return false, false
+}
+
+// language names the language of texts.
+func language(chinese bool) string {
+	if chinese {
+		return config.Chinese
+	}
+	return config.English
 }
 
 // preflight answers how up to 1,000 calls would be decided, in the order of the request. It changes

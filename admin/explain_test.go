@@ -50,36 +50,36 @@ func TestExplain(t *testing.T) {
 	}{
 		"a reply inside the window": {
 			admin.ExplainCall{CorpID: "wwLapsed", Path: "/cgi-bin/kf/send_msg", ContentType: "application/json", Body: reply("wmWrote")},
-			admin.Explanation{Verdict: "pass", Rule: "reply-inside-the-window", Reason: "window_open", Judged: true, Forwarded: true, Capability: "kf_reply",
+			admin.Explanation{Language: "en", Verdict: "pass", Rule: "reply-inside-the-window", Reason: "window_open", Judged: true, Forwarded: true, Capability: "kf_reply",
 				ChangesAt: "2026-11-24T11:00:00.000Z", WindowCloses: "2026-11-24T11:00:00.000Z", RepliesLeft: &four}},
 		"a reply once it is closed": {
 			admin.ExplainCall{CorpID: "wwLapsed", Path: "/cgi-bin/kf/send_msg", ContentType: "application/json", Body: reply("wmNobody")},
-			admin.Explanation{Verdict: "refuse", Rule: "reply-inside-the-window", Reason: "window_closed", Judged: true, Capability: "kf_reply", Errcode: 95002,
+			admin.Explanation{Language: "en", Verdict: "refuse", Rule: "reply-inside-the-window", Reason: "window_closed", Judged: true, Capability: "kf_reply", Errcode: 95002,
 				RepliesLeft: new(int)}},
 		"an interface": {
 			admin.ExplainCall{CorpID: "wwLapsed", Path: "/cgi-bin/externalcontact/groupchat/list"},
-			admin.Explanation{Verdict: "refuse", Rule: "no-group-management", Reason: "rule_refuse", Judged: true, Capability: "group_management", Errcode: 48002}},
+			admin.Explanation{Language: "en", Verdict: "refuse", Rule: "no-group-management", Reason: "rule_refuse", Judged: true, Capability: "group_management", Errcode: 48002}},
 		"in grace, which ends": {
 			admin.ExplainCall{CorpID: "wwGrace", Path: "/cgi-bin/externalcontact/groupchat/list"},
-			admin.Explanation{Verdict: "pass", Rule: "in-good-standing", Reason: "not_judged", Forwarded: true, Capability: "group_management", ChangesAt: "2026-11-22T13:00:00.000Z"}},
+			admin.Explanation{Language: "en", Verdict: "pass", Rule: "in-good-standing", Reason: "not_judged", Forwarded: true, Capability: "group_management", ChangesAt: "2026-11-22T13:00:00.000Z"}},
 		"a paying account": {
 			admin.ExplainCall{CorpID: "wwPaying", Path: "/cgi-bin/externalcontact/groupchat/list"},
-			admin.Explanation{Verdict: "pass", Rule: "in-good-standing", Reason: "not_judged", Forwarded: true, Capability: "group_management"}},
+			admin.Explanation{Language: "en", Verdict: "pass", Rule: "in-good-standing", Reason: "not_judged", Forwarded: true, Capability: "group_management"}},
 		"an unlisted corp": {
 			admin.ExplainCall{CorpID: "wwNobody", Path: "/cgi-bin/externalcontact/groupchat/list"},
-			admin.Explanation{Verdict: "refuse", Reason: "unlisted_account", Judged: true, Capability: "group_management", Errcode: 48002}},
+			admin.Explanation{Language: "en", Verdict: "refuse", Reason: "unlisted_account", Judged: true, Capability: "group_management", Errcode: 48002}},
 		"a path with two readings": {
 			admin.ExplainCall{CorpID: "wwLapsed", Path: "/cgi-bin/kf/%73end_msg"},
-			admin.Explanation{Verdict: "refuse", Reason: "ambiguous_path", Judged: true, Errcode: 40058}},
+			admin.Explanation{Language: "en", Verdict: "refuse", Reason: "ambiguous_path", Judged: true, Errcode: 40058}},
 		"by the client": {
 			admin.ExplainCall{CorpID: "wwLapsed", Path: "/cgi-bin/externalcontact/get_corp_tag_list", Client: "pc"},
-			admin.Explanation{Verdict: "pass", Rule: "tags-on-pc", Reason: "not_judged", Forwarded: true, Capability: "customer_tags"}},
+			admin.Explanation{Language: "en", Verdict: "pass", Rule: "tags-on-pc", Reason: "not_judged", Forwarded: true, Capability: "customer_tags"}},
 		"another instant": {
 			admin.ExplainCall{CorpID: "wwLapsed", Path: "/cgi-bin/externalcontact/groupchat/list", At: start.Add(-36 * time.Hour)},
-			admin.Explanation{Verdict: "pass", Rule: "in-good-standing", Reason: "not_judged", Forwarded: true, Capability: "group_management", ChangesAt: "2026-11-21T12:00:00.000Z"}},
+			admin.Explanation{Language: "en", Verdict: "pass", Rule: "in-good-standing", Reason: "not_judged", Forwarded: true, Capability: "group_management", ChangesAt: "2026-11-21T12:00:00.000Z"}},
 		"a rule in shadow": {
 			admin.ExplainCall{CorpID: "wwLapsed", Path: "/cgi-bin/kf/send_msg", ContentType: "application/json", Body: strings.Replace(reply("wmWrote"), "text", "video", 1)},
-			admin.Explanation{Verdict: "pass", Rule: "reply-inside-the-window", Reason: "window_open", Judged: true, Forwarded: true, Capability: "kf_reply",
+			admin.Explanation{Language: "en", Verdict: "pass", Rule: "reply-inside-the-window", Reason: "window_open", Judged: true, Forwarded: true, Capability: "kf_reply",
 				ChangesAt: "2026-11-24T11:00:00.000Z", WindowCloses: "2026-11-24T11:00:00.000Z", RepliesLeft: &four,
 				Shadow: &admin.ShadowDecision{Verdict: "refuse", Rule: "no-videos-soon", Reason: "rule_refuse"}}},
 	} {
@@ -178,8 +178,8 @@ func TestExplainRefusesMistakes(t *testing.T) {
 		`{"corp_id":"wwLapsed","path":"cgi-bin/kf/send_msg"}`:                            call,
 		`{"corp_id":"wwLapsed","path":"/x","language":"fr"}`:                             "bad_language: language must be en or zh",
 		`{"corp_id":"wwLapsed","path":"/x","language":"EN"}`:                             "bad_language: language must be en or zh",
-		`{"corp_id":"wwLapsed","path":"/x","at":"2026-11-22"}`:                           `bad_json: the body cannot be read: parsing time "2026-11-22" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "T"`,
-		`{"corp_id":"wwLapsed","path":"/x","content-type":"application/json","body":""}`: `bad_json: the body cannot be read: json: unknown field "content-type"`,
+		`{"corp_id":"wwLapsed","path":"/x","at":"2026-11-22"}`:                           `bad_json: the body cannot be read: "2026-11-22" is not an instant like 2026-11-22T10:00:00+08:00`,
+		`{"corp_id":"wwLapsed","path":"/x","content-type":"application/json","body":""}`: `bad_json: the body cannot be read: there is no member "content-type"`,
 	} {
 		r := a.call("POST", "/v1/explain", body)
 		if code, message := r.failure(t); r.Code != http.StatusBadRequest || code+": "+message != want {

@@ -29,9 +29,14 @@ type Fact struct {
 
 // Explain judges a call without changing anything in the store, and explains the result.
 func (g *Gate) Explain(ctx context.Context, in Call, s Store, chinese bool) Explanation {
+	return g.ExplainReading(ctx, in, s, g.reader(in), chinese)
+}
+
+// ExplainReading is Explain with read as the source of the facts, as in JudgeReading.
+func (g *Gate) ExplainReading(ctx context.Context, in Call, s Store, read Reader, chinese bool) Explanation {
 	known := &cachedStore{Store: Peeking(s), windows: map[window.Key]window.Answer{}, codes: map[string]window.CodeAnswer{}}
-	j, h, judged := g.Judge(ctx, in, known)
-	e := Explanation{Judgement: j, Judged: judged, ChangesAt: g.changesAt(ctx, in, j, known)}
+	j, h, judged := g.JudgeReading(ctx, in, known, read)
+	e := Explanation{Judgement: j, Judged: judged, ChangesAt: g.changesAt(ctx, in, j, known, read)}
 	if !h.Route.Ambiguous() {
 		c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: j.Facts, At: in.At, Windows: j.Seen}
 		e.Rules = g.Engine.Trace(c, h.Route.Endpoint.Capability, chinese)
@@ -52,7 +57,7 @@ func (g *Gate) Explain(ctx context.Context, in Call, s Store, chinese bool) Expl
 
 // changesAt returns the first instant at which the same call has another outcome if no message or
 // reply comes in between. It judges the call again at each instant at which an input changes.
-func (g *Gate) changesAt(ctx context.Context, in Call, j Judgement, known *cachedStore) time.Time {
+func (g *Gate) changesAt(ctx context.Context, in Call, j Judgement, known *cachedStore, read Reader) time.Time {
 	instants := g.Engine.Instants(g.Accounts.Find(in.Corp))
 	for _, a := range known.windows {
 		instants = append(instants, a.Closes(g.Engine.Length()))
@@ -67,7 +72,7 @@ func (g *Gate) changesAt(ctx context.Context, in Call, j Judgement, known *cache
 		}
 		later := in
 		later.At = at
-		then, _, _ := g.Judge(ctx, later, laterStore{known, at, g.Engine.Length()})
+		then, _, _ := g.JudgeReading(ctx, later, laterStore{known, at, g.Engine.Length()}, read)
 		if !sameOutcome(then.Decision, j.Decision) {
 			return at
 		}

@@ -28,12 +28,20 @@ type Call struct {
 // Judge judges a complete call, with the same result as the proxy. judged is false if the call
 // passes unread.
 func (g *Gate) Judge(ctx context.Context, in Call, s Store) (j Judgement, h Head, judged bool) {
-	return g.JudgeReading(ctx, in, s, func(e *wecom.Endpoint) (wecom.Facts, error) {
+	return g.JudgeReading(ctx, in, s, g.reader(in))
+}
+
+// Reader reads the facts of a call to an endpoint.
+type Reader func(*wecom.Endpoint) (wecom.Facts, error)
+
+// reader reads the facts of a complete call.
+func (g *Gate) reader(in Call) Reader {
+	return func(e *wecom.Endpoint) (wecom.Facts, error) {
 		if len(in.Body) > int(g.Config.Limits.JudgedBody) {
 			return wecom.Facts{}, ErrTooLarge
 		}
 		return ReadFacts(e, in.Query, in.ContentType, in.Encoding, in.Body)
-	})
+	}
 }
 
 // JudgeFacts is Judge for a call whose facts are known without its body.
@@ -43,7 +51,7 @@ func (g *Gate) JudgeFacts(ctx context.Context, in Call, facts wecom.Facts, s Sto
 
 // JudgeReading is Judge with read as the source of the facts. It is called only if a rule needs
 // them.
-func (g *Gate) JudgeReading(ctx context.Context, in Call, s Store, read func(*wecom.Endpoint) (wecom.Facts, error)) (j Judgement, h Head, judged bool) {
+func (g *Gate) JudgeReading(ctx context.Context, in Call, s Store, read Reader) (j Judgement, h Head, judged bool) {
 	h = Head{Route: wecom.ReadPath(in.Path), At: in.At}
 	n := g.Inspect(h.Route, in.Corp, in.Client, in.At)
 	h.Who = n.Who

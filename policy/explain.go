@@ -12,6 +12,7 @@ import (
 // Traced is the result of one rule for a call, and its explanation.
 type Traced struct {
 	Name    string
+	Tried   bool // false if a rule before it decided
 	Matched bool
 	Why     string
 }
@@ -28,7 +29,7 @@ func (p *Engine) Trace(c Call, capability wecom.Capability, chinese bool) []Trac
 			continue
 		}
 		why, matched := t.explain(r, &c, capability)
-		all = append(all, Traced{Name: r.Name, Matched: matched, Why: why})
+		all = append(all, Traced{Name: r.Name, Tried: true, Matched: matched, Why: why})
 		if matched && !r.Shadow {
 			decided = r.Name
 		}
@@ -37,7 +38,7 @@ func (p *Engine) Trace(c Call, capability wecom.Capability, chinese bool) []Trac
 }
 
 var (
-	whyNotTried   = text{"not tried: %s decides", "未判断：已由 %s 决定"}
+	whyNotTried   = text{"%s decides", "已由 %s 决定"}
 	whyMatches    = text{"it matches: %s", "匹配：%s"}
 	whyShadow     = text{"it matches, but is in shadow: %s is not applied", "匹配，但处于 shadow：不执行 %s"}
 	whyCapability = text{"it is about %s, not about %s", "只适用于 %s，不适用于 %s"}

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -69,20 +70,20 @@ func TestTraceOrder(t *testing.T) {
 	e := must(t, "ruleset: off", "    - { name: no, match: { capabilities: [media] }, action: refuse }\n    - { name: shadow, mode: shadow, action: refuse }\n    - { name: yes, action: pass }\n    - { name: late, action: refuse }\n")
 	var got []string
 	for _, r := range e.Trace(call(send, wecom.Facts{}), wecom.KfReply, false) {
-		got = append(got, r.Name+": "+r.Why)
+		got = append(got, fmt.Sprintf("%s: %v: %s", r.Name, r.Tried, r.Why))
 	}
 	want := []string{
-		"no: it is about media, not about kf_reply",
-		"shadow: it matches, but is in shadow: refuse is not applied",
-		"yes: it matches: pass",
-		"late: not tried: yes decides",
-		"everything-passes: not tried: yes decides",
+		"no: true: it is about media, not about kf_reply",
+		"shadow: true: it matches, but is in shadow: refuse is not applied",
+		"yes: true: it matches: pass",
+		"late: false: yes decides",
+		"everything-passes: false: yes decides",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	for _, r := range e.Trace(call(send, wecom.Facts{}), wecom.KfReply, true)[3:] {
-		if r.Why != "未判断：已由 yes 决定" || r.Matched {
+		if r.Why != "已由 yes 决定" || r.Tried || r.Matched {
 			t.Errorf("%+v", r)
 		}
 	}

@@ -156,15 +156,20 @@ func (r *record) judgeAs(g *gate.Gate, client string) (policy.Decision, error) {
 		if !r.Read && r.Reason != string(policy.AmbiguousBody) {
 			lack = errNoBody
 		}
-		if !r.Read {
-			return wecom.Facts{}, errNoBody
-		}
-		return r.facts(), nil
+		return r.readFacts()
 	})
 	if lack == nil && s.lacks {
 		lack = errNoBody
 	}
 	return j.Decision, lack
+}
+
+// readFacts returns what the call's body said, if it was read.
+func (r *record) readFacts() (wecom.Facts, error) {
+	if !r.Read {
+		return wecom.Facts{}, errNoBody
+	}
+	return r.facts(), nil
 }
 
 // facts rebuilds what the call's body said. The record holds the first customers and the total

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -57,14 +56,14 @@ func showAccounts(ctx context.Context, connect func() (client, error), query url
 	if asJSON {
 		return printJSON(s.out, list)
 	}
-	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "CORP\tNAME\tENTITY\tSTANDING\tEXPIRES\tLAPSES\tCONTACTS")
+	var t table
+	t.row("CORP", "NAME", "ENTITY", "STANDING", "EXPIRES", "LAPSES", "CONTACTS")
 	for _, a := range list.Accounts {
 		contacts := "-"
 		if a.Total != nil {
 			contacts = fmt.Sprintf("%d of %d free", *a.Total, *a.Free)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", a.CorpID, orDash(a.Name), orDash(a.Entity), a.Standing, local(a.Expires), local(a.Lapses), contacts)
+		t.row(a.CorpID, orDash(a.Name), orDash(a.Entity), a.Standing, local(a.Expires), local(a.Lapses), contacts)
 	}
-	return t.Flush()
+	return t.print(s.out)
 }

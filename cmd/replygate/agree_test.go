@@ -257,7 +257,7 @@ func plainOf(verdict, rule, reason string) plain {
 
 func (a *agreeing) explain(c try) plain {
 	in := admin.ExplainCall{CorpID: c.corp, Path: c.path, Body: c.body(), ContentType: "application/json", At: a.clock.Now()}
-	e := admin.ExplanationOf(a.gateway.inForce().Explain(context.Background(), in.Call(), a.gateway.windows, false))
+	e := admin.ExplanationOf(a.gateway.inForce().Explain(context.Background(), in.Call(), a.gateway.windows, false), false)
 	return plainOf(e.Verdict, e.Rule, e.Reason)
 }
 

@@ -43,7 +43,7 @@ where it was.`,
 	}
 	connect := clientFlags(c)
 	f := c.Flags()
-	f.StringVar(&o.api, "api", "", "the gateway's api `URL` (default http://127.0.0.1:8080, or that of -c)")
+	f.StringVar(&o.api, "api", "", "the gateway's api listener, `HOST:PORT` or a URL (default 127.0.0.1:8080, or that of -c)")
 	f.StringVar(&o.secretFile, "secret-file", "", "`FILE` with the secret of the corp's WeChat Customer Service (default: the environment's REPLYGATE_CORP_SECRET)")
 	f.StringVar(&o.state, "state", "", "`FILE` that keeps how far it came (default replygate-backfill-CORP.json)")
 	f.Float64Var(&o.rate, "rate", 1, "at most `N` pages a second: WeCom limits those that no callback asks for")
@@ -68,7 +68,9 @@ func backfillWindows(ctx context.Context, connect func() (client, error), o back
 		return err
 	}
 	if o.api != "" {
-		c.api = strings.TrimSuffix(o.api, "/")
+		if c.api, err = baseURL("api", o.api); err != nil {
+			return err
+		}
 	}
 	if o.state == "" {
 		o.state = "replygate-backfill-" + url.PathEscape(corp) + ".json"
@@ -147,12 +149,12 @@ func (b *backfiller) finish(ctx context.Context, s streams) error {
 		fmt.Fprintf(s.err, "channel %s: messages passed unrecorded meanwhile, as the gateway's log says\n", c)
 	}
 	if b.done.Unreadable > 0 {
-		fmt.Fprintf(s.err, "%d items could not be read: the history of their channels stays incomplete until they are older than a window\n", b.done.Unreadable)
+		fmt.Fprintf(s.err, "%s could not be read: the history of their channels stays incomplete until they are older than a window\n", count(b.done.Unreadable, "item"))
 	}
-	fmt.Fprintf(s.out, "%s: %d messages of customers on %d channels went through the gateway; ", b.done.Corp, b.done.Messages, len(b.done.Channels))
+	fmt.Fprintf(s.out, "%s: %s of customers on %s went through the gateway; ", b.done.Corp, count(b.done.Messages, "message"), count(len(b.done.Channels), "channel"))
 	if whole := len(b.done.Channels); len(answer.Channels) < whole {
 		fmt.Fprintf(s.out, "the records of %d are complete\n", len(answer.Channels))
-		return fmt.Errorf("the records of %d channels are not complete: begin again", whole-len(answer.Channels))
+		return fmt.Errorf("the records of %s are not complete: begin again", count(whole-len(answer.Channels), "channel"))
 	}
 	fmt.Fprintln(s.out, "its records are complete")
 	return nil
@@ -192,7 +194,7 @@ func (b *backfiller) save() error {
 		return fmt.Errorf("--state: %w", err)
 	}
 	done, all := b.done.Done(), len(b.done.Channels)
-	b.bar.show(done, all, fmt.Sprintf("%d of %d channels, %d messages", done, all, b.done.Messages))
+	b.bar.show(done, all, fmt.Sprintf("%d of %s, %s", done, count(all, "channel"), count(b.done.Messages, "message")))
 	return os.Rename(b.file+".new", b.file)
 }
 

@@ -94,8 +94,8 @@ func check(ctx context.Context, o checkOptions, s streams) error {
 	for _, w := range warned {
 		fmt.Fprintln(s.err, text(w))
 	}
-	fmt.Fprintf(s.out, "%s: good: %d accounts, rule set %s, %d rules of your own\n",
-		o.file, len(set.Accounts.All()), ruleSetsOf(set.Config), len(set.Config.Policy.Rules))
+	fmt.Fprintf(s.out, "%s: good: %s, rule set %s, %s of your own\n",
+		o.file, count(len(set.Accounts.All()), "account"), ruleSetsOf(set.Config), count(len(set.Config.Policy.Rules), "rule"))
 	for _, l := range found {
 		switch {
 		case !l.OK:

@@ -89,7 +89,7 @@ func write(t *testing.T, text string) string {
 
 func TestCheck(t *testing.T) {
 	code, out, errs := cli(t, "check", "-c", write(t, "accounts: [{ corp_id: ww1 }]\n"))
-	if code != exitGood || !strings.Contains(out, "good: 1 accounts, rule set reply-only-2024") {
+	if code != exitGood || !strings.Contains(out, "good: 1 account, rule set reply-only-2024") {
 		t.Errorf("exit %d %s%s", code, out, errs)
 	}
 	bad := write(t, "accounts: [{ corp_id: ww1 }]\npolicy:\n  rules:\n    - { name: r, match: { standings: [lapsd] }, action: pass }\n")

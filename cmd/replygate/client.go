@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -30,9 +31,10 @@ type client struct {
 // clientFlags adds the flags that say where the gateway is, and returns what makes the client of
 // them.
 func clientFlags(cmd *cobra.Command) func() (client, error) {
-	address := cmd.Flags().String("admin", "", "the gateway's admin `URL` (default http://127.0.0.1:9090, or that of -c)")
+	address := cmd.Flags().String("admin", "", "the gateway's admin listener, `HOST:PORT` or a URL (default 127.0.0.1:9090, or that of -c)")
 	file := cmd.Flags().StringP("config", "c", "", "take addresses and keys from this configuration `FILE`")
 	yamlFile(cmd, "config")
+	withValues(cmd, "admin")
 	return func() (client, error) {
 		c := client{
 			base: "http://127.0.0.1:9090", api: "http://127.0.0.1:8080",
@@ -53,11 +55,28 @@ func clientFlags(cmd *cobra.Command) func() (client, error) {
 				read: set.Config.Admin.ReadKey, change: set.Config.Admin.ChangeKey,
 			}
 		}
-		if *address != "" {
-			c.base = strings.TrimSuffix(*address, "/")
+		if *address == "" {
+			return c, nil
 		}
-		return c, nil
+		base, err := baseURL("admin", *address)
+		c.base = base
+		return c, err
 	}
+}
+
+// baseURL reads the address of a listener from a flag: HOST:PORT, or a URL.
+func baseURL(flag, text string) (string, error) {
+	scheme, rest, given := strings.Cut(text, "://")
+	if !given {
+		scheme, rest = "http", text
+	}
+	host, path, _ := strings.Cut(rest, "/")
+	_, port, _ := net.SplitHostPort(host)
+	u, err := url.Parse(scheme + "://" + reachable(host) + "/" + path)
+	if err != nil || u.Hostname() == "" || port == "" && !given || scheme != "http" && scheme != "https" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return "", fmt.Errorf("%w: --%s %q is no address: write HOST:PORT, like 127.0.0.1:9090, or a URL", errUsage, flag, text)
+	}
+	return strings.TrimSuffix(u.String(), "/"), nil
 }
 
 // reachable turns an address to listen on into one to call.
@@ -98,12 +117,25 @@ func (c client) send(ctx context.Context, path string, key config.Secret, in, v 
 }
 
 func (c client) call(ctx context.Context, method, path string, key config.Secret, body []byte, v any) error {
+	status, answer, err := c.do(ctx, method, path, key, http.Header{}, body)
+	switch {
+	case err != nil:
+		return err
+	case status != http.StatusOK:
+		return failure(status, answer)
+	}
+	return unreadable(json.Unmarshal(answer, v))
+}
+
+// do sends a request and returns the status and the body of the answer.
+func (c client) do(ctx context.Context, method, path string, key config.Secret, header http.Header, body []byte) (int, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("%w: --admin: %w", errUsage, err)
+		return 0, nil, fmt.Errorf("%w: --admin: %w", errUsage, err)
 	}
+	req.Header = header
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -112,21 +144,34 @@ func (c client) call(ctx context.Context, method, path string, key config.Secret
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("no gateway answers at %s: is it running, and is this its listen.admin?", c.base)
+		return 0, nil, fmt.Errorf("no gateway answers at %s: is it running, and is this its listen.admin?", c.base)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
 	if err != nil {
-		return fmt.Errorf("the gateway's answer broke off: %w", err)
+		return 0, nil, fmt.Errorf("the gateway's answer broke off: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		var f admin.Failure
-		if json.Unmarshal(answer, &f) != nil || f.Error.Message == "" {
-			return fmt.Errorf("the gateway answered HTTP %d", resp.StatusCode)
-		}
-		return apiError{f.Error.Code, f.Error.Message}
+	return resp.StatusCode, answer, nil
+}
+
+// failure is the error of an answer that is not 200.
+func failure(status int, answer []byte) error {
+	var f admin.Failure
+	switch {
+	case json.Unmarshal(answer, &f) != nil || f.Error.Message == "":
+		return fmt.Errorf("the gateway answered HTTP %d: is this its listen.admin?", status)
+	case status == http.StatusUnauthorized:
+		return errors.New("the gateway wants a key: name its configuration with -c, or set REPLYGATE_ADMIN_READ_KEY, and REPLYGATE_ADMIN_CHANGE_KEY for changes")
 	}
-	return json.Unmarshal(answer, v)
+	return apiError{f.Error.Code, f.Error.Message}
+}
+
+// unreadable is the error of an answer that is not as expected.
+func unreadable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New("the gateway's answer cannot be read: is it of another version than this program?")
 }
 
 // printJSON prints v as one indented document.

@@ -144,7 +144,7 @@ func reply(customer string) step {
 // story plays the product's story and returns an error at the first call that ends otherwise than
 // told.
 func (d *demonstration) story(ctx context.Context) error {
-	d.say("\nThe account %s is subscribed until %s. Its bot calls the gateway instead of WeCom.", simCorp, d.expires.Format(time.DateTime))
+	d.say("\nThe account %s is subscribed until %s. Its bot calls the gateway instead of WeCom.", simCorp, localTime(d.expires))
 	if err := d.expectAll(ctx, six, "passed"); err != nil {
 		return err
 	}
@@ -248,7 +248,7 @@ func clockText(t time.Duration) string {
 // sayWhatToCurl tells a person how to go on by hand.
 func (d *demonstration) sayWhatToCurl() {
 	api, ctl := d.gateway.api.Addr().String(), d.gateway.control.Addr().String()
-	d.say("\nThe demo stays up until Ctrl-C; its clock has moved to %s. Play on:", d.clock.Now().Format(time.DateTime))
+	d.say("\nThe demo stays up until Ctrl-C; its clock has moved to %s. Play on:", localTime(d.clock.Now()))
 	d.say("\n  JSON='Content-Type: application/json'")
 	d.say("  # a token, through the gateway")
 	d.say(`  TOKEN=$(curl -s 'http://%s/cgi-bin/gettoken?corpid=%s&corpsecret=%s' | sed 's/.*"access_token":"\([^"]*\)".*/\1/')`, api, simCorp, simSecret)

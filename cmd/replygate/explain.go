@@ -1,20 +1,24 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"replygate/admin"
 	"replygate/config"
+	"replygate/record"
+	"replygate/replay"
 	"replygate/window"
 )
 
@@ -29,14 +33,19 @@ type explainOptions struct {
 func explainCommand(s streams) *cobra.Command {
 	var o explainOptions
 	c := &cobra.Command{
-		Use:   "explain --corp CORP PATH",
+		Use:   "explain CALL",
 		Short: "Tell why one call passes or not, and until when",
 		Long: `Tells why one call passes or not, and until when: each rule tried, each fact read. It asks a
 running gateway, or with --candidate judges by a configuration that is not in force.`,
-		Annotations: arguments("PATH", "the call's path, with its query if it has one"),
+		Annotations: arguments(
+			"CALL", "the path of a call, with its query, and --corp for who calls;",
+			"", "or the id of a past decision;",
+			"", "or the line of the log that records one, as it is, as @FILE, or - for standard input"),
 		Example: `  replygate explain --corp ww0123456789abcdef '/cgi-bin/externalcontact/get?external_userid=wm1'
   replygate explain --corp ww0123456789abcdef --body @call.json /cgi-bin/kf/send_msg
-  replygate explain --candidate new.yaml --wrote 3h --corp ww0123456789abcdef --body @call.json /cgi-bin/kf/send_msg`,
+  replygate explain --candidate new.yaml --wrote 3h --corp ww0123456789abcdef --body @call.json /cgi-bin/kf/send_msg
+  replygate explain 1a21fee66cf4c3e1
+  grep '"verdict":"refuse"' decisions.log | tail -n 1 | replygate explain -`,
 		Args:              takes(1, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -47,41 +56,139 @@ running gateway, or with --candidate judges by a configuration that is not in fo
 	f.StringVar(&o.body, "body", "", "the `BODY` of the call, or @FILE")
 	f.StringVar(&o.contentType, "content-type", "application/json", "the call's Content-`TYPE`")
 	f.StringVar(&o.client, "client", "", "what the caller is, a `NAME` of clients")
-	f.StringVar(&o.at, "at", "", "the `INSTANT` of the call, RFC 3339; default: now")
-	f.StringVar(&o.language, "language", "", "`en` or zh; default: policy.language")
+	f.StringVar(&o.at, "at", "", "the `INSTANT` of the call, RFC 3339 (default now)")
+	languageFlag(c, &o.language)
 	f.StringVar(&o.candidate, "candidate", "", "judge by this configuration `FILE` instead of the one in force")
 	f.StringVar(&o.wrote, "wrote", "", "with --candidate: take it that the customer wrote this `LONG` ago, instead of asking a gateway")
 	yamlFile(c, "candidate")
-	oneOf(c, "language", config.English, config.Chinese)
+	withValues(c, "corp", "body", "content-type", "client", "at", "wrote")
 	c.RunE = func(c *cobra.Command, given []string) error {
-		return explain(c.Context(), connect, o, given[0], s)
+		out, at, err := o.explain(c.Context(), connect, given[0])
+		switch {
+		case err != nil:
+			return err
+		case o.json:
+			return printJSON(s.out, out)
+		}
+		return printExplanation(s.out, out, at)
 	}
 	return c
 }
 
-// explain tells why one call passes or not: asked of a running gateway, or by a candidate
-// configuration with the windows of a running one.
-func explain(ctx context.Context, connect func() (client, error), o explainOptions, path string, s streams) error {
-	in, err := o.call(path)
-	if err != nil {
-		return err
+// languageFlag adds --language.
+func languageFlag(c *cobra.Command, language *string) {
+	c.Flags().StringVar(language, "language", "", "`LANGUAGE` of the texts, en or zh (default policy.language)")
+	oneOf(c, "language", config.English, config.Chinese)
+}
+
+// checkLanguage wants a language that there is, or none.
+func checkLanguage(language string) error {
+	if language != "" && language != config.English && language != config.Chinese {
+		return fmt.Errorf("%w: --language must be en or zh", errUsage)
 	}
-	var out admin.Explanation
+	return nil
+}
+
+// explain explains a call in one of its three forms, and returns the instant of the call.
+func (o explainOptions) explain(ctx context.Context, connect func() (client, error), call string) (out admin.Explanation, at time.Time, err error) {
+	if err := checkLanguage(o.language); err != nil {
+		return out, at, err
+	}
+	if _, isID := record.IDTime(call); isID {
+		line, err := findRecord(ctx, connect, call)
+		if err != nil {
+			return out, at, err
+		}
+		return o.explainRecord(ctx, connect, line)
+	}
+	if strings.HasPrefix(call, "{") || strings.HasPrefix(call, "@") || call == "-" {
+		line, err := recordIn(call)
+		if err != nil {
+			return out, at, err
+		}
+		return o.explainRecord(ctx, connect, line)
+	}
+	in, err := o.call(call)
+	if err != nil {
+		return out, at, err
+	}
+	if o.candidate != "" {
+		out, err = o.byCandidate(ctx, in, connect)
+		return out, in.At, err
+	}
+	c, err := connect()
+	if err != nil {
+		return out, at, err
+	}
+	err = c.ask(ctx, "/v1/explain", in, &out)
+	return out, in.At, err
+}
+
+// findRecord asks a running gateway for the record of a decision.
+func findRecord(ctx context.Context, connect func() (client, error), id string) ([]byte, error) {
+	c, err := connect()
+	if err != nil {
+		return nil, err
+	}
+	var found admin.FoundDecision
+	err = c.get(ctx, "/v1/decisions/"+id, url.Values{}, &found)
+	return found.Decision, err
+}
+
+// recordIn reads a record: the text itself, @FILE, or - for standard input. It is the first line
+// with a JSON object, since others may come from other programs, or precede it on a console.
+func recordIn(text string) ([]byte, error) {
+	data := []byte(text)
+	var err error
+	if file, named := strings.CutPrefix(text, "@"); named {
+		data, err = os.ReadFile(file)
+	} else if text == "-" {
+		data, err = io.ReadAll(io.LimitReader(os.Stdin, 16<<20))
+	}
+	if err != nil {
+		return nil, err
+	}
+	for line := range bytes.Lines(data) {
+		if start := bytes.IndexByte(line, '{'); start >= 0 && json.Valid(line[start:]) {
+			return line[start:], nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %q holds no record: give a line of log.decisions", errUsage, text)
+}
+
+// explainRecord explains the call of a record, by the rules in force or by a candidate.
+func (o explainOptions) explainRecord(ctx context.Context, connect func() (client, error), line []byte) (out admin.Explanation, at time.Time, err error) {
+	var recorded struct {
+		At time.Time `json:"at"`
+	}
+	_ = json.Unmarshal(line, &recorded) // an access record has none
+	at = recorded.At
 	if o.candidate == "" {
 		c, err := connect()
 		if err != nil {
-			return err
+			return out, at, err
 		}
-		if err := c.ask(ctx, "/v1/explain", in, &out); err != nil {
-			return err
-		}
-	} else if out, err = explainCandidate(ctx, o.candidate, o.wrote, in, connect); err != nil {
-		return err
+		err = c.ask(ctx, "/v1/explain", admin.ExplainCall{Record: line, Language: o.language}, &out)
+		return out, at, err
 	}
-	if o.json {
-		return printJSON(s.out, out)
+	set, err := load(o.candidate)
+	if err != nil {
+		return out, at, err
 	}
-	return printExplanation(s.out, out, in)
+	chinese := o.chinese(set)
+	e, err := replay.Explain(&set.Gate, line, chinese)
+	if err != nil {
+		return out, at, fmt.Errorf("the call of this record cannot be judged once more: %w", err)
+	}
+	return admin.ExplanationOf(e, chinese), at, nil
+}
+
+// chinese reports whether the texts are in Chinese: as --language says, else as the configuration.
+func (o explainOptions) chinese(set settings) bool {
+	if o.language == "" {
+		return set.Engine.Chinese()
+	}
+	return o.language == config.Chinese
 }
 
 // call makes the call of the flags.
@@ -96,10 +203,7 @@ func (o explainOptions) call(path string) (in admin.ExplainCall, err error) {
 		}
 	}
 	if o.corp == "" || !strings.HasPrefix(path, "/") {
-		return in, fmt.Errorf("%w: give --corp, and a path like /cgi-bin/kf/send_msg", errUsage)
-	}
-	if o.language != "" && o.language != config.English && o.language != config.Chinese {
-		return in, fmt.Errorf("%w: --language must be en or zh", errUsage)
+		return in, fmt.Errorf("%w: give --corp, and a path like /cgi-bin/kf/send_msg; or the id or the record of a decision", errUsage)
 	}
 	return in, nil
 }
@@ -114,28 +218,22 @@ func bodyOf(text string) (string, error) {
 	return string(data), err
 }
 
-// explainCandidate judges by a configuration that is not in force.
-func explainCandidate(ctx context.Context, file, wrote string, in admin.ExplainCall, connect func() (client, error)) (admin.Explanation, error) {
-	set, err := load(file)
+// byCandidate judges by a configuration that is not in force.
+func (o explainOptions) byCandidate(ctx context.Context, in admin.ExplainCall, connect func() (client, error)) (admin.Explanation, error) {
+	set, err := load(o.candidate)
 	if err != nil {
 		return admin.Explanation{}, err
 	}
 	if in.At.IsZero() {
 		in.At = time.Now()
 	}
-	chinese := set.Engine.Chinese()
-	if in.Language != "" {
-		chinese = in.Language == config.Chinese
-	}
-	if wrote != "" {
-		ago, err := time.ParseDuration(wrote)
+	chinese := o.chinese(set)
+	if o.wrote != "" {
+		assumed, err := o.assume(set, in.At)
 		if err != nil {
-			return admin.Explanation{}, fmt.Errorf("%w: --wrote %q is not a duration like 3h", errUsage, wrote)
+			return admin.Explanation{}, err
 		}
-		last := in.At.Add(-ago)
-		w := window.Window{Last: last.UnixMilli()}
-		assumed := assumedStore{window.Answer{State: w.Judge(in.At.UnixMilli(), set.Config.Window.Length, set.Config.Window.Replies), Last: last, Left: w.Left(set.Config.Window.Replies)}}
-		return admin.ExplanationOf(set.Explain(ctx, in.Call(), assumed, chinese)), nil
+		return admin.ExplanationOf(set.Explain(ctx, in.Call(), assumed, chinese), chinese), nil
 	}
 	c, err := connect()
 	if err != nil {
@@ -143,7 +241,18 @@ func explainCandidate(ctx context.Context, file, wrote string, in admin.ExplainC
 	}
 	remote := &remoteStore{client: c}
 	e := set.Explain(ctx, in.Call(), remote, chinese)
-	return admin.ExplanationOf(e), remote.err
+	return admin.ExplanationOf(e, chinese), remote.err
+}
+
+// assume takes it that every customer wrote as long ago as --wrote says.
+func (o explainOptions) assume(set settings, at time.Time) (assumedStore, error) {
+	ago, err := time.ParseDuration(o.wrote)
+	if err != nil {
+		return assumedStore{}, fmt.Errorf("%w: --wrote %q is not a duration like 3h", errUsage, o.wrote)
+	}
+	last, limits := at.Add(-ago), set.Config.Window
+	w := window.Window{Last: last.UnixMilli()}
+	return assumedStore{window.Answer{State: w.Judge(at.UnixMilli(), limits.Length, limits.Replies), Last: last, Left: w.Left(limits.Replies)}}, nil
 }
 
 // assumedStore says the same of every customer, and knows no codes.
@@ -216,51 +325,106 @@ func (r *remoteStore) peek(ctx context.Context, k window.Key) (window.Answer, er
 	return a, err
 }
 
-// labels of an explanation for people, in the two languages.
-var labels = map[bool]struct{ answer, never, changes, shadow, rules, facts string }{
-	false: {
-		"answer   %d %s\n", "changes  not by itself", "changes  %s, in %s, if nobody writes or replies until then\n",
-		"shadow   %s  %s, rule %s\n", "RULE\tMATCHED\tWHY", "FACT\tVALUE\tFROM",
-	},
-	true: {
-		"应答     %d %s\n", "变化     不会自行变化", "变化     %s，%s后（如期间没有新的消息或回复）\n",
-		"shadow   %s  %s，规则 %s\n", "规则\t匹配\t原因", "事实\t值\t来源",
+// labels of an explanation for people.
+type labels struct {
+	decided, answer, never, changes, shadow string
+	rule, matched, why                      string
+	fact, value, from                       string
+	yes, no, notTried                       string
+	days, hours, minutes, seconds           string
+	sources                                 map[string]string // by their English name; others stay
+}
+
+var inEnglish = labels{
+	decided: "%s  %s, rule %s\n", answer: "answer   %d %s\n", never: "changes  not by itself\n",
+	changes: "changes  %s, in %s, if nobody writes or replies until then\n", shadow: "shadow   %s  %s, rule %s\n",
+	rule: "RULE", matched: "MATCHED", why: "WHY", fact: "FACT", value: "VALUE", from: "FROM",
+	yes: "yes", no: "no", notTried: "not tried",
+	days: "%d days", hours: "%d h %d m", minutes: "%d m %d s", seconds: "%d s",
+}
+
+var inChinese = labels{
+	decided: "%s  %s，规则 %s\n", answer: "应答     %d %s\n", never: "变化     不会自行变化\n",
+	changes: "变化     %s，%s后（如期间没有新的消息或回复）\n", shadow: "shadow   %s  %s，规则 %s\n",
+	rule: "规则", matched: "匹配", why: "原因", fact: "事实", value: "值", from: "来源",
+	yes: "是", no: "否", notTried: "未判断",
+	days: "%d 天", hours: "%d 小时 %d 分", minutes: "%d 分 %d 秒", seconds: "%d 秒",
+	sources: map[string]string{
+		"request": "请求", "configuration": "配置", "catalogue": "接口目录", "configuration and clock": "配置与时钟", "body": "请求体",
 	},
 }
 
-// printExplanation prints an explanation for people.
-func printExplanation(w io.Writer, e admin.Explanation, in admin.ExplainCall) error {
-	say := labels[in.Language == config.Chinese]
-	rule := e.Rule
-	if rule == "" {
-		rule = "-"
+func labelsOf(e admin.Explanation) *labels {
+	if e.Language == config.Chinese {
+		return &inChinese
 	}
-	fmt.Fprintf(w, "%s  %s, rule %s\n", e.Verdict, e.Reason, rule)
+	return &inEnglish
+}
+
+// printExplanation prints an explanation for people; at is the instant of the call, zero for now.
+func printExplanation(w io.Writer, e admin.Explanation, at time.Time) error {
+	say := labelsOf(e)
+	fmt.Fprintf(w, say.decided, e.Verdict, e.Reason, orDash(e.Rule))
 	if e.Errmsg != "" {
-		fmt.Fprintf(w, say.answer, e.Errcode, e.Errmsg)
+		fmt.Fprintf(w, say.answer, e.Errcode, printable(e.Errmsg))
 	}
 	if e.ChangesAt == "" {
-		fmt.Fprintln(w, say.never)
+		fmt.Fprint(w, say.never)
 	} else {
-		fmt.Fprintf(w, say.changes, local(e.ChangesAt), until(in.At, e.ChangesAt))
+		fmt.Fprintf(w, say.changes, local(e.ChangesAt), say.until(at, e.ChangesAt))
 	}
 	if would := e.Shadow; would != nil {
 		fmt.Fprintf(w, say.shadow, would.Verdict, would.Reason, would.Rule)
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\n"+say.rules)
+	fmt.Fprintln(w)
+	if err := printRules(w, e); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	return printFacts(w, e)
+}
+
+func printRules(w io.Writer, e admin.Explanation) error {
+	say := labelsOf(e)
+	var t table
+	t.row(say.rule, say.matched, say.why)
 	for _, r := range e.Rules {
-		fmt.Fprintf(t, "%s\t%v\t%s\n", r.Name, r.Matched, r.Why)
+		matched := say.notTried
+		if r.Tried {
+			matched = map[bool]string{true: say.yes, false: say.no}[r.Matched]
+		}
+		t.row(r.Name, matched, r.Why)
 	}
-	fmt.Fprintln(t, "\n"+say.facts)
+	return t.print(w)
+}
+
+func printFacts(w io.Writer, e admin.Explanation) error {
+	say := labelsOf(e)
+	var t table
+	t.row(say.fact, say.value, say.from)
 	for _, f := range e.Facts {
-		fmt.Fprintf(t, "%s\t%v\t%s\n", f.Name, f.Value, f.Source)
+		t.row(f.Name, valueText(f.Value), cmp.Or(say.sources[f.Source], f.Source))
 	}
-	return t.Flush()
+	return t.print(w)
+}
+
+// valueText writes the value of a fact: an instant in the zone of whoever reads it.
+func valueText(v any) string {
+	switch v := v.(type) {
+	case string:
+		return local(v)
+	case []any:
+		all := make([]string, len(v))
+		for i := range v {
+			all[i] = fmt.Sprint(v[i])
+		}
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprint(v)
 }
 
 // until writes how long it is from an instant, now if it is zero, to another one: 3 h 12 m.
-func until(from time.Time, rfc3339 string) string {
+func (l *labels) until(from time.Time, rfc3339 string) string {
 	at, err := time.Parse(time.RFC3339Nano, rfc3339)
 	if err != nil {
 		return "?"
@@ -271,11 +435,11 @@ func until(from time.Time, rfc3339 string) string {
 	d := at.Sub(from).Round(time.Second)
 	switch {
 	case d >= 48*time.Hour:
-		return fmt.Sprintf("%d days", d/(24*time.Hour))
+		return fmt.Sprintf(l.days, d/(24*time.Hour))
 	case d >= time.Hour:
-		return fmt.Sprintf("%d h %d m", d/time.Hour, d%time.Hour/time.Minute)
+		return fmt.Sprintf(l.hours, d/time.Hour, d%time.Hour/time.Minute)
 	case d >= time.Minute:
-		return fmt.Sprintf("%d m %d s", d/time.Minute, d%time.Minute/time.Second)
+		return fmt.Sprintf(l.minutes, d/time.Minute, d%time.Minute/time.Second)
 	}
-	return fmt.Sprintf("%d s", d/time.Second)
+	return fmt.Sprintf(l.seconds, d/time.Second)
 }

@@ -192,8 +192,8 @@ func TestExplain(t *testing.T) {
 	code, out, errs := cli(t, "explain", "--admin", api, "--corp", corpID, "--body", replyTo(wrote), "--at", r.clock.Now().Format(time.RFC3339), "/cgi-bin/kf/send_msg")
 	for _, want := range []string{
 		"pass  window_open, rule reply-inside-the-window", "in 30 m 0 s, if nobody writes",
-		`in-good-standing +false +it is about active, free, full, grace accounts, this one is lapsed`, `reply-inside-the-window +true +it matches: reply`,
-		`no-moments +false +not tried: reply-inside-the-window decides`, `account.standing +lapsed +configuration and clock`, `window.last +` + at.UTC().Format("2006-01-02T15:04:05Z") + ` +Redis`,
+		`in-good-standing +no +it is about active, free, full, grace accounts, this one is lapsed`, `reply-inside-the-window +yes +it matches: reply`,
+		`no-moments +not tried +reply-inside-the-window decides`, `account.standing +lapsed +configuration and clock`, `window.last +` + regexp.QuoteMeta(localTime(at)) + ` +Redis`,
 		`window.replies_left +5 +Redis`,
 	} {
 		if code != exitGood || !regexp.MustCompile(want).MatchString(out) {

@@ -15,6 +15,9 @@ import (
 	"replygate/record"
 )
 
+// rememberBytes bounds the newest decision records, which are kept to be found by their id.
+const rememberBytes = 8 << 20
+
 // logs are the gateway's streams of records. All of them pass the one redactor.
 type logs struct {
 	own       *zap.Logger // what happens to the gateway, to standard error
@@ -23,6 +26,7 @@ type logs struct {
 	decisions *record.Log // one record a judged call that goes on
 	refusals  *record.Log // one record a judged call that does not: it waits a little for room
 	level     zap.AtomicLevel
+	recent    *record.Recent
 	redactor  *record.Redactor
 	sinks     []*record.Sink
 	files     []io.Closer
@@ -32,7 +36,7 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 	e := zap.NewProductionEncoderConfig()
 	e.TimeKey, e.EncodeTime = "time", record.EncodeTime
 	redactor := record.NewRedactor(c.Secrets()...)
-	l := &logs{redactor: redactor, level: zap.NewAtomicLevel()}
+	l := &logs{redactor: redactor, recent: record.NewRecent(rememberBytes), level: zap.NewAtomicLevel()}
 	console, encoder := c.Log.Format == "console", zapcore.NewJSONEncoder(e)
 	if console {
 		encoder = zapcore.NewConsoleEncoder(e)
@@ -41,7 +45,11 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 	own := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(errs)), l.level)
 	l.audit = zap.New(own)
 	l.own = zap.New(zapcore.NewSamplerWithOptions(own, time.Second, 20, 1000))
-	out := l.sink(redactor.RedactingRecords(std.out), errs)
+	stdout := std.out
+	if c.Log.Decisions == "stdout" {
+		stdout = l.recent.Through(stdout)
+	}
+	out := l.sink(redactor.RedactingRecords(stdout), errs)
 	l.access = record.NewLog(out.Hasty(), console)
 	if err := l.setLevel(c.Log.Level); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -57,7 +65,7 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 	f.Close()
 	file := &lumberjack.Logger{Filename: c.Log.Decisions, MaxSize: int(c.Log.MaxSize >> 20), MaxBackups: c.Log.MaxFiles}
 	l.files = append(l.files, file)
-	decisions := l.sink(redactor.RedactingRecords(file), errs)
+	decisions := l.sink(redactor.RedactingRecords(l.recent.Through(file)), errs)
 	l.decisions, l.refusals = record.NewLog(decisions.Hasty(), false), record.NewLog(decisions, false)
 	return l, nil
 }
@@ -104,4 +112,17 @@ func (l *logs) Close() error {
 		all = append(all, f.Close())
 	}
 	return errors.Join(all...)
+}
+
+// find looks for the record of a decision in memory, then in the files of a log. It returns its
+// source too: memory, or the file. A record is written once its call has ended.
+func (l *logs) find(id string, at time.Time, path string, timeout time.Duration) (line []byte, source string, err error) {
+	l.Sync()
+	if line := l.recent.Find(id); line != nil {
+		return line, "memory", nil
+	}
+	if path == "stdout" {
+		return nil, "", nil
+	}
+	return record.FindInFiles(path, id, at, timeout+time.Minute)
 }

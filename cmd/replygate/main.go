@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
 
 // Exit codes.
@@ -33,6 +35,9 @@ func main() {
 // run carries out one command line and returns the exit code.
 func run(ctx context.Context, args []string, s streams) int {
 	root := rootCommand(s)
+	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
+		plainFlags(root)
+	}
 	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	c, err := root.ExecuteContextC(ctx)
 	switch {

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -78,7 +78,7 @@ func replayLogs(o replayOptions, files []string, s streams) error {
 	case report.Calls == 0:
 		return errors.New("these logs hold no record that could be judged once more: name files of log.decisions, or the gateway's standard output")
 	case limit.passedBy(report.Changed(), report.Calls):
-		return fmt.Errorf("%d of %d calls would tip over, more than %s", report.Changed(), report.Calls, o.threshold)
+		return fmt.Errorf("%d of %s would tip over, more than %s", report.Changed(), count(report.Calls, "call"), o.threshold)
 	}
 	return nil
 }
@@ -168,39 +168,62 @@ func (c counting) Read(p []byte) (int, error) {
 const maxRows = 20
 
 func printReport(w io.Writer, r *replay.Report) error {
-	fmt.Fprintf(w, "%d calls judged once more: %d as before, %d newly refused, %d newly unsure, %d newly passed\n", r.Calls, r.Same, r.Refused, r.Unsure, r.Passed)
+	fmt.Fprintf(w, "%s judged once more: %d as before, %d newly refused, %d newly unsure, %d newly passed\n", count(r.Calls, "call"), r.Same, r.Refused, r.Unsure, r.Passed)
 	for _, why := range slices.Sorted(maps.Keys(r.Undecided)) {
-		fmt.Fprintf(w, "%d calls undecided: %s\n", r.Undecided[why], why)
+		fmt.Fprintf(w, "%s undecided: %s\n", count(r.Undecided[why], "call"), why)
 	}
 	if r.Unreadable > 0 {
-		fmt.Fprintf(w, "%d lines could not be read\n", r.Unreadable)
+		fmt.Fprintf(w, "%s could not be read\n", count(r.Unreadable, "line"))
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, by := range []struct {
 		head string
 		tips map[string]replay.Tips
-	}{{"ACCOUNT", r.ByAccount}, {"CAPABILITY", r.ByAbility}, {"RULE", r.ByRule}, {"HOUR", r.ByHour}} {
-		if len(by.tips) == 0 {
-			continue
-		}
-		fmt.Fprintf(t, "\n%s\tNEWLY NOT SENT\tNEWLY PASSED\n", by.head)
-		keys := slices.SortedFunc(maps.Keys(by.tips), func(a, b string) int {
-			x, y := by.tips[a], by.tips[b]
-			return cmp.Or(cmp.Compare(y.Refused+y.Passed, x.Refused+x.Passed), cmp.Compare(a, b))
-		})
-		for _, k := range keys[:min(len(keys), maxRows)] {
-			fmt.Fprintf(t, "%s\t%d\t%d\n", orDash(k), by.tips[k].Refused, by.tips[k].Passed)
-		}
-		if more := len(keys) - maxRows; more > 0 {
-			fmt.Fprintf(t, "… %d more\t\t\n", more)
+	}{{"ACCOUNT", r.ByAccount}, {"CAPABILITY", r.ByAbility}, {"RULE", r.ByRule}, {"HOUR", inLocalTime(r.ByHour)}} {
+		if err := printTips(w, by.head, by.tips); err != nil {
+			return err
 		}
 	}
-	if len(r.Examples) > 0 {
-		fmt.Fprintln(t, "\nEXAMPLE\tAT\tCORP\tENDPOINT\tWAS\tBECOMES")
+	if len(r.Examples) == 0 {
+		return nil
 	}
+	fmt.Fprintln(w)
+	var t table
+	t.row("EXAMPLE", "AT", "CORP", "ENDPOINT", "WAS", "BECOMES")
 	for _, e := range r.Examples {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s %s\t%s %s\n", orDash(e.ID), e.At.UTC().Format("2006-01-02T15:04:05Z"), e.CorpID, e.Endpoint,
-			e.Was.Verdict, e.Was.Reason, e.Becomes.Verdict, e.Becomes.Reason)
+		t.row(orDash(e.ID), localTime(e.At), e.CorpID, e.Endpoint, e.Was.Verdict+" "+e.Was.Reason, e.Becomes.Verdict+" "+e.Becomes.Reason)
 	}
-	return t.Flush()
+	return t.print(w)
+}
+
+// printTips prints the calls whose outcome changes, those with the most first.
+func printTips(w io.Writer, head string, tips map[string]replay.Tips) error {
+	if len(tips) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	var t table
+	t.row(head, "NEWLY NOT SENT", "NEWLY PASSED")
+	keys := slices.SortedFunc(maps.Keys(tips), func(a, b string) int {
+		x, y := tips[a], tips[b]
+		return cmp.Or(cmp.Compare(y.Refused+y.Passed, x.Refused+x.Passed), cmp.Compare(a, b))
+	})
+	for _, k := range keys[:min(len(keys), maxRows)] {
+		t.row(orDash(k), strconv.Itoa(tips[k].Refused), strconv.Itoa(tips[k].Passed))
+	}
+	if more := len(keys) - maxRows; more > 0 {
+		t.row(fmt.Sprintf("… %d more", more))
+	}
+	return t.print(w)
+}
+
+// inLocalTime names hours in the zone of whoever reads them.
+func inLocalTime(byHour map[string]replay.Tips) map[string]replay.Tips {
+	out := map[string]replay.Tips{}
+	for hour, tips := range byHour {
+		if at, err := time.Parse("2006-01-02T15:04Z07:00", hour); err == nil {
+			hour = localTime(at)
+		}
+		out[hour] = tips
+	}
+	return out
 }

@@ -41,7 +41,7 @@ func rootCommand(s streams) *cobra.Command {
 	}
 	in("run", serveCommand(s), demoCommand(s), simulateCommand(s))
 	in("rules", checkCommand(s), testCommand(s), replayCommand(s), rulesetsCommand(s), callbacksCommand(s))
-	in("running", explainCommand(s), windowsCommand(s), accountsCommand(s), healthCommand(s))
+	in("running", explainCommand(s), decisionsCommand(s), windowsCommand(s), accountsCommand(s), configCommand(s), reloadCommand(s), healthCommand(s))
 	in("more", completionCommand(s), versionCommand(s))
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID("more")
@@ -50,7 +50,7 @@ func rootCommand(s streams) *cobra.Command {
 	choose := root.RunE
 	root.RunE = func(c *cobra.Command, words []string) error {
 		if version {
-			return printVersion(s)
+			return printVersion(s, false)
 		}
 		return choose(c, words)
 	}
@@ -82,7 +82,10 @@ func chooseCommand(c *cobra.Command, words []string) error {
 
 // unknownWord is the error of a word that is none of the known ones.
 func unknownWord(kind, given string, known []string) error {
-	return fmt.Errorf("%w: there is no %s %q: %s", errUsage, kind, given, config.DidYouMean(given, known))
+	if near := config.Nearest(given, known); len(near) > 0 {
+		return fmt.Errorf("%w: there is no %s %q: did you mean %s?", errUsage, kind, given, strings.Join(near, " or "))
+	}
+	return fmt.Errorf("%w: there is no %s %q: write one of %s", errUsage, kind, given, strings.Join(known, ", "))
 }
 
 func commandNames(c *cobra.Command) (names []string) {
@@ -113,6 +116,7 @@ func takes(least, most int) cobra.PositionalArgs {
 func flagError(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var invalid *pflag.InvalidValueError
+	var missing *pflag.ValueRequiredError
 	switch {
 	case c.HasSubCommands() && c.Flags().NArg() > 0: // the flag belongs to a command that does not exist
 		return chooseCommand(c, c.Flags().Args())
@@ -120,13 +124,16 @@ func flagError(c *cobra.Command, err error) error {
 		return unknownFlag(c, unknown)
 	case errors.As(err, &invalid):
 		f := invalid.GetFlag()
-		return fmt.Errorf("%w: --%s %q is no %s", errUsage, f.Name, invalid.GetValue(), kinds[f.Value.Type()])
+		return fmt.Errorf("%w: --%s %q is not %s", errUsage, f.Name, invalid.GetValue(), kinds[f.Value.Type()])
+	case errors.As(err, &missing):
+		value, _ := pflag.UnquoteUsage(missing.GetFlag())
+		return fmt.Errorf("%w: --%s needs a value: write --%s %s", errUsage, missing.GetFlag().Name, missing.GetFlag().Name, value)
 	}
 	return fmt.Errorf("%w: %w", errUsage, err)
 }
 
 // kinds names the types of flags for people.
-var kinds = map[string]string{"bool": "true or false", "int": "whole number", "float64": "number", "duration": "duration like 3h"}
+var kinds = map[string]string{"bool": "true or false", "int": "a whole number", "float64": "a number"}
 
 // unknownFlag suggests the flag that was probably meant.
 func unknownFlag(c *cobra.Command, err *pflag.NotExistError) error {
@@ -159,4 +166,20 @@ func yamlFile(c *cobra.Command, flag string) {
 // oneOf completes a flag with its values.
 func oneOf(c *cobra.Command, flag string, values ...string) {
 	_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// plainFlags takes the marks of value names out of the descriptions of flags, which completion
+// shows as they are.
+func plainFlags(c *cobra.Command) {
+	c.LocalFlags().VisitAll(func(f *pflag.Flag) { _, f.Usage = pflag.UnquoteUsage(f) })
+	for _, sub := range c.Commands() {
+		plainFlags(sub)
+	}
+}
+
+// withValues keeps a shell from completing the values of flags with the names of files.
+func withValues(c *cobra.Command, flags ...string) {
+	for _, flag := range flags {
+		_ = c.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
+	}
 }

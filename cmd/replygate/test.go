@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"replygate/config"
 	"replygate/gate"
 	"replygate/ruletest"
 )
@@ -64,11 +65,11 @@ func testRules(ctx context.Context, o testOptions, files []string, s streams) er
 		}
 	}
 	rules := set.Engine.Rules()
-	t := testResult{Cases: len(results), Rules: len(rules), Failures: []string{}, Unmet: ruletest.Coverage(rules, results)}
+	t := testResult{Cases: len(results), Rules: len(rules), Failures: []testFailure{}, Unmet: ruletest.Coverage(rules, results)}
 	for i := range results {
 		if !results[i].Good() {
 			t.Failed++
-			t.Failures = append(t.Failures, results[i].Case.Name.Text)
+			t.Failures = append(t.Failures, failuresOf(&results[i])...)
 		}
 	}
 	covered := 100 * (t.Rules - len(t.Unmet)) / max(t.Rules, 1)
@@ -79,7 +80,7 @@ func testRules(ctx context.Context, o testOptions, files []string, s streams) er
 	} else {
 		ruletest.Print(s.out, results)
 		if o.cover || o.least != "" {
-			fmt.Fprintf(s.out, "%d %% of %d rules met", covered, t.Rules)
+			fmt.Fprintf(s.out, "%d %% of %s met", covered, count(t.Rules, "rule"))
 			if len(t.Unmet) > 0 {
 				fmt.Fprintf(s.out, "; no case meets %s", strings.Join(t.Unmet, ", "))
 			}
@@ -89,7 +90,7 @@ func testRules(ctx context.Context, o testOptions, files []string, s streams) er
 	}
 	switch {
 	case t.Failed > 0:
-		return fmt.Errorf("%d of %d cases failed", t.Failed, t.Cases)
+		return fmt.Errorf("%d of %s failed", t.Failed, count(t.Cases, "case"))
 	case covered < percent:
 		return fmt.Errorf("%d %% of the rules are met, fewer than %d %%", covered, percent)
 	}
@@ -98,11 +99,38 @@ func testRules(ctx context.Context, o testOptions, files []string, s streams) er
 
 // testResult is what test --json prints.
 type testResult struct {
-	Cases    int      `json:"cases"`
-	Failed   int      `json:"failed"`
-	Failures []string `json:"failures"` // names
-	Rules    int      `json:"rules"`
-	Unmet    []string `json:"unmet"` // rules that no case met
+	Cases    int           `json:"cases"`
+	Failed   int           `json:"failed"`
+	Failures []testFailure `json:"failures"`
+	Rules    int           `json:"rules"`
+	Unmet    []string      `json:"unmet"` // rules that no case met
+}
+
+// testFailure is one call whose decision is not the expected one, or a case that could not be run.
+type testFailure struct {
+	Case  string   `json:"case"`
+	File  string   `json:"file"`
+	Line  int      `json:"line"`
+	Col   int      `json:"col"`
+	Error string   `json:"error,omitempty"` // the case could not be run to its end
+	Diff  []string `json:"diff,omitempty"`  // "- " what the case wants, "+ " what came
+}
+
+func failuresOf(r *ruletest.Result) (all []testFailure) {
+	at := func(p config.Position) testFailure {
+		return testFailure{Case: r.Case.Name.Text, File: r.File, Line: p.Line, Col: p.Col}
+	}
+	if r.Err != nil {
+		f := at(r.Case.At)
+		f.Error = r.Err.Error()
+		all = append(all, f)
+	}
+	for _, failed := range r.Failures {
+		f := at(failed.At)
+		f.Diff = failed.Lines
+		all = append(all, f)
+	}
+	return all
 }
 
 func percentOf(text string) (int, error) {

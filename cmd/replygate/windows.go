@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -123,8 +122,8 @@ func printWindows(s streams, list admin.WindowList, asJSON bool) error {
 	if asJSON {
 		return printJSON(s.out, list)
 	}
-	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "CORP\tCHANNEL\tCUSTOMER\tSTATE\tLAST MESSAGE\tCLOSES\tREPLIES LEFT")
+	var t table
+	t.row("CORP", "CHANNEL", "CUSTOMER", "STATE", "LAST MESSAGE", "CLOSES", "REPLIES LEFT")
 	for _, w := range list.Windows {
 		left := "not counted"
 		if w.State == "broken" {
@@ -133,9 +132,9 @@ func printWindows(s streams, list admin.WindowList, asJSON bool) error {
 		if w.Left != nil {
 			left = strconv.Itoa(*w.Left)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", w.CorpID, orDash(w.Channel), w.Customer, w.State, local(w.Last), local(w.Closes), left)
+		t.row(w.CorpID, orDash(w.Channel), w.Customer, w.State, local(w.Last), local(w.Closes), left)
 	}
-	if err := t.Flush(); err != nil {
+	if err := t.print(s.out); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(list.Windows, func(w admin.Window) bool { return w.State == "broken" }) {
@@ -163,5 +162,8 @@ func local(rfc3339 string) string {
 	if err != nil {
 		return orDash(rfc3339)
 	}
-	return t.Local().Format("2006-01-02 15:04:05 -0700")
+	return localTime(t)
 }
+
+// localTime writes an instant in the zone of whoever reads it.
+func localTime(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 -0700") }

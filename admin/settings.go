@@ -1,0 +1,55 @@
+package admin
+
+import (
+	"cmp"
+	"net/http"
+
+	"replygate/config"
+)
+
+// The values of Setting.Source.
+const (
+	FromDefault     = "default"
+	FromFile        = "file"
+	FromEnvironment = "environment"
+)
+
+// Setting is one value of a configuration, and where it comes from.
+type Setting struct {
+	Key    string `json:"key"` // dotted, with the index of list items
+	Value  any    `json:"value"`
+	Secret bool   `json:"secret,omitempty"` // Value is set or unset
+	Source string `json:"source"`           // default, file or environment
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Env    string `json:"env,omitempty"`
+}
+
+// SettingList is the answer of GET /v1/config.
+type SettingList struct {
+	File     string    `json:"file"`
+	Config   string    `json:"config"` // hash
+	Settings []Setting `json:"settings"`
+}
+
+// SettingsOf lists the settings of a configuration that was read from a file.
+func SettingsOf(file, hash string, c *config.Config) SettingList {
+	list := SettingList{File: file, Config: hash, Settings: []Setting{}}
+	for _, s := range c.Settings() {
+		out := Setting{Key: s.Key, Value: s.Value, Secret: s.Secret, Source: FromDefault}
+		switch {
+		case s.From.Env != "":
+			out.Source, out.Env = FromEnvironment, s.From.Env
+		case s.From != config.Position{}:
+			out.Source, out.File, out.Line = FromFile, cmp.Or(s.From.File, file), s.From.Line
+		}
+		list.Settings = append(list.Settings, out)
+	}
+	return list
+}
+
+// settings lists the settings in force.
+func (a *Admin) settings(w http.ResponseWriter, _ *http.Request) {
+	hash, _ := a.Gateway.Version()
+	reply(w, http.StatusOK, SettingsOf(a.Gateway.ConfigFile(), hash, a.Gateway.Gate().Config))
+}

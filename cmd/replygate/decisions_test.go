@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"replygate/admin"
+	"replygate/config"
+	"replygate/record"
+	"replygate/store/storetest"
+)
+
+// A decision is found by its id: in memory, and once it is no longer there in the log's files. Its
+// call is explained by the facts of the record.
+func TestDecisionsShow(t *testing.T) {
+	for _, log := range []string{"stdout", "file"} {
+		t.Run(log, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "decisions.log")
+			r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
+				if log == "file" {
+					c.Log.Decisions = file
+				}
+			})
+			api := r.gateway.control.Addr().String()
+			r.writes(wrote)
+			passed := r.reply(wrote, "pass", "window_open").Header.Get("Replygate-Decision-Id")
+			refused := r.reply("wmStranger", "refuse", "window_closed").Gate.DecisionID
+			failed := r.call("POST", "/corp/ww0/none", "{}").Gate.DecisionID
+			r.clock.Advance(49 * time.Hour) // by now the window is closed
+			if at, ok := record.IDTime(passed); !ok || r.clock.Now().Sub(at) > 50*time.Hour {
+				t.Errorf("%s is of %v", passed, at)
+			}
+			shown := func() {
+				t.Helper()
+				code, out, errs := cli(t, "decisions", "show", passed, "--admin", api)
+				for _, want := range []string{"verdict +pass", "reason +window_open", `at +20..-..-.. ..:..:.. [+-]`, "reply-inside-the-window +yes", "no-moments +not tried"} {
+					if code != exitGood || !regexp.MustCompile(want).MatchString(out) {
+						t.Errorf("exit %d: no %q in\n%s%s", code, want, out, errs)
+					}
+				}
+				code, out, errs = cli(t, "decisions", "show", refused, "--admin", api, "--json")
+				var found admin.FoundDecision
+				if err := json.Unmarshal([]byte(out), &found); err != nil || code != exitGood || found.Explanation == nil || found.Explanation.Verdict != "refuse" || !strings.Contains(string(found.Decision), refused) {
+					t.Errorf("exit %d %s%s", code, out, errs)
+				}
+				if code, out, errs = cli(t, "decisions", "show", failed, "--admin", api); code != exitGood || !strings.Contains(out, "cannot judge this call once more") {
+					t.Errorf("exit %d %s%s", code, out, errs)
+				}
+				code, out, errs = cli(t, "explain", passed, "--admin", api)
+				if code != exitGood || !strings.HasPrefix(out, "pass  window_open, rule reply-inside-the-window\n") || !regexp.MustCompile(`window.replies_left +5 +`).MatchString(out) {
+					t.Errorf("exit %d %s%s", code, out, errs)
+				}
+			}
+			shown()
+			unknown := record.NewID(r.clock.Now())
+			if code, _, errs := cli(t, "decisions", "show", unknown, "--admin", api); code != exitBad || !strings.Contains(errs, "(no_decision)") {
+				t.Errorf("exit %d %s", code, errs)
+			}
+			if log == "stdout" {
+				return
+			}
+			r.gateway.logs.recent = record.NewRecent(0)
+			rotated := filepath.Join(filepath.Dir(file), "decisions-"+r.clock.Now().UTC().Format("2006-01-02T15-04-05.000")+".log")
+			if err := os.Rename(file, rotated); err != nil {
+				t.Fatal(err)
+			}
+			shown()
+			if code, out, errs := cli(t, "decisions", "show", passed, "--admin", api); code != exitGood || !strings.Contains(out, "found in "+rotated) {
+				t.Errorf("exit %d %s%s", code, out, errs)
+			}
+		})
+	}
+}
+
+// A record is explained as it is in the log, by the rules in force or by others.
+func TestExplainRecord(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	r.reply("wmStranger", "refuse", "window_closed")
+	api := r.gateway.control.Addr().String()
+	line := regexp.MustCompile(`(?m)^.*"msg":"decision".*$`).FindString(r.log())
+	candidate := file(t, "c.yaml", "accounts: [{ corp_id: "+corpID+", subscription: { expires_at: 2020-01-01T00:00:00Z } }]\npolicy:\n  language: zh\n  rules:\n    - { name: all, action: pass }\n")
+	for _, test := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{line, "--admin", api}, exitGood, "refuse  window_closed, rule reply-inside-the-window\n"},
+		{[]string{"@" + file(t, "log", "text of another program\n"+line+"\n"), "--admin", api, "--language", "zh"}, exitGood, "refuse  window_closed，规则 reply-inside-the-window\n"},
+		{[]string{line, "--candidate", candidate}, exitGood, "pass  not_judged，规则 all\n"},
+		{[]string{`{"msg":"other"}`, "--admin", api}, exitBad, "the call of this record cannot be judged once more: no record of a call (undecided)\n"},
+		{[]string{`{"msg":"other"}`, "--candidate", candidate}, exitBad, "the call of this record cannot be judged once more: no record of a call\n"},
+		{[]string{"@" + file(t, "empty", "nothing\n"), "--admin", api}, exitUsage, "replygate explain: wrong usage: "},
+		{[]string{"@/does/not/exist", "--admin", api}, exitBad, "open /does/not/exist"},
+	} {
+		code, out, errs := cli(t, append([]string{"explain"}, test.args...)...)
+		if code != test.code || !strings.HasPrefix(out+errs, test.want) {
+			t.Errorf("%q: exit %d, want %d\n%s%s", test.args[1:], code, test.code, out, errs)
+		}
+	}
+}
+
+// An explanation in Chinese has no English label, source or duration.
+func TestExplainInChinese(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { c.Policy.Language = config.Chinese })
+	r.writes(wrote)
+	code, out, errs := cli(t, "explain", "--admin", r.gateway.control.Addr().String(), "--corp", corpID, "--body", replyTo(wrote), "--at", r.clock.Now().Format(time.RFC3339), "/cgi-bin/kf/send_msg")
+	for _, want := range []string{`变化     20.* 48 小时 0 分后|2 天后`, `规则 +匹配 +原因`, `in-good-standing +否 `, `reply-inside-the-window +是 `, `no-moments +未判断 +已由`, `account.standing +lapsed +配置与时钟`} {
+		if code != exitGood || !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("exit %d: no %q in\n%s%s", code, want, out, errs)
+		}
+	}
+	for _, english := range []string{"MATCHED", "rule ", "configuration", "request", "not tried", " true", " false"} {
+		if strings.Contains(out, english) {
+			t.Errorf("%q in\n%s", english, out)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"replygate/admin"
+)
+
+// reloadCommand returns the command that lets a running gateway read its configuration again.
+func reloadCommand(s streams) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "reload",
+		Short: "Let a running gateway read its configuration again",
+		Long: `Lets a running gateway read its configuration again, at once instead of when it notices that the
+file has changed. A reload that would remove many accounts is held, and nothing changes, until
+--yes confirms it. The exit code is 1 if the configuration has mistakes or the reload is held.`,
+		Example:           "  replygate reload -c replygate.yaml\n  replygate reload --yes",
+		Args:              takes(0, 0),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	connect := clientFlags(c)
+	yes := c.Flags().Bool("yes", false, "carry out a reload that is held")
+	asJSON := c.Flags().Bool("json", false, "print JSON")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		gateway, err := connect()
+		if err != nil {
+			return err
+		}
+		answer, err := gateway.reload(c.Context(), *yes)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			err = printJSON(s.out, answer)
+		} else {
+			printReload(s, answer)
+		}
+		if answer.Held != nil {
+			err = errors.Join(err, errors.New("the reload is held, and nothing has changed: look at the accounts, then write replygate reload --yes"))
+		}
+		return err
+	}
+	return c
+}
+
+// reload asks for a reload, and with yes confirms it if it is held.
+func (c client) reload(ctx context.Context, yes bool) (admin.Reloaded, error) {
+	answer, err := c.reloadIf(ctx, "")
+	if err != nil || answer.Held == nil || !yes {
+		return answer, err
+	}
+	return c.reloadIf(ctx, answer.Held.Confirm)
+}
+
+// reloadIf asks for a reload, with a confirmation unless it is "".
+func (c client) reloadIf(ctx context.Context, confirm string) (answer admin.Reloaded, err error) {
+	header := http.Header{}
+	if confirm != "" {
+		header.Set("If-Match", `"`+strings.Trim(confirm, `"`)+`"`)
+	}
+	status, body, err := c.do(ctx, http.MethodPost, "/v1/reload", c.change, header, []byte("{}"))
+	if err != nil {
+		return answer, err
+	}
+	err = json.Unmarshal(body, &answer)
+	if err == nil && answer.Held != nil { // whatever its status is
+		return answer, nil
+	}
+	if status != http.StatusOK {
+		return answer, failure(status, body)
+	}
+	return answer, unreadable(err)
+}
+
+func printReload(s streams, a admin.Reloaded) {
+	if h := a.Held; h != nil {
+		fmt.Fprintf(s.err, "held: %s\naccounts: %d -> %d\n", printable(h.Why), h.Before, h.After)
+		if len(h.Names) > 0 {
+			more := ""
+			if n := h.Removed - len(h.Names); n > 0 {
+				more = fmt.Sprintf(", and %d more", n)
+			}
+			fmt.Fprintf(s.err, "removed: %s%s\n", printable(strings.Join(h.Names, ", ")), more)
+		}
+		return
+	}
+	for _, w := range a.Warnings {
+		fmt.Fprintln(s.err, "warning: "+w)
+	}
+	if len(a.Changed) == 0 {
+		fmt.Fprintln(s.out, "reloaded: nothing changed")
+		return
+	}
+	fmt.Fprintln(s.out, "reloaded: "+strings.Join(a.Changed, ", "))
+}
