@@ -161,7 +161,7 @@ func failure(status int, answer []byte) error {
 	case json.Unmarshal(answer, &f) != nil || f.Error.Message == "":
 		return fmt.Errorf("the gateway answered HTTP %d: is this its listen.admin?", status)
 	case status == http.StatusUnauthorized:
-		return errors.New("the gateway wants a key: name its configuration with -c, or set REPLYGATE_ADMIN_READ_KEY, and REPLYGATE_ADMIN_CHANGE_KEY for changes")
+		return errors.New("the gateway wants a key: name its configuration with -c, or set REPLYGATE_ADMIN_READ_KEY, and REPLYGATE_ADMIN_CHANGE_KEY for changes (unauthorized)")
 	}
 	return apiError{f.Error.Code, f.Error.Message}
 }
