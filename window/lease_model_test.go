@@ -153,7 +153,7 @@ func (g *modelGateway) spawn(run func(p *process)) *process {
 	p := &process{w: g.w}
 	p.next, p.stop = iter.Pull(func(yield func(struct{}) bool) {
 		defer func() {
-			if r := recover(); r != nil && r != error(errKilled) {
+			if r := recover(); r != nil && r != errKilled {
 				panic(r)
 			}
 		}()

@@ -170,7 +170,7 @@ func (r *rig) pullAll(api string) error {
 			More    int    `json:"has_more"`
 		}
 		if err != nil || json.Unmarshal(body, &page) != nil || resp.StatusCode != http.StatusOK || page.Errcode != 0 {
-			return fmt.Errorf("sync_msg: HTTP %d %.200s, %v", resp.StatusCode, body, err)
+			return fmt.Errorf("sync_msg: HTTP %d %.200s, %w", resp.StatusCode, body, err)
 		}
 		cursor, more = page.Next, page.More
 	}

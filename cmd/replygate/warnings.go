@@ -39,10 +39,10 @@ func text(w gate.Warning) string {
 	return w.Error()
 }
 
-// texts returns the warnings as check prints them.
+// texts returns the warnings as POST /v1/reload has them.
 func (ws warnings) texts() (all []string) {
 	for _, w := range ws {
-		all = append(all, text(w))
+		all = append(all, w.Error())
 	}
 	return all
 }
