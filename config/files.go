@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 )
 
 // NamedFile is a file that a configuration names.
@@ -13,21 +14,34 @@ type NamedFile struct {
 	Path string
 }
 
+// AccountsFileKey is the key of the file whose content is part of the configuration.
+const AccountsFileKey = "accounts_file"
+
+// readFile is a file that the gateway reads, by the key that names it.
+type readFile struct {
+	key  string
+	path *string // in a Config, "" if the key is not given
+}
+
+// readFiles returns the files that the gateway reads, without those of secrets.
+func (c *Config) readFiles() []readFile {
+	return []readFile{
+		{AccountsFileKey, &c.AccountsFile},
+		{"listen.tls.cert_file", &c.Listen.TLS.CertFile},
+		{"listen.tls.key_file", &c.Listen.TLS.KeyFile},
+		{"upstream.ca_file", &c.Upstream.CAFile},
+		{"redis.ca_file", &c.Redis.CAFile},
+	}
+}
+
 // Files returns the files that the configuration names: accounts_file, certificates, and those of
 // secrets.
 func (c *Config) Files() (all []NamedFile) {
-	for _, f := range append([]NamedFile{
-		{"accounts_file", c.AccountsFile},
-		{"listen.tls.cert_file", c.Listen.TLS.CertFile},
-		{"listen.tls.key_file", c.Listen.TLS.KeyFile},
-		{"upstream.ca_file", c.Upstream.CAFile},
-		{"redis.ca_file", c.Redis.CAFile},
-	}, c.files...) {
-		if f.Path != "" {
-			all = append(all, f)
-		}
+	for _, f := range c.readFiles() {
+		all = append(all, NamedFile{f.key, *f.path})
 	}
-	return all
+	all = append(all, c.files...)
+	return slices.DeleteFunc(all, func(f NamedFile) bool { return f.Path == "" })
 }
 
 // FilesIn returns the files that a configuration in data names, as far as its mistakes let them be
@@ -56,8 +70,8 @@ func (d *decoder) beside(path string) string {
 
 // resolveFiles makes the files that the gateway reads relative to the working directory.
 func (d *decoder) resolveFiles(c *Config) {
-	for _, path := range []*string{&c.AccountsFile, &c.Listen.TLS.CertFile, &c.Listen.TLS.KeyFile, &c.Upstream.CAFile, &c.Redis.CAFile} {
-		*path = d.beside(*path)
+	for _, f := range c.readFiles() {
+		*f.path = d.beside(*f.path)
 	}
 }
 

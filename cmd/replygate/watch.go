@@ -43,23 +43,22 @@ func (s *fileSet) only(found []brokenFile) (still []brokenFile) {
 }
 
 // isContent reports whether the content of a file is part of the configuration.
-func isContent(f config.NamedFile) bool { return f.Key == configKey || f.Key == accountsKey }
+func isContent(f config.NamedFile) bool {
+	return f.Key == configKey || f.Key == config.AccountsFileKey
+}
 
 // accounts returns the accounts_file of the configuration as it was last read, "" if there is none.
 func (s *fileSet) accounts() string {
 	for _, f := range s.named {
-		if f.Key == accountsKey {
+		if f.Key == config.AccountsFileKey {
 			return f.Path
 		}
 	}
 	return ""
 }
 
-// The keys of the files whose content is part of the configuration.
-const (
-	configKey   = "the configuration's file"
-	accountsKey = "accounts_file"
-)
+// configKey stands for the key of the configuration's own file.
+const configKey = "the configuration's file"
 
 // hash reads the configuration's file and its accounts_file and returns their hash.
 func (s *fileSet) hash() (string, error) {
