@@ -18,9 +18,9 @@ func (d *decoder) readAccountsFile(c *Config) {
 	if c.AccountsFile == "" {
 		return
 	}
-	data, err := Read(c.AccountsFile)
+	data, err := read(c.AccountsFile, maxFileBytes)
 	if err != nil {
-		d.report(d.where["accounts_file"], "accounts_file: "+strings.TrimPrefix(err.Error(), "config: "), "name a YAML or CSV file that the gateway can read")
+		d.report(d.where["accounts_file"], "accounts_file: "+err.Error(), "name a YAML or CSV file that the gateway can read")
 		return
 	}
 	d.otherFile = c.AccountsFile

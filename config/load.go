@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"reflect"
 	"regexp"
@@ -23,19 +24,29 @@ const (
 	maxNodes     = 5_000_000
 )
 
-// Read reads the file at path for Parse. A file of more than 64 MB is an error.
+// Read reads the file at path for Parse. A file of more than 64 MB is an error. Errors wrap a
+// *fs.PathError.
 func Read(path string) ([]byte, error) {
+	data, err := read(path, maxFileBytes)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	return data, nil
+}
+
+// read reads a file of at most limit bytes. Errors are of type *fs.PathError.
+func read(path string, limit Size) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return nil, err
 	}
-	if len(data) > maxFileBytes {
-		return nil, fmt.Errorf("config: %s is larger than %s", path, Size(maxFileBytes))
+	if len(data) > int(limit) {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("it is larger than %s", limit)}
 	}
 	return data, nil
 }

@@ -1,7 +1,9 @@
 package config_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -317,11 +319,14 @@ func TestRead(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		sized("small", 4):          "",
-		sized("large", 64<<20+1):   "config: " + filepath.Join(dir, "large") + " is larger than 64MB",
+		sized("large", 64<<20+1):   "config: read " + filepath.Join(dir, "large") + ": it is larger than 64MB",
 		filepath.Join(dir, "none"): "config: open " + filepath.Join(dir, "none") + ": no such file or directory",
 		dir:                        "config: read " + dir + ": is a directory",
 	} {
 		data, err := config.Read(path)
+		if at := new(fs.PathError); err != nil && (!errors.As(err, &at) || at.Path != path) {
+			t.Errorf("%v does not tell which file it is about", err)
+		}
 		switch {
 		case err == nil && want != "", err != nil && err.Error() != want:
 			t.Errorf("%s: %v, want %s", path, err, want)
