@@ -18,7 +18,7 @@ func (d *decoder) readAccountsFile(c *Config) {
 	if c.AccountsFile == "" {
 		return
 	}
-	data, err := read(c.AccountsFile, maxFileBytes)
+	data, err := readNamed(c.AccountsFile, maxFileBytes)
 	if err != nil {
 		d.report(d.where["accounts_file"], "accounts_file: "+err.Error(), "name a YAML or CSV file that the gateway can read")
 		return

@@ -1,12 +1,41 @@
 package config_test
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"replygate/config"
 )
+
+// A file that a configuration names must be a regular one, since each reload reads it again, and
+// that of a secret has at most 64 KB. A pipe without a writer is not waited for.
+func TestNamedFilesAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	pipe, large := filepath.Join(dir, "pipe"), filepath.Join(dir, "large")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.WriteFile(large, make([]byte, 64<<10+1), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"accounts_file: " + pipe:                  "f:1:16: accounts_file: read " + pipe + ": it is no regular file: ",
+		"redis: { password_file: " + pipe + " }":  "f:1:25: redis.password_file: read " + pipe + ": it is no regular file: ",
+		"redis: { password_file: " + large + " }": "f:1:25: redis.password_file: read " + large + ": it is larger than 64KB: ",
+	} {
+		_, err := config.Parse("f", []byte(text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	for name, want := range map[string]string{pipe: "config: read " + pipe + ": it is no regular file", dir: "config: read " + dir + ": is a directory"} {
+		if _, err := config.ReadAgain(name); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
 
 // The files that a configuration names are known, also while it has mistakes.
 func TestFiles(t *testing.T) {

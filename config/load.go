@@ -18,10 +18,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFileBytes bounds a file, maxNodes the number of values that its aliases may unfold to.
+// maxFileBytes bounds a file, maxSecretBytes one that holds a secret, maxNodes the number of values
+// that the aliases of a file may unfold to.
 const (
-	maxFileBytes = 64 << 20
-	maxNodes     = 5_000_000
+	maxFileBytes   = 64 << 20
+	maxSecretBytes = 64 << 10
+	maxNodes       = 5_000_000
 )
 
 // Read reads the file at path for Parse. A file of more than 64 MB is an error. Errors wrap a
@@ -32,6 +34,33 @@ func Read(path string) ([]byte, error) {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	return data, nil
+}
+
+// ReadAgain is Read for a file that may be read any number of times.
+func ReadAgain(path string) ([]byte, error) {
+	if err := Rereadable(path); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	return Read(path)
+}
+
+// Rereadable returns an error, of type *fs.PathError, if a file is neither a regular file nor a
+// folder: a pipe gives its content once, and then waits for another writer.
+func Rereadable(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().IsRegular() || info.IsDir() {
+		return nil // opening or reading it tells what else is wrong
+	}
+	return &fs.PathError{Op: "read", Path: path, Err: errors.New("it is no regular file")}
+}
+
+// readNamed reads a file that a configuration names, of at most limit bytes. It is read again at
+// each reload.
+func readNamed(path string, limit Size) ([]byte, error) {
+	if err := Rereadable(path); err != nil {
+		return nil, err
+	}
+	return read(path, limit)
 }
 
 // read reads a file of at most limit bytes. Errors are of type *fs.PathError.
@@ -335,7 +364,7 @@ func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
 	}
 	name = d.beside(name)
 	d.files = append(d.files, NamedFile{Key: path + "_file", Path: name})
-	data, err := os.ReadFile(name)
+	data, err := readNamed(name, maxSecretBytes)
 	if err != nil {
 		d.report(d.position(node), fmt.Sprintf("%s_file: %v", path, err), "name a file that the gateway can read")
 		return
