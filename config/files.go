@@ -44,14 +44,15 @@ func (c *Config) Files() (all []NamedFile) {
 	return slices.DeleteFunc(all, func(f NamedFile) bool { return f.Path == "" })
 }
 
-// FilesIn returns the files that a configuration in data names, as far as its mistakes let them be
-// found.
+// FilesIn returns the files that a configuration in data, and its accounts_file, name, as far as
+// their mistakes let them be found.
 func FilesIn(file string, data []byte) []NamedFile {
 	d, c := newDecoder(file), Default()
 	if root, ok := d.document(data); ok {
 		d.walk(root, reflect.ValueOf(&c).Elem(), "")
 		d.fillScalars(&c)
 		d.resolveFiles(&c)
+		d.readAccountsFile(&c) // a YAML file has secrets of accounts
 	}
 	c.files = d.files
 	return c.Files()

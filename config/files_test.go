@@ -41,6 +41,10 @@ func TestNamedFilesAreBounded(t *testing.T) {
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
+	list := in("list.yaml")
+	if err := os.WriteFile(list, []byte("- { corp_id: ww1, secrets: { contact_file: "+in("c")+" } }\n- { corp_id: }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct{ text, want string }{
 		{"accounts: [{ corp_id: ww1 }]\n", "[]"},
 		{"accounts_file: a.csv\n", "[{accounts_file a.csv}]"},
@@ -50,6 +54,7 @@ func TestFiles(t *testing.T) {
 		{"redis: { password_file: " + in("p") + " }\ncallbacks:\n  - { path: /a, token_file: " + in("t") + " }\n",
 			"[{redis.password_file " + in("p") + "} {callbacks[0].token_file " + in("t") + "}]"},
 		{"accounts_file: [a.csv\n", "[]"},
+		{"accounts_file: " + list + "\nacounts: 7\n", "[{accounts_file " + list + "} {accounts[0].secrets.contact_file " + in("c") + "}]"},
 		{"", "[]"},
 	} {
 		if got := fmt.Sprint(config.FilesIn("f", []byte(test.text))); got != test.want {
