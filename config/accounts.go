@@ -19,6 +19,7 @@ func (d *decoder) readAccountsFile(c *Config) {
 		return
 	}
 	data, err := readNamed(c.AccountsFile, maxFileBytes)
+	d.accounts, d.unread = data, err != nil
 	if err != nil {
 		d.report(d.where["accounts_file"], "accounts_file: "+err.Error(), "name a YAML or CSV file that the gateway can read")
 		return

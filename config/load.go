@@ -2,6 +2,8 @@ package config
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -80,6 +82,31 @@ func read(path string, limit Size) ([]byte, error) {
 	return data, nil
 }
 
+// Load reads the configuration at path, and parses it. hash is that of the content that was read,
+// also if there are mistakes in it; it is "" if the file or its accounts_file cannot be read.
+func Load(path string) (c *Config, hash string, err error) {
+	data, err := Read(path)
+	if err != nil {
+		return nil, "", err
+	}
+	d := newDecoder(path)
+	c, err = d.readConfig(data)
+	if !d.unread {
+		hash = Hash(data, d.accounts)
+	}
+	return c, hash, err
+}
+
+// Hash identifies the content of a configuration in data. accounts is that of its accounts_file,
+// nil if it has none.
+func Hash(data, accounts []byte) string {
+	if accounts != nil {
+		data = slices.Concat(data, []byte{0}, accounts)
+	}
+	h := sha256.Sum256(data)
+	return hex.EncodeToString(h[:8])
+}
+
 // Parse reads a configuration from data, applies the environment on top and validates the result.
 // file is the name used in error messages. The error, if any, is of type Mistakes and holds every
 // mistake found.
@@ -132,6 +159,8 @@ type decoder struct {
 	where     map[string]Position // the position of each key, dotted, with the index of list items
 	nodes     int                 // visited so far, aliases unfolded
 	otherFile string              // accounts_file while it is read, else empty
+	accounts  []byte              // the content of accounts_file, nil without one
+	unread    bool                // accounts_file cannot be read
 	files     []NamedFile         // of secrets
 	referred  map[string]bool     // variables that values refer to as ${NAME}
 }

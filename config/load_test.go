@@ -336,6 +336,63 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// The hash is that of the content that was parsed, with mistakes too, though the file has another
+// one a moment later.
+func TestLoadHashesWhatItParses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, list := filepath.Join(dir, "c.yaml"), filepath.Join(dir, "a.csv")
+	replace := func(name, text string) {
+		if err := errors.Join(os.WriteFile(name+".new", []byte(text), 0o600), os.Rename(name+".new", name)); err != nil {
+			t.Error(err)
+		}
+	}
+	const text = "accounts_file: a.csv\n"
+	lists := []string{"corp_id\nwwOne\n", "corp_id\nwwOne\nwwTwo\n", "corp_id\n"}
+	replace(file, text)
+	replace(list, lists[0])
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				replace(list, lists[i%len(lists)])
+			}
+		}
+	}()
+	seen := map[int]bool{}
+	for range 1000 {
+		c, hash, err := config.Load(file)
+		n := 2 // which of the lists it is
+		if err == nil {
+			n = len(c.Accounts) - 1
+		}
+		seen[n] = true
+		if want := config.Hash([]byte(text), []byte(lists[n])); hash != want {
+			t.Errorf("list %d has the hash %s, want %s: %v", n, hash, want, err)
+			break
+		}
+	}
+	close(stop)
+	<-ended
+	if len(seen) < 2 {
+		t.Error("the list did not change")
+	}
+	if err := os.Remove(list); err != nil {
+		t.Fatal(err)
+	}
+	if _, hash, err := config.Load(file); hash != "" || err == nil {
+		t.Errorf("without the list: %q %v", hash, err)
+	}
+	replace(file, "accounts: [{ corp_id: ww1 }]\n")
+	if _, hash, err := config.Load(file); hash != config.Hash([]byte("accounts: [{ corp_id: ww1 }]\n"), nil) || err != nil {
+		t.Errorf("without accounts_file: %q %v", hash, err)
+	}
+}
+
 func TestDecode(t *testing.T) {
 	t.Parallel()
 	type item struct {

@@ -31,25 +31,18 @@ import (
 // settings is a configuration with all that is compiled from it.
 type settings struct {
 	path string
-	hash string // of its files
+	hash string // of the files that it was read from; "" if one of them could not be read
 	gate.Gate
 }
 
-// load reads and compiles the configuration at path.
+// load reads and compiles the configuration at path. With an error its hash is set all the same.
 func load(path string) (settings, error) {
-	data, err := config.Read(path)
+	c, hash, err := config.Load(path)
 	if err != nil {
-		return settings{}, err
-	}
-	c, err := config.Parse(path, data)
-	if err != nil {
-		return settings{}, err
+		return settings{hash: hash}, err
 	}
 	set, err := compile(path, c)
-	if err != nil {
-		return settings{}, err
-	}
-	set.hash, err = hashWith(data, c.AccountsFile)
+	set.hash = hash
 	return set, err
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,7 +101,7 @@ func (g *gateway) reload(ifMatch string) (admin.Reloaded, error) {
 		err = g.fitting(next)
 	}
 	if err != nil {
-		g.reloadFailed(err)
+		g.reloadFailed(next.hash, err)
 		return before, err
 	}
 	tag, change := confirmTag(g.inUse.hash, next), changeOf(g.accounts().Listed(), g.attributedAlone(), next)
@@ -125,12 +126,9 @@ func (g *gateway) reload(ifMatch string) (admin.Reloaded, error) {
 	return done, nil
 }
 
-// reloadFailed remembers and logs that the configuration's files cannot be used.
-func (g *gateway) reloadFailed(err error) {
-	failed, log := "unreadable", g.log.Error
-	if hash, readErr := newFileSet(g.path).hash(); readErr == nil {
-		failed = hash
-	}
+// reloadFailed remembers and logs that the configuration's files, with a hash, cannot be used.
+func (g *gateway) reloadFailed(hash string, err error) {
+	failed, log := cmp.Or(hash, "unreadable"), g.log.Error
 	if failed == g.failed { // the same once more, as by POST /v1/reload
 		log = g.limited.Error
 	}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io/fs"
 	"os"
@@ -18,9 +16,10 @@ import (
 
 // fileSet is a configuration's file, with those that it names.
 type fileSet struct {
-	path  string
-	of    string             // the hash of the file that named is of
-	named []config.NamedFile // in it
+	path    string
+	named   []config.NamedFile // in it and in its accounts_file
+	ofFile  string             // the hash of the configuration's file that named is of
+	ofFiles string             // that with accounts_file
 }
 
 func newFileSet(path string) *fileSet { return &fileSet{path: path} }
@@ -62,28 +61,25 @@ const configKey = "the configuration's file"
 
 // hash reads the configuration's file and its accounts_file and returns their hash.
 func (s *fileSet) hash() (string, error) {
-	data, err := config.Read(s.path)
+	data, err := config.ReadAgain(s.path)
 	if err != nil {
 		return "", err
 	}
-	if of := hashOf(data); of != s.of {
-		s.of, s.named = of, config.FilesIn(s.path, data)
+	hash := config.Hash(data, nil)
+	if hash != s.ofFile {
+		s.ofFile, s.ofFiles, s.named = hash, hash, config.FilesIn(s.path, data)
 	}
-	return hashWith(data, s.accounts())
-}
-
-func hashOf(data []byte) string {
-	h := sha256.Sum256(data)
-	return hex.EncodeToString(h[:8])
-}
-
-// hashWith is the hash of a configuration in data, and of the file of its accounts if it has one.
-func hashWith(data []byte, accounts string) (string, error) {
-	if accounts == "" {
-		return hashOf(data), nil
+	if list := s.accounts(); list != "" {
+		accounts, err := config.ReadAgain(list)
+		if err != nil {
+			return "", err
+		}
+		hash = config.Hash(data, accounts)
 	}
-	more, err := config.Read(accounts)
-	return hashOf(slices.Concat(data, []byte{0}, more)), err
+	if hash != s.ofFiles {
+		s.ofFiles, s.named = hash, config.FilesIn(s.path, data)
+	}
+	return hash, nil
 }
 
 // lookEvery is how often the configuration's files are looked at, lookInto after how many looks

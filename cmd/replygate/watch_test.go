@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -96,6 +97,44 @@ func TestFilesThatAreNotReadable(t *testing.T) {
 	}
 	if f.details() {
 		t.Error("the rules are others")
+	}
+}
+
+// The files that are watched follow the content of accounts_file.
+func TestFilesOfAccountsFile(t *testing.T) {
+	dir := t.TempDir()
+	file, list := filepath.Join(dir, "c.yaml"), filepath.Join(dir, "a.yaml")
+	s := newFileSet(file)
+	for _, step := range []struct{ config, accounts, want string }{
+		{"accounts_file: a.yaml\n", "- { corp_id: ww1 }\n", "[accounts_file]"},
+		{"accounts_file: a.yaml\n", "- { corp_id: ww1, secrets: { contact_file: k } }\n", "[accounts_file accounts[0].secrets.contact_file]"},
+		{"accounts_file: a.yaml\n", "- { corp_id: ww1 }\n- { corp_id: ww2, secrets: { contact_file: k } }\n", "[accounts_file accounts[1].secrets.contact_file]"},
+		{"accounts: [{ corp_id: ww1 }]\n", "", "[]"},
+	} {
+		if err := errors.Join(os.WriteFile(file, []byte(step.config), 0o600), os.WriteFile(list, []byte(step.accounts), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		hash, err := s.hash()
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := []string{}
+		for _, f := range s.named {
+			keys = append(keys, f.Key)
+		}
+		if fmt.Sprint(keys) != step.want {
+			t.Errorf("%s with %s: %v, want %s", step.config, step.accounts, keys, step.want)
+		}
+		if _, loaded, _ := config.Load(file); loaded != hash {
+			t.Errorf("%s with %s: the hash is %s, and %s when it is loaded", step.config, step.accounts, hash, loaded)
+		}
+	}
+	if err := errors.Join(os.WriteFile(file, []byte("accounts_file: a.yaml\n"), 0o600), os.Truncate(list, 64<<20+1)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.hash()
+	if got := unreadableBy(err, s.all()).String(); got != "accounts_file cannot be read: it is larger than 64MB" {
+		t.Error(got)
 	}
 }
 
