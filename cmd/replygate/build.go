@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"replygate/account"
 	"replygate/admin"
@@ -33,6 +34,8 @@ type settings struct {
 	path string
 	hash string // of the files that it was read from; "" if one of them could not be read
 	gate.Gate
+	receivers proxy.Receivers
+	level     zapcore.Level // log.level
 }
 
 // load reads and compiles the configuration at path. With an error its hash is set all the same.
@@ -46,9 +49,19 @@ func load(path string) (settings, error) {
 	return set, err
 }
 
-func compile(path string, c *config.Config) (settings, error) {
-	g, err := gate.New(path, c)
-	return settings{path: path, Gate: g}, err
+// compile makes everything of a configuration that can fail.
+func compile(path string, c *config.Config) (s settings, err error) {
+	s.path = path
+	if s.Gate, err = gate.New(path, c); err != nil {
+		return s, err
+	}
+	if s.receivers, err = proxy.NewReceivers(c.Callbacks); err != nil {
+		return s, err
+	}
+	if s.level, err = zapcore.ParseLevel(c.Log.Level); err != nil {
+		err = fmt.Errorf("log.level: %w", err)
+	}
+	return s, err
 }
 
 // gateway is a built gateway, listening.
@@ -90,9 +103,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 		return nil, err
 	}
 	g.wire(now)
-	if err := g.use(s); err != nil {
-		return nil, err
-	}
+	g.use(s)
 	if err := g.listen(now); err != nil {
 		return nil, err
 	}
@@ -103,7 +114,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 // open opens the logs, Redis with its journal, and the upstream.
 func (g *gateway) open(ctx context.Context, now func() time.Time, std streams) (err error) {
 	c := g.Config
-	if g.logs, err = openLogs(c, std); err != nil {
+	if g.logs, err = openLogs(c, g.level, std); err != nil {
 		return err
 	}
 	g.log = g.logs.own

@@ -32,7 +32,7 @@ type logs struct {
 	files     []io.Closer
 }
 
-func openLogs(c *config.Config, std streams) (*logs, error) {
+func openLogs(c *config.Config, level zapcore.Level, std streams) (*logs, error) {
 	e := zap.NewProductionEncoderConfig()
 	e.TimeKey, e.EncodeTime = "time", record.EncodeTime
 	redactor := record.NewRedactor(c.Secrets()...)
@@ -51,9 +51,7 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 	}
 	out := l.sink(redactor.RedactingRecords(stdout), errs)
 	l.access = record.NewLog(out.Hasty(), console)
-	if err := l.setLevel(c.Log.Level); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
+	l.setLevel(level)
 	if c.Log.Decisions == "stdout" {
 		l.decisions, l.refusals = record.NewLog(out.Hasty(), console), record.NewLog(out, console)
 		return l, nil
@@ -71,14 +69,9 @@ func openLogs(c *config.Config, std streams) (*logs, error) {
 }
 
 // setLevel puts log.level in force, at the start and at a reload. Access records are info.
-func (l *logs) setLevel(name string) error {
-	level, err := zapcore.ParseLevel(name)
-	if err != nil {
-		return fmt.Errorf("log.level: %w", err)
-	}
+func (l *logs) setLevel(level zapcore.Level) {
 	l.level.SetLevel(level)
 	l.access.Enable(level <= zapcore.InfoLevel)
-	return nil
 }
 
 func (l *logs) sink(to, instead io.Writer) *record.Sink {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap/zapcore"
+
 	"replygate/config"
 )
 
@@ -25,7 +27,7 @@ func TestDecisionLogRotates(t *testing.T) {
 		dir := t.TempDir()
 		c := config.Default()
 		c.Log.Decisions, c.Log.MaxSize, c.Log.MaxFiles = filepath.Join(dir, "decisions.log"), 1<<20, test.keep
-		l, err := openLogs(&c, streams{out: io.Discard, err: io.Discard})
+		l, err := openLogs(&c, zapcore.InfoLevel, streams{out: io.Discard, err: io.Discard})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,15 +30,9 @@ type reloader struct {
 	told       toldWarnings
 }
 
-// use puts settings in force. On an error those before stay.
-func (g *gateway) use(s settings) error {
-	receivers, err := proxy.NewReceivers(s.Config.Callbacks)
-	if err != nil {
-		return err
-	}
-	if err := g.logs.setLevel(s.Config.Log.Level); err != nil {
-		return err
-	}
+// use puts settings in force.
+func (g *gateway) use(s settings) {
+	g.logs.setLevel(s.level)
 	g.logs.redactor.AddSecrets(s.Config.Secrets()...)
 	var before []string // nil at the start
 	if g.handler.Current() != nil {
@@ -48,10 +42,9 @@ func (g *gateway) use(s settings) error {
 		g.limited.Warn("the list of accounts waits for redis: until it is written, no reply is refused because a record is missing", zap.Error(err))
 	}
 	inForce := before != nil && s.hash == g.inUse.hash
-	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: receivers})
+	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: s.receivers})
 	g.inUse, g.failed, g.held = s, "", nil
 	g.tellPolicy(s, inForce)
-	return nil
 }
 
 // inForce returns what calls are judged by.
@@ -113,9 +106,7 @@ func (g *gateway) reload(ifMatch string) (admin.Reloaded, error) {
 		return before, nil
 	}
 	done := admin.Reloaded{Config: next.hash, Done: true, Changed: g.inUse.Config.Changes(next.Config)}
-	if err := g.use(next); err != nil {
-		return before, err
-	}
+	g.use(next)
 	g.saveListLocked(false)
 	if change.Reason() != "" {
 		done.Warnings = append(done.Warnings, change.Why())

@@ -271,6 +271,26 @@ func TestReloadChangesTheLogLevel(t *testing.T) {
 	}
 }
 
+// What a reload puts in force is complete before it does: no part of it can fail later.
+func TestCompileFindsWhatCannotBePutInForce(t *testing.T) {
+	for want, change := range map[string]func(*config.Config){
+		"":            func(*config.Config) {},
+		"log.level: ": func(c *config.Config) { c.Log.Level = "loud" },
+		"callback /a: ": func(c *config.Config) {
+			c.Callbacks = []config.Callback{{Path: "/a", EncodingAESKey: "short"}}
+		},
+	} {
+		c, err := config.Parse("f", []byte("accounts: [{ corp_id: ww1 }]\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(c)
+		if _, err := compile("f", c); (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
 // Twenty reloads under load, one in three of them broken: no request is lost, no window, no count.
 func TestReloadUnderLoad(t *testing.T) {
 	f := newFileRig(t)

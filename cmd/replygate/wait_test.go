@@ -250,12 +250,10 @@ func (r *rig) reconfigures(change func(*config.Config)) {
 	c := *r.gateway.handler.Current().Gate.Config
 	change(&c)
 	set, err := compile("test", &c)
-	if err == nil {
-		err = r.gateway.use(set)
-	}
 	if err != nil {
 		r.Fatal(err)
 	}
+	r.gateway.use(set)
 }
 
 // ownRules puts rules in a configuration, as its file has them.
