@@ -81,10 +81,12 @@ func (s settings) heldWarning(now time.Time) warnings {
 // hold keeps the configuration in force until the next one is confirmed, and logs it.
 func (g *gateway) hold(next settings, c account.Change, tag string) *admin.Held {
 	log := g.log.Error
+	g.mu.Lock()
 	if g.held != nil && g.held.tag == tag { // the same once more, as by POST /v1/reload
 		log = g.limited.Error
 	}
 	g.held, g.failed = &pendingReload{hash: next.hash, change: c, tag: tag}, ""
+	g.mu.Unlock()
 	log("a reload is held: the configuration before it stays in force until the accounts are back, or replygate reload --yes confirms it",
 		append(changeFields(c), zap.Strings("changed", g.inUse.Config.Changes(next.Config)), zap.String("reason", c.Reason()), zap.String("why", c.Why()), zap.String("confirm", tag))...)
 	return &admin.Held{Reason: c.Reason(), Why: c.Why(), Removed: len(c.Removed), Before: c.Before, After: c.After, Names: c.Names(), Confirm: tag}
@@ -129,11 +131,12 @@ const saveAloneEvery = time.Hour
 // saveList writes the accounts in force, and the number of calls that depend on there being only
 // one, for the next start. A number that is the only news waits until it is due.
 func (g *gateway) saveList(stopping bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
 	g.saveListLocked(stopping)
 }
 
+// saveListLocked is saveList for a caller that holds reloading.
 func (g *gateway) saveListLocked(stopping bool) {
 	now, next := g.handler.Now(), account.List{Accounts: g.accounts().Listed()}
 	if len(next.Accounts) == 1 {

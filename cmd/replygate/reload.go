@@ -20,18 +20,21 @@ import (
 
 // reloader is what a gateway remembers of its configuration's files.
 type reloader struct {
-	mu         sync.Mutex // one reload at a time
-	inUse      settings
+	reloading sync.Mutex   // one reload at a time, also while it reads files
+	list      account.List // as it is in its file; needs reloading, like the next one
+	earlier   account.List // that of the run before this one
+
+	mu         sync.Mutex     // of what readiness and metrics read; held for assignments only
+	inUse      settings       // changes only while reloading is held too
 	failed     string         // the hash of files that could not be used, "" while those in force are the newest
 	held       *pendingReload // a newer one that waits to be confirmed
 	unreadable []brokenFile   // files that the configuration names
-	list       account.List   // as it is in its file
-	earlier    account.List   // that of the run before this one
 	told       toldWarnings
 }
 
-// use puts settings in force.
-func (g *gateway) use(s settings) {
+// use puts settings in force and returns what check warns of them. The caller must hold reloading
+// once the gateway serves.
+func (g *gateway) use(s settings) warnings {
 	g.logs.setLevel(s.level)
 	g.logs.redactor.AddSecrets(s.Config.Secrets()...)
 	var before []string // nil at the start
@@ -42,9 +45,15 @@ func (g *gateway) use(s settings) {
 		g.limited.Warn("the list of accounts waits for redis: until it is written, no reply is refused because a record is missing", zap.Error(err))
 	}
 	inForce := before != nil && s.hash == g.inUse.hash
+	at := g.handler.Now()
+	found := s.lint(at)
 	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: s.receivers})
+	g.mu.Lock()
 	g.inUse, g.failed, g.held = s, "", nil
-	g.tellPolicy(s, inForce)
+	g.told.warnings, g.told.at = found, at
+	g.mu.Unlock()
+	g.tellPolicy(s, found, at, inForce)
+	return found
 }
 
 // inForce returns what calls are judged by.
@@ -82,8 +91,8 @@ func (g *gateway) problems() (all []string) {
 // the one in force has it, with the tag of a held reload only if it would be held by that tag. It
 // returns what is in force then, also with an error.
 func (g *gateway) reload(ifMatch string) (admin.Reloaded, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
 	before := admin.Reloaded{Config: g.inUse.hash}
 	confirming := strings.HasPrefix(ifMatch, confirmPrefix)
 	if ifMatch != "" && !confirming && ifMatch != g.inUse.hash {
@@ -106,13 +115,13 @@ func (g *gateway) reload(ifMatch string) (admin.Reloaded, error) {
 		return before, nil
 	}
 	done := admin.Reloaded{Config: next.hash, Done: true, Changed: g.inUse.Config.Changes(next.Config)}
-	g.use(next)
+	warned := g.use(next)
 	g.saveListLocked(false)
 	if change.Reason() != "" {
 		done.Warnings = append(done.Warnings, change.Why())
 		g.log.Warn("a held reload is confirmed", append(changeFields(change), zap.String("why", change.Why()))...)
 	}
-	done.Warnings = append(done.Warnings, g.told.texts()...) // logged already
+	done.Warnings = append(done.Warnings, warned.texts()...) // logged already
 	g.logReload(done, change)
 	return done, nil
 }
@@ -120,10 +129,12 @@ func (g *gateway) reload(ifMatch string) (admin.Reloaded, error) {
 // reloadFailed remembers and logs that the configuration's files, with a hash, cannot be used.
 func (g *gateway) reloadFailed(hash string, err error) {
 	failed, log := cmp.Or(hash, "unreadable"), g.log.Error
+	g.mu.Lock()
 	if failed == g.failed { // the same once more, as by POST /v1/reload
 		log = g.limited.Error
 	}
 	g.failed, g.held = failed, nil
+	g.mu.Unlock()
 	log("the configuration could not be reloaded: the one before it stays in force", zap.Error(err))
 }
 

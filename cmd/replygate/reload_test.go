@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"replygate/config"
 	"replygate/store/storetest"
@@ -268,6 +269,20 @@ func TestReloadChangesTheLogLevel(t *testing.T) {
 	}
 	if o, _ := lines(); o != own+1 {
 		t.Error("a reload that failed changed the level")
+	}
+}
+
+// Readiness and metrics do not wait for a reload, which may take as long as a disk or Redis does.
+func TestNothingWaitsForAReload(t *testing.T) {
+	f := newFileRig(t)
+	f.gateway.reloading.Lock()
+	defer f.gateway.reloading.Unlock()
+	f.clock.Advance(time.Hour) // the warnings are found anew
+	if ready := f.ready(); !strings.Contains(ready, `"config_stale":false`) {
+		t.Error(ready)
+	}
+	if !f.metric("replygate_config_stale 0") || !f.metric("replygate_reload_held 0") || !f.metric("replygate_config_files_unreadable 0") || !f.metric("replygate_config_warnings 1") {
+		t.Error("the metrics do not tell of the configuration")
 	}
 }
 

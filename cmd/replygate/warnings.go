@@ -73,29 +73,39 @@ type toldWarnings struct {
 	logged time.Time
 }
 
-// tellPolicy logs by what calls are judged from now on, and each warning of check. A configuration
-// that is in force already is logged once a minute at most.
-func (g *gateway) tellPolicy(s settings, inForce bool) {
-	at := g.handler.Now()
-	g.told.warnings, g.told.at = s.lint(at), at
-	if inForce && at.Sub(g.told.logged).Abs() < time.Minute {
+// tellPolicy logs by what calls are judged from an instant on, and each warning of check. A
+// configuration that is in force already is logged once a minute at most.
+func (g *gateway) tellPolicy(s settings, found warnings, at time.Time, inForce bool) {
+	g.mu.Lock()
+	again := inForce && at.Sub(g.told.logged).Abs() < time.Minute
+	if !again {
+		g.told.logged = at
+	}
+	g.mu.Unlock()
+	if again {
 		return
 	}
-	g.told.logged = at
-	for _, w := range g.told.warnings {
+	for _, w := range found {
 		g.log.Warn(text(w), zap.String("setting", w.Key), zap.Int("opens", w.Opens), zap.Int("of", w.Of))
 	}
 	g.log.Info("calls are judged by this policy", zap.String("mode", s.Config.Policy.Mode), zap.String("ruleset", ruleSetsOf(s.Config)),
-		zap.Int("rules", len(s.Config.Policy.Rules)), zap.Int("warnings", len(g.told.warnings)))
+		zap.Int("rules", len(s.Config.Policy.Rules)), zap.Int("warnings", len(found)))
 }
 
 // countWarnings counts the warnings of the configuration in force. They change with time, as
 // accounts lapse, and are found anew once a minute.
 func (g *gateway) countWarnings(at time.Time) int {
 	g.mu.Lock()
+	s, told := g.inUse, g.told
+	g.mu.Unlock()
+	if at.Sub(told.at).Abs() < time.Minute {
+		return len(told.warnings)
+	}
+	found := s.lint(at)
+	g.mu.Lock()
 	defer g.mu.Unlock()
-	if at.Sub(g.told.at).Abs() >= time.Minute {
-		g.told.warnings, g.told.at = g.inUse.lint(at), at
+	if g.inUse.Config == s.Config { // still
+		g.told.warnings, g.told.at = found, at
 	}
 	return len(g.told.warnings)
 }

@@ -207,18 +207,21 @@ func unchanged(now, before os.FileInfo) bool {
 // foundUnreadable logs once that a file cannot be read, and once that it can be read again.
 func (g *gateway) foundUnreadable(now []brokenFile) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	before := g.unreadable
+	g.mu.Unlock()
 	for _, u := range now {
-		if !slices.Contains(g.unreadable, u) {
+		if !slices.Contains(before, u) {
 			g.log.Error(u.Key+" cannot be read: the configuration in force stays", zap.String("file", u.Path), zap.String("error", u.why))
 		}
 	}
-	for _, u := range g.unreadable {
+	for _, u := range before {
 		if !slices.ContainsFunc(now, func(n brokenFile) bool { return n.NamedFile == u.NamedFile }) {
 			g.log.Info(u.Key+" can be read again", zap.String("file", u.Path))
 		}
 	}
+	g.mu.Lock()
 	g.unreadable = now
+	g.mu.Unlock()
 }
 
 // countUnreadable counts the files that cannot be read.
@@ -232,12 +235,15 @@ func (g *gateway) countUnreadable() int {
 // that are again as what is in force end a failed or held reload.
 func (g *gateway) isNew(hash string) bool {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if hash == g.inUse.hash {
-		if g.held != nil {
-			g.log.Info("the reload that was held is over: the files are again as the configuration in force")
-		}
+	held := g.held
+	isNew := hash != g.inUse.hash && hash != g.failed && (held == nil || hash != held.hash)
+	restored := hash == g.inUse.hash
+	if restored {
 		g.failed, g.held = "", nil
 	}
-	return hash != g.inUse.hash && hash != g.failed && (g.held == nil || hash != g.held.hash)
+	g.mu.Unlock()
+	if restored && held != nil {
+		g.log.Info("the reload that was held is over: the files are again as the configuration in force")
+	}
+	return isNew
 }
