@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,6 +81,7 @@ type gateway struct {
 	log      *zap.Logger
 	limited  *record.RateLimited // log, for lines that can repeat
 	draining atomic.Bool
+	hangups  chan os.Signal // each reloads the configuration
 	logs     *logs
 	done     sync.WaitGroup
 }

@@ -98,6 +98,10 @@ func (g *gateway) reload(ifMatch string) (admin.Reloaded, error) {
 	if ifMatch != "" && !confirming && ifMatch != g.inUse.hash {
 		return before, admin.ErrOtherVersion
 	}
+	if err := config.Rereadable(g.path); err != nil {
+		g.limited.Error("the configuration cannot be reloaded: the one before it stays in force", zap.Error(err))
+		return before, err
+	}
 	next, err := load(g.path)
 	if err == nil {
 		err = g.fitting(next)

@@ -45,18 +45,8 @@ func serve(ctx context.Context, file string, yes bool, s streams) error {
 	if err != nil {
 		return err
 	}
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	go func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-hangups:
-				_, _ = g.reload("") // it says by itself what is wrong
-			}
-		}
-	}()
+	g.hangups = make(chan os.Signal, 1)
+	signal.Notify(g.hangups, syscall.SIGHUP)
+	defer signal.Stop(g.hangups)
 	return g.serve(ctx)
 }

@@ -91,7 +91,8 @@ const (
 
 // watchFiles reloads the configuration when its file or its accounts_file has another content:
 // edited in place, replaced, deleted and made again, or replaced as the target of a link, as a
-// ConfigMap is. It logs when one of the files that the configuration names cannot be read.
+// ConfigMap is. SIGHUP reloads it too. It logs when one of the files that the configuration names
+// cannot be read.
 func (g *gateway) watchFiles(ctx context.Context) {
 	if g.hash == "" { // it was not read from a file
 		return
@@ -100,11 +101,21 @@ func (g *gateway) watchFiles(ctx context.Context) {
 	defer tick.Stop()
 	w := watcher{g: g, files: newFileSet(g.path), last: g.hash}
 	w.files.named = g.Config.Files()
+	once := config.Rereadable(g.path)
+	if once != nil {
+		g.log.Warn("the configuration's file is not watched, and a reload changes nothing", zap.Error(once))
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-g.hangups:
+			_, _ = g.reload("") // it says by itself what is wrong
 		case <-tick.C:
+			if once != nil {
+				g.saveList(false)
+				continue
+			}
 			w.look()
 		}
 	}

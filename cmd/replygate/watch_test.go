@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"replygate/config"
 )
@@ -77,6 +79,8 @@ func TestFilesThatAreNotReadable(t *testing.T) {
 	}{
 		{"a folder in its place", func() error { must(os.Remove(f.file)); return os.Mkdir(f.file, 0o700) },
 			func() error { must(os.Remove(f.file)); return os.WriteFile(f.file, text, 0o600) }, "the configuration's file cannot be read: is a directory"},
+		{"a pipe in its place", func() error { must(os.Remove(f.file)); return syscall.Mkfifo(f.file, 0o600) },
+			func() error { must(os.Remove(f.file)); return os.WriteFile(f.file, text, 0o600) }, "the configuration's file cannot be read: it is no regular file"},
 		{"cut short", func() error { return os.WriteFile(f.file, text[:len(text)/2], 0o600) },
 			func() error { return os.WriteFile(f.file, text, 0o600) }, "the configuration could not be reloaded"},
 		{"empty", func() error { return os.Truncate(f.file, 0) },
@@ -97,6 +101,49 @@ func TestFilesThatAreNotReadable(t *testing.T) {
 	}
 	if f.details() {
 		t.Error("the rules are others")
+	}
+}
+
+// A gateway that reads its configuration from a pipe serves and stops. It is not reloaded, since the
+// pipe has no second content, and nothing calls it stale.
+func TestConfigurationOfAPipe(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("listen: { api: 127.0.0.1:0, admin: 127.0.0.1:0 }\nredis: { snapshot: %q }\njournal: { path: %q }\nshutdown: { lame_duck: 0s, grace: 1s }\naccounts: [{ corp_id: ww1 }]\n",
+		filepath.Join(dir, "s"), filepath.Join(dir, "j"))
+	written := make(chan error, 1)
+	go func() { written <- os.WriteFile(pipe, []byte(text), 0o600) }()
+	set, err := load(pipe)
+	if err := errors.Join(err, <-written); err != nil {
+		t.Fatal(err)
+	}
+	out := &output{}
+	g, err := build(t.Context(), set, time.Now, streams{out: out, err: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- g.serve(ctx) }()
+	if _, err := g.reload(""); err == nil || !strings.HasSuffix(err.Error(), pipe+": it is no regular file") {
+		t.Errorf("a reload: %v", err)
+	}
+	const told = "the configuration's file is not watched"
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(out.String(), told) && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if _, stale := g.version(); stale || g.countUnreadable() > 0 || len(g.problems()) > 0 {
+		t.Errorf("%v", g.problems())
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(out.String(), told); n != 1 {
+		t.Errorf("%d lines: %s", n, out.String())
 	}
 }
 
