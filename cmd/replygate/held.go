@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -73,8 +74,8 @@ func (s settings) heldWarning(now time.Time) warnings {
 	if !known || c.Reason() == "" {
 		return nil
 	}
-	return warnings{{Key: "accounts", Mistake: config.Mistake{File: s.path, At: s.Config.Where("accounts_file"),
-		What:   "a reload or a start with these accounts is held: " + c.Why(),
+	return warnings{{Key: "accounts", Mistake: config.Mistake{File: s.path, At: cmp.Or(s.Config.Where(config.AccountsFileKey), s.Config.Where("accounts")),
+		What:   "a reload or a start with these accounts would be held: " + c.Why(),
 		Remedy: "put the accounts back, or confirm it: replygate reload --yes, at a start replygate serve --yes"}}}
 }
 

@@ -367,7 +367,7 @@ func TestStartIsHeld(t *testing.T) {
 		t.Error(out)
 	}
 	write(list, rows(3))
-	checked := file + ":5:16: warning: a reload or a start with these accounts is held: 11 -> 1 accounts: 10 would be removed: Held 0, Held 1, Held 2, Held 4, Held 5 and 5 more: put the accounts back, or confirm it: replygate reload --yes, at a start replygate serve --yes\n"
+	checked := file + ":5:16: warning: a reload or a start with these accounts would be held: 11 -> 1 accounts: 10 would be removed: Held 0, Held 1, Held 2, Held 4, Held 5 and 5 more: put the accounts back, or confirm it: replygate reload --yes, at a start replygate serve --yes\n"
 	if code, _, errs := cli(t, "check", "-c", file); code != exitGood || !strings.HasSuffix(errs, "\n"+checked) {
 		t.Errorf("exit %d: %s", code, errs)
 	}
@@ -425,6 +425,9 @@ func TestHoldStart(t *testing.T) {
 			set, err := compile("f", c)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if found := set.heldWarning(now); (len(found) > 0) != (test.want != "") || len(found) > 0 && !strings.HasPrefix(found[0].Error(), "f:2:11: ") {
+				t.Errorf("check warns of %v", found.texts())
 			}
 			switch err := holdStart(set, now); {
 			case err == nil && test.want != "":
