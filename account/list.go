@@ -26,13 +26,20 @@ type List struct {
 type Listed struct {
 	CorpID string `json:"corp_id"`
 	Name   string `json:"name,omitempty"`
+	Lapses int64  `json:"lapses,omitempty"` // unix s; 0 if its subscription never ends, or it has none
 }
+
+// lapsed reports whether its subscription and the grace period have ended.
+func (l Listed) lapsed(now time.Time) bool { return l.Lapses != 0 && now.Unix() >= l.Lapses }
 
 // Listed returns the accounts as a List keeps them.
 func (b *Book) Listed() []Listed {
 	all := make([]Listed, len(b.all))
 	for i, a := range b.all {
 		all[i] = Listed{CorpID: a.CorpID, Name: a.Name}
+		if at := a.LapsesAt(); !at.IsZero() {
+			all[i].Lapses = at.Unix()
+		}
 	}
 	return all
 }

@@ -162,7 +162,7 @@ type Reloaded struct {
 // Held tells why a reload must be confirmed. It is confirmed by a second POST /v1/reload with
 // Confirm as If-Match.
 type Held struct {
-	Reason  string   `json:"reason"` // accounts_removed or only_account_ends
+	Reason  string   `json:"reason"` // accounts_removed, standings_change or only_account_ends
 	Why     string   `json:"why"`    // in words
 	Removed int      `json:"removed"`
 	Before  int      `json:"accounts_before"`

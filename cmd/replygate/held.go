@@ -35,11 +35,11 @@ func confirmTag(inForce string, next settings) string {
 
 // changeOf compares a list of accounts with those of the next configuration. alone counts the calls
 // that belonged to its only account.
-func changeOf(before []account.Listed, alone int64, next settings) account.Change {
+func changeOf(before []account.Listed, alone int64, next settings, now time.Time) account.Change {
 	if len(before) != 1 || next.OwnsUnnamed(before[0].CorpID) {
 		alone = 0
 	}
-	return account.Compare(before, next.Accounts.Listed(), alone)
+	return account.Compare(before, next.Accounts.Listed(), now, alone)
 }
 
 // changeFields are the log fields of a change of the accounts.
@@ -55,7 +55,7 @@ func startChange(s settings, now time.Time) (c account.Change, path string, know
 	if err != nil || !found {
 		return account.Change{}, path, false
 	}
-	return changeOf(last.Accounts, last.AttributedAlone(now), s), path, true
+	return changeOf(last.Accounts, last.AttributedAlone(now), s, now), path, true
 }
 
 // holdStart returns an error if a start is held.
@@ -111,7 +111,7 @@ func (g *gateway) readList(now time.Time) {
 		return
 	}
 	g.list, g.earlier = last, last
-	if c := changeOf(last.Accounts, last.AttributedAlone(now), g.settings); c.Reason() != "" {
+	if c := changeOf(last.Accounts, last.AttributedAlone(now), g.settings, now); c.Reason() != "" {
 		g.log.Warn("a start that was held is confirmed", append(changeFields(c), zap.String("why", c.Why()))...)
 	}
 }

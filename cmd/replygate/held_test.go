@@ -395,6 +395,7 @@ func TestHoldStart(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	three := account.List{Accounts: []account.Listed{{CorpID: "wwA"}, {CorpID: "wwB"}, {CorpID: "wwC"}}}
 	one := account.List{Accounts: []account.Listed{{CorpID: "wwA"}}, Alone: 5, AloneAt: now.Add(-time.Hour)}
+	lapsed := account.List{Accounts: []account.Listed{{CorpID: "wwA", Lapses: 1}, {CorpID: "wwB", Lapses: 1}, {CorpID: "wwC", Lapses: 1}}}
 	old := one
 	old.AloneAt = now.Add(-25 * time.Hour)
 	for name, test := range map[string]struct {
@@ -407,6 +408,7 @@ func TestHoldStart(t *testing.T) {
 		"two gone":                      {&three, "[{ corp_id: wwA }]", ""},
 		"a second account":              {&one, "[{ corp_id: wwA }, { corp_id: wwB }]", "1 -> 2 accounts: 5 calls of the last day "},
 		"another account":               {&one, "[{ corp_id: wwB }]", "1 -> 1 accounts: 5 calls of the last day "},
+		"lapsed ones without dates":     {&lapsed, "[{ corp_id: wwA }, { corp_id: wwB }, { corp_id: wwC }]", "3 -> 3 accounts: by their dates 0 would lapse at once, and 3 would no longer be lapsed: wwA, wwB, wwC"},
 		"the same account":              {&one, "[{ corp_id: wwA, name: A }]", ""},
 		"a second one, calls are old":   {&old, "[{ corp_id: wwA }, { corp_id: wwB }]", ""},
 		"a second one, unknown ones go": {&one, "[{ corp_id: wwA }, { corp_id: wwB }]\nunknown_token: wwA", ""},

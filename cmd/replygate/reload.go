@@ -110,7 +110,7 @@ func (g *gateway) reload(ifMatch string) (admin.Reloaded, error) {
 		g.reloadFailed(next.hash, err)
 		return before, err
 	}
-	tag, change := confirmTag(g.inUse.hash, next), changeOf(g.accounts().Listed(), g.attributedAlone(), next)
+	tag, change := confirmTag(g.inUse.hash, next), changeOf(g.accounts().Listed(), g.attributedAlone(), next, g.handler.Now())
 	switch {
 	case confirming && ifMatch != tag:
 		return before, admin.ErrNotHeld

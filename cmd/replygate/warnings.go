@@ -2,12 +2,14 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
 )
@@ -26,6 +28,11 @@ func (s settings) lint(at time.Time) warnings {
 		found = append(found, gate.Warning{Key: "accounts", Mistake: config.Mistake{File: s.path, At: s.Config.Where("accounts"),
 			What:   "no account has hosts or channels, so a bot that fetches its tokens past the gateway is refused where a rule applies, unless it calls /corp/<corp_id>/",
 			Remedy: "list hosts (the names by which an account's bots call the gateway) or channels (its open_kfids); if all bots fetch their tokens through the gateway, nothing is to do"}})
+	}
+	if all := s.Accounts.All(); len(all) > 2 && !slices.ContainsFunc(all, func(a *account.Account) bool { return !a.LapsesAt().IsZero() || a.Standing(at) != account.Active }) {
+		found = append(found, gate.Warning{Key: "accounts", Mistake: config.Mistake{File: s.path, At: cmp.Or(s.Config.Where(config.AccountsFileKey), s.Config.Where("accounts")),
+			What:   fmt.Sprintf("none of the %d accounts has a subscription, so none ever lapses, and all their calls pass", len(all)),
+			Remedy: "give each its expires_at, in a CSV in the column of this name"}})
 	}
 	slices.SortStableFunc(found, func(a, b gate.Warning) int {
 		return cmp.Or(strings.Compare(a.At.File, b.At.File), cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Col, b.At.Col))

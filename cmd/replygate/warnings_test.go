@@ -75,7 +75,7 @@ func TestCheckStrict(t *testing.T) {
 	bad := write(t, open)
 	const what = "rule x (policy.rules[0]) passes every call, which opens 139 of 139 interfaces that reply-only-2024 refuses to lapsed accounts"
 	code, out, errs := cli(t, "check", "-c", bad)
-	if code != exitGood || !strings.HasPrefix(errs, bad+":2:37: warning: "+what+": ") || !strings.Contains(out, ": good: 1 accounts") {
+	if code != exitGood || !strings.HasPrefix(errs, bad+":2:37: warning: "+what+": ") || !strings.Contains(out, ": good: 1 account, ") {
 		t.Errorf("exit %d %s%s", code, out, errs)
 	}
 	code, out, errs = cli(t, "check", "--strict", "-c", bad)
