@@ -169,6 +169,7 @@ type Held struct {
 	After   int      `json:"accounts_after"`
 	Names   []string `json:"names"` // of the first removed accounts
 	Confirm string   `json:"confirm"`
+	Already bool     `json:"held_already"` // the same was held before this request
 }
 
 // heldReload is the answer about a held reload: an error, so that a script notices it, with all
@@ -201,7 +202,7 @@ func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
 		a.audit(r, "reload held", zap.String("why", done.Held.Why))
 		held := heldReload{Reloaded: done}
 		held.Error.Code = "held"
-		held.Error.Message = done.Held.Why + "\nthe previous configuration stays in force until the accounts are back, or the reload is confirmed: replygate reload --yes, or If-Match: \"" + done.Held.Confirm + "\""
+		held.Error.Message = done.Held.Why + "\nthe previous configuration stays in force until the accounts are back, or the reload is confirmed: replygate reload --confirm " + done.Held.Confirm + ", or this tag as If-Match"
 		w.Header().Set("ETag", `"`+done.Held.Confirm+`"`)
 		reply(w, http.StatusConflict, held)
 		return

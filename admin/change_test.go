@@ -424,8 +424,8 @@ func TestReload(t *testing.T) {
 		"another held one": {`"held-00"`, admin.Reloaded{Config: "bbbb"}, admin.ErrNotHeld, "held-00", 412,
 			`{"error":{"code":"changed","message":"the files, or the configuration in force, have changed since the reload was held: reload without If-Match, and see what it would do now"}}`},
 		"held": {"", held, nil, "", 409,
-			`{"error":{"code":"held","message":"301 -> 1 accounts: 300 would be removed\nthe previous configuration stays in force until the accounts are back, or the reload is confirmed: replygate reload --yes, or If-Match: \"held-01\""},` +
-				`"config":"bbbb","reloaded":false,"changed":[],"held":{"reason":"accounts_removed","why":"301 -> 1 accounts: 300 would be removed","removed":300,"accounts_before":301,"accounts_after":1,"names":["A","B"],"confirm":"held-01"}}`},
+			`{"error":{"code":"held","message":"301 -> 1 accounts: 300 would be removed\nthe previous configuration stays in force until the accounts are back, or the reload is confirmed: replygate reload --confirm held-01, or this tag as If-Match"},` +
+				`"config":"bbbb","reloaded":false,"changed":[],"held":{"reason":"accounts_removed","why":"301 -> 1 accounts: 300 would be removed","removed":300,"accounts_before":301,"accounts_after":1,"names":["A","B"],"confirm":"held-01","held_already":false}}`},
 		"mistakes": {"", admin.Reloaded{Config: "bbbb"}, errors.New("c.yaml:3:1: accounts is empty: list one"), "", 422,
 			`{"error":{"code":"bad_config","message":"c.yaml:3:1: accounts is empty: list one\nthe previous configuration stays in force"}}`},
 	} {

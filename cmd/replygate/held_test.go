@@ -212,7 +212,7 @@ func (l *listRig) heldList() admin.Held {
 		l.Fatalf("%+v", r)
 	}
 	h := *r.Held
-	if h.Reason != account.Removed || h.Removed != 9 || h.Before != 12 || h.After != 3 || len(h.Names) != 5 || !strings.HasPrefix(h.Why, "12 -> 3 accounts: 9 would be removed: Held 2, ") {
+	if !h.Already || h.Reason != account.Removed || h.Removed != 9 || h.Before != 12 || h.After != 3 || len(h.Names) != 5 || !strings.HasPrefix(h.Why, "12 -> 3 accounts: 9 would be removed: Held 2, ") {
 		l.Errorf("%+v", h)
 	}
 	if ready := l.ready(); !strings.Contains(ready, `"config_problems":["a reload is held (12 -> 3 accounts): put the accounts back, or confirm it with replygate reload --yes"]`) || !strings.Contains(ready, `"config_stale":true`) {

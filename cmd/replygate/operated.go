@@ -11,15 +11,34 @@ import (
 // operated is a gateway as the admin API sees it; see admin.Gateway.
 type operated struct{ g *gateway }
 
-func (o operated) Gate() *gate.Gate                              { return o.g.inForce() }
-func (o operated) RedisUp() bool                                 { return o.g.store.Up() }
-func (o operated) Draining() bool                                { return o.g.draining.Load() }
-func (o operated) Bypassed() int                                 { return o.g.handler.Bypass.Bypassed() }
-func (o operated) CountReported(t window.Tally)                  { o.g.handler.Metrics.Reported(t) }
-func (o operated) Version() (hash string, stale bool)            { return o.g.version() }
-func (o operated) Problems() []string                            { return o.g.problems() }
-func (o operated) Reload(ifMatch string) (admin.Reloaded, error) { return o.g.reload(ifMatch) }
-func (o operated) ConfigFile() string                            { return o.g.path }
+func (o operated) Gate() *gate.Gate                   { return o.g.inForce() }
+func (o operated) RedisUp() bool                      { return o.g.store.Up() }
+func (o operated) Draining() bool                     { return o.g.draining.Load() }
+func (o operated) Bypassed() int                      { return o.g.handler.Bypass.Bypassed() }
+func (o operated) CountReported(t window.Tally)       { o.g.handler.Metrics.Reported(t) }
+func (o operated) Version() (hash string, stale bool) { return o.g.version() }
+func (o operated) Problems() []string                 { return o.g.problems() }
+func (o operated) ConfigFile() string                 { return o.g.path }
+
+// Reload reloads, and tells of a held reload whether it was held before.
+func (o operated) Reload(ifMatch string) (admin.Reloaded, error) {
+	before := o.heldTag()
+	done, err := o.g.reload(ifMatch)
+	if done.Held != nil {
+		done.Held.Already = done.Held.Confirm == before
+	}
+	return done, err
+}
+
+// heldTag returns the tag of the reload that is held, "" if there is none.
+func (o operated) heldTag() string {
+	o.g.mu.Lock()
+	defer o.g.mu.Unlock()
+	if o.g.held == nil {
+		return ""
+	}
+	return o.g.held.tag
+}
 
 // Decision looks for a record in memory and then in the file of log.decisions.
 func (o operated) Decision(id string, at time.Time) (line []byte, source string, err error) {
