@@ -31,18 +31,17 @@ func healthCommand(s streams) *cobra.Command {
 // it reads no configuration: a file with a mistake does not stop a gateway that runs.
 func health(ctx context.Context, c client, s streams) error {
 	var ready struct {
-		Redis   string `json:"redis"`
-		History string `json:"history"`
-		Config  string `json:"config"`
-		Stale   bool   `json:"config_stale"`
+		Redis    string   `json:"redis"`
+		History  string   `json:"history"`
+		Config   string   `json:"config"`
+		Problems []string `json:"config_problems"`
 	}
 	if err := c.get(ctx, "/readyz", url.Values{}, &ready); err != nil {
 		return err
 	}
-	stale := ""
-	if ready.Stale {
-		stale = ", and its file has mistakes"
+	fmt.Fprintf(s.out, "the gateway at %s serves: redis %s, history %s, configuration %s in force\n", c.base, ready.Redis, ready.History, ready.Config)
+	for _, problem := range ready.Problems {
+		fmt.Fprintln(s.out, "warning: "+printable(problem))
 	}
-	fmt.Fprintf(s.out, "the gateway at %s serves: redis %s, history %s, configuration %s in force%s\n", c.base, ready.Redis, ready.History, ready.Config, stale)
 	return nil
 }
