@@ -6,6 +6,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -63,8 +64,8 @@ type Gateway interface {
 	// ConfigFile returns the path of the configuration.
 	ConfigFile() string
 	// Decision finds the record of a decision, and returns it with its source: memory, or a file. It
-	// returns nil if there is none on record.
-	Decision(id string, at time.Time) (line []byte, source string, err error)
+	// returns nil if there is none on record. The search ends with ctx.
+	Decision(ctx context.Context, id string, at time.Time) (line []byte, source string, err error)
 }
 
 // ErrOtherVersion means that the configuration in force is not the one that a reload expected,

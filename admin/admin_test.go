@@ -79,8 +79,11 @@ func (g *gateway) Version() (string, bool) { return g.hash, g.stale }
 func (g *gateway) Problems() []string      { return g.problems }
 func (g *gateway) ConfigFile() string      { return "admin.yaml" }
 
-func (g *gateway) Decision(id string, _ time.Time) ([]byte, string, error) {
-	return []byte(g.records[id]), "memory", g.unreadable
+func (g *gateway) Decision(_ context.Context, id string, _ time.Time) ([]byte, string, error) {
+	if line := g.records[id]; line != "" {
+		return []byte(line), "memory", nil
+	}
+	return nil, "", g.unreadable
 }
 
 func (g *gateway) CountReported(t window.Tally) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"replygate/record"
@@ -24,13 +25,13 @@ func (a *Admin) decision(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	id := r.PathValue("id")
+	id := strings.ToLower(r.PathValue("id")) // as ids are in records
 	at, isID := record.IDTime(id)
 	if !isID {
 		fail(w, http.StatusBadRequest, "bad_id", "a decision's id has 16 hexadecimal digits, like 1a21fee66cf4c3e1")
 		return
 	}
-	line, source, err := a.Gateway.Decision(id, at)
+	line, source, err := a.Gateway.Decision(r.Context(), id, at)
 	switch {
 	case errors.Is(err, record.ErrTooMuch):
 		fail(w, http.StatusServiceUnavailable, "too_much_to_read", "the log has too many records of that time: search its files for the id")

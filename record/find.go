@@ -5,7 +5,10 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
+	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -28,33 +31,53 @@ var ErrTooMuch = errors.New("too much to read")
 // FindInFiles looks for the record of a decision in a log file and in the files that were rotated
 // from it. A record is written after its decision, within a time. Files that end before or begin
 // after that are not read, of the others only the part of that time. It returns nil if there is no
-// such record, else the record with the name of its file.
-func FindInFiles(path, id string, at time.Time, within time.Duration) (line []byte, file string, err error) {
-	s := search{want: idMember(id), from: at.Add(-time.Second), until: at.Add(within), left: maxRead}
-	for _, f := range logFiles(path) {
+// such record, else the record with the name of its file. A file that cannot be read is an error
+// only if no other one has the record. The end of ctx ends the search.
+func FindInFiles(ctx context.Context, path, id string, at time.Time, within time.Duration) (line []byte, file string, err error) {
+	s := search{ctx: ctx, want: idMember(id), from: at.Add(-time.Second), until: at.Add(within), left: maxRead}
+	var failed []error
+	newest, err := os.Open(path) // before the others are listed: it may be rotated meanwhile
+	switch {
+	case err == nil:
+		defer newest.Close()
+	case !errors.Is(err, fs.ErrNotExist):
+		failed = append(failed, err)
+	}
+	for _, f := range rotatedFiles(path) {
 		if f.end.Before(s.from) {
 			continue
 		}
-		line, later, err := s.file(f.name)
-		if line != nil || err != nil {
-			return line, f.name, err
-		}
-		if later { // so are the next ones
-			break
+		line, later, err := s.named(f.name)
+		switch {
+		case line != nil:
+			return line, f.name, nil
+		case ctx.Err() != nil || errors.Is(err, ErrTooMuch):
+			return nil, "", cmp.Or(err, ctx.Err())
+		case err != nil:
+			failed = append(failed, err)
+		case later: // so are the next ones
+			return nil, "", errors.Join(failed...)
 		}
 	}
-	return nil, "", nil
+	if newest != nil {
+		line, _, err := s.file(newest)
+		if line != nil {
+			return line, path, nil
+		}
+		failed = append(failed, err)
+	}
+	return nil, "", errors.Join(failed...)
 }
 
-// logFile is one file of a rotated log. Its last record is not after end.
+// logFile is one rotated file of a log. Its last record is not after end.
 type logFile struct {
 	name string
 	end  time.Time
 }
 
-// logFiles lists the files of a log, the oldest first. lumberjack names a rotated one by the time
-// when it was closed: decisions-2026-11-30T00-00-00.000.log, packed or not.
-func logFiles(path string) []logFile {
+// rotatedFiles lists the files that were rotated from a log, the oldest first. lumberjack names
+// them by the time when they were closed: decisions-2026-11-30T00-00-00.000.log, packed or not.
+func rotatedFiles(path string) []logFile {
 	ext := filepath.Ext(path)
 	prefix := strings.TrimSuffix(filepath.Base(path), ext) + "-"
 	var all []logFile
@@ -69,18 +92,20 @@ func logFiles(path string) []logFile {
 		}
 	}
 	slices.SortFunc(all, func(a, b logFile) int { return cmp.Or(a.end.Compare(b.end), cmp.Compare(a.name, b.name)) })
-	return append(all, logFile{path, time.Unix(1<<40, 0)})
+	return all
 }
 
 // search is one search for a record.
 type search struct {
+	ctx         context.Context
 	want        []byte
 	from, until time.Time // of the lines that may be it
 	left        int64     // bytes that may still be read
 }
 
-// file looks into one file. later reports whether the file has lines after the search's time.
-func (s *search) file(name string) (line []byte, later bool, err error) {
+// named looks into the file of a name. later reports whether the file has lines after the search's
+// time.
+func (s *search) named(name string) (line []byte, later bool, err error) {
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) { // rotated away meanwhile
 		return nil, false, nil
@@ -91,11 +116,19 @@ func (s *search) file(name string) (line []byte, later bool, err error) {
 	defer f.Close()
 	if strings.HasSuffix(name, ".gz") {
 		unpacked, err := gzip.NewReader(f)
-		if err != nil {
-			return nil, false, err
+		if err == nil {
+			line, later, err = s.lines(unpacked)
 		}
-		return s.lines(unpacked)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", name, err)
+		}
+		return line, later, err
 	}
+	return s.file(f)
+}
+
+// file looks into a file that is not packed.
+func (s *search) file(f *os.File) (line []byte, later bool, err error) {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, false, err
@@ -158,7 +191,9 @@ func (s *search) lines(from io.Reader) (found []byte, later bool, err error) {
 		line, err := r.ReadSlice('\n')
 		s.left -= int64(len(line))
 		switch {
-		case bytes.Contains(line, s.want):
+		case s.ctx.Err() != nil:
+			return nil, false, s.ctx.Err()
+		case bytes.Contains(line, s.want) && json.Valid(line): // not cut off, nor a part of a longer line
 			return bytes.Clone(bytes.TrimRight(line, "\n")), false, nil
 		case errors.Is(err, io.EOF):
 			return nil, false, nil

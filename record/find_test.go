@@ -3,6 +3,8 @@ package record_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -64,7 +66,7 @@ func TestFindInFiles(t *testing.T) {
 		{4 * time.Hour, ""},
 	} {
 		at := start.Add(test.after)
-		line, file, err := record.FindInFiles(log, idOf(at), at, time.Minute)
+		line, file, err := record.FindInFiles(t.Context(), log, idOf(at), at, time.Minute)
 		if err != nil || test.file == "" && line != nil || test.file != "" && (filepath.Base(file) != test.file || !strings.Contains(string(line), idOf(at))) {
 			t.Errorf("%v: %q in %s, want %s: %v", test.after, line, file, test.file, err)
 		}
@@ -90,17 +92,76 @@ func TestFindLateRecord(t *testing.T) {
 		}
 	}
 	for within, want := range map[time.Duration]string{time.Minute: strings.TrimSpace(late), 10 * time.Second: ""} {
-		got, _, err := record.FindInFiles(log, id, next.Add(-time.Second), within)
+		got, _, err := record.FindInFiles(t.Context(), log, id, next.Add(-time.Second), within)
 		if string(got) != want || err != nil {
 			t.Errorf("within %v: %s %v", within, got, err)
 		}
 	}
 }
 
+// What cannot be read hides no record that another file has, and what is no record is not found.
+func TestFindBesideBrokenFiles(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 30, 1, 0, 0, 0, time.UTC)
+	whole := fmt.Sprintf(`{"level":"info","time":"2026-11-30T01:00:00.000Z","msg":"decision","id":%q}`+"\n", idOf(at))
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(hour(at.Add(-time.Hour))); err != nil {
+		t.Fatal(err)
+	}
+	z.Close()
+	for name, c := range map[string]struct {
+		files  map[string]string // after decisions
+		file   string            // that has the record
+		failed string            // part of the error
+	}{
+		"no gzip": {map[string]string{"-2026-11-30T01-30-00.000.log.gz": "not gzip", ".log": whole}, "decisions.log", ""},
+		"half a gzip": {map[string]string{"-2026-11-30T01-30-00.000.log.gz": packed.String()[:packed.Len()/2], "-2026-11-30T01-45-00.000.log": whole, ".log": ""},
+			"decisions-2026-11-30T01-45-00.000.log", ""},
+		"no gzip, and no record": {map[string]string{"-2026-11-30T01-30-00.000.log.gz": "not gzip", ".log": ""}, "", "decisions-2026-11-30T01-30-00.000.log.gz: "},
+		"no gzip, and later ones": {map[string]string{"-2026-11-30T01-30-00.000.log.gz": "not gzip", "-2026-11-30T03-00-00.000.log": string(hour(at.Add(time.Hour))), ".log": whole},
+			"", "decisions-2026-11-30T01-30-00.000.log.gz: "},
+		"a line that is cut off":  {map[string]string{".log": strings.TrimSuffix(whole, "}\n")}, "", ""},
+		"a line that is no JSON":  {map[string]string{".log": "x" + whole}, "", ""},
+		"a line that is too long": {map[string]string{".log": `{"long":"` + strings.Repeat("x", 3<<19) + `",` + whole[1:]}, "", ""},
+		"a line after such ones":  {map[string]string{".log": "x" + whole + whole}, "decisions.log", ""},
+	} {
+		dir := t.TempDir()
+		for rest, text := range c.files {
+			if err := os.WriteFile(filepath.Join(dir, "decisions"+rest), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		line, file, err := record.FindInFiles(t.Context(), filepath.Join(dir, "decisions.log"), idOf(at), at, time.Minute)
+		if c.file == "" && line != nil || c.file != "" && (filepath.Base(file) != c.file || string(line)+"\n" != whole) {
+			t.Errorf("%s: %.200q in %q, want %q", name, line, file, c.file)
+		}
+		if c.failed == "" && err != nil || c.failed != "" && (err == nil || !strings.Contains(err.Error(), c.failed)) {
+			t.Errorf("%s: %v, want %q", name, err, c.failed)
+		}
+	}
+}
+
+// A search ends with the request that asked for it.
+func TestFindEnds(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 30, 1, 0, 0, 0, time.UTC)
+	log := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(log, hour(at), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	line, _, err := record.FindInFiles(ctx, log, idOf(at), at, time.Minute)
+	if line != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("%s %v", line, err)
+	}
+}
+
 // Without the file there is no record, and no error.
 func TestFindWithoutFile(t *testing.T) {
 	t.Parallel()
-	line, _, err := record.FindInFiles(filepath.Join(t.TempDir(), "none", "log"), idOf(time.Now()), time.Now(), time.Minute)
+	line, _, err := record.FindInFiles(t.Context(), filepath.Join(t.TempDir(), "none", "log"), idOf(time.Now()), time.Now(), time.Minute)
 	if line != nil || err != nil {
 		t.Errorf("%s %v", line, err)
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -72,6 +74,12 @@ func TestDecisionsShow(t *testing.T) {
 			shown()
 			if code, out, errs := cli(t, "decisions", "show", passed, "--admin", api); code != exitGood || !strings.Contains(out, "found in "+rotated) {
 				t.Errorf("exit %d %s%s", code, out, errs)
+			}
+			r.gateway.logs.searching <- struct{}{} // another search
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			if line, _, err := r.gateway.logs.find(ctx, passed, r.clock.Now(), file, time.Minute); line != nil || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("beside another search: %s %v", line, err)
 			}
 		})
 	}

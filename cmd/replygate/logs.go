@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,7 @@ type logs struct {
 	refusals  *record.Log // one record a judged call that does not: it waits a little for room
 	level     zap.AtomicLevel
 	recent    *record.Recent
+	searching chan struct{} // full while the files are searched: one search at a time
 	redactor  *record.Redactor
 	sinks     []*record.Sink
 	files     []io.Closer
@@ -36,7 +38,7 @@ func openLogs(c *config.Config, level zapcore.Level, std streams) (*logs, error)
 	e := zap.NewProductionEncoderConfig()
 	e.TimeKey, e.EncodeTime = "time", record.EncodeTime
 	redactor := record.NewRedactor(c.Secrets()...)
-	l := &logs{redactor: redactor, recent: record.NewRecent(rememberBytes), level: zap.NewAtomicLevel()}
+	l := &logs{redactor: redactor, recent: record.NewRecent(rememberBytes), searching: make(chan struct{}, 1), level: zap.NewAtomicLevel()}
 	console, encoder := c.Log.Format == "console", zapcore.NewJSONEncoder(e)
 	if console {
 		encoder = zapcore.NewConsoleEncoder(e)
@@ -108,8 +110,9 @@ func (l *logs) Close() error {
 }
 
 // find looks for the record of a decision in memory, then in the files of a log. It returns its
-// source too: memory, or the file. A record is written once its call has ended.
-func (l *logs) find(id string, at time.Time, path string, timeout time.Duration) (line []byte, source string, err error) {
+// source too: memory, or the file. A record is written once its call has ended. Searches of the
+// files wait for each other, since each may read and unpack much; ctx ends the wait too.
+func (l *logs) find(ctx context.Context, id string, at time.Time, path string, timeout time.Duration) (line []byte, source string, err error) {
 	l.Sync()
 	if line := l.recent.Find(id); line != nil {
 		return line, "memory", nil
@@ -117,5 +120,11 @@ func (l *logs) find(id string, at time.Time, path string, timeout time.Duration)
 	if path == "stdout" {
 		return nil, "", nil
 	}
-	return record.FindInFiles(path, id, at, timeout+time.Minute)
+	select {
+	case l.searching <- struct{}{}:
+		defer func() { <-l.searching }()
+	case <-ctx.Done():
+		return nil, "", ctx.Err()
+	}
+	return record.FindInFiles(ctx, path, id, at, timeout+time.Minute)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"replygate/admin"
@@ -41,6 +42,6 @@ func (o operated) heldTag() string {
 }
 
 // Decision looks for a record in memory and then in the file of log.decisions.
-func (o operated) Decision(id string, at time.Time) (line []byte, source string, err error) {
-	return o.g.logs.find(id, at, o.g.Config.Log.Decisions, o.g.Config.Upstream.Timeout)
+func (o operated) Decision(ctx context.Context, id string, at time.Time) (line []byte, source string, err error) {
+	return o.g.logs.find(ctx, id, at, o.g.Config.Log.Decisions, o.g.Config.Upstream.Timeout)
 }
