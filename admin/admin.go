@@ -42,6 +42,8 @@ type Admin struct {
 type Gateway interface {
 	// Gate returns the configuration in force, compiled.
 	Gate() *gate.Gate
+	// InForce returns the configuration in force and its hash, with no reload between the two.
+	InForce() (c *config.Config, hash string)
 	// RedisUp reports whether Redis answered when it was last asked.
 	RedisUp() bool
 	// Draining reports whether the gateway is shutting down.

@@ -77,7 +77,10 @@ func (g *gateway) Draining() bool          { return g.draining }
 func (g *gateway) Bypassed() int           { return g.bypassed }
 func (g *gateway) Version() (string, bool) { return g.hash, g.stale }
 func (g *gateway) Problems() []string      { return g.problems }
-func (g *gateway) ConfigFile() string      { return "admin.yaml" }
+
+func (g *gateway) InForce() (*config.Config, string) { return g.gate.Config, g.hash }
+
+func (g *gateway) ConfigFile() string { return "admin.yaml" }
 
 func (g *gateway) Decision(_ context.Context, id string, _ time.Time) ([]byte, string, error) {
 	if line := g.records[id]; line != "" {

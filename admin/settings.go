@@ -50,6 +50,6 @@ func SettingsOf(file, hash string, c *config.Config) SettingList {
 
 // settings lists the settings in force.
 func (a *Admin) settings(w http.ResponseWriter, _ *http.Request) {
-	hash, _ := a.Gateway.Version()
-	reply(w, http.StatusOK, SettingsOf(a.Gateway.ConfigFile(), hash, a.Gateway.Gate().Config))
+	c, hash := a.Gateway.InForce()
+	reply(w, http.StatusOK, SettingsOf(a.Gateway.ConfigFile(), hash, c))
 }

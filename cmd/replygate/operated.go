@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"replygate/admin"
+	"replygate/config"
 	"replygate/gate"
 	"replygate/window"
 )
@@ -20,6 +21,13 @@ func (o operated) CountReported(t window.Tally)       { o.g.handler.Metrics.Repo
 func (o operated) Version() (hash string, stale bool) { return o.g.version() }
 func (o operated) Problems() []string                 { return o.g.problems() }
 func (o operated) ConfigFile() string                 { return o.g.path }
+
+// InForce returns the configuration in force with its hash.
+func (o operated) InForce() (c *config.Config, hash string) {
+	o.g.mu.Lock()
+	defer o.g.mu.Unlock()
+	return o.g.inUse.Config, o.g.inUse.hash
+}
 
 // Reload reloads, and tells of a held reload whether it was held before.
 func (o operated) Reload(ifMatch string) (admin.Reloaded, error) {
