@@ -42,9 +42,13 @@ func (l *settingsList) walk(v reflect.Value, path string) {
 		}
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
-			name := v.Type().Field(i).Tag.Get("yaml")
-			if name != "" && name != "-" {
-				l.walk(v.Field(i), join(path, strings.TrimSuffix(name, "[]")))
+			name, field := v.Type().Field(i).Tag.Get("yaml"), v.Field(i)
+			switch {
+			case field.Type() == reflect.TypeFor[None]() && field.Bool(): // the word stands for the mapping
+				from, _ := l.origin(path)
+				l.all = append(l.all, Setting{Key: path, Value: "none", From: from})
+			case name != "" && name != "-":
+				l.walk(field, join(path, strings.TrimSuffix(name, "[]")))
 			}
 		}
 	}

@@ -16,7 +16,7 @@ import (
 func TestConfigShow(t *testing.T) {
 	t.Setenv("REPLYGATE_WINDOW_REPLIES", "4")
 	t.Setenv("REPLYGATE_ADMIN_READ_KEY", "environment-secret")
-	accounts := file(t, "accounts.yaml", "- { corp_id: ww2, name: 深圳 }\n")
+	accounts := file(t, "accounts.yaml", "- { corp_id: ww2, name: 深圳, subscription: none }\n")
 	c := file(t, "c.yaml", `listen:
   api: 127.0.0.1:18080
 admin: { change_key: file-secret-123 }
@@ -30,7 +30,7 @@ policy:
 	for _, want := range []string{
 		`KEY +VALUE +FROM`, `listen.api +127.0.0.1:18080 +` + c + `:2`, `listen.admin +127.0.0.1:9090 +default`, `admin.change_key +set +` + c + `:3`,
 		`admin.read_key +set +\$REPLYGATE_ADMIN_READ_KEY`, `admin.metrics_key +unset +default`, `window.length +47h30m +` + c + `:6`, `window.replies +4 +\$REPLYGATE_WINDOW_REPLIES`,
-		`redis.addrs\[0\] +127.0.0.1:6379 +default`, `accounts\[0\].hosts\[1\] +b.example +` + c + `:5`, `accounts\[1\].name +深圳 +` + accounts + `:1`,
+		`redis.addrs\[0\] +127.0.0.1:6379 +default`, `accounts\[0\].hosts\[1\] +b.example +` + c + `:5`, `accounts\[1\].name +深圳 +` + accounts + `:1`, `accounts\[1\].subscription +none +` + accounts + `:1`,
 		`policy.rules\[0\].match.capabilities\[0\] +media +` + c + `:8`, `upstream.ca_file +"" +default`, `upstream.proxy +unset +default`, `journal.max_bytes +256MB +default`,
 	} {
 		if code != exitGood || !regexp.MustCompile(`(?m)^`+want+`$`).MatchString(out) {
