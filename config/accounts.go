@@ -158,9 +158,16 @@ func (d *decoder) csvAccounts(text []byte, first int) []Account {
 	}
 }
 
+// maxHeader is how many columns are looked at one by one. More are no header line.
+const maxHeader = 64
+
 // csvHeader returns the names of the columns, or nil if one is unknown or given twice.
 func (d *decoder) csvHeader(row []string, at func(int) Position) []string {
 	known := []string{"corp_id", "name", "entity", "subscription", "expires_at", "grace", "contacts_free", "contacts_purchased", "contacts_total", "contacts_counted_at", "hosts", "channels"}
+	if len(row) > maxHeader {
+		d.report(at(0), fmt.Sprintf("the header line has %d columns", len(row)), "keep those of the known ones: "+strings.Join(known, ", "))
+		return nil
+	}
 	header, valid := make([]string, len(row)), true
 	for i, name := range row {
 		header[i] = strings.TrimSpace(name)

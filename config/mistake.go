@@ -73,10 +73,14 @@ const (
 // smallest distance, if that is small for the length of the word.
 func Nearest(word string, known []string) []string {
 	var near []string
-	best := -1
+	best, length := -1, utf8.RuneCountInString(word)
 	for _, k := range known {
+		most := maxDistance(word, k)
+		if n := utf8.RuneCountInString(k); length > n+most || n > length+most { // so is the distance
+			continue
+		}
 		d := editDistance(strings.ToLower(word), strings.ToLower(k))
-		if d > maxDistance(word, k) || best >= 0 && d > best || slices.Contains(near, k) {
+		if d > most || best >= 0 && d > best || slices.Contains(near, k) {
 			continue
 		}
 		if d < best {
@@ -100,6 +104,9 @@ func stems(word string, known []string) (near []string) {
 	}
 	return near
 }
+
+// maxCompared is how many letters of a word are compared with a large vocabulary.
+const maxCompared = 64
 
 // maxDistance is the largest distance at which a known word is a sensible suggestion. Of short
 // words most others are near, so a word of one or two letters is near only to itself in another
@@ -149,6 +156,9 @@ func DidYouMean(word string, known []string) string {
 func listing(word string, known []string) string {
 	if len(known) <= maxListed {
 		return "known are " + strings.Join(known, ", ")
+	}
+	if letters := []rune(word); len(letters) > maxCompared { // not a word: as long as the file
+		word = string(letters[:maxCompared])
 	}
 	nearest := slices.Clone(known)
 	slices.SortStableFunc(nearest, func(a, b string) int {

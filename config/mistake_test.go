@@ -2,7 +2,10 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -120,6 +123,29 @@ func TestNearestOfAVocabulary(t *testing.T) {
 		if got := strings.Join(config.Nearest(c.word, strings.Fields(c.known)), " "); got != c.want {
 			t.Errorf("%s of %s: %q, want %q", c.word, c.known, got, c.want)
 		}
+	}
+}
+
+// A word may be as long as a file without line breaks, and so may the names of its columns: they
+// are not compared letter by letter.
+func TestLongWords(t *testing.T) {
+	var many []string
+	for i := range 30 {
+		many = append(many, fmt.Sprintf("word%d", i))
+	}
+	long := strings.Repeat("é", 1<<16)
+	if n := testing.AllocsPerRun(1, func() { config.Nearest(long, many) }); n > 100 {
+		t.Errorf("Nearest makes %v allocations", n)
+	}
+	if n := testing.AllocsPerRun(1, func() { config.DidYouMean(long, many) }); n > 100_000 {
+		t.Errorf("DidYouMean makes %v allocations", n)
+	}
+	list := filepath.Join(t.TempDir(), "accounts.csv")
+	if err := os.WriteFile(list, []byte(strings.Repeat("corp,", 1<<10)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.Parse("c.yaml", []byte("accounts_file: "+list+"\n")); err == nil || len(err.Error()) > 1000 || !strings.Contains(err.Error(), "accounts.csv:1:1: the header line has 1025 columns: ") {
+		t.Errorf("%.1000v", err)
 	}
 }
 
