@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,7 +43,7 @@ It prints no token, no key, and nothing of what a customer wrote.`,
 	f.StringVar(&o.request, "request", "", "read URL and body from this `FILE`")
 	f.StringVar(&o.at, "at", "", "the `INSTANT` at which the callback came, RFC 3339 (default now)")
 	f.BoolVar(&o.json, "json", false, "print JSON")
-	_ = check.RegisterFlagCompletionFunc("at", cobra.NoFileCompletions)
+	withValues(check, "at")
 	check.RunE = func(_ *cobra.Command, words []string) error { return o.run(words, s) }
 	return asGroup(&cobra.Command{
 		Use:     "callbacks",
@@ -61,12 +59,12 @@ type callbackOptions struct {
 }
 
 func (o callbackOptions) run(words []string, s streams) error {
-	at := time.Now()
-	if o.at != "" {
-		var err error
-		if at, err = time.Parse(time.RFC3339Nano, o.at); err != nil {
-			return fmt.Errorf("%w: --at %q is not an instant like 2026-11-22T10:00:00+08:00", errUsage, o.at)
-		}
+	at, err := instant("at", o.at)
+	if err != nil {
+		return err
+	}
+	if o.at == "" {
+		at = time.Now()
 	}
 	if o.request != "" && len(words) > 0 {
 		return fmt.Errorf("%w: give the callback as arguments or by --request, not both", errUsage)
@@ -80,7 +78,10 @@ func (o callbackOptions) run(words []string, s streams) error {
 		return err
 	}
 	report, found := checkCallback(set, text, at)
-	if o.json && !errors.Is(found, errUsage) {
+	if errors.Is(found, errUsage) {
+		return found
+	}
+	if o.json {
 		err = printJSON(s.out, report)
 	} else {
 		err = report.print(s.out)
@@ -135,18 +136,21 @@ func checkCallback(set settings, text string, now time.Time) (callbackReport, er
 // print writes the report for people: the callback with the path of the URL in full, each other one
 // in a line; without a path all in full.
 func (r callbackReport) print(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i, c := range r.Callbacks {
 		if r.Path != "" && (i > 0 || c.Path != r.Path) {
-			fmt.Fprintf(t, "%s: %s\n", c.Path, inShort(c))
+			fmt.Fprintf(w, "%s: %s\n", printable(c.Path), inShort(c))
 			continue
 		}
-		fmt.Fprintf(t, "%s:\n", c.Path)
+		fmt.Fprintf(w, "%s:\n", printable(c.Path))
+		var t table
 		for _, p := range c.Parts {
-			fmt.Fprintf(t, "  %s\t%s\t%s\n", p.Part, p.Match, p.Says)
+			t.row("  "+p.Part, string(p.Match), p.Says)
+		}
+		if err := t.print(w); err != nil {
+			return err
 		}
 	}
-	return t.Flush()
+	return nil
 }
 
 // inShort lists the parts of a check by how they match.
@@ -230,14 +234,6 @@ func readCallback(words []string, file string) (string, error) {
 	if len(words) > 0 {
 		return strings.Join(words, "\n"), nil
 	}
-	in := os.Stdin
-	if file != "" {
-		var err error
-		if in, err = os.Open(file); err != nil {
-			return "", err
-		}
-		defer in.Close()
-	}
-	text, err := io.ReadAll(io.LimitReader(in, maxCopied))
+	text, err := readInput(cmp.Or(file, "-"), maxCopied)
 	return string(text), err
 }

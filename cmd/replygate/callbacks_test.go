@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"replygate/proxy"
 	"replygate/wecom"
 )
 
@@ -162,6 +163,7 @@ func TestCallbacksCheckCommand(t *testing.T) {
 	query, encrypt := east.sealed(t, time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), "<xml><MsgType>event</MsgType><Event>enter_agent</Event><ToUserName>wwEast</ToUserName></xml>")
 	address, body := "https://g.example/callback/east?"+query, "<xml><Encrypt>"+encrypt+"</Encrypt></xml>"
 	request := write(t, address+"\n"+body)
+	long := write(t, address+"\n"+body+strings.Repeat(" ", maxCopied))
 	const at = "--at=2026-11-22T18:00:05+08:00"
 	for _, test := range []struct {
 		args []string
@@ -179,13 +181,27 @@ func TestCallbacksCheckCommand(t *testing.T) {
 		{[]string{"--at", "noon", address, body}, exitUsage, `--at "noon" is not an instant`},
 		{[]string{"--request", request, address}, exitUsage, "not both"},
 		{[]string{"--request", "/does/not/exist"}, exitBad, "no such file"},
+		{[]string{"--request", long}, exitBad, long + " is larger than 2MB"},
 		{[]string{"hello"}, exitUsage, "the text has no URL with msg_signature="},
 		{[]string{"-c", "/does/not/exist", address, body}, exitBad, "/does/not/exist"},
 	} {
 		code, out, errs := cli(t, append([]string{"callbacks", "check", "-c", file}, test.args...)...)
-		if code != test.code || !strings.Contains(out+errs, test.says) {
+		if code != test.code || !strings.Contains(out+errs, test.says) || code == exitUsage && out != "" {
 			t.Errorf("%q: exit %d, want %d and %q:\n%s%s", test.args, code, test.code, test.says, out, errs)
 		}
+	}
+}
+
+// A report is aligned also with Chinese names, and shows what would act on a terminal as text.
+func TestCallbackReportIsATable(t *testing.T) {
+	r := callbackReport{Path: "/cb", Callbacks: []proxy.CallbackCheck{
+		{Path: "/cb", Parts: []proxy.CallbackMatch{{Part: "深圳", Match: proxy.Fits, Says: "a\x1b[31mb"}, {Part: "key", Match: proxy.Differs, Says: "c"}}},
+		{Path: "/c\x1b"},
+	}}
+	var out bytes.Buffer
+	want := "/cb:\n  深圳  fits     a\ufffd[31mb\n  key   differs  c\n/c\ufffd: \n"
+	if err := r.print(&out); err != nil || out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s%v", out.String(), want, err)
 	}
 }
 

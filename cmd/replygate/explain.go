@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -135,15 +134,18 @@ func findRecord(ctx context.Context, connect func() (client, error), id string) 
 	return found.Decision, err
 }
 
+// maxRecords bounds a file with a record, and the body of a call.
+const maxRecords = 16 << 20 // bytes
+
 // recordIn reads a record: the text itself, @FILE, or - for standard input. It is the first line
 // with a JSON object, since others may come from other programs, or precede it on a console.
 func recordIn(text string) ([]byte, error) {
 	data := []byte(text)
 	var err error
 	if file, named := strings.CutPrefix(text, "@"); named {
-		data, err = os.ReadFile(file)
+		data, err = readInput(file, maxRecords)
 	} else if text == "-" {
-		data, err = io.ReadAll(io.LimitReader(os.Stdin, 16<<20))
+		data, err = readInput(text, maxRecords)
 	}
 	if err != nil {
 		return nil, err
@@ -197,10 +199,8 @@ func (o explainOptions) call(path string) (in admin.ExplainCall, err error) {
 	if in.Body, err = bodyOf(o.body); err != nil {
 		return in, err
 	}
-	if o.at != "" {
-		if in.At, err = time.Parse(time.RFC3339Nano, o.at); err != nil {
-			return in, fmt.Errorf("%w: --at %q is not an instant like 2026-11-22T10:00:00+08:00", errUsage, o.at)
-		}
+	if in.At, err = instant("at", o.at); err != nil {
+		return in, err
 	}
 	if o.corp == "" || !strings.HasPrefix(path, "/") {
 		return in, fmt.Errorf("%w: give --corp, and a path like /cgi-bin/kf/send_msg; or the id or the record of a decision", errUsage)
@@ -214,7 +214,7 @@ func bodyOf(text string) (string, error) {
 	if !ok {
 		return text, nil
 	}
-	data, err := os.ReadFile(file)
+	data, err := readInput(file, maxRecords)
 	return string(data), err
 }
 
