@@ -19,6 +19,7 @@ import (
 	"replygate/admin"
 	"replygate/backfill"
 	"replygate/config"
+	"replygate/store"
 )
 
 // backfillOptions are the flags of windows backfill.
@@ -184,18 +185,18 @@ func (b *backfiller) resume(ctx context.Context) (bool, error) {
 	return false, b.save()
 }
 
-// save writes the progress to its file and moves the bar.
+// save writes the progress to its file, which outlives a crash, and moves the bar.
 func (b *backfiller) save() error {
 	data, err := json.Marshal(b.done)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(b.file+".new", data, 0o600); err != nil {
+	if err := store.ReplaceFile(b.file, data); err != nil {
 		return fmt.Errorf("--state: %w", err)
 	}
 	done, all := b.done.Done(), len(b.done.Channels)
 	b.bar.show(done, all, fmt.Sprintf("%d of %s, %s", done, count(all, "channel"), count(b.done.Messages, "message")))
-	return os.Rename(b.file+".new", b.file)
+	return nil
 }
 
 // Call sends a call to WeCom through the gateway, as a bot would. Its errors never quote the query:
