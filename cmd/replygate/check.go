@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -153,7 +152,7 @@ func checkJSON(set settings, warned warnings, found []store.Finding, err error, 
 	default:
 		r.Mistakes = append(r.Mistakes, checkMistake{What: err.Error()})
 	}
-	if printed := json.NewEncoder(s.out).Encode(r); printed != nil {
+	if printed := printJSON(s.out, r); printed != nil {
 		return printed
 	}
 	if err != nil {

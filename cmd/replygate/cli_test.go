@@ -314,7 +314,7 @@ func TestCheckLive(t *testing.T) {
 		})
 	}
 	code, out, errs := cli(t, "check", "--live", "--json", "-c", write(t, "accounts: [{ corp_id: ww1 }]\nredis: { mode: single, addrs: [\"127.0.0.1:1\"] }\n"))
-	if code != exitBad || !strings.Contains(out, `"name":"reach","ok":false`) {
+	if code != exitBad || !strings.Contains(out, "\"name\": \"reach\",\n      \"ok\": false") {
 		t.Errorf("exit %d %s%s", code, out, errs)
 	}
 }

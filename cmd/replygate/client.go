@@ -178,5 +178,6 @@ func unreadable(err error) error {
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false) // people read it too
 	return e.Encode(v)
 }

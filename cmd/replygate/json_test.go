@@ -8,6 +8,17 @@ import (
 	"replygate/policy"
 )
 
+// JSON is indented, and its arrows and URLs are as people write them.
+func TestPrintJSON(t *testing.T) {
+	var out strings.Builder
+	if err := printJSON(&out, map[string]string{"why": "301 -> 1 & <b>"}); err != nil || out.String() != "{\n  \"why\": \"301 -> 1 & <b>\"\n}\n" {
+		t.Errorf("%s %v", out.String(), err)
+	}
+	if _, text, _ := cli(t, "check", "--json", "-c", file(t, "c.yaml", "accounts: [{ corp_id: ww1 }]\n")); !strings.HasPrefix(text, "{\n  \"ok\": true,\n") {
+		t.Error(text)
+	}
+}
+
 // What a script reads is one JSON document on standard output.
 func TestJSONOutput(t *testing.T) {
 	read := func(want int, into any, args ...string) {
