@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -104,11 +107,34 @@ func TestExplainRecord(t *testing.T) {
 		{[]string{`{"msg":"other"}`, "--candidate", candidate}, exitBad, "the call of this record cannot be judged once more: no record of a call\n"},
 		{[]string{"@" + file(t, "empty", "nothing\n"), "--admin", api}, exitUsage, "replygate explain: wrong usage: "},
 		{[]string{"@/does/not/exist", "--admin", api}, exitBad, "open /does/not/exist"},
+		{[]string{line, "--candidate", candidate, "--wrote", "3h"}, exitUsage, "replygate explain: wrong usage: --wrote is for a call that is given by its path"},
+		{[]string{line, "--admin", api, "--at", "2026-11-22T10:00:00Z"}, exitUsage, "replygate explain: wrong usage: --at is for a call that is given by its path"},
+		{[]string{"1a21fee66cf4c3e1", "--admin", api, "--corp", corpID}, exitUsage, "replygate explain: wrong usage: --corp is for a call that is given by its path"},
+		{[]string{"/cgi-bin/externalcontact/get", "--admin", api, "--corp", corpID, "--wrote", "3h"}, exitUsage, "replygate explain: wrong usage: --wrote is for --candidate"},
 	} {
 		code, out, errs := cli(t, append([]string{"explain"}, test.args...)...)
 		if code != test.code || !strings.HasPrefix(out+errs, test.want) {
 			t.Errorf("%q: exit %d, want %d\n%s%s", test.args[1:], code, test.code, out, errs)
 		}
+	}
+}
+
+// One request answers about an id: the record and its explanation are by the same configuration.
+func TestExplainIDAsksOnce(t *testing.T) {
+	var asked []string
+	answer := `{"decision":{"at":"2026-11-22T10:00:00Z"},"source":"memory","explain":{"language":"zh","verdict":"refuse","reason":"window_closed","rule":"r","rules":[],"facts":[]}}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.RequestURI())
+		fmt.Fprint(w, answer)
+	}))
+	defer server.Close()
+	args := []string{"explain", "1a21fee66cf4c3e1", "--language", "zh", "--admin", server.URL}
+	if code, out, errs := cli(t, args...); code != exitGood || !strings.HasPrefix(out, "refuse  window_closed，规则 r\n") || strings.Join(asked, " ") != "GET /v1/decisions/1a21fee66cf4c3e1?language=zh" {
+		t.Errorf("exit %d after %q\n%s%s", code, asked, out, errs)
+	}
+	answer = `{"decision":{},"source":"memory","undecided":"it lacks its path"}`
+	if code, _, errs := cli(t, args...); code != exitBad || errs != "the call of this record cannot be judged once more: it lacks its path (undecided)\n" {
+		t.Errorf("exit %d %s", code, errs)
 	}
 }
 

@@ -62,6 +62,9 @@ running gateway, or with --candidate judges by a configuration that is not in fo
 	yamlFile(c, "candidate")
 	withValues(c, "corp", "body", "content-type", "client", "at", "wrote")
 	c.RunE = func(c *cobra.Command, given []string) error {
+		if err := checkExplainFlags(given[0], c.Flags().Changed); err != nil {
+			return err
+		}
 		out, at, err := o.explain(c.Context(), connect, given[0])
 		switch {
 		case err != nil:
@@ -88,19 +91,36 @@ func checkLanguage(language string) error {
 	return nil
 }
 
+// checkExplainFlags wants no flag that would be without effect.
+func checkExplainFlags(call string, given func(flag string) bool) error {
+	if given("wrote") && !given("candidate") {
+		return fmt.Errorf("%w: --wrote is for --candidate: a running gateway knows when the customer wrote", errUsage)
+	}
+	if _, isID := record.IDTime(call); !isID && !isRecord(call) {
+		return nil
+	}
+	for _, flag := range []string{"corp", "body", "content-type", "client", "at", "wrote"} {
+		if given(flag) {
+			return fmt.Errorf("%w: --%s is for a call that is given by its path: a record has its own", errUsage, flag)
+		}
+	}
+	return nil
+}
+
+// isRecord reports whether an argument gives a record; see recordIn.
+func isRecord(call string) bool {
+	return strings.HasPrefix(call, "{") || strings.HasPrefix(call, "@") || call == "-"
+}
+
 // explain explains a call in one of its three forms, and returns the instant of the call.
 func (o explainOptions) explain(ctx context.Context, connect func() (client, error), call string) (out admin.Explanation, at time.Time, err error) {
 	if err := checkLanguage(o.language); err != nil {
 		return out, at, err
 	}
 	if _, isID := record.IDTime(call); isID {
-		line, err := findRecord(ctx, connect, call)
-		if err != nil {
-			return out, at, err
-		}
-		return o.explainRecord(ctx, connect, line)
+		return o.explainID(ctx, connect, call)
 	}
-	if strings.HasPrefix(call, "{") || strings.HasPrefix(call, "@") || call == "-" {
+	if isRecord(call) {
 		line, err := recordIn(call)
 		if err != nil {
 			return out, at, err
@@ -123,15 +143,32 @@ func (o explainOptions) explain(ctx context.Context, connect func() (client, err
 	return out, in.At, err
 }
 
-// findRecord asks a running gateway for the record of a decision.
-func findRecord(ctx context.Context, connect func() (client, error), id string) ([]byte, error) {
+// explainID explains the call of a past decision, whose record the gateway has.
+func (o explainOptions) explainID(ctx context.Context, connect func() (client, error), id string) (out admin.Explanation, at time.Time, err error) {
 	c, err := connect()
 	if err != nil {
-		return nil, err
+		return out, at, err
 	}
 	var found admin.FoundDecision
-	err = c.get(ctx, "/v1/decisions/"+id, url.Values{}, &found)
-	return found.Decision, err
+	err = c.get(ctx, "/v1/decisions/"+id, url.Values{"language": {o.language}}, &found)
+	switch {
+	case err != nil:
+		return out, at, err
+	case o.candidate != "":
+		return o.explainRecord(ctx, connect, found.Decision)
+	case found.Explanation == nil:
+		return out, at, apiError{"undecided", "the call of this record cannot be judged once more: " + found.Undecided}
+	}
+	return *found.Explanation, recordedAt(found.Decision), nil
+}
+
+// recordedAt is the instant of the call of a record; an access record has none.
+func recordedAt(line []byte) time.Time {
+	var recorded struct {
+		At time.Time `json:"at"`
+	}
+	_ = json.Unmarshal(line, &recorded)
+	return recorded.At
 }
 
 // maxRecords bounds a file with a record, and the body of a call.
@@ -160,11 +197,7 @@ func recordIn(text string) ([]byte, error) {
 
 // explainRecord explains the call of a record, by the rules in force or by a candidate.
 func (o explainOptions) explainRecord(ctx context.Context, connect func() (client, error), line []byte) (out admin.Explanation, at time.Time, err error) {
-	var recorded struct {
-		At time.Time `json:"at"`
-	}
-	_ = json.Unmarshal(line, &recorded) // an access record has none
-	at = recorded.At
+	at = recordedAt(line)
 	if o.candidate == "" {
 		c, err := connect()
 		if err != nil {
