@@ -28,6 +28,7 @@ func (p *Engine) Lint(file string, c *config.Config, book *account.Book, now tim
 	l.entitiesByCase(c.Accounts)
 	for _, a := range c.Accounts {
 		l.account(a, now)
+		l.secrets(a)
 		l.contacts(a, now)
 	}
 	l.unused(c)
@@ -151,18 +152,26 @@ func (l *linter) account(a config.Account, now time.Time) {
 	}
 }
 
+// notCounted is why the keys of the gateway's own count have no effect.
+const notCounted = "this version does not count contacts by itself yet"
+
+func (l *linter) secrets(a config.Account) {
+	if a.Secrets.Contact != "" {
+		l.report(a.At, "secrets.contact of "+a.CorpID+" has no effect: "+notCounted, "give contacts.total with contacts.counted_at, and take secrets out")
+	}
+}
+
 // contacts reports numbers of contacts from which the standing does not follow as one may expect.
 func (l *linter) contacts(a config.Account, now time.Time) {
 	never := a.Subscription != nil && bool(a.Subscription.Never)
 	n := a.Contacts
 	if n == nil || n.Total == nil {
-		const remedy = "give contacts.total, or secrets.contact_file, with which the gateway counts"
+		const remedy = "give contacts.total with contacts.counted_at"
 		switch {
-		case a.Secrets.Contact != "":
 		case never:
 			l.report(a.At, a.CorpID+" has no subscription, and its contacts are not known, so it is active: nothing is refused", remedy)
 		case n != nil:
-			l.report(a.At, "contacts of "+a.CorpID+" have no total, so the date alone decides until a bot's walk over contact_list is counted", remedy+", or take contacts out")
+			l.report(a.At, "contacts of "+a.CorpID+" have no total, so the date alone decides", remedy+", or take contacts out")
 		}
 		return
 	}
@@ -171,7 +180,7 @@ func (l *linter) contacts(a config.Account, now time.Time) {
 		l.report(a.At, fmt.Sprintf("%s has %d contacts, more than the %d that are free, and no contacts.purchased, so it is never full", a.CorpID, *n.Total, n.Free),
 			"give the limit that WeCom's console shows as contacts.purchased")
 	case n.CountedAt.After(now):
-		l.report(a.At, fmt.Sprintf("the contacts of %s were counted at %s, which is in the future, so no later count is used until then", a.CorpID, n.CountedAt.Format(time.RFC3339)),
+		l.report(a.At, fmt.Sprintf("the contacts of %s were counted at %s, which is in the future", a.CorpID, n.CountedAt.Format(time.RFC3339)),
 			"correct contacts.counted_at")
 	}
 }
@@ -201,6 +210,7 @@ func (l *linter) unused(c *config.Config) {
 		{"upstream.ca_file", "upstream.url is plain http", "write https:// in upstream.url, or take it out", strings.HasPrefix(c.Upstream.URL, "http:") && c.Upstream.CAFile != ""},
 		{"listen.callback", "there are no callbacks", "write callbacks, or take it out", len(c.Callbacks) == 0 && c.Listen.Callback != d.Listen.Callback},
 		{"log.ids_key", "log.ids is plain", "write log.ids: hashed, or take it out", c.Log.IDs == config.Plain && c.Log.IDsKey != ""},
+		{"meter", notCounted, "take it out", c.Meter.Every != d.Meter.Every || !slices.Equal(c.Meter.Warn, d.Meter.Warn)},
 		{"clients", "no rule asks what the caller is", "name them in a rule's match.clients, or take them out", len(c.Clients) > 0 && !l.clients},
 	} {
 		if k.unused {
