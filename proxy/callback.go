@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"replygate/config"
+	"replygate/gate"
 	"replygate/upstream"
 	"replygate/wecom"
 	"replygate/window"
@@ -183,10 +184,14 @@ func (d *callbackRequest) judge(body []byte) string {
 	if d.event, err = wecom.ReadCallback(d.plain); err != nil {
 		return d.distrust(wecom.CauseMalformed)
 	}
-	if d.speaksFor(d.sealedTo) && d.event.Channel != "" {
+	if speaksFor(d.gate, d.sealedTo, d.event.Corp) && d.event.Channel != "" {
 		d.learnChannels(d.event.Corp, []string{d.event.Channel})
 	}
-	return d.classify(d.sealedTo)
+	result, cause := classify(d.gate, d.sealedTo, d.event, d.at)
+	if cause != "" {
+		return d.distrust(cause)
+	}
+	return result
 }
 
 // distrust notes why nothing of a callback may be trusted. Log, record and metric tell the cause;
@@ -196,32 +201,38 @@ func (d *callbackRequest) distrust(cause wecom.Cause) (result string) {
 	return unverified[cause].result
 }
 
-// speaksFor reports whether a callback may report on its corp. One that is sealed for a configured
+// speaksFor reports whether a callback may report on a corp. One that is sealed for a configured
 // account may report on that account alone: its owner knows the key, and must not report on others.
-func (d *callbackRequest) speaksFor(receiver string) bool {
-	return d.gate.Accounts.Find(receiver) == nil || d.event.Corp == receiver
+func speaksFor(g *gate.Gate, receiver, corp string) bool {
+	return g.Accounts.Find(receiver) == nil || corp == receiver
 }
 
-// classify finds out whether a callback holds something to record.
-func (d *callbackRequest) classify(receiver string) string {
-	message := d.event.Says() == wecom.SaysMessage && d.gate.Engine.OpensWindow(d.event.Kind, d.at)
+// opensWindow reports whether a callback that arrives at an instant is a message that opens a
+// window.
+func opensWindow(g *gate.Gate, event wecom.Callback, at time.Time) bool {
+	return event.Says() == wecom.SaysMessage && g.Engine.OpensWindow(event.Kind, at)
+}
+
+// classify finds out whether a callback that is sealed for a receiver, and arrives at an instant,
+// holds something to record. If nothing of it may be trusted, the cause tells why.
+func classify(g *gate.Gate, receiver string, event wecom.Callback, at time.Time) (result string, cause wecom.Cause) {
 	switch {
-	case !message && d.event.WelcomeCode == "":
-		return callbackPassed
-	case !d.speaksFor(receiver):
-		return d.distrust(wecom.CauseCorp)
-	case d.gate.Accounts.Find(d.event.Corp) == nil:
-		return callbackUnlisted
-	case d.event.Customer == "" || d.event.At.IsZero():
-		return callbackUnidentified
+	case !opensWindow(g, event, at) && event.WelcomeCode == "":
+		return callbackPassed, ""
+	case !speaksFor(g, receiver, event.Corp):
+		return "", wecom.CauseCorp
+	case g.Accounts.Find(event.Corp) == nil:
+		return callbackUnlisted, ""
+	case event.Customer == "" || event.At.IsZero():
+		return callbackUnidentified, ""
 	}
-	return callbackRecorded
+	return callbackRecorded, ""
 }
 
 // record records the customer's message, or the customer that a welcome code is for.
 func (d *callbackRequest) record() bool {
 	k := window.Key{Corp: d.event.Corp, Customer: d.event.Customer}
-	message := d.event.Says() == wecom.SaysMessage && d.gate.Engine.OpensWindow(d.event.Kind, d.at)
+	message := opensWindow(d.gate, d.event, d.at)
 	var err error
 	if message {
 		var tally window.Tally

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"replygate/account"
 	"replygate/config"
+	"replygate/gate"
 	"replygate/wecom"
 )
 
@@ -38,17 +38,17 @@ const (
 
 // CheckCallback compares a callback with every callback URL of a configuration, in their order, for
 // an operator who looks for a mistake. It says no token, no key, and nothing that a customer wrote.
-func CheckCallback(c *config.Config, accounts *account.Book, sealed wecom.Sealed, now time.Time) ([]CallbackCheck, error) {
-	x := callbackChecker{callbacks: c.Callbacks, accounts: accounts, sealed: sealed, now: now}
-	for _, cb := range c.Callbacks {
+func CheckCallback(g *gate.Gate, sealed wecom.Sealed, now time.Time) ([]CallbackCheck, error) {
+	x := callbackChecker{gate: g, callbacks: g.Config.Callbacks, sealed: sealed, now: now}
+	for _, cb := range x.callbacks {
 		crypt, err := wecom.NewCrypt(cb.Token.Reveal(), cb.EncodingAESKey.Reveal())
 		if err != nil {
 			return nil, fmt.Errorf("callback %s: %w", cb.Path, err)
 		}
 		x.fits = append(x.fits, sealed.Fit(crypt, cb.ReceiveIDs, now))
 	}
-	all := make([]CallbackCheck, len(c.Callbacks))
-	for i := range c.Callbacks {
+	all := make([]CallbackCheck, len(x.callbacks))
+	for i := range all {
 		all[i] = x.check(i)
 	}
 	return all, nil
@@ -56,9 +56,9 @@ func CheckCallback(c *config.Config, accounts *account.Book, sealed wecom.Sealed
 
 // callbackChecker has a callback, and how it fits each of the configured ones.
 type callbackChecker struct {
+	gate      *gate.Gate
 	callbacks []config.Callback
 	fits      []wecom.Fit
-	accounts  *account.Book
 	sealed    wecom.Sealed
 	now       time.Time
 }
@@ -179,14 +179,16 @@ func (x callbackChecker) message(f wecom.Fit) (string, wecom.Cause) {
 		return "the text by which WeCom verifies the URL", ""
 	}
 	event, err := wecom.ReadCallback(f.Message)
-	switch {
-	case err != nil:
+	if err != nil {
 		return "it is not a message as WeCom documents them", wecom.CauseMalformed
-	case (event.Says() == wecom.SaysMessage || event.WelcomeCode != "") && x.accounts.Find(f.Receiver) != nil && event.Corp != f.Receiver:
-		return fmt.Sprintf("it reports on %s, but is for %s, which may report on itself alone", x.corp(event.Corp), x.corp(f.Receiver)), wecom.CauseCorp
+	}
+	_, cause := classify(x.gate, f.Receiver, event, x.now)
+	switch {
+	case cause != "":
+		return fmt.Sprintf("it reports on %s, but is for %s, which may report on itself alone", x.corp(event.Corp), x.corp(f.Receiver)), cause
 	case event.Corp == "":
 		return "it names no company", ""
-	case x.accounts.Find(event.Corp) == nil:
+	case x.gate.Accounts.Find(event.Corp) == nil:
 		return fmt.Sprintf("it reports on %s, which is not in accounts: nothing of it is recorded", x.corp(event.Corp)), ""
 	}
 	return "it reports on " + x.corp(event.Corp), ""
@@ -206,7 +208,7 @@ func (x callbackChecker) others(i int, fits func(wecom.Fit) bool) string {
 // corp is an id, with the name of its account if it has one. Another one is quoted, since it is
 // what the sender wrote.
 func (x callbackChecker) corp(id string) string {
-	switch a := x.accounts.Find(id); {
+	switch a := x.gate.Accounts.Find(id); {
 	case a == nil:
 		return strconv.Quote(id[:min(len(id), wecom.MaxID)])
 	case a.Name == "":

@@ -113,7 +113,7 @@ func checkCallback(set settings, text string, now time.Time) (callbackReport, er
 		r.Malformed = err.Error()
 		return r, err
 	}
-	if r.Callbacks, err = proxy.CheckCallback(set.Config, set.Accounts, sealed, now); err != nil {
+	if r.Callbacks, err = proxy.CheckCallback(&set.Gate, sealed, now); err != nil {
 		return r, err
 	}
 	named := func(c proxy.CallbackCheck) bool { return c.Path == r.Path }
