@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -304,9 +303,8 @@ func (d *callbackRequest) forward(body []byte) {
 // botFailed answers for a bot that gave no whole answer. Log and record name the bot and the cause.
 func (d *callbackRequest) botFailed(err error) {
 	d.botError = connectionError(err)
-	var late interface{ Timeout() bool }
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &late) && late.Timeout():
+	switch d.botError {
+	case timedOut:
 		d.errorKind = botTimeout
 		d.fail(fasthttp.StatusGatewayTimeout, wecom.CodeNoAnswer, "the bot did not answer in time")
 	default:

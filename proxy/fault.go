@@ -129,6 +129,9 @@ func (v *request) bodyIncomplete(sent string) {
 	v.fail(fasthttp.StatusBadRequest, wecom.CodeAmbiguous, why+"; "+sent)
 }
 
+// timedOut is what connectionError calls a server that was too slow.
+const timedOut = "timeout"
+
 // connectionError names why a server gave no whole answer, by a closed list of words.
 func connectionError(err error) string {
 	var dns *net.DNSError
@@ -137,7 +140,7 @@ func connectionError(err error) string {
 	case errors.As(err, &dns):
 		return "dns"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &late) && late.Timeout():
-		return "timeout"
+		return timedOut
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection_refused"
 	case isTLS(err):
