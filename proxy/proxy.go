@@ -8,8 +8,10 @@ package proxy
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -128,9 +130,11 @@ type clientConn struct {
 	line   http1.RequestLineScanner
 	failed error     // of a read: why nothing more comes
 	readBy time.Time // asked for, and set with the next read
-	drains bool      // at its end
 	reads  http1.LazyDeadline
 	writes http1.LazyDeadline
+
+	drains   bool        // at its end
+	stopping func() bool // the gateway stops; given if drains is true
 }
 
 // watchLines marks on a connection where its requests begin and end.
@@ -182,7 +186,8 @@ func (c *clientConn) reset() {
 
 // Bounds on what is read of a client whose request was answered before all of it came.
 const (
-	drainTime  = 5 * time.Second
+	drainStep  = time.Second // so long while the gateway stops, which waits for the connection
+	drainSteps = 5
 	drainBytes = 64 << 20
 )
 
@@ -190,11 +195,22 @@ const (
 // would reset it, and the answer could be lost on its way.
 func (c *clientConn) Close() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.drains && half.CloseWrite() == nil {
-		if c.Conn.SetReadDeadline(time.Now().Add(drainTime)) == nil {
-			_, _ = io.CopyN(io.Discard, c.Conn, drainBytes)
-		}
+		c.drain()
 	}
 	return c.Conn.Close()
+}
+
+func (c *clientConn) drain() {
+	left := int64(drainBytes)
+	for i := range drainSteps {
+		if i > 0 && c.stopping() || c.Conn.SetReadDeadline(time.Now().Add(drainStep)) != nil {
+			return
+		}
+		n, err := io.CopyN(io.Discard, c.Conn, left)
+		if left -= n; !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+	}
 }
 
 func (c *clientConn) Write(p []byte) (int, error) {
