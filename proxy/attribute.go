@@ -55,7 +55,7 @@ func (x *apiRequest) readRoute() bool {
 	named, path := corp != nil, x.head.Route.Path
 	if named && !strings.HasPrefix(path, "/cgi-bin/") || x.isOwn() && (named || path != pathPreflight && path != pathHealthz) {
 		x.errorKind = unknownPath
-		x.fail(fasthttp.StatusNotFound, wecom.CodeNoPath, "the gateway keeps /corp/ and /replygate/ for itself, and has nothing at this path; call /corp/<corp_id>/cgi-bin/... or /replygate/preflight; nothing was sent")
+		x.fail(fasthttp.StatusNotFound, wecom.CodeNoPath, "the gateway keeps /corp/ and /replygate/ for itself, and has nothing at this path; call /corp/<corp_id>/cgi-bin/..., /replygate/preflight or /replygate/healthz; nothing was sent")
 		return false
 	}
 	return true
