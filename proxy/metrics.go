@@ -71,7 +71,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Name: "replygate_callbacks_total", Help: "Callbacks, by kind, what was made of them, and the HTTP status WeCom got.",
 	}, []string{"kind", "result", "status"})
 	m.unverified = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "replygate_callbacks_unverified_total", Help: "Callbacks of which nothing was recorded, by what did not fit: alert if it grows with key, receive_id or age, which forgers do not reach.",
+		Name: "replygate_callbacks_unverified_total", Help: "Callbacks of which nothing was recorded, by what did not fit: alert if it grows with key, receive_id, age or corp, which forgers do not reach.",
 	}, []string{"cause"})
 	for cause := range unverified {
 		m.unverified.WithLabelValues(string(cause))
