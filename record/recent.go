@@ -42,6 +42,9 @@ func (r *Recent) remember(lines []byte) {
 		if len(r.now)+len(start)+len(record) > r.half {
 			r.now, r.before = r.before[:0], r.now
 		}
+		if r.now == nil {
+			r.now = make([]byte, 0, r.half) // append would take more
+		}
 		r.now = append(append(r.now, start...), record...)
 	}
 }
