@@ -257,7 +257,8 @@ func (s *survey) mode() {
 	s.warnOpens("policy.mode", "policy.mode is shadow and "+who, s.opens(ref, s.callers, s.now), ref, "", "write enforce")
 }
 
-// lapsedBy returns the accounts that have lapsed at an instant, the earliest first.
+// lapsedBy returns the accounts that have lapsed at an instant, the one that lapsed
+// first at the front.
 func (s *survey) lapsedBy(at time.Time) (all []*account.Account) {
 	for _, a := range s.Accounts.All() {
 		if a.Standing(at) != account.Lapsed {
