@@ -313,7 +313,7 @@ func (a assumedStore) PeekCode(ctx context.Context, corp, code string) window.Co
 type remoteStore struct {
 	assumedStore
 	client client
-	err    error // the first failure
+	err    error // what failed
 }
 
 var remoteStates = map[string]window.State{"open": window.Open, "full": window.Exhausted, "shut": window.ClosedByPlatform, "closed": window.Closed}

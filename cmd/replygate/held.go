@@ -100,8 +100,8 @@ func (g *gateway) isHeld() bool {
 	return g.held != nil
 }
 
-// readList reads the accounts of the last run. serve has compared them, so a change that would be
-// held is confirmed here.
+// readList reads the accounts of the last run. A caller that wants them compared did so: a change
+// that would be held is confirmed here.
 func (g *gateway) readList(now time.Time) {
 	last, found, err := account.ReadList(account.ListPath(g.Config.Journal.Path))
 	if err != nil {
