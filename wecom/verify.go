@@ -57,16 +57,11 @@ func (s Sealed) Verify(c *Crypt, ids []string, now time.Time) (msg []byte, recei
 	if !c.Verify(s.Signature, s.Timestamp, s.Nonce, s.Encrypt) {
 		return nil, "", CauseToken
 	}
-	msg, receiver, err := c.Open(s.Encrypt)
-	switch {
-	case err != nil:
-		return nil, "", CauseKey
-	case !slices.Contains(ids, receiver):
-		return nil, receiver, CauseReceiveID
-	case !s.onTime(now):
-		return nil, receiver, CauseAge
+	f := s.Fit(c, ids, now)
+	if cause = f.Cause(); cause == "" {
+		msg = f.Message
 	}
-	return msg, receiver, ""
+	return msg, f.Receiver, cause
 }
 
 // Fit says of each part of a callback, by itself, whether it fits a receiver.
@@ -79,8 +74,8 @@ type Fit struct {
 	Message   []byte // known if Key is true
 }
 
-// Fit compares a callback with one receiver. It decrypts also what is not signed: it is for the
-// operator at the command line, never for a sender.
+// Fit compares a callback with one receiver. It decrypts also what is not signed: what it says then
+// is for the operator at the command line, never for a sender.
 func (s Sealed) Fit(c *Crypt, ids []string, now time.Time) Fit {
 	f := Fit{Token: c.Verify(s.Signature, s.Timestamp, s.Nonce, s.Encrypt), Age: s.onTime(now)}
 	msg, receiver, err := c.Open(s.Encrypt)
