@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"replygate/account"
@@ -23,6 +24,15 @@ type reference struct {
 	gate    Gate
 	refused []*wecom.Endpoint
 }
+
+// references are the built-in rule sets by name. Each is made when it is first asked for.
+var references = func() map[string]func() *reference {
+	all := map[string]func() *reference{}
+	for _, name := range policy.RuleSets() {
+		all[name] = sync.OnceValue(func() *reference { return newReference(name) })
+	}
+	return all
+}()
 
 // newReference walks the catalogue with a built-in rule set.
 func newReference(name string) *reference {

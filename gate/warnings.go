@@ -26,7 +26,7 @@ type Warning struct {
 // Warnings returns what the configuration opens at an instant or later, in no particular order.
 // file is the configuration's name in them.
 func (g *Gate) Warnings(file string, now time.Time) []Warning {
-	s := survey{Gate: g, file: file, now: now, enforcing: g, callers: g.lapsedCallers(), references: map[string]*reference{}}
+	s := survey{Gate: g, file: file, now: now, enforcing: g, callers: g.lapsedCallers()}
 	if g.Engine.Shadow() {
 		s.enforcing = g.enforcing()
 	}
@@ -57,19 +57,11 @@ func (g *Gate) enforcing() *Gate {
 // survey collects the warnings of a configuration.
 type survey struct {
 	*Gate
-	file       string
-	now        time.Time
-	enforcing  *Gate // without policy.mode: shadow
-	callers    []policy.Subject
-	references map[string]*reference
-	found      []Warning
-}
-
-func (s *survey) reference(ruleSet string) *reference {
-	if s.references[ruleSet] == nil {
-		s.references[ruleSet] = newReference(ruleSet)
-	}
-	return s.references[ruleSet]
+	file      string
+	now       time.Time
+	enforcing *Gate // without policy.mode: shadow
+	callers   []policy.Subject
+	found     []Warning
 }
 
 // referenceAt returns the rule set that applies at an instant, or the default one if it refuses
@@ -81,10 +73,10 @@ func (s *survey) referenceAt(at time.Time) *reference {
 			name = d.Ruleset.Text
 		}
 	}
-	if r := s.reference(name); len(r.refused) > 0 {
+	if r := references[name](); len(r.refused) > 0 {
 		return r
 	}
-	return s.reference(config.Default().Policy.Ruleset)
+	return references[config.Default().Policy.Ruleset]()
 }
 
 func (s *survey) warn(key, what, remedy string) {
@@ -220,7 +212,7 @@ func (s *survey) ruleSets() {
 
 func (s *survey) ruleSet(key, name string, from, until time.Time) {
 	over := !until.IsZero() && (!s.now.Before(until) || len(s.lapsedBy(until.Add(-1))) == 0)
-	if over || len(s.reference(name).refused) > 0 {
+	if over || len(references[name]().refused) > 0 {
 		return
 	}
 	scope := ""
