@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
@@ -274,6 +275,10 @@ func isScalar(t reflect.Type) bool {
 
 func (d *decoder) list(node *yaml.Node, v reflect.Value, path string) {
 	at := d.position(node)
+	if r, wide := wideDash(node); wide {
+		d.report(at, fmt.Sprintf("%s must be a list, and %q is not its dash", displayPath(path), r), dashRemedy)
+		return
+	}
 	if node.Kind != yaml.SequenceNode {
 		d.report(at, displayPath(path)+" must be a list", "write [a, b], or one item per line after a dash")
 		return
@@ -290,6 +295,16 @@ func (d *decoder) list(node *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
+// wideDash returns the dash with which the text or first key of a node begins, if it is not that of
+// ASCII.
+func wideDash(node *yaml.Node) (rune, bool) {
+	if node.Kind == yaml.MappingNode && len(node.Content) > 0 {
+		node = node.Content[0]
+	}
+	r, _ := utf8.DecodeRuneInString(node.Value)
+	return r, node.Kind == yaml.ScalarNode && strings.ContainsRune(wideDashes, r)
+}
+
 func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 	at := d.position(node)
 	fields := fieldsByKey(v.Type())
@@ -303,6 +318,11 @@ func (d *decoder) mapping(node *yaml.Node, v reflect.Value, path string) {
 		if text, ok := d.scalarText(node, path); ok {
 			d.set(v.Field(i), Word{Text: text, At: at})
 		}
+		return
+	}
+	if key, _, colon := strings.Cut(node.Value, "："); colon && node.Kind == yaml.ScalarNode && node.Style == 0 {
+		at.Col += utf8.RuneCountInString(key)
+		d.report(at, displayPath(path)+" must be a mapping, and '：' is full-width", asciiRemedy('：'))
 		return
 	}
 	if node.Kind != yaml.MappingNode {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -21,10 +22,26 @@ const maxReparsed = 8 << 20
 // syntaxProblem finds the cause of an error of the YAML parser.
 func syntaxProblem(text []byte, err error) *problem {
 	at := failureAt(text)
+	if p := conflictMarker(text, at); p != nil {
+		return p
+	}
 	if p := findFault(text, at); p != nil {
 		return p
 	}
 	return explainSyntax(text, at, strings.TrimPrefix(yamlLine.ReplaceAllString(err.Error(), ""), "yaml: "))
+}
+
+var conflict = regexp.MustCompile(`(?m)^(<{7}|\|{7}|={7}|>{7})( .*)?$`)
+
+// conflictMarker finds a line that a version control system wrote into a text that it could not
+// merge, at or before the parser's failure.
+func conflictMarker(text []byte, failure int) *problem {
+	found := conflict.FindIndex(text)
+	if found == nil || found[0] > failure {
+		return nil
+	}
+	return &problem{found[0], fmt.Sprintf("this is not YAML: %s marks a merge conflict", text[found[0]:found[0]+7]),
+		"keep the lines of one side, and take out all lines that begin with <<<<<<<, ======= or >>>>>>>"}
 }
 
 // forbiddenCharacter finds a character that YAML does not allow anywhere.
@@ -284,6 +301,12 @@ func explainSyntax(text []byte, at int, message string) *problem {
 		return p
 	}
 	has := func(part string) bool { return strings.Contains(message, part) }
+	if p := oddItem(text, start, at, message); p != nil {
+		return p
+	}
+	if i := bytes.Index(withoutComment(line), []byte("：")); has("could not find expected ':'") && i >= 0 {
+		return wideMark(text, start+i)
+	}
 	secondColon := "put a value that contains a colon and a blank in quotes"
 	if value := bytes.TrimRight(text[start:at], " "); has("expected ','") && bytes.HasSuffix(value, []byte(":")) {
 		at, message = start+len(value)-1, "mapping values are not allowed" // the parser fails at what follows
@@ -295,6 +318,10 @@ func explainSyntax(text []byte, at int, message string) *problem {
 	first := len(bytes.TrimSpace(text[start:at])) == 0
 	before := bytes.TrimRight(text[start:at], " ")
 	character, _ := utf8.DecodeRune(text[at:])
+	quoted := len(before) > 0 && strings.IndexByte(`"'`, before[len(before)-1]) >= 0
+	if quoted && (character == '：' || has("expected ','") && strings.ContainsRune("，、", character)) {
+		return wideMark(text, at)
+	}
 	what, remedy := message, "check quotes, colons and indentation around this place"
 	switch {
 	case has("cannot start any token"):
@@ -317,7 +344,9 @@ func explainSyntax(text []byte, at int, message string) *problem {
 		what, remedy = "a list begins in the line of its key", "begin each item in a line of its own, indented, after a dash"
 	case has("unknown escape character"), has("hexdecimal"):
 		what, remedy = "a backslash within double quotes that begins no escape", `write \\ for a backslash, or use single quotes`
-	case len(before) > 0 && strings.IndexByte(`"'`, before[len(before)-1]) >= 0:
+	case quoted && has("expected ','") && strings.ContainsRune(`"'`, character) && text[at-1] == ' ':
+		what, remedy = "two values without a comma between them", "separate them by a comma"
+	case quoted:
 		what, remedy = "text after the closing quote", `within double quotes write \" for a quote, within single quotes ''`
 	case has("expected ','"):
 		what, remedy = "two values without a comma between them", "separate them by a comma; put a value that contains : , [ ] { or } in quotes"
@@ -350,6 +379,72 @@ func oddIndentation(start int, line []byte) *problem {
 	return nil
 }
 
+// oddItem finds a dash that begins no list item, or a full-width blank as indentation, in the line
+// of the failure or in the one before it: a parser takes such a line for a key or a text, and fails
+// at what follows.
+func oddItem(text []byte, start, at int, message string) *problem {
+	colon, place := strings.Contains(message, "mapping values are not allowed"), strings.Contains(message, "did not find expected")
+	before := bytes.Trim(text[start:at], " ")
+	if place && (len(before) == 0 || string(before) == "-") {
+		line, _, _ := bytes.Cut(text[start:], []byte("\n"))
+		if p := oddDash(start, line); p != nil {
+			return p
+		}
+	}
+	if bytes.Contains(before, []byte(": ")) || !colon && (!place || len(before) > 0) {
+		return nil
+	}
+	above, line := lineAbove(text, start)
+	hasKey := bytes.Contains(line, []byte(": ")) || bytes.HasSuffix(line, []byte(":"))
+	if !colon && !hasKey {
+		return nil // it may be the text of a block scalar
+	}
+	if p := oddDash(above, line); p != nil {
+		return p
+	}
+	if colon && hasKey && !bytes.HasPrefix(bytes.TrimLeft(line, " "), []byte("\t")) {
+		return oddIndentation(above, line)
+	}
+	return nil
+}
+
+// lineAbove returns the last line before an offset that is neither blank nor a comment, with its
+// own offset.
+func lineAbove(text []byte, start int) (int, []byte) {
+	for start > 0 {
+		end := start - 1
+		start = lineStart(text, end)
+		if line := bytes.TrimRight(withoutComment(text[start:end]), " "); len(line) > 0 {
+			return start, line
+		}
+	}
+	return 0, nil
+}
+
+// withoutComment returns a line up to its first #.
+func withoutComment(line []byte) []byte {
+	before, _, _ := bytes.Cut(line, []byte("#"))
+	return before
+}
+
+// wideDashes are the dashes of input methods and word processors.
+const wideDashes = "－—–−"
+
+// oddDash finds a dash without a blank, or another dash than that of ASCII, where a line begins.
+func oddDash(start int, line []byte) *problem {
+	content := bytes.TrimLeft(line, " ")
+	at := start + len(line) - len(content)
+	switch r, size := utf8.DecodeRune(content); {
+	case r == '-' && len(content) > 1 && !isBlank(content[1]) && content[1] != '-':
+		return &problem{at, "this is not YAML: there is no blank after the dash", "write a list item as - and a blank before its text"}
+	case size > 1 && strings.ContainsRune(wideDashes, r):
+		return &problem{at, fmt.Sprintf("this is not YAML: %q is not the dash of a list", r), dashRemedy}
+	}
+	return nil
+}
+
+const dashRemedy = "write an ASCII - and a blank instead"
+
 // fullWidthMark finds a full-width mark instead of a colon, comma or quote in the value before the
 // failure, or instead of the colon of a key in the line before.
 func fullWidthMark(text []byte, start, at int) *problem {
@@ -361,10 +456,7 @@ func fullWidthMark(text []byte, start, at int) *problem {
 		return wideMark(text, value+i)
 	}
 	if above := lineStart(text, start-1); start > 0 {
-		line := text[above : start-1]
-		if comment := bytes.IndexByte(line, '#'); comment >= 0 {
-			line = line[:comment]
-		}
+		line := withoutComment(text[above : start-1])
 		if i := bytes.Index(line, []byte("：")); i >= 0 && !bytes.Contains(line, []byte(": ")) {
 			return wideMark(text, above+i)
 		}
