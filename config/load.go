@@ -427,7 +427,11 @@ func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
 	d.scalars[path] = secret
 }
 
-var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
+var (
+	variable = regexp.MustCompile(`\$\{([^}]*)\}`)
+	// fallback matches what a shell would take for a variable with a default.
+	fallback = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*):?[-=?+]`)
+)
 
 // scalarText returns a scalar with each ${NAME} replaced by the environment variable NAME.
 func (d *decoder) scalarText(node *yaml.Node, path string) (string, bool) {
@@ -440,18 +444,35 @@ func (d *decoder) scalarText(node *yaml.Node, path string) (string, bool) {
 		return "", false
 	}
 	complete := true
+	missing := func(what, remedy string) {
+		d.report(d.position(node), what, remedy)
+		complete = false
+	}
 	text := variable.ReplaceAllStringFunc(node.Value, func(ref string) string {
 		name := ref[2 : len(ref)-1]
 		d.referred[name] = true
 		value, set := os.LookupEnv(name)
-		if !set {
-			d.report(d.position(node), "the environment variable "+name+" is not set", "set it where the gateway is started")
-			complete = false
+		shell := fallback.FindStringSubmatch(name)
+		switch {
+		case set:
+		case name == "":
+			missing("${} names no environment variable", "write its name, like ${NAME}")
+		case strings.Contains(name, "${"):
+			missing("the ${ is not closed", unclosedRemedy)
+		case shell != nil: // the default may be secret
+			missing("${"+shell[1]+"} cannot have a default", "write ${"+shell[1]+"}, and set "+shell[1]+" where the gateway is started")
+		default:
+			missing("the environment variable "+name+" is not set", "set it where the gateway is started")
 		}
 		return value
 	})
+	if strings.Contains(variable.ReplaceAllString(node.Value, " "), "${") {
+		missing("the ${ is not closed", unclosedRemedy)
+	}
 	return text, complete
 }
+
+const unclosedRemedy = "write the } that belongs to it; a value with ${ of its own must come from a variable or from the file of a secret"
 
 // fillScalars sets the scalars outside lists. The environment (REPLYGATE_LISTEN_API for listen.api)
 // overrides the file, which overrides the default. viper does the layering; it folds the case of

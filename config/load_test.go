@@ -203,6 +203,10 @@ func TestReferences(t *testing.T) {
 	t.Setenv("TEST_EMPTY", "")
 	t.Setenv("TEST_LENGTH", "24")
 	t.Setenv("TEST_NESTED", "${TEST_CORP}")
+	const (
+		unclosed  = "f:2:19: the ${ is not closed: write the } that belongs to it; a value with ${ of its own must come from a variable or from the file of a secret"
+		noDefault = "${TEST_UNSET} cannot have a default: write ${TEST_UNSET}, and set TEST_UNSET where the gateway is started"
+	)
 	run(t, oneAccount, []fileCase{
 		{`unknown_token: ${TEST_CORP}`, `f:2:16: unknown_token cannot be "wwFromEnv": write auto, reauthenticate, refuse or pass, or the corp_id of an account: known are ww1`},
 		{`unknown_token: ww${TEST_EMPTY}1`, ""},
@@ -210,7 +214,14 @@ func TestReferences(t *testing.T) {
 		{`window: { length: "${TEST_LENGTH}" }`, `f:2:19: a duration needs a unit: write 24s, 24m or 24h`},
 		{`unlisted_account: "${TEST_NESTED}"`, `f:2:19: unlisted_account cannot be "${TEST_CORP}": known are refuse, pass`},
 		{`unlisted_account: "$TEST_CORP"`, `f:2:19: unlisted_account cannot be "$TEST_CORP": known are refuse, pass`},
-		{`unlisted_account: "${TEST_CORP"`, `f:2:19: unlisted_account cannot be "${TEST_CORP": known are refuse, pass`},
+		{`unlisted_account: "${TEST_CORP"`, unclosed},
+		{`unlisted_account: "${TEST_CORP ${TEST_CORP}"`, unclosed},
+		{`unlisted_account: "${TEST_CORP} ${"`, unclosed},
+		{`unlisted_account: "$${TEST_EMPTY}{"`, `f:2:19: unlisted_account cannot be "${": known are refuse, pass`},
+		{`unlisted_account: "${}"`, `f:2:19: ${} names no environment variable: write its name, like ${NAME}`},
+		{`unlisted_account: "${TEST_UNSET:-pass}"`, "f:2:19: " + noDefault},
+		{`unlisted_account: "${TEST_UNSET-pass}"`, "f:2:19: " + noDefault},
+		{`unlisted_account: "${TEST_UNSET:?text}"`, "f:2:19: " + noDefault},
 		{`log: { level: "${TEST_UNSET}" }`,
 			`f:2:15: the environment variable TEST_UNSET is not set: set it where the gateway is started`},
 		{`log: { level: "${TEST_UNSET}${TEST_UNSET_TOO}" }`,
