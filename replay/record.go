@@ -64,13 +64,16 @@ type windowRecord struct {
 	Counted *bool  `json:"counted"` // whether the call was counted; nil in records of earlier builds
 }
 
-// errNoRecord means that a line of a log is not the record of a call.
-var errNoRecord = errors.New("no record of a call")
+// Why a line of a log is no record of a call.
+var (
+	errNoRecord   = errors.New("no record of a call")
+	errUnreadable = errors.New("not JSON as the gateway writes it: copy the whole line from log.decisions")
+)
 
 // readRecord parses a line of a log. The error is errNoRecord if the line is something else.
 func readRecord(line []byte) (r record, err error) {
-	if err := json.Unmarshal(line, &r); err != nil {
-		return r, err
+	if json.Unmarshal(line, &r) != nil {
+		return r, errUnreadable
 	}
 	switch {
 	case r.Kind == "decision" && r.Verdict == "error": // the gateway failed before any decision

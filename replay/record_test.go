@@ -41,15 +41,24 @@ func TestLinesThatAreNoRecords(t *testing.T) {
 		"a request without a path":      {`{"msg":"request","time":"2026-11-22T12:00:00.000Z"}`, other},
 		"a request with a damaged time": {`{"msg":"request","time":"noon","path":"/x"}`, `parsing time "noon"`},
 		"a request without a time":      {`{"msg":"request","path":"/x"}`, `parsing time ""`},
-		"a damaged instant":             {`{"msg":"decision","at":"noon","endpoint":"/x"}`, "json: "},
-		"another type":                  {`{"msg":"decision","at":"2026-11-22T12:00:00Z","endpoint":"/x","recipients":"two"}`, "json: "},
-		"a name twice":                  {`{"msg":"decision","msg":"request"}`, "json"},
-		"cut off":                       {`{"msg":"decision","at":"2026-11-22T12:00:00Z","endp`, "json"},
-		"an array":                      {`[]`, "json: "},
-		"nothing":                       {``, "json"},
+		"a damaged instant":             {`{"msg":"decision","at":"noon","endpoint":"/x"}`, "not JSON as the gateway writes it"},
+		"another type":                  {`{"msg":"decision","at":"2026-11-22T12:00:00Z","endpoint":"/x","recipients":"two"}`, "not JSON as the gateway writes it"},
+		"a name twice":                  {`{"msg":"decision","msg":"request"}`, "not JSON as the gateway writes it"},
+		"cut off":                       {`{"msg":"decision","at":"2026-11-22T12:00:00Z","endp`, "not JSON as the gateway writes it"},
+		"an array":                      {`[]`, "not JSON as the gateway writes it"},
+		"nothing":                       {``, "not JSON as the gateway writes it"},
 	} {
 		if got := judged(g, c.line); !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// A broken record is told without Go's types.
+func TestUnreadableRecords(t *testing.T) {
+	for _, line := range []string{"{", `{"verdict":5}`, `{"kind":"decision","at":"yesterday"}`} {
+		if _, err := replay.Judge(nil, []byte(line)); err == nil || err.Error() != "not JSON as the gateway writes it: copy the whole line from log.decisions" {
+			t.Errorf("%q: %v", line, err)
 		}
 	}
 }

@@ -104,8 +104,8 @@ func TestFilesThatAreNotReadable(t *testing.T) {
 	}
 }
 
-// A gateway that reads its configuration from a pipe serves and stops. It is not reloaded, since the
-// pipe has no second content, and nothing calls it stale.
+// A gateway that reads its configuration from a pipe serves and stops. It is not reloaded, since
+// the pipe has no second content, and nothing calls it stale.
 func TestConfigurationOfAPipe(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe")
