@@ -597,6 +597,20 @@ func (w *world) forgotten(a leaseAnswer) {
 	w.outside = w.outside || w.flushed && others == 0
 }
 
+// unlisted notes that a gateway marks the gap of a flush while another one, which was a member
+// before, is not listed and known to nobody who is there: nothing is promised once a backfill ends
+// that gap.
+func (w *world) unlisted(marks *modelGateway) {
+	for _, o := range w.gateways {
+		if o == marks || o.heldAt == 0 {
+			continue
+		}
+		_, listed := marks.lease.view.grants[fakeID(o.n)]
+		known := slices.ContainsFunc(w.gateways, func(g *modelGateway) bool { return g != o && g.up && g.lease.absent[fakeID(o.n)] })
+		w.outside = w.outside || !listed && !known
+	}
+}
+
 // absence is by how much a gap is dated later, ms.
 func (g *modelGateway) absence() int64 {
 	if !g.w.rules.lateGap {
@@ -643,6 +657,8 @@ func (g *modelGateway) beginRepair(p *process, r repair) bool {
 			return false
 		} else if late {
 			at += g.absence()
+		} else if r.gap == gapFlushed {
+			g.w.unlisted(g)
 		}
 		if !g.raiseSince(p, at) {
 			return false
