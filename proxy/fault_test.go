@@ -2,7 +2,6 @@ package proxy_test
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -262,52 +260,6 @@ func TestAnswerBeforeTheBodyEnds(t *testing.T) {
 			}
 			if got := <-answered; got != "413 Request Entity Too Large" {
 				t.Errorf("answered %s", got)
-			}
-		})
-	}
-}
-
-// A stop does not wait longer for a client that was answered and still sends than it waits for
-// answers.
-func TestStopWhileAClientSends(t *testing.T) {
-	t.Parallel()
-	const answerTime = 2 * time.Second // as in cmd/replygate
-	for name, c := range map[string]config.TLS{"plain": {}, "TLS": proxy.Certificate(t)} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g := newGateway(t, 0)
-			var draining atomic.Bool
-			g.Draining = draining.Load
-			ln, err := proxy.Listen("listen.api", "127.0.0.1:0", c, time.Now, zap.NewNop())
-			if err != nil {
-				t.Fatal(err)
-			}
-			server := g.APIServer()
-			go func() { _ = server.Serve(ln) }()
-			conn, err := net.DialTimeout("tcp", ln.Addr().String(), 30*time.Second)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c.CertFile != "" {
-				conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-			}
-			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-			if _, err := io.WriteString(conn, "POST /cgi-bin/kf/send_msg?access_token=token-of-wwLapsed HTTP/1.1\r\nHost: g\r\nContent-Length: 16000000\r\n\r\n"); err != nil {
-				t.Fatal(err)
-			}
-			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-			if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge {
-				t.Fatal(resp, err)
-			}
-			if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-				t.Fatal(err)
-			}
-			draining.Store(true)
-			ctx, cancel := context.WithTimeout(t.Context(), answerTime)
-			defer cancel()
-			if err := server.ShutdownWithContext(ctx); err != nil {
-				t.Errorf("the stop waited for more than %v: %v", answerTime, err)
 			}
 		})
 	}

@@ -8,10 +8,8 @@ package proxy
 
 import (
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -130,11 +128,9 @@ type clientConn struct {
 	line   http1.RequestLineScanner
 	failed error     // of a read: why nothing more comes
 	readBy time.Time // asked for, and set with the next read
+	drains bool      // at its end
 	reads  http1.LazyDeadline
 	writes http1.LazyDeadline
-
-	drains   bool        // at its end
-	stopping func() bool // the gateway stops; given if drains is true
 }
 
 // watchLines marks on a connection where its requests begin and end.
@@ -186,8 +182,7 @@ func (c *clientConn) reset() {
 
 // Bounds on what is read of a client whose request was answered before all of it came.
 const (
-	drainStep  = time.Second // so long while the gateway stops, which waits for the connection
-	drainSteps = 5
+	drainTime  = 5 * time.Second
 	drainBytes = 64 << 20
 )
 
@@ -195,22 +190,11 @@ const (
 // would reset it, and the answer could be lost on its way.
 func (c *clientConn) Close() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.drains && half.CloseWrite() == nil {
-		c.drain()
+		if c.Conn.SetReadDeadline(time.Now().Add(drainTime)) == nil {
+			_, _ = io.CopyN(io.Discard, c.Conn, drainBytes)
+		}
 	}
 	return c.Conn.Close()
-}
-
-func (c *clientConn) drain() {
-	left := int64(drainBytes)
-	for i := range drainSteps {
-		if i > 0 && c.stopping() || c.Conn.SetReadDeadline(time.Now().Add(drainStep)) != nil {
-			return
-		}
-		n, err := io.CopyN(io.Discard, c.Conn, left)
-		if left -= n; !errors.Is(err, os.ErrDeadlineExceeded) {
-			return
-		}
-	}
 }
 
 func (c *clientConn) Write(p []byte) (int, error) {

@@ -129,7 +129,7 @@ func (v *request) closeConnection() {
 	}
 	v.rc.SetConnectionClose()
 	if c, ok := v.rc.Conn().(*clientConn); ok {
-		c.drains, c.stopping = v.closeAfter, v.gw.Draining
+		c.drains = v.closeAfter
 	}
 }
 
