@@ -96,15 +96,8 @@ func (c client) reloadIf(ctx context.Context, confirm string) (answer admin.Relo
 }
 
 func printReload(s streams, a admin.Reloaded) {
-	if h := a.Held; h != nil {
-		fmt.Fprintf(s.err, "held: %s\naccounts: %d -> %d\n", printable(h.Why), h.Before, h.After)
-		if len(h.Names) > 0 {
-			more := ""
-			if n := h.Removed - len(h.Names); n > 0 {
-				more = fmt.Sprintf(", and %d more", n)
-			}
-			fmt.Fprintf(s.err, "removed: %s%s\n", printable(strings.Join(h.Names, ", ")), more)
-		}
+	if a.Held != nil {
+		fmt.Fprintln(s.err, "held: "+printable(a.Held.Why)) // with the numbers and the first names
 		return
 	}
 	for _, w := range a.Warnings {
