@@ -52,18 +52,18 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call := Call{Method: r.Method, Path: path, Query: query, Header: r.Header.Clone(), Body: head, Size: int64(len(head)) + size}
 	custom, held := p.answer[path], p.held[path]
 	var out any
-	admitted := false
+	var caller *corp
 	if custom == nil {
-		out, admitted = p.route(&call, r, path, head)
+		out, caller = p.route(&call, r, path, head)
 		if m, isObject := out.(map[string]any); isObject && call.Warned {
 			m["errmsg"] = "Warning: wrong json format. " + m["errmsg"].(string)
 		}
 	}
 	p.calls = append(p.calls, call)
 	p.mu.Unlock()
-	if admitted {
+	if caller != nil {
 		wait(r, held)
-		p.leave(call.Corp, path)
+		p.leave(caller.id, path)
 	}
 	w.Header().Set("Date", p.now().UTC().Format(http.TimeFormat))
 	if custom != nil {
@@ -84,17 +84,17 @@ func wait(r *http.Request, held <-chan struct{}) {
 	}
 }
 
-// route returns the answer to a call: a JSON value or a file. admitted calls count as running until
-// they are answered.
-func (p *Platform) route(call *Call, r *http.Request, path string, body []byte) (out any, admitted bool) {
+// route returns the answer to a call: a JSON value or a file. The call of a caller that was admitted
+// counts as running until it is answered; caller is nil if none was.
+func (p *Platform) route(call *Call, r *http.Request, path string, body []byte) (out any, caller *corp) {
 	if codes := p.faults[path]; len(codes) > 0 {
 		p.faults[path] = codes[1:]
 		if codes[0] != 0 {
-			return p.fail(call, codes[0]), false
+			return p.fail(call, codes[0]), nil
 		}
 	}
 	if path == "/cgi-bin/gettoken" {
-		return p.getToken(call, r), false
+		return p.getToken(call, r), nil
 	}
 	c, code := p.authorise(r, path)
 	if code == 0 && c != nil {
@@ -102,12 +102,12 @@ func (p *Platform) route(call *Call, r *http.Request, path string, body []byte) 
 		code = p.admit(c.id, path)
 	}
 	if code != 0 {
-		return p.fail(call, code), false
+		return p.fail(call, code), nil
 	}
 	if h, ok := handlers[path]; ok {
-		return h(p, call, c, r, body), c != nil
+		return h(p, call, c, r, body), c
 	}
-	return sample(path), c != nil
+	return sample(path), c
 }
 
 var handlers = map[string]func(*Platform, *Call, *corp, *http.Request, []byte) any{
