@@ -461,7 +461,7 @@ func TestOwnPaths(t *testing.T) {
 			}
 			continue
 		}
-		if a.status != 404 || a.Errcode != 990404 || a.Replygate.Reason != "unknown_path" || !strings.Contains(a.Errmsg, "call /corp/<corp_id>/cgi-bin/... or /replygate/preflight; nothing was sent; id="+a.Replygate.DecisionID) {
+		if a.status != 404 || a.Errcode != 990404 || a.Replygate.Reason != "unknown_path" || !strings.Contains(a.Errmsg, "call /corp/<corp_id>/cgi-bin/..., /replygate/preflight or /replygate/healthz; nothing was sent; id="+a.Replygate.DecisionID) {
 			t.Errorf("%s: HTTP %d %s", test.path, a.status, a.body)
 		}
 		if access["error_kind"] != "unknown_path" || decision["verdict"] != "error" || decision["forwarded"] != false || decision["id"] != a.Replygate.DecisionID {
