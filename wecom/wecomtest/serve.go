@@ -84,8 +84,8 @@ func wait(r *http.Request, held <-chan struct{}) {
 	}
 }
 
-// route returns the answer to a call: a JSON value or a file. The call of a caller that was admitted
-// counts as running until it is answered; caller is nil if none was.
+// route returns the answer to a call: a JSON value or a file. The call of an admitted caller counts
+// as running until it is answered; caller is nil if there is none.
 func (p *Platform) route(call *Call, r *http.Request, path string, body []byte) (out any, caller *corp) {
 	if codes := p.faults[path]; len(codes) > 0 {
 		p.faults[path] = codes[1:]
