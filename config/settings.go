@@ -44,7 +44,7 @@ func (l *settingsList) walk(v reflect.Value, path string) {
 		for i := range v.NumField() {
 			name, field := v.Type().Field(i).Tag.Get("yaml"), v.Field(i)
 			switch {
-			case field.Type() == reflect.TypeFor[None]() && field.Bool(): // the word stands for the mapping
+			case field.Type() == reflect.TypeFor[None]() && field.Bool(): // the word replaces the mapping
 				from, _ := l.origin(path)
 				l.all = append(l.all, Setting{Key: path, Value: "none", From: from})
 			case name != "" && name != "-":

@@ -18,7 +18,7 @@ import (
 type fileSet struct {
 	path    string
 	named   []config.NamedFile // in it and in its accounts_file
-	ofFile  string             // the hash of the configuration's file that named is of
+	ofFile  string             // the hash of the file that has these names
 	ofFiles string             // that with accounts_file
 }
 
@@ -56,7 +56,7 @@ func (s *fileSet) accounts() string {
 	return ""
 }
 
-// configKey stands for the key of the configuration's own file.
+// configKey is listed as the key of the configuration's own file.
 const configKey = "the configuration's file"
 
 // hash reads the configuration's file and its accounts_file and returns their hash.
