@@ -315,6 +315,8 @@ func TestCallbackEnvelopes(t *testing.T) {
 		{"a changed ciphertext", query, tampered, "forged"},
 		{"no query", "", xml, "unreadable"},
 		{"two signatures", query + "&msg_signature=" + strings.Repeat("0", 40), xml, "unreadable"},
+		{"no timestamp", strings.Replace(query, "timestamp=", "time=", 1), xml, "unreadable"},
+		{"no nonce", strings.Replace(query, "nonce=", "once=", 1), xml, "unreadable"},
 		{"another timestamp", strings.Replace(query, timestamp, timestamp+"0", 1), xml, "forged"},
 		{"another nonce", strings.Replace(query, "nonce=", "nonce=0", 1), xml, "forged"},
 	} {

@@ -38,7 +38,9 @@ func ReadSealed(get bool, query, body []byte) (Sealed, error) {
 		return Sealed{}, fmt.Errorf("%w: a parameter of the query is given twice, or is not escaped as a URL", err)
 	case signed.Signature == "":
 		return Sealed{}, fmt.Errorf("%w: the query has no msg_signature", ErrCallback)
-	case signed.Nonce == "":
+	case !hasParam(query, "timestamp"):
+		return Sealed{}, fmt.Errorf("%w: the query has no timestamp", ErrCallback)
+	case !hasParam(query, "nonce"):
 		return Sealed{}, fmt.Errorf("%w: the query has no nonce", ErrCallback)
 	case get && signed.Echo == "":
 		return Sealed{}, fmt.Errorf("%w: the query of a GET has no echostr", ErrCallback)
@@ -50,6 +52,12 @@ func ReadSealed(get bool, query, body []byte) (Sealed, error) {
 		return Sealed{}, fmt.Errorf("%w: the body is not XML or JSON with one Encrypt", err)
 	}
 	return Sealed{signed, encrypt}, nil
+}
+
+// hasParam reports whether a query has a parameter, which may be empty: then it is signed as such.
+func hasParam(query []byte, name string) bool {
+	_, found, _ := singleParam(query, name)
+	return found
 }
 
 // Verify decrypts a callback for one of the receivers ids. It stops at the first cause: what the
