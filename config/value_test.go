@@ -242,6 +242,33 @@ func TestCertPool(t *testing.T) {
 	}
 }
 
+// A certificate and its key are read within the same bound.
+func TestKeyPair(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	short := write("short.pem", certificate)
+	long := write("long.pem", certificate+strings.Repeat("# a comment\n", 400_000))
+	for want, pair := range map[string]config.TLS{
+		"read " + long + ": it is larger than 4MB":                                  {CertFile: short, KeyFile: long},
+		"open " + dir + "/none.pem: no such file or directory":                      {CertFile: dir + "/none.pem", KeyFile: long},
+		"tls: found a certificate rather than a key in the PEM for the private key": {CertFile: short, KeyFile: short},
+	} {
+		if _, err := pair.KeyPair(); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if _, err := (config.TLS{CertFile: long, KeyFile: short}).KeyPair(); err == nil || !strings.Contains(err.Error(), "larger than 4MB") {
+		t.Errorf("a long certificate: %v", err)
+	}
+}
+
 // certificate is self-signed, for the name test.
 const certificate = `-----BEGIN CERTIFICATE-----
 MIIBdTCCARugAwIBAgIUYo35/nbpshZH1V3aDHgRmEDqQzgwCgYIKoZIzj0EAwIw
