@@ -1,7 +1,6 @@
 package config
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -83,7 +82,7 @@ func (v validator) keyPair(t TLS) {
 		v.report("listen.tls", "listen.tls has only one of cert_file and key_file", "give both, or none for plain HTTP")
 		return
 	}
-	if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
+	if _, err := t.KeyPair(); err != nil {
 		v.report("listen.tls", fmt.Sprintf("listen.tls: %v", err), "name a certificate and its key, both PEM, that the gateway can read")
 	}
 }

@@ -2,11 +2,11 @@ package config
 
 import (
 	"cmp"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -34,13 +34,29 @@ func (s Secret) String() string {
 // MarshalText returns what String returns, for JSON and YAML.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// maxCertificate bounds a file of certificates or a key: the bundle of a system has 220 KB.
+const maxCertificate = 4 << 20
+
+// KeyPair reads a certificate and its key, both PEM.
+func (t TLS) KeyPair() (tls.Certificate, error) {
+	certificate, err := read(t.CertFile, maxCertificate)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := read(t.KeyFile, maxCertificate)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(certificate, key)
+}
+
 // CertPool reads the PEM certificates of a ca_file. For an empty name it returns nil, which stands
 // for the system's pool.
 func CertPool(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(file)
+	pem, err := read(file, maxCertificate)
 	if err != nil {
 		return nil, err
 	}

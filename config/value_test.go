@@ -223,6 +223,7 @@ func TestCertPool(t *testing.T) {
 		"empty.pem":   {"", "PATH holds no PEM certificate"},
 		"text.pem":    {"a certificate", "PATH holds no PEM certificate"},
 		"cut.pem":     {certificate[:200], "PATH holds no PEM certificate"},
+		"long.pem":    {certificate + strings.Repeat("# a comment\n", 400_000), "read PATH: it is larger than 4MB"},
 		"missing.pem": {"-", "open PATH: no such file or directory"},
 	} {
 		path := filepath.Join(dir, name)
