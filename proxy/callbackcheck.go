@@ -161,7 +161,7 @@ func (x callbackChecker) age() string {
 	}
 	switch {
 	case off.Abs() < time.Second:
-		return "it is of this second"
+		return "sent within the last second"
 	case off.Abs() <= wecom.CallbackSkew:
 		return is
 	case off > 0:

@@ -38,6 +38,8 @@ func ReadSealed(get bool, query, body []byte) (Sealed, error) {
 		return Sealed{}, fmt.Errorf("%w: a parameter of the query is given twice, or is not escaped as a URL", err)
 	case signed.Signature == "":
 		return Sealed{}, fmt.Errorf("%w: the query has no msg_signature", ErrCallback)
+	case signed.Nonce == "":
+		return Sealed{}, fmt.Errorf("%w: the query has no nonce", ErrCallback)
 	case get && signed.Echo == "":
 		return Sealed{}, fmt.Errorf("%w: the query of a GET has no echostr", ErrCallback)
 	case get:

@@ -85,6 +85,7 @@ func TestCallbacksCheck(t *testing.T) {
 		{"cut-body", "POST " + east.path + "?" + cut + " HTTP/1.1\n<xml><Encrypt>AAAA", "-"},
 		{"no-echostr", "GET " + east.path + "?" + cut + " HTTP/1.1", "-"},
 		{"two-signatures", strings.Replace(post(east, east.path, now, message("wwEast")), "?", "?msg_signature=a&", 1), "-"},
+		{"no-nonce", strings.Replace(post(east, east.path, now, message("wwEast")), "nonce=", "once=", 1), "-"},
 		{"no-signature", "POST /callback/east HTTP/1.1", "-"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
