@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +37,8 @@ type Admin struct {
 	Gatherer prometheus.Gatherer // of GET /metrics
 	Audit    *zap.Logger         // gets a record of every change
 	Now      func() time.Time
+
+	exporting sync.Mutex // held by the one export that runs
 }
 
 // Gateway is the running gateway as the admin API sees it. Its methods are called concurrently.
