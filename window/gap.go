@@ -121,6 +121,9 @@ func (s *Store) mark(ctx context.Context, marks map[string]int64) (moved bool, e
 		was, _ := w.cmd.(*redis.Cmd).Int64()
 		moved = moved || was < marks[w.key]
 	}
+	if moved {
+		s.forgetKnown()
+	}
 	time.Sleep(time.Until(from))
 	return moved, nil
 }

@@ -117,7 +117,11 @@ func (s *Store) checkTimes(ctx context.Context, all []*read, since *read, now in
 
 // beginHistory writes rg:since, and the account list, which is lost like everything else.
 func (s *Store) beginHistory(ctx context.Context, now int64) {
-	if s.rdb.SetNX(ctx, s.sinceKey(), now, 0).Err() == nil {
+	began, err := s.rdb.SetNX(ctx, s.sinceKey(), now, 0).Result()
+	if began {
+		s.forgetKnown()
+	}
+	if err == nil {
 		s.rewriteAccountList()
 	}
 }

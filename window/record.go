@@ -85,17 +85,22 @@ func (s *Store) sift(facts []Fact) (latest map[Key]int64, losses []Loss, t Tally
 	return latest, losses, t
 }
 
-// commit writes to Redis, or to the journal if Redis fails. Once it returns nil, the writes may be
+// commit writes to Redis what it may lack, or to the journal if Redis fails. Once it returns nil, the writes may be
 // acknowledged.
 func (s *Store) commit(ctx context.Context, b backlog) error {
+	if s.dropKnown(&b.writes); b.len() == 0 {
+		return nil
+	}
 	s.waitSettled()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(b.len())*time.Millisecond)
 	defer cancel()
+	begun := s.stampNow()
 	from, err := s.writeWithRetry(ctx, b.writes)
 	if err != nil {
 		return s.spill(b, err)
 	}
 	time.Sleep(time.Until(from))
+	s.remember(b.writes, begun)
 	return nil
 }
 

@@ -59,6 +59,7 @@ type Store struct {
 	journal *store.Journal // nil for an embedded Redis
 	gateway string         // the journal's id, which tells this gateway from others on the same Redis
 	cache   *openCache
+	known   known
 	recent  recentWrites
 	leases  leases
 	gaps    gaps
@@ -101,6 +102,7 @@ func newStore(rdb redis.UniversalClient, h Health, s Settings) *Store {
 		rdb: rdb, Settings: s, health: h, cache: newOpenCache(), wake: make(chan struct{}, 1),
 		leases: leases{began: now, boot: rand.Text()}, deadlines: deadlines{timeout: s.Timeout},
 	}
+	w.known.writes = newOpenCache()
 	w.prover = w.newProver()
 	w.recent.dropped = now.UnixMilli() // what an earlier process recorded is unknown
 	return w
