@@ -85,8 +85,8 @@ func (s *Store) sift(facts []Fact) (latest map[Key]int64, losses []Loss, t Tally
 	return latest, losses, t
 }
 
-// commit writes to Redis what it may lack, or to the journal if Redis fails. Once it returns nil, the writes may be
-// acknowledged.
+// commit writes to Redis what it may lack, or to the journal if Redis fails. Once it returns nil,
+// the writes may be acknowledged.
 func (s *Store) commit(ctx context.Context, b backlog) error {
 	if s.dropKnown(&b.writes); b.len() == 0 {
 		return nil
