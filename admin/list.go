@@ -19,9 +19,9 @@ import (
 )
 
 // Every list of the API takes limit, cursor, sort and format beside its own filters, and ends with
-// ListEnd. A list is served in this order: readQuery checks the query; page sorts the rows in memory
-// and cuts them, or the list reads from its store what follows listQuery.after; unchanged answers
-// 304; reply sends the rest. With format=csv export streams all rows instead.
+// ListEnd. A list is served in this order: readQuery checks the query; page sorts the rows in
+// memory and cuts them, or the list reads from its store what follows listQuery.after; unchanged
+// answers 304; reply sends the rest. With format=csv export streams all rows instead.
 
 const (
 	defaultLimit = 50

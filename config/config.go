@@ -26,6 +26,7 @@ type Config struct {
 	UnlistedAccount string     `yaml:"unlisted_account"`
 	Policy          Policy     `yaml:"policy"`
 	Meter           Meter      `yaml:"meter"`
+	Metrics         Metrics    `yaml:"metrics"`
 	Clients         []Client   `yaml:"clients"`
 	Limits          Limits     `yaml:"limits"`
 	Log             Log        `yaml:"log"`
@@ -205,6 +206,11 @@ type DatedRuleSet struct {
 type Meter struct {
 	Every time.Duration `yaml:"every"`
 	Warn  []Percent     `yaml:"warn"` // of the limit, at which the operator is warned
+}
+
+// Metrics says which metrics have a series for each account.
+type Metrics struct {
+	PerAccount int `yaml:"per_account"` // for so many accounts, the first ones; 0: none
 }
 
 // Client describes one kind of caller. All conditions that are given must hold.

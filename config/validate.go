@@ -31,6 +31,7 @@ func validate(c *Config, d *decoder) {
 	v.oneOf("unlisted_account", c.UnlistedAccount, Refuse, Pass)
 	v.policy(c)
 	v.meter(c)
+	v.metrics(c)
 	v.limits(c)
 	v.log(c)
 	v.shutdown(c)
@@ -322,6 +323,15 @@ func (v validator) meter(c *Config) {
 	const least, most = 10 * time.Minute, 48 * time.Hour
 	if c.Meter.Every < least || c.Meter.Every > most {
 		v.report("meter.every", fmt.Sprintf("meter.every cannot be %s", c.Meter.Every), "write 10m to 48h: a count is used for three times as long")
+	}
+}
+
+// maxPerAccount bounds metrics.per_account: each account is a series of each such metric.
+const maxPerAccount = 10_000
+
+func (v validator) metrics(c *Config) {
+	if n := c.Metrics.PerAccount; n < 0 || n > maxPerAccount {
+		v.report("metrics.per_account", fmt.Sprintf("metrics.per_account cannot be %d", n), fmt.Sprintf("write for how many accounts /metrics has series of their own, at most %d; 0: for none", maxPerAccount))
 	}
 }
 

@@ -65,6 +65,7 @@ func (g *gateway) registerGauges(r *prometheus.Registry, now func() time.Time) {
 			Name: "replygate_degraded", Help: "1 while refusals because a message is missing are unsure, by cause.", ConstLabels: prometheus.Labels{"cause": cause},
 		}, func() float64 { return one(slices.Contains(g.windows.Status().Causes, cause)) }))
 	}
+	g.registerPerAccount(r, "replygate_account_lapse_timestamp_seconds", "When the account lapses, for the first metrics.per_account accounts that ever do.", lapseTimestamp)
 	for _, standing := range account.Standings() {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "replygate_accounts", Help: "Accounts by standing.", ConstLabels: prometheus.Labels{"standing": string(standing)},
