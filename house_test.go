@@ -43,8 +43,8 @@ var may = map[string][]string{
 	"http1":           {},
 	"upstream":        {"config", "http1"},
 	"proxy":           {"config", "account", "gate", "http1", "policy", "record", "upstream", "wecom", "window"},
-	"admin":           {"config", "account", "gate", "policy", "record", "replay", "wecom", "window"},
-	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin"},
+	"admin":           {"config", "account", "contacts", "gate", "policy", "record", "replay", "wecom", "window"},
+	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "contacts", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin"},
 	"bench":           {},
 
 	"internal/lineartest": {},

@@ -40,6 +40,28 @@ func (a *Account) Standing(now time.Time) Standing {
 	return Active
 }
 
+// LapsesTo returns the standing from LapsesAt on, if the number of contacts stays as it is known at
+// an instant: lapsed or free; "" if the account never lapses. A metered count is taken to be renewed
+// in time.
+func (a *Account) LapsesTo(now time.Time) Standing {
+	if a.LapsesAt().IsZero() {
+		return ""
+	}
+	if n, known := a.Counted(); known && n.Total < a.free && before(now, a.freshness(n).FreeUntil) {
+		return Free
+	}
+	return Lapsed
+}
+
+// StopsAt returns when the account lapses, unless it becomes free then: LapsesTo. It is zero if
+// nothing stops.
+func (a *Account) StopsAt(now time.Time) time.Time {
+	if a.LapsesTo(now) != Lapsed {
+		return time.Time{}
+	}
+	return a.LapsesAt()
+}
+
 // never reports whether the account never had a subscription.
 func (a *Account) never() bool { return a.subscription != nil && bool(a.subscription.Never) }
 

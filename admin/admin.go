@@ -24,6 +24,7 @@ import (
 	"go.uber.org/zap"
 
 	"replygate/config"
+	"replygate/contacts"
 	"replygate/gate"
 	"replygate/window"
 )
@@ -37,7 +38,18 @@ type Admin struct {
 	Gatherer prometheus.Gatherer // of GET /metrics
 	Audit    *zap.Logger         // gets a record of every change
 	Now      func() time.Time
+	Zone     *time.Location // of dates; nil: China's
 
+	// Counted returns what is stored of an account's contacts. It answers from memory, since lists ask
+	// it for every account. nil: nothing is stored.
+	Counted func(corpID string) contacts.State
+	// Histories returns the days on which accounts were counted, oldest first. nil: they never were.
+	Histories func(ctx context.Context, corpIDs []string) (map[string][]contacts.Day, error)
+	// Activity returns what went through the gateway for an account; false: not known. It answers from
+	// memory. nil: nothing is known.
+	Activity func(corpID string) (Activity, bool)
+
+	stops     stopsInForce
 	exporting sync.Mutex // held by the one export that runs
 }
 
@@ -114,6 +126,10 @@ func (a *Admin) Handler() http.Handler {
 	route("GET", "/metrics", a.keyed(a.Keys.MetricsKey, promhttp.HandlerFor(a.Gatherer, promhttp.HandlerOpts{}).ServeHTTP))
 	route("GET", "/v1/windows", a.keyed(a.Keys.ReadKey, a.windows))
 	route("GET", "/v1/accounts", a.keyed(a.Keys.ReadKey, a.accounts))
+	route("GET", "/v1/accounts/{corp}", a.keyed(a.Keys.ReadKey, a.account))
+	route("GET", "/v1/calendar", a.keyed(a.Keys.ReadKey, a.calendar))
+	route("GET", "/v1/entities", a.keyed(a.Keys.ReadKey, a.entities))
+	route("GET", "/v1/entities/{name}", a.keyed(a.Keys.ReadKey, a.entity))
 	route("GET", "/v1/config", a.keyed(a.Keys.ReadKey, a.settings))
 	route("GET", "/v1/decisions/{id}", a.keyed(a.Keys.ReadKey, a.decision))
 	route("POST", "/v1/explain", a.keyed(a.Keys.ReadKey, a.explain))
@@ -314,47 +330,8 @@ func storeAway(w http.ResponseWriter, err error) {
 		fail(w, http.StatusConflict, "broken", err.Error())
 		return
 	}
+	w.Header().Set("Retry-After", "2")
 	fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis does not answer; try again")
-}
-
-// Account is the JSON form of an account.
-type Account struct {
-	CorpID   string `json:"corp_id"`
-	Name     string `json:"name"`
-	Entity   string `json:"entity"`
-	Standing string `json:"standing"`
-	Expires  string `json:"expires_at,omitempty"`
-	Lapses   string `json:"lapses_at,omitempty"` // end of the grace period
-	Free     *int   `json:"contacts_free,omitempty"`
-	Total    *int   `json:"contacts_total,omitempty"`
-}
-
-// AccountList is the answer of GET /v1/accounts.
-type AccountList struct {
-	Accounts []Account `json:"accounts"`
-}
-
-func (a *Admin) accounts(w http.ResponseWriter, r *http.Request) {
-	corp := r.URL.Query().Get("corp_id")
-	list := AccountList{Accounts: []Account{}}
-	for _, acc := range a.Gateway.Gate().Accounts.All() {
-		if corp != "" && corp != acc.CorpID {
-			continue
-		}
-		out := Account{CorpID: acc.CorpID, Name: acc.Name, Entity: acc.Entity, Standing: string(acc.Standing(a.Now()))}
-		if at := acc.ExpiresAt(); !at.IsZero() {
-			out.Expires, out.Lapses = stamp(at), stamp(acc.LapsesAt())
-		}
-		if free, total, known := acc.Contacts(); known {
-			out.Free, out.Total = &free, &total
-		}
-		list.Accounts = append(list.Accounts, out)
-	}
-	if corp != "" && len(list.Accounts) == 0 {
-		fail(w, http.StatusNotFound, "no_account", "the configuration has no account with this corp_id")
-		return
-	}
-	reply(w, http.StatusOK, list)
 }
 
 // stamp formats a time as RFC 3339 in UTC, to the millisecond.

@@ -254,6 +254,10 @@ var endpoints = []struct{ method, path, body, key string }{
 	{"GET", "/v1/windows", "", readKey},
 	{"GET", "/v1/windows?corp_id=wwLapsed&channel=wk&customer=wm", "", readKey},
 	{"GET", "/v1/accounts", "", readKey},
+	{"GET", "/v1/accounts/wwLapsed", "", readKey},
+	{"GET", "/v1/calendar", "", readKey},
+	{"GET", "/v1/entities", "", readKey},
+	{"GET", "/v1/entities/acme", "", readKey},
 	{"POST", "/v1/explain", `{"corp_id":"wwLapsed","path":"/cgi-bin/externalcontact/get"}`, readKey},
 	{"POST", "/v1/preflight", `{"corp_id":"wwLapsed","calls":[{"channel":"wk","customer":"wm"}]}`, readKey},
 	{"POST", "/v1/inbound", `{"inbound":[{"corp_id":"wwLapsed","channel":"wk","customer":"wm","at":"2026-11-22T11:00:00Z"}]}`, changeKey},
@@ -600,24 +604,6 @@ func TestFullWindow(t *testing.T) {
 	if w := list.Windows[0]; w.State != "full" || *w.Left != 0 || len(w.Sent) != 5 {
 		t.Errorf("%+v", w)
 	}
-}
-
-func TestAccounts(t *testing.T) {
-	t.Parallel()
-	a := newAPI(t, "")
-	const lapsed = `{"corp_id":"wwLapsed","name":"Lapsed","entity":"acme","standing":"lapsed","expires_at":"2026-11-20T12:00:00.000Z","lapses_at":"2026-11-21T12:00:00.000Z"}`
-	const free = `{"corp_id":"wwFree","name":"Free","entity":"free","standing":"free","expires_at":"2026-11-20T12:00:00.000Z","lapses_at":"2026-11-20T12:00:00.000Z","contacts_free":2000,"contacts_total":120}`
-	const paying = `{"corp_id":"wwPaying","name":"Paying","entity":"paying","standing":"active"}`
-	grace := func(standing string) string {
-		return `{"corp_id":"wwGrace","name":"Grace","entity":"acme","standing":"` + standing + `","expires_at":"2026-11-22T11:00:00.000Z","lapses_at":"2026-11-22T13:00:00.000Z"}`
-	}
-	a.want(a.call("GET", "/v1/accounts", ""), 200, `{"accounts":[`+lapsed+","+grace("grace")+","+free+","+paying+`]}`)
-	a.want(a.call("GET", "/v1/accounts?corp_id=wwFree", ""), 200, `{"accounts":[`+free+`]}`)
-	a.want(a.call("GET", "/v1/accounts?corp_id=wwfree", ""), 404, `{"error":{"code":"no_account","message":"the configuration has no account with this corp_id"}}`)
-	a.advance(time.Hour - time.Millisecond)
-	a.want(a.call("GET", "/v1/accounts?corp_id=wwGrace", ""), 200, `{"accounts":[`+grace("grace")+`]}`)
-	a.advance(time.Millisecond)
-	a.want(a.call("GET", "/v1/accounts?corp_id=wwGrace", ""), 200, `{"accounts":[`+grace("lapsed")+`]}`)
 }
 
 // TestWithoutRedis calls every endpoint while Redis is away: what needs it asks to try again, and

@@ -52,8 +52,8 @@ func export[T any](a *Admin, w http.ResponseWriter, name string, rows iter.Seq2[
 	out.Flush()
 }
 
-// all yields rows that are in memory.
-func all[T any](rows []T) iter.Seq2[T, error] {
+// each yields rows that are in memory.
+func each[T any](rows []T) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for _, row := range rows {
 			if !yield(row, nil) {
