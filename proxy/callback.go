@@ -190,6 +190,9 @@ func (d *callbackRequest) judge(body []byte) string {
 	if cause != "" {
 		return d.distrust(cause)
 	}
+	if speaksFor(d.gate, d.sealedTo, d.event.Corp) {
+		d.observeContacts()
+	}
 	return result
 }
 

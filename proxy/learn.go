@@ -33,6 +33,10 @@ func (x *apiRequest) inspectorFor() inspector {
 		return (*apiRequest).recordPage
 	case wecom.PathStateTrans:
 		return (*apiRequest).learnCode
+	case wecom.PathContactList:
+		if x.gw.Contacts != nil {
+			return (*apiRequest).observeContacts
+		}
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"replygate/account"
+	"replygate/contacts"
 	"replygate/gate"
 	"replygate/http1"
 	"replygate/record"
@@ -43,6 +44,7 @@ type Gateway struct {
 	Windows   *window.Store
 	Upstream  *upstream.Upstream
 	Bypass    *Bypass
+	Contacts  *contacts.Observer // nil: what tells of contacts is not looked at
 	Metrics   *Metrics
 	Access    *record.Log // one record a request
 	Decisions *record.Log // one record a judged call that goes on
