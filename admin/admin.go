@@ -35,6 +35,8 @@ type Admin struct {
 	Loopback bool // the listener is on loopback: a Host must name this machine
 	Gateway  Gateway
 	Windows  *window.Store
+	Contacts *contacts.Observer
+	Meter    *contacts.Meter
 	Gatherer prometheus.Gatherer // of GET /metrics
 	Audit    *zap.Logger         // gets a record of every change
 	Now      func() time.Time
@@ -116,10 +118,7 @@ func (a *Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
 	route := func(method, path string, h http.Handler) {
 		mux.Handle(method+" "+path, h)
-		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) { // any other method
-			w.Header().Set("Allow", allowed[method])
-			fail(w, http.StatusMethodNotAllowed, "method_not_allowed", "call this path with "+allowed[method])
-		})
+		mux.HandleFunc(path, notAllowed(allowed[method]))
 	}
 	route("GET", "/healthz", http.HandlerFunc(a.health))
 	route("GET", "/readyz", http.HandlerFunc(a.ready))
@@ -130,6 +129,10 @@ func (a *Admin) Handler() http.Handler {
 	route("GET", "/v1/calendar", a.keyed(a.Keys.ReadKey, a.calendar))
 	route("GET", "/v1/entities", a.keyed(a.Keys.ReadKey, a.entities))
 	route("GET", "/v1/entities/{name}", a.keyed(a.Keys.ReadKey, a.entity))
+	route("GET", "/v1/contacts", a.keyed(a.Keys.ReadKey, a.contacts))
+	mux.Handle("GET /v1/contacts/count", a.keyed(a.Keys.ReadKey, a.contactCount))
+	mux.Handle("POST /v1/contacts/count", a.keyed(a.Keys.ChangeKey, a.countContacts))
+	mux.HandleFunc("/v1/contacts/count", notAllowed("GET, HEAD, POST"))
 	route("GET", "/v1/config", a.keyed(a.Keys.ReadKey, a.settings))
 	route("GET", "/v1/decisions/{id}", a.keyed(a.Keys.ReadKey, a.decision))
 	route("POST", "/v1/explain", a.keyed(a.Keys.ReadKey, a.explain))
@@ -143,6 +146,14 @@ func (a *Admin) Handler() http.Handler {
 		fail(w, http.StatusNotFound, "not_found", "the admin API has no such path: docs/http.md lists those it has")
 	})
 	return a.guarded(mux)
+}
+
+// notAllowed answers a path's other methods.
+func notAllowed(methods string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Allow", methods)
+		fail(w, http.StatusMethodNotAllowed, "method_not_allowed", "call this path with "+methods)
+	}
 }
 
 // allowed are the methods of a path by the method of its handler, which for GET takes HEAD too.
