@@ -72,6 +72,7 @@ type gateway struct {
 	handler  *proxy.Gateway
 	store    *store.Client
 	windows  *window.Store
+	contacts contactBook
 	upstream *upstream.Upstream
 	faces    []face
 	admin    *http.Server
@@ -106,6 +107,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	}
 	g.wire(now)
 	g.use(s)
+	g.readContacts(ctx)
 	if err := g.listen(now); err != nil {
 		return nil, err
 	}
@@ -156,10 +158,13 @@ func (g *gateway) wire(now func() time.Time) {
 		Access: g.logs.access, Decisions: g.logs.decisions, Refusals: g.logs.refusals, Log: g.limited, Now: now, Draining: g.draining.Load,
 		RedisAnswers: g.store.Answers,
 	}
+	g.openContacts(now)
+	g.handler.Contacts = g.contacts.observer
 	g.registerGauges(registry, now)
+	g.registerContacts(registry, now)
 	g.admin = (&admin.Admin{
 		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows,
-		Gatherer: registry, Audit: g.logs.audit, Now: now,
+		Contacts: g.contacts.observer, Meter: g.contacts.meter, Gatherer: registry, Audit: g.logs.audit, Now: now,
 	}).Server()
 	g.admin.ErrorLog = log.New(serverErrors{g.limited}, "", 0)
 }
@@ -210,6 +215,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.Background())
 	g.done.Go(func() { g.windows.Run(background) })
 	g.done.Go(func() { g.watchFiles(background) })
+	g.runContacts(background)
 	g.log.Info("serving", zap.String("version", buildVersion()), zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
 		zap.String("upstream", g.Config.Upstream.URL), zap.Int("accounts", len(g.Accounts.All())))
 	var err error

@@ -46,6 +46,7 @@ func (g *gateway) use(s settings) warnings {
 	}
 	inForce := before != nil && s.hash == g.inUse.hash
 	at := g.handler.Now()
+	s.Accounts.UseCounts(g.contacts.counts, s.Config.Meter.Every)
 	found := s.lint(at)
 	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: s.receivers})
 	g.mu.Lock()
