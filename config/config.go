@@ -116,7 +116,6 @@ type Account struct {
 	Hosts        []string      `yaml:"hosts"`    // names by which its bots call the gateway
 	Channels     []string      `yaml:"channels"` // its kf accounts, open_kfid
 	Secrets      Secrets       `yaml:"secrets"`
-	Metrics      bool          `yaml:"metrics"` // it has metrics of its own
 	At           Position      `yaml:"-"`
 }
 

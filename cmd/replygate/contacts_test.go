@@ -21,7 +21,7 @@ const addWay = "/cgi-bin/externalcontact/add_contact_way"
 // neverSubscribed makes the account of the tests one without a subscription, which 2,000 contacts
 // limit.
 func neverSubscribed(c *config.Config) {
-	c.Accounts[0].Subscription, c.Accounts[0].Metrics = &config.Subscription{Never: true}, true
+	c.Accounts[0].Subscription, c.Metrics.PerAccount = &config.Subscription{Never: true}, 1
 }
 
 func withContactSecret(c *config.Config) { c.Accounts[0].Secrets.Contact = secret }

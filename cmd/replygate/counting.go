@@ -134,7 +134,7 @@ func (g *gateway) watchStandings(now time.Time) {
 
 // registerContacts registers the metrics about contacts.
 func (g *gateway) registerContacts(r *prometheus.Registry, now func() time.Time) {
-	r.MustRegister(g.contacts.changed, g.contacts.observed, accountMetrics{g, now})
+	r.MustRegister(g.contacts.changed, g.contacts.observed)
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "replygate_contacts_stale", Help: "Accounts with secrets.contact whose contacts are not known, and those whose count is older than three times meter.every; alert from 1 on.",
 	}, func() (n float64) {
@@ -152,38 +152,8 @@ func (g *gateway) registerContacts(r *prometheus.Registry, now func() time.Time)
 	}))
 }
 
-// accountMetrics collects the metrics of the accounts that ask for them.
-type accountMetrics struct {
-	*gateway
-	now func() time.Time
-}
-
-var (
-	contactsMetric = prometheus.NewDesc("replygate_contacts", "External contacts of an account with metrics: true, the estimate if callbacks moved the count; absent while it is not known.", []string{"corp_id"}, nil)
-	lapseMetric    = prometheus.NewDesc("replygate_account_lapse_timestamp_seconds", "When an account with metrics: true lapses, after its grace period; absent if never.", []string{"corp_id"}, nil)
-)
-
-// Describe is for prometheus.
-func (accountMetrics) Describe(all chan<- *prometheus.Desc) {
-	all <- contactsMetric
-	all <- lapseMetric
-}
-
-// Collect is for prometheus.
-func (m accountMetrics) Collect(all chan<- prometheus.Metric) {
-	for _, c := range m.inForce().Config.Accounts {
-		if !c.Metrics {
-			continue
-		}
-		a := m.accounts().Find(c.CorpID)
-		if a == nil { // the configuration changed just now
-			continue
-		}
-		if n, known := contacts.NumberOf(a, m.contacts.observer.State(c.CorpID)); known {
-			all <- prometheus.MustNewConstMetric(contactsMetric, prometheus.GaugeValue, float64(n.Total), c.CorpID)
-		}
-		if at := a.LapsesAt(); !at.IsZero() {
-			all <- prometheus.MustNewConstMetric(lapseMetric, prometheus.GaugeValue, float64(at.Unix()), c.CorpID)
-		}
-	}
+// contactsOf returns how many contacts an account has, the estimate if callbacks moved the count.
+func (g *gateway) contactsOf(a *account.Account) (float64, bool) {
+	n, known := contacts.NumberOf(a, g.contacts.observer.State(a.CorpID))
+	return float64(n.Total), known
 }
