@@ -135,6 +135,7 @@ func (g *gateway) watchStandings(now time.Time) {
 // registerContacts registers the metrics about contacts.
 func (g *gateway) registerContacts(r *prometheus.Registry, now func() time.Time) {
 	r.MustRegister(g.contacts.changed, g.contacts.observed)
+	g.registerPerAccount(r, "replygate_contacts", "External contacts of the account, for the first metrics.per_account accounts: the estimate if callbacks moved the count.", g.contactsNumber)
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "replygate_contacts_stale", Help: "Accounts with secrets.contact whose contacts are not known, and those whose count is older than three times meter.every; alert from 1 on.",
 	}, func() (n float64) {
@@ -152,8 +153,8 @@ func (g *gateway) registerContacts(r *prometheus.Registry, now func() time.Time)
 	}))
 }
 
-// contactsOf returns how many contacts an account has, the estimate if callbacks moved the count.
-func (g *gateway) contactsOf(a *account.Account) (float64, bool) {
+// contactsNumber is the number of an account's contacts as GET /v1/contacts has it.
+func (g *gateway) contactsNumber(a *account.Account) (float64, bool) {
 	n, known := contacts.NumberOf(a, g.contacts.observer.State(a.CorpID))
 	return float64(n.Total), known
 }

@@ -66,7 +66,6 @@ func (g *gateway) registerGauges(r *prometheus.Registry, now func() time.Time) {
 		}, func() float64 { return one(slices.Contains(g.windows.Status().Causes, cause)) }))
 	}
 	g.registerPerAccount(r, "replygate_account_lapse_timestamp_seconds", "When the account lapses, for the first metrics.per_account accounts that ever do.", lapseTimestamp)
-	g.registerPerAccount(r, "replygate_contacts", "External contacts of the account, the estimate if callbacks moved the count, for the first metrics.per_account accounts whose number is known.", g.contactsOf)
 	for _, standing := range account.Standings() {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "replygate_accounts", Help: "Accounts by standing.", ConstLabels: prometheus.Labels{"standing": string(standing)},
