@@ -266,7 +266,7 @@ func TestDocsCommands(t *testing.T) {
 func asWalks(blocks []snippet) (all []snippet) {
 	for _, s := range blocks {
 		last := len(all) - 1
-		if s.kind == "sh" && s.page == "docs/changing-rules.md" && last >= 0 && all[last].page == s.page && all[last].kind == "sh" {
+		if s.kind == "sh" && (s.page == "docs/changing-rules.md" || s.page == "docs/contacts.md") && last >= 0 && all[last].page == s.page && all[last].kind == "sh" {
 			all[last].text += s.text
 			continue
 		}
