@@ -164,7 +164,8 @@ func (g *gateway) wire(now func() time.Time) {
 	g.registerContacts(registry, now)
 	g.admin = (&admin.Admin{
 		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows,
-		Contacts: g.contacts.observer, Meter: g.contacts.meter, Gatherer: registry, Audit: g.logs.audit, Now: now,
+		Contacts: g.contacts.observer, Meter: g.contacts.meter, Counted: g.contacts.observer.State, Histories: g.contacts.observer.Store.Histories,
+		Gatherer: registry, Audit: g.logs.audit, Now: now,
 	}).Server()
 	g.admin.ErrorLog = log.New(serverErrors{g.limited}, "", 0)
 }
