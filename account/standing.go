@@ -41,8 +41,8 @@ func (a *Account) Standing(now time.Time) Standing {
 }
 
 // LapsesTo returns the standing from LapsesAt on, if the number of contacts stays as it is known at
-// an instant: lapsed or free; "" if the account never lapses. A metered count is taken to be renewed
-// in time.
+// an instant: lapsed or free; "" if the account never lapses. A metered count is taken to be
+// renewed in time.
 func (a *Account) LapsesTo(now time.Time) Standing {
 	if a.LapsesAt().IsZero() {
 		return ""

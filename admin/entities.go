@@ -22,7 +22,7 @@ type Entity struct {
 	Unknown    int       `json:"unknown"`     // accounts that are not in total
 	Change     *int      `json:"change_30d"`  // over the accounts that have one; null: none has
 	Accounts   []Sibling `json:"accounts"`
-	Moves      []Move    `json:"moves"`
+	Moves      []Shift   `json:"moves"`
 }
 
 // Sibling is one account of an Entity.
@@ -42,9 +42,9 @@ type Sibling struct {
 	Days      int    `json:"change_days,omitempty"`
 }
 
-// Move says that one account lost at least a tenth of its contacts while another of its entity
+// Shift says that one account lost at least a tenth of its contacts while another of its entity
 // gained about as many: two numbers, which do not say that these are the same people.
-type Move struct {
+type Shift struct {
 	From   string `json:"from"` // corp ids
 	To     string `json:"to"`
 	Lost   int    `json:"lost"`
@@ -184,7 +184,7 @@ func (a *Admin) withHistory(ctx context.Context, e contacts.Entity, now time.Tim
 func showEntity(e contacts.Entity) Entity {
 	out := Entity{
 		Name: e.Name, Total: e.Total, UpperBound: e.UpperBound, Exact: !e.Estimate, Unknown: e.Unknown,
-		Accounts: make([]Sibling, len(e.Accounts)), Moves: make([]Move, len(e.Shifts)),
+		Accounts: make([]Sibling, len(e.Accounts)), Moves: make([]Shift, len(e.Shifts)),
 	}
 	if slices.ContainsFunc(e.Accounts, func(m contacts.Member) bool { return m.Paced }) {
 		out.Change = &e.Change
@@ -194,7 +194,7 @@ func showEntity(e contacts.Entity) Entity {
 	}
 	slices.SortStableFunc(out.Accounts, func(a, b Sibling) int { return cmp.Compare(known(b.Total), known(a.Total)) })
 	for i, s := range e.Shifts {
-		out.Moves[i] = Move{From: s.From, To: s.To, Lost: s.Lost, Gained: s.Gained, Days: s.Days, Lapses: stampOf(s.Lapse)}
+		out.Moves[i] = Shift{From: s.From, To: s.To, Lost: s.Lost, Gained: s.Gained, Days: s.Days, Lapses: stampOf(s.Lapse)}
 	}
 	return out
 }

@@ -188,12 +188,15 @@ func (q listQuery) cursor(row position) string {
 }
 
 // compare orders two positions by the query's sort.
-func (q listQuery) compare(a, b position) int {
+func (q *listQuery) compare(a, b *position) int {
 	sign := 1
 	if strings.HasPrefix(q.sort, "-") {
 		sign = -1
 	}
-	return cmp.Or(cmp.Compare(a.Group, b.Group), sign*cmp.Compare(a.Number, b.Number), sign*cmp.Compare(a.Text, b.Text), cmp.Compare(a.ID, b.ID))
+	if c := cmp.Or(cmp.Compare(a.Group, b.Group), sign*cmp.Compare(a.Number, b.Number)); c != 0 {
+		return c
+	}
+	return cmp.Or(sign*cmp.Compare(a.Text, b.Text), cmp.Compare(a.ID, b.ID))
 }
 
 // page sorts rows, and returns those of the page that the query is for, and the cursor of the next
@@ -203,13 +206,13 @@ func page[T any](q listQuery, rows []T, at func(T) position) (cut []T, next stri
 		position
 		row T
 	}
-	all := make([]placed, 0, len(rows))
+	all := make([]*placed, 0, len(rows))
 	for _, row := range rows {
-		if p := at(row); q.csv || q.after == nil || q.compare(*q.after, p) < 0 {
-			all = append(all, placed{p, row})
+		if p := at(row); q.csv || q.after == nil || q.compare(q.after, &p) < 0 {
+			all = append(all, &placed{p, row})
 		}
 	}
-	slices.SortFunc(all, func(a, b placed) int { return q.compare(a.position, b.position) })
+	slices.SortFunc(all, func(a, b *placed) int { return q.compare(&a.position, &b.position) })
 	if !q.csv && len(all) > q.limit {
 		all = all[:q.limit]
 		next = q.cursor(all[q.limit-1].position)

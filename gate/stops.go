@@ -33,7 +33,8 @@ func NewStops(g *Gate) *Stops {
 }
 
 // Of returns the capabilities that the rules in force at an instant pass for the account while it
-// is active, and refuse once it is lapsed, at least on some interfaces. The caller must not change the result.
+// is active, and refuse once it is lapsed, at least on some interfaces. The caller must not change
+// the result.
 func (s *Stops) Of(a *account.Account, at time.Time) []wecom.Capability {
 	key := s.gate.Engine.Alike(a) + " " + strconv.Itoa(s.phase(at))
 	s.mu.Lock()
