@@ -52,17 +52,6 @@ func export[T any](a *Admin, w http.ResponseWriter, name string, rows iter.Seq2[
 	out.Flush()
 }
 
-// each yields rows that are in memory.
-func each[T any](rows []T) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for _, row := range rows {
-			if !yield(row, nil) {
-				return
-			}
-		}
-	}
-}
-
 // columns returns the fields of a row's type that its JSON has, those of embedded structs included.
 func columns(t reflect.Type) []reflect.StructField {
 	return slices.DeleteFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool {
