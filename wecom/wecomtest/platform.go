@@ -219,6 +219,33 @@ func (p *Platform) DeliveryFails(corpID, channel, customer string, failType int)
 	p.logEvent(p.corps[corpID], channel, customer, map[string]any{"event_type": "msg_send_fail", "fail_msgid": p.newID("out"), "fail_type": failType})
 }
 
+// ServicerWrites adds a message that a servicer writes in the client, and returns its msgid.
+func (p *Platform) ServicerWrites(corpID, channel, customer, servicer, text string) (msgid string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.corps[corpID]
+	msgid = p.newID("msg")
+	c.log = append(c.log, item{
+		"msgid": msgid, "open_kfid": channel, "external_userid": customer, "send_time": p.now().Unix(), "origin": 5,
+		"servicer_userid": servicer, "msgtype": "text", "text": map[string]any{"content": text},
+	})
+	return msgid
+}
+
+// ServicerRecalls adds the event of a servicer's message that was taken back.
+func (p *Platform) ServicerRecalls(corpID, channel, customer, servicer, msgid string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.logEvent(p.corps[corpID], channel, customer, map[string]any{"event_type": "servicer_recall_msg", "servicer_userid": servicer, "recall_msgid": msgid})
+}
+
+// ReplyFails adds the event that a reply with this msgid was not delivered.
+func (p *Platform) ReplyFails(corpID, channel, customer, msgid string, failType int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.logEvent(p.corps[corpID], channel, customer, map[string]any{"event_type": "msg_send_fail", "fail_msgid": msgid, "fail_type": failType})
+}
+
 // logEvent appends an event to the log of a corp.
 func (p *Platform) logEvent(c *corp, channel, customer string, event map[string]any) {
 	event["open_kfid"], event["external_userid"] = channel, customer
