@@ -27,6 +27,7 @@ type Config struct {
 	Policy          Policy     `yaml:"policy"`
 	Meter           Meter      `yaml:"meter"`
 	Metrics         Metrics    `yaml:"metrics"`
+	Console         Console    `yaml:"console"`
 	Clients         []Client   `yaml:"clients"`
 	Limits          Limits     `yaml:"limits"`
 	Log             Log        `yaml:"log"`
@@ -104,7 +105,25 @@ type Journal struct {
 type Window struct {
 	Length  time.Duration `yaml:"length"`
 	Replies int           `yaml:"replies"` // per customer message; 0: not counted
+	Observe string        `yaml:"observe"` // whose replies are looked at after their answer
 }
+
+// The values of window.observe: the replies of all accounts, or only of those that are judged.
+const (
+	ObserveAll    = "all"
+	ObserveJudged = "judged"
+)
+
+// Console is what the lists of the admin API show.
+type Console struct {
+	Index string `yaml:"index"` // which windows are listed by the time at which they close
+}
+
+// The values of console.index.
+const (
+	IndexWaiting = "waiting" // chats that wait for an answer
+	IndexAll     = "all"
+)
 
 // Account is one company on WeCom.
 type Account struct {
@@ -295,11 +314,12 @@ func Default() Config {
 		Upstream:        Upstream{URL: "https://qyapi.weixin.qq.com", Timeout: 30 * time.Second},
 		Redis:           Redis{Mode: RedisEmbedded, Addrs: []string{"127.0.0.1:6379"}, Timeout: 300 * time.Millisecond, Snapshot: "replygate.snapshot", Prefix: "rg:"},
 		Journal:         Journal{Path: "replygate.journal", MaxBytes: 256 << 20},
-		Window:          Window{Length: 48 * time.Hour, Replies: 5},
+		Window:          Window{Length: 48 * time.Hour, Replies: 5, Observe: ObserveAll},
 		UnknownToken:    Auto,
 		UnlistedAccount: Refuse,
 		Policy:          Policy{Ruleset: "reply-only-2024", Mode: Enforce, UnsureWait: 3 * time.Second, OnUnsure: Busy, ColdStart: Pass, Language: English},
 		Meter:           Meter{Every: 6 * time.Hour, Warn: []Percent{80, 90, 95}},
+		Console:         Console{Index: IndexWaiting},
 		Limits:          Limits{JudgedBody: 1 << 20, StreamedBody: 128 << 20, ReadAnswer: 64 << 20},
 		Log:             Log{Level: "info", Format: "json", Decisions: "stdout", MaxSize: 100 << 20, MaxFiles: 10, IDs: Plain},
 		Shutdown:        Shutdown{LameDuck: 2 * time.Second, Grace: 8 * time.Second},

@@ -228,6 +228,8 @@ func (v validator) journal(c *Config) {
 
 func (v validator) window(c *Config) {
 	v.atLeast("window.length", c.Window.Length, time.Second)
+	v.oneOf("window.observe", c.Window.Observe, ObserveAll, ObserveJudged)
+	v.oneOf("console.index", c.Console.Index, IndexWaiting, IndexAll)
 	if c.Window.Replies < 0 || c.Window.Replies > 1000 {
 		v.report("window.replies", fmt.Sprintf("window.replies cannot be %d", c.Window.Replies), "write 0 (not counted) to 1000; WeCom's own limit is 5")
 	}
