@@ -87,6 +87,7 @@ func (s *Store) RecordGaps(ctx context.Context, losses ...Loss) (moved bool, err
 	for i := range losses {
 		losses[i].Noted = s.Now().UnixMilli()
 	}
+	s.untoldBy(losses)
 	s.waitSettled()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(losses))*time.Millisecond)
 	defer cancel()

@@ -72,6 +72,26 @@ func (s *Store) Complete(ctx context.Context, corp, channel string) (complete bo
 	return s.proves(h), h.since, h.err
 }
 
+// HistorySince is Complete without a proof: it only reads times, for lists. Redis may lack messages
+// that other gateways hold.
+func (s *Store) HistorySince(ctx context.Context, corp, channel string) (complete bool, since time.Time, err error) {
+	sc := s.ofCorp(corp)
+	if channel != "" {
+		sc = s.ofMessages(Key{Corp: corp, Channel: channel})
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	var keys reads
+	begin, scope := keys.get(s.sinceKey()), keys.scope(sc)
+	p := s.rdb.Pipeline()
+	for _, r := range keys.all {
+		r.send(ctx, p)
+	}
+	_, _ = p.Exec(ctx) // each read has its own error
+	h := scope.history(begin, s.Now().UnixMilli())
+	return s.proves(h), h.since, h.err
+}
+
 func (s *Store) sinceKey() string { return s.Prefix + "since" }
 
 // scopeRead is what was read about one scope; nil where it has no such key.

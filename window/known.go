@@ -2,8 +2,11 @@ package window
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // known remembers what Redis has taken from this gateway, so that a page which a bot pulls again
@@ -41,6 +44,11 @@ func (s *Store) dropKnown(w *writes) {
 			delete(w.facts, k)
 		}
 	}
+	for k, entries := range w.answers {
+		if s.knows(knownAnswers(k.redisKey(s.Prefix), entries), 1) {
+			delete(w.answers, k)
+		}
+	}
 	w.codes = slices.DeleteFunc(slices.Clone(w.codes), func(c LearntCode) bool { return s.knows(knownCode(c), 1) })
 }
 
@@ -66,4 +74,27 @@ func (s *Store) holdsAll() bool {
 		}
 	}
 	return len(l.partitions) > 0
+}
+
+// knownAnswers is the key of replies to the customer of a window. No other key begins like it.
+func knownAnswers(key string, entries []string) string {
+	return "replies " + key + " " + strings.Join(entries, " ")
+}
+
+// rememberAnswers keeps the replies that are in a window now. begun is when they were sent.
+func (s *Store) rememberAnswers(all []write, begun int64) {
+	for i := range all {
+		w := &all[i]
+		if w.script != answerScript {
+			continue
+		}
+		if answer, _ := w.cmd.(*redis.Cmd).Int64Slice(); len(answer) != 2 || answer[0] == 0 {
+			continue // the window may be there when they come again
+		}
+		entries := make([]string, len(w.args))
+		for i, arg := range w.args {
+			entries[i] = arg.(string)
+		}
+		s.known.writes.put(knownAnswers(w.key, entries), 1, begun)
+	}
 }

@@ -39,17 +39,26 @@ func (f Fact) ahead() Loss {
 // matter. After an error some facts may be stored and others not; recording all of them again is
 // safe. With ErrNotMember all are in the journal.
 func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
+	return s.RecordPage(ctx, facts, nil)
+}
+
+// RecordPage is Record for a page that also tells of replies.
+func (s *Store) RecordPage(ctx context.Context, facts []Fact, replies []Reply) (Tally, error) {
 	latest, ahead, t := s.sift(facts)
 	if len(ahead) > 0 {
 		if _, err := s.RecordGaps(ctx, ahead...); err != nil {
 			s.Log.Warn("gaps are not in redis yet", zap.Error(err))
 		}
 	}
-	if len(latest) == 0 {
-		return t, nil
-	}
 	b := newBacklog()
 	b.facts = latest
+	b.answers = s.answersOf(replies)
+	if s.dropKnown(&b.writes); b.len() == 0 { // no refusal depends on replies
+		if err := s.writeAnswers(ctx, b.answers); err != nil {
+			s.loseAnswers(b.answers)
+		}
+		return t, nil
+	}
 	switch err := s.commit(ctx, b); {
 	case errors.Is(err, ErrNotMember):
 		return t, err
