@@ -80,11 +80,16 @@ func BenchmarkServeAPI(b *testing.B) {
 		want             string
 	}{
 		{"passing", "wwActive", send, ""},
+		{"observed", "wwActive", send, ""},
 		{"replying", "wwLapsed", send, "pass"},
 		{"refusing", "wwLapsed", mass, "refuse"},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			g := newGateway(b, 0)
+			if bench.name == "observed" { // what it costs more than passing
+				g.Observer = proxy.NewObserver(g)
+				observing(b, g)
+			}
 			body := `{"touser":"wm","open_kfid":"wk","msgtype":"text","text":{"content":"hello"}}`
 			request := strings.NewReader(fmt.Sprintf("POST %s?access_token=token-of-%s HTTP/1.1\r\nHost: gateway\r\nContent-Length: %d\r\n\r\n%s", bench.path, bench.corp, len(body), body))
 			br := bufio.NewReader(request)

@@ -15,3 +15,6 @@ func Certificate(t *testing.T) config.TLS {
 	f.write(pair(t, "gateway.example"))
 	return f.TLS
 }
+
+// Shrink gives an observer a queue of n places.
+func (o *Observer) Shrink(n int) { o.queue = make(chan *observation, n) }

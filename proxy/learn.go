@@ -123,6 +123,9 @@ func (x *apiRequest) recordPage(answer io.Reader, err error) {
 		x.gw.Metrics.inbound("sync_msg", "skipped", page.Skipped)
 	}
 	unreadable := unreadableLosses(corp, channel, page.Unreadable, err)
+	if away != nil {
+		away.Replies = repliesOf("", page.Replies)
+	}
 	if away != nil && x.postpone(away, page.Messages, page.Codes, unreadable...) {
 		x.gw.Metrics.inbound("sync_msg", "unreadable", len(unreadable))
 		return
@@ -136,7 +139,7 @@ func (x *apiRequest) recordPage(answer io.Reader, err error) {
 		x.learnChannels(corp, itemChannels(page))
 	}
 	x.gw.Bypass.pageSeen(corp, channel, page)
-	x.recordMessages(page.Messages)
+	x.recordMessages(page.Messages, page.Replies)
 	x.learnCodes(page.Codes)
 	x.correct(page.Failures)
 }
@@ -204,10 +207,11 @@ func (x *apiRequest) facts(messages []wecom.Message) []window.Fact {
 	return facts
 }
 
-// recordMessages records the messages of customers.
-func (x *apiRequest) recordMessages(messages []wecom.Message) {
+// recordMessages records the messages of customers, and who answered them.
+func (x *apiRequest) recordMessages(messages []wecom.Message, replies []wecom.Reply) {
 	facts := x.facts(messages)
-	tally, err := x.gw.Windows.Record(x.ctx, facts)
+	x.unreadReplies(replies)
+	tally, err := x.gw.Windows.RecordPage(x.ctx, facts, repliesOf(x.corp, replies))
 	if !kept(err) {
 		x.missed("unrecorded", len(facts), err, lossesOf(x.corp, "", messages)...)
 		return
@@ -273,6 +277,13 @@ func (x *apiRequest) lost(how string, n int, why error, losses ...window.Loss) {
 // not be asked for it, away tells by what it can be found later.
 func (x *apiRequest) corpOfToken(channels []string) (corp string, away *window.Unattributed) {
 	x.readClaims()
+	corp, away = x.corpOfClaims(channels)
+	x.countCaller()
+	return corp, away
+}
+
+// corpOfClaims is corpOfToken for a call of which is known what its head says.
+func (x *apiRequest) corpOfClaims(channels []string) (corp string, away *window.Unattributed) {
 	known, owner := "", account.Unknown
 	if len(x.tokens) == 1 {
 		known, owner, _ = x.gw.Tokens.Owner(x.ctx, x.tokens[0])
@@ -292,7 +303,6 @@ func (x *apiRequest) corpOfToken(channels []string) (corp string, away *window.U
 	case x.gate.Accounts.Find(x.gate.Config.UnknownToken) != nil:
 		x.corp, x.by = x.gate.Config.UnknownToken, gate.BySetting
 	}
-	x.countCaller()
 	if x.corp == "" && unreachable && len(x.tokens) == 1 {
 		away = &window.Unattributed{Token: account.HashToken(x.tokens[0]), Among: x.gate.Accounts.CorpIDs()}
 		if byChannels {

@@ -53,6 +53,9 @@ type Gateway struct {
 	Now       func() time.Time
 	Draining  func() bool // the gateway stops: connections end after their answers
 
+	// Observer looks at replies after their answers. nil: nobody does.
+	Observer *Observer
+
 	// RedisAnswers reports whether Redis answered the last command, without sending one. nil: it
 	// always does.
 	RedisAnswers func() bool
