@@ -5,16 +5,13 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -52,6 +49,7 @@ type Admin struct {
 	Activity func(corpID string) (Activity, bool)
 
 	stops     stopsInForce
+	scanning  sync.Mutex // held while GET /v1/windows?scan=1 scans Redis
 	exporting sync.Mutex // held by the one export that runs
 }
 
@@ -97,7 +95,7 @@ var (
 const (
 	maxBody    = 1 << 20 // bytes of a request body
 	maxReports = 1000    // messages in one POST /v1/inbound
-	maxList    = 1000    // windows in one answer
+	maxList    = 1000    // windows in one answer of GET /v1/windows
 )
 
 // Server returns a server with a timeout for each phase of a request.
@@ -124,6 +122,7 @@ func (a *Admin) Handler() http.Handler {
 	route("GET", "/readyz", http.HandlerFunc(a.ready))
 	route("GET", "/metrics", a.keyed(a.Keys.MetricsKey, promhttp.HandlerFor(a.Gatherer, promhttp.HandlerOpts{}).ServeHTTP))
 	route("GET", "/v1/windows", a.keyed(a.Keys.ReadKey, a.windows))
+	route("GET", "/v1/closing", a.keyed(a.Keys.ReadKey, a.closing))
 	route("GET", "/v1/accounts", a.keyed(a.Keys.ReadKey, a.accounts))
 	route("GET", "/v1/accounts/{corp}", a.keyed(a.Keys.ReadKey, a.account))
 	route("GET", "/v1/calendar", a.keyed(a.Keys.ReadKey, a.calendar))
@@ -247,92 +246,6 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusServiceUnavailable
 	}
 	reply(w, status, s)
-}
-
-// Window is the JSON form of a window. Times are RFC 3339 in UTC.
-type Window struct {
-	CorpID   string   `json:"corp_id"`
-	Channel  string   `json:"channel"`
-	Customer string   `json:"customer"`
-	State    string   `json:"state"` // open, full, shut, closed, or broken: the Redis key is no window
-	Last     string   `json:"last"`  // message of the customer; "" if broken
-	Closes   string   `json:"closes"`
-	Left     *int     `json:"replies_left"` // null: not counted
-	Sent     []string `json:"sent"`         // replies since Last
-}
-
-// WindowList is the answer of GET /v1/windows.
-type WindowList struct {
-	Windows    []Window `json:"windows"`
-	More       bool     `json:"more"`
-	Since      string   `json:"since"`      // the records shown have no gap after this time
-	Incomplete bool     `json:"incomplete"` // a customer who is missing here may still have written
-}
-
-var states = map[window.State]string{
-	window.Open: "open", window.Exhausted: "full", window.ClosedByPlatform: "shut", window.Closed: "closed",
-}
-
-func show(e window.Entry) Window {
-	if e.Broken {
-		return Window{CorpID: e.Key.Corp, Channel: e.Key.Channel, Customer: e.Key.Customer, State: "broken", Sent: []string{}}
-	}
-	w := Window{
-		CorpID: e.Key.Corp, Channel: e.Key.Channel, Customer: e.Key.Customer, State: states[e.State],
-		Last: stamp(time.UnixMilli(e.Window.Last)), Closes: stamp(e.Closes), Sent: []string{},
-	}
-	if e.Left >= 0 {
-		w.Left = &e.Left
-	}
-	for _, t := range e.Window.Sent {
-		w.Sent = append(w.Sent, stamp(time.UnixMilli(t)))
-	}
-	return w
-}
-
-// windows lists windows, with corp_id those of one corp. With customer it shows the single window
-// of corp_id, channel and customer.
-func (a *Admin) windows(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	if q.Get("customer") != "" {
-		a.window(w, r, window.Key{Corp: q.Get("corp_id"), Channel: q.Get("channel"), Customer: q.Get("customer")})
-		return
-	}
-	limit := maxList
-	if text := q.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxList {
-			fail(w, http.StatusBadRequest, "bad_limit", fmt.Sprintf("limit must be 1 to %d", maxList))
-			return
-		}
-		limit = n
-	}
-	entries, more, err := a.Windows.List(r.Context(), q.Get("corp_id"), limit)
-	complete, since, unknown := a.Windows.Complete(r.Context(), q.Get("corp_id"), "")
-	if err = cmp.Or(err, unknown); err != nil {
-		storeAway(w, err)
-		return
-	}
-	list := WindowList{Windows: []Window{}, More: more, Since: stamp(since), Incomplete: !complete}
-	for _, e := range entries {
-		list.Windows = append(list.Windows, show(e))
-	}
-	reply(w, http.StatusOK, list)
-}
-
-func (a *Admin) window(w http.ResponseWriter, r *http.Request, k window.Key) {
-	e, found, err := a.Windows.Show(r.Context(), k)
-	complete, since, unknown := a.Windows.Complete(r.Context(), k.Corp, k.Channel)
-	switch {
-	case err != nil, unknown != nil:
-		storeAway(w, cmp.Or(err, unknown))
-	case !found && !complete:
-		fail(w, http.StatusNotFound, "no_window", "no message of this customer on this channel is on record, but records are complete only since "+stamp(since))
-	case !found:
-		fail(w, http.StatusNotFound, "no_window", "no message of this customer on this channel is on record within the window's length")
-	default:
-		reply(w, http.StatusOK, WindowList{Windows: []Window{show(e)}, Since: stamp(since), Incomplete: !complete})
-	}
 }
 
 // storeAway answers a request that Redis did not carry out.

@@ -475,7 +475,7 @@ func TestMetrics(t *testing.T) {
 func TestListWindows(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, "")
-	a.want(a.call("GET", "/v1/windows", ""), http.StatusOK, `{"windows":[],"more":false,"since":"2026-11-18T12:00:00.000Z","incomplete":false}`)
+	a.want(a.call("GET", "/v1/windows", ""), http.StatusOK, `{"windows":[],"more":false,"since":"2026-11-18T12:00:00.000Z","incomplete":false,"index":"waiting","as_of":"2026-11-22T12:00:00.000Z"}`)
 	a.wrote("wwLapsed", "wkA", "wm1", -time.Hour)
 	a.wrote("wwLapsed", "wkB", "wm1", -2*time.Hour)
 	a.wrote("wwPaying", "wkC", "wm2", -3*time.Hour)
