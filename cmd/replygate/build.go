@@ -132,6 +132,7 @@ func (g *gateway) open(ctx context.Context, now func() time.Time, std streams) (
 	}
 	g.windows = newWindows(g.store, window.Settings{
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now, Log: g.limited,
+		IndexAll: c.Console.Index == config.IndexAll,
 		CorpOf: func(ctx context.Context, tokenHash string, channels []string) (string, error) {
 			return g.handler.CorpOf(ctx, tokenHash, channels) // wired before windows.Run asks
 		},
@@ -160,6 +161,7 @@ func (g *gateway) wire(now func() time.Time) {
 	}
 	g.openContacts(now)
 	g.handler.Contacts = g.contacts.observer
+	g.handler.Observer = proxy.NewObserver(g.handler)
 	g.registerGauges(registry, now)
 	g.registerContacts(registry, now)
 	g.admin = (&admin.Admin{
@@ -215,6 +217,10 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.done.Go(func() { failed <- g.admin.Serve(g.control) })
 	background, stopBackground := context.WithCancel(context.Background())
 	g.done.Go(func() { g.windows.Run(background) })
+	g.done.Go(func() { g.windows.RunWaiting(background) })
+	observing, stopObserving := context.WithCancel(context.Background())
+	observed := make(chan struct{})
+	go func() { defer close(observed); g.handler.Observer.Run(observing) }()
 	g.done.Go(func() { g.watchFiles(background) })
 	g.runContacts(background)
 	g.log.Info("serving", zap.String("version", buildVersion()), zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
@@ -228,6 +234,8 @@ func (g *gateway) serve(ctx context.Context) error {
 	case err = <-failed:
 	}
 	g.stop()
+	stopObserving() // what it still writes needs the leases
+	<-observed
 	stopBackground()
 	g.done.Wait()
 	g.saveList(true)

@@ -52,6 +52,8 @@ func (g *gateway) registerGauges(r *prometheus.Registry, now func() time.Time) {
 	}
 	counter("replygate_log_records_dropped_total", "Records that their file or stream did not take in time; they went to standard error.", nil,
 		func() float64 { return float64(g.logs.Unlogged()) })
+	counter("replygate_observations_dropped_total", "Replies that were not looked at, since too many came at once: it cannot be told who was answered; alert if it grows.", nil,
+		func() float64 { return float64(g.handler.Observer.Dropped()) })
 	counter("replygate_journal_drained_records_total", "Records of the journal that were written to Redis.", nil,
 		func() float64 { records, _ := g.windows.Drained(); return float64(records) })
 	counter("replygate_journal_drain_errors_total", "Failed attempts to write a part of the journal to Redis.", nil,
