@@ -76,6 +76,7 @@ func (x *apiRequest) finish() {
 	if x.probe {
 		return
 	}
+	x.countCall()
 	now := x.gw.Now()
 	r := &x.access
 	*r = AccessRecord{

@@ -3,6 +3,8 @@ package proxy
 import (
 	"testing"
 
+	"github.com/valyala/fasthttp"
+
 	"replygate/config"
 )
 
@@ -18,3 +20,14 @@ func Certificate(t *testing.T) config.TLS {
 
 // Shrink gives an observer a queue of n places.
 func (o *Observer) Shrink(n int) { o.queue = make(chan *observation, n) }
+
+// Counting returns a function that counts, once more each time, a call that was read and judged.
+func (g *Gateway) Counting(rc *fasthttp.RequestCtx) func() {
+	x := &apiRequest{}
+	x.start(g, rc)
+	x.readHead()
+	if !x.gate.AlwaysPasses(x.head.Route) {
+		x.identify()
+	}
+	return x.countCall
+}

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"replygate/account"
+	"replygate/calls"
 	"replygate/contacts"
 	"replygate/gate"
 	"replygate/http1"
@@ -50,6 +51,7 @@ type Gateway struct {
 	Decisions *record.Log // one record a judged call that goes on
 	Refusals  *record.Log // one record a judged call that does not
 	Log       *record.RateLimited
+	Calls     *calls.Counters // of all calls, for rehearsals; nil: they are not counted
 	Now       func() time.Time
 	Draining  func() bool // the gateway stops: connections end after their answers
 
@@ -65,6 +67,7 @@ type Gateway struct {
 	skew         skew
 	unattributed lastDay // calls that were attributed only because one account is configured
 	waiters      waiters
+	callers      callerCache // of calls that are only counted
 }
 
 // Settings are what a configuration says that a running gateway can change. A request keeps to
