@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"replygate/calls"
 	"replygate/config"
 	"replygate/contacts"
 	"replygate/gate"
@@ -34,6 +35,7 @@ type Admin struct {
 	Windows  *window.Store
 	Contacts *contacts.Observer
 	Meter    *contacts.Meter
+	Calls    *calls.Counters
 	Gatherer prometheus.Gatherer // of GET /metrics
 	Audit    *zap.Logger         // gets a record of every change
 	Now      func() time.Time
@@ -132,6 +134,7 @@ func (a *Admin) Handler() http.Handler {
 	mux.Handle("GET /v1/contacts/count", a.keyed(a.Keys.ReadKey, a.contactCount))
 	mux.Handle("POST /v1/contacts/count", a.keyed(a.Keys.ChangeKey, a.countContacts))
 	mux.HandleFunc("/v1/contacts/count", notAllowed("GET, HEAD, POST"))
+	route("GET", "/v1/rehearsal", a.keyed(a.Keys.ReadKey, a.rehearsal))
 	route("GET", "/v1/config", a.keyed(a.Keys.ReadKey, a.settings))
 	route("GET", "/v1/decisions/{id}", a.keyed(a.Keys.ReadKey, a.decision))
 	route("POST", "/v1/explain", a.keyed(a.Keys.ReadKey, a.explain))

@@ -21,6 +21,7 @@ import (
 
 	"replygate/account"
 	"replygate/admin"
+	"replygate/calls"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/proxy"
@@ -73,6 +74,7 @@ type gateway struct {
 	store    *store.Client
 	windows  *window.Store
 	contacts contactBook
+	calls    *calls.Counters
 	upstream *upstream.Upstream
 	faces    []face
 	admin    *http.Server
@@ -152,12 +154,13 @@ func (g *gateway) open(ctx context.Context, now func() time.Time, std streams) (
 // wire makes the handler of calls and the admin server.
 func (g *gateway) wire(now func() time.Time) {
 	registry := prometheus.NewRegistry()
+	g.calls = calls.New(g.store.UniversalClient, g.Config.Redis.Prefix, g.store.Timeout, now)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	g.handler = &proxy.Gateway{
 		Windows: g.windows, Upstream: g.upstream, Metrics: proxy.NewMetrics(registry), Bypass: proxy.NewBypass(),
 		Tokens: account.NewTokens(g.store.UniversalClient, g.Config.Redis.Prefix, g.store.Timeout, now),
 		Access: g.logs.access, Decisions: g.logs.decisions, Refusals: g.logs.refusals, Log: g.limited, Now: now, Draining: g.draining.Load,
-		RedisAnswers: g.store.Answers,
+		RedisAnswers: g.store.Answers, Calls: g.calls,
 	}
 	g.openContacts(now)
 	g.handler.Contacts = g.contacts.observer
@@ -165,7 +168,7 @@ func (g *gateway) wire(now func() time.Time) {
 	g.registerGauges(registry, now)
 	g.registerContacts(registry, now)
 	g.admin = (&admin.Admin{
-		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows,
+		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows, Calls: g.calls,
 		Contacts: g.contacts.observer, Meter: g.contacts.meter, Counted: g.contacts.observer.State, Histories: g.contacts.observer.Store.Histories,
 		Gatherer: registry, Audit: g.logs.audit, Now: now,
 	}).Server()
@@ -217,6 +220,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.done.Go(func() { failed <- g.admin.Serve(g.control) })
 	background, stopBackground := context.WithCancel(context.Background())
 	g.done.Go(func() { g.windows.Run(background) })
+	g.done.Go(func() { g.calls.Run(background) })
 	g.done.Go(func() { g.windows.RunWaiting(background) })
 	observing, stopObserving := context.WithCancel(context.Background())
 	observed := make(chan struct{})

@@ -58,6 +58,10 @@ func (g *gateway) registerGauges(r *prometheus.Registry, now func() time.Time) {
 		func() float64 { records, _ := g.windows.Drained(); return float64(records) })
 	counter("replygate_journal_drain_errors_total", "Failed attempts to write a part of the journal to Redis.", nil,
 		func() float64 { _, failures := g.windows.Drained(); return float64(failures) })
+	counter("replygate_calls_uncounted_total", "Calls that no rehearsal knows: full, there was no place for them while Redis was away; lost, Redis may not have counted them.", prometheus.Labels{"cause": "full"},
+		func() float64 { full, _ := g.calls.Uncounted(); return float64(full) })
+	counter("replygate_calls_uncounted_total", "Calls that no rehearsal knows: full, there was no place for them while Redis was away; lost, Redis may not have counted them.", prometheus.Labels{"cause": "lost"},
+		func() float64 { _, lost := g.calls.Uncounted(); return float64(lost) })
 	for _, reason := range window.GapReasons() {
 		counter("replygate_gaps_total", "Gaps in the records that are new or moved, by reason.", prometheus.Labels{"reason": reason},
 			func() float64 { return float64(g.windows.GapCounts()[reason]) })
