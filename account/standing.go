@@ -51,10 +51,7 @@ func (a *Account) LapsesTo(now time.Time) Standing {
 	if a.LapsesAt().IsZero() {
 		return ""
 	}
-	if n, known := a.Counted(); known && n.Total < a.free && before(now, a.freshness(n).FreeUntil) {
-		return Free
-	}
-	return Lapsed
+	return a.StandingLater(now, a.LapsesAt())
 }
 
 // StopsAt returns when the account lapses, unless it becomes free then: LapsesTo. It is zero if

@@ -24,6 +24,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"replygate/admin"
+	"replygate/calls"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/store/storetest"
@@ -165,6 +166,7 @@ func (a *api) build(more string) {
 		Windows: window.NewEmbedded(a.redis, a.health, window.Settings{
 			Prefix: "rg:", Length: c.Window.Length, Replies: c.Window.Replies, Timeout: 10 * time.Second, Now: a.now,
 		}),
+		Calls: calls.New(a.redis, "rg:", 10*time.Second, a.now),
 	}
 	a.handler = a.admin.Handler()
 }

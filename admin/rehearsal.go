@@ -157,7 +157,7 @@ func (a *Admin) rehearsal(w http.ResponseWriter, r *http.Request) {
 // allowance does not stop.
 func stoppingSoon(all []*account.Account, now time.Time) (some []*account.Account) {
 	for _, a := range all {
-		if at := a.LapsesAt(); at.After(now) && !at.After(now.Add(soon)) && a.StandingLater(now, at) == account.Lapsed {
+		if at := a.StopsAt(now); at.After(now) && !at.After(now.Add(soon)) {
 			some = append(some, a)
 		}
 	}

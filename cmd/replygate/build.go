@@ -168,7 +168,7 @@ func (g *gateway) wire(now func() time.Time) {
 	g.registerGauges(registry, now)
 	g.registerContacts(registry, now)
 	g.admin = (&admin.Admin{
-		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows, Calls: g.calls,
+		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows, Calls: g.calls, Activity: g.activity,
 		Contacts: g.contacts.observer, Meter: g.contacts.meter, Counted: g.contacts.observer.State, Histories: g.contacts.observer.Store.Histories,
 		Gatherer: registry, Audit: g.logs.audit, Now: now,
 	}).Server()
@@ -301,4 +301,13 @@ func (g *gateway) release() error {
 		all = append(all, g.logs.Close())
 	}
 	return errors.Join(all...)
+}
+
+// activity returns what went through the gateways for an account, from memory.
+func (g *gateway) activity(corp string) (admin.Activity, bool) {
+	made, refused, known := g.calls.Activity(corp)
+	if !known {
+		return admin.Activity{}, false
+	}
+	return admin.Activity{Calls7d: new(int(made)), Refused7d: new(int(refused))}, true
 }

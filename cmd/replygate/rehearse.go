@@ -57,7 +57,6 @@ the configuration, without a gateway.`,
 	languageFlag(c, &o.language)
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.BoolVar(&o.csv, "csv", false, "print CSV")
-	c.MarkFlagsMutuallyExclusive("json", "csv")
 	c.RunE = func(c *cobra.Command, logs []string) error {
 		if err := o.check(); err != nil {
 			return err
@@ -81,6 +80,9 @@ the configuration, without a gateway.`,
 func (o *rehearseOptions) check() (err error) {
 	if err := checkLanguage(o.language); err != nil {
 		return err
+	}
+	if o.json && o.csv {
+		return fmt.Errorf("%w: give --json or --csv, not both", errUsage)
 	}
 	if o.at != "" {
 		if o.on, err = rehearsal.ReadAt(o.at); err != nil {
@@ -267,7 +269,7 @@ var rehearsalInEnglish = rehearsalLabels{
 	unattributed: "Calls with tokens that the gateway does not know, of all accounts together:",
 	untold:       "%s calls are not in the table: they cannot be told apart, or their path has several readings.\n",
 	shadow:       "policy.mode is shadow: the gateway refuses nothing. This is what it would refuse with enforce.",
-	unobserved:   "%s replies were not observed: whether their window was open is unknown.\n",
+	unobserved:   "Not observed: %s of the replies, so whether their window was open is unknown.\n",
 	capability:   "INTERFACE", meaning: "WHAT IT DOES", client: "BOT", calls: "CALLS", verdict: "THEN", refused: "REFUSED", inside: "IN WINDOW", advice: "WHAT TO DO",
 	verdicts: map[gate.FateVerdict]string{
 		gate.FateRefuse: "stops", gate.FateReply: "in the window", gate.FateUnsure: "cannot be told", gate.FatePass: "goes on",
