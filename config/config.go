@@ -158,7 +158,8 @@ type Contacts struct {
 
 // Secrets are those with which the gateway calls WeCom for an account by itself.
 type Secrets struct {
-	Contact Secret `yaml:"contact"` // of an app that may call customer contact: counts contacts
+	Contact Secret   `yaml:"contact"` // of an app that may call customer contact: counts contacts
+	Kf      []Secret `yaml:"kf"`      // of apps that may call WeChat Customer Service: complete the records
 }
 
 // Callback is one URL that WeCom calls with events.

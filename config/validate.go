@@ -319,6 +319,23 @@ func (v validator) secrets(a *Account, path string) {
 	if v.given(path+".secrets.contact") && a.Secrets.Contact == "" {
 		v.report(path+".secrets.contact", "secrets.contact is empty", "take the secret of an app that may call customer contact from WeCom's console, or leave it out")
 	}
+	v.kfSecrets(a.Secrets.Kf, path+".secrets.kf")
+}
+
+// kfSecrets reports secrets that cannot be WeCom's. No message quotes one.
+func (v validator) kfSecrets(secrets []Secret, path string) {
+	const remedy = "take the secret of an app that may call WeChat Customer Service from WeCom's console"
+	for i, s := range secrets {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		switch text := s.Reveal(); {
+		case text == "":
+			v.report(at, "a secret of secrets.kf is empty", remedy)
+		case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+			v.report(at, "a secret of secrets.kf has a blank or a character that WeCom's secrets never have", remedy+"; a file has one a line, and nothing else")
+		case slices.Contains(secrets[:i], s):
+			v.report(at, "a secret of secrets.kf is given twice", "keep one")
+		}
+	}
 }
 
 func (v validator) meter(c *Config) {
