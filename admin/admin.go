@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"replygate/calls"
+	"replygate/backfill"
 	"replygate/config"
 	"replygate/contacts"
 	"replygate/gate"
@@ -68,6 +69,14 @@ type Gateway interface {
 	// Bypassed returns the number of channels whose messages do not pass through the gateway
 	// although replies on them do.
 	Bypassed() int
+	// Channels returns the known channels of a corp: the configured ones, and those that were seen.
+	Channels(ctx context.Context, corp string) ([]string, error)
+	// Replays returns how far the gateways have completed the records of a corp by themselves;
+	// configured is false if they have no secret for that.
+	Replays(ctx context.Context, corp string) (s backfill.Status, configured bool, err error)
+	// Replaying returns what this gateway has completed by itself; configured is false if no account
+	// has a secret for that.
+	Replaying() (c backfill.Counts, configured bool)
 	// CountReported counts the messages that POST /v1/inbound recorded.
 	CountReported(window.Tally)
 	// Version returns the hash of the configuration in force, and whether it is stale: the files
@@ -136,6 +145,7 @@ func (a *Admin) Handler() http.Handler {
 	mux.HandleFunc("/v1/contacts/count", notAllowed("GET, HEAD, POST"))
 	route("GET", "/v1/rehearsal", a.keyed(a.Keys.ReadKey, a.rehearsal))
 	route("GET", "/v1/config", a.keyed(a.Keys.ReadKey, a.settings))
+	route("GET", "/v1/backfills", a.keyed(a.Keys.ReadKey, a.replays))
 	route("GET", "/v1/decisions/{id}", a.keyed(a.Keys.ReadKey, a.decision))
 	route("POST", "/v1/explain", a.keyed(a.Keys.ReadKey, a.explain))
 	route("POST", "/v1/preflight", a.keyed(a.Keys.ReadKey, a.preflight))
@@ -221,8 +231,15 @@ type readiness struct {
 	Config   string   `json:"config"`            // hash of the configuration in force
 	Stale    bool     `json:"config_stale"`      // the files have mistakes or are held, an older one is in force
 	// Problems says what is wrong with the configuration's files, one sentence for each.
-	Problems []string `json:"config_problems,omitempty"`
-	Stop     bool     `json:"stopping"`
+	Problems []string   `json:"config_problems,omitempty"`
+	Replays  *replaying `json:"replays,omitempty"` // absent if no account has a secret for them
+	Stop     bool       `json:"stopping"`
+}
+
+// replaying is what readiness tells of the records that this gateway completes by itself.
+type replaying struct {
+	Running int64 `json:"running"`
+	Refused int   `json:"secrets_refused"`
 }
 
 // ready answers 503 only while the gateway shuts down. Without Redis it still serves most calls, so
@@ -232,6 +249,9 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	s := readiness{Ready: !draining, Stop: draining, Redis: "down", History: "unknown", Past: a.Gateway.Bypassed()}
 	s.Config, s.Stale = a.Gateway.Version()
 	s.Problems = a.Gateway.Problems()
+	if c, configured := a.Gateway.Replaying(); configured {
+		s.Replays = &replaying{c.Running, c.Refused}
+	}
 	for _, cause := range a.Windows.Status().Causes {
 		s.Degraded = append(s.Degraded, window.Sentence(cause))
 	}

@@ -25,6 +25,7 @@ import (
 
 	"replygate/admin"
 	"replygate/calls"
+	"replygate/backfill"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/store/storetest"
@@ -59,6 +60,8 @@ type gateway struct {
 	redisUp  bool
 	draining bool
 	bypassed int
+	channels []string
+	replays  map[string]backfill.Status
 	hash     string
 	stale    bool
 	problems []string
@@ -72,10 +75,20 @@ type gateway struct {
 	reload   func() (admin.Reloaded, error)
 }
 
-func (g *gateway) Gate() *gate.Gate        { return &g.gate }
-func (g *gateway) RedisUp() bool           { return g.redisUp }
-func (g *gateway) Draining() bool          { return g.draining }
-func (g *gateway) Bypassed() int           { return g.bypassed }
+func (g *gateway) Gate() *gate.Gate { return &g.gate }
+func (g *gateway) RedisUp() bool    { return g.redisUp }
+func (g *gateway) Draining() bool   { return g.draining }
+func (g *gateway) Bypassed() int    { return g.bypassed }
+func (g *gateway) Replaying() (backfill.Counts, bool) {
+	return backfill.Counts{Running: 1, Refused: 2}, g.replays != nil
+}
+func (g *gateway) Replays(_ context.Context, corp string) (backfill.Status, bool, error) {
+	s, found := g.replays[corp]
+	return s, found, nil
+}
+func (g *gateway) Channels(context.Context, string) ([]string, error) {
+	return slices.Clone(g.channels), nil
+}
 func (g *gateway) Version() (string, bool) { return g.hash, g.stale }
 func (g *gateway) Problems() []string      { return g.problems }
 
@@ -257,6 +270,7 @@ var endpoints = []struct{ method, path, body, key string }{
 	{"GET", "/v1/windows?corp_id=wwLapsed&channel=wk&customer=wm", "", readKey},
 	{"GET", "/v1/accounts", "", readKey},
 	{"GET", "/v1/accounts/wwLapsed", "", readKey},
+	{"GET", "/v1/backfills?corp_id=wwLapsed", "", readKey},
 	{"GET", "/v1/calendar", "", readKey},
 	{"GET", "/v1/entities", "", readKey},
 	{"GET", "/v1/entities/acme", "", readKey},

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -111,10 +112,13 @@ func (x *apiRequest) recordPage(answer io.Reader, err error) {
 	if err == nil { // else it is too long, or in an encoding that nobody asked for
 		page, err = wecom.ReadPage(answer)
 	}
-	if page.Errcode != wecom.CodeOK {
+	if page.Errcode != wecom.CodeOK && page.Errcode != wecom.CodeRateLimited {
 		return
 	}
 	corp, away := x.corpOfToken(x.channelsOf(page))
+	if x.tellPulled(page.Errcode); page.Errcode != wecom.CodeOK {
+		return
+	}
 	channel := wecom.ReadChannel(x.sentCall())
 	if err == nil && x.gate.Accounts.Find(corp) != nil {
 		x.gw.Windows.PagePassed(x.ctx, corp)
@@ -135,13 +139,50 @@ func (x *apiRequest) recordPage(answer io.Reader, err error) {
 		x.loseUnattributed(channel, &page)
 		return
 	}
-	if x.by == gate.ByToken { // nothing that was attributed by what a call says teaches
-		x.learnChannels(corp, itemChannels(page))
-	}
 	x.gw.Bypass.pageSeen(corp, channel, page)
+	x.recordItems(page)
+}
+
+// recordItems records the items of a page of the call's corp.
+func (x *apiRequest) recordItems(page wecom.Page) {
+	if x.by == gate.ByToken { // nothing that was attributed by what a call says teaches
+		x.learnChannels(x.corp, itemChannels(page))
+	}
 	x.recordMessages(page.Messages, page.Replies)
 	x.learnCodes(page.Codes)
 	x.correct(page.Failures)
+}
+
+// tellPulled tells the gateway's own replays that a bot of a known corp pulled a page.
+func (x *apiRequest) tellPulled(errcode int) {
+	if x.gw.Pulled != nil && x.corp != "" {
+		x.gw.Pulled(x.corp, x.at, wecom.HasPullToken(x.sentCall()), errcode == wecom.CodeRateLimited)
+	}
+}
+
+// RecordPage records a page of kf/sync_msg that the gateway itself pulled, of a channel of a corp.
+// It is as good as a page of a bot, but shows nothing of what bots do.
+func (g *Gateway) RecordPage(ctx context.Context, corp, channel string, answer []byte) {
+	x := &apiRequest{request: request{gw: g, ctx: ctx, at: g.Now()}}
+	x.use(g.Current())
+	x.corp, x.by = corp, gate.ByToken
+	page, err := wecom.ReadPage(bytes.NewReader(answer))
+	if page.Errcode != wecom.CodeOK {
+		return
+	}
+	if page.Skipped > 0 {
+		g.Metrics.inbound("sync_msg", "skipped", page.Skipped)
+	}
+	unreadable := unreadableLosses(corp, channel, page.Unreadable, err)
+	x.missed("unreadable", len(unreadable), err, unreadable...)
+	x.recordItems(page)
+}
+
+// LearnChannels records that channels are a corp's, as WeCom listed them for one of its secrets.
+func (g *Gateway) LearnChannels(ctx context.Context, corp string, channels []string) {
+	v := request{gw: g, ctx: ctx, at: g.Now()}
+	v.use(g.Current())
+	v.learnChannels(corp, channels)
 }
 
 // unreadableLosses returns the losses of a page that cannot be read to its end, for the reason why

@@ -57,6 +57,9 @@ type Gateway struct {
 
 	// Observer looks at replies after their answers. nil: nobody does.
 	Observer *Observer
+	// Pulled is called for each call of kf/sync_msg by a bot of a known corp that WeCom answered, or
+	// limited. free: it had the token of a callback. nil: nobody asks.
+	Pulled func(corp string, at time.Time, free, limited bool)
 
 	// RedisAnswers reports whether Redis answered the last command, without sending one. nil: it
 	// always does.

@@ -48,8 +48,9 @@ func (s *Store) ofCorp(corp string) scope {
 
 // history is the time since when a scope has been recorded without a gap.
 type history struct {
-	since time.Time
-	err   error // Redis did not answer; since is unknown
+	since      time.Time
+	backfilled bool  // a backfill began after the newest gap
+	err        error // Redis did not answer; since is unknown
 }
 
 // proves reports whether a history spans the length of a window, so that a missing record means
@@ -115,7 +116,7 @@ func (r scopeRead) history(since *read, now int64) (h history) {
 	}
 	if r.backfill != nil {
 		if f, found := readBackfill(r.backfill.value.Val()); found && f.began >= newest {
-			newest = min(newest, f.since)
+			newest, h.backfilled = min(newest, f.since), true
 		}
 	}
 	h.since = time.UnixMilli(newest)
@@ -180,8 +181,7 @@ func (s *Store) warnBrokenTime(cmds ...*redis.StringCmd) {
 	}
 }
 
-// backfillKey is the key of a finished backfill of a channel, or of all channels of a corp that its
-// secret can see.
+// backfillKey is the key of a finished backfill of a channel, or of all known channels of a corp.
 func (s *Store) backfillKey(id string) string {
 	return s.Prefix + "backfill:" + string(appendEncoded(nil, id))
 }
@@ -237,7 +237,6 @@ func (s *Store) Backfilled(ctx context.Context, corp string, channels []string, 
 	start, ofItems := began.UnixMilli(), read(items)
 	lost := func(gap, items int64) bool { return gap > start && gap > items }
 	all := read(since) > start || lost(read(gap), ofItems)
-	whole := backfilled{start, max(start-Backlog.Milliseconds(), ofItems)}
 	ended := map[string]backfilled{}
 	for i, c := range channels {
 		newest := read(unreadable[i])
@@ -246,13 +245,9 @@ func (s *Store) Backfilled(ctx context.Context, corp string, channels []string, 
 			continue
 		}
 		ended[c] = backfilled{start, max(start-Backlog.Milliseconds(), ofItems, newest)}
-		whole.since = max(whole.since, newest)
 	}
 	if err != nil {
 		return nil, err
-	}
-	if !all && len(missed) == 0 {
-		ended[corp] = whole
 	}
 	return missed, s.endGaps(ctx, ended)
 }

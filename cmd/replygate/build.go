@@ -22,6 +22,7 @@ import (
 	"replygate/account"
 	"replygate/admin"
 	"replygate/calls"
+	"replygate/backfill"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/proxy"
@@ -75,6 +76,7 @@ type gateway struct {
 	windows  *window.Store
 	contacts contactBook
 	calls    *calls.Counters
+	replays  *backfill.Replayer
 	upstream *upstream.Upstream
 	faces    []face
 	admin    *http.Server
@@ -165,6 +167,9 @@ func (g *gateway) wire(now func() time.Time) {
 	g.openContacts(now)
 	g.handler.Contacts = g.contacts.observer
 	g.handler.Observer = proxy.NewObserver(g.handler)
+	g.replays = g.newReplays(now)
+	g.handler.Pulled = g.replays.Budget.Pulled
+	registerReplays(registry, g.replays)
 	g.registerGauges(registry, now)
 	g.registerContacts(registry, now)
 	g.admin = (&admin.Admin{
@@ -227,6 +232,8 @@ func (g *gateway) serve(ctx context.Context) error {
 	go func() { defer close(observed); g.handler.Observer.Run(observing) }()
 	g.done.Go(func() { g.watchFiles(background) })
 	g.runContacts(background)
+	replaying, stopReplays := context.WithCancel(ctx) // it ends at once, and not after the last call
+	g.done.Go(func() { g.replays.Run(replaying) })
 	g.log.Info("serving", zap.String("version", buildVersion()), zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
 		zap.String("upstream", g.Config.Upstream.URL), zap.Int("accounts", len(g.Accounts.All())))
 	var err error
@@ -237,6 +244,7 @@ func (g *gateway) serve(ctx context.Context) error {
 		time.Sleep(g.Config.Shutdown.LameDuck)
 	case err = <-failed:
 	}
+	stopReplays()
 	g.stop()
 	stopObserving() // what it still writes needs the leases
 	<-observed

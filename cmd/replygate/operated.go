@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"replygate/admin"
+	"replygate/backfill"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/window"
@@ -21,6 +22,28 @@ func (o operated) CountReported(t window.Tally)       { o.g.handler.Metrics.Repo
 func (o operated) Version() (hash string, stale bool) { return o.g.version() }
 func (o operated) Problems() []string                 { return o.g.problems() }
 func (o operated) ConfigFile() string                 { return o.g.path }
+
+// Channels returns the known channels of a corp.
+func (o operated) Channels(ctx context.Context, corp string) ([]string, error) {
+	return o.g.channelsOf(ctx, corp)
+}
+
+// Replays returns how far the gateway has completed the records of a corp by itself, false if the
+// corp has no secret for that.
+func (o operated) Replays(ctx context.Context, corp string) (s backfill.Status, configured bool, err error) {
+	for _, a := range withKfSecrets(o.g.inForce().Config) {
+		if a.Corp == corp {
+			s, err = o.g.replays.Status(ctx, corp, a.Secrets)
+			return s, true, err
+		}
+	}
+	return s, false, nil
+}
+
+// Replaying returns what this gateway has completed by itself.
+func (o operated) Replaying() (c backfill.Counts, configured bool) {
+	return o.g.replays.Counts(), len(withKfSecrets(o.g.inForce().Config)) > 0
+}
 
 // InForce returns the configuration in force with its hash.
 func (o operated) InForce() (c *config.Config, hash string) {

@@ -49,6 +49,7 @@ func (g *gateway) use(s settings) warnings {
 	s.Accounts.UseCounts(g.contacts.counts, s.Config.Meter.Every)
 	found := s.lint(at)
 	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: s.receivers})
+	g.replays.Wake()
 	g.mu.Lock()
 	g.inUse, g.failed, g.held = s, "", nil
 	g.told.warnings, g.told.at = found, at
