@@ -44,9 +44,9 @@ var may = map[string][]string{
 	"replay":          {"config", "gate", "policy", "wecom", "window"},
 	"http1":           {},
 	"upstream":        {"config", "http1"},
-	"proxy": {"config", "account", "calls", "gate", "http1", "policy", "record", "upstream", "wecom", "window", "contacts"},
-	"admin": {"config", "account", "calls", "contacts", "gate", "policy", "record", "rehearsal", "replay", "wecom", "window", "backfill"},
-	"cmd/replygate": {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "contacts", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin", "calls", "rehearsal"},
+	"proxy":           {"config", "account", "calls", "gate", "http1", "policy", "record", "upstream", "wecom", "window", "contacts"},
+	"admin":           {"config", "account", "calls", "contacts", "gate", "policy", "record", "rehearsal", "replay", "wecom", "window", "backfill"},
+	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "contacts", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin", "calls", "rehearsal"},
 	"bench":           {},
 
 	"internal/lineartest": {},

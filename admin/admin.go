@@ -20,8 +20,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
-	"replygate/calls"
 	"replygate/backfill"
+	"replygate/calls"
 	"replygate/config"
 	"replygate/contacts"
 	"replygate/gate"

@@ -24,8 +24,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"replygate/admin"
-	"replygate/calls"
 	"replygate/backfill"
+	"replygate/calls"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/store/storetest"

@@ -128,6 +128,7 @@ func (a *Admin) backfill(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if in.Began.IsZero() {
+		a.Windows.BeginBackfill()
 		reply(w, http.StatusOK, Backfill{CorpID: in.CorpID, Began: a.Now()})
 		return
 	}

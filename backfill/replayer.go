@@ -68,10 +68,18 @@ type Replayer struct {
 	counts   replayCounts
 }
 
-// Run replays whenever this gateway is the leader, until ctx ends.
+// Run replays whenever this gateway is the leader, until ctx ends. Without secrets it asks Redis for
+// nothing.
 func (r *Replayer) Run(ctx context.Context) {
 	if r.Windows.Length >= window.Backlog {
 		return // three days prove nothing about such windows
+	}
+	for len(r.Accounts()) == 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.wake(): // by a reload
+		}
 	}
 	r.watch()
 	store.NewLeader(r.Redis, r.Prefix+"leader:replay", leaderTerm).Run(ctx, r.lead)
@@ -396,6 +404,7 @@ func (r *run) replayChannel(c *replayChannel) error {
 	if err := r.token(); err != nil {
 		return err
 	}
+	r.Windows.BeginBackfill()
 	err := r.puller.pullChannel(r.ctx, &c.Channel)
 	var refused *Error
 	switch {

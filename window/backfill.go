@@ -5,6 +5,10 @@ import (
 	"time"
 )
 
+// BeginBackfill has pages written to Redis from now on whatever this gateway remembers to be there:
+// a backfill restores what Redis lost, also if nobody noticed.
+func (s *Store) BeginBackfill() { s.forgetKnown() }
+
 // histories returns the history of each channel of a corp.
 func (s *Store) histories(ctx context.Context, corp string, channels []string) ([]history, error) {
 	all := make([]question, len(channels))

@@ -21,8 +21,8 @@ import (
 
 	"replygate/account"
 	"replygate/admin"
-	"replygate/calls"
 	"replygate/backfill"
+	"replygate/calls"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/proxy"

@@ -14,10 +14,26 @@ import (
 func (g *gateway) newReplays(now func() time.Time) *backfill.Replayer {
 	return &backfill.Replayer{
 		Windows: g.windows, Redis: g.store.UniversalClient, Prefix: g.Config.Redis.Prefix, Timeout: g.store.Timeout,
-		Budget: backfill.NewBudget(now), Log: g.limited, Now: now, Sleep: sleep,
+		Budget: backfill.NewBudget(now), Log: g.limited, Now: now, Sleep: sleepBy(now),
 		Accounts: func() []backfill.Account { return withKfSecrets(g.inForce().Config) },
 		Connect:  func(ctx context.Context) (backfill.Calls, error) { return newOwnCalls(ctx, g.Config) },
 		Record:   g.handler.RecordPage, Learn: g.handler.LearnChannels, Channels: g.channelsOf,
+	}
+}
+
+// sleepBy returns a sleep that ends by a clock, which tests move.
+func sleepBy(now func() time.Time) func(context.Context, time.Duration) error {
+	const step = 100 * time.Millisecond
+	return func(ctx context.Context, d time.Duration) error {
+		for end := now().Add(d); ; {
+			left := end.Sub(now())
+			if left <= 0 {
+				return ctx.Err()
+			}
+			if err := sleep(ctx, min(left, step)); err != nil {
+				return err
+			}
+		}
 	}
 }
 
