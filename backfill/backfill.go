@@ -127,6 +127,9 @@ func (p *Puller) listChannels(ctx context.Context) (channels []string, err error
 	return nil, fmt.Errorf("kf/account/list names over %d channels", maxChannels)
 }
 
+// errRepeated ends a channel whose pages would never end.
+var errRepeated = errors.New("WeCom says that there are more pages, and returns the cursor of the last one")
+
 // pullChannel pulls the pages of a channel until WeCom has no more.
 func (p *Puller) pullChannel(ctx context.Context, c *Channel) error {
 	if c.Began.IsZero() {
@@ -140,7 +143,7 @@ func (p *Puller) pullChannel(ctx context.Context, c *Channel) error {
 		case err != nil:
 			return err
 		case repeated:
-			return fmt.Errorf("channel %s: WeCom says that there are more pages, and returns the cursor of the last one", c.Channel)
+			return fmt.Errorf("channel %s: %w", c.Channel, errRepeated)
 		}
 		c.Cursor, c.Done = page.Next, !page.More
 		p.Messages += len(page.Messages)

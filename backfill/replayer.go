@@ -408,9 +408,9 @@ func (r *run) replayChannel(c *replayChannel) error {
 	err := r.puller.pullChannel(r.ctx, &c.Channel)
 	var refused *Error
 	switch {
-	case errors.As(err, &refused) && !ofSecret(refused.Code): // of this channel alone, as after it was deleted
-		r.Log.Warn("WeCom refuses the messages of a channel, so its gap stays",
-			zap.String("corp_id", r.state.Corp), zap.String("channel", c.Channel.Channel), zap.Int("errcode", refused.Code), zap.String("errmsg", refused.Text))
+	case errors.As(err, &refused) && !ofSecret(refused.Code), errors.Is(err, errRepeated): // this channel alone, as after it was deleted
+		r.Log.Warn("WeCom does not give the messages of a channel, so its gap stays",
+			zap.String("corp_id", r.state.Corp), zap.String("channel", c.Channel.Channel), zap.Error(err))
 		c.restart()
 		r.failed(c, &r.counts.failed)
 		return r.save(r.ctx, r.state)
