@@ -10,13 +10,15 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"replygate/contacts"
 	"replygate/upstream"
 )
 
 // ownCalls are calls to WeCom that the gateway makes by itself. They do not pass through its api
 // listener, so they are neither judged nor learnt from.
-type ownCalls struct{ upstream *upstream.Upstream }
+type ownCalls struct {
+	upstream *upstream.Upstream
+	limit    int64 // of an answer, in bytes
+}
 
 // Call sends one call and returns the whole answer. Its errors never quote the query: a secret may
 // be in it.
@@ -40,9 +42,9 @@ func (o ownCalls) Call(ctx context.Context, path string, query url.Values, body 
 		return resp.StatusCode(), nil, nil
 	}
 	defer got.Close()
-	answer, err = io.ReadAll(io.LimitReader(got, contacts.MaxAnswer+1))
-	if err == nil && len(answer) > contacts.MaxAnswer {
-		err = fmt.Errorf("an answer of more than %d bytes", contacts.MaxAnswer)
+	answer, err = io.ReadAll(io.LimitReader(got, o.limit+1))
+	if err == nil && int64(len(answer)) > o.limit {
+		err = fmt.Errorf("an answer of more than %d bytes", o.limit)
 	}
 	if err != nil {
 		return 0, nil, fmt.Errorf("%s: %w", path, err)

@@ -51,7 +51,7 @@ func (g *gateway) openContacts(now func() time.Time) {
 		Tally: func(source, result string) { observed.WithLabelValues(source, result).Inc() }, Log: g.limited,
 	}).Init()
 	c.meter = (&contacts.Meter{
-		Calls: ownCalls{g.upstream}, Observer: c.observer, Targets: g.meterTargets, Log: g.limited, Now: now, Sleep: sleep,
+		Calls: ownCalls{g.upstream, contacts.MaxAnswer}, Observer: c.observer, Targets: g.meterTargets, Log: g.limited, Now: now, Sleep: sleep,
 	}).Init()
 	c.leader = store.NewLeader(rdb, prefix+"leader:meter", meterTerm)
 }

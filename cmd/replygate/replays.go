@@ -8,6 +8,7 @@ import (
 
 	"replygate/backfill"
 	"replygate/config"
+	"replygate/upstream"
 )
 
 // newReplays returns what completes the records of accounts with secrets by itself.
@@ -16,9 +17,23 @@ func (g *gateway) newReplays(now func() time.Time) *backfill.Replayer {
 		Windows: g.windows, Redis: g.store.UniversalClient, Prefix: g.Config.Redis.Prefix, Timeout: g.store.Timeout,
 		Budget: backfill.NewBudget(now), Log: g.limited, Now: now, Sleep: sleepBy(now),
 		Accounts: func() []backfill.Account { return withKfSecrets(g.inForce().Config) },
-		Connect:  func(ctx context.Context) (backfill.Calls, error) { return newOwnCalls(ctx, g.Config) },
+		Connect:  func(ctx context.Context) (backfill.Calls, error) { return g.replayCalls(ctx) },
 		Record:   g.handler.RecordPage, Learn: g.handler.LearnChannels, Channels: g.channelsOf,
 	}
+}
+
+// replayCalls returns calls over connections of their own, which bots do not wait for. They end
+// with ctx.
+func (g *gateway) replayCalls(ctx context.Context) (backfill.Calls, error) {
+	u, err := upstream.New(g.Config.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() {
+		u.Abort()
+		u.Close()
+	})
+	return ownCalls{u, int64(g.Config.Limits.ReadAnswer)}, nil
 }
 
 // sleepBy returns a sleep that ends by a clock, which tests move.
