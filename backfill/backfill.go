@@ -1,5 +1,5 @@
-// Package backfill pulls what kf/sync_msg still has of a corp's messages, channel by channel: for an
-// operator's command, by a Puller, and by itself where a gateway has the secrets, by a Replayer.
+// Package backfill pulls what kf/sync_msg still has of a corp's messages, channel by channel: by a
+// Puller for an operator's command, and by a Replayer for a gateway that has the secrets.
 //
 // It makes calls through an interface, and records nothing: what passes through the gateway is
 // recorded there, and a Replayer hands pages on. Which gaps a backfill ends is package window's.
@@ -60,8 +60,8 @@ type Puller struct {
 	Interval time.Duration // between two pages, at least
 	Save     func() error  // is called after every step; its error ends the run
 
-	// Wait returns when a page may be pulled, Record gets each page before it is read, and Limited is
-	// called when WeCom limits the rate. Each may be nil.
+	// Wait returns when a page may be pulled, Record gets each page before it is read, and Limited
+	// is called when WeCom limits the rate. Each may be nil.
 	Wait    func(context.Context) error
 	Record  func(ctx context.Context, channel string, answer []byte)
 	Limited func()
