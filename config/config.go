@@ -57,6 +57,8 @@ type Admin struct {
 	ReadKey    Secret `yaml:"read_key"`
 	ChangeKey  Secret `yaml:"change_key"`
 	MetricsKey Secret `yaml:"metrics_key"`
+
+	Peers []string `yaml:"peers"` // the admin listeners of the other gateways, host:port
 }
 
 // Upstream is the WeCom API and how it is reached.

@@ -94,6 +94,27 @@ func (v validator) admin(c *Config) {
 		v.report("listen.admin", "listen.admin is reachable from other machines without keys",
 			"use a loopback address, or set admin.read_key, admin.change_key and admin.metrics_key")
 	}
+	for i, peer := range c.Admin.Peers {
+		v.peer(c, i, peer)
+	}
+}
+
+// maxPeers bounds the gateways that one request asks.
+const maxPeers = 64
+
+func (v validator) peer(c *Config, i int, peer string) {
+	path := v.itemPath("admin.peers", i)
+	host, port, err := net.SplitHostPort(peer)
+	switch {
+	case !isAddress(peer), err != nil, host == "", port == "0":
+		v.report(path, fmt.Sprintf("admin.peers[%d]: %q is not an address", i, peer), widthRemedy(peer, "write host:port of another gateway's admin listener, like 10.1.0.12:9090"))
+	case peer == c.Listen.Admin:
+		v.report(path, fmt.Sprintf("admin.peers[%d] is this gateway's own listen.admin", i), "list the other gateways only")
+	case slices.Contains(c.Admin.Peers[:i], peer):
+		v.report(path, fmt.Sprintf("admin.peers[%d] is in the list already", i), "keep one of them")
+	case i == maxPeers:
+		v.report(path, fmt.Sprintf("admin.peers has more than %d gateways", maxPeers), "list fewer")
+	}
 }
 
 // distinct reports two listeners on the same address.

@@ -125,7 +125,7 @@ func (g *gateway) open(ctx context.Context, now func() time.Time, std streams) (
 	if g.logs, err = openLogs(c, g.level, std); err != nil {
 		return err
 	}
-	g.log = g.logs.own
+	g.log, g.logs.began = g.logs.own, now()
 	g.limited = record.RateLimit(g.log, now)
 	g.readList(now())
 	if g.store, err = store.Open(ctx, c.Redis, c.Journal, now, g.log); err != nil {
