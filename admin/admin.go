@@ -41,6 +41,7 @@ type Admin struct {
 	Audit    *zap.Logger         // gets a record of every change
 	Now      func() time.Time
 	Zone     *time.Location // of dates; nil: China's
+	Sources  Sources        // what other parts tell
 
 	// Counted returns what is stored of an account's contacts. It answers from memory, since lists ask
 	// it for every account. nil: nothing is stored.
@@ -54,6 +55,8 @@ type Admin struct {
 	stops     stopsInForce
 	scanning  sync.Mutex // held while GET /v1/windows?scan=1 scans Redis
 	exporting sync.Mutex // held by the one export that runs
+	replays   replays
+	counted   peerCounts
 }
 
 // Gateway is the running gateway as the admin API sees it. Its methods are called concurrently.
@@ -91,6 +94,20 @@ type Gateway interface {
 	Reload(ifMatch string) (Reloaded, error)
 	// ConfigFile returns the path of the configuration.
 	ConfigFile() string
+	// GateSince returns what Gate does, and since when it is in force.
+	GateSince() (*gate.Gate, time.Time)
+	// Address returns the address of the admin listener, by which this gateway is told from others.
+	Address() string
+	// Self tells of this gateway what the others are told: its version, its configuration and when it
+	// began.
+	Self() GatewayHealth
+	// NewestDecisions returns the newest decision records, the oldest first, which must not be changed:
+	// all since an instant but passes, and one in a hundred of these.
+	NewestDecisions() (lines [][]byte, since time.Time)
+	// OlderDecisions calls visit with the lines of the log's files up to an instant, the newest first,
+	// as far as one page may read. more is true if lines are left, and packed lists files that were
+	// passed over. The search ends with ctx.
+	OlderDecisions(ctx context.Context, until time.Time, visit func(line []byte) bool) (more bool, packed []string, err error)
 	// Decision finds the record of a decision, and returns it with its source: memory, or a file. It
 	// returns nil if there is none on record. The search ends with ctx.
 	Decision(ctx context.Context, id string, at time.Time) (line []byte, source string, err error)
@@ -111,7 +128,9 @@ const (
 
 // Server returns a server with a timeout for each phase of a request.
 func (a *Admin) Server() *http.Server {
-	return &http.Server{
+	stop, cancel := context.WithCancel(context.Background())
+	a.replays.stop = stop
+	s := &http.Server{
 		Handler:           a.Handler(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
@@ -119,6 +138,8 @@ func (a *Admin) Server() *http.Server {
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 	}
+	s.RegisterOnShutdown(cancel)
+	return s
 }
 
 // Handler routes the admin API. Health and readiness need no key: load balancers and orchestrators
@@ -146,7 +167,13 @@ func (a *Admin) Handler() http.Handler {
 	route("GET", "/v1/rehearsal", a.keyed(a.Keys.ReadKey, a.rehearsal))
 	route("GET", "/v1/config", a.keyed(a.Keys.ReadKey, a.settings))
 	route("GET", "/v1/backfills", a.keyed(a.Keys.ReadKey, a.replays))
+	route("GET", "/v1/decisions", a.keyed(a.Keys.ReadKey, a.decisions))
 	route("GET", "/v1/decisions/{id}", a.keyed(a.Keys.ReadKey, a.decision))
+	route("GET", "/v1/rules", a.keyed(a.Keys.ReadKey, a.rules))
+	route("GET", "/v1/health", a.keyed(a.Keys.ReadKey, a.partsHealth))
+	route("GET", "/v1/overview", a.keyed(a.Keys.ReadKey, a.overview))
+	route("POST", "/v1/replays", a.keyed(a.Keys.ReadKey, a.startReplay))
+	route("GET", "/v1/replays/{id}", a.keyed(a.Keys.ReadKey, a.replay))
 	route("POST", "/v1/explain", a.keyed(a.Keys.ReadKey, a.explain))
 	route("POST", "/v1/preflight", a.keyed(a.Keys.ReadKey, a.preflight))
 	route("POST", "/v1/inbound", a.keyed(a.Keys.ChangeKey, a.inbound))

@@ -28,6 +28,7 @@ import (
 	"replygate/calls"
 	"replygate/config"
 	"replygate/gate"
+	"replygate/record"
 	"replygate/store/storetest"
 	"replygate/window"
 )
@@ -68,6 +69,10 @@ type gateway struct {
 
 	records    map[string]string // of decisions, by id
 	unreadable error             // of the log
+	newest     [][]byte          // records in memory
+	since      time.Time         // when these begin
+	file       string            // of the log; "": none
+	budget     int64             // bytes that one page may read of it
 
 	mu       sync.Mutex
 	reported window.Tally // all that were counted
@@ -95,6 +100,25 @@ func (g *gateway) Problems() []string      { return g.problems }
 func (g *gateway) InForce() (*config.Config, string) { return g.gate.Config, g.hash }
 
 func (g *gateway) ConfigFile() string { return "admin.yaml" }
+
+func (g *gateway) GateSince() (*gate.Gate, time.Time) { return &g.gate, start }
+
+func (g *gateway) Address() string { return "10.0.0.1:9090" }
+
+func (g *gateway) Self() admin.GatewayHealth {
+	return admin.GatewayHealth{Version: "v1", Config: g.hash, Since: "2026-11-22T12:00:00.000Z"}
+}
+
+func (g *gateway) NewestDecisions() ([][]byte, time.Time) { return g.newest, g.since }
+
+func (g *gateway) OlderDecisions(ctx context.Context, until time.Time, visit func([]byte) bool) (bool, []string, error) {
+	if g.file == "" {
+		return false, nil, g.unreadable
+	}
+	b := record.Backward{Path: g.file, Until: until, Bytes: g.budget}
+	more, err := b.Read(ctx, visit)
+	return more, b.Packed, err
+}
 
 func (g *gateway) Decision(_ context.Context, id string, _ time.Time) ([]byte, string, error) {
 	if line := g.records[id]; line != "" {

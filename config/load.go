@@ -163,6 +163,7 @@ type decoder struct {
 	accounts  []byte              // the content of accounts_file, nil without one
 	unread    bool                // accounts_file cannot be read
 	files     []NamedFile         // of secrets
+	isolated  bool                // neither files nor the environment may be read
 	referred  map[string]bool     // variables that values refer to as ${NAME}
 }
 
@@ -417,6 +418,9 @@ func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
 	if !ok {
 		return
 	}
+	if d.isolated {
+		return
+	}
 	name = d.beside(name)
 	d.files = append(d.files, NamedFile{Key: path + "_file", Path: name})
 	data, err := readNamed(name, maxSecretBytes)
@@ -471,6 +475,9 @@ func (d *decoder) scalarText(node *yaml.Node, path string) (string, bool) {
 		d.report(d.position(node), path+" has no value", "write one after the colon, or leave the key out for its default")
 		return "", false
 	}
+	if d.isolated {
+		return node.Value, true
+	}
 	complete := true
 	missing := func(what, remedy string) {
 		d.report(d.position(node), what, remedy)
@@ -513,9 +520,11 @@ func (d *decoder) fillScalars(c *Config) {
 	}
 	eachScalar(reflect.ValueOf(c).Elem(), "", func(path string, field reflect.Value) {
 		env := envName(path)
-		_ = v.BindEnv(path, env) // fails only without a key
+		if !d.isolated {
+			_ = v.BindEnv(path, env) // fails only without a key
+		}
 		word, inFile := d.scalars[path]
-		if text, set := os.LookupEnv(env); set && text != "" {
+		if text, set := os.LookupEnv(env); set && text != "" && !d.isolated {
 			word = Word{At: Position{Env: env}}
 			d.where[path] = word.At
 		} else if !inFile {

@@ -79,7 +79,7 @@ func (l *linter) neverMatches(r *Rule, book *account.Book, now time.Time) {
 // unreachable reports a rule if an earlier one matches every call that it can match.
 func (l *linter) unreachable(r *Rule, earlier []*Rule) {
 	for _, e := range earlier {
-		if !r.Shadow && e.Shadow || !l.covers(e, r) {
+		if !r.Shadow && e.Shadow || !covers(e, r) || !includesKeys(l.calls(e), l.calls(r)) {
 			continue
 		}
 		l.report(r.At, "rule "+r.Name+" can never match: rule "+e.Name+" before it takes every call that it is about",
@@ -88,14 +88,15 @@ func (l *linter) unreachable(r *Rule, earlier []*Rule) {
 	}
 }
 
-// covers reports whether a matches every call that b matches.
-func (l *linter) covers(a, b *Rule) bool {
+// covers reports whether a matches every call that b matches, of those that both can match by
+// endpoint and capability.
+func covers(a, b *Rule) bool {
 	if a.percent < 100 || a.when.source != "" && a.when.source != b.when.source {
 		return false
 	}
 	sets := includes(a.accounts, b.accounts) && includes(a.entities, b.entities) &&
 		includes(a.standings, b.standings) && includes(a.msgtypes, b.msgtypes) && includes(a.clients, b.clients)
-	return sets && outlasts(a, b) && includesKeys(l.calls(a), l.calls(b))
+	return sets && outlasts(a, b)
 }
 
 // outlasts reports whether a is in force whenever b is.

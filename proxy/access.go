@@ -88,6 +88,7 @@ func (x *apiRequest) finish() {
 		x.mark()
 		r.Verdict = x.decision.Verdict.String()
 		x.gw.Metrics.decision(x.decision)
+		x.gate.Count(&x.judged, now)
 		if x.judged.Shadow != nil {
 			x.gw.Metrics.shadow(x.judged.Shadow)
 		}

@@ -343,7 +343,7 @@ func (d *callbackRequest) finish() {
 		f.Cause = cmp.Or(string(d.cause), d.botError)
 		d.gw.Refusals.Add(now, "decision", f)
 	}
-	d.gw.Metrics.callback(r)
+	d.gw.Metrics.callback(r, now)
 	d.gw.Access.Add(now, "callback", r)
 	d.logCause()
 }

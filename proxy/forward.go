@@ -149,7 +149,7 @@ func (x *apiRequest) send() (*upstream.Body, error) {
 		return a, err // WeCom has no part in it
 	}
 	if !x.upload().broke() {
-		x.gw.Metrics.upstream(err == nil, time.Since(began))
+		x.gw.Metrics.upstream(err == nil, time.Since(began), x.at)
 	}
 	if err == nil {
 		x.gw.lookAtClock(&x.rc.Response.Header, x.at)

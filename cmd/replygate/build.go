@@ -88,6 +88,9 @@ type gateway struct {
 	draining atomic.Bool
 	hangups  chan os.Signal // each reloads the configuration
 	logs     *logs
+	measured prometheus.Gatherer // the metrics of the handler
+	day      *today
+	began    time.Time
 	done     sync.WaitGroup
 }
 
@@ -158,8 +161,11 @@ func (g *gateway) wire(now func() time.Time) {
 	registry := prometheus.NewRegistry()
 	g.calls = calls.New(g.store.UniversalClient, g.Config.Redis.Prefix, g.store.Timeout, now)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	measured := prometheus.NewRegistry()
+	registry.MustRegister(measured)
+	g.measured, g.began, g.day = measured, now(), &today{metrics: measured, zone: zone, now: now}
 	g.handler = &proxy.Gateway{
-		Windows: g.windows, Upstream: g.upstream, Metrics: proxy.NewMetrics(registry), Bypass: proxy.NewBypass(),
+		Windows: g.windows, Upstream: g.upstream, Metrics: proxy.NewMetrics(measured), Bypass: proxy.NewBypass(),
 		Tokens: account.NewTokens(g.store.UniversalClient, g.Config.Redis.Prefix, g.store.Timeout, now),
 		Access: g.logs.access, Decisions: g.logs.decisions, Refusals: g.logs.refusals, Log: g.limited, Now: now, Draining: g.draining.Load,
 		RedisAnswers: g.store.Answers, Calls: g.calls,
@@ -175,7 +181,7 @@ func (g *gateway) wire(now func() time.Time) {
 	g.admin = (&admin.Admin{
 		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows, Calls: g.calls, Activity: g.activity,
 		Contacts: g.contacts.observer, Meter: g.contacts.meter, Counted: g.contacts.observer.State, Histories: g.contacts.observer.Store.Histories,
-		Gatherer: registry, Audit: g.logs.audit, Now: now,
+		Gatherer: registry, Audit: g.logs.audit, Now: now, Sources: g.sources(),
 	}).Server()
 	g.admin.ErrorLog = log.New(serverErrors{g.limited}, "", 0)
 }
@@ -232,6 +238,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	go func() { defer close(observed); g.handler.Observer.Run(observing) }()
 	g.done.Go(func() { g.watchFiles(background) })
 	g.runContacts(background)
+	g.done.Go(func() { g.day.run(background) })
 	replaying, stopReplays := context.WithCancel(ctx) // it ends at once, and not after the last call
 	g.done.Go(func() { g.replays.Run(replaying) })
 	g.log.Info("serving", zap.String("version", buildVersion()), zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),

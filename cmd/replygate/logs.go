@@ -154,6 +154,17 @@ func isListed(line []byte) bool {
 
 var shadowMember, faultMember = []byte(`,"shadow":{"`), []byte(`,"fault":"`)
 
+// newest returns the records that are listed from memory, the oldest first, and since when they are
+// complete.
+func (l *logs) newest() (lines [][]byte, since time.Time) {
+	l.Sync()
+	lines, since = l.listed.Lines()
+	if since.Before(l.began) {
+		since = l.began
+	}
+	return lines, since
+}
+
 // older calls visit with the lines of the log's files up to an instant, the newest first, as far as
 // one page of a list may read. more is true if lines are left, and packed lists the files that were
 // passed over.

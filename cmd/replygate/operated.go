@@ -76,3 +76,27 @@ func (o operated) heldTag() string {
 func (o operated) Decision(ctx context.Context, id string, at time.Time) (line []byte, source string, err error) {
 	return o.g.logs.find(ctx, id, at, o.g.Config.Log.Decisions, o.g.Config.Upstream.Timeout)
 }
+
+// GateSince returns what calls are judged by, and since when.
+func (o operated) GateSince() (*gate.Gate, time.Time) {
+	o.g.mu.Lock()
+	defer o.g.mu.Unlock()
+	return o.g.inForce(), o.g.loaded
+}
+
+// Address returns the address of the admin listener.
+func (o operated) Address() string { return o.g.control.Addr().String() }
+
+// Self tells of this gateway what the others are told.
+func (o operated) Self() admin.GatewayHealth {
+	hash, _ := o.g.version()
+	return admin.GatewayHealth{Version: buildVersion(), Config: hash, Since: o.g.began.UTC().Format("2006-01-02T15:04:05.000Z07:00")}
+}
+
+// NewestDecisions returns the decision records in memory.
+func (o operated) NewestDecisions() (lines [][]byte, since time.Time) { return o.g.logs.newest() }
+
+// OlderDecisions reads the file of log.decisions and those rotated from it.
+func (o operated) OlderDecisions(ctx context.Context, until time.Time, visit func(line []byte) bool) (more bool, packed []string, err error) {
+	return o.g.logs.older(ctx, o.g.Config.Log.Decisions, until, visit)
+}
