@@ -101,8 +101,8 @@ type Gateway interface {
 	// Self tells of this gateway what the others are told: its version, its configuration and when it
 	// began.
 	Self() GatewayHealth
-	// NewestDecisions returns the newest decision records, the oldest first, which must not be changed:
-	// all since an instant but passes, and one in a hundred of these.
+	// NewestDecisions returns the newest decision records, the oldest first, which must not be
+	// changed: all since an instant but passes, and one in a hundred of these.
 	NewestDecisions() (lines [][]byte, since time.Time)
 	// OlderDecisions calls visit with the lines of the log's files up to an instant, the newest first,
 	// as far as one page may read. more is true if lines are left, and packed lists files that were

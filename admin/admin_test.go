@@ -73,6 +73,7 @@ type gateway struct {
 	since      time.Time         // when these begin
 	file       string            // of the log; "": none
 	budget     int64             // bytes that one page may read of it
+	hold       chan struct{}     // nil, or closed once its search may go on
 
 	mu       sync.Mutex
 	reported window.Tally // all that were counted
@@ -112,6 +113,9 @@ func (g *gateway) Self() admin.GatewayHealth {
 func (g *gateway) NewestDecisions() ([][]byte, time.Time) { return g.newest, g.since }
 
 func (g *gateway) OlderDecisions(ctx context.Context, until time.Time, visit func([]byte) bool) (bool, []string, error) {
+	if g.hold != nil {
+		<-g.hold
+	}
 	if g.file == "" {
 		return false, nil, g.unreadable
 	}
@@ -298,6 +302,10 @@ var endpoints = []struct{ method, path, body, key string }{
 	{"GET", "/v1/calendar", "", readKey},
 	{"GET", "/v1/entities", "", readKey},
 	{"GET", "/v1/entities/acme", "", readKey},
+	{"GET", "/v1/decisions", "", readKey},
+	{"GET", "/v1/rules", "", readKey},
+	{"GET", "/v1/health", "", readKey},
+	{"GET", "/v1/overview", "", readKey},
 	{"POST", "/v1/explain", `{"corp_id":"wwLapsed","path":"/cgi-bin/externalcontact/get"}`, readKey},
 	{"POST", "/v1/preflight", `{"corp_id":"wwLapsed","calls":[{"channel":"wk","customer":"wm"}]}`, readKey},
 	{"POST", "/v1/inbound", `{"inbound":[{"corp_id":"wwLapsed","channel":"wk","customer":"wm","at":"2026-11-22T11:00:00Z"}]}`, changeKey},

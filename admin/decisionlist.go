@@ -21,9 +21,9 @@ import (
 type DecisionList struct {
 	Decisions []DecisionRow `json:"decisions"` // the newest first
 	Facets    Facets        `json:"facets"`
-	// Since is when the memory of this gateway begins: later decisions are listed from there, all but
-	// passes and one in a hundred of these; earlier ones from its files.
-	Since string `json:"since"`
+	// Since is when the memory of this gateway begins: later decisions are listed from there, all
+	// but passes and one in a hundred of these; earlier ones from its files. A query by id has none.
+	Since string `json:"since,omitempty"`
 	ListEnd
 }
 
@@ -157,14 +157,8 @@ func (a *Admin) decisionPage(ctx context.Context, q listQuery, f decisionFilter)
 		return DecisionList{}, err
 	}
 	list := mergeDecisions(q, parts, f.peer)
-	list.Since, list.AsOf = stamp(a.since()), stamp(a.Now())
+	list.Since, list.AsOf = stampIfSet(own.since), stamp(a.Now())
 	return list, nil
-}
-
-// since is when the decisions in memory begin.
-func (a *Admin) since() time.Time {
-	_, since := a.Gateway.NewestDecisions()
-	return since
 }
 
 // peerQuery is what the other gateways are asked for a page.
@@ -187,6 +181,7 @@ type decisionPart struct {
 	facets  Facets
 	covered string
 	missing []Missing
+	since   time.Time // when the memory of this gateway begins
 }
 
 func (a *Admin) peerDecisions(p peerAnswer[DecisionList]) decisionPart {
@@ -255,7 +250,7 @@ func (a *Admin) ownDecisions(ctx context.Context, q listQuery, f decisionFilter)
 	for _, line := range slices.Backward(lines) {
 		r.fromMemory(line)
 	}
-	part := decisionPart{facets: r.counts.facets(maxPeerFacets)}
+	part := decisionPart{facets: r.counts.facets(maxPeerFacets), since: since}
 	if len(r.found) <= q.limit && !f.peer {
 		if err := a.olderDecisions(ctx, &r, since, &part); err != nil {
 			return part, err
@@ -289,7 +284,7 @@ func (a *Admin) olderDecisions(ctx context.Context, r *decisionReader, since tim
 	own := a.Gateway.Address()
 	switch {
 	case more && r.last == "":
-		return problem{http.StatusTooManyRequests, "too_many", "the files of the log are being searched for others; try again soon"}
+		return noResult{http.StatusTooManyRequests, "too_many", "the files of the log are being searched for others; try again soon"}
 	case err != nil:
 		part.missing = append(part.missing, Missing{own, "the log cannot be read: " + err.Error()})
 	case more && !r.ended: // as much as one page may read
@@ -447,8 +442,8 @@ func readDecisionFilter(values url.Values) (f decisionFilter, err error) {
 
 var shadowStart = []byte(`,"shadow":{"`)
 
-// matches reports whether a record is selected. A rule selects the decisions that it made, and those
-// that it would have made in shadow.
+// matches reports whether a record is selected. A rule selects the decisions that it made, and
+// those that it would have made in shadow.
 func (f *decisionFilter) matches(line []byte) bool {
 	for _, m := range f.members {
 		if record.Member(line, m.name) != m.value {

@@ -37,17 +37,17 @@ type DecisionNow struct {
 	Reason  string `json:"reason"`
 }
 
-// problem is why a request has no result: the answer in its stead.
-type problem struct {
+// noResult is why a request has no result: the answer in its stead.
+type noResult struct {
 	status        int
 	code, message string
 }
 
-func (p problem) Error() string { return p.message }
+func (p noResult) Error() string { return p.message }
 
 // failWith answers a request that has no result.
 func failWith(w http.ResponseWriter, err error) {
-	var p problem
+	var p noResult
 	if !errors.As(err, &p) {
 		failQuery(w, err)
 		return
@@ -87,7 +87,7 @@ func (a *Admin) findDecision(ctx context.Context, id string, chinese, peer bool)
 	id = strings.ToLower(id) // as ids are in records
 	at, isID := record.IDTime(id)
 	if !isID {
-		return found, problem{http.StatusBadRequest, "bad_id", "a decision's id has 16 hexadecimal digits, like 1a21fee66cf4c3e1"}
+		return found, noResult{http.StatusBadRequest, "bad_id", "a decision's id has 16 hexadecimal digits, like 1a21fee66cf4c3e1"}
 	}
 	line, source, err := a.Gateway.Decision(ctx, id, at)
 	if line != nil {
@@ -105,11 +105,11 @@ func (a *Admin) findDecision(ctx context.Context, id string, chinese, peer bool)
 	}
 	switch {
 	case errors.Is(err, record.ErrTooMuch):
-		return found, problem{http.StatusServiceUnavailable, "too_much_to_read", "the log has too many records of that time: search its files for the id"}
+		return found, noResult{http.StatusServiceUnavailable, "too_much_to_read", "the log has too many records of that time: search its files for the id"}
 	case err != nil:
-		return found, problem{http.StatusInternalServerError, "unreadable_log", "the log cannot be read: " + err.Error()}
+		return found, noResult{http.StatusInternalServerError, "unreadable_log", "the log cannot be read: " + err.Error()}
 	}
-	return found, problem{http.StatusNotFound, "no_decision", a.notFound(at, unanswered(asked))}
+	return found, noResult{http.StatusNotFound, "no_decision", a.notFound(at, unanswered(asked))}
 }
 
 // explained completes a record of this gateway.

@@ -147,7 +147,7 @@ func gatewaysPart(all []GatewayHealth) HealthPart {
 	for _, kind := range []struct {
 		who  []string
 		what string
-	}{{silent, "do not answer"}, {otherConfig, "have another configuration in force"}, {otherVersion, "are of another version"}} {
+	}{{silent, "do not answer"}, {otherConfig, "have another configuration in force"}, {otherVersion, "run another version"}} {
 		if len(kind.who) > 0 {
 			found = append(found, fmt.Sprintf("%s %s", strings.Join(kind.who, ", "), kind.what))
 		}

@@ -48,8 +48,8 @@ var errNotFound = errors.New("it has none")
 // missing is the answer's place in the list of gateways that did not answer.
 func (p peerAnswer[T]) missing() Missing { return Missing{Gateway: p.gateway, Error: p.err.Error()} }
 
-// askPeers asks all other gateways at once for a resource, and returns their answers in the order of
-// admin.peers.
+// askPeers asks all other gateways at once for a resource, and returns their answers in the order
+// of admin.peers.
 func askPeers[T any](ctx context.Context, a *Admin, path string, query url.Values) []peerAnswer[T] {
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
@@ -78,7 +78,7 @@ func (a *Admin) askPeer(ctx context.Context, peer, path string, into any) error 
 	}
 	resp, err := peerClient.Do(req)
 	switch {
-	case ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		return fmt.Errorf("no answer within %s", peerTimeout)
 	case err != nil:
 		return errors.New("no connection")

@@ -117,11 +117,11 @@ func (a *Admin) newReplay(candidate []byte) (id string, err error) {
 	inForce := a.Gateway.Gate().Config
 	c, err := config.ParseCandidate(candidateName, candidate, inForce)
 	if err != nil {
-		return "", problem{http.StatusUnprocessableEntity, "bad_config", err.Error()}
+		return "", noResult{http.StatusUnprocessableEntity, "bad_config", err.Error()}
 	}
 	g, err := gate.New(candidateName, c)
 	if err != nil {
-		return "", problem{http.StatusUnprocessableEntity, "bad_config", err.Error()}
+		return "", noResult{http.StatusUnprocessableEntity, "bad_config", err.Error()}
 	}
 	job := &Replay{ID: record.NewID(a.Now()), State: ReplayRunning, Why: map[string]int{}, By: []ReplayCount{}, Examples: []replay.Example{}, Began: stamp(a.Now()), Gateway: a.Gateway.Address(), Source: "files"}
 	if inForce.Log.Decisions == "stdout" {
@@ -130,7 +130,7 @@ func (a *Admin) newReplay(candidate []byte) (id string, err error) {
 	a.replays.mu.Lock()
 	defer a.replays.mu.Unlock()
 	if n := len(a.replays.all); n > 0 && a.replays.all[n-1].State == ReplayRunning {
-		return "", problem{http.StatusTooManyRequests, "too_many", "another replay is running; try again soon"}
+		return "", noResult{http.StatusTooManyRequests, "too_many", "another replay is running; try again soon"}
 	}
 	a.replays.all = append(a.replays.all, job)
 	if n := len(a.replays.all); n > keptReplays {

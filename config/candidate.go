@@ -17,16 +17,18 @@ func ParseCandidate(file string, data []byte, inForce *Config) (*Config, error) 
 	}
 	d.walk(root, reflect.ValueOf(&c).Elem(), "")
 	d.fillScalars(&c)
-	if c.AccountsFile != "" || len(c.Accounts) == 0 {
-		c.Accounts = inForce.Accounts
+	accounts := c.Accounts
+	if c.AccountsFile != "" || len(accounts) == 0 { // those in force were checked when they were read
+		c.Accounts, accounts = []Account{{CorpID: "ww0000000000000000"}}, inForce.Accounts
 	}
-	c.AccountsFile = ""
+	c.AccountsFile, c.Callbacks = "", nil
 	c.Listen, c.Admin, c.Upstream, c.Redis, c.Journal = inForce.Listen, inForce.Admin, inForce.Upstream, inForce.Redis, inForce.Journal
-	c.Log, c.Shutdown, c.Callbacks, c.Meter = inForce.Log, inForce.Shutdown, inForce.Callbacks, inForce.Meter
+	c.Log, c.Shutdown, c.Meter = inForce.Log, inForce.Shutdown, inForce.Meter
 	c.where = d.where
 	validate(&c, d)
 	if err := d.mistakes.Err(); err != nil {
 		return nil, err
 	}
+	c.Accounts = accounts
 	return &c, nil
 }

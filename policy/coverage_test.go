@@ -24,7 +24,7 @@ policy:
     - { name: tags-pass, match: { capabilities: [customer_tags] }, action: pass }
     - { name: tags-again, match: { capabilities: [customer_tags], accounts: [wwLapsed] }, action: refuse }
     - { name: groups-in-shadow, mode: shadow, match: { capabilities: [group_management] }, action: pass }
-    - { name: later, match: { capabilities: [moments] }, from: 2028-01-01T00:00:00Z, action: pass }
+    - { name: later, match: { capabilities: [customer_moments] }, from: 2028-01-01T00:00:00Z, action: pass }
 `
 
 func coverageOf(t *testing.T, g *gate.Gate, now time.Time) map[string]policy.Coverage {
@@ -65,19 +65,19 @@ func TestCoverage(t *testing.T) {
 		judge("wwLapsed", "/cgi-bin/externalcontact/add_moment_task", now)
 		all := coverageOf(t, &g, now)
 		wants := map[string]string{
-			"own/tags-pass":                          "own.yaml:9 pass holds 1 1 0 0 ",
-			"own/tags-again":                         "own.yaml:10 refuse holds 0 0 0 0 tags-pass",
-			"own/groups-in-shadow":                   "own.yaml:11 pass holds 3 0 0 2 ",
-			"own/later":                              "own.yaml:12 pass not 0 0 0 0 ",
-			"reply-only-2024/in-good-standing":       "rulesets/reply-only-2024.yaml:33 pass holds 1 1 0 0 ",
+			"own/tags-pass":                          "own.yaml:10 pass holds 1 1 0 0 ",
+			"own/tags-again":                         "own.yaml:11 refuse holds 0 0 0 0 tags-pass",
+			"own/groups-in-shadow":                   "own.yaml:12 pass holds 2 0 0 2 ",
+			"own/later":                              "own.yaml:13 pass not 0 0 0 0 ",
+			"reply-only-2024/in-good-standing":       "rulesets/reply-only-2024.yaml:32 pass holds 1 1 0 0 ",
 			"reply-only-2024/no-group-management":    "* refuse holds 2 2 0 0 ",
 			"reply-only-2024/no-moments":             "* refuse holds 1 1 0 0 ",
 			"grandfathered-2023/in-good-standing":    "* pass not 0 0 0 0 ",
 			"reply-only-2024/full-adds-no-customers": "* refuse holds 0 0 0 0 ",
 		}
 		if mode == "shadow" {
-			wants["own/tags-pass"] = "own.yaml:9 pass holds 1 1 0 0 "
-			wants["own/groups-in-shadow"] = "own.yaml:11 pass holds 0 0 0 0 "
+			wants["own/tags-pass"] = "own.yaml:10 pass holds 1 1 0 0 "
+			wants["own/groups-in-shadow"] = "own.yaml:12 pass holds 0 0 0 0 "
 			wants["reply-only-2024/no-group-management"] = "* refuse holds 2 0 2 0 "
 			wants["reply-only-2024/no-moments"] = "* refuse holds 1 0 1 0 "
 		}

@@ -11,7 +11,7 @@ import (
 )
 
 // Engine is a compiled policy: the rules of a configuration, its rule sets and its settings. It is
-// immutable and safe for concurrent use.
+// immutable, but for the counts of its rules, and safe for concurrent use.
 type Engine struct {
 	file         string  // the configuration's name
 	phases       []phase // in order of their from; never empty

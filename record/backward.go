@@ -28,9 +28,9 @@ const (
 	timeSlack     = time.Second // lines are this much out of the order of their times at most
 )
 
-// Read calls visit with whole lines until it returns false. more is true if lines may be left: visit
-// returned false, Bytes are used up, or ctx ended. A file that cannot be read is an error after the
-// others are read.
+// Read calls visit with whole lines until it returns false. more is true if lines may be left:
+// visit returned false, Bytes are used up, or ctx ended. A file that cannot be read is an error
+// after the others are read.
 func (b *Backward) Read(ctx context.Context, visit func(line []byte) bool) (more bool, err error) {
 	var failed []error
 	newest, err := os.Open(b.Path) // before the others are listed: it may be rotated meanwhile

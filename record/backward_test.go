@@ -62,7 +62,7 @@ func TestBackward(t *testing.T) {
 		more        bool
 	}{
 		"all":             {-1, 1 << 30, "", "id899", "id0", 900, false},
-		"until a file":    {450, 1 << 30, "", "id451", "id0", 452, false},
+		"until a file":    {450, 1 << 30, "", "id450", "id0", 451, false},
 		"until before":    {-100, 1 << 30, "", "", "", 0, false},
 		"stopped":         {-1, 1 << 30, "id595", "id899", "id595", 305, true},
 		"within a budget": {-1, 4 << 20, "", "id899", "", -1, true},

@@ -33,7 +33,7 @@ func TestRing(t *testing.T) {
 		"nothing yet":      {3, 1 << 20, 0, "", time.Time{}},
 		"room for all":     {8, 1 << 20, 6, "id0 id2 id4", time.Time{}},
 		"by records":       {3, 1 << 20, 10, "id4 id6 id8", at.Add(2 * time.Second)},
-		"by bytes":         {50, 300, 10, "id6 id8", at.Add(4 * time.Second)},
+		"by bytes":         {50, 300, 10, "id4 id6 id8", at.Add(2 * time.Second)},
 		"no room for one":  {50, 10, 10, "", time.Time{}},
 		"around more once": {4, 1 << 20, 100, "id92 id94 id96 id98", at.Add(90 * time.Second)},
 	} {

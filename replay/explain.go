@@ -95,7 +95,8 @@ func JudgeAt(ctx context.Context, g *gate.Gate, line []byte, at time.Time, s gat
 	return j.Decision, lack
 }
 
-// lackingKeys tells why the windows and codes of a record's call cannot be looked up; nil: they can.
+// lackingKeys tells why the windows and codes of a record's call cannot be looked up, nil if they
+// can.
 func (r *record) lackingKeys() error {
 	switch {
 	case r.WithCode:

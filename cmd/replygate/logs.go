@@ -178,6 +178,7 @@ func (l *logs) older(ctx context.Context, path string, until time.Time, visit fu
 	case <-ctx.Done():
 		return true, nil, ctx.Err()
 	}
+	l.Sync()
 	b := record.Backward{Path: path, Until: until, Bytes: backwardBytes}
 	more, err = b.Read(ctx, visit)
 	return more, b.Packed, err

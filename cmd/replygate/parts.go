@@ -173,7 +173,7 @@ func (g *gateway) upstreamPart(now time.Time) admin.HealthPart {
 	return p
 }
 
-// upstreamTimes tells how fast WeCom's answers were since the start, by the bounds of the histogram.
+// upstreamTimes tells how fast WeCom's answers were since the start, by bounds of the histogram.
 func (g *gateway) upstreamTimes() string {
 	families, _ := g.measured.Gather()
 	for _, f := range families {
