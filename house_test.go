@@ -46,7 +46,8 @@ var may = map[string][]string{
 	"upstream":        {"config", "http1"},
 	"proxy":           {"config", "account", "calls", "gate", "http1", "policy", "record", "upstream", "wecom", "window", "contacts"},
 	"admin":           {"config", "account", "calls", "contacts", "gate", "policy", "record", "rehearsal", "replay", "wecom", "window", "backfill"},
-	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "contacts", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin", "calls", "rehearsal"},
+	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "contacts", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin", "calls", "rehearsal", "console"},
+	"console":         {"config"},
 	"bench":           {},
 
 	"internal/lineartest": {},

@@ -40,8 +40,10 @@ type Admin struct {
 	Gatherer prometheus.Gatherer // of GET /metrics
 	Audit    *zap.Logger         // gets a record of every change
 	Now      func() time.Time
-	Zone     *time.Location // of dates; nil: China's
-	Sources  Sources        // what other parts tell
+	Zone     *time.Location                      // of dates; nil: China's
+	Sources  Sources                             // what other parts tell
+	Origin   string                              // console.origin: one more Host and Origin that is ours
+	Console  func(api http.Handler) http.Handler // puts the pages for people before the API; nil: none
 
 	// Counted returns what is stored of an account's contacts. It answers from memory, since lists ask
 	// it for every account. nil: nothing is stored.
@@ -184,6 +186,9 @@ func (a *Admin) Handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, "not_found", "the admin API has no such path: docs/http.md lists those it has")
 	})
+	if a.Console != nil {
+		return a.guarded(a.Console(mux))
+	}
 	return a.guarded(mux)
 }
 
@@ -199,14 +204,15 @@ func notAllowed(methods string) http.HandlerFunc {
 var allowed = map[string]string{"GET": "GET, HEAD", "POST": "POST"}
 
 // guarded rejects requests that a web page in the operator's browser could cause: a Host that is
-// not this machine's (DNS rebinding), and an Origin of another site.
+// not this machine's (DNS rebinding), and an Origin of another site. Those of console.origin are
+// ours too.
 func (a *Admin) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a.Loopback && !localHost(r.Host) {
-			fail(w, http.StatusForbidden, "bad_host", "call the admin API by a loopback address or localhost")
+		if a.Loopback && !localHost(r.Host) && !sameOrigin(a.Origin, r.Host) {
+			fail(w, http.StatusForbidden, "bad_host", "call the admin API by a loopback address or localhost, or through a proxy by console.origin")
 			return
 		}
-		if origin := r.Header.Get("Origin"); origin != "" && !sameOrigin(origin, r.Host) {
+		if origin := r.Header.Get("Origin"); origin != "" && origin != a.Origin && !sameOrigin(origin, r.Host) {
 			fail(w, http.StatusForbidden, "bad_origin", "the admin API is not for other sites' pages")
 			return
 		}
@@ -225,7 +231,7 @@ func localHost(host string) bool {
 
 func sameOrigin(origin, host string) bool {
 	u, err := url.Parse(origin)
-	return err == nil && u.Host == host
+	return err == nil && u.Host != "" && u.Host == host
 }
 
 // keyed requires the key, unless it is empty. The comparison takes constant time.

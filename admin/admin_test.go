@@ -405,7 +405,7 @@ func TestHostMustNameThisMachine(t *testing.T) {
 			t.Errorf("%q: HTTP %d", host, r.Code)
 		}
 		if !local {
-			a.want(r, http.StatusForbidden, `{"error":{"code":"bad_host","message":"call the admin API by a loopback address or localhost"}}`)
+			a.want(r, http.StatusForbidden, `{"error":{"code":"bad_host","message":"call the admin API by a loopback address or localhost, or through a proxy by console.origin"}}`)
 		}
 		a.admin.Loopback = false
 		if r := a.call("GET", "/healthz", "", "Host: "+host); r.Code != http.StatusOK {
@@ -428,6 +428,36 @@ func TestOriginMustBeItsOwn(t *testing.T) {
 		}
 		if !own {
 			a.want(r, http.StatusForbidden, `{"error":{"code":"bad_origin","message":"the admin API is not for other sites' pages"}}`)
+		}
+	}
+}
+
+// A console that browsers reach through a proxy has one more Host and one more Origin, also where
+// the proxy replaces the Host.
+func TestOriginOfTheConsole(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, keys)
+	a.admin.Origin = "https://replygate.example.com"
+	for _, c := range []struct {
+		host, origin string
+		want         int
+	}{
+		{"replygate.example.com", "", http.StatusOK},
+		{"replygate.example.com", "https://replygate.example.com", http.StatusOK},
+		{"127.0.0.1:9090", "https://replygate.example.com", http.StatusOK},
+		{"localhost:9090", "http://localhost:9090", http.StatusOK},
+		{"replygate.example.com:8443", "", http.StatusForbidden},
+		{"evil.example", "", http.StatusForbidden},
+		{"evil.example", "https://replygate.example.com", http.StatusForbidden},
+		{"replygate.example.com", "https://evil.example", http.StatusForbidden},
+		{"127.0.0.1:9090", "http://replygate.example.com", http.StatusForbidden},
+	} {
+		headers := []string{"Host: " + c.host, "Authorization: Bearer " + readKey}
+		if c.origin != "" {
+			headers = append(headers, "Origin: "+c.origin)
+		}
+		if r := a.call("GET", "/v1/accounts", "", headers...); r.Code != c.want {
+			t.Errorf("Host %s, Origin %s: HTTP %d", c.host, c.origin, r.Code)
 		}
 	}
 }

@@ -116,9 +116,13 @@ const (
 	ObserveJudged = "judged"
 )
 
-// Console is what the lists of the admin API show.
+// Console is the pages for people on the admin listener, and the lists that they show.
 type Console struct {
-	Index string `yaml:"index"` // which windows are listed by the time at which they close
+	Enabled  bool          `yaml:"enabled"`
+	Origin   string        `yaml:"origin"`   // scheme://host[:port] by which browsers reach it through a proxy; empty: directly
+	Timezone string        `yaml:"timezone"` // of times and dates
+	Session  time.Duration `yaml:"session"`  // after which a person must sign in again
+	Index    string        `yaml:"index"`    // which windows are listed by the time at which they close
 }
 
 // The values of console.index.
@@ -322,7 +326,7 @@ func Default() Config {
 		UnlistedAccount: Refuse,
 		Policy:          Policy{Ruleset: "reply-only-2024", Mode: Enforce, UnsureWait: 3 * time.Second, OnUnsure: Busy, ColdStart: Pass, Language: English},
 		Meter:           Meter{Every: 6 * time.Hour, Warn: []Percent{80, 90, 95}},
-		Console:         Console{Index: IndexWaiting},
+		Console:         Console{Enabled: true, Timezone: "Asia/Shanghai", Session: 8 * time.Hour, Index: IndexWaiting},
 		Limits:          Limits{JudgedBody: 1 << 20, StreamedBody: 128 << 20, ReadAnswer: 64 << 20},
 		Log:             Log{Level: "info", Format: "json", Decisions: "stdout", MaxSize: 100 << 20, MaxFiles: 10, IDs: Plain},
 		Shutdown:        Shutdown{LameDuck: 2 * time.Second, Grace: 8 * time.Second},

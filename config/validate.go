@@ -35,6 +35,7 @@ func validate(c *Config, d *decoder) {
 	v.limits(c)
 	v.log(c)
 	v.shutdown(c)
+	v.console(c)
 	v.sameFiles(c)
 }
 
@@ -250,7 +251,6 @@ func (v validator) journal(c *Config) {
 func (v validator) window(c *Config) {
 	v.atLeast("window.length", c.Window.Length, time.Second)
 	v.oneOf("window.observe", c.Window.Observe, ObserveAll, ObserveJudged)
-	v.oneOf("console.index", c.Console.Index, IndexWaiting, IndexAll)
 	if c.Window.Replies < 0 || c.Window.Replies > 1000 {
 		v.report("window.replies", fmt.Sprintf("window.replies cannot be %d", c.Window.Replies), "write 0 (not counted) to 1000; WeCom's own limit is 5")
 	}
@@ -541,5 +541,30 @@ func (v validator) log(c *Config) {
 func (v validator) shutdown(c *Config) {
 	if c.Shutdown.Grace < c.Shutdown.LameDuck {
 		v.report("shutdown.grace", "shutdown.grace is shorter than shutdown.lame_duck", "grace counts from the signal: make it the longer one, like 8s")
+	}
+}
+
+func (v validator) console(c *Config) {
+	v.oneOf("console.index", c.Console.Index, IndexWaiting, IndexAll)
+	if c.Console.Origin != "" {
+		v.origin(c.Console.Origin)
+	}
+	if _, err := time.LoadLocation(c.Console.Timezone); err != nil || c.Console.Timezone == "" {
+		v.report("console.timezone", fmt.Sprintf("console.timezone: no time zone is called %q", c.Console.Timezone), "write a name of the IANA time zone database, like Asia/Shanghai or UTC")
+	}
+	const least, most = time.Minute, 7 * 24 * time.Hour
+	if c.Console.Session < least || c.Console.Session > most {
+		v.report("console.session", fmt.Sprintf("console.session cannot be %s", c.Console.Session), "write 1m to 168h")
+	}
+}
+
+// origin checks console.origin. Over plain HTTP the cookies of a console could be read on the way,
+// so that is for loopback addresses only.
+func (v validator) origin(value string) {
+	switch u := httpURL(value); {
+	case u == nil, u.Path != "", hasExtras(u), u.Scheme+"://"+u.Host != value:
+		v.report("console.origin", fmt.Sprintf("console.origin: %q is not an origin", value), "write the scheme, host and port that browsers use, without a path, like https://replygate.example.com")
+	case u.Scheme == "http" && !Loopback(net.JoinHostPort(u.Hostname(), "0")):
+		v.report("console.origin", "console.origin is not https", "let the proxy before the console speak TLS: its cookie must not travel in the clear")
 	}
 }

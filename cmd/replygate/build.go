@@ -178,7 +178,7 @@ func (g *gateway) wire(now func() time.Time) {
 	registerReplays(registry, g.replays)
 	g.registerGauges(registry, now)
 	g.registerContacts(registry, now)
-	g.admin = (&admin.Admin{
+	g.admin = g.withConsole(&admin.Admin{
 		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows, Calls: g.calls, Activity: g.activity,
 		Contacts: g.contacts.observer, Meter: g.contacts.meter, Counted: g.contacts.observer.State, Histories: g.contacts.observer.Store.Histories,
 		Gatherer: registry, Audit: g.logs.audit, Now: now, Sources: g.sources(),
