@@ -22,8 +22,8 @@ func Standings() []Standing { return []Standing{Active, Grace, Lapsed, Free, Ful
 // free or full, or active while its contacts are not known. Only exact counts matter.
 func (a *Account) Standing(now time.Time) Standing { return a.StandingLater(now, now) }
 
-// StandingLater returns the standing at a later instant if the number of contacts stays what it is now: a
-// count that is recent enough now is taken to be renewed until then.
+// StandingLater returns the standing at a later instant if the number of contacts stays what it is
+// now: a count that is recent enough now is taken to be renewed until then.
 func (a *Account) StandingLater(now, at time.Time) Standing {
 	n, known := a.Counted()
 	fresh := a.freshness(n)

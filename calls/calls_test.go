@@ -120,7 +120,7 @@ func TestCountsInRedis(t *testing.T) {
 	})
 }
 
-// A week after the calls they are no longer among those of the last seven days; the year has an end.
+// A week after the calls they are no longer among those of the last seven days; the year ends.
 func TestDaysAndWeeks(t *testing.T) {
 	at := &clock{}
 	at.set("2026-12-25T12:00:00+08:00")

@@ -157,8 +157,8 @@ func BenchmarkYield(b *testing.B) {
 	}
 }
 
-// BenchmarkCountCall is what counting adds to a call that is not judged: to one whose corp was found
-// anyway, and to one that is sent without asking whose it is. cpu-ns/op is the processor's time.
+// BenchmarkCountCall is what counting adds to a call that is not judged: to one whose corp was
+// found anyway, and to one that is sent without asking whose it is. cpu-ns/op is the processor's.
 func BenchmarkCountCall(b *testing.B) {
 	for _, bench := range []struct{ name, path string }{{"passing", "/cgi-bin/kf/send_msg"}, {"always-passing", "/cgi-bin/media/get"}} {
 		b.Run(bench.name, func(b *testing.B) {

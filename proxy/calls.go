@@ -94,8 +94,8 @@ func (x *apiRequest) countedOutcome() (o calls.Outcome) {
 	return o
 }
 
-// callerCache remembers the corps of a few thousand tokens by a fast hash. It is for counts alone: a
-// collision would count a call for another account.
+// callerCache remembers the corps of a few thousand tokens by a fast hash. It is for counts alone:
+// a collision would count a call for another account.
 type callerCache struct {
 	slots [4096]atomic.Pointer[cachedCaller]
 }
