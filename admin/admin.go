@@ -59,6 +59,7 @@ type Admin struct {
 	exporting sync.Mutex // held by the one export that runs
 	replays   replays
 	counted   peerCounts
+	waits     waitingKept
 }
 
 // Gateway is the running gateway as the admin API sees it. Its methods are called concurrently.

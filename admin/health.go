@@ -56,8 +56,6 @@ type Sources struct {
 	Parts []func(context.Context) []HealthPart
 	// Decisions counts the decisions of this gateway on the present day.
 	Decisions func() DecisionCounts
-	// Waiting counts the chats that wait for a reply.
-	Waiting func(context.Context) (Waiting, error)
 	// Attention returns what else needs somebody.
 	Attention []func(context.Context) []Attention
 }

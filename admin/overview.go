@@ -11,13 +11,14 @@ import (
 
 	"replygate/account"
 	"replygate/wecom"
+	"replygate/window"
 )
 
 // Overview is the answer of GET /v1/overview: what a manager looks at first.
 type Overview struct {
 	AsOf      string         `json:"as_of"`
 	Accounts  AccountCounts  `json:"accounts"`
-	Waiting   *Waiting       `json:"waiting,omitempty"` // absent: not counted
+	Waiting   *WaitingCounts `json:"waiting,omitempty"` // absent: Redis does not answer
 	Decisions DecisionCounts `json:"decisions"`
 	Attention []Attention    `json:"attention"` // the most urgent first
 	Health    string         `json:"health"`    // ok, attention or failed
@@ -34,8 +35,8 @@ type AccountCounts struct {
 	Full   int `json:"full"`
 }
 
-// Waiting counts the chats that wait for a reply, by when they close at the latest.
-type Waiting struct {
+// WaitingCounts counts the chats that wait for a reply, by when they close at the latest.
+type WaitingCounts struct {
 	Hour   int `json:"1h"`
 	Hours6 int `json:"6h"`
 	Day    int `json:"24h"`
@@ -86,6 +87,8 @@ const (
 	maxAttention = 7
 	maxRefused   = 10
 	peersKept    = 10 * time.Second    // what other gateways counted
+	waitingFresh = 10 * time.Second    // what Redis said of chats that wait
+	waitingTime  = 2 * time.Second     // to read that
 	stopsWithin  = 14 * 24 * time.Hour // is told
 	stopsUrgent  = 3 * 24 * time.Hour
 	fullPercent  = 90
@@ -121,13 +124,8 @@ func (a *Admin) readOverview(ctx context.Context) Overview {
 	o.Accounts = countAccounts(accounts, now)
 	o.Decisions, o.Partial = a.decisionCounts(ctx)
 	o.Attention = a.attentionOf(accounts, now)
-	if a.Sources.Waiting != nil {
-		if waiting, err := a.Sources.Waiting(ctx); err == nil {
-			o.Waiting = &waiting
-			if waiting.Hour > 0 {
-				o.Attention = append(o.Attention, Attention{Level: Urgent, Kind: "closing", Count: waiting.Hour, URL: "closing?within=1h"})
-			}
-		}
+	if o.Waiting = a.waitingCounts(ctx); o.Waiting != nil && o.Waiting.Hour > 0 {
+		o.Attention = append(o.Attention, Attention{Level: Urgent, Kind: "closing", Count: o.Waiting.Hour, URL: "closing?within=1h"})
 	}
 	for _, more := range a.Sources.Attention {
 		o.Attention = append(o.Attention, more(ctx)...)
@@ -140,6 +138,46 @@ func (a *Admin) readOverview(ctx context.Context) Overview {
 	sortAttention(o.Attention)
 	o.Attention = o.Attention[:min(len(o.Attention), maxAttention)]
 	return o
+}
+
+// waitingKept is what Redis said a moment ago of the chats that wait.
+type waitingKept struct {
+	mu     sync.Mutex
+	at     time.Time      // by the machine's clock
+	counts *WaitingCounts // nil: Redis did not answer
+}
+
+// waitingCounts counts the chats that wait for a reply, nil if Redis does not answer.
+func (a *Admin) waitingCounts(ctx context.Context) *WaitingCounts {
+	a.waits.mu.Lock()
+	defer a.waits.mu.Unlock()
+	if time.Since(a.waits.at) > waitingFresh {
+		a.waits.counts, a.waits.at = a.countWaiting(ctx), time.Now()
+	}
+	return a.waits.counts
+}
+
+func (a *Admin) countWaiting(ctx context.Context) *WaitingCounts {
+	if !a.Gateway.RedisUp() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, waitingTime)
+	defer cancel()
+	g, now := a.Gateway.Gate(), a.Now()
+	query := window.Query{Waiting: true, Unobserved: func(corp string) bool { return !g.Observes(corp, now) }}
+	sum, err := a.Windows.CountWaiting(ctx, query)
+	if err != nil {
+		return nil
+	}
+	untold, err := a.Windows.Untold(ctx, query)
+	if err != nil {
+		return nil
+	}
+	corps := map[string]bool{}
+	for _, u := range untold {
+		corps[u.Corp] = true
+	}
+	return &WaitingCounts{Hour: sum.Within(1), Hours6: sum.Within(6), Day: sum.Within(24), All: sum.All, Untold: len(corps)}
 }
 
 // attentionTo tells of a part that is not well.

@@ -99,9 +99,10 @@ func TestOverview(t *testing.T) {
 	}
 	a.admin.Sources = admin.Sources{
 		Decisions: counts(100, 7), Parts: []func(context.Context) []admin.HealthPart{parted("journal", admin.StatusAttention)},
-		Waiting: func(context.Context) (admin.Waiting, error) { return admin.Waiting{Hour: 14, All: 100}, nil },
 	}
 	b.admin.Sources.Decisions = counts(50, 3)
+	a.wrote("wwLapsed", "wk", "wmSoon", -47*time.Hour-30*time.Minute)
+	a.wrote("wwLapsed", "wk", "wmLater", -time.Hour)
 	a.admin.Keys.Peers = []string{b.served(), "127.0.0.1:1"}
 	o := get[admin.Overview](a, "/v1/overview", withReadKey)
 	if want := (admin.AccountCounts{Total: 4, Active: 1, Grace: 1, Lapsed: 1, Free: 1}); o.Accounts != want {
@@ -117,11 +118,11 @@ func TestOverview(t *testing.T) {
 	if want := []string{"urgent closing  closing?within=1h", "urgent stops wwGrace accounts/wwGrace", "soon journal  health"}; !slices.Equal(kinds, want) {
 		t.Errorf("attention %q", kinds)
 	}
-	if o.Waiting == nil || o.Waiting.Hour != 14 || o.Health != admin.StatusAttention || len(o.Partial) != 1 || o.Partial[0].Gateway != "127.0.0.1:1" {
+	if o.Waiting == nil || o.Waiting.Hour != 1 || o.Waiting.All != 2 || o.Health != admin.StatusAttention || len(o.Partial) != 1 || o.Partial[0].Gateway != "127.0.0.1:1" {
 		t.Errorf("%+v", o)
 	}
 	plain := newAPI(t, "")
-	if r := plain.call("GET", "/v1/overview", ""); r.Code != http.StatusOK || strings.Contains(r.body, `"waiting"`) || strings.Contains(r.body, `"partial"`) {
+	if r := plain.call("GET", "/v1/overview", ""); r.Code != http.StatusOK || strings.Contains(r.body, `"partial"`) {
 		t.Errorf("without sources: HTTP %d %s", r.Code, r.body)
 	}
 }
