@@ -142,7 +142,7 @@ func (a *api) replayed(id string) (job admin.Replay) {
 const yamlType = "Content-Type: application/yaml"
 
 // A candidate judges past calls once more, in memory or in the files.
-func TestReplays(t *testing.T) {
+func TestReplaysOfCandidates(t *testing.T) {
 	t.Parallel()
 	candidate := "policy:\n  rules:\n    - { name: open, match: { capabilities: [kf_reply] }, action: pass }\n"
 	asked, err := json.Marshal(map[string]string{"candidate": candidate})
