@@ -169,7 +169,7 @@ func (a *Admin) Handler() http.Handler {
 	mux.HandleFunc("/v1/contacts/count", notAllowed("GET, HEAD, POST"))
 	route("GET", "/v1/rehearsal", a.keyed(a.Keys.ReadKey, a.rehearsal))
 	route("GET", "/v1/config", a.keyed(a.Keys.ReadKey, a.settings))
-	route("GET", "/v1/backfills", a.keyed(a.Keys.ReadKey, a.replays))
+	route("GET", "/v1/backfills", a.keyed(a.Keys.ReadKey, a.backfills))
 	route("GET", "/v1/decisions", a.keyed(a.Keys.ReadKey, a.decisions))
 	route("GET", "/v1/decisions/{id}", a.keyed(a.Keys.ReadKey, a.decision))
 	route("GET", "/v1/rules", a.keyed(a.Keys.ReadKey, a.rules))

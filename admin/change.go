@@ -170,8 +170,8 @@ func (a *Admin) completeCorp(ctx context.Context, read Backfill) (unseen []strin
 	return a.Windows.Incomplete(ctx, read.CorpID, others)
 }
 
-// replays shows how far the gateways have completed the records of a corp by themselves.
-func (a *Admin) replays(w http.ResponseWriter, r *http.Request) {
+// backfills shows how far the gateways have completed the records of a corp by themselves.
+func (a *Admin) backfills(w http.ResponseWriter, r *http.Request) {
 	corp := r.URL.Query().Get("corp_id")
 	if a.Gateway.Gate().Accounts.Find(corp) == nil {
 		fail(w, http.StatusNotFound, "no_account", "the configuration has no account with this corp_id")
