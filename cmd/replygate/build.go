@@ -319,10 +319,12 @@ func (g *gateway) release() error {
 }
 
 // activity returns what went through the gateways for an account, from memory.
-func (g *gateway) activity(corp string) (admin.Activity, bool) {
-	made, refused, known := g.calls.Activity(corp)
-	if !known {
-		return admin.Activity{}, false
+func (g *gateway) activity(corp string) (a admin.Activity, known bool) {
+	if made, refused, counted := g.calls.Activity(corp); counted {
+		a.Calls7d, a.Refused7d, known = new(int(made)), new(int(refused)), true
 	}
-	return admin.Activity{Calls7d: new(int(made)), Refused7d: new(int(refused))}, true
+	if n, told := g.windows.Waiting(corp); told {
+		a.Waiting, known = &n, true
+	}
+	return a, known
 }
