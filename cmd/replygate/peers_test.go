@@ -123,7 +123,7 @@ func TestOlderDecisions(t *testing.T) {
 	var ids []string
 	for run := range 2 { // the second gateway begins with an empty memory
 		r := newRig(t, storetest.Embedded(t), func(c *config.Config) { c.Log.Decisions = file })
-		r.clock.Advance(time.Duration(run-1) * 2 * time.Hour)
+		r.clock.Advance(time.Duration(run) * 2 * time.Hour)
 		for range 5 {
 			r.clock.Advance(time.Second)
 			ids = append([]string{r.reply("wmStranger", "refuse", "window_closed").Gate.DecisionID}, ids...)
