@@ -49,6 +49,15 @@ func newPage(n int, at time.Time) (p page) {
 	return p
 }
 
+// eachShared is each without the embedded store, where nothing is known.
+func eachShared(t *testing.T, body func(b *bench)) {
+	each(t, 5, func(b *bench) {
+		if b.client.Embedded == nil {
+			body(b)
+		}
+	})
+}
+
 // record records a page, and returns how many writes and pipelines that took.
 func (b *bench) record(c *written, p page) (writes, pipelines int) {
 	b.Helper()
@@ -75,7 +84,7 @@ func (b *bench) warm(c *written, p page) {
 
 // A page that this gateway has recorded costs no round trip. One new message costs one.
 func TestKnownPage(t *testing.T) {
-	each(t, 5, func(b *bench) {
+	eachShared(t, func(b *bench) {
 		count := &written{}
 		addHook(b.T, b.rdb, count)
 		p := newPage(300, b.clock.Now())
@@ -111,7 +120,7 @@ func TestKnownIsForgotten(t *testing.T) {
 		}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, 5, func(b *bench) {
+			eachShared(t, func(b *bench) {
 				count := &written{}
 				addHook(b.T, b.rdb, count)
 				p := newPage(20, b.clock.Now())
@@ -130,10 +139,7 @@ func TestKnownIsForgotten(t *testing.T) {
 // After FLUSHALL, the page that a bot pulls again and again is written once more, although the
 // gateway repeats what it wrote in the last minutes by itself.
 func TestKnownPageAfterAFlush(t *testing.T) {
-	each(t, 5, func(b *bench) {
-		if b.client.Embedded != nil {
-			b.Skip("an embedded store is not flushed by others")
-		}
+	eachShared(t, func(b *bench) {
 		count := &written{}
 		addHook(b.T, b.rdb, count)
 		p := newPage(20, b.clock.Now())

@@ -16,7 +16,7 @@ import (
 const (
 	UntoldDropped     = "dropped"      // replies passed and were not looked at, or could not be recorded
 	UntoldUnread      = "unread"       // the beginning of a reply's body does not name channel and customer
-	UntoldBypassed    = "bypassed"     // messages are pulled past the gateway
+	UntoldBypassed    = "bypassed"     // messages bypass the gateway
 	UntoldNoReplies   = "no_replies"   // many messages and no reply of any kind: replies bypass the gateway
 	UntoldNotObserved = "not_observed" // window.observe: judged, and the account is not judged
 	UntoldGap         = "gap"          // messages passed unrecorded, and with them perhaps a servicer's

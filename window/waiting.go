@@ -205,7 +205,7 @@ func (l *listScan) read(ctx context.Context, corps []string, after *Position, hi
 					taken[corp]++
 				}
 			}
-			if len(cmds[i].Val()) == n && taken[corp] < n && offset < maxCounts { // some were of the page before
+			if len(cmds[i].Val()) == n && taken[corp] < n && offset < maxCounts { // the page before had some
 				more = append(more, corp)
 			}
 		}
@@ -277,6 +277,9 @@ const liveCorps = 16
 
 // CountWaiting counts the waiting chats of a query.
 func (s *Store) CountWaiting(ctx context.Context, q Query) (total Sum, err error) {
+	if err := s.flush(ctx); err != nil {
+		return total, fmt.Errorf("window: count waiting chats: %w", err)
+	}
 	sums, err := s.readSums(ctx, sumFresh)
 	if err != nil {
 		return total, err
