@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"replygate/calls"
 	"replygate/gate"
 	"replygate/wecom"
 	"replygate/window"
@@ -61,7 +62,8 @@ type observation struct {
 	answer   []byte
 	encoding string // of the answer
 	at       time.Time
-	space    []byte // that the texts are in
+	call     calls.Call // as it was counted, but for its corp; zero: a judgement told its window
+	space    []byte     // that the texts are in
 }
 
 var observations = sync.Pool{New: func() any { return new(observation) }}
@@ -108,6 +110,9 @@ func (o *observation) fill(x *apiRequest, body, answer []byte) {
 	*o = observation{
 		path: x.head.Route.Path, at: x.gw.Now(), encoding: string(x.rc.Response.Header.ContentEncoding()),
 		query: space[:n], body: space[n:m], answer: space[m:], space: space,
+	}
+	if x.gw.Calls != nil && x.decision == nil {
+		o.call = calls.Call{Path: x.head.Route.Endpoint.Path, Client: x.countedClient()}
 	}
 	if x.by != gate.ByNone {
 		o.corp = x.corp
@@ -181,11 +186,14 @@ func (o *Observer) record(ctx context.Context, batch []*observation) {
 			observations.Put(one)
 		}
 	}(batch)
+	begun := context.WithoutCancel(ctx) // what is begun is finished; each step has its own deadline
 	for {
-		replies, left := o.read(ctx, batch)
-		if err := o.gw.Windows.RecordReplies(ctx, replies); err != nil {
+		replies, uncounted, left := o.read(begun, batch)
+		if err := o.gw.Windows.RecordReplies(begun, replies); err != nil {
 			o.gw.Log.Warn("replies are not recorded yet, so their customers are listed as waiting", zap.Error(err))
 			left = batch
+		} else {
+			o.countWindows(begun, uncounted)
 		}
 		if len(left) == 0 {
 			break
@@ -204,7 +212,7 @@ func (o *Observer) record(ctx context.Context, batch []*observation) {
 func (o *Observer) spill(batch []*observation) {
 	ctx, cancel := context.WithTimeout(context.Background(), observeStop/4)
 	defer cancel()
-	replies, _ := o.read(ctx, batch)
+	replies, _, _ := o.read(ctx, batch)
 	if err := o.gw.Windows.SpillReplies(replies); err != nil {
 		o.gw.Log.Warn("replies are lost: the journal did not take them", zap.Error(err))
 	}
@@ -225,8 +233,36 @@ func (o *Observer) finish() {
 	}
 }
 
-// read returns the replies that WeCom took, and those whose corp Redis could not be asked for.
-func (o *Observer) read(ctx context.Context, batch []*observation) (replies []window.Reply, left []*observation) {
+// uncounted is a reply of which a rehearsal does not know yet whether its window was open.
+type uncounted struct {
+	key  window.Key
+	call calls.Call
+	at   time.Time
+}
+
+// countWindows counts for rehearsals which replies of accounts that are not judged had an open
+// window. What cannot be told at once stays unobserved there.
+func (o *Observer) countWindows(ctx context.Context, all []uncounted) {
+	if len(all) == 0 {
+		return
+	}
+	keys := make([]window.Key, len(all))
+	for i, one := range all {
+		keys[i] = one.key
+	}
+	for i, a := range o.gw.Windows.Peek(ctx, keys...) {
+		switch a.State {
+		case window.Open, window.Cached, window.Exhausted:
+			o.gw.Calls.Note(all[i].at, all[i].call, calls.Inside)
+		case window.Closed, window.ClosedByPlatform:
+			o.gw.Calls.Note(all[i].at, all[i].call, calls.Outside)
+		}
+	}
+}
+
+// read returns the replies that WeCom took, those of them whose windows are to be counted, and
+// those whose corp Redis could not be asked for.
+func (o *Observer) read(ctx context.Context, batch []*observation) (replies []window.Reply, toCount []uncounted, left []*observation) {
 	for _, one := range batch {
 		id, taken := wecom.ReadMessageID(one.plainAnswer())
 		if !taken {
@@ -242,11 +278,15 @@ func (o *Observer) read(ctx context.Context, batch []*observation) (replies []wi
 			left = append(left, one)
 		case named && corp != "":
 			replies = append(replies, window.Reply{Key: window.Key{Corp: corp, Channel: channel, Customer: customer}, Kind: window.ByBot, At: one.at, ID: id})
+			if one.call.Path != "" {
+				one.call.Corp = corp
+				toCount = append(toCount, uncounted{replies[len(replies)-1].Key, one.call, one.at})
+			}
 		case !named:
 			o.untold(corp, cmp.Or(channel, window.AllChannels), one.at, window.UntoldUnread)
 		}
 	}
-	return replies, left
+	return replies, toCount, left
 }
 
 // plainAnswer is the answer without its encoding, nil if that is not known.
