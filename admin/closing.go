@@ -31,8 +31,8 @@ type Untold struct {
 	Why      string   `json:"why"`
 }
 
-// Closing is the answer of GET /v1/closing.
-type Closing struct {
+// ClosingList is the answer of GET /v1/closing.
+type ClosingList struct {
 	Waiting []Waiting      `json:"waiting"` // in the order in which they close
 	Counts  map[string]int `json:"counts"`  // by the time within which they close: 1h, 6h, 24h, all
 	Hours   []int          `json:"hours"`   // by the hour in which they close, 24 from now on
@@ -113,7 +113,7 @@ func (a *Admin) closingQuery(q listQuery) (window.Query, error) {
 	return query, nil
 }
 
-func (a *Admin) listClosing(r *http.Request, q listQuery, query window.Query) (list Closing, err error) {
+func (a *Admin) listClosing(r *http.Request, q listQuery, query window.Query) (list ClosingList, err error) {
 	ctx := r.Context()
 	found, err := a.Windows.ListByClose(ctx, query)
 	if err != nil {
@@ -131,7 +131,7 @@ func (a *Admin) listClosing(r *http.Request, q listQuery, query window.Query) (l
 	if err != nil {
 		return list, err
 	}
-	list = Closing{
+	list = ClosingList{
 		Waiting: []Waiting{}, Untold: []Untold{}, Hours: sum.Hours[:],
 		Counts: map[string]int{"1h": sum.Within(1), "6h": sum.Within(6), "24h": sum.Within(24), "all": sum.All},
 	}

@@ -119,7 +119,7 @@ func TestOverview(t *testing.T) {
 		t.Errorf("attention %q", kinds)
 	}
 	if o.Waiting == nil || o.Waiting.Hour != 1 || o.Waiting.All != 2 || o.Health != admin.StatusAttention || len(o.Partial) != 1 || o.Partial[0].Gateway != "127.0.0.1:1" {
-		t.Errorf("%+v", o)
+		t.Errorf("%+v, waiting %+v", o, o.Waiting)
 	}
 	plain := newAPI(t, "")
 	if r := plain.call("GET", "/v1/overview", ""); r.Code != http.StatusOK || strings.Contains(r.body, `"partial"`) {
@@ -158,7 +158,7 @@ func TestReplaysOfCandidates(t *testing.T) {
 		a := newAPI(t, more)
 		a.remember(decided(0, idOf(0, 1), facts), decided(1, idOf(1, 1), refusedReply))
 		if source == "files" {
-			a.gateway.newest, a.gateway.file, a.gateway.budget = nil, logged(t, 2, 500), 200<<10 // several pages
+			a.gateway.newest, a.gateway.file, a.gateway.budget = nil, logged(t, 2, 500), 300<<10 // several pages
 		}
 		for _, request := range [][2]string{{candidate, yamlType}, {string(asked), "Content-Type: application/json"}} {
 			r := a.call("POST", "/v1/replays", request[0], request[1])

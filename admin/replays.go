@@ -234,8 +234,11 @@ func (a *Admin) readForReplay(run *replayRun, source string) error {
 		case run.ctx.Err() != nil:
 			run.more = true
 			return nil
-		case err != nil, !more, run.more, run.last == before:
+		case err != nil, !more, run.more:
 			return err
+		case run.last == before: // one line is longer than what may be read at once
+			run.more = true
+			return nil
 		}
 		if until, err = time.Parse(time.RFC3339Nano, run.last[:keyTime]); err != nil {
 			return err

@@ -68,8 +68,8 @@ type Replayer struct {
 	counts   replayCounts
 }
 
-// Run replays whenever this gateway is the leader, until ctx ends. Without secrets it asks Redis for
-// nothing.
+// Run replays whenever this gateway is the leader, until ctx ends. Without secrets it does not ask
+// Redis.
 func (r *Replayer) Run(ctx context.Context) {
 	if r.Windows.Length >= window.Backlog {
 		return // three days prove nothing about such windows
@@ -395,8 +395,8 @@ func (r *run) token() error {
 	return r.puller.fetchToken(r.ctx)
 }
 
-// replayChannel pulls the rest of a channel and ends its gap. An error means that the secret, or
-// the way to WeCom or Redis, is of no use at the moment.
+// replayChannel pulls the rest of a channel and ends its gap. An error means that the secret, WeCom
+// or Redis cannot be used at the moment.
 func (r *run) replayChannel(c *replayChannel) error {
 	if c.Done || r.Now().Sub(c.Began) > maxResume {
 		c.restart()

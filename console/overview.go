@@ -60,14 +60,14 @@ var standingsShown = []string{"active", "grace", "full", "lapsed", "free"}
 
 type overviewView struct {
 	overview
-	Todo      []todo
-	Standings []part
-	Renewals  []account
-	Closing   closingList
-	Contact   *contactRow
-	Health    healthList
-	Failed    map[string]string // why a part of the page is missing
-	Single    *account          // the only account
+	Todo        []todo
+	Standings   []part
+	Renewals    []account
+	ClosingSoon closingList
+	Contact     *contactRow
+	Health      healthList
+	Failed      map[string]string // why a part of the page is missing
+	Single      *account          // the only account
 }
 
 func overviewPage(q *request) {
@@ -83,7 +83,7 @@ func overviewPage(q *request) {
 	}
 	var accounts struct{ Accounts []account }
 	fetch("renewals", "/v1/accounts", url.Values{"sort": {"stops"}, "limit": {"6"}}, &accounts)
-	fetch("closing", "/v1/closing", url.Values{"within": {"24h"}, "limit": {"6"}}, &view.Closing)
+	fetch("closing", "/v1/closing", url.Values{"within": {"24h"}, "limit": {"6"}}, &view.ClosingSoon)
 	var contacts struct{ Contacts []contactRow }
 	fetch("contacts", "/v1/contacts", url.Values{"sort": {"-used"}, "limit": {"1"}}, &contacts)
 	fetch("health", "/v1/health", nil, &view.Health)
@@ -97,8 +97,8 @@ func overviewPage(q *request) {
 	if len(contacts.Contacts) == 1 && contacts.Contacts[0].Total != nil && contacts.Contacts[0].Limit != nil {
 		view.Contact = &contacts.Contacts[0]
 	}
-	for i := range view.Closing.Waiting {
-		q.describeChat(&view.Closing.Waiting[i])
+	for i := range view.ClosingSoon.Waiting {
+		q.describeChat(&view.ClosingSoon.Waiting[i])
 	}
 	for _, s := range standingsShown {
 		view.Standings = append(view.Standings, part{s, view.Accounts[s]})

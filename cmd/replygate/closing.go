@@ -57,11 +57,11 @@ func showClosing(ctx context.Context, connect func() (client, error), query url.
 	if err != nil {
 		return err
 	}
-	var list admin.Closing
+	var list admin.ClosingList
 	var rows []admin.Waiting
 	for {
 		query.Set("limit", strconv.Itoa(min(200, most-len(rows))))
-		list = admin.Closing{}
+		list = admin.ClosingList{}
 		if err := c.get(ctx, "/v1/closing", query, &list); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func showClosing(ctx context.Context, connect func() (client, error), query url.
 	return printClosing(s, list)
 }
 
-func printClosing(s streams, list admin.Closing) error {
+func printClosing(s streams, list admin.ClosingList) error {
 	var t table
 	t.row("CLOSES", "IN", "CORP", "ACCOUNT", "STANDING", "CHANNEL", "CUSTOMER", "LAST MESSAGE", "AFTERWARDS")
 	now, err := time.Parse(time.RFC3339Nano, list.AsOf)

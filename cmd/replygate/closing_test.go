@@ -13,7 +13,7 @@ import (
 )
 
 // closing returns the answer of GET /v1/closing.
-func (r *rig) closing(query string) (list admin.Closing) {
+func (r *rig) closing(query string) (list admin.ClosingList) {
 	r.Helper()
 	a := r.adminCall("GET", "/v1/closing?"+query, "")
 	if err := json.Unmarshal(a.body, &list); err != nil || a.StatusCode != 200 {
