@@ -3,7 +3,6 @@ package console
 import (
 	"net/http"
 	"net/url"
-	"time"
 )
 
 // overview is the answer of GET /v1/overview.
@@ -146,10 +145,4 @@ func (q *request) todo(a attention) todo {
 		t.Title = a.Kind
 	}
 	return t
-}
-
-// startOfDay is the beginning of today where the page's clock is.
-func (q *request) startOfDay() time.Time {
-	at := q.now.In(q.zone)
-	return time.Date(at.Year(), at.Month(), at.Day(), 0, 0, 0, 0, q.zone)
 }
