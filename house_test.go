@@ -33,18 +33,21 @@ var may = map[string][]string{
 	"window":          {"record", "store"},
 	"wecom":           {},
 	"wecom/wecomtest": {"wecom"},
-	"backfill":        {"config", "wecom"},
+	"backfill":        {"config", "record", "store", "wecom", "window"},
 	"account":         {"config", "store"},
-	"contacts":        {"account", "wecom", "record"},
+	"contacts":        {"config", "account", "wecom", "record"},
 	"policy":          {"config", "account", "wecom", "window"},
+	"calls":           {"store"},
 	"gate":            {"config", "account", "policy", "wecom", "window"},
 	"ruletest":        {"config", "account", "gate", "policy", "store", "wecom", "window"},
-	"replay":          {"gate", "policy", "wecom", "window"},
+	"rehearsal":       {"account", "calls", "gate", "policy", "wecom"},
+	"replay":          {"config", "gate", "policy", "wecom", "window"},
 	"http1":           {},
 	"upstream":        {"config", "http1"},
-	"proxy":           {"config", "account", "gate", "http1", "policy", "record", "upstream", "wecom", "window"},
-	"admin":           {"config", "account", "gate", "policy", "record", "replay", "wecom", "window"},
-	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin"},
+	"proxy":           {"config", "account", "calls", "gate", "http1", "policy", "record", "upstream", "wecom", "window", "contacts"},
+	"admin":           {"config", "account", "calls", "contacts", "gate", "policy", "record", "rehearsal", "replay", "wecom", "window", "backfill"},
+	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "contacts", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin", "calls", "rehearsal", "console"},
+	"console":         {"config"},
 	"bench":           {},
 
 	"internal/lineartest": {},
@@ -208,7 +211,7 @@ func TestDocsShowEveryDefault(t *testing.T) {
 			t.Fatal(err)
 		}
 		shown.Accounts, plain.Accounts = nil, nil
-		shown.Callbacks = nil
+		shown.Callbacks, shown.Admin.Peers = nil, nil
 		if a, b := withoutPositions(*shown), withoutPositions(*plain); a != b {
 			t.Errorf("the page shows\n%s\nthe defaults are\n%s", a, b)
 		}
@@ -266,7 +269,7 @@ func TestDocsCommands(t *testing.T) {
 func asWalks(blocks []snippet) (all []snippet) {
 	for _, s := range blocks {
 		last := len(all) - 1
-		if s.kind == "sh" && s.page == "docs/changing-rules.md" && last >= 0 && all[last].page == s.page && all[last].kind == "sh" {
+		if s.kind == "sh" && (s.page == "docs/changing-rules.md" || s.page == "docs/contacts.md") && last >= 0 && all[last].page == s.page && all[last].kind == "sh" {
 			all[last].text += s.text
 			continue
 		}

@@ -48,6 +48,15 @@ func TestChannelsAreShared(t *testing.T) {
 		if left := s.PTTL(t.Context(), "rg:channel:wk1").Val(); left < 29*24*time.Hour || left > 30*24*time.Hour {
 			t.Errorf("it is kept for %s", left)
 		}
+		if all, err := two.ChannelsOf(t.Context(), "ww1"); err != nil || fmt.Sprint(all) != "[wk1 wk:2%]" {
+			t.Errorf("channels of ww1: %q, %v", all, err)
+		}
+		if all, err := two.ChannelsOf(t.Context(), "ww2"); err != nil || fmt.Sprint(all) != "[wk3]" {
+			t.Errorf("channels of ww2, without the foreign one: %q, %v", all, err)
+		}
+		if all, err := two.ChannelsOf(t.Context(), "ww9"); err != nil || len(all) > 0 {
+			t.Errorf("channels of a strange corp: %q, %v", all, err)
+		}
 		s.HSet(t.Context(), "rg:channel:broken", "a", "b")
 		belongs(one, "broken", "", account.Unknown)
 		if others, err := one.LearnChannels(t.Context(), "ww1", []string{"broken"}); err != nil || others != nil {

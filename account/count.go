@@ -98,6 +98,10 @@ func (a *Account) Contacts() (free, total int, known bool) {
 	return a.free, n.Total, true
 }
 
+// Purchased returns the number of contacts that the account may have while subscribed; 0 if that is
+// not known.
+func (a *Account) Purchased() int { return a.purchased }
+
 // LimitKind says which number of contacts limits an account: a key of contacts, or "" for none.
 type LimitKind string
 

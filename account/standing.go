@@ -20,13 +20,17 @@ func Standings() []Standing { return []Standing{Active, Grace, Lapsed, Free, Ful
 // Standing returns the standing at an instant: active before expires_at, in grace until expires_at
 // + grace, and lapsed or free from that instant on. An account that never had a subscription is
 // free or full, or active while its contacts are not known. Only exact counts matter.
-func (a *Account) Standing(now time.Time) Standing {
+func (a *Account) Standing(now time.Time) Standing { return a.StandingLater(now, now) }
+
+// StandingLater returns the standing at a later instant if the number of contacts stays what it is
+// now: a count that is recent enough now is taken to be renewed until then.
+func (a *Account) StandingLater(now, at time.Time) Standing {
 	n, known := a.Counted()
 	fresh := a.freshness(n)
-	limit, kind := a.Limit(now)
+	limit, kind := a.Limit(at)
 	below := known && kind == FreeLimit && n.Total < limit && before(now, fresh.FreeUntil)
 	reached := known && kind != NoLimit && n.Total >= limit && before(now, fresh.FullUntil)
-	expired := !a.never() && !a.subscribed(now)
+	expired := !a.never() && !a.subscribed(at)
 	switch {
 	case below:
 		return Free
@@ -34,10 +38,29 @@ func (a *Account) Standing(now time.Time) Standing {
 		return Lapsed
 	case reached:
 		return Full
-	case a.inGrace(now):
+	case a.inGrace(at):
 		return Grace
 	}
 	return Active
+}
+
+// LapsesTo returns the standing from LapsesAt on, if the number of contacts stays as it is known at
+// an instant: lapsed or free; "" if the account never lapses. A metered count is taken to be
+// renewed in time.
+func (a *Account) LapsesTo(now time.Time) Standing {
+	if a.LapsesAt().IsZero() {
+		return ""
+	}
+	return a.StandingLater(now, a.LapsesAt())
+}
+
+// StopsAt returns when the account lapses, unless it becomes free then: LapsesTo. It is zero if
+// nothing stops.
+func (a *Account) StopsAt(now time.Time) time.Time {
+	if a.LapsesTo(now) != Lapsed {
+		return time.Time{}
+	}
+	return a.LapsesAt()
 }
 
 // never reports whether the account never had a subscription.

@@ -5,24 +5,25 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"replygate/backfill"
+	"replygate/calls"
 	"replygate/config"
+	"replygate/contacts"
 	"replygate/gate"
 	"replygate/window"
 )
@@ -33,9 +34,32 @@ type Admin struct {
 	Loopback bool // the listener is on loopback: a Host must name this machine
 	Gateway  Gateway
 	Windows  *window.Store
+	Contacts *contacts.Observer
+	Meter    *contacts.Meter
+	Calls    *calls.Counters
 	Gatherer prometheus.Gatherer // of GET /metrics
 	Audit    *zap.Logger         // gets a record of every change
 	Now      func() time.Time
+	Zone     *time.Location                      // of dates; nil: China's
+	Sources  Sources                             // what other parts tell
+	Origin   string                              // console.origin: one more Host and Origin that is ours
+	Console  func(api http.Handler) http.Handler // puts the pages for people before the API; nil: none
+
+	// Counted returns what is stored of an account's contacts. It answers from memory, since lists ask
+	// it for every account. nil: nothing is stored.
+	Counted func(corpID string) contacts.State
+	// Histories returns the days on which accounts were counted, oldest first. nil: they never were.
+	Histories func(ctx context.Context, corpIDs []string) (map[string][]contacts.Day, error)
+	// Activity returns what went through the gateway for an account; false: not known. It answers from
+	// memory. nil: nothing is known.
+	Activity func(corpID string) (Activity, bool)
+
+	stops     stopsInForce
+	scanning  sync.Mutex // held while GET /v1/windows?scan=1 scans Redis
+	exporting sync.Mutex // held by the one export that runs
+	replays   replays
+	counted   peerCounts
+	waits     waitingKept
 }
 
 // Gateway is the running gateway as the admin API sees it. Its methods are called concurrently.
@@ -51,6 +75,14 @@ type Gateway interface {
 	// Bypassed returns the number of channels whose messages do not pass through the gateway
 	// although replies on them do.
 	Bypassed() int
+	// Channels returns the known channels of a corp: the configured ones, and those that were seen.
+	Channels(ctx context.Context, corp string) ([]string, error)
+	// Replays returns how far the gateways have completed the records of a corp by themselves;
+	// configured is false if they have no secret for that.
+	Replays(ctx context.Context, corp string) (s backfill.Status, configured bool, err error)
+	// Replaying returns what this gateway has completed by itself; configured is false if no account
+	// has a secret for that.
+	Replaying() (c backfill.Counts, configured bool)
 	// CountReported counts the messages that POST /v1/inbound recorded.
 	CountReported(window.Tally)
 	// Version returns the hash of the configuration in force, and whether it is stale: the files
@@ -65,6 +97,20 @@ type Gateway interface {
 	Reload(ifMatch string) (Reloaded, error)
 	// ConfigFile returns the path of the configuration.
 	ConfigFile() string
+	// GateSince returns what Gate does, and since when it is in force.
+	GateSince() (*gate.Gate, time.Time)
+	// Address returns the address of the admin listener, by which this gateway is told from others.
+	Address() string
+	// Self tells of this gateway what the others are told: its version, its configuration and when it
+	// began.
+	Self() GatewayHealth
+	// NewestDecisions returns the newest decision records, the oldest first, which must not be
+	// changed: all since an instant but passes, and one in a hundred of these.
+	NewestDecisions() (lines [][]byte, since time.Time)
+	// OlderDecisions calls visit with the lines of the log's files up to an instant, the newest first,
+	// as far as one page may read. more is true if lines are left, and packed lists files that were
+	// passed over. The search ends with ctx.
+	OlderDecisions(ctx context.Context, until time.Time, visit func(line []byte) bool) (more bool, packed []string, err error)
 	// Decision finds the record of a decision, and returns it with its source: memory, or a file. It
 	// returns nil if there is none on record. The search ends with ctx.
 	Decision(ctx context.Context, id string, at time.Time) (line []byte, source string, err error)
@@ -80,12 +126,14 @@ var (
 const (
 	maxBody    = 1 << 20 // bytes of a request body
 	maxReports = 1000    // messages in one POST /v1/inbound
-	maxList    = 1000    // windows in one answer
+	maxList    = 1000    // windows in one answer of GET /v1/windows
 )
 
 // Server returns a server with a timeout for each phase of a request.
 func (a *Admin) Server() *http.Server {
-	return &http.Server{
+	stop, cancel := context.WithCancel(context.Background())
+	a.replays.stop = stop
+	s := &http.Server{
 		Handler:           a.Handler(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
@@ -93,6 +141,8 @@ func (a *Admin) Server() *http.Server {
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 	}
+	s.RegisterOnShutdown(cancel)
+	return s
 }
 
 // Handler routes the admin API. Health and readiness need no key: load balancers and orchestrators
@@ -101,18 +151,32 @@ func (a *Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
 	route := func(method, path string, h http.Handler) {
 		mux.Handle(method+" "+path, h)
-		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) { // any other method
-			w.Header().Set("Allow", allowed[method])
-			fail(w, http.StatusMethodNotAllowed, "method_not_allowed", "call this path with "+allowed[method])
-		})
+		mux.HandleFunc(path, notAllowed(allowed[method]))
 	}
 	route("GET", "/healthz", http.HandlerFunc(a.health))
 	route("GET", "/readyz", http.HandlerFunc(a.ready))
 	route("GET", "/metrics", a.keyed(a.Keys.MetricsKey, promhttp.HandlerFor(a.Gatherer, promhttp.HandlerOpts{}).ServeHTTP))
 	route("GET", "/v1/windows", a.keyed(a.Keys.ReadKey, a.windows))
+	route("GET", "/v1/closing", a.keyed(a.Keys.ReadKey, a.closing))
 	route("GET", "/v1/accounts", a.keyed(a.Keys.ReadKey, a.accounts))
+	route("GET", "/v1/accounts/{corp}", a.keyed(a.Keys.ReadKey, a.account))
+	route("GET", "/v1/calendar", a.keyed(a.Keys.ReadKey, a.calendar))
+	route("GET", "/v1/entities", a.keyed(a.Keys.ReadKey, a.entities))
+	route("GET", "/v1/entities/{name}", a.keyed(a.Keys.ReadKey, a.entity))
+	route("GET", "/v1/contacts", a.keyed(a.Keys.ReadKey, a.contacts))
+	mux.Handle("GET /v1/contacts/count", a.keyed(a.Keys.ReadKey, a.contactCount))
+	mux.Handle("POST /v1/contacts/count", a.keyed(a.Keys.ChangeKey, a.countContacts))
+	mux.HandleFunc("/v1/contacts/count", notAllowed("GET, HEAD, POST"))
+	route("GET", "/v1/rehearsal", a.keyed(a.Keys.ReadKey, a.rehearsal))
 	route("GET", "/v1/config", a.keyed(a.Keys.ReadKey, a.settings))
+	route("GET", "/v1/backfills", a.keyed(a.Keys.ReadKey, a.backfills))
+	route("GET", "/v1/decisions", a.keyed(a.Keys.ReadKey, a.decisions))
 	route("GET", "/v1/decisions/{id}", a.keyed(a.Keys.ReadKey, a.decision))
+	route("GET", "/v1/rules", a.keyed(a.Keys.ReadKey, a.rules))
+	route("GET", "/v1/health", a.keyed(a.Keys.ReadKey, a.partsHealth))
+	route("GET", "/v1/overview", a.keyed(a.Keys.ReadKey, a.overview))
+	route("POST", "/v1/replays", a.keyed(a.Keys.ReadKey, a.startReplay))
+	route("GET", "/v1/replays/{id}", a.keyed(a.Keys.ReadKey, a.replay))
 	route("POST", "/v1/explain", a.keyed(a.Keys.ReadKey, a.explain))
 	route("POST", "/v1/preflight", a.keyed(a.Keys.ReadKey, a.preflight))
 	route("POST", "/v1/inbound", a.keyed(a.Keys.ChangeKey, a.inbound))
@@ -123,21 +187,33 @@ func (a *Admin) Handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, "not_found", "the admin API has no such path: docs/http.md lists those it has")
 	})
+	if a.Console != nil {
+		return a.guarded(a.Console(mux))
+	}
 	return a.guarded(mux)
+}
+
+// notAllowed answers a path's other methods.
+func notAllowed(methods string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Allow", methods)
+		fail(w, http.StatusMethodNotAllowed, "method_not_allowed", "call this path with "+methods)
+	}
 }
 
 // allowed are the methods of a path by the method of its handler, which for GET takes HEAD too.
 var allowed = map[string]string{"GET": "GET, HEAD", "POST": "POST"}
 
 // guarded rejects requests that a web page in the operator's browser could cause: a Host that is
-// not this machine's (DNS rebinding), and an Origin of another site.
+// not this machine's (DNS rebinding), and an Origin of another site. Those of console.origin are
+// ours too.
 func (a *Admin) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a.Loopback && !localHost(r.Host) {
-			fail(w, http.StatusForbidden, "bad_host", "call the admin API by a loopback address or localhost")
+		if a.Loopback && !localHost(r.Host) && !sameOrigin(a.Origin, r.Host) {
+			fail(w, http.StatusForbidden, "bad_host", "call the admin API by a loopback address or localhost, or through a proxy by console.origin")
 			return
 		}
-		if origin := r.Header.Get("Origin"); origin != "" && !sameOrigin(origin, r.Host) {
+		if origin := r.Header.Get("Origin"); origin != "" && origin != a.Origin && !sameOrigin(origin, r.Host) {
 			fail(w, http.StatusForbidden, "bad_origin", "the admin API is not for other sites' pages")
 			return
 		}
@@ -156,7 +232,7 @@ func localHost(host string) bool {
 
 func sameOrigin(origin, host string) bool {
 	u, err := url.Parse(origin)
-	return err == nil && u.Host == host
+	return err == nil && u.Host != "" && u.Host == host
 }
 
 // keyed requires the key, unless it is empty. The comparison takes constant time.
@@ -189,8 +265,15 @@ type readiness struct {
 	Config   string   `json:"config"`            // hash of the configuration in force
 	Stale    bool     `json:"config_stale"`      // the files have mistakes or are held, an older one is in force
 	// Problems says what is wrong with the configuration's files, one sentence for each.
-	Problems []string `json:"config_problems,omitempty"`
-	Stop     bool     `json:"stopping"`
+	Problems []string   `json:"config_problems,omitempty"`
+	Replays  *replaying `json:"replays,omitempty"` // absent if no account has a secret for them
+	Stop     bool       `json:"stopping"`
+}
+
+// replaying is what readiness tells of the records that this gateway completes by itself.
+type replaying struct {
+	Running int64 `json:"running"`
+	Refused int   `json:"secrets_refused"`
 }
 
 // ready answers 503 only while the gateway shuts down. Without Redis it still serves most calls, so
@@ -200,6 +283,9 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	s := readiness{Ready: !draining, Stop: draining, Redis: "down", History: "unknown", Past: a.Gateway.Bypassed()}
 	s.Config, s.Stale = a.Gateway.Version()
 	s.Problems = a.Gateway.Problems()
+	if c, configured := a.Gateway.Replaying(); configured {
+		s.Replays = &replaying{c.Running, c.Refused}
+	}
 	for _, cause := range a.Windows.Status().Causes {
 		s.Degraded = append(s.Degraded, window.Sentence(cause))
 	}
@@ -219,139 +305,14 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	reply(w, status, s)
 }
 
-// Window is the JSON form of a window. Times are RFC 3339 in UTC.
-type Window struct {
-	CorpID   string   `json:"corp_id"`
-	Channel  string   `json:"channel"`
-	Customer string   `json:"customer"`
-	State    string   `json:"state"` // open, full, shut, closed, or broken: the Redis key is no window
-	Last     string   `json:"last"`  // message of the customer; "" if broken
-	Closes   string   `json:"closes"`
-	Left     *int     `json:"replies_left"` // null: not counted
-	Sent     []string `json:"sent"`         // replies since Last
-}
-
-// WindowList is the answer of GET /v1/windows.
-type WindowList struct {
-	Windows    []Window `json:"windows"`
-	More       bool     `json:"more"`
-	Since      string   `json:"since"`      // the records shown have no gap after this time
-	Incomplete bool     `json:"incomplete"` // a customer who is missing here may still have written
-}
-
-var states = map[window.State]string{
-	window.Open: "open", window.Exhausted: "full", window.ClosedByPlatform: "shut", window.Closed: "closed",
-}
-
-func show(e window.Entry) Window {
-	if e.Broken {
-		return Window{CorpID: e.Key.Corp, Channel: e.Key.Channel, Customer: e.Key.Customer, State: "broken", Sent: []string{}}
-	}
-	w := Window{
-		CorpID: e.Key.Corp, Channel: e.Key.Channel, Customer: e.Key.Customer, State: states[e.State],
-		Last: stamp(time.UnixMilli(e.Window.Last)), Closes: stamp(e.Closes), Sent: []string{},
-	}
-	if e.Left >= 0 {
-		w.Left = &e.Left
-	}
-	for _, t := range e.Window.Sent {
-		w.Sent = append(w.Sent, stamp(time.UnixMilli(t)))
-	}
-	return w
-}
-
-// windows lists windows, with corp_id those of one corp. With customer it shows the single window
-// of corp_id, channel and customer.
-func (a *Admin) windows(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	if q.Get("customer") != "" {
-		a.window(w, r, window.Key{Corp: q.Get("corp_id"), Channel: q.Get("channel"), Customer: q.Get("customer")})
-		return
-	}
-	limit := maxList
-	if text := q.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxList {
-			fail(w, http.StatusBadRequest, "bad_limit", fmt.Sprintf("limit must be 1 to %d", maxList))
-			return
-		}
-		limit = n
-	}
-	entries, more, err := a.Windows.List(r.Context(), q.Get("corp_id"), limit)
-	complete, since, unknown := a.Windows.Complete(r.Context(), q.Get("corp_id"), "")
-	if err = cmp.Or(err, unknown); err != nil {
-		storeAway(w, err)
-		return
-	}
-	list := WindowList{Windows: []Window{}, More: more, Since: stamp(since), Incomplete: !complete}
-	for _, e := range entries {
-		list.Windows = append(list.Windows, show(e))
-	}
-	reply(w, http.StatusOK, list)
-}
-
-func (a *Admin) window(w http.ResponseWriter, r *http.Request, k window.Key) {
-	e, found, err := a.Windows.Show(r.Context(), k)
-	complete, since, unknown := a.Windows.Complete(r.Context(), k.Corp, k.Channel)
-	switch {
-	case err != nil, unknown != nil:
-		storeAway(w, cmp.Or(err, unknown))
-	case !found && !complete:
-		fail(w, http.StatusNotFound, "no_window", "no message of this customer on this channel is on record, but records are complete only since "+stamp(since))
-	case !found:
-		fail(w, http.StatusNotFound, "no_window", "no message of this customer on this channel is on record within the window's length")
-	default:
-		reply(w, http.StatusOK, WindowList{Windows: []Window{show(e)}, Since: stamp(since), Incomplete: !complete})
-	}
-}
-
 // storeAway answers a request that Redis did not carry out.
 func storeAway(w http.ResponseWriter, err error) {
 	if errors.Is(err, window.ErrNoWindow) {
 		fail(w, http.StatusConflict, "broken", err.Error())
 		return
 	}
+	w.Header().Set("Retry-After", "2")
 	fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis does not answer; try again")
-}
-
-// Account is the JSON form of an account.
-type Account struct {
-	CorpID   string `json:"corp_id"`
-	Name     string `json:"name"`
-	Entity   string `json:"entity"`
-	Standing string `json:"standing"`
-	Expires  string `json:"expires_at,omitempty"`
-	Lapses   string `json:"lapses_at,omitempty"` // end of the grace period
-	Free     *int   `json:"contacts_free,omitempty"`
-	Total    *int   `json:"contacts_total,omitempty"`
-}
-
-// AccountList is the answer of GET /v1/accounts.
-type AccountList struct {
-	Accounts []Account `json:"accounts"`
-}
-
-func (a *Admin) accounts(w http.ResponseWriter, r *http.Request) {
-	corp := r.URL.Query().Get("corp_id")
-	list := AccountList{Accounts: []Account{}}
-	for _, acc := range a.Gateway.Gate().Accounts.All() {
-		if corp != "" && corp != acc.CorpID {
-			continue
-		}
-		out := Account{CorpID: acc.CorpID, Name: acc.Name, Entity: acc.Entity, Standing: string(acc.Standing(a.Now()))}
-		if at := acc.ExpiresAt(); !at.IsZero() {
-			out.Expires, out.Lapses = stamp(at), stamp(acc.LapsesAt())
-		}
-		if free, total, known := acc.Contacts(); known {
-			out.Free, out.Total = &free, &total
-		}
-		list.Accounts = append(list.Accounts, out)
-	}
-	if corp != "" && len(list.Accounts) == 0 {
-		fail(w, http.StatusNotFound, "no_account", "the configuration has no account with this corp_id")
-		return
-	}
-	reply(w, http.StatusOK, list)
 }
 
 // stamp formats a time as RFC 3339 in UTC, to the millisecond.

@@ -24,8 +24,11 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"replygate/admin"
+	"replygate/backfill"
+	"replygate/calls"
 	"replygate/config"
 	"replygate/gate"
+	"replygate/record"
 	"replygate/store/storetest"
 	"replygate/window"
 )
@@ -58,12 +61,19 @@ type gateway struct {
 	redisUp  bool
 	draining bool
 	bypassed int
+	channels []string
+	replays  map[string]backfill.Status
 	hash     string
 	stale    bool
 	problems []string
 
 	records    map[string]string // of decisions, by id
 	unreadable error             // of the log
+	newest     [][]byte          // records in memory
+	since      time.Time         // when these begin
+	file       string            // of the log; "": none
+	budget     int64             // bytes that one page may read of it
+	hold       chan struct{}     // nil, or closed once its search may go on
 
 	mu       sync.Mutex
 	reported window.Tally // all that were counted
@@ -71,16 +81,48 @@ type gateway struct {
 	reload   func() (admin.Reloaded, error)
 }
 
-func (g *gateway) Gate() *gate.Gate        { return &g.gate }
-func (g *gateway) RedisUp() bool           { return g.redisUp }
-func (g *gateway) Draining() bool          { return g.draining }
-func (g *gateway) Bypassed() int           { return g.bypassed }
+func (g *gateway) Gate() *gate.Gate { return &g.gate }
+func (g *gateway) RedisUp() bool    { return g.redisUp }
+func (g *gateway) Draining() bool   { return g.draining }
+func (g *gateway) Bypassed() int    { return g.bypassed }
+func (g *gateway) Replaying() (backfill.Counts, bool) {
+	return backfill.Counts{Running: 1, Refused: 2}, g.replays != nil
+}
+func (g *gateway) Replays(_ context.Context, corp string) (backfill.Status, bool, error) {
+	s, found := g.replays[corp]
+	return s, found, nil
+}
+func (g *gateway) Channels(context.Context, string) ([]string, error) {
+	return slices.Clone(g.channels), nil
+}
 func (g *gateway) Version() (string, bool) { return g.hash, g.stale }
 func (g *gateway) Problems() []string      { return g.problems }
 
 func (g *gateway) InForce() (*config.Config, string) { return g.gate.Config, g.hash }
 
 func (g *gateway) ConfigFile() string { return "admin.yaml" }
+
+func (g *gateway) GateSince() (*gate.Gate, time.Time) { return &g.gate, start }
+
+func (g *gateway) Address() string { return "10.0.0.1:9090" }
+
+func (g *gateway) Self() admin.GatewayHealth {
+	return admin.GatewayHealth{Version: "v1", Config: g.hash, Since: "2026-11-22T12:00:00.000Z"}
+}
+
+func (g *gateway) NewestDecisions() ([][]byte, time.Time) { return g.newest, g.since }
+
+func (g *gateway) OlderDecisions(ctx context.Context, until time.Time, visit func([]byte) bool) (bool, []string, error) {
+	if g.hold != nil {
+		<-g.hold
+	}
+	if g.file == "" {
+		return false, nil, g.unreadable
+	}
+	b := record.Backward{Path: g.file, Until: until, Bytes: g.budget}
+	more, err := b.Read(ctx, visit)
+	return more, b.Packed, err
+}
 
 func (g *gateway) Decision(_ context.Context, id string, _ time.Time) ([]byte, string, error) {
 	if line := g.records[id]; line != "" {
@@ -165,6 +207,7 @@ func (a *api) build(more string) {
 		Windows: window.NewEmbedded(a.redis, a.health, window.Settings{
 			Prefix: "rg:", Length: c.Window.Length, Replies: c.Window.Replies, Timeout: 10 * time.Second, Now: a.now,
 		}),
+		Calls: calls.New(a.redis, "rg:", 10*time.Second, a.now),
 	}
 	a.handler = a.admin.Handler()
 }
@@ -254,6 +297,15 @@ var endpoints = []struct{ method, path, body, key string }{
 	{"GET", "/v1/windows", "", readKey},
 	{"GET", "/v1/windows?corp_id=wwLapsed&channel=wk&customer=wm", "", readKey},
 	{"GET", "/v1/accounts", "", readKey},
+	{"GET", "/v1/accounts/wwLapsed", "", readKey},
+	{"GET", "/v1/backfills?corp_id=wwLapsed", "", readKey},
+	{"GET", "/v1/calendar", "", readKey},
+	{"GET", "/v1/entities", "", readKey},
+	{"GET", "/v1/entities/acme", "", readKey},
+	{"GET", "/v1/decisions", "", readKey},
+	{"GET", "/v1/rules", "", readKey},
+	{"GET", "/v1/health", "", readKey},
+	{"GET", "/v1/overview", "", readKey},
 	{"POST", "/v1/explain", `{"corp_id":"wwLapsed","path":"/cgi-bin/externalcontact/get"}`, readKey},
 	{"POST", "/v1/preflight", `{"corp_id":"wwLapsed","calls":[{"channel":"wk","customer":"wm"}]}`, readKey},
 	{"POST", "/v1/inbound", `{"inbound":[{"corp_id":"wwLapsed","channel":"wk","customer":"wm","at":"2026-11-22T11:00:00Z"}]}`, changeKey},
@@ -304,7 +356,7 @@ func TestWithoutKeysAllMayCall(t *testing.T) {
 	a.gateway.reload = func() (admin.Reloaded, error) { return admin.Reloaded{}, nil }
 	a.wrote("wwLapsed", "wk", "wm", -time.Hour)
 	for _, e := range endpoints {
-		if r := a.call(e.method, e.path, e.body); r.Code != http.StatusOK {
+		if r := a.call(e.method, e.path, e.body); r.Code != http.StatusOK && !strings.Contains(r.body, `"no_secret"`) {
 			t.Errorf("%s %s: HTTP %d %s", e.method, e.path, r.Code, r.body)
 		}
 	}
@@ -353,7 +405,7 @@ func TestHostMustNameThisMachine(t *testing.T) {
 			t.Errorf("%q: HTTP %d", host, r.Code)
 		}
 		if !local {
-			a.want(r, http.StatusForbidden, `{"error":{"code":"bad_host","message":"call the admin API by a loopback address or localhost"}}`)
+			a.want(r, http.StatusForbidden, `{"error":{"code":"bad_host","message":"call the admin API by a loopback address or localhost, or through a proxy by console.origin"}}`)
 		}
 		a.admin.Loopback = false
 		if r := a.call("GET", "/healthz", "", "Host: "+host); r.Code != http.StatusOK {
@@ -380,11 +432,41 @@ func TestOriginMustBeItsOwn(t *testing.T) {
 	}
 }
 
+// A console that browsers reach through a proxy has one more Host and one more Origin, also where
+// the proxy replaces the Host.
+func TestOriginOfTheConsole(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, keys)
+	a.admin.Origin = "https://replygate.example.com"
+	for _, c := range []struct {
+		host, origin string
+		want         int
+	}{
+		{"replygate.example.com", "", http.StatusOK},
+		{"replygate.example.com", "https://replygate.example.com", http.StatusOK},
+		{"127.0.0.1:9090", "https://replygate.example.com", http.StatusOK},
+		{"localhost:9090", "http://localhost:9090", http.StatusOK},
+		{"replygate.example.com:8443", "", http.StatusForbidden},
+		{"evil.example", "", http.StatusForbidden},
+		{"evil.example", "https://replygate.example.com", http.StatusForbidden},
+		{"replygate.example.com", "https://evil.example", http.StatusForbidden},
+		{"127.0.0.1:9090", "http://replygate.example.com", http.StatusForbidden},
+	} {
+		headers := []string{"Host: " + c.host, "Authorization: Bearer " + readKey}
+		if c.origin != "" {
+			headers = append(headers, "Origin: "+c.origin)
+		}
+		if r := a.call("GET", "/v1/accounts", "", headers...); r.Code != c.want {
+			t.Errorf("Host %s, Origin %s: HTTP %d", c.host, c.origin, r.Code)
+		}
+	}
+}
+
 func TestUnknownPathsAndMethods(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, "")
 	for _, c := range []struct{ method, path, allow string }{
-		{"GET", "/", ""}, {"GET", "/v1", ""}, {"GET", "/v2/windows", ""}, {"GET", "/v1/windows/", ""}, {"GET", "/debug/pprof/", ""}, {"GET", "/v1/decisions", ""},
+		{"GET", "/", ""}, {"GET", "/v1", ""}, {"GET", "/v2/windows", ""}, {"GET", "/v1/windows/", ""}, {"GET", "/debug/pprof/", ""}, {"GET", "/v1/decision", ""}, {"POST", "/v1/decisions", "GET, HEAD"},
 		{"POST", "/healthz", "GET, HEAD"}, {"POST", "/metrics", "GET, HEAD"}, {"PUT", "/v1/windows", "GET, HEAD"}, {"DELETE", "/v1/windows", "GET, HEAD"},
 		{"POST", "/v1/accounts", "GET, HEAD"}, {"POST", "/v1/config", "GET, HEAD"}, {"DELETE", "/v1/decisions/1a21fee66cf4c3e1", "GET, HEAD"},
 		{"GET", "/v1/windows/open", "POST"}, {"GET", "/v1/explain", "POST"}, {"GET", "/v1/preflight", "POST"}, {"PUT", "/v1/inbound", "POST"},
@@ -471,7 +553,7 @@ func TestMetrics(t *testing.T) {
 func TestListWindows(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, "")
-	a.want(a.call("GET", "/v1/windows", ""), http.StatusOK, `{"windows":[],"more":false,"since":"2026-11-18T12:00:00.000Z","incomplete":false}`)
+	a.want(a.call("GET", "/v1/windows", ""), http.StatusOK, `{"windows":[],"more":false,"since":"2026-11-18T12:00:00.000Z","incomplete":false,"index":"waiting","as_of":"2026-11-22T12:00:00.000Z"}`)
 	a.wrote("wwLapsed", "wkA", "wm1", -time.Hour)
 	a.wrote("wwLapsed", "wkB", "wm1", -2*time.Hour)
 	a.wrote("wwPaying", "wkC", "wm2", -3*time.Hour)
@@ -600,24 +682,6 @@ func TestFullWindow(t *testing.T) {
 	if w := list.Windows[0]; w.State != "full" || *w.Left != 0 || len(w.Sent) != 5 {
 		t.Errorf("%+v", w)
 	}
-}
-
-func TestAccounts(t *testing.T) {
-	t.Parallel()
-	a := newAPI(t, "")
-	const lapsed = `{"corp_id":"wwLapsed","name":"Lapsed","entity":"acme","standing":"lapsed","expires_at":"2026-11-20T12:00:00.000Z","lapses_at":"2026-11-21T12:00:00.000Z"}`
-	const free = `{"corp_id":"wwFree","name":"Free","entity":"free","standing":"free","expires_at":"2026-11-20T12:00:00.000Z","lapses_at":"2026-11-20T12:00:00.000Z","contacts_free":2000,"contacts_total":120}`
-	const paying = `{"corp_id":"wwPaying","name":"Paying","entity":"paying","standing":"active"}`
-	grace := func(standing string) string {
-		return `{"corp_id":"wwGrace","name":"Grace","entity":"acme","standing":"` + standing + `","expires_at":"2026-11-22T11:00:00.000Z","lapses_at":"2026-11-22T13:00:00.000Z"}`
-	}
-	a.want(a.call("GET", "/v1/accounts", ""), 200, `{"accounts":[`+lapsed+","+grace("grace")+","+free+","+paying+`]}`)
-	a.want(a.call("GET", "/v1/accounts?corp_id=wwFree", ""), 200, `{"accounts":[`+free+`]}`)
-	a.want(a.call("GET", "/v1/accounts?corp_id=wwfree", ""), 404, `{"error":{"code":"no_account","message":"the configuration has no account with this corp_id"}}`)
-	a.advance(time.Hour - time.Millisecond)
-	a.want(a.call("GET", "/v1/accounts?corp_id=wwGrace", ""), 200, `{"accounts":[`+grace("grace")+`]}`)
-	a.advance(time.Millisecond)
-	a.want(a.call("GET", "/v1/accounts?corp_id=wwGrace", ""), 200, `{"accounts":[`+grace("lapsed")+`]}`)
 }
 
 // TestWithoutRedis calls every endpoint while Redis is away: what needs it asks to try again, and

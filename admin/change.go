@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -110,6 +111,7 @@ type Backfill struct {
 	Began    time.Time `json:"began,omitzero"`
 	Channels []string  `json:"channels,omitempty"` // request: read to their end; answer: now complete
 	Missed   []string  `json:"missed,omitempty"`   // answer: had losses during the backfill
+	Unseen   []string  `json:"unseen,omitempty"`   // answer: known channels that are not among those read, and incomplete
 }
 
 // maxChannels is the maximum number of channels in one backfill.
@@ -126,6 +128,7 @@ func (a *Admin) backfill(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if in.Began.IsZero() {
+		a.Windows.BeginBackfill()
 		reply(w, http.StatusOK, Backfill{CorpID: in.CorpID, Began: a.Now()})
 		return
 	}
@@ -138,6 +141,9 @@ func (a *Admin) backfill(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	missed, err := a.Windows.Backfilled(r.Context(), in.CorpID, in.Channels, in.Began)
+	if err == nil {
+		in.Unseen, err = a.completeCorp(r.Context(), in)
+	}
 	switch {
 	case err != nil:
 		storeAway(w, err)
@@ -147,6 +153,38 @@ func (a *Admin) backfill(w http.ResponseWriter, r *http.Request) {
 		in.Channels, in.Missed = slices.DeleteFunc(in.Channels, func(c string) bool { return slices.Contains(missed, c) }), missed
 		a.audit(r, "backfilled", zap.String("corp_id", in.CorpID), zap.Time("began", in.Began), zap.Int("channels", len(in.Channels)), zap.Int("missed", len(missed)))
 		reply(w, http.StatusOK, in)
+	}
+}
+
+// completeCorp ends the gap of a whole corp as far as all its known channels are complete. It
+// returns those that a backfill did not read, and that are not.
+func (a *Admin) completeCorp(ctx context.Context, read Backfill) (unseen []string, err error) {
+	known, err := a.Gateway.Channels(ctx, read.CorpID)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Windows.CompleteCorp(ctx, read.CorpID, slices.Concat(known, read.Channels)); err != nil {
+		return nil, err
+	}
+	others := slices.DeleteFunc(known, func(c string) bool { return slices.Contains(read.Channels, c) })
+	return a.Windows.Incomplete(ctx, read.CorpID, others)
+}
+
+// backfills shows how far the gateways have completed the records of a corp by themselves.
+func (a *Admin) backfills(w http.ResponseWriter, r *http.Request) {
+	corp := r.URL.Query().Get("corp_id")
+	if a.Gateway.Gate().Accounts.Find(corp) == nil {
+		fail(w, http.StatusNotFound, "no_account", "the configuration has no account with this corp_id")
+		return
+	}
+	s, configured, err := a.Gateway.Replays(r.Context(), corp)
+	switch {
+	case err != nil:
+		storeAway(w, err)
+	case !configured:
+		fail(w, http.StatusNotFound, "no_secret", "the account has no secrets.kf_file, so the gateway does not complete its records by itself")
+	default:
+		reply(w, http.StatusOK, s)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"replygate/admin"
+	"replygate/backfill"
 	"replygate/window"
 )
 
@@ -326,6 +327,49 @@ func TestBackfill(t *testing.T) {
 		if _, got := r.failure(t); got != message {
 			t.Errorf("%s: %s", channel, got)
 		}
+	}
+}
+
+// TestBackfillOfSomeChannels reads one of two known channels: the other one is named, and stays as
+// it is, and so does the corp.
+func TestBackfillOfSomeChannels(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	a.since(-time.Hour)
+	a.gateway.channels = []string{"wkA", "wkB"}
+	corp := func(want string) {
+		t.Helper()
+		if r := a.call("GET", "/v1/windows?corp_id=wwLapsed", ""); !strings.Contains(r.body, want) {
+			t.Errorf("%s, want %s", r.body, want)
+		}
+	}
+	const began = `{"corp_id":"wwLapsed","began":"2026-11-22T12:00:00Z",`
+	a.want(a.call("POST", "/v1/backfill", began+`"channels":["wkA"]}`), 200, began+`"channels":["wkA"],"unseen":["wkB"]}`)
+	corp(`"incomplete":true`)
+	a.want(a.call("POST", "/v1/backfill", began+`"channels":["wkB"]}`), 200, began+`"channels":["wkB"]}`)
+	corp(`"incomplete":false`)
+}
+
+// TestReplays shows what the gateways have completed by themselves.
+func TestReplays(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	a.want(a.call("GET", "/v1/backfills?corp_id=wwNobody", ""), 404, `{"error":{"code":"no_account","message":"the configuration has no account with this corp_id"}}`)
+	a.want(a.call("GET", "/v1/backfills?corp_id=wwLapsed", ""), 404,
+		`{"error":{"code":"no_secret","message":"the account has no secrets.kf_file, so the gateway does not complete its records by itself"}}`)
+	if r := a.call("GET", "/readyz", ""); strings.Contains(r.body, "replays") {
+		t.Errorf("readiness without secrets: %s", r.body)
+	}
+	a.gateway.replays = map[string]backfill.Status{"wwLapsed": {
+		CorpID: "wwLapsed", State: backfill.Running, Complete: 1, Channels: 2, Messages: 7, LastCall: start,
+		Secrets: []backfill.SecretStatus{{Number: 1, Channels: 2}, {Number: 2, Errcode: 40001, Error: "why", Retry: start}},
+		List:    []backfill.ChannelStatus{{Channel: "wkA", State: backfill.Complete, Began: start}, {Channel: "wkB", State: backfill.Waiting}},
+	}}
+	a.want(a.call("GET", "/v1/backfills?corp_id=wwLapsed", ""), 200, `{"corp_id":"wwLapsed","state":"running","channels_complete":1,"channels_seen":2,"messages":7,"unreadable":0,"last_call":"2026-11-22T12:00:00Z",`+
+		`"secrets":[{"number":1,"channels_seen":2},{"number":2,"channels_seen":0,"errcode":40001,"error":"why","retry":"2026-11-22T12:00:00Z"}],`+
+		`"channels":[{"channel":"wkA","state":"complete","began":"2026-11-22T12:00:00Z"},{"channel":"wkB","state":"waiting"}]}`)
+	if r := a.call("GET", "/readyz", ""); !strings.Contains(r.body, `"replays":{"running":1,"secrets_refused":2}`) {
+		t.Errorf("readiness: %s", r.body)
 	}
 }
 

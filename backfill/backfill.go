@@ -1,8 +1,8 @@
-// Package backfill pulls what kf/sync_msg still has of a corp's messages, channel by channel, so
-// that a gateway which sees the answers pass records them.
+// Package backfill pulls what kf/sync_msg still has of a corp's messages, channel by channel: by a
+// Puller for an operator's command, and by a Replayer for a gateway that has the secrets.
 //
-// It makes calls through an interface and reports its progress. It does not record messages, decide
-// what is complete, or keep its progress anywhere: the caller does.
+// It makes calls through an interface, and records nothing: what passes through the gateway is
+// recorded there, and a Replayer hands pages on. Which gaps a backfill ends is package window's.
 package backfill
 
 import (
@@ -35,10 +35,11 @@ type Progress struct {
 
 // Channel is the progress of one channel (open_kfid).
 type Channel struct {
-	Channel string `json:"channel"`
-	Cursor  string `json:"cursor"` // of the next page, as WeCom returned it
-	Done    bool   `json:"done"`   // the last page was pulled
-	Broken  bool   `json:"broken"` // a page could not be read to its end
+	Channel string    `json:"channel"`
+	Began   time.Time `json:"began,omitzero"` // its first page was asked for
+	Cursor  string    `json:"cursor"`         // of the next page, as WeCom returned it
+	Done    bool      `json:"done"`           // the last page was pulled
+	Broken  bool      `json:"broken"`         // a page could not be read to its end
 }
 
 // Done counts the channels of which the last page was pulled.
@@ -59,6 +60,12 @@ type Puller struct {
 	Interval time.Duration // between two pages, at least
 	Save     func() error  // is called after every step; its error ends the run
 
+	// Wait returns when a page may be pulled, Record gets each page before it is read, and Limited
+	// is called when WeCom limits the rate. Each may be nil.
+	Wait    func(context.Context) error
+	Record  func(ctx context.Context, channel string, answer []byte)
+	Limited func()
+
 	// Now and Sleep are the clock. Sleep returns early, with an error, if its context ends.
 	Now   func() time.Time
 	Sleep func(context.Context, time.Duration) error
@@ -74,7 +81,14 @@ func (p *Puller) Run(ctx context.Context) error {
 		return err
 	}
 	if len(p.Channels) == 0 {
-		if err := p.listChannels(ctx); err != nil {
+		names, err := p.listChannels(ctx)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			p.Channels = append(p.Channels, Channel{Channel: name})
+		}
+		if err := p.Save(); err != nil {
 			return err
 		}
 	}
@@ -86,12 +100,14 @@ func (p *Puller) Run(ctx context.Context) error {
 	return nil
 }
 
-// listChannels lists the corp's customer service accounts by kf/account/list, in pages of at most
-// 100.
-func (p *Puller) listChannels(ctx context.Context) error {
+// maxChannels bounds the channels of a corp; WeCom allows 5,000 (DOC 96404).
+const maxChannels = 10_000
+
+// listChannels lists the customer service accounts that the secret can see, by kf/account/list in
+// pages of at most 100.
+func (p *Puller) listChannels(ctx context.Context) (channels []string, err error) {
 	const limit = 100
-	var channels []Channel
-	for offset := 0; ; offset += limit {
+	for offset := 0; offset < maxChannels; offset += limit {
 		var page struct {
 			Accounts []struct {
 				Channel string `json:"open_kfid"`
@@ -99,20 +115,26 @@ func (p *Puller) listChannels(ctx context.Context) error {
 		}
 		body := fmt.Appendf(nil, `{"offset":%d,"limit":%d}`, offset, limit)
 		if err := p.callInto(ctx, "/cgi-bin/kf/account/list", p.withToken(), body, &page); err != nil {
-			return err
+			return nil, err
 		}
 		for _, a := range page.Accounts {
-			channels = append(channels, Channel{Channel: a.Channel})
+			channels = append(channels, a.Channel)
 		}
 		if len(page.Accounts) < limit {
-			p.Channels = channels
-			return p.Save()
+			return channels, nil
 		}
 	}
+	return nil, fmt.Errorf("kf/account/list names over %d channels", maxChannels)
 }
+
+// errRepeated ends a channel whose pages would never end.
+var errRepeated = errors.New("WeCom says that there are more pages, and returns the cursor of the last one")
 
 // pullChannel pulls the pages of a channel until WeCom has no more.
 func (p *Puller) pullChannel(ctx context.Context, c *Channel) error {
+	if c.Began.IsZero() {
+		c.Began = p.Now()
+	}
 	for !c.Done {
 		page, err := p.pullPage(ctx, c)
 		switch repeated := page.More && page.Next == c.Cursor; {
@@ -121,7 +143,7 @@ func (p *Puller) pullChannel(ctx context.Context, c *Channel) error {
 		case err != nil:
 			return err
 		case repeated:
-			return fmt.Errorf("channel %s: WeCom says that there are more pages, and returns the cursor of the last one", c.Channel)
+			return fmt.Errorf("channel %s: %w", c.Channel, errRepeated)
 		}
 		c.Cursor, c.Done = page.Next, !page.More
 		p.Messages += len(page.Messages)
@@ -139,7 +161,6 @@ func (p *Puller) pullChannel(ctx context.Context, c *Channel) error {
 
 // Answers of WeCom after which a page is pulled again.
 const (
-	codeRateLimited  = 45009
 	codeInvalidToken = 40014
 
 	maxAttempts    = 10 // for one page
@@ -156,15 +177,26 @@ func (p *Puller) pullPage(ctx context.Context, c *Channel) (page wecom.Page, err
 		if err := p.Sleep(ctx, p.lastPage.Add(p.Interval).Sub(p.Now())); err != nil {
 			return page, err
 		}
+		if p.Wait != nil {
+			if err := p.Wait(ctx); err != nil {
+				return page, err
+			}
+		}
 		p.lastPage = p.Now()
 		answer, err := p.call(ctx, wecom.PathSyncMsg, p.withToken(), body)
 		var refused *Error
 		switch {
 		case err == nil:
+			if p.Record != nil {
+				p.Record(ctx, c.Channel, answer)
+			}
 			return wecom.ReadPage(bytes.NewReader(answer))
 		case !errors.As(err, &refused):
 			return page, err
-		case refused.Code == codeRateLimited || refused.Code == wecom.CodeBusy:
+		case refused.Code == wecom.CodeRateLimited || refused.Code == wecom.CodeBusy:
+			if p.Limited != nil && refused.Code == wecom.CodeRateLimited {
+				p.Limited()
+			}
 			err = p.Sleep(ctx, rateLimitPause)
 		case refused.Code == wecom.CodeTokenExpired || refused.Code == codeInvalidToken:
 			err = p.fetchToken(ctx)

@@ -26,6 +26,8 @@ type Config struct {
 	UnlistedAccount string     `yaml:"unlisted_account"`
 	Policy          Policy     `yaml:"policy"`
 	Meter           Meter      `yaml:"meter"`
+	Metrics         Metrics    `yaml:"metrics"`
+	Console         Console    `yaml:"console"`
 	Clients         []Client   `yaml:"clients"`
 	Limits          Limits     `yaml:"limits"`
 	Log             Log        `yaml:"log"`
@@ -55,6 +57,8 @@ type Admin struct {
 	ReadKey    Secret `yaml:"read_key"`
 	ChangeKey  Secret `yaml:"change_key"`
 	MetricsKey Secret `yaml:"metrics_key"`
+
+	Peers []string `yaml:"peers"` // the admin listeners of the other gateways, host:port
 }
 
 // Upstream is the WeCom API and how it is reached.
@@ -103,7 +107,29 @@ type Journal struct {
 type Window struct {
 	Length  time.Duration `yaml:"length"`
 	Replies int           `yaml:"replies"` // per customer message; 0: not counted
+	Observe string        `yaml:"observe"` // whose replies are looked at after their answer
 }
+
+// The values of window.observe: the replies of all accounts, or only of those that are judged.
+const (
+	ObserveAll    = "all"
+	ObserveJudged = "judged"
+)
+
+// Console is the pages for people on the admin listener, and the lists that they show.
+type Console struct {
+	Enabled  bool          `yaml:"enabled"`
+	Origin   string        `yaml:"origin"`   // scheme://host[:port] by which browsers reach it through a proxy; empty: directly
+	Timezone string        `yaml:"timezone"` // of times and dates
+	Session  time.Duration `yaml:"session"`  // after which a person must sign in again
+	Index    string        `yaml:"index"`    // which windows are listed by the time at which they close
+}
+
+// The values of console.index.
+const (
+	IndexWaiting = "waiting" // chats that wait for an answer
+	IndexAll     = "all"
+)
 
 // Account is one company on WeCom.
 type Account struct {
@@ -138,7 +164,8 @@ type Contacts struct {
 
 // Secrets are those with which the gateway calls WeCom for an account by itself.
 type Secrets struct {
-	Contact Secret `yaml:"contact"` // of an app that may call customer contact: counts contacts
+	Contact Secret   `yaml:"contact"` // of an app that may call customer contact: counts contacts
+	Kf      []Secret `yaml:"kf"`      // of apps that may call WeChat Customer Service: complete the records
 }
 
 // Callback is one URL that WeCom calls with events.
@@ -205,6 +232,11 @@ type DatedRuleSet struct {
 type Meter struct {
 	Every time.Duration `yaml:"every"`
 	Warn  []Percent     `yaml:"warn"` // of the limit, at which the operator is warned
+}
+
+// Metrics says which metrics have a series for each account.
+type Metrics struct {
+	PerAccount int `yaml:"per_account"` // for so many accounts, the first ones; 0: none
 }
 
 // Client describes one kind of caller. All conditions that are given must hold.
@@ -289,11 +321,12 @@ func Default() Config {
 		Upstream:        Upstream{URL: "https://qyapi.weixin.qq.com", Timeout: 30 * time.Second},
 		Redis:           Redis{Mode: RedisEmbedded, Addrs: []string{"127.0.0.1:6379"}, Timeout: 300 * time.Millisecond, Snapshot: "replygate.snapshot", Prefix: "rg:"},
 		Journal:         Journal{Path: "replygate.journal", MaxBytes: 256 << 20},
-		Window:          Window{Length: 48 * time.Hour, Replies: 5},
+		Window:          Window{Length: 48 * time.Hour, Replies: 5, Observe: ObserveAll},
 		UnknownToken:    Auto,
 		UnlistedAccount: Refuse,
 		Policy:          Policy{Ruleset: "reply-only-2024", Mode: Enforce, UnsureWait: 3 * time.Second, OnUnsure: Busy, ColdStart: Pass, Language: English},
 		Meter:           Meter{Every: 6 * time.Hour, Warn: []Percent{80, 90, 95}},
+		Console:         Console{Enabled: true, Timezone: "Asia/Shanghai", Session: 8 * time.Hour, Index: IndexWaiting},
 		Limits:          Limits{JudgedBody: 1 << 20, StreamedBody: 128 << 20, ReadAnswer: 64 << 20},
 		Log:             Log{Level: "info", Format: "json", Decisions: "stdout", MaxSize: 100 << 20, MaxFiles: 10, IDs: Plain},
 		Shutdown:        Shutdown{LameDuck: 2 * time.Second, Grace: 8 * time.Second},

@@ -59,11 +59,14 @@ func canonical(v reflect.Value) string {
 // restartKeys are the keys and sections that a reload does not apply: listeners, connections, files
 // and what is sized at the start.
 var restartKeys = []string{"listen", "admin", "upstream", "redis", "journal", "window",
-	"log.format", "log.decisions", "log.max_size", "log.max_files", "log.ids", "log.ids_key", "shutdown", "limits.streamed_body"}
+	"log.format", "log.decisions", "log.max_size", "log.max_files", "log.ids", "log.ids_key", "shutdown", "limits.streamed_body", "console"}
 
 // NeedsRestart returns the given keys that take effect only after a restart.
 func NeedsRestart(keys []string) (found []string) {
 	for _, k := range keys {
+		if k == "window.observe" {
+			continue
+		}
 		for _, f := range restartKeys {
 			if k == f || strings.HasPrefix(k, f+".") {
 				found = append(found, k)

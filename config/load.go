@@ -163,6 +163,7 @@ type decoder struct {
 	accounts  []byte              // the content of accounts_file, nil without one
 	unread    bool                // accounts_file cannot be read
 	files     []NamedFile         // of secrets
+	isolated  bool                // neither files nor the environment may be read
 	referred  map[string]bool     // variables that values refer to as ${NAME}
 }
 
@@ -390,10 +391,16 @@ func secretNames(v reflect.Value, fields map[string]int) (all []string) {
 	return all
 }
 
-// isSecret reports whether the field of v for a key, given without _file, is a Secret.
+// isSecret reports whether the field of v for a key, given without _file, is a Secret or a list of
+// them.
 func isSecret(v reflect.Value, fields map[string]int, key string) bool {
 	index, ok := fields[key]
-	return ok && v.Field(index).Type() == reflect.TypeFor[Secret]()
+	return ok && hasFile(v.Field(index).Type())
+}
+
+// hasFile reports whether a file can hold a value of type t: a Secret, or a list of them.
+func hasFile(t reflect.Type) bool {
+	return t == reflect.TypeFor[Secret]() || t == reflect.TypeFor[[]Secret]()
 }
 
 // alternateKey returns the other key for the same secret: password_file for password, and the
@@ -411,11 +418,19 @@ func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
 	if !ok {
 		return
 	}
+	if d.isolated {
+		return
+	}
 	name = d.beside(name)
 	d.files = append(d.files, NamedFile{Key: path + "_file", Path: name})
 	data, err := readNamed(name, maxSecretBytes)
 	if err != nil {
 		d.report(d.position(node), fmt.Sprintf("%s_file: %v", path, err), "name a file that the gateway can read")
+		return
+	}
+	if v.Kind() == reflect.Slice {
+		d.where[path] = d.position(node)
+		d.secretLines(name, string(data), v, path)
 		return
 	}
 	secret := Word{Text: strings.TrimRight(string(data), "\r\n"), At: d.position(node)}
@@ -425,6 +440,23 @@ func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	d.scalars[path] = secret
+}
+
+// secretLines reads the secrets of a file that has one a line. Blank lines do not count.
+func (d *decoder) secretLines(name, text string, v reflect.Value, path string) {
+	var all []Secret
+	line := 0
+	for one := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
+		line++
+		if one = strings.TrimSpace(one); one != "" {
+			d.where[fmt.Sprintf("%s[%d]", path, len(all))] = Position{File: name, Line: line, Col: 1}
+			all = append(all, Secret(one))
+		}
+	}
+	if len(all) == 0 {
+		d.report(d.where[path], path+"_file has no secret", "write one a line into the file, or leave the key out")
+	}
+	v.Set(reflect.ValueOf(all))
 }
 
 var (
@@ -442,6 +474,9 @@ func (d *decoder) scalarText(node *yaml.Node, path string) (string, bool) {
 	if node.Tag == "!!null" {
 		d.report(d.position(node), path+" has no value", "write one after the colon, or leave the key out for its default")
 		return "", false
+	}
+	if d.isolated {
+		return node.Value, true
 	}
 	complete := true
 	missing := func(what, remedy string) {
@@ -485,9 +520,11 @@ func (d *decoder) fillScalars(c *Config) {
 	}
 	eachScalar(reflect.ValueOf(c).Elem(), "", func(path string, field reflect.Value) {
 		env := envName(path)
-		_ = v.BindEnv(path, env) // fails only without a key
+		if !d.isolated {
+			_ = v.BindEnv(path, env) // fails only without a key
+		}
 		word, inFile := d.scalars[path]
-		if text, set := os.LookupEnv(env); set && text != "" {
+		if text, set := os.LookupEnv(env); set && text != "" && !d.isolated {
 			word = Word{At: Position{Env: env}}
 			d.where[path] = word.At
 		} else if !inFile {

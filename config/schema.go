@@ -69,8 +69,12 @@ func (s schemaBuilder) object(t reflect.Type, path string) map[string]any {
 			value = map[string]any{"anyOf": listLast(other, value)}
 		}
 		properties[plain] = value
-		if field.Type == reflect.TypeFor[Secret]() {
-			properties[plain+"_file"] = map[string]any{"type": "string", "description": "the file that holds it"}
+		if hasFile(field.Type) {
+			holds := "the file that holds it"
+			if field.Type.Kind() == reflect.Slice {
+				holds = "the file that holds them, one a line"
+			}
+			properties[plain+"_file"] = map[string]any{"type": "string", "description": holds}
 		}
 	}
 	mapping := map[string]any{"type": []string{"object", "null"}, "additionalProperties": false, "properties": properties}

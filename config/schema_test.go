@@ -71,7 +71,7 @@ func TestSchemaHasEveryKey(t *testing.T) {
 	}
 	for _, key := range []string{
 		"accounts[].corp_id", "accounts[].contacts.total", "accounts[].contacts.counted_at",
-		"accounts[].secrets.contact_file", "meter.warn[]", "accounts[].hosts[]",
+		"accounts[].secrets.contact_file", "accounts[].secrets.kf[]", "accounts[].secrets.kf_file", "meter.warn[]", "accounts[].hosts[]",
 		"callbacks[].receive_ids[]", "clients[].networks[]", "redis.addrs[]", "policy.rules[].match.capabilities[]",
 		"policy.rules[].refusal.errcode", "redis.password_file", "callbacks[].token_file", "admin.read_key_file",
 	} {

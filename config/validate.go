@@ -31,9 +31,11 @@ func validate(c *Config, d *decoder) {
 	v.oneOf("unlisted_account", c.UnlistedAccount, Refuse, Pass)
 	v.policy(c)
 	v.meter(c)
+	v.metrics(c)
 	v.limits(c)
 	v.log(c)
 	v.shutdown(c)
+	v.console(c)
 	v.sameFiles(c)
 }
 
@@ -92,6 +94,27 @@ func (v validator) admin(c *Config) {
 	if !Loopback(c.Listen.Admin) && !keys {
 		v.report("listen.admin", "listen.admin is reachable from other machines without keys",
 			"use a loopback address, or set admin.read_key, admin.change_key and admin.metrics_key")
+	}
+	for i, peer := range c.Admin.Peers {
+		v.peer(c, i, peer)
+	}
+}
+
+// maxPeers bounds the gateways that one request asks.
+const maxPeers = 64
+
+func (v validator) peer(c *Config, i int, peer string) {
+	path := v.itemPath("admin.peers", i)
+	host, port, err := net.SplitHostPort(peer)
+	switch {
+	case !isAddress(peer), err != nil, host == "", port == "0":
+		v.report(path, fmt.Sprintf("admin.peers[%d]: %q is not an address", i, peer), widthRemedy(peer, "write host:port of another gateway's admin listener, like 10.1.0.12:9090"))
+	case peer == c.Listen.Admin:
+		v.report(path, fmt.Sprintf("admin.peers[%d] is this gateway's own listen.admin", i), "list the other gateways only")
+	case slices.Contains(c.Admin.Peers[:i], peer):
+		v.report(path, fmt.Sprintf("admin.peers[%d] is in the list already", i), "keep one of them")
+	case i == maxPeers:
+		v.report(path, fmt.Sprintf("admin.peers has more than %d gateways", maxPeers), "list fewer")
 	}
 }
 
@@ -227,6 +250,7 @@ func (v validator) journal(c *Config) {
 
 func (v validator) window(c *Config) {
 	v.atLeast("window.length", c.Window.Length, time.Second)
+	v.oneOf("window.observe", c.Window.Observe, ObserveAll, ObserveJudged)
 	if c.Window.Replies < 0 || c.Window.Replies > 1000 {
 		v.report("window.replies", fmt.Sprintf("window.replies cannot be %d", c.Window.Replies), "write 0 (not counted) to 1000; WeCom's own limit is 5")
 	}
@@ -316,12 +340,38 @@ func (v validator) secrets(a *Account, path string) {
 	if v.given(path+".secrets.contact") && a.Secrets.Contact == "" {
 		v.report(path+".secrets.contact", "secrets.contact is empty", "take the secret of an app that may call customer contact from WeCom's console, or leave it out")
 	}
+	v.kfSecrets(a.Secrets.Kf, path+".secrets.kf")
+}
+
+// kfSecrets reports secrets that cannot be WeCom's. No message quotes one.
+func (v validator) kfSecrets(secrets []Secret, path string) {
+	const remedy = "take the secret of an app that may call WeChat Customer Service from WeCom's console"
+	for i, s := range secrets {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		switch text := s.Reveal(); {
+		case text == "":
+			v.report(at, "a secret of secrets.kf is empty", remedy)
+		case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+			v.report(at, "a secret of secrets.kf has a blank or a character that WeCom's secrets never have", remedy+"; a file has one a line, and nothing else")
+		case slices.Contains(secrets[:i], s):
+			v.report(at, "a secret of secrets.kf is given twice", "keep one")
+		}
+	}
 }
 
 func (v validator) meter(c *Config) {
 	const least, most = 10 * time.Minute, 48 * time.Hour
 	if c.Meter.Every < least || c.Meter.Every > most {
 		v.report("meter.every", fmt.Sprintf("meter.every cannot be %s", c.Meter.Every), "write 10m to 48h: a count is used for three times as long")
+	}
+}
+
+// maxPerAccount bounds metrics.per_account: each account is a series of each such metric.
+const maxPerAccount = 10_000
+
+func (v validator) metrics(c *Config) {
+	if n := c.Metrics.PerAccount; n < 0 || n > maxPerAccount {
+		v.report("metrics.per_account", fmt.Sprintf("metrics.per_account cannot be %d", n), fmt.Sprintf("write for how many accounts /metrics has series of their own, at most %d; 0: for none", maxPerAccount))
 	}
 }
 
@@ -491,5 +541,30 @@ func (v validator) log(c *Config) {
 func (v validator) shutdown(c *Config) {
 	if c.Shutdown.Grace < c.Shutdown.LameDuck {
 		v.report("shutdown.grace", "shutdown.grace is shorter than shutdown.lame_duck", "grace counts from the signal: make it the longer one, like 8s")
+	}
+}
+
+func (v validator) console(c *Config) {
+	v.oneOf("console.index", c.Console.Index, IndexWaiting, IndexAll)
+	if c.Console.Origin != "" {
+		v.origin(c.Console.Origin)
+	}
+	if _, err := time.LoadLocation(c.Console.Timezone); err != nil || c.Console.Timezone == "" {
+		v.report("console.timezone", fmt.Sprintf("console.timezone: no time zone is called %q", c.Console.Timezone), "write a name of the IANA time zone database, like Asia/Shanghai or UTC")
+	}
+	const least, most = time.Minute, 7 * 24 * time.Hour
+	if c.Console.Session < least || c.Console.Session > most {
+		v.report("console.session", fmt.Sprintf("console.session cannot be %s", c.Console.Session), "write 1m to 168h")
+	}
+}
+
+// origin checks console.origin. Over plain HTTP the cookies of a console could be read on the way,
+// so that is for loopback addresses only.
+func (v validator) origin(value string) {
+	switch u := httpURL(value); {
+	case u == nil, u.Path != "", hasExtras(u), u.Scheme+"://"+u.Host != value:
+		v.report("console.origin", fmt.Sprintf("console.origin: %q is not an origin", value), "write the scheme, host and port that browsers use, without a path, like https://replygate.example.com")
+	case u.Scheme == "http" && !Loopback(net.JoinHostPort(u.Hostname(), "0")):
+		v.report("console.origin", "console.origin is not https", "let the proxy before the console speak TLS: its cookie must not travel in the clear")
 	}
 }

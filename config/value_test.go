@@ -193,7 +193,7 @@ admin: { read_key: s-read, change_key: s-change, metrics_key: s-metrics }
 upstream: { proxy: 'http://s:p@proxy:1' }
 redis: { password: s-redis, sentinel_password: s-sentinel, username: not-secret }
 log: { ids_key: s-ids }
-accounts: [{ corp_id: ww1, secrets: { contact: s-contact } }]
+accounts: [{ corp_id: ww1, secrets: { contact: s-contact, kf: [s-kf-one, s-kf-two] } }]
 callbacks:
   - { path: /a, token: s-token-a, encoding_aes_key: KEY, receive_ids: [ww1] }
   - { path: /b, token: s-token-b, encoding_aes_key: KEY, receive_ids: [ww1] }
@@ -201,7 +201,7 @@ callbacks:
 	got := c.Secrets()
 	slices.Sort(got)
 	want := []string{
-		"http://s:p@proxy:1", expand("KEY"), expand("KEY"), "s-change", "s-contact", "s-ids", "s-metrics", "s-read", "s-redis", "s-sentinel", "s-token-a", "s-token-b",
+		"http://s:p@proxy:1", expand("KEY"), expand("KEY"), "s-change", "s-contact", "s-ids", "s-kf-one", "s-kf-two", "s-metrics", "s-read", "s-redis", "s-sentinel", "s-token-a", "s-token-b",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)

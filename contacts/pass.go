@@ -2,7 +2,8 @@
 // contact_list, and estimated in between by callbacks. It keeps both in Redis, shared by all
 // gateways, says when a limit is reached, and sums the accounts of one legal entity.
 //
-// It makes no API calls and decides no standing: package account does that, from exact counts.
+// It opens no connection to WeCom and decides no standing: package account does that, from exact
+// counts.
 package contacts
 
 import (

@@ -44,10 +44,11 @@ func NewStore(rdb redis.UniversalClient, prefix string, timeout time.Duration) *
 
 // State is what is stored of an account.
 type State struct {
-	Count
+	Count             // AsOf is zero if there is none
 	Moved   int       // by how much callbacks move the count
 	MovedAt time.Time // of the newest such callback; zero: none
 	Partial bool      // more people moved than are remembered
+	Failure Failure   // of the newest attempt to count, unless a count followed
 }
 
 // Number is a number of contacts as it is shown.
@@ -97,7 +98,7 @@ func (s *Store) Put(ctx context.Context, corp string, c Count) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	n, err := putScript.Run(ctx, s.rdb, []string{s.countKey(corp), s.movesKey(corp), s.historyKey(corp)},
-		c.AsOf.UnixMilli(), c.Total, c.Customers, string(c.Source), dayOf(c.AsOf), dayOf(c.AsOf.Add(-keptFor)), int(keptFor.Seconds())).Int()
+		c.AsOf.UnixMilli(), c.Total, c.Customers, string(c.Source), DayOf(c.AsOf), DayOf(c.AsOf.Add(-keptFor)), int(keptFor.Seconds())).Int()
 	if err != nil {
 		return false, fmt.Errorf("contacts: store the count of %s: %w", corp, err)
 	}
@@ -149,7 +150,20 @@ func (s *Store) tryMove(ctx context.Context, corp string, v Move) (bool, error) 
 	return n == 1, err
 }
 
-// Read returns what is stored of accounts; those that were never counted are not in the result.
+// Fail stores that an attempt to count an account gave no count. The next count removes it.
+func (s *Store) Fail(ctx context.Context, corp string, f Failure) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	p := s.rdb.Pipeline()
+	p.HSet(ctx, s.countKey(corp), "failed", f.encode(), "failed_at", f.At.UnixMilli())
+	p.Expire(ctx, s.countKey(corp), keptFor)
+	if _, err := p.Exec(ctx); err != nil {
+		return fmt.Errorf("contacts: store why %s has no count: %w", corp, err)
+	}
+	return nil
+}
+
+// Read returns what is stored of accounts; those that nobody tried to count are not in the result.
 func (s *Store) Read(ctx context.Context, corps []string) (map[string]State, error) {
 	all := make(map[string]State, len(corps))
 	for chunk := range slices.Chunk(corps, readChunk) {
@@ -182,10 +196,11 @@ func (s *Store) readChunk(ctx context.Context, corps []string, all map[string]St
 // parseState reads the hash of a count. It reports false if there is none, or if it is broken.
 func parseState(fields map[string]string) (State, bool) {
 	number := func(field string) (int64, error) { return strconv.ParseInt(fields[field], 10, 64) }
+	failure := parseFailure(fields["failed"], fields["failed_at"])
 	asOf, err1 := number("as_of")
 	total, err2 := number("total")
 	if err1 != nil || err2 != nil {
-		return State{}, false
+		return State{Failure: failure}, failure != Failure{}
 	}
 	customers, _ := number("customers")
 	moved, _ := number("moved")
@@ -193,6 +208,7 @@ func parseState(fields map[string]string) (State, bool) {
 		Count:   Count{Count: account.Count{Total: int(total), AsOf: time.UnixMilli(asOf), Source: account.Source(fields["source"])}, Customers: int(customers)},
 		Moved:   int(moved),
 		Partial: fields["partial"] != "",
+		Failure: failure,
 	}
 	if at, err := number("moved_at"); err == nil {
 		state.MovedAt = time.UnixMilli(at)
@@ -202,23 +218,52 @@ func parseState(fields map[string]string) (State, bool) {
 
 // History returns the days on which an account was counted, oldest first, at most 400.
 func (s *Store) History(ctx context.Context, corp string) ([]Day, error) {
+	all, err := s.Histories(ctx, []string{corp})
+	return all[corp], err
+}
+
+// Histories returns the History of accounts, in one exchange with Redis.
+func (s *Store) Histories(ctx context.Context, corps []string) (map[string][]Day, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	fields, err := s.rdb.HGetAll(ctx, s.historyKey(corp)).Result()
-	if err != nil {
-		return nil, fmt.Errorf("contacts: read the history of %s: %w", corp, err)
+	p := s.rdb.Pipeline()
+	found := make([]*redis.MapStringStringCmd, len(corps))
+	for i, corp := range corps {
+		found[i] = p.HGetAll(ctx, s.historyKey(corp))
 	}
-	var all []Day
+	if len(corps) == 0 {
+		return nil, nil
+	}
+	if _, err := p.Exec(ctx); err != nil {
+		return nil, fmt.Errorf("contacts: read the histories of %s: %w", some(corps), err)
+	}
+	all := make(map[string][]Day, len(corps))
+	for i, corp := range corps {
+		all[corp] = parseHistory(found[i].Val())
+	}
+	return all, nil
+}
+
+// some names the first of several corps.
+func some(corps []string) string {
+	if len(corps) > 1 {
+		return fmt.Sprintf("%s and %d others", corps[0], len(corps)-1)
+	}
+	return corps[0]
+}
+
+func parseHistory(fields map[string]string) (all []Day) {
 	for date, text := range fields {
 		if total, err := strconv.Atoi(text); err == nil {
 			all = append(all, Day{Date: date, Total: total})
 		}
 	}
 	slices.SortFunc(all, func(a, b Day) int { return strings.Compare(a.Date, b.Date) })
-	return all, nil
+	return all
 }
 
-func dayOf(t time.Time) string { return t.In(zone).Format(time.DateOnly) }
+// DayOf returns the day of an instant as the history has it.
+func DayOf(t time.Time) string { return t.In(zone).Format(time.DateOnly) }
 
 // The whole corp is the hash tag, so that one script may use all keys of an account.
 func (s *Store) historyKey(corp string) string { return s.prefix + "contacts:{" + corp + "}" }

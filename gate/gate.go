@@ -60,6 +60,8 @@ type Judgement struct {
 	Evidence policy.Evidence
 	Seen     []window.Answer // as the when of a rule saw them, before this call was counted; nil if no rule uses them
 	Keys     []window.Key    // of Evidence.Windows, one each; nil if the call has a code
+
+	Match, ShadowMatch policy.Match // of Decision and Shadow; zero if no rule was reached
 }
 
 // Subject tells who calls, and whether the accounts list the corp. One that they do not list may do
@@ -142,6 +144,11 @@ func capabilityOf(r wecom.Route) wecom.Capability {
 // policy.Engine.Reauthenticate.
 func (g *Gate) Unknown(d policy.Decision) Judgement { return g.applyMode(d) }
 
+// Count counts for the rules what became of a judged call.
+func (g *Gate) Count(j *Judgement, at time.Time) {
+	g.Engine.Count(j.Match, &j.Decision, j.ShadowMatch, j.Shadow, at)
+}
+
 // applyMode applies policy.mode to a decision: in shadow mode the call is forwarded, and the
 // decision is reported as Shadow.
 func (g *Gate) applyMode(d policy.Decision) Judgement {
@@ -163,9 +170,10 @@ func (g *Gate) ByPath(h Head) Judgement {
 	c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: h.Route.Endpoint.Bare(), At: h.At}
 	m := g.Engine.Match(c)
 	j := g.applyMode(g.Engine.Decide(c, m, policy.Evidence{}))
+	j.Match = m
 	if shadow, differs := g.Engine.ShadowMatch(c, m); differs && j.Shadow == nil {
 		d := g.Engine.Decide(c, shadow, policy.Evidence{})
-		j.Shadow = &d
+		j.Shadow, j.ShadowMatch = &d, shadow
 	}
 	return j
 }
@@ -203,13 +211,13 @@ func (g *Gate) ByBody(ctx context.Context, h Head, facts wecom.Facts, s Store) J
 	m := g.Engine.Match(c)
 	found := g.reserveEvidence(ctx, c, m, keys, s)
 	j := g.applyMode(g.Engine.Decide(c, m, found))
-	j.Read, j.Facts, j.Evidence, j.Seen = true, facts, found, c.Windows
+	j.Read, j.Facts, j.Evidence, j.Seen, j.Match = true, facts, found, c.Windows, m
 	if len(found.Windows) == len(keys) && facts.Code == "" {
 		j.Keys = keys
 	}
 	if shadow, differs := g.Engine.ShadowMatch(c, m); differs && j.Shadow == nil {
 		d := g.Engine.Decide(c, shadow, g.peekEvidence(ctx, c, shadow, keys, found, s))
-		j.Shadow = &d
+		j.Shadow, j.ShadowMatch = &d, shadow
 	}
 	return j
 }

@@ -11,8 +11,9 @@ import (
 )
 
 // Engine is a compiled policy: the rules of a configuration, its rule sets and its settings. It is
-// immutable and safe for concurrent use.
+// immutable, but for the counts of its rules, and safe for concurrent use.
 type Engine struct {
+	file         string  // the configuration's name
 	phases       []phase // in order of their from; never empty
 	own          []*Rule // the operator's rules; every phase begins with them
 	alwaysPasses map[*wecom.Endpoint]bool
@@ -34,6 +35,7 @@ type Engine struct {
 
 // phase holds what applies from an instant on: the operator's rules, then those of a rule set.
 type phase struct {
+	name   string // of the rule set
 	from   time.Time
 	rules  []*Rule
 	tables map[*wecom.Endpoint]endpointTables
@@ -48,6 +50,7 @@ func New(file string, c *config.Config, book *account.Book) (*Engine, error) {
 		own.clients = append(own.clients, cl.Name)
 	}
 	e := &Engine{
+		file:          file,
 		shadow:        c.Policy.Mode == config.Shadow,
 		passUnsure:    c.Policy.OnUnsure == config.Pass,
 		coldStart:     Pass,
@@ -134,7 +137,7 @@ func (c *compiler) phases(cfg *config.Config, rules []*Rule) []phase {
 		for j, r := range set.rules {
 			r.order = len(rules) + j
 		}
-		all = append(all, phase{from: d.From, rules: slices.Concat(rules, set.rules), opens: set.opens})
+		all = append(all, phase{name: d.Ruleset.Text, from: d.From, rules: slices.Concat(rules, set.rules), opens: set.opens})
 	}
 	return all
 }

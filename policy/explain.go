@@ -65,7 +65,7 @@ func (t explainer) format(x text, values ...any) string {
 // explain reports whether a rule matches a call, and why, as matchesCaller and matchesCall decide
 // it.
 func (t explainer) explain(r *Rule, c *Call, capability wecom.Capability) (why string, matched bool) {
-	action := [...]string{"refuse", "reply", "pass"}[r.Action]
+	action := r.Action.String()
 	switch {
 	case !r.capabilities.allows(capability):
 		return t.format(whyCapability, list(r.capabilities), capability), false

@@ -28,7 +28,6 @@ func (p *Engine) Lint(file string, c *config.Config, book *account.Book, now tim
 	l.entitiesByCase(c.Accounts)
 	for _, a := range c.Accounts {
 		l.account(a, now)
-		l.secrets(a)
 		l.contacts(a, now)
 	}
 	l.unused(c)
@@ -80,7 +79,7 @@ func (l *linter) neverMatches(r *Rule, book *account.Book, now time.Time) {
 // unreachable reports a rule if an earlier one matches every call that it can match.
 func (l *linter) unreachable(r *Rule, earlier []*Rule) {
 	for _, e := range earlier {
-		if !r.Shadow && e.Shadow || !l.covers(e, r) {
+		if !r.Shadow && e.Shadow || !covers(e, r) || !includesKeys(l.calls(e), l.calls(r)) {
 			continue
 		}
 		l.report(r.At, "rule "+r.Name+" can never match: rule "+e.Name+" before it takes every call that it is about",
@@ -89,14 +88,15 @@ func (l *linter) unreachable(r *Rule, earlier []*Rule) {
 	}
 }
 
-// covers reports whether a matches every call that b matches.
-func (l *linter) covers(a, b *Rule) bool {
+// covers reports whether a matches every call that b matches, of those that both can match by
+// endpoint and capability.
+func covers(a, b *Rule) bool {
 	if a.percent < 100 || a.when.source != "" && a.when.source != b.when.source {
 		return false
 	}
 	sets := includes(a.accounts, b.accounts) && includes(a.entities, b.entities) &&
 		includes(a.standings, b.standings) && includes(a.msgtypes, b.msgtypes) && includes(a.clients, b.clients)
-	return sets && outlasts(a, b) && includesKeys(l.calls(a), l.calls(b))
+	return sets && outlasts(a, b)
 }
 
 // outlasts reports whether a is in force whenever b is.
@@ -152,22 +152,14 @@ func (l *linter) account(a config.Account, now time.Time) {
 	}
 }
 
-// notCounted is why the keys of the gateway's own count have no effect.
-const notCounted = "this version does not count contacts by itself yet"
-
-func (l *linter) secrets(a config.Account) {
-	if a.Secrets.Contact != "" {
-		l.report(a.At, "secrets.contact of "+a.CorpID+" has no effect: "+notCounted, "give contacts.total with contacts.counted_at, and take secrets out")
-	}
-}
-
 // contacts reports numbers of contacts from which the standing does not follow as one may expect.
 func (l *linter) contacts(a config.Account, now time.Time) {
 	never := a.Subscription != nil && bool(a.Subscription.Never)
 	n := a.Contacts
 	if n == nil || n.Total == nil {
-		const remedy = "give contacts.total with contacts.counted_at"
+		const remedy = "give contacts.total with contacts.counted_at, or secrets.contact, with which the gateway counts them"
 		switch {
+		case a.Secrets.Contact != "": // the gateway counts them
 		case never:
 			l.report(a.At, a.CorpID+" has no subscription, and its contacts are not known, so it is active: nothing is refused", remedy)
 		case n != nil:
@@ -210,7 +202,6 @@ func (l *linter) unused(c *config.Config) {
 		{"upstream.ca_file", "upstream.url is plain http", "write https:// in upstream.url, or take it out", strings.HasPrefix(c.Upstream.URL, "http:") && c.Upstream.CAFile != ""},
 		{"listen.callback", "there are no callbacks", "write callbacks, or take it out", len(c.Callbacks) == 0 && c.Listen.Callback != d.Listen.Callback},
 		{"log.ids_key", "log.ids is plain", "write log.ids: hashed, or take it out", c.Log.IDs == config.Plain && c.Log.IDsKey != ""},
-		{"meter", notCounted, "take it out", c.Meter.Every != d.Meter.Every || !slices.Equal(c.Meter.Warn, d.Meter.Warn)},
 		{"clients", "no rule asks what the caller is", "name them in a rule's match.clients, or take them out", len(c.Clients) > 0 && !l.clients},
 	} {
 		if k.unused {

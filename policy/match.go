@@ -167,7 +167,10 @@ const (
 // Inspections is how much of a call must be read for the enforced rules, and overall, with the
 // rules in shadow. Overall is at least Enforced. A call with Enforced == InspectNone is always
 // forwarded.
-type Inspections struct{ Enforced, Overall Inspection }
+type Inspections struct {
+	Enforced, Overall Inspection
+	By                *Rule // that decides by the caller and the path; nil: none, or the body is needed
+}
 
 // Inspections returns how much of a call of e must be read. A call is judged if Overall is not
 // InspectNone.
@@ -176,7 +179,7 @@ func (p *Engine) Inspections(who Subject, e *wecom.Endpoint, now time.Time) Insp
 	n := inspection(&who, e, at, 0, now)
 	for i := 1; i < len(at); i++ {
 		also := inspection(&who, e, at, i, now)
-		n = Inspections{both(n.Enforced, also.Enforced), both(n.Overall, also.Overall)}
+		n.Enforced, n.Overall = both(n.Enforced, also.Enforced), both(n.Overall, also.Overall)
 		n.Overall = max(n.Overall, n.Enforced)
 	}
 	if p.shadow {
@@ -219,15 +222,15 @@ func inspection(who *Subject, e *wecom.Endpoint, at endpointTables, i int, now t
 		case matched && r.Shadow:
 			shadow = max(shadow, inspectionFor[r.Action])
 		case matched && body:
-			return Inspections{InspectBody, InspectBody}
+			return Inspections{Enforced: InspectBody, Overall: InspectBody}
 		case matched:
-			return Inspections{inspectionFor[r.Action], max(inspectionFor[r.Action], shadow)}
+			return Inspections{inspectionFor[r.Action], max(inspectionFor[r.Action], shadow), r}
 		}
 	}
 	if body {
-		return Inspections{InspectBody, InspectBody}
+		return Inspections{Enforced: InspectBody, Overall: InspectBody}
 	}
-	return Inspections{InspectPath, max(InspectPath, shadow)} // no rule: refused
+	return Inspections{Enforced: InspectPath, Overall: max(InspectPath, shadow)} // no rule: refused
 }
 
 // Call is a judged call with everything that was read from it.

@@ -54,6 +54,7 @@ type Rule struct {
 	Shadow       bool // decided and counted, but not applied
 	Trim         bool // partial: trim, remove recipients without an open window
 	At           config.Position
+	counts       counts
 }
 
 type set[T comparable] map[T]struct{}

@@ -76,6 +76,7 @@ func (x *apiRequest) finish() {
 	if x.probe {
 		return
 	}
+	x.countCall()
 	now := x.gw.Now()
 	r := &x.access
 	*r = AccessRecord{
@@ -87,6 +88,7 @@ func (x *apiRequest) finish() {
 		x.mark()
 		r.Verdict = x.decision.Verdict.String()
 		x.gw.Metrics.decision(x.decision)
+		x.gate.Count(&x.judged, now)
 		if x.judged.Shadow != nil {
 			x.gw.Metrics.shadow(x.judged.Shadow)
 		}

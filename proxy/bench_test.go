@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"replygate/account"
+	"replygate/calls"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/internal/lineartest"
@@ -74,17 +75,29 @@ func newGateway(b testing.TB, replies int) *proxy.Gateway {
 
 // BenchmarkServeAPI is one call through the gateway, with the stub's part of the allocations.
 func BenchmarkServeAPI(b *testing.B) {
-	const send, mass = "/cgi-bin/kf/send_msg", "/cgi-bin/externalcontact/add_msg_template"
+	const send, mass, media = "/cgi-bin/kf/send_msg", "/cgi-bin/externalcontact/add_msg_template", "/cgi-bin/media/get"
 	for _, bench := range []struct {
 		name, corp, path string
 		want             string
+		counted          bool
 	}{
-		{"passing", "wwActive", send, ""},
-		{"replying", "wwLapsed", send, "pass"},
-		{"refusing", "wwLapsed", mass, "refuse"},
+		{"passing", "wwActive", send, "", false},
+		{"passing-counted", "wwActive", send, "", true},
+		{"observed", "wwActive", send, "", false},
+		{"always-passing", "wwActive", media, "", false},
+		{"always-passing-counted", "wwActive", media, "", true},
+		{"replying", "wwLapsed", send, "pass", false},
+		{"refusing", "wwLapsed", mass, "refuse", false},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			g := newGateway(b, 0)
+			if bench.name == "observed" { // what it costs more than passing
+				g.Observer = proxy.NewObserver(g)
+				go g.Observer.Discard(b.Context()) // what is done after the call does not count
+			}
+			if bench.counted {
+				g.Calls = calls.New(nil, "rg:", time.Second, time.Now)
+			}
 			body := `{"touser":"wm","open_kfid":"wk","msgtype":"text","text":{"content":"hello"}}`
 			request := strings.NewReader(fmt.Sprintf("POST %s?access_token=token-of-%s HTTP/1.1\r\nHost: gateway\r\nContent-Length: %d\r\n\r\n%s", bench.path, bench.corp, len(body), body))
 			br := bufio.NewReader(request)
@@ -140,6 +153,29 @@ func BenchmarkYield(b *testing.B) {
 				}
 			})
 			b.ReportMetric(float64((lineartest.CPUTime(b)-began).Nanoseconds())/1e3/float64(b.N), "cpu-us/op")
+		})
+	}
+}
+
+// BenchmarkCountCall is what counting adds to a call that is not judged: to one whose corp was
+// found anyway, and to one that is sent without asking whose it is. cpu-ns/op is the processor's.
+func BenchmarkCountCall(b *testing.B) {
+	for _, bench := range []struct{ name, path string }{{"passing", "/cgi-bin/kf/send_msg"}, {"always-passing", "/cgi-bin/media/get"}} {
+		b.Run(bench.name, func(b *testing.B) {
+			g := newGateway(b, 0)
+			g.Calls = calls.New(nil, "rg:", time.Second, time.Now)
+			var rc fasthttp.RequestCtx
+			head := fmt.Sprintf("GET %s?access_token=token-of-wwActive HTTP/1.1\r\nHost: gateway\r\n\r\n", bench.path)
+			if err := rc.Request.Read(bufio.NewReader(strings.NewReader(head))); err != nil {
+				b.Fatal(err)
+			}
+			count := g.Counting(&rc)
+			b.ReportAllocs()
+			began := lineartest.CPUTime(b)
+			for b.Loop() {
+				count()
+			}
+			b.ReportMetric(float64(lineartest.CPUTime(b)-began)/float64(b.N), "cpu-ns/op")
 		})
 	}
 }

@@ -190,6 +190,9 @@ func (d *callbackRequest) judge(body []byte) string {
 	if cause != "" {
 		return d.distrust(cause)
 	}
+	if speaksFor(d.gate, d.sealedTo, d.event.Corp) {
+		d.observeContacts()
+	}
 	return result
 }
 
@@ -340,7 +343,7 @@ func (d *callbackRequest) finish() {
 		f.Cause = cmp.Or(string(d.cause), d.botError)
 		d.gw.Refusals.Add(now, "decision", f)
 	}
-	d.gw.Metrics.callback(r)
+	d.gw.Metrics.callback(r, now)
 	d.gw.Access.Add(now, "callback", r)
 	d.logCause()
 }

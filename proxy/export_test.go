@@ -1,7 +1,10 @@
 package proxy
 
 import (
+	"context"
 	"testing"
+
+	"github.com/valyala/fasthttp"
 
 	"replygate/config"
 )
@@ -14,4 +17,30 @@ func Certificate(t *testing.T) config.TLS {
 	f := newCertFiles(t)
 	f.write(pair(t, "gateway.example"))
 	return f.TLS
+}
+
+// Shrink gives an observer a queue of n places.
+func (o *Observer) Shrink(n int) { o.queue = make(chan *observation, n) }
+
+// Counting returns a function that counts, once more each time, a call that was read and judged.
+func (g *Gateway) Counting(rc *fasthttp.RequestCtx) func() {
+	x := &apiRequest{}
+	x.start(g, rc)
+	x.readHead()
+	if !x.gate.AlwaysPasses(x.head.Route) {
+		x.identify()
+	}
+	return x.countCall
+}
+
+// Discard takes replies from an observer without a look, until ctx ends.
+func (o *Observer) Discard(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case one := <-o.queue:
+			observations.Put(one)
+		}
+	}
 }

@@ -66,7 +66,7 @@ func (x *apiRequest) streamBody(from io.Reader) {
 		body = &clientBody{stream: from, conn: x.rc.Conn().(*clientConn), began: time.Now(), left: int64(limit), length: length}
 	}
 	read := x.inspectorFor()
-	if read != nil {
+	if read != nil || x.answersCustomer() {
 		body.keepWhole()
 	}
 	o := upstream.Request{Target: x.withQuery(x.path)}
@@ -91,6 +91,7 @@ func (x *apiRequest) exchange(o upstream.Request, read inspector) error {
 	default:
 		x.passRead(a, read)
 	}
+	x.observe()
 	return nil
 }
 
@@ -148,7 +149,7 @@ func (x *apiRequest) send() (*upstream.Body, error) {
 		return a, err // WeCom has no part in it
 	}
 	if !x.upload().broke() {
-		x.gw.Metrics.upstream(err == nil, time.Since(began))
+		x.gw.Metrics.upstream(err == nil, time.Since(began), x.at)
 	}
 	if err == nil {
 		x.gw.lookAtClock(&x.rc.Response.Header, x.at)

@@ -118,6 +118,7 @@ func (r *harness) build() {
 		Access: lines, Decisions: lines, Refusals: lines, Log: record.RateLimit(zap.New(core), r.clock.Now),
 		Now: r.clock.Now, Draining: r.draining.Load,
 	}
+	r.gateway.Observer = proxy.NewObserver(r.gateway)
 	r.use(c)
 }
 

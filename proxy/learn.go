@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -33,6 +34,10 @@ func (x *apiRequest) inspectorFor() inspector {
 		return (*apiRequest).recordPage
 	case wecom.PathStateTrans:
 		return (*apiRequest).learnCode
+	case wecom.PathContactList:
+		if x.gw.Contacts != nil {
+			return (*apiRequest).observeContacts
+		}
 	}
 	return nil
 }
@@ -107,10 +112,13 @@ func (x *apiRequest) recordPage(answer io.Reader, err error) {
 	if err == nil { // else it is too long, or in an encoding that nobody asked for
 		page, err = wecom.ReadPage(answer)
 	}
-	if page.Errcode != wecom.CodeOK {
+	if page.Errcode != wecom.CodeOK && page.Errcode != wecom.CodeRateLimited {
 		return
 	}
 	corp, away := x.corpOfToken(x.channelsOf(page))
+	if x.tellPulled(page.Errcode); page.Errcode != wecom.CodeOK {
+		return
+	}
 	channel := wecom.ReadChannel(x.sentCall())
 	if err == nil && x.gate.Accounts.Find(corp) != nil {
 		x.gw.Windows.PagePassed(x.ctx, corp)
@@ -119,6 +127,9 @@ func (x *apiRequest) recordPage(answer io.Reader, err error) {
 		x.gw.Metrics.inbound("sync_msg", "skipped", page.Skipped)
 	}
 	unreadable := unreadableLosses(corp, channel, page.Unreadable, err)
+	if away != nil {
+		away.Replies = repliesOf("", page.Replies)
+	}
 	if away != nil && x.postpone(away, page.Messages, page.Codes, unreadable...) {
 		x.gw.Metrics.inbound("sync_msg", "unreadable", len(unreadable))
 		return
@@ -128,13 +139,50 @@ func (x *apiRequest) recordPage(answer io.Reader, err error) {
 		x.loseUnattributed(channel, &page)
 		return
 	}
-	if x.by == gate.ByToken { // nothing that was attributed by what a call says teaches
-		x.learnChannels(corp, itemChannels(page))
-	}
 	x.gw.Bypass.pageSeen(corp, channel, page)
-	x.recordMessages(page.Messages)
+	x.recordItems(page)
+}
+
+// recordItems records the items of a page of the call's corp.
+func (x *apiRequest) recordItems(page wecom.Page) {
+	if x.by == gate.ByToken { // nothing that was attributed by what a call says teaches
+		x.learnChannels(x.corp, itemChannels(page))
+	}
+	x.recordMessages(page.Messages, page.Replies)
 	x.learnCodes(page.Codes)
 	x.correct(page.Failures)
+}
+
+// tellPulled tells the gateway's own replays that a bot of a known corp pulled a page.
+func (x *apiRequest) tellPulled(errcode int) {
+	if x.gw.Pulled != nil && x.corp != "" {
+		x.gw.Pulled(x.corp, x.at, wecom.HasPullToken(x.sentCall()), errcode == wecom.CodeRateLimited)
+	}
+}
+
+// RecordPage records a page of kf/sync_msg that the gateway itself pulled, of a channel of a corp.
+// It is as good as a page of a bot, but shows nothing of what bots do.
+func (g *Gateway) RecordPage(ctx context.Context, corp, channel string, answer []byte) {
+	x := &apiRequest{request: request{gw: g, ctx: ctx, at: g.Now()}}
+	x.use(g.Current())
+	x.corp, x.by = corp, gate.ByToken
+	page, err := wecom.ReadPage(bytes.NewReader(answer))
+	if page.Errcode != wecom.CodeOK {
+		return
+	}
+	if page.Skipped > 0 {
+		g.Metrics.inbound("sync_msg", "skipped", page.Skipped)
+	}
+	unreadable := unreadableLosses(corp, channel, page.Unreadable, err)
+	x.missed("unreadable", len(unreadable), err, unreadable...)
+	x.recordItems(page)
+}
+
+// LearnChannels records that channels are a corp's, as WeCom listed them for one of its secrets.
+func (g *Gateway) LearnChannels(ctx context.Context, corp string, channels []string) {
+	v := request{gw: g, ctx: ctx, at: g.Now()}
+	v.use(g.Current())
+	v.learnChannels(corp, channels)
 }
 
 // unreadableLosses returns the losses of a page that cannot be read to its end, for the reason why
@@ -200,10 +248,11 @@ func (x *apiRequest) facts(messages []wecom.Message) []window.Fact {
 	return facts
 }
 
-// recordMessages records the messages of customers.
-func (x *apiRequest) recordMessages(messages []wecom.Message) {
+// recordMessages records the messages of customers, and who answered them.
+func (x *apiRequest) recordMessages(messages []wecom.Message, replies []wecom.Reply) {
 	facts := x.facts(messages)
-	tally, err := x.gw.Windows.Record(x.ctx, facts)
+	x.unreadReplies(replies)
+	tally, err := x.gw.Windows.RecordPage(x.ctx, facts, repliesOf(x.corp, replies))
 	if !kept(err) {
 		x.missed("unrecorded", len(facts), err, lossesOf(x.corp, "", messages)...)
 		return
@@ -269,6 +318,13 @@ func (x *apiRequest) lost(how string, n int, why error, losses ...window.Loss) {
 // not be asked for it, away tells by what it can be found later.
 func (x *apiRequest) corpOfToken(channels []string) (corp string, away *window.Unattributed) {
 	x.readClaims()
+	corp, away = x.corpOfClaims(channels)
+	x.countCaller()
+	return corp, away
+}
+
+// corpOfClaims is corpOfToken for a call of which is known what its head says.
+func (x *apiRequest) corpOfClaims(channels []string) (corp string, away *window.Unattributed) {
 	known, owner := "", account.Unknown
 	if len(x.tokens) == 1 {
 		known, owner, _ = x.gw.Tokens.Owner(x.ctx, x.tokens[0])
@@ -288,7 +344,6 @@ func (x *apiRequest) corpOfToken(channels []string) (corp string, away *window.U
 	case x.gate.Accounts.Find(x.gate.Config.UnknownToken) != nil:
 		x.corp, x.by = x.gate.Config.UnknownToken, gate.BySetting
 	}
-	x.countCaller()
 	if x.corp == "" && unreachable && len(x.tokens) == 1 {
 		away = &window.Unattributed{Token: account.HashToken(x.tokens[0]), Among: x.gate.Accounts.CorpIDs()}
 		if byChannels {

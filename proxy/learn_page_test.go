@@ -466,3 +466,50 @@ func TestChannelsOfPages(t *testing.T) {
 		}
 	}
 }
+
+// Bots' pulls are told, to replays that share WeCom's limit with them, as far as their corp is
+// known and WeCom counts them.
+func TestPulledIsTold(t *testing.T) {
+	t.Parallel()
+	r := newHarness(t, nil)
+	var told []string
+	r.gateway.Pulled = func(corp string, at time.Time, free, limited bool) {
+		told = append(told, fmt.Sprintf("%s %v %v %v", corp, at.Equal(r.clock.Now()), free, limited))
+	}
+	token := r.token(corpLapsed)
+	for _, c := range []struct{ body, page, want string }{
+		{`{}`, pageOf(), "[" + corpLapsed + " true false false]"},
+		{`{"open_kfid":"wkLapsed","cursor":"c"}`, pageOf(), "[" + corpLapsed + " true false false]"},
+		{`{"token":"ENC","open_kfid":"wkLapsed"}`, pageOf(), "[" + corpLapsed + " true true false]"},
+		{`{"token":""}`, pageOf(), "[" + corpLapsed + " true false false]"},
+		{`{}`, `{"errcode":45009,"errmsg":"api freq out of limit","msg_list":[]}`, "[" + corpLapsed + " true false true]"},
+		{`{}`, `{"errcode":95000,"errmsg":"invalid open_kfid"}`, "[]"},
+	} {
+		told = nil
+		r.pulled(ask{target: pull + "?access_token=" + token, body: c.body}, c.page)
+		if got := fmt.Sprint(told); got != c.want {
+			t.Errorf("%s %s: told %s, want %s", c.body, c.page, got, c.want)
+		}
+	}
+}
+
+// A page that the gateway itself pulled is recorded as a bot's is, and does not count as one.
+func TestRecordPage(t *testing.T) {
+	t.Parallel()
+	r := newHarness(t, nil)
+	now := r.clock.Now()
+	r.history(-96 * time.Hour)
+	k := window.Key{Corp: corpLapsed, Channel: wkLapsed, Customer: wmLi}
+	r.gateway.RecordPage(t.Context(), corpLapsed, wkLapsed, []byte(pageOf(itemOf(3, wkLapsed, wmLi, now), itemOf(3, "wk2", "", now.Add(-time.Hour)))))
+	if _, opens := r.lastOf(k); !opens || r.gaps() != "wkLapsed wkLapsed:items wwLapsed:any" {
+		t.Errorf("opens %v, gaps %q", opens, r.gaps())
+	}
+	r.gateway.RecordPage(t.Context(), corpLapsed, "wk3", []byte(`{"errcode":45009}`))
+	r.gateway.RecordPage(t.Context(), corpLapsed, "wk4", []byte("<html>"))
+	if gaps := r.gaps(); !strings.Contains(gaps, "wk4") || strings.Contains(gaps, "wk3") {
+		t.Errorf("gaps %q", gaps)
+	}
+	if all, err := r.gateway.Tokens.ChannelsOf(t.Context(), corpLapsed); err != nil || fmt.Sprint(all) != "[wkLapsed]" {
+		t.Errorf("channels %q, %v", all, err)
+	}
+}

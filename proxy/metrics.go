@@ -31,6 +31,8 @@ type Metrics struct {
 	unverified       *prometheus.CounterVec
 	attributed       [gate.Ways]prometheus.Counter
 	contradictions   *prometheus.CounterVec
+	lately           [2]lastTime // of calls without and with an answer of WeCom
+	callbacksLately  [2]lastTime // of callbacks that were not verified, and that were
 	waits            *prometheus.HistogramVec
 }
 
@@ -159,8 +161,9 @@ func index(second bool) int {
 	return 0
 }
 
-func (m *Metrics) upstream(answered bool, d time.Duration) {
+func (m *Metrics) upstream(answered bool, d time.Duration, at time.Time) {
 	m.upstreams[index(answered)].Observe(d.Seconds())
+	m.lately[index(answered)].note(at)
 }
 
 func (m *Metrics) decision(d *policy.Decision) {
@@ -204,12 +207,13 @@ func (m *Metrics) answered(d *policy.Decision, errcode int) {
 
 func (m *Metrics) corrected(why string) { m.deliveryFailures.WithLabelValues(why).Inc() }
 
-func (m *Metrics) callback(r *CallbackRecord) {
+func (m *Metrics) callback(r *CallbackRecord, at time.Time) {
 	result := r.Result
 	if result == "" {
 		result = "none"
 	}
 	m.callbacks.WithLabelValues(r.Kind, result, strconv.Itoa(r.Status)).Inc()
+	m.callbacksLately[index(r.Cause == "")].note(at)
 	if r.Cause != "" {
 		m.unverified.WithLabelValues(string(r.Cause)).Inc()
 	}

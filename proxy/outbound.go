@@ -80,6 +80,7 @@ func (x *apiRequest) judge() {
 func (x *apiRequest) judgeKnown() {
 	switch x.inspections.Overall {
 	case policy.InspectNone:
+		x.inspections.By.CountUnread(x.at)
 		x.stream()
 	case policy.InspectPath:
 		if x.apply(x.gate.ByPath(x.head)) {

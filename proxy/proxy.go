@@ -20,6 +20,8 @@ import (
 	"go.uber.org/zap"
 
 	"replygate/account"
+	"replygate/calls"
+	"replygate/contacts"
 	"replygate/gate"
 	"replygate/http1"
 	"replygate/record"
@@ -43,13 +45,21 @@ type Gateway struct {
 	Windows   *window.Store
 	Upstream  *upstream.Upstream
 	Bypass    *Bypass
+	Contacts  *contacts.Observer // nil: what tells of contacts is not looked at
 	Metrics   *Metrics
 	Access    *record.Log // one record a request
 	Decisions *record.Log // one record a judged call that goes on
 	Refusals  *record.Log // one record a judged call that does not
 	Log       *record.RateLimited
+	Calls     *calls.Counters // of all calls, for rehearsals; nil: they are not counted
 	Now       func() time.Time
 	Draining  func() bool // the gateway stops: connections end after their answers
+
+	// Observer looks at replies after their answers. nil: nobody does.
+	Observer *Observer
+	// Pulled is called for each call of kf/sync_msg by a bot of a known corp that WeCom answered, or
+	// limited. free: it had the token of a callback. nil: nobody asks.
+	Pulled func(corp string, at time.Time, free, limited bool)
 
 	// RedisAnswers reports whether Redis answered the last command, without sending one. nil: it
 	// always does.
@@ -60,6 +70,7 @@ type Gateway struct {
 	skew         skew
 	unattributed lastDay // calls that were attributed only because one account is configured
 	waiters      waiters
+	callers      callerCache // of calls that are only counted
 }
 
 // Settings are what a configuration says that a running gateway can change. A request keeps to

@@ -133,14 +133,14 @@ func (s *search) file(f *os.File) (line []byte, later bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	start := s.start(f, size)
+	start, _ := s.bounds(f, size)
 	return s.lines(io.NewSectionReader(f, start, size-start))
 }
 
-// start returns an offset of a file before which all lines are before the search's time. It may be
-// within such a line.
-func (s *search) start(f io.ReaderAt, size int64) int64 {
-	before, after := int64(0), size
+// bounds returns two offsets of a file: all lines before the first are before the search's time,
+// and all lines after the second are not. Both may be within a line.
+func (s *search) bounds(f io.ReaderAt, size int64) (before, after int64) {
+	before, after = 0, size
 	for after-before > searchStep {
 		middle := before + (after-before)/2
 		if at, ok := timeAfter(f, middle, after); ok && at.Before(s.from) {
@@ -149,7 +149,7 @@ func (s *search) start(f io.ReaderAt, size int64) int64 {
 			after = middle
 		}
 	}
-	return before
+	return before, after
 }
 
 // timeAfter returns the time of the first whole line that begins after one offset and before

@@ -2,8 +2,13 @@ package replay
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
 
 	"replygate/gate"
+	"replygate/policy"
 	"replygate/wecom"
 	"replygate/window"
 )
@@ -58,4 +63,82 @@ func (s *byKey) Reserve(ctx context.Context, k window.Key) window.Answer {
 		a.Left--
 	}
 	return a
+}
+
+// Why the call of a record cannot be judged at another instant.
+var (
+	errCodeSpent = errors.New("the record does not hold the call's one-time code")
+	errShortened = errors.New("the record does not hold all customers of the call")
+	errHashedIDs = errors.New("the record holds customers' ids hashed")
+)
+
+// JudgeAt decides the call of a record as if it were made at an instant, by what a store says then.
+// It changes nothing in the store.
+func JudgeAt(ctx context.Context, g *gate.Gate, line []byte, at time.Time, s gate.Store) (policy.Decision, error) {
+	rec, err := readRecord(line)
+	if err != nil {
+		return policy.Decision{}, err
+	}
+	if _, err := rec.judge(g); err != nil { // it lacks what any instant needs
+		return policy.Decision{}, err
+	}
+	store := &recordedKeys{Store: gate.Peeking(s), lack: rec.lackingKeys()}
+	in := gate.Call{Corp: rec.CorpID, Client: rec.clients(g)[0], Path: []byte(rec.Endpoint), At: at}
+	var lack error
+	j, _, _ := g.JudgeReading(ctx, in, store, func(*wecom.Endpoint) (facts wecom.Facts, err error) {
+		facts, lack = rec.readFacts()
+		return facts, lack
+	})
+	if lack == nil && store.asked {
+		lack = store.lack
+	}
+	return j.Decision, lack
+}
+
+// lackingKeys tells why the windows and codes of a record's call cannot be looked up, nil if they
+// can.
+func (r *record) lackingKeys() error {
+	switch {
+	case r.WithCode:
+		return errCodeSpent
+	case r.Recipients > len(r.Customers):
+		return errShortened
+	case slices.ContainsFunc(r.Customers, func(c string) bool { return strings.HasPrefix(c, hashed) }):
+		return errHashedIDs
+	}
+	return nil
+}
+
+// recordedKeys notes whether a store was asked although the record lacks what it is asked by.
+type recordedKeys struct {
+	gate.Store
+	lack  error
+	asked bool
+}
+
+func (s *recordedKeys) Peek(ctx context.Context, keys ...window.Key) []window.Answer {
+	if s.asked = true; s.lack == nil {
+		return s.Store.Peek(ctx, keys...)
+	}
+	answers := make([]window.Answer, len(keys))
+	for i := range answers {
+		answers[i] = window.Answer{State: window.Unavailable, Left: -1}
+	}
+	return answers
+}
+
+func (s *recordedKeys) Reserve(ctx context.Context, k window.Key) window.Answer {
+	if s.asked = true; s.lack == nil {
+		return s.Store.Reserve(ctx, k)
+	}
+	return window.Answer{State: window.Unavailable, Left: -1}
+}
+
+func (s *recordedKeys) ConsumeCode(ctx context.Context, corp, code string) window.CodeAnswer {
+	return s.PeekCode(ctx, corp, code)
+}
+
+func (s *recordedKeys) PeekCode(context.Context, string, string) window.CodeAnswer {
+	s.asked = true
+	return window.CodeAnswer{State: window.CodeUnavailable}
 }

@@ -103,6 +103,12 @@ func Run(g *gate.Gate, logs io.Reader, read func(bytes int64)) (*Report, error) 
 	return all, err
 }
 
+// NewReport returns an empty report, for records that are added one by one.
+func NewReport() *Report { return newReport() }
+
+// Add decides the call of one record under a configuration, and counts the outcome.
+func (r *Report) Add(g *gate.Gate, line []byte) { r.judgeAll(g, line) }
+
 func newReport() *Report {
 	return &Report{
 		Undecided: map[string]int{}, ByAccount: map[string]Tips{}, ByAbility: map[string]Tips{}, ByRule: map[string]Tips{}, ByHour: map[string]Tips{},

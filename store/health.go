@@ -26,6 +26,17 @@ func (s *Client) Checked() bool { return s.checked.Load() }
 // Skew returns how far Redis's clock is ahead of the gateway's.
 func (s *Client) Skew() time.Duration { return time.Duration(s.skew.Load()) * time.Millisecond }
 
+// PingTime returns how long Redis took to answer the last probe, which is sent every second.
+func (s *Client) PingTime() time.Duration { return time.Duration(s.pingTime.Load()) }
+
+// UpSince returns since when Redis is up, or away; zero: since the start.
+func (s *Client) UpSince() time.Time {
+	if at := s.changed.Load(); at != 0 {
+		return time.UnixMilli(at)
+	}
+	return time.Time{}
+}
+
 // maxSkew is the difference of clocks from which it is an error.
 const maxSkew = time.Second
 
@@ -74,6 +85,7 @@ func (s *Client) probe(ctx context.Context) {
 	began := time.Now()
 	if s.up.Load() {
 		err = s.ping(ctx)
+		s.pingTime.Store(int64(time.Since(began)))
 		s.warm(ctx, time.Since(began))
 	} else {
 		err = s.check(ctx)
@@ -81,7 +93,11 @@ func (s *Client) probe(ctx context.Context) {
 	if ctx.Err() == context.Canceled {
 		return
 	}
-	if was := s.up.Swap(err == nil); was && err != nil {
+	was := s.up.Swap(err == nil)
+	if was != (err == nil) {
+		s.changed.Store(s.now().UnixMilli())
+	}
+	if was && err != nil {
 		s.log.Error("redis is away", zap.Error(err))
 	} else if !was && err == nil {
 		s.log.Info("redis is back")

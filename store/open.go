@@ -34,6 +34,8 @@ type Client struct {
 	Timeout       time.Duration // for one command; longer for the embedded Redis, which can only be slow
 	up            atomic.Bool
 	unanswered    atomic.Bool  // the last command failed
+	pingTime      atomic.Int64 // of the last probe, ns
+	changed       atomic.Int64 // when up changed, unix ms; 0: never
 	skew          atomic.Int64 // how far its clock is ahead of ours, ms
 	clocks        sync.Map     // :: node -> reading
 	singleKeyOnly atomic.Bool  // a script may have only one key

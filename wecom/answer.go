@@ -17,6 +17,7 @@ import (
 const (
 	CodeOK            = 0
 	CodeBusy          = -1     // system busy: SDKs retry
+	CodeRateLimited   = 45009  // too many calls within a minute, hour or day
 	CodeParameter     = 40058  // bad parameter
 	CodeNoToken       = 41001  // access_token missing
 	CodeTokenExpired  = 42001  // access_token expired: SDKs fetch a new one

@@ -25,3 +25,10 @@ func ReadChannel(call Sent) string {
 	}
 	return ""
 }
+
+// HasPullToken reports whether the body of a kf/sync_msg call has the token of a callback. WeCom
+// limits the rate of calls without one (DOC 94670).
+func HasPullToken(call Sent) bool {
+	values, _ := call.members("token")
+	return plainText(values["token"]) != ""
+}

@@ -25,6 +25,15 @@ type Failure struct {
 	At       time.Time
 }
 
+// Reply is a message to a customer that a page reports, or one that was taken back.
+type Reply struct {
+	Channel  string
+	Customer string // "" if it cannot be read: then nobody can tell who was answered on the channel
+	At       time.Time
+	ID       string // msgid of the message
+	Back     bool   // a reply of any kind was not delivered, or a servicer recalled it; At is the time of the event
+}
+
 // The types of msg_send_fail events that concern the customer (DOC 94670); the others concern the
 // account.
 const (
@@ -39,6 +48,7 @@ type Page struct {
 	Messages   []Message // sent by customers (origin 3), in the order of the page
 	Codes      []Code    // welcome_codes and msg_codes
 	Failures   []Failure
+	Replies    []Reply // of servicers (origin 5), and those that were taken back
 	Unreadable []Unreadable
 	Skipped    int    // unreadable items that are neither from a customer nor events
 	Next       string // next_cursor
@@ -204,7 +214,9 @@ func (p *pageReader) add(v []byte, whole bool) {
 		p.addMessage(&it, whole)
 	case known && origin == originEvent || !known && it.isEvent:
 		p.addEvent(&it, whole)
-	case known: // a servicer's message, or an unknown origin
+	case known && origin == originServicer:
+		p.addReply(&it, whole)
+	case known:
 		if !whole {
 			p.Skipped++
 		}
@@ -216,10 +228,11 @@ func (p *pageReader) add(v []byte, whole bool) {
 // addUnreadable records an item that cannot be read.
 func (p *pageReader) addUnreadable(u Unreadable) { p.Unreadable = append(p.Unreadable, u) }
 
-// The origins of items (DOC 94670). Origin 5 is a servicer.
+// The origins of items (DOC 94670).
 const (
 	originCustomer = 3 // sent by the customer
 	originEvent    = 4
+	originServicer = 5 // sent by a servicer in the client
 )
 
 // item is the readable part of an item of msg_list.
@@ -235,7 +248,8 @@ type item struct {
 type event struct {
 	kind, channel, customer string
 	welcome, code           oneTime
-	change, fail            int64 // -1 if it cannot be read
+	change, fail            int64  // -1 if it cannot be read
+	message                 string // msgid of the message that failed, or was recalled by a servicer
 }
 
 // oneTime is a one-time code in an event.
@@ -306,6 +320,8 @@ func (e *event) read(dec *jsontext.Decoder, name string) error {
 		e.change = whole()
 	case "fail_type":
 		e.fail = whole()
+	case "fail_msgid", "recall_msgid":
+		e.message = text(v)
 	}
 	return nil
 }
@@ -376,6 +392,9 @@ func (p *pageReader) addEvent(it *item, whole bool) {
 		lost = e.change < 0 && e.code.present
 	case e.kind == "msg_send_fail":
 		p.addFailure(Failure{Channel: e.channel, Customer: e.customer, At: it.at, Type: int(e.fail)})
+		p.addTakenBack(it)
+	case e.kind == "servicer_recall_msg":
+		p.addTakenBack(it)
 	}
 	switch {
 	case c.valid() && c.Channel != "" && !it.at.IsZero():
@@ -388,5 +407,24 @@ func (p *pageReader) addEvent(it *item, whole bool) {
 func (p *pageReader) addFailure(f Failure) {
 	if t := f.Type; (t == FailedWindow || t == FailedCount || t == FailedRefused) && f.Channel != "" && f.Customer != "" && !f.At.IsZero() {
 		p.Failures = append(p.Failures, f)
+	}
+}
+
+// addReply records a servicer's message.
+func (p *pageReader) addReply(it *item, whole bool) {
+	if !whole {
+		p.Skipped++
+	}
+	r := Reply{Channel: it.channel, Customer: it.customer, At: it.at, ID: it.id}
+	if it.at.IsZero() || it.channel == "" {
+		r.Customer = ""
+	}
+	p.Replies = append(p.Replies, r)
+}
+
+// addTakenBack records that a message did not reach the customer, or no longer.
+func (p *pageReader) addTakenBack(it *item) {
+	if e := &it.event; e.channel != "" && e.customer != "" && e.message != "" && !it.at.IsZero() {
+		p.Replies = append(p.Replies, Reply{Channel: e.channel, Customer: e.customer, At: it.at, ID: e.message, Back: true})
 	}
 }

@@ -217,16 +217,19 @@ func TestReadPageEvents(t *testing.T) {
 		return `{"msg_list":[{"msgid":"m","send_time":1700000000,"origin":4,"msgtype":"event","event":{"open_kfid":"wk","external_userid":"wm",` + body + `}}]}`
 	}
 	at := time.Unix(1700000000, 0)
+	back := []wecom.Reply{{Channel: "wk", Customer: "wm", At: at, ID: "x", Back: true}}
 	for body, want := range map[string]wecom.Page{
 		`"event_type":"enter_session","scene":"1","welcome_code":"W"`:                    {Codes: []wecom.Code{{Text: "W", Kind: wecom.EnterSession, Channel: "wk", Customer: "wm", At: at}}},
 		`"event_type":"enter_session","scene":"1"`:                                       {},
 		`"event_type":"session_status_change","change_type":1,"msg_code":"C"`:            {Codes: []wecom.Code{{Text: "C", Kind: wecom.SessionTaken, Channel: "wk", Customer: "wm", At: at}}},
 		`"event_type":"session_status_change","change_type":2,"msg_code":"C"`:            {},
 		`"event_type":"session_status_change","change_type":3,"msg_code":"C"`:            {Codes: []wecom.Code{{Text: "C", Kind: wecom.SessionEnded, Channel: "wk", Customer: "wm", At: at}}},
-		`"event_type":"msg_send_fail","fail_msgid":"x","fail_type":4`:                    {Failures: []wecom.Failure{{Channel: "wk", Customer: "wm", Type: 4, At: at}}},
-		`"event_type":"msg_send_fail","fail_msgid":"x","fail_type":6`:                    {Failures: []wecom.Failure{{Channel: "wk", Customer: "wm", Type: 6, At: at}}},
-		`"event_type":"msg_send_fail","fail_msgid":"x","fail_type":10`:                   {Failures: []wecom.Failure{{Channel: "wk", Customer: "wm", Type: 10, At: at}}},
-		`"event_type":"msg_send_fail","fail_msgid":"x","fail_type":5`:                    {},
+		`"event_type":"msg_send_fail","fail_msgid":"x","fail_type":4`:                    {Failures: []wecom.Failure{{Channel: "wk", Customer: "wm", Type: 4, At: at}}, Replies: back},
+		`"event_type":"msg_send_fail","fail_msgid":"x","fail_type":6`:                    {Failures: []wecom.Failure{{Channel: "wk", Customer: "wm", Type: 6, At: at}}, Replies: back},
+		`"event_type":"msg_send_fail","fail_msgid":"x","fail_type":10`:                   {Failures: []wecom.Failure{{Channel: "wk", Customer: "wm", Type: 10, At: at}}, Replies: back},
+		`"event_type":"msg_send_fail","fail_msgid":"x","fail_type":5`:                    {Replies: back},
+		`"event_type":"servicer_recall_msg","servicer_userid":"z","recall_msgid":"x"`:    {Replies: back},
+		`"event_type":"servicer_recall_msg","servicer_userid":"z"`:                       {},
 		`"event_type":"user_recall_msg","recall_msgid":"x"`:                              {},
 		`"event_type":"reject_customer_msg_switch_change","reject_switch":1`:             {},
 		`"event_type":"enter_session","welcome_code":"` + strings.Repeat("W", 513) + `"`: {},
@@ -303,6 +306,22 @@ func TestReadPageOfAThousandItems(t *testing.T) {
 	for i, m := range p.Messages {
 		if m.Customer != fmt.Sprintf("wm%d", i) {
 			t.Fatalf("message %d belongs to %s", i, m.Customer)
+		}
+	}
+}
+
+// Servicers' messages are replies. One that does not tell whom it answers has no customer.
+func TestReadPageReplies(t *testing.T) {
+	at := time.Unix(1700000000, 0)
+	for item, want := range map[string][]wecom.Reply{
+		`{"msgid":"m","open_kfid":"wk","external_userid":"wm","send_time":1700000000,"origin":5,"servicer_userid":"z","msgtype":"text"}`: {{Channel: "wk", Customer: "wm", At: at, ID: "m"}},
+		`{"msgid":"m","open_kfid":"wk","external_userid":"wm","origin":5}`:                                                               {{Channel: "wk", ID: "m"}},
+		`{"msgid":"m","open_kfid":"wk","send_time":1700000000,"origin":5}`:                                                               {{Channel: "wk", At: at, ID: "m"}},
+		`{"msgid":"m","external_userid":"wm","send_time":1700000000,"origin":5}`:                                                         {{At: at, ID: "m"}},
+		`{"msgid":"m","open_kfid":"wk","external_userid":"wm","send_time":1700000000,"origin":6}`:                                        nil,
+	} {
+		if page, err := wecom.ReadPage(strings.NewReader(`{"msg_list":[` + item + `]}`)); err != nil || !reflect.DeepEqual(page.Replies, want) {
+			t.Errorf("%s: %+v, %v", item, page.Replies, err)
 		}
 	}
 }

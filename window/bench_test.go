@@ -10,23 +10,31 @@ import (
 	"replygate/window"
 )
 
-// BenchmarkRecordPage records pages of a thousand messages in a real Redis.
+// BenchmarkRecordPage records pages of a thousand messages in a real Redis: new ones, and ones that
+// this gateway has recorded.
 func BenchmarkRecordPage(b *testing.B) {
-	const page = 1000
-	s := storetest.Open(b, storetest.Start(b).Config(), time.Now)
-	w, _ := newStore(b, s, settings(5, time.Now))
-	n := 0
-	for b.Loop() {
-		facts := make([]window.Fact, page)
-		for i := range facts {
-			n++
-			facts[i] = window.Fact{Key: window.Key{Corp: "ww0123456789abcdef", Channel: "wkAJ2GCAAAZSfhHCt7IFSvLKtMPxyJTw", Customer: fmt.Sprintf("wmHdKzDAAA%022d", n%100_000)}, At: time.Now()}
-		}
-		if t, err := w.Record(b.Context(), facts); err != nil || t.Recorded != page {
-			b.Fatal(t, err)
-		}
+	for name, customers := range map[string]int{"new": 100_000, "known": 1000} {
+		b.Run(name, func(b *testing.B) {
+			const page = 1000
+			s := storetest.Open(b, storetest.Start(b).Config(), time.Now)
+			w, _ := newStore(b, s, settings(5, time.Now))
+			n, began := 0, time.Now()
+			for b.Loop() {
+				facts := make([]window.Fact, page)
+				for i := range facts {
+					n++
+					facts[i] = window.Fact{Key: window.Key{Corp: "ww0123456789abcdef", Channel: "wkAJ2GCAAAZSfhHCt7IFSvLKtMPxyJTw", Customer: fmt.Sprintf("wmHdKzDAAA%022d", n%customers)}, At: began}
+					if customers > page {
+						facts[i].At = time.Now()
+					}
+				}
+				if t, err := w.Record(b.Context(), facts); err != nil || t.Recorded != page {
+					b.Fatal(t, err)
+				}
+			}
+			b.ReportMetric(float64(b.N*page)/b.Elapsed().Seconds(), "facts/s")
+		})
 	}
-	b.ReportMetric(float64(b.N*page)/b.Elapsed().Seconds(), "facts/s")
 }
 
 // BenchmarkReserve reserves replies, with and without coalescing.

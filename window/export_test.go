@@ -55,3 +55,16 @@ func (s *Store) Grants() (all []map[string]string) {
 	}
 	return all
 }
+
+// Flush writes what is pending to the lists.
+func (s *Store) Flush(ctx context.Context) error { return s.flush(ctx) }
+
+// ForgetSums makes the next page read the sums.
+func (s *Store) ForgetSums() {
+	s.sums.mu.Lock()
+	defer s.sums.mu.Unlock()
+	s.sums.at = time.Time{}
+}
+
+// WaitingKey returns the key of the list of a corp's waiting chats.
+func (s *Store) WaitingKey(corp string) string { return s.waitingKey(corp) }

@@ -87,6 +87,7 @@ func (s *Store) RecordGaps(ctx context.Context, losses ...Loss) (moved bool, err
 	for i := range losses {
 		losses[i].Noted = s.Now().UnixMilli()
 	}
+	s.untoldBy(losses)
 	s.waitSettled()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(losses))*time.Millisecond)
 	defer cancel()
@@ -120,6 +121,9 @@ func (s *Store) mark(ctx context.Context, marks map[string]int64) (moved bool, e
 	for _, w := range sent {
 		was, _ := w.cmd.(*redis.Cmd).Int64()
 		moved = moved || was < marks[w.key]
+	}
+	if moved {
+		s.forgetKnown()
 	}
 	time.Sleep(time.Until(from))
 	return moved, nil

@@ -206,6 +206,19 @@ func TestBackfilled(t *testing.T) {
 				b.Fatalf("%s: complete is %v since %v, %v", corp, got, since, err)
 			}
 		}
+		whole := func(channels ...string) {
+			b.Helper()
+			if err := b.CompleteCorp(b.Context(), "ww1", channels); err != nil {
+				b.Fatal(err)
+			}
+		}
+		repairable := func(want ...string) {
+			b.Helper()
+			got, err := b.Repairable(b.Context(), "ww1", []string{"wk1", "wk2", "wk3"})
+			if !slices.Equal(got, want) || err != nil {
+				b.Fatalf("repairable: %v, %v; want %v", got, err, want)
+			}
+		}
 		wk1, wk2, wk3, theirs, direct := on("ww1", "wk1"), on("ww1", "wk2"), on("ww1", "wk3"), on("ww2", "wk4"), on("ww1", "")
 		b.since(-time.Hour)
 		began := b.clock.Now()
@@ -213,11 +226,17 @@ func TestBackfilled(t *testing.T) {
 			b.Fatalf("a backfill from before the records: missed %v", missed)
 		}
 		b.peek(window.Incomplete, wk1)
+		repairable("wk1", "wk2", "wk3")
 		if missed := fill("ww1", began, "wk1", "wk2"); len(missed) > 0 {
 			b.Fatalf("missed %v", missed)
 		}
 		b.peek(window.Closed, wk1, wk2)
 		b.peek(window.Incomplete, wk3, theirs, direct) // another secret sees them, or no page
+		repairable("wk3")
+		complete("ww1", false)
+		whole("wk1", "wk2", "wk3") // wk3 was seen elsewhere
+		complete("ww1", false)
+		whole("wk1", "wk2")
 		complete("ww1", true)
 		complete("ww2", false)
 		complete("", false)
@@ -232,10 +251,12 @@ func TestBackfilled(t *testing.T) {
 		}
 		b.peek(window.Incomplete, wk1)
 		complete("ww1", false)
+		repairable("wk1", "wk3")
 		if missed := fill("ww1", b.clock.Now(), "wk1", "wk2"); len(missed) > 0 {
 			b.Fatalf("missed %v", missed)
 		}
 		b.peek(window.Closed, wk1, wk2)
+		whole("wk1", "wk2")
 		complete("ww1", true)
 
 		b.clock.Advance(time.Minute)
@@ -254,6 +275,13 @@ func TestBackfilled(t *testing.T) {
 		}
 		b.peek(window.Incomplete, wk1, wk2)
 		complete("ww1", false)
+		if err := b.rdb.Set(b.Context(), "rg:gap:wk1", b.clock.Now().Add(time.Hour).UnixMilli(), 0).Err(); err != nil {
+			b.Fatal(err)
+		}
+		repairable("wk2", "wk3") // a backfill ends no gap that is in the future
+		if at, err := b.LastGaps(b.Context(), []string{"ww1", "ww2"}); err != nil || !at[0].Equal(b.clock.Now()) || !at[1].Equal(at[0]) {
+			b.Errorf("last gaps %v, %v", at, err)
+		}
 	})
 }
 

@@ -226,18 +226,24 @@ type fault struct {
 func newFault(t testing.TB, rdb redis.UniversalClient) *fault {
 	t.Helper()
 	f := &fault{}
+	addHook(t, rdb, f)
+	return f
+}
+
+// addHook adds a hook to a client, in a Cluster to that of every node.
+func addHook(t testing.TB, rdb redis.UniversalClient, h redis.Hook) {
+	t.Helper()
 	c, cluster := rdb.(*redis.ClusterClient)
 	if !cluster {
-		rdb.AddHook(f)
-		return f
+		rdb.AddHook(h)
+		return
 	}
 	if err := c.ForEachMaster(t.Context(), func(_ context.Context, node *redis.Client) error {
-		node.AddHook(f)
+		node.AddHook(h)
 		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}
-	return f
 }
 
 // set fails writes to keys that contain one of some texts, separated by "|"; "" ends the fault.

@@ -48,8 +48,9 @@ func (s *Store) ofCorp(corp string) scope {
 
 // history is the time since when a scope has been recorded without a gap.
 type history struct {
-	since time.Time
-	err   error // Redis did not answer; since is unknown
+	since      time.Time
+	backfilled bool  // a backfill began after the newest gap
+	err        error // Redis did not answer; since is unknown
 }
 
 // proves reports whether a history spans the length of a window, so that a missing record means
@@ -69,6 +70,26 @@ func (s *Store) Complete(ctx context.Context, corp, channel string) (complete bo
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	h := s.prove(ctx, question{scope: sc})[0].history
+	return s.proves(h), h.since, h.err
+}
+
+// HistorySince is Complete without a proof: it only reads times, for lists. Redis may lack messages
+// that other gateways hold.
+func (s *Store) HistorySince(ctx context.Context, corp, channel string) (complete bool, since time.Time, err error) {
+	sc := s.ofCorp(corp)
+	if channel != "" {
+		sc = s.ofMessages(Key{Corp: corp, Channel: channel})
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	var keys reads
+	begin, scope := keys.get(s.sinceKey()), keys.scope(sc)
+	p := s.rdb.Pipeline()
+	for _, r := range keys.all {
+		r.send(ctx, p)
+	}
+	_, _ = p.Exec(ctx) // each read has its own error
+	h := scope.history(begin, s.Now().UnixMilli())
 	return s.proves(h), h.since, h.err
 }
 
@@ -95,7 +116,7 @@ func (r scopeRead) history(since *read, now int64) (h history) {
 	}
 	if r.backfill != nil {
 		if f, found := readBackfill(r.backfill.value.Val()); found && f.began >= newest {
-			newest = min(newest, f.since)
+			newest, h.backfilled = min(newest, f.since), true
 		}
 	}
 	h.since = time.UnixMilli(newest)
@@ -117,7 +138,11 @@ func (s *Store) checkTimes(ctx context.Context, all []*read, since *read, now in
 
 // beginHistory writes rg:since, and the account list, which is lost like everything else.
 func (s *Store) beginHistory(ctx context.Context, now int64) {
-	if s.rdb.SetNX(ctx, s.sinceKey(), now, 0).Err() == nil {
+	began, err := s.rdb.SetNX(ctx, s.sinceKey(), now, 0).Result()
+	if began {
+		s.forgetKnown()
+	}
+	if err == nil {
 		s.rewriteAccountList()
 	}
 }
@@ -156,8 +181,7 @@ func (s *Store) warnBrokenTime(cmds ...*redis.StringCmd) {
 	}
 }
 
-// backfillKey is the key of a finished backfill of a channel, or of all channels of a corp that its
-// secret can see.
+// backfillKey is the key of a finished backfill of a channel, or of all known channels of a corp.
 func (s *Store) backfillKey(id string) string {
 	return s.Prefix + "backfill:" + string(appendEncoded(nil, id))
 }
@@ -213,7 +237,6 @@ func (s *Store) Backfilled(ctx context.Context, corp string, channels []string, 
 	start, ofItems := began.UnixMilli(), read(items)
 	lost := func(gap, items int64) bool { return gap > start && gap > items }
 	all := read(since) > start || lost(read(gap), ofItems)
-	whole := backfilled{start, max(start-Backlog.Milliseconds(), ofItems)}
 	ended := map[string]backfilled{}
 	for i, c := range channels {
 		newest := read(unreadable[i])
@@ -222,13 +245,9 @@ func (s *Store) Backfilled(ctx context.Context, corp string, channels []string, 
 			continue
 		}
 		ended[c] = backfilled{start, max(start-Backlog.Milliseconds(), ofItems, newest)}
-		whole.since = max(whole.since, newest)
 	}
 	if err != nil {
 		return nil, err
-	}
-	if !all && len(missed) == 0 {
-		ended[corp] = whole
 	}
 	return missed, s.endGaps(ctx, ended)
 }

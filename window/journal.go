@@ -21,6 +21,7 @@ const (
 	recordCode    = 'C' // the code, a NUL byte, then the code's record in Redis
 	recordLoss    = 'L' // a Loss in JSON
 	recordPage    = 'P' // a page in JSON
+	recordAnswers = 'A' // corp:channel:customer, then a blank and an entry for each reply
 )
 
 // backlog is what the journal holds, or a part of it.
@@ -38,6 +39,10 @@ func (b backlog) encode() ([][]byte, error) {
 	for k, at := range b.facts {
 		r := binary.BigEndian.AppendUint64([]byte{recordMessage}, uint64(at))
 		records = append(records, k.appendIDs(r))
+	}
+	for k, entries := range b.answers {
+		r := append(k.appendIDs([]byte{recordAnswers}), ' ')
+		records = append(records, append(r, strings.Join(entries, " ")...))
 	}
 	for _, c := range b.codes {
 		r := append(append([]byte{recordCode}, c.Text...), 0)
@@ -69,6 +74,14 @@ func (b *backlog) decode(r []byte) error {
 			break
 		}
 		b.facts[k] = max(b.facts[k], int64(binary.BigEndian.Uint64(r[1:9])))
+		return nil
+	case r[0] == recordAnswers:
+		ids, entries, _ := strings.Cut(string(r[1:]), " ")
+		k, ok := parseIDs(strings.Split(ids, ":"))
+		if !ok || entries == "" {
+			break
+		}
+		b.addAnswers(map[Key][]string{k: strings.Fields(entries)})
 		return nil
 	case r[0] == recordCode:
 		text, record, _ := bytes.Cut(r[1:], []byte{0})

@@ -79,6 +79,9 @@ func appendEncoded(dst []byte, id string) []byte {
 	return dst
 }
 
+// EscapeID returns an id as it stands in keys.
+func EscapeID(id string) string { return string(appendEncoded(nil, id)) }
+
 // unescapeID is the inverse of appendEncoded.
 func unescapeID(s string) (string, bool) {
 	if !strings.Contains(s, "%") {

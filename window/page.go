@@ -18,6 +18,7 @@ type Unattributed struct {
 	Among    []string // all accounts' corps
 	Facts    []Fact
 	Codes    []LearntCode
+	Replies  []Reply
 	Losses   []Loss // of what cannot be read
 }
 
@@ -69,6 +70,7 @@ func (s *Store) RecordUnattributed(u Unattributed) (Tally, error) {
 	latest, ahead, t := s.sift(u.Facts)
 	p := page{Token: u.Token, Channels: u.Channels, Among: u.Among, Noted: s.Now().UnixMilli(), holds: newBacklog()}
 	p.holds.facts, p.holds.codes, p.holds.losses = latest, u.Codes, slices.Concat(u.Losses, ahead)
+	p.holds.answers = s.answersOf(u.Replies)
 	for i := range p.holds.losses {
 		p.holds.losses[i].Noted = p.Noted
 	}
@@ -106,6 +108,10 @@ func (s *Store) attribute(ctx context.Context, b *backlog, p page) error {
 	for k, at := range p.holds.facts {
 		k.Corp = corp
 		b.facts[k] = max(b.facts[k], at)
+	}
+	for k, entries := range p.holds.answers {
+		k.Corp = corp
+		b.addAnswers(map[Key][]string{k: entries})
 	}
 	for _, c := range p.holds.codes {
 		c.Key.Corp = corp

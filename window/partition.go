@@ -203,6 +203,9 @@ func (s *Store) step(ctx context.Context, p *partition) (again bool) {
 	}
 	unread := p.lease.unread
 	l.mu.Unlock()
+	if !held {
+		s.forgetKnown()
+	}
 	switch {
 	case err != nil:
 		return false

@@ -18,13 +18,21 @@ type write struct {
 	script *redis.Script // nil: SET key args[0] NX, kept for args[1]
 	args   []any
 	cmd    redis.Cmder // once it was sent
+	of     Key         // the window that a message or a reply is about
 }
 
 // writesOf returns the commands of writes.
 func (s *Store) writesOf(w writes) []write {
-	all := make([]write, 0, w.len())
+	all := make([]write, 0, w.len()+len(w.answers))
 	for k, at := range w.facts {
-		all = append(all, write{key: k.redisKey(s.Prefix), script: recordScript, args: []any{strconv.FormatInt(at, 10), strconv.FormatInt(at+s.Length.Milliseconds(), 10)}})
+		all = append(all, write{key: k.redisKey(s.Prefix), of: k, script: recordScript, args: []any{strconv.FormatInt(at, 10), strconv.FormatInt(at+s.Length.Milliseconds(), 10)}})
+	}
+	for k, entries := range w.answers { // after the messages: a reply creates no window
+		args := make([]any, len(entries))
+		for i, entry := range entries {
+			args[i] = entry
+		}
+		all = append(all, write{key: k.redisKey(s.Prefix), of: k, script: answerScript, args: args})
 	}
 	for _, c := range w.codes {
 		all = append(all, write{key: s.codeKey(c.Text), args: []any{c.encode(), keepCode}})
@@ -134,6 +142,7 @@ func (s *Store) applyNow(ctx context.Context, all []write) error {
 
 // apply sends one chunk of writes, and adds the processes of Redis that took them to runs.
 func (s *Store) apply(ctx context.Context, all []write, runs map[*partition]string) error {
+	begun := s.stampNow()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	routes, err := s.routes(ctx, len(all), func(i int) string { return all[i].key })
@@ -165,6 +174,8 @@ func (s *Store) apply(ctx context.Context, all []write, runs map[*partition]stri
 			}
 		}
 	}
+	s.index.note(all, s.Now())
+	s.rememberAnswers(all, begun)
 	return nil
 }
 

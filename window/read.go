@@ -13,8 +13,33 @@ import (
 
 // read returns the window at a key, the zero Window if there is none.
 func (s *Store) read(ctx context.Context, key string) (Window, error) {
-	h, err := s.rdb.HMGet(ctx, key, "last", "sent", "shut").Result()
+	h, err := s.rdb.HMGet(ctx, key, windowFields...).Result()
 	return parseWindow(key, h, err)
+}
+
+// windowFields are the fields of a window, in the order that parseWindow expects. A reply needs the
+// first three alone.
+var windowFields = []string{"last", "sent", "shut", "answered", "served", "answers"}
+
+// readWindows reads windows with all fields, in one round trip.
+func (s *Store) readWindows(ctx context.Context, keys []Key) ([]Entry, error) {
+	p := s.rdb.Pipeline()
+	cmds := make([]*redis.SliceCmd, len(keys))
+	for i, k := range keys {
+		cmds[i] = p.HMGet(ctx, k.redisKey(s.Prefix), windowFields...)
+	}
+	if len(keys) > 0 {
+		_, _ = p.Exec(ctx) // each command has its own error
+	}
+	entries := make([]Entry, len(keys))
+	for i, cmd := range cmds {
+		h, err := cmd.Result()
+		w, err := parseWindow(keys[i].redisKey(s.Prefix), h, err)
+		if entries[i], err = s.entryOf(keys[i], w, err); err != nil {
+			return nil, err
+		}
+	}
+	return entries, nil
 }
 
 // readAll reads windows in one round trip.
@@ -49,7 +74,7 @@ func (s *Store) warnBroken(k Key, err error) {
 		zap.String("corp_id", k.Corp), zap.String("channel", k.Channel))
 }
 
-// parseWindow parses the reply to HMGET last sent shut.
+// parseWindow parses the reply to HMGET of windowFields, or of the first three.
 func parseWindow(key string, h []any, err error) (Window, error) {
 	if redis.HasErrorPrefix(err, "WRONGTYPE") {
 		return Window{}, errNotAWindow(key)
@@ -57,8 +82,8 @@ func parseWindow(key string, h []any, err error) (Window, error) {
 	if err != nil {
 		return Window{}, fmt.Errorf("window: read: %w", err)
 	}
-	var texts [3]string
-	for i := range min(len(h), 3) {
+	var texts [6]string
+	for i := range min(len(h), len(texts)) {
 		texts[i], _ = h[i].(string)
 	}
 	var w Window
@@ -68,6 +93,8 @@ func parseWindow(key string, h []any, err error) (Window, error) {
 	if texts[2] != "" {
 		w.Shut, _ = strconv.ParseInt(texts[2], 10, 64)
 	}
+	w.Answered, _ = strconv.ParseInt(texts[3], 10, 64)
+	w.Served, _ = strconv.ParseInt(texts[4], 10, 64)
 	if texts[1] == "" {
 		return w, nil
 	}
@@ -75,6 +102,9 @@ func parseWindow(key string, h []any, err error) (Window, error) {
 		if n, err := strconv.ParseInt(t, 10, 64); err == nil && n >= counts(w.Last) {
 			w.Sent = append(w.Sent, n)
 		}
+	}
+	if len(h) > 3 && texts[3] == "" && texts[5] == "" && len(w.Sent) > 0 { // its outcome is unknown: it may have been taken
+		w.unsettled = w.Sent[len(w.Sent)-1]
 	}
 	return w, nil
 }

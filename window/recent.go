@@ -12,6 +12,10 @@ type writes struct {
 	facts map[Key]int64    // the newest message of each customer, unix ms
 	codes []LearntCode     // one-time codes
 	marks map[string]int64 // :: key of a gap -> unix ms
+
+	// answers are the replies to each customer, as answer.lua takes them. len does not count them:
+	// no refusal depends on them.
+	answers map[Key][]string
 }
 
 // add merges other into w, whose maps must exist.
@@ -23,6 +27,17 @@ func (w *writes) add(other writes) {
 		w.marks[key] = max(w.marks[key], at)
 	}
 	w.codes = append(w.codes, other.codes...)
+	w.addAnswers(other.answers)
+}
+
+// addAnswers merges replies into w.
+func (w *writes) addAnswers(answers map[Key][]string) {
+	if w.answers == nil && len(answers) > 0 {
+		w.answers = make(map[Key][]string, len(answers))
+	}
+	for k, entries := range answers {
+		w.answers[k] = newestEntries(append(w.answers[k], entries...))
+	}
 }
 
 func (w *writes) len() int { return len(w.facts) + len(w.codes) + len(w.marks) }
@@ -63,6 +78,9 @@ func (r *recentWrites) add(now int64, w writes) {
 		r.dropped = now
 		return
 	}
+	if len(r.new.answers)+len(w.answers) > maxRecent {
+		w.answers = nil
+	}
 	r.new.add(w)
 }
 
@@ -81,6 +99,7 @@ func (r *recentWrites) all() writes {
 	if w.facts == nil {
 		w = newGeneration(0).writes
 	}
+	w.addAnswers(r.old.answers)
 	w.add(r.new.writes)
 	return w
 }

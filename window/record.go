@@ -39,17 +39,26 @@ func (f Fact) ahead() Loss {
 // matter. After an error some facts may be stored and others not; recording all of them again is
 // safe. With ErrNotMember all are in the journal.
 func (s *Store) Record(ctx context.Context, facts []Fact) (Tally, error) {
+	return s.RecordPage(ctx, facts, nil)
+}
+
+// RecordPage is Record for a page that also tells of replies.
+func (s *Store) RecordPage(ctx context.Context, facts []Fact, replies []Reply) (Tally, error) {
 	latest, ahead, t := s.sift(facts)
 	if len(ahead) > 0 {
 		if _, err := s.RecordGaps(ctx, ahead...); err != nil {
 			s.Log.Warn("gaps are not in redis yet", zap.Error(err))
 		}
 	}
-	if len(latest) == 0 {
-		return t, nil
-	}
 	b := newBacklog()
 	b.facts = latest
+	b.answers = s.answersOf(replies)
+	if s.dropKnown(&b.writes); b.len() == 0 { // no refusal depends on replies
+		if err := s.writeAnswers(ctx, b.answers); err != nil {
+			s.loseAnswers(b.answers)
+		}
+		return t, nil
+	}
 	switch err := s.commit(ctx, b); {
 	case errors.Is(err, ErrNotMember):
 		return t, err
@@ -85,17 +94,22 @@ func (s *Store) sift(facts []Fact) (latest map[Key]int64, losses []Loss, t Tally
 	return latest, losses, t
 }
 
-// commit writes to Redis, or to the journal if Redis fails. Once it returns nil, the writes may be
-// acknowledged.
+// commit writes to Redis what it may lack, or to the journal if Redis fails. Once it returns nil,
+// the writes may be acknowledged.
 func (s *Store) commit(ctx context.Context, b backlog) error {
+	if s.dropKnown(&b.writes); b.len() == 0 {
+		return nil
+	}
 	s.waitSettled()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(b.len())*time.Millisecond)
 	defer cancel()
+	begun := s.stampNow()
 	from, err := s.writeWithRetry(ctx, b.writes)
 	if err != nil {
 		return s.spill(b, err)
 	}
 	time.Sleep(time.Until(from))
+	s.remember(b.writes, begun)
 	return nil
 }
 

@@ -227,6 +227,7 @@ func (s *Store) Close(ctx context.Context, k Key) (found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	s.cache.forget(key)
+	s.known.writes.forget(key)
 	w, err := s.read(ctx, key)
 	if err != nil || w.Last == 0 {
 		return false, err

@@ -21,6 +21,8 @@ var (
 	consumeCodeScript = script("deadline_guard", "consume_code")
 	restoreCodeScript = script("restore_code")
 
+	answerScript = script("answer")
+
 	raiseScript = script("raise")
 	leaseScript = script("lease")
 )

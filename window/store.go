@@ -30,6 +30,9 @@ type Settings struct {
 	// if none is known. It fails if Redis cannot be asked. A Store with a journal requires it.
 	CorpOf func(ctx context.Context, tokenHash string, channels []string) (corp string, err error)
 
+	// IndexAll keeps a list of all windows, besides that of the waiting chats.
+	IndexAll bool
+
 	// Now is the gateway's clock. It is required.
 	Now func() time.Time
 
@@ -59,11 +62,14 @@ type Store struct {
 	journal *store.Journal // nil for an embedded Redis
 	gateway string         // the journal's id, which tells this gateway from others on the same Redis
 	cache   *openCache
+	known   known
 	recent  recentWrites
 	leases  leases
 	gaps    gaps
 	chunk   chunk
 	counts  counters
+	index   index
+	sums    sums
 	wake    chan struct{} // the journal has something
 
 	reported  time.Time // when report last looked; of Run alone
@@ -101,7 +107,9 @@ func newStore(rdb redis.UniversalClient, h Health, s Settings) *Store {
 		rdb: rdb, Settings: s, health: h, cache: newOpenCache(), wake: make(chan struct{}, 1),
 		leases: leases{began: now, boot: rand.Text()}, deadlines: deadlines{timeout: s.Timeout},
 	}
+	w.known.writes = newOpenCache()
 	w.prover = w.newProver()
+	w.index.wake = make(chan struct{}, 1)
 	w.recent.dropped = now.UnixMilli() // what an earlier process recorded is unknown
 	return w
 }

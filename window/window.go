@@ -19,6 +19,11 @@ type Window struct {
 	Last int64   // the customer's last message, by the platform's clock; 0 = none on record
 	Sent []int64 // the replies that count against Last, ascending
 	Shut int64   // the Last whose window WeCom or an operator shut; 0 = none
+
+	Answered int64 // the newest reply of a bot that WeCom took; 0 = none on record
+	Served   int64 // the newest message of a servicer; 0 = none on record
+
+	unsettled int64 // the newest of Sent if no reply's outcome is on record; 0 = none
 }
 
 // counts returns the instant from which replies count against a message. The platform's send_time
@@ -125,6 +130,14 @@ func (w Window) Judge(now int64, length time.Duration, replies int) State {
 		return Exhausted
 	}
 	return Open
+}
+
+// Waiting reports whether the customer waits for an answer: neither a bot nor a servicer has
+// replied since the last message. A reply in the message's own second answers it. byServicer
+// ignores bots.
+func (w Window) Waiting(byServicer bool) bool {
+	second := w.Last - w.Last%1000
+	return w.Served < second && (byServicer || max(w.Answered, w.unsettled) < second)
 }
 
 // sentFrom counts the replies at an instant or later.

@@ -26,6 +26,7 @@ import (
 type backfillOptions struct {
 	api, secretFile, state string
 	rate                   float64
+	status, asJSON         bool
 }
 
 // backfillCommand returns windows backfill.
@@ -35,8 +36,11 @@ func backfillCommand(s streams) *cobra.Command {
 		Use:   "backfill CORP",
 		Short: "Pull WeCom's last three days of messages again, to complete the records",
 		Long: `Pulls what kf/sync_msg still has of the corp's messages through the gateway, as a bot would. The
-records of the channels that it reads to their end are complete then. An interrupted run goes on
-where it was.`,
+records of the channels that it reads to their end are complete then; others, which the secret
+cannot see, stay as they are, and are named. An interrupted run goes on where it was.
+
+A gateway whose configuration has secrets.kf_file completes the records by itself. --status shows
+how far it is.`,
 		Annotations:       arguments("CORP", "the account's corp id"),
 		Example:           "  replygate windows backfill ww0123456789abcdef --secret-file kf-secret -c replygate.yaml",
 		Args:              takes(1, 1),
@@ -48,7 +52,12 @@ where it was.`,
 	f.StringVar(&o.secretFile, "secret-file", "", "`FILE` with the secret of the corp's WeChat Customer Service (default: the environment's REPLYGATE_CORP_SECRET)")
 	f.StringVar(&o.state, "state", "", "`FILE` that keeps how far it came (default replygate-backfill-CORP.json)")
 	f.Float64Var(&o.rate, "rate", 1, "at most `N` pages a second: WeCom limits those that no callback asks for")
+	f.BoolVar(&o.status, "status", false, "pull nothing: show how far the gateway has completed the records by itself")
+	f.BoolVar(&o.asJSON, "json", false, "with --status: print JSON")
 	c.RunE = func(c *cobra.Command, given []string) error {
+		if o.status {
+			return showReplays(c.Context(), connect, given[0], o.asJSON, s)
+		}
 		return backfillWindows(c.Context(), connect, o, given[0], s)
 	}
 	return c
@@ -149,6 +158,9 @@ func (b *backfiller) finish(ctx context.Context, s streams) error {
 	for _, c := range answer.Missed {
 		fmt.Fprintf(s.err, "channel %s: messages passed unrecorded meanwhile, as the gateway's log says\n", c)
 	}
+	for _, c := range answer.Unseen {
+		fmt.Fprintf(s.err, "channel %s: this secret cannot see it, so its records stay as they were: run the command with a secret that can\n", c)
+	}
 	if b.done.Unreadable > 0 {
 		fmt.Fprintf(s.err, "%s could not be read: the history of their channels stays incomplete until they are older than a window\n", count(b.done.Unreadable, "item"))
 	}
@@ -157,7 +169,39 @@ func (b *backfiller) finish(ctx context.Context, s streams) error {
 		fmt.Fprintf(s.out, "the records of %d are complete\n", len(answer.Channels))
 		return fmt.Errorf("the records of %s are not complete: begin again", count(whole-len(answer.Channels), "channel"))
 	}
+	if len(answer.Unseen) > 0 {
+		fmt.Fprintf(s.out, "the records of these are complete, those of %s are not\n", count(len(answer.Unseen), "other channel"))
+		return nil
+	}
 	fmt.Fprintln(s.out, "its records are complete")
+	return nil
+}
+
+// showReplays shows how far the gateway has completed the records of a corp by itself.
+func showReplays(ctx context.Context, connect func() (client, error), corp string, asJSON bool, s streams) error {
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	var st backfill.Status
+	if err := c.get(ctx, "/v1/backfills", url.Values{"corp_id": {corp}}, &st); err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(s.out, st)
+	}
+	fmt.Fprintf(s.out, "%s: %s; the records of %d of %s are complete, %s of customers replayed\n",
+		printable(st.CorpID), printable(st.State), st.Complete, count(st.Channels, "channel"), count(st.Messages, "message"))
+	for _, one := range st.Secrets {
+		if one.Error != "" {
+			fmt.Fprintf(s.out, "secret %d: %s; tried again at %s\n", one.Number, printable(one.Error), local(one.Retry.Format(time.RFC3339Nano)))
+		}
+	}
+	for _, ch := range st.List {
+		if ch.State != backfill.Complete {
+			fmt.Fprintf(s.out, "channel %s: %s\n", printable(ch.Channel), printable(ch.State))
+		}
+	}
 	return nil
 }
 

@@ -21,6 +21,8 @@ import (
 
 	"replygate/account"
 	"replygate/admin"
+	"replygate/backfill"
+	"replygate/calls"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/proxy"
@@ -72,6 +74,9 @@ type gateway struct {
 	handler  *proxy.Gateway
 	store    *store.Client
 	windows  *window.Store
+	contacts contactBook
+	calls    *calls.Counters
+	replays  *backfill.Replayer
 	upstream *upstream.Upstream
 	faces    []face
 	admin    *http.Server
@@ -83,6 +88,9 @@ type gateway struct {
 	draining atomic.Bool
 	hangups  chan os.Signal // each reloads the configuration
 	logs     *logs
+	measured prometheus.Gatherer // the metrics of the handler
+	day      *today
+	began    time.Time
 	done     sync.WaitGroup
 }
 
@@ -106,6 +114,7 @@ func build(ctx context.Context, s settings, now func() time.Time, std streams) (
 	}
 	g.wire(now)
 	g.use(s)
+	g.readContacts(ctx)
 	if err := g.listen(now); err != nil {
 		return nil, err
 	}
@@ -119,7 +128,7 @@ func (g *gateway) open(ctx context.Context, now func() time.Time, std streams) (
 	if g.logs, err = openLogs(c, g.level, std); err != nil {
 		return err
 	}
-	g.log = g.logs.own
+	g.log, g.logs.began = g.logs.own, now()
 	g.limited = record.RateLimit(g.log, now)
 	g.readList(now())
 	if g.store, err = store.Open(ctx, c.Redis, c.Journal, now, g.log); err != nil {
@@ -130,6 +139,7 @@ func (g *gateway) open(ctx context.Context, now func() time.Time, std streams) (
 	}
 	g.windows = newWindows(g.store, window.Settings{
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now, Log: g.limited,
+		IndexAll: c.Console.Index == config.IndexAll,
 		CorpOf: func(ctx context.Context, tokenHash string, channels []string) (string, error) {
 			return g.handler.CorpOf(ctx, tokenHash, channels) // wired before windows.Run asks
 		},
@@ -149,17 +159,29 @@ func (g *gateway) open(ctx context.Context, now func() time.Time, std streams) (
 // wire makes the handler of calls and the admin server.
 func (g *gateway) wire(now func() time.Time) {
 	registry := prometheus.NewRegistry()
+	g.calls = calls.New(g.store.UniversalClient, g.Config.Redis.Prefix, g.store.Timeout, now)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	measured := prometheus.NewRegistry()
+	registry.MustRegister(measured)
+	g.measured, g.began, g.day = measured, now(), &today{metrics: measured, zone: zone, now: now}
 	g.handler = &proxy.Gateway{
-		Windows: g.windows, Upstream: g.upstream, Metrics: proxy.NewMetrics(registry), Bypass: proxy.NewBypass(),
+		Windows: g.windows, Upstream: g.upstream, Metrics: proxy.NewMetrics(measured), Bypass: proxy.NewBypass(),
 		Tokens: account.NewTokens(g.store.UniversalClient, g.Config.Redis.Prefix, g.store.Timeout, now),
 		Access: g.logs.access, Decisions: g.logs.decisions, Refusals: g.logs.refusals, Log: g.limited, Now: now, Draining: g.draining.Load,
-		RedisAnswers: g.store.Answers,
+		RedisAnswers: g.store.Answers, Calls: g.calls,
 	}
+	g.openContacts(now)
+	g.handler.Contacts = g.contacts.observer
+	g.handler.Observer = proxy.NewObserver(g.handler)
+	g.replays = g.newReplays(now)
+	g.handler.Pulled = g.replays.Budget.Pulled
+	registerReplays(registry, g.replays)
 	g.registerGauges(registry, now)
-	g.admin = (&admin.Admin{
-		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows,
-		Gatherer: registry, Audit: g.logs.audit, Now: now,
+	g.registerContacts(registry, now)
+	g.admin = g.withConsole(&admin.Admin{
+		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows, Calls: g.calls, Activity: g.activity,
+		Contacts: g.contacts.observer, Meter: g.contacts.meter, Counted: g.contacts.observer.State, Histories: g.contacts.observer.Store.Histories,
+		Gatherer: registry, Audit: g.logs.audit, Now: now, Sources: g.sources(),
 	}).Server()
 	g.admin.ErrorLog = log.New(serverErrors{g.limited}, "", 0)
 }
@@ -209,7 +231,16 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.done.Go(func() { failed <- g.admin.Serve(g.control) })
 	background, stopBackground := context.WithCancel(context.Background())
 	g.done.Go(func() { g.windows.Run(background) })
+	g.done.Go(func() { g.calls.Run(background) })
+	g.done.Go(func() { g.windows.RunWaiting(background) })
+	observing, stopObserving := context.WithCancel(context.Background())
+	observed := make(chan struct{})
+	go func() { defer close(observed); g.handler.Observer.Run(observing) }()
 	g.done.Go(func() { g.watchFiles(background) })
+	g.runContacts(background)
+	g.done.Go(func() { g.day.run(background) })
+	replaying, stopReplays := context.WithCancel(ctx) // it ends at once, and not after the last call
+	g.done.Go(func() { g.replays.Run(replaying) })
 	g.log.Info("serving", zap.String("version", buildVersion()), zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
 		zap.String("upstream", g.Config.Upstream.URL), zap.Int("accounts", len(g.Accounts.All())))
 	var err error
@@ -220,7 +251,10 @@ func (g *gateway) serve(ctx context.Context) error {
 		time.Sleep(g.Config.Shutdown.LameDuck)
 	case err = <-failed:
 	}
+	stopReplays()
 	g.stop()
+	stopObserving() // what it still writes needs the leases
+	<-observed
 	stopBackground()
 	g.done.Wait()
 	g.saveList(true)
@@ -282,4 +316,15 @@ func (g *gateway) release() error {
 		all = append(all, g.logs.Close())
 	}
 	return errors.Join(all...)
+}
+
+// activity returns what went through the gateways for an account, from memory.
+func (g *gateway) activity(corp string) (a admin.Activity, known bool) {
+	if made, refused, counted := g.calls.Activity(corp); counted {
+		a.Calls7d, a.Refused7d, known = new(int(made)), new(int(refused)), true
+	}
+	if n, told := g.windows.Waiting(corp); told {
+		a.Waiting, known = &n, true
+	}
+	return a, known
 }

@@ -134,7 +134,7 @@ func TestWindowsAndAccounts(t *testing.T) {
 	r.writes(wrote)
 	r.reply(wrote, "pass", "window_open")
 	at := "http://" + r.gateway.control.Addr().String()
-	code, out, errs := cli(t, "windows", "list", "--admin", at)
+	code, out, errs := cli(t, "windows", "list", "--all", "--admin", at)
 	if code != exitGood || !strings.Contains(out, wrote) || !strings.Contains(out, "open") {
 		t.Errorf("exit %d %s%s", code, out, errs)
 	}

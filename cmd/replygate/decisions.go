@@ -26,8 +26,9 @@ func decisionsShowCommand(s streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show the record of one decision, and the rules that were tried",
-		Long: `Shows the record of one decision, and how the rules in force judge its call. The gateway looks
-among its newest decisions, and in the file of log.decisions with those rotated from it.`,
+		Long: `Shows the record of one decision, and how the rules in force judge its call, by the facts of then
+and by those of now. The gateway looks among its newest decisions, in the file of log.decisions with
+those rotated from it, and asks the other gateways of admin.peers.`,
 		Annotations:       arguments("ID", "the id of the decision, from the answer (decision_id, id=…) or from Replygate-Decision-Id"),
 		Example:           "  replygate decisions show 1a21fee66cf4c3e1",
 		Args:              takes(1, 1),
@@ -63,7 +64,11 @@ func printDecision(w io.Writer, found admin.FoundDecision) error {
 	if err != nil {
 		return unreadable(err)
 	}
-	fmt.Fprintf(w, "found in %s\n\n", found.Source)
+	fmt.Fprintf(w, "found in %s", found.Source)
+	if found.Gateway != "" {
+		fmt.Fprintf(w, " of %s", found.Gateway)
+	}
+	fmt.Fprint(w, "\n\n")
 	var t table
 	for _, m := range record {
 		if !slices.Contains([]string{"level", "time", "msg"}, m.name) { // of the line
@@ -73,12 +78,18 @@ func printDecision(w io.Writer, found admin.FoundDecision) error {
 	if err := t.print(w); err != nil {
 		return err
 	}
-	if found.Explanation == nil {
+	if found.Undecided != "" {
 		fmt.Fprintf(w, "\nthe rules in force cannot judge this call once more: %s\n", found.Undecided)
 		return nil
 	}
 	fmt.Fprintln(w, "\nby the rules in force:")
-	return printRules(w, *found.Explanation)
+	if err := printRules(w, found.Explain.Explanation); err != nil {
+		return err
+	}
+	if now := found.Now; now != nil {
+		fmt.Fprintf(w, "\nthe same call now: %s  %s, rule %s\n", now.Verdict, now.Reason, orDash(now.Rule))
+	}
+	return nil
 }
 
 // member is one member of a JSON object.

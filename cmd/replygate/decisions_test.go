@@ -50,7 +50,7 @@ func TestDecisionsShow(t *testing.T) {
 				}
 				code, out, errs = cli(t, "decisions", "show", refused, "--admin", api, "--json")
 				var found admin.FoundDecision
-				if err := json.Unmarshal([]byte(out), &found); err != nil || code != exitGood || found.Explanation == nil || found.Explanation.Verdict != "refuse" || !strings.Contains(string(found.Decision), refused) {
+				if err := json.Unmarshal([]byte(out), &found); err != nil || code != exitGood || found.Undecided != "" || found.Explain.Verdict != "refuse" || !strings.Contains(string(found.Decision), refused) {
 					t.Errorf("exit %d %s%s", code, out, errs)
 				}
 				if code, out, errs = cli(t, "decisions", "show", failed, "--admin", api); code != exitGood || !strings.Contains(out, "cannot judge this call once more") {
@@ -69,7 +69,7 @@ func TestDecisionsShow(t *testing.T) {
 			if log == "stdout" {
 				return
 			}
-			r.gateway.logs.recent = record.NewRecent(0)
+			r.gateway.logs.recent, r.gateway.logs.listed = record.NewRecent(0), record.NewRing(0, 0, nil)
 			rotated := filepath.Join(filepath.Dir(file), "decisions-"+r.clock.Now().UTC().Format("2006-01-02T15-04-05.000")+".log")
 			if err := os.Rename(file, rotated); err != nil {
 				t.Fatal(err)

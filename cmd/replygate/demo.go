@@ -106,6 +106,7 @@ func openDemo(ctx context.Context, dir string, anyPort bool, s streams) (*demons
 	}}
 	c.Log.Level, c.Log.Decisions = "error", filepath.Join(dir, "decisions.log")
 	c.Shutdown.LameDuck = 0
+	c.Console.Index = config.IndexAll
 	set, err := compile("demo", &c)
 	if err != nil {
 		return nil, err

@@ -156,10 +156,10 @@ func (o explainOptions) explainID(ctx context.Context, connect func() (client, e
 		return out, at, err
 	case o.candidate != "":
 		return o.explainRecord(ctx, connect, found.Decision)
-	case found.Explanation == nil:
+	case found.Undecided != "":
 		return out, at, apiError{"undecided", "the call of this record cannot be judged once more: " + found.Undecided}
 	}
-	return *found.Explanation, recordedAt(found.Decision), nil
+	return found.Explain.Explanation, recordedAt(found.Decision), nil
 }
 
 // recordedAt is the instant of the call of a record; an access record has none.

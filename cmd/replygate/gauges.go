@@ -52,10 +52,16 @@ func (g *gateway) registerGauges(r *prometheus.Registry, now func() time.Time) {
 	}
 	counter("replygate_log_records_dropped_total", "Records that their file or stream did not take in time; they went to standard error.", nil,
 		func() float64 { return float64(g.logs.Unlogged()) })
+	counter("replygate_observations_dropped_total", "Replies that were not looked at, since too many came at once: it cannot be told who was answered; alert if it grows.", nil,
+		func() float64 { return float64(g.handler.Observer.Dropped()) })
 	counter("replygate_journal_drained_records_total", "Records of the journal that were written to Redis.", nil,
 		func() float64 { records, _ := g.windows.Drained(); return float64(records) })
 	counter("replygate_journal_drain_errors_total", "Failed attempts to write a part of the journal to Redis.", nil,
 		func() float64 { _, failures := g.windows.Drained(); return float64(failures) })
+	counter("replygate_calls_uncounted_total", "Calls that no rehearsal knows: full, there was no place for them while Redis was away; lost, Redis may not have counted them.", prometheus.Labels{"cause": "full"},
+		func() float64 { full, _ := g.calls.Uncounted(); return float64(full) })
+	counter("replygate_calls_uncounted_total", "Calls that no rehearsal knows: full, there was no place for them while Redis was away; lost, Redis may not have counted them.", prometheus.Labels{"cause": "lost"},
+		func() float64 { _, lost := g.calls.Uncounted(); return float64(lost) })
 	for _, reason := range window.GapReasons() {
 		counter("replygate_gaps_total", "Gaps in the records that are new or moved, by reason.", prometheus.Labels{"reason": reason},
 			func() float64 { return float64(g.windows.GapCounts()[reason]) })
@@ -65,6 +71,7 @@ func (g *gateway) registerGauges(r *prometheus.Registry, now func() time.Time) {
 			Name: "replygate_degraded", Help: "1 while refusals because a message is missing are unsure, by cause.", ConstLabels: prometheus.Labels{"cause": cause},
 		}, func() float64 { return one(slices.Contains(g.windows.Status().Causes, cause)) }))
 	}
+	g.registerPerAccount(r, "replygate_account_lapse_timestamp_seconds", "When the account lapses, for the first metrics.per_account accounts that ever do.", lapseTimestamp)
 	for _, standing := range account.Standings() {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "replygate_accounts", Help: "Accounts by standing.", ConstLabels: prometheus.Labels{"standing": string(standing)},

@@ -35,6 +35,9 @@ func health(ctx context.Context, c client, s streams) error {
 		History  string   `json:"history"`
 		Config   string   `json:"config"`
 		Problems []string `json:"config_problems"`
+		Replays  struct {
+			Refused int `json:"secrets_refused"`
+		} `json:"replays"`
 	}
 	if err := c.get(ctx, "/readyz", url.Values{}, &ready); err != nil {
 		return err
@@ -42,6 +45,9 @@ func health(ctx context.Context, c client, s streams) error {
 	fmt.Fprintf(s.out, "the gateway at %s serves: redis %s, history %s, configuration %s in force\n", c.base, ready.Redis, ready.History, ready.Config)
 	for _, problem := range ready.Problems {
 		fmt.Fprintln(s.out, "warning: "+printable(problem))
+	}
+	if n := ready.Replays.Refused; n > 0 {
+		fmt.Fprintf(s.out, "warning: WeCom refuses %s of secrets.kf: replygate windows backfill CORP --status says why\n", count(n, "secret"))
 	}
 	return nil
 }

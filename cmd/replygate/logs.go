@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,8 +18,12 @@ import (
 	"replygate/record"
 )
 
-// rememberBytes bounds the newest decision records, which are kept to be found by their id.
-const rememberBytes = 8 << 20
+const (
+	rememberBytes = 8 << 20  // of the newest decision records, kept to be found by their id
+	listedRecords = 50_000   // newest decision records kept to be listed
+	listedBytes   = 64 << 20 // of these
+	backwardBytes = 64 << 20 // read of the files for one page of older ones
+)
 
 // logs are the gateway's streams of records. All of them pass the one redactor.
 type logs struct {
@@ -28,6 +34,8 @@ type logs struct {
 	refusals  *record.Log // one record a judged call that does not: it waits a little for room
 	level     zap.AtomicLevel
 	recent    *record.Recent
+	listed    *record.Ring
+	began     time.Time     // of this process: files alone have earlier records
 	searching chan struct{} // full while the files are searched: one search at a time
 	redactor  *record.Redactor
 	sinks     []*record.Sink
@@ -39,6 +47,7 @@ func openLogs(c *config.Config, level zapcore.Level, std streams) (*logs, error)
 	e.TimeKey, e.EncodeTime = "time", record.EncodeTime
 	redactor := record.NewRedactor(c.Secrets()...)
 	l := &logs{redactor: redactor, recent: record.NewRecent(rememberBytes), searching: make(chan struct{}, 1), level: zap.NewAtomicLevel()}
+	l.listed = record.NewRing(listedRecords, listedBytes, isListed)
 	console, encoder := c.Log.Format == "console", zapcore.NewJSONEncoder(e)
 	if console {
 		encoder = zapcore.NewConsoleEncoder(e)
@@ -49,7 +58,7 @@ func openLogs(c *config.Config, level zapcore.Level, std streams) (*logs, error)
 	l.own = zap.New(zapcore.NewSamplerWithOptions(own, time.Second, 20, 1000))
 	stdout := std.out
 	if c.Log.Decisions == "stdout" {
-		stdout = l.recent.Through(stdout)
+		stdout = l.recent.Through(l.listed.Through(stdout))
 	}
 	out := l.sink(redactor.RedactingRecords(stdout), errs)
 	l.access = record.NewLog(out.Hasty(), console)
@@ -65,7 +74,7 @@ func openLogs(c *config.Config, level zapcore.Level, std streams) (*logs, error)
 	f.Close()
 	file := &lumberjack.Logger{Filename: c.Log.Decisions, MaxSize: int(c.Log.MaxSize >> 20), MaxBackups: c.Log.MaxFiles}
 	l.files = append(l.files, file)
-	decisions := l.sink(redactor.RedactingRecords(l.recent.Through(file)), errs)
+	decisions := l.sink(redactor.RedactingRecords(l.recent.Through(l.listed.Through(file))), errs)
 	l.decisions, l.refusals = record.NewLog(decisions.Hasty(), false), record.NewLog(decisions, false)
 	return l, nil
 }
@@ -117,6 +126,9 @@ func (l *logs) find(ctx context.Context, id string, at time.Time, path string, t
 	if line := l.recent.Find(id); line != nil {
 		return line, "memory", nil
 	}
+	if line := l.listed.Find(id); line != nil {
+		return line, "memory", nil
+	}
 	if path == "stdout" {
 		return nil, "", nil
 	}
@@ -127,4 +139,47 @@ func (l *logs) find(ctx context.Context, id string, at time.Time, path string, t
 		return nil, "", ctx.Err()
 	}
 	return record.FindInFiles(ctx, path, id, at, timeout+time.Minute)
+}
+
+// isListed selects the decision records that are listed from memory: all but passes, and one in a
+// hundred of those, by its id.
+func isListed(line []byte) bool {
+	if record.Member(line, "verdict") != "pass" || bytes.Contains(line, shadowMember) || bytes.Contains(line, faultMember) {
+		return true
+	}
+	id := record.Member(line, "id")
+	n, err := strconv.ParseUint(id[max(0, len(id)-5):], 16, 32) // what follows the time counts ids
+	return err != nil || n%100 == 0
+}
+
+var shadowMember, faultMember = []byte(`,"shadow":{"`), []byte(`,"fault":"`)
+
+// newest returns the records that are listed from memory, the oldest first, and since when they are
+// complete.
+func (l *logs) newest() (lines [][]byte, since time.Time) {
+	l.Sync()
+	lines, since = l.listed.Lines()
+	if since.Before(l.began) {
+		since = l.began
+	}
+	return lines, since
+}
+
+// older calls visit with the lines of the log's files up to an instant, the newest first, as far as
+// one page of a list may read. more is true if lines are left, and packed lists the files that were
+// passed over.
+func (l *logs) older(ctx context.Context, path string, until time.Time, visit func(line []byte) bool) (more bool, packed []string, err error) {
+	if path == "stdout" {
+		return false, nil, nil
+	}
+	select {
+	case l.searching <- struct{}{}:
+		defer func() { <-l.searching }()
+	case <-ctx.Done():
+		return true, nil, ctx.Err()
+	}
+	l.Sync()
+	b := record.Backward{Path: path, Until: until, Bytes: backwardBytes}
+	more, err = b.Read(ctx, visit)
+	return more, b.Packed, err
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // console.timezone, also where the system has no time zones
 
 	"github.com/spf13/cobra"
 )

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"replygate/admin"
+	"replygate/backfill"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/window"
@@ -21,6 +22,28 @@ func (o operated) CountReported(t window.Tally)       { o.g.handler.Metrics.Repo
 func (o operated) Version() (hash string, stale bool) { return o.g.version() }
 func (o operated) Problems() []string                 { return o.g.problems() }
 func (o operated) ConfigFile() string                 { return o.g.path }
+
+// Channels returns the known channels of a corp.
+func (o operated) Channels(ctx context.Context, corp string) ([]string, error) {
+	return o.g.channelsOf(ctx, corp)
+}
+
+// Replays returns how far the gateway has completed the records of a corp by itself, false if the
+// corp has no secret for that.
+func (o operated) Replays(ctx context.Context, corp string) (s backfill.Status, configured bool, err error) {
+	for _, a := range withKfSecrets(o.g.inForce().Config) {
+		if a.Corp == corp {
+			s, err = o.g.replays.Status(ctx, corp, a.Secrets)
+			return s, true, err
+		}
+	}
+	return s, false, nil
+}
+
+// Replaying returns what this gateway has completed by itself.
+func (o operated) Replaying() (c backfill.Counts, configured bool) {
+	return o.g.replays.Counts(), len(withKfSecrets(o.g.inForce().Config)) > 0
+}
 
 // InForce returns the configuration in force with its hash.
 func (o operated) InForce() (c *config.Config, hash string) {
@@ -52,4 +75,28 @@ func (o operated) heldTag() string {
 // Decision looks for a record in memory and then in the file of log.decisions.
 func (o operated) Decision(ctx context.Context, id string, at time.Time) (line []byte, source string, err error) {
 	return o.g.logs.find(ctx, id, at, o.g.Config.Log.Decisions, o.g.Config.Upstream.Timeout)
+}
+
+// GateSince returns what calls are judged by, and since when.
+func (o operated) GateSince() (*gate.Gate, time.Time) {
+	o.g.mu.Lock()
+	defer o.g.mu.Unlock()
+	return o.g.inForce(), o.g.loaded
+}
+
+// Address returns the address of the admin listener.
+func (o operated) Address() string { return o.g.control.Addr().String() }
+
+// Self tells of this gateway what the others are told.
+func (o operated) Self() admin.GatewayHealth {
+	hash, _ := o.g.version()
+	return admin.GatewayHealth{Version: buildVersion(), Config: hash, Since: o.g.began.UTC().Format("2006-01-02T15:04:05.000Z07:00")}
+}
+
+// NewestDecisions returns the decision records in memory.
+func (o operated) NewestDecisions() (lines [][]byte, since time.Time) { return o.g.logs.newest() }
+
+// OlderDecisions reads the file of log.decisions and those rotated from it.
+func (o operated) OlderDecisions(ctx context.Context, until time.Time, visit func(line []byte) bool) (more bool, packed []string, err error) {
+	return o.g.logs.older(ctx, o.g.Config.Log.Decisions, until, visit)
 }

@@ -51,7 +51,7 @@ func TestLimitedUser(t *testing.T) {
 		code := r.platform.CustomerEnters(corpID, channel, "wmNew")
 		r.sync()
 		r.onEvent(code, "pass", "code_live")
-		if a := r.adminCall("GET", "/v1/windows?corp_id="+corpID, ""); !strings.Contains(string(a.body), wrote) {
+		if a := r.adminCall("GET", "/v1/windows?scan=1&corp_id="+corpID, ""); !strings.Contains(string(a.body), wrote) {
 			t.Errorf("windows: %s", a.body)
 		}
 		for _, change := range []string{"open", "close"} {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -25,6 +26,7 @@ type reloader struct {
 	earlier   account.List // that of the run before this one
 
 	mu         sync.Mutex     // of what readiness and metrics read; held for assignments only
+	loaded     time.Time      // when inUse was put in force
 	inUse      settings       // changes only while reloading is held too
 	failed     string         // the hash of files that could not be used, "" while those in force are the newest
 	held       *pendingReload // a newer one that waits to be confirmed
@@ -46,10 +48,12 @@ func (g *gateway) use(s settings) warnings {
 	}
 	inForce := before != nil && s.hash == g.inUse.hash
 	at := g.handler.Now()
+	s.Accounts.UseCounts(g.contacts.counts, s.Config.Meter.Every)
 	found := s.lint(at)
 	g.handler.Use(&proxy.Settings{Gate: s.Gate, Receivers: s.receivers})
+	g.replays.Wake()
 	g.mu.Lock()
-	g.inUse, g.failed, g.held = s, "", nil
+	g.inUse, g.loaded, g.failed, g.held = s, at, "", nil
 	g.told.warnings, g.told.at = found, at
 	g.mu.Unlock()
 	g.tellPolicy(s, found, at, inForce)

@@ -11,6 +11,8 @@ import (
 func configSchema() map[string]any {
 	return config.Schema(map[string][]string{
 		"redis.mode":                      {config.RedisEmbedded, config.RedisSingle, config.RedisSentinel, config.RedisCluster},
+		"window.observe":                  {config.ObserveAll, config.ObserveJudged},
+		"console.index":                   {config.IndexWaiting, config.IndexAll},
 		"unlisted_account":                {config.Refuse, config.Pass},
 		"policy.mode":                     {config.Enforce, config.Shadow},
 		"policy.on_unsure":                {config.Busy, config.Pass},

@@ -27,6 +27,7 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 	r, b, app := callbackRig(t, redis, func(c *config.Config) {
 		c.Admin = config.Admin{ReadKey: mark + "read", ChangeKey: mark + "change", MetricsKey: mark + "metrics"}
 		c.Callbacks[0].Token, c.Callbacks[0].EncodingAESKey = mark+"callback", config.Secret(aesKey)
+		c.Accounts[0].Secrets.Kf = []config.Secret{mark + "kf"}
 		c.Upstream.Timeout = 500 * time.Millisecond
 		c.Log.Level, c.Log.Decisions = "debug", filepath.Join(dir, "decisions.log")
 	})
@@ -96,6 +97,7 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"the log": r.log(), "the decisions": string(decisions), "the command line": out + errs,
+		"replays":   string(r.adminCall("GET", "/v1/backfills?corp_id="+corpID, "", "Authorization: Bearer "+mark+"read").body),
 		"readiness": string(r.adminCall("GET", "/readyz", "").body),
 		"metrics":   string(r.adminCall("GET", "/metrics", "", "Authorization: Bearer "+mark+"metrics").body),
 	} {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"replygate/admin"
+	"replygate/config"
 )
 
 // windowsCommand returns the commands that show and change the reply windows of a running gateway.
@@ -42,14 +43,60 @@ func windowsListCommand(s streams) *cobra.Command {
 	connect := clientFlags(c)
 	asJSON := c.Flags().Bool("json", false, "print JSON")
 	limit := c.Flags().Int("limit", 100, "at most `N`")
+	all := c.Flags().Bool("all", false, "every window, also of answered chats: scans Redis, in no order")
+	channel := c.Flags().String("channel", "", "only of this `CHANNEL` (open_kfid)")
+	state := c.Flags().String("state", "", "only those in this `STATE`")
+	oneOf(c, "state", "open", "full", "shut", "closed", "broken")
+	withValues(c, "channel")
 	c.RunE = func(c *cobra.Command, given []string) error {
-		query := url.Values{"limit": {strconv.Itoa(*limit)}}
+		query := url.Values{}
 		if len(given) > 0 {
 			query.Set("corp_id", given[0])
 		}
-		return showWindows(c.Context(), connect, query, *asJSON, s)
+		if *channel != "" {
+			query.Set("channel", *channel)
+		}
+		if *state != "" {
+			query.Set("state", *state)
+		}
+		most := *limit
+		if *all {
+			query.Set("scan", "1")
+			if !c.Flags().Changed("limit") {
+				most = 0
+			}
+		}
+		return listWindows(c.Context(), connect, query, most, *asJSON, s)
 	}
 	return c
+}
+
+// listWindows shows the pages of a list, at most so many windows; 0: all.
+func listWindows(ctx context.Context, connect func() (client, error), query url.Values, most int, asJSON bool, s streams) error {
+	if most < 0 {
+		return fmt.Errorf("%w: --limit must be 1 or more", errUsage)
+	}
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	list := admin.WindowList{Windows: []admin.Window{}}
+	for {
+		page := 1000
+		if most > 0 {
+			page = min(page, most-len(list.Windows))
+		}
+		query.Set("limit", strconv.Itoa(page))
+		var some admin.WindowList
+		if err := c.get(ctx, "/v1/windows", query, &some); err != nil {
+			return err
+		}
+		some.Windows = append(list.Windows, some.Windows...)
+		if list = some; list.Next == "" || most > 0 && len(list.Windows) >= most {
+			return printWindows(s, list, asJSON)
+		}
+		query.Set("cursor", list.Next)
+	}
 }
 
 func windowsShowCommand(s streams) *cobra.Command {
@@ -145,6 +192,9 @@ func printWindows(s streams, list admin.WindowList, asJSON bool) error {
 	}
 	if list.More {
 		fmt.Fprintln(s.err, "there are more: use --limit, or name a corp")
+	}
+	if list.Index == config.IndexWaiting {
+		fmt.Fprintln(s.err, "only chats that wait for an answer are listed: --all lists every window")
 	}
 	return nil
 }

@@ -62,9 +62,9 @@ func member(dec *json.Decoder, into any) bool {
 	return err == nil && jsonv2.Unmarshal(one, into, jsontext.AllowInvalidUTF8(true)) == nil
 }
 
-func (p *Platform) accountList(_ *Call, c *corp, _ *http.Request, _ []byte) any {
+func (p *Platform) accountList(_ *Call, c *corp, r *http.Request, _ []byte) any {
 	list := []map[string]any{}
-	for _, id := range c.accounts {
+	for _, id := range p.visible(c, r) {
 		list = append(list, map[string]any{"open_kfid": id, "name": "service " + id, "avatar": "https://example.com/a.png"})
 	}
 	return ok(map[string]any{"account_list": list})
@@ -72,7 +72,7 @@ func (p *Platform) accountList(_ *Call, c *corp, _ *http.Request, _ []byte) any 
 
 // syncMsg answers kf/sync_msg: a page of a corp's messages and events of the last three days. A
 // call without a cursor starts at the oldest (DOC 94670).
-func (p *Platform) syncMsg(call *Call, c *corp, _ *http.Request, body []byte) any {
+func (p *Platform) syncMsg(call *Call, c *corp, r *http.Request, body []byte) any {
 	var in struct {
 		Cursor  string `json:"cursor"`
 		Limit   int    `json:"limit"`
@@ -83,6 +83,10 @@ func (p *Platform) syncMsg(call *Call, c *corp, _ *http.Request, body []byte) an
 	}
 	if in.Channel != "" && !slices.Contains(c.accounts, in.Channel) {
 		return p.fail(call, 95000)
+	}
+	visible := p.visible(c, r)
+	if in.Channel != "" && !slices.Contains(visible, in.Channel) {
+		return p.fail(call, 48007)
 	}
 	from, _ := strconv.Atoi(in.Cursor)
 	limit := in.Limit
@@ -97,7 +101,7 @@ func (p *Platform) syncMsg(call *Call, c *corp, _ *http.Request, body []byte) an
 		if event, isEvent := it["event"].(map[string]any); isEvent {
 			channel, _ = event["open_kfid"].(string)
 		}
-		if it["send_time"].(int64) >= oldest && (in.Channel == "" || channel == in.Channel) {
+		if it["send_time"].(int64) >= oldest && (channel == in.Channel || in.Channel == "" && slices.Contains(visible, channel)) {
 			page = append(page, it)
 		}
 	}

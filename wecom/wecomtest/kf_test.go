@@ -241,6 +241,10 @@ func TestEvents(t *testing.T) {
 	p.CustomerWrites("ww1", "wk1", "wmA", "hello")
 	_, body := p.raw("POST", "/cgi-bin/kf/sync_msg?access_token="+p.token, nil, strings.NewReader(`{}`))
 	page, err := wecom.ReadPage(bytes.NewReader(body))
+	if len(page.Replies) != 1 || !page.Replies[0].Back || page.Replies[0].ID == "" {
+		t.Errorf("replies: %+v", page.Replies)
+	}
+	page.Replies = nil
 	want := wecom.Page{
 		Messages: []wecom.Message{{Channel: "wk1", Customer: "wmA", At: at}},
 		Codes: []wecom.Code{

@@ -51,7 +51,8 @@ type Platform struct {
 type corp struct {
 	id, secret string
 	token      *token
-	accounts   []string // open_kfids
+	apps       map[string]*app // more apps, by their secret
+	accounts   []string        // open_kfids
 	log        []item
 	chats      map[chatKey]*chat
 	book       *contactBook
@@ -60,7 +61,14 @@ type corp struct {
 type token struct {
 	value   string
 	corp    *corp
+	app     *app // nil: it can see all kf accounts
 	expires time.Time
+}
+
+// app is an app that can see some of a corp's kf accounts.
+type app struct {
+	channels []string
+	token    *token
 }
 
 type chatKey struct{ channel, customer string }
@@ -125,6 +133,25 @@ func (p *Platform) AddCorp(id, secret string, channels ...string) {
 	p.corps[id] = &corp{id: id, secret: secret, accounts: channels, chats: map[chatKey]*chat{}, book: &contactBook{groups: map[string]*group{}}}
 }
 
+// AddApp adds another app to a company: it can see these kf accounts alone.
+func (p *Platform) AddApp(corpID, secret string, channels ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.corps[corpID]
+	if c.apps == nil {
+		c.apps = map[string]*app{}
+	}
+	c.apps[secret] = &app{channels: channels}
+}
+
+// visible returns the kf accounts that the app of a call can see.
+func (p *Platform) visible(c *corp, r *http.Request) []string {
+	if t := p.tokens[r.URL.Query().Get("access_token")]; t != nil && t.app != nil {
+		return t.app.channels
+	}
+	return c.accounts
+}
+
 // Issue returns a token of a corp without a call, as if another process had fetched it.
 func (p *Platform) Issue(corpID string) string {
 	p.mu.Lock()
@@ -153,13 +180,18 @@ func (p *Platform) Invalidate(corpID string) {
 
 // issue returns the corp's token, a new one if the last has expired (DOC 91039).
 func (p *Platform) issue(c *corp) *token {
-	if c.token == nil || !p.now().Before(c.token.expires) {
+	return p.renew(&c.token, c, nil)
+}
+
+// renew returns the token at t, a new one if it has expired.
+func (p *Platform) renew(t **token, c *corp, a *app) *token {
+	if *t == nil || !p.now().Before((*t).expires) {
 		b := make([]byte, 107) // WeCom's tokens have 214 characters
 		_, _ = rand.Read(b)
-		c.token = &token{value: hex.EncodeToString(b), corp: c, expires: p.now().Add(tokenLife)}
-		p.tokens[c.token.value] = c.token
+		*t = &token{value: hex.EncodeToString(b), corp: c, app: a, expires: p.now().Add(tokenLife)}
+		p.tokens[(*t).value] = *t
 	}
-	return c.token
+	return *t
 }
 
 // CustomerWrites adds a customer's message to a kf account at the current time. It returns the
@@ -217,6 +249,33 @@ func (p *Platform) DeliveryFails(corpID, channel, customer string, failType int)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.logEvent(p.corps[corpID], channel, customer, map[string]any{"event_type": "msg_send_fail", "fail_msgid": p.newID("out"), "fail_type": failType})
+}
+
+// ServicerWrites adds a message that a servicer writes in the client, and returns its msgid.
+func (p *Platform) ServicerWrites(corpID, channel, customer, servicer, text string) (msgid string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.corps[corpID]
+	msgid = p.newID("msg")
+	c.log = append(c.log, item{
+		"msgid": msgid, "open_kfid": channel, "external_userid": customer, "send_time": p.now().Unix(), "origin": 5,
+		"servicer_userid": servicer, "msgtype": "text", "text": map[string]any{"content": text},
+	})
+	return msgid
+}
+
+// ServicerRecalls adds the event of a servicer's message that was taken back.
+func (p *Platform) ServicerRecalls(corpID, channel, customer, servicer, msgid string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.logEvent(p.corps[corpID], channel, customer, map[string]any{"event_type": "servicer_recall_msg", "servicer_userid": servicer, "recall_msgid": msgid})
+}
+
+// ReplyFails adds the event that a reply with this msgid was not delivered.
+func (p *Platform) ReplyFails(corpID, channel, customer, msgid string, failType int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.logEvent(p.corps[corpID], channel, customer, map[string]any{"event_type": "msg_send_fail", "fail_msgid": msgid, "fail_type": failType})
 }
 
 // logEvent appends an event to the log of a corp.

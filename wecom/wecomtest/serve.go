@@ -153,6 +153,9 @@ func (p *Platform) getToken(call *Call, r *http.Request) any {
 	switch {
 	case c == nil:
 		return p.fail(call, 40013)
+	case c.apps[q.Get("corpsecret")] != nil:
+		a := c.apps[q.Get("corpsecret")]
+		return p.handOutToken(call, c, p.renew(&a.token, c, a))
 	case c.secret != q.Get("corpsecret"):
 		return p.fail(call, 40001)
 	}
@@ -160,8 +163,9 @@ func (p *Platform) getToken(call *Call, r *http.Request) any {
 }
 
 // handOut answers with a corp's token and its remaining life.
-func (p *Platform) handOut(call *Call, c *corp) any {
-	t := p.issue(c)
+func (p *Platform) handOut(call *Call, c *corp) any { return p.handOutToken(call, c, p.issue(c)) }
+
+func (p *Platform) handOutToken(call *Call, c *corp, t *token) any {
 	call.Corp = c.id
 	left := int(t.expires.Sub(p.now()).Seconds())
 	return map[string]any{"errcode": 0, "errmsg": "ok", "access_token": t.value, "expires_in": left}

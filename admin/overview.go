@@ -1,0 +1,337 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"replygate/account"
+	"replygate/wecom"
+	"replygate/window"
+)
+
+// Overview is the answer of GET /v1/overview: what a manager looks at first.
+type Overview struct {
+	AsOf      string         `json:"as_of"`
+	Accounts  AccountCounts  `json:"accounts"`
+	Waiting   *WaitingCounts `json:"waiting,omitempty"` // absent: Redis does not answer
+	Decisions DecisionCounts `json:"decisions"`
+	Attention []Attention    `json:"attention"` // the most urgent first
+	Health    string         `json:"health"`    // ok, attention or failed
+	Partial   []Missing      `json:"partial,omitempty"`
+}
+
+// AccountCounts count accounts by standing.
+type AccountCounts struct {
+	Total  int `json:"total"`
+	Active int `json:"active"`
+	Grace  int `json:"grace"`
+	Lapsed int `json:"lapsed"`
+	Free   int `json:"free"`
+	Full   int `json:"full"`
+}
+
+// WaitingCounts counts the chats that wait for a reply, by when they close at the latest.
+type WaitingCounts struct {
+	Hour   int `json:"1h"`
+	Hours6 int `json:"6h"`
+	Day    int `json:"24h"`
+	All    int `json:"all"`
+	Untold int `json:"untold_accounts"` // accounts of which it cannot be told
+}
+
+// DecisionCounts count the judged calls of today, a day of console.timezone.
+type DecisionCounts struct {
+	Since   string         `json:"since"` // midnight, or later if a gateway started since
+	Judged  int            `json:"judged"`
+	Refused int            `json:"refused"`
+	Unsure  int            `json:"unsure"`
+	ByHour  []int          `json:"by_hour"` // refused, from midnight to the present hour
+	By      []RefusedCount `json:"by"`      // refused; the most first
+}
+
+// RefusedCount is the number of refusals for one reason.
+type RefusedCount struct {
+	Capability string `json:"capability"`
+	Reason     string `json:"reason"`
+	Count      int    `json:"count"`
+}
+
+// Attention is one thing that needs somebody.
+type Attention struct {
+	Level   string `json:"level"` // urgent or soon
+	Kind    string `json:"kind"`
+	Count   int    `json:"count,omitempty"`
+	CorpID  string `json:"corp_id,omitempty"`
+	Name    string `json:"name,omitempty"` // of the account
+	At      string `json:"at,omitempty"`
+	Percent int    `json:"percent,omitempty"`
+	Total   int    `json:"total,omitempty"` // contacts
+	Limit   int    `json:"limit,omitempty"`
+	Calls   *int   `json:"calls_7d,omitempty"`
+	Text    string `json:"text,omitempty"` // of a part that is not well
+	URL     string `json:"url"`            // relative to the console
+}
+
+// The levels of attention.
+const (
+	Urgent = "urgent"
+	Soon   = "soon"
+)
+
+const (
+	maxAttention = 7
+	maxRefused   = 10
+	peersKept    = 10 * time.Second    // what other gateways counted
+	waitingFresh = 10 * time.Second    // what Redis said of chats that wait
+	waitingTime  = 2 * time.Second     // to read that
+	stopsWithin  = 14 * 24 * time.Hour // is told
+	stopsUrgent  = 3 * 24 * time.Hour
+	fullPercent  = 90
+)
+
+// overview answers GET /v1/overview.
+func (a *Admin) overview(w http.ResponseWriter, r *http.Request) {
+	values, err := checkedValues(r, fromPeer)
+	if err != nil {
+		failQuery(w, err)
+		return
+	}
+	peer, err := isPeer(values)
+	if err != nil {
+		failQuery(w, err)
+		return
+	}
+	if peer { // the accounts and chats are the same everywhere
+		reply(w, http.StatusOK, Overview{AsOf: stamp(a.Now()), Decisions: a.ownCounts(), Attention: []Attention{}, Health: StatusOK})
+		return
+	}
+	o := a.readOverview(r.Context())
+	if !unchanged(w, r, o.Accounts, o.Waiting, o.Decisions, o.Attention, o.Health, o.Partial) {
+		reply(w, http.StatusOK, o)
+	}
+}
+
+// readOverview tells what a manager looks at first.
+func (a *Admin) readOverview(ctx context.Context) Overview {
+	now, parts := a.Now(), a.healthParts(ctx)
+	o := Overview{AsOf: stamp(now), Health: worst(parts)}
+	accounts := a.Gateway.Gate().Accounts.All()
+	o.Accounts = countAccounts(accounts, now)
+	o.Decisions, o.Partial = a.decisionCounts(ctx)
+	o.Attention = a.attentionOf(accounts, now)
+	if o.Waiting = a.waitingCounts(ctx); o.Waiting != nil && o.Waiting.Hour > 0 {
+		o.Attention = append(o.Attention, Attention{Level: Urgent, Kind: "closing", Count: o.Waiting.Hour, URL: "closing?within=1h"})
+	}
+	for _, more := range a.Sources.Attention {
+		o.Attention = append(o.Attention, more(ctx)...)
+	}
+	for _, p := range parts {
+		if p.Status != StatusOK {
+			o.Attention = append(o.Attention, attentionTo(p))
+		}
+	}
+	sortAttention(o.Attention)
+	o.Attention = o.Attention[:min(len(o.Attention), maxAttention)]
+	return o
+}
+
+// waitingKept is what Redis said a moment ago of the chats that wait.
+type waitingKept struct {
+	mu     sync.Mutex
+	at     time.Time      // by the machine's clock
+	counts *WaitingCounts // nil: Redis did not answer
+}
+
+// waitingCounts counts the chats that wait for a reply, nil if Redis does not answer.
+func (a *Admin) waitingCounts(ctx context.Context) *WaitingCounts {
+	a.waits.mu.Lock()
+	defer a.waits.mu.Unlock()
+	if time.Since(a.waits.at) > waitingFresh {
+		a.waits.counts, a.waits.at = a.countWaiting(ctx), time.Now()
+	}
+	return a.waits.counts
+}
+
+func (a *Admin) countWaiting(ctx context.Context) *WaitingCounts {
+	if !a.Gateway.RedisUp() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, waitingTime)
+	defer cancel()
+	g, now := a.Gateway.Gate(), a.Now()
+	query := window.Query{Waiting: true, Unobserved: func(corp string) bool { return !g.Observes(corp, now) }}
+	sum, err := a.Windows.CountWaiting(ctx, query)
+	if err != nil {
+		return nil
+	}
+	untold, err := a.Windows.Untold(ctx, query)
+	if err != nil {
+		return nil
+	}
+	corps := map[string]bool{}
+	for _, u := range untold {
+		corps[u.Corp] = true
+	}
+	return &WaitingCounts{Hour: sum.Within(1), Hours6: sum.Within(6), Day: sum.Within(24), All: sum.All, Untold: len(corps)}
+}
+
+// attentionTo tells of a part that is not well.
+func attentionTo(p HealthPart) Attention {
+	out := Attention{Level: Soon, Kind: p.Name, At: p.Since, Text: p.Text, URL: "health"}
+	if p.Status == StatusFailed {
+		out.Level = Urgent
+	}
+	if p.Count != nil {
+		out.Count = *p.Count
+	}
+	return out
+}
+
+// kindOrder puts the chats that close first, then what stops, then what is not well.
+var kindOrder = []string{"closing", "stops", "contacts"}
+
+func sortAttention(all []Attention) {
+	place := func(kind string) int {
+		if i := slices.Index(kindOrder, kind); i >= 0 {
+			return i
+		}
+		return len(kindOrder)
+	}
+	slices.SortStableFunc(all, func(x, y Attention) int {
+		return cmp.Or(-cmp.Compare(x.Level, y.Level), cmp.Compare(place(x.Kind), place(y.Kind)), cmp.Compare(x.At, y.At), cmp.Compare(y.Percent, x.Percent), cmp.Compare(x.CorpID, y.CorpID))
+	})
+}
+
+func countAccounts(all []*account.Account, now time.Time) (n AccountCounts) {
+	n.Total = len(all)
+	for _, acc := range all {
+		switch acc.Standing(now) {
+		case account.Active:
+			n.Active++
+		case account.Grace:
+			n.Grace++
+		case account.Free:
+			n.Free++
+		case account.Full:
+			n.Full++
+		default:
+			n.Lapsed++
+		}
+	}
+	return n
+}
+
+// attentionOf tells which accounts stop soon, and which are nearly full.
+func (a *Admin) attentionOf(accounts []*account.Account, now time.Time) []Attention {
+	all := []Attention{}
+	for _, acc := range accounts {
+		if at := acc.LapsesAt(); at.After(now) && at.Sub(now) <= stopsWithin && acc.Standing(at) == account.Lapsed {
+			stops := Attention{Level: Soon, Kind: "stops", CorpID: acc.CorpID, Name: acc.Name, At: stamp(at), URL: "accounts/" + url.PathEscape(acc.CorpID)}
+			if at.Sub(now) < stopsUrgent {
+				stops.Level = Urgent
+			}
+			all = append(all, stops)
+		}
+		if _, total, known := acc.Contacts(); known {
+			if limit, _ := acc.Limit(now); limit > 0 && total*100 >= limit*fullPercent {
+				full := Attention{Level: Soon, Kind: "contacts", CorpID: acc.CorpID, Name: acc.Name, Percent: total * 100 / limit, Total: total, Limit: limit, URL: "contacts?corp_id=" + url.QueryEscape(acc.CorpID)}
+				if total >= limit {
+					full.Level = Urgent
+				}
+				all = append(all, full)
+			}
+		}
+	}
+	sortAttention(all)
+	all = all[:min(len(all), maxAttention)]
+	for i := range all {
+		if all[i].Kind == "stops" && a.Activity != nil {
+			if activity, known := a.Activity(all[i].CorpID); known {
+				all[i].Calls = activity.Calls7d
+			}
+		}
+	}
+	return all
+}
+
+// ownCounts counts the decisions of this gateway.
+func (a *Admin) ownCounts() DecisionCounts {
+	n := DecisionCounts{ByHour: []int{}, By: []RefusedCount{}}
+	if a.Sources.Decisions != nil {
+		n = a.Sources.Decisions()
+	}
+	return n
+}
+
+// peerCounts is what the other gateways counted a moment ago, so that a silent one does not delay
+// every look at the overview.
+type peerCounts struct {
+	mu      sync.Mutex
+	at      time.Time // by the machine's clock
+	answers []peerAnswer[Overview]
+}
+
+// decisionCounts adds up the decisions of all gateways.
+func (a *Admin) decisionCounts(ctx context.Context) (sum DecisionCounts, silent []Missing) {
+	sum = a.ownCounts()
+	if len(a.Keys.Peers) == 0 {
+		return sum, nil
+	}
+	a.counted.mu.Lock()
+	if time.Since(a.counted.at) > peersKept {
+		a.counted.answers, a.counted.at = askPeers[Overview](ctx, a, "/v1/overview", url.Values{}), time.Now()
+	}
+	answers := a.counted.answers
+	a.counted.mu.Unlock()
+	by := map[[2]string]int{}
+	addRefused(by, sum.By)
+	for _, p := range answers {
+		if p.err != nil {
+			continue
+		}
+		d := p.value.Decisions
+		sum.Judged, sum.Refused, sum.Unsure, sum.Since = sum.Judged+d.Judged, sum.Refused+d.Refused, sum.Unsure+d.Unsure, max(sum.Since, d.Since)
+		for i, n := range d.ByHour[:min(len(d.ByHour), 25)] { // 25 on the day when summer ends
+			if i == len(sum.ByHour) {
+				sum.ByHour = append(sum.ByHour, 0)
+			}
+			sum.ByHour[i] += n
+		}
+		addRefused(by, d.By)
+	}
+	sum.By = sortRefused(by)
+	return sum, unanswered(answers)
+}
+
+func addRefused(to map[[2]string]int, counts []RefusedCount) {
+	for _, c := range counts {
+		to[[2]string{c.Capability, c.Reason}] += c.Count
+	}
+}
+
+// CountRefused counts refusals by capability and reason, the most first.
+func CountRefused(by map[wecom.Capability]map[string]int) []RefusedCount {
+	flat := map[[2]string]int{}
+	for capability, reasons := range by {
+		for reason, n := range reasons {
+			flat[[2]string{string(capability), reason}] += n
+		}
+	}
+	return sortRefused(flat)
+}
+
+func sortRefused(by map[[2]string]int) []RefusedCount {
+	all := make([]RefusedCount, 0, len(by))
+	for k, n := range by {
+		all = append(all, RefusedCount{k[0], k[1], n})
+	}
+	slices.SortFunc(all, func(x, y RefusedCount) int {
+		return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Capability, y.Capability), cmp.Compare(x.Reason, y.Reason))
+	})
+	return all[:min(len(all), maxRefused)]
+}

@@ -1,0 +1,244 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// language is a language with its texts and the pages compiled for it.
+type language struct {
+	code string
+	texts
+	zone  *time.Location
+	pages map[string]*template.Template // by the name of their file
+}
+
+// newLanguage compiles all pages for a language. assets has the names of assets in URLs.
+func newLanguage(code string, zone *time.Location, assets map[string]string) (*language, error) {
+	t, err := readTexts(code)
+	if err != nil {
+		return nil, err
+	}
+	l := &language{code: code, texts: t, zone: zone, pages: map[string]*template.Template{}}
+	frame, err := template.New("frame").Funcs(l.functions(assets)).ParseFS(files, "templates/frame.html", "templates/parts.html")
+	if err != nil {
+		return nil, err
+	}
+	all, err := fs.Glob(files, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range all {
+		name := strings.TrimSuffix(strings.TrimPrefix(file, "templates/"), ".html")
+		if name == "frame" || name == "parts" {
+			continue
+		}
+		page, err := frame.Clone()
+		if err == nil {
+			page, err = page.ParseFS(files, file)
+		}
+		if err != nil {
+			return nil, err
+		}
+		l.pages[name] = page
+	}
+	return l, nil
+}
+
+// functions are those of the templates.
+func (l *language) functions(assets map[string]string) template.FuncMap {
+	return template.FuncMap{
+		"t":      l.text,
+		"n":      number,
+		"left":   l.left,
+		"asset":  func(name string) string { return assets[name] },
+		"icon":   icon,
+		"shape":  shape,
+		"bar":    bar,
+		"spark":  spark,
+		"hist":   histogram,
+		"short":  shortID,
+		"date":   func(t time.Time) string { return t.In(l.zone).Format("2006-01-02") },
+		"day":    func(t time.Time) string { return t.In(l.zone).Format("01-02 15:04") },
+		"clock":  func(t time.Time) string { return t.In(l.zone).Format("15:04:05") },
+		"minute": func(t time.Time) string { return t.In(l.zone).Format("2006-01-02 15:04") },
+		"second": func(t time.Time) string { return t.In(l.zone).Format("2006-01-02 15:04:05") },
+		"iso":    func(t time.Time) string { return t.In(l.zone).Format(time.RFC3339) },
+		"list":   func(all ...any) []any { return all },
+		"join":   strings.Join,
+		"words":  l.words,
+		"value":  func(v any) string { return fmt.Sprint(v) },
+	}
+}
+
+// words are the texts of several keys with a prefix, in one line.
+func (l *language) words(prefix string, keys []string) string {
+	all := make([]string, len(keys))
+	for i, k := range keys {
+		all[i] = l.text(prefix + k)
+	}
+	return strings.Join(all, l.text("comma"))
+}
+
+// shortID shortens an id for a table; the whole one is in its title.
+func shortID(id string) string {
+	if len(id) <= 18 {
+		return id
+	}
+	return id[:10] + "…" + id[len(id)-6:]
+}
+
+// request is one request for a page.
+type request struct {
+	c *Console
+	w http.ResponseWriter
+	r *http.Request
+	*language
+	root     string    // the relative URL of /console/
+	now      time.Time // of the page: all its times count from here
+	signedIn bool
+	changing bool   // the change key came with this very request
+	reading  bool   // a ticket opens this page, without a session
+	ifMatch  string // sent with changes
+}
+
+type requestKey struct{}
+
+func withRequest(ctx context.Context, q *request) context.Context {
+	return context.WithValue(ctx, requestKey{}, q)
+}
+
+func (c *Console) newRequest(w http.ResponseWriter, r *http.Request) *request {
+	q := &request{c: c, w: w, r: r, language: c.chooseLanguage(w, r), root: "./", now: c.Now(), signedIn: c.may(r, scopeRead)}
+	if depth := strings.Count(strings.TrimPrefix(r.URL.Path, "/console/"), "/"); depth > 0 {
+		q.root = strings.Repeat("../", depth)
+	}
+	return q
+}
+
+// page is what the frame shows around every page.
+type page struct {
+	*request
+	Name   string
+	Status int
+	Groups []navGroup
+	Data   any
+}
+
+// Root is the relative URL of the console's first page.
+func (p page) Root() string { return p.root }
+
+// Now is the time of the page.
+func (p page) Now() time.Time { return p.now }
+
+// Lang is the language of the page for HTML.
+func (p page) Lang() string { return map[string]string{"en": "en", "zh": "zh-Hans"}[p.code] }
+
+// OtherLang is the other language, and its link.
+func (p page) OtherLang() (other struct{ Code, URL string }) {
+	other.Code = languageCodes[0]
+	if p.code == other.Code {
+		other.Code = languageCodes[1]
+	}
+	other.URL = p.with("lang", other.Code)
+	if p.r.Method == http.MethodPost { // the answer to a form has no URL of its own
+		other.URL = p.root + other.URL
+	}
+	return other
+}
+
+// Zone is the name of the time zone in the language of the page.
+func (p page) Zone() string { return p.text("zone." + strings.ReplaceAll(p.zone.String(), "/", "_")) }
+
+// SignedIn reports whether the page has a way to sign out.
+func (p page) SignedIn() bool { return p.signedIn && p.c.Keys.ReadKey != "" }
+
+// Live reports whether console.js refreshes the page.
+func (p page) Live() bool {
+	return p.Status == http.StatusOK && p.r.Method == http.MethodGet && p.Name != "login"
+}
+
+// MayChange reports whether forms need not ask for the change key.
+func (p page) MayChange() bool { return p.c.may(p.r, scopeChange) }
+
+// Arg is a parameter of the page's URL.
+func (p page) Arg(name string) string { return p.r.URL.Query().Get(name) }
+
+// With is the link to this page with another value of a parameter, from its first row on.
+func (p page) With(name, value string) string { return p.with(name, value) }
+
+// CSV is the link to all rows of a list as CSV, with the filters of the page.
+func (p page) CSV(list string) string {
+	v := p.r.URL.Query()
+	v.Del("lang")
+	v.Del("cursor")
+	v.Del("limit")
+	v.Set("format", "csv")
+	return p.root + "../v1/" + list + "?" + v.Encode()
+}
+
+// with is the URL of the page with another value of a parameter; with "" it is without the
+// parameter.
+func (q *request) with(name, value string) string {
+	v := q.r.URL.Query()
+	v.Del("lang")
+	v.Del("cursor")
+	if value == "" {
+		v.Del(name)
+	} else {
+		v.Set(name, value)
+	}
+	return "?" + v.Encode()
+}
+
+// here is the path of the page with its query, relative to the console.
+func (q *request) here() string {
+	if q.r.Method != http.MethodGet {
+		return "./"
+	}
+	v := q.r.URL.Query()
+	v.Del("lang")
+	u := url.URL{Path: "./" + strings.TrimPrefix(q.r.URL.Path, "/console/"), RawQuery: v.Encode()}
+	return u.String()
+}
+
+// render writes a page whole.
+func (q *request) render(status int, name string, data any) {
+	var b bytes.Buffer
+	p := page{request: q, Name: name, Status: status, Data: data}
+	if q.signedIn {
+		p.Groups = q.c.nav(name)
+	}
+	t := q.pages[name]
+	if t == nil {
+		panic("BUG: there is no page " + name)
+	}
+	if err := t.ExecuteTemplate(&b, "frame", p); err != nil {
+		panic("BUG: page " + name + ": " + err.Error()) // http.Server logs it and closes the connection
+	}
+	q.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	q.w.Header().Set("Content-Language", p.Lang())
+	q.w.WriteHeader(status)
+	if q.r.Method != http.MethodHead {
+		_, _ = q.w.Write(b.Bytes()) // fails only if the browser has gone
+	}
+}
+
+// fail writes a page that tells what went wrong, and what to do.
+func (q *request) fail(f *failure) {
+	text := f.Message
+	if q.has("error." + f.Code) {
+		text = q.text("error." + f.Code)
+	}
+	q.render(f.Status, "error", errorPage{f.Code, text, q.here()})
+}
+
+// errorPage tells about a failure. Again is the link to try again.
+type errorPage struct{ Code, Text, Again string }

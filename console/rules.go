@@ -1,0 +1,104 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// rule is a rule as GET /v1/rules gives it.
+type rule struct {
+	Name        string  `json:"name"`
+	From        string  `json:"from"`
+	At          string  `json:"at"`
+	Mode        string  `json:"mode"`
+	Action      string  `json:"action"`
+	Holds       bool    `json:"holds"`
+	Begins      instant `json:"begins"`
+	Ends        instant `json:"ends"`
+	Matched     int     `json:"matched"`
+	Decided     int     `json:"decided"`
+	Differs     int     `json:"differs"`
+	WouldRefuse int     `json:"would_refuse"`
+	WouldPass   int     `json:"would_pass"`
+	Last        instant `json:"last"`
+	HiddenBy    string  `json:"hidden_by"`
+	Examples    []string
+}
+
+type rulesView struct {
+	Since   instant `json:"since"`
+	Ruleset string  `json:"ruleset"`
+	Mode    string  `json:"mode"`
+	Next    *struct {
+		Ruleset string
+		From    instant
+	} `json:"next_ruleset"`
+	Rules     []rule
+	AsOf      instant `json:"as_of"`
+	Partial   []struct{ Gateway, Error string }
+	Candidate string // what was pasted
+	Problem   string // why there is no result
+}
+
+// replay is what a candidate would have decided over past decisions.
+type replay struct {
+	ID        string         `json:"id"`
+	State     string         `json:"state"` // running, done or failed
+	Error     string         `json:"error"`
+	From      instant        `json:"from"`
+	More      bool           `json:"more"` // earlier records were left unread
+	Records   int            `json:"records"`
+	Same      int            `json:"same"`
+	Refused   int            `json:"newly_refused"`
+	Unsure    int            `json:"newly_unsure"`
+	Passed    int            `json:"newly_passed"`
+	Undecided int            `json:"undecided"`
+	Why       map[string]int `json:"undecided_why"`
+	By        []struct {
+		CorpID, Account, Rule, Capability, Hour string
+		Refused                                 int `json:"newly_refused"`
+		Passed                                  int `json:"newly_passed"`
+	} `json:"by"`
+}
+
+func rulesPage(q *request) { showRules(q, http.StatusOK, rulesView{}) }
+
+func showRules(q *request, status int, view rulesView) {
+	if f := q.get("/v1/rules", nil, &view); f != nil {
+		q.fail(f)
+		return
+	}
+	q.render(status, "rules", view)
+}
+
+// replayCandidate replays past decisions by a candidate configuration, and waits a little for the
+// result. It puts nothing in force.
+func replayCandidate(q *request) {
+	view := rulesView{Candidate: q.r.PostFormValue("candidate")}
+	var begun struct{ ID string }
+	if f := q.ask(http.MethodPost, "/v1/replays", nil, map[string]string{"candidate": view.Candidate}, &begun); f != nil {
+		view.Problem = f.Message
+		showRules(q, f.Status, view)
+		return
+	}
+	redirect(q.w, "../replays/"+url.PathEscape(begun.ID))
+}
+
+// replayPage shows the result of a replay; the page refreshes while it runs.
+func replayPage(q *request) {
+	var out replay
+	if f := q.get("/v1/replays/"+url.PathEscape(q.r.PathValue("id")), nil, &out); f != nil {
+		q.fail(f)
+		return
+	}
+	q.render(http.StatusOK, "replay", out)
+}
+
+// Left is how long until the next rule set applies.
+func (v rulesView) Left(now time.Time) time.Duration {
+	if v.Next == nil {
+		return 0
+	}
+	return v.Next.From.Sub(now)
+}

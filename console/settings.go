@@ -1,0 +1,105 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+)
+
+// note is a sentence on top of a page.
+type note struct{ Class, Icon, Text string }
+
+// setting is one value of the configuration, as GET /v1/config gives it.
+type setting struct {
+	Key    string
+	Value  any
+	Secret bool
+	Source string
+	File   string
+	Line   int
+	Env    string
+}
+
+// settingsView is the page of the settings in force.
+type settingsView struct {
+	File, Config string
+	Accounts     int
+	Groups       []settingGroup
+	Notes        []note
+}
+
+// settingGroup has the settings of one section of the file.
+type settingGroup struct {
+	Name     string
+	Settings []setting
+}
+
+// settingsPage shows every key with its value and where it comes from; accounts by their number.
+func settingsPage(q *request) { showSettings(q, http.StatusOK) }
+
+func showSettings(q *request, status int, notes ...note) {
+	var list struct {
+		File, Config string
+		Settings     []setting
+	}
+	if f := q.get("/v1/config", nil, &list); f != nil {
+		q.fail(f)
+		return
+	}
+	view := settingsView{File: list.File, Config: list.Config, Notes: append(notes, staleNotes(q)...)}
+	for _, s := range list.Settings {
+		section, _, _ := strings.Cut(s.Key, ".")
+		section, _, _ = strings.Cut(section, "[")
+		if section == "accounts" {
+			if strings.HasSuffix(s.Key, ".corp_id") {
+				view.Accounts++
+			}
+			continue
+		}
+		if n := len(view.Groups); n == 0 || view.Groups[n-1].Name != section {
+			view.Groups = append(view.Groups, settingGroup{Name: section})
+		}
+		last := &view.Groups[len(view.Groups)-1]
+		last.Settings = append(last.Settings, s)
+	}
+	q.render(status, "settings", view)
+}
+
+// staleNotes tells what keeps the newest files from being in force.
+func staleNotes(q *request) (notes []note) {
+	var ready struct {
+		Problems []string `json:"config_problems"`
+	}
+	_ = q.get("/readyz", nil, &ready) // while the gateway stops it answers 503, with the same fields
+	for _, p := range ready.Problems {
+		notes = append(notes, note{"bad", "urgent", p})
+	}
+	return notes
+}
+
+// reloadSettings reads the configuration again, as long as the one on the page is in force.
+func reloadSettings(q *request) {
+	if f := q.mayChange(); f != nil {
+		showSettings(q, f.Status, note{"bad", "urgent", f.Message})
+		return
+	}
+	var done struct {
+		Changed  []string
+		Warnings []string
+	}
+	q.ifMatch = q.r.PostFormValue("if_match")
+	f := q.ask(http.MethodPost, "/v1/reload", nil, struct{}{}, &done)
+	switch {
+	case f != nil:
+		showSettings(q, f.Status, note{"bad", "urgent", f.Message})
+	default:
+		text := q.text("settings.reloaded", "keys", strings.Join(done.Changed, ", "))
+		if len(done.Changed) == 0 {
+			text = q.text("settings.unchanged")
+		}
+		notes := []note{{"", "ok", text}}
+		for _, w := range done.Warnings {
+			notes = append(notes, note{"warn", "attention", w})
+		}
+		showSettings(q, http.StatusOK, notes...)
+	}
+}

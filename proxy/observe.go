@@ -1,0 +1,389 @@
+package proxy
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"replygate/calls"
+	"replygate/gate"
+	"replygate/wecom"
+	"replygate/window"
+)
+
+// Observer looks at the replies that WeCom took, to tell which customers wait for an answer. It
+// does so after a call is answered: no call waits for it. Run must run.
+type Observer struct {
+	gw      *Gateway
+	queue   chan *observation
+	dropped atomic.Int64
+
+	mu   sync.Mutex
+	lost map[string]lostReply // by token
+	all  time.Time            // replies of any account may be lost until then; zero: none
+}
+
+const (
+	observedBody   = 8 << 10 // of a body
+	observedAnswer = 2 << 10 // a longer answer is none of a reply
+	observedQueue  = 4096
+	observedBatch  = 256
+	observeRetry   = 200 * time.Millisecond
+	observeStop    = 2 * time.Second // for what is left at shutdown
+	maxLost        = 1000
+	markEvery      = 10 * time.Second
+)
+
+// lostReply is a reply that was not looked at.
+type lostReply struct {
+	claims
+	at time.Time
+}
+
+// claims are what the head of a call says about its corp.
+type claims struct {
+	corp               string // if it is known already
+	tokens             []string
+	pathCorp, hostCorp string
+}
+
+// observation is a reply with WeCom's answer. Its texts are copies.
+type observation struct {
+	claims
+	path     string
+	query    []byte
+	body     []byte // the beginning
+	answer   []byte
+	encoding string // of the answer
+	at       time.Time
+	call     calls.Call // as it was counted, but for its corp; zero: a judgement told its window
+	space    []byte     // that the texts are in
+}
+
+var observations = sync.Pool{New: func() any { return new(observation) }}
+
+// NewObserver returns the observer of a gateway, which must not serve yet.
+func NewObserver(g *Gateway) *Observer {
+	return &Observer{gw: g, queue: make(chan *observation, observedQueue), lost: map[string]lostReply{}}
+}
+
+// Dropped returns how many replies were not looked at, since too many came at once.
+func (o *Observer) Dropped() int64 { return o.dropped.Load() }
+
+// answersCustomer reports whether the call answers a customer, and somebody looks at that.
+func (x *apiRequest) answersCustomer() bool {
+	return x.gw.Observer != nil && !x.head.Route.Ambiguous() && wecom.AnswersCustomer(x.head.Route.Path) &&
+		(x.decision != nil || x.gate.ObservesAll())
+}
+
+// observe hands a reply that was answered to the observer. It copies and looks at nothing.
+func (x *apiRequest) observe() {
+	if !x.answersCustomer() || x.rc.Response.StatusCode() != fasthttp.StatusOK {
+		return
+	}
+	if x.rc.Response.IsBodyStream() || len(x.rc.Response.Body()) > observedAnswer {
+		return // no reply has such an answer
+	}
+	body := x.out.Body
+	if streamed := x.upload(); streamed != nil {
+		body = streamed.kept
+	}
+	o := observations.Get().(*observation)
+	o.fill(x, body[:min(len(body), observedBody)], x.rc.Response.Body())
+	select {
+	case x.gw.Observer.queue <- o:
+	default:
+		x.gw.Observer.drop(o)
+	}
+}
+
+// fill copies what is needed of a call.
+func (o *observation) fill(x *apiRequest, body, answer []byte) {
+	space := append(append(append(o.space[:0], x.query...), body...), answer...)
+	n, m := len(x.query), len(x.query)+len(body)
+	*o = observation{
+		path: x.head.Route.Path, at: x.gw.Now(), encoding: string(x.rc.Response.Header.ContentEncoding()),
+		query: space[:n], body: space[n:m], answer: space[m:], space: space,
+	}
+	if x.gw.Calls != nil && x.decision == nil {
+		o.call = calls.Call{Path: x.head.Route.Endpoint.Path, Client: x.countedClient()}
+	}
+	if x.by != gate.ByNone {
+		o.corp = x.corp
+		return
+	}
+	if len(x.prefix) > 0 {
+		if a := x.gate.Accounts.Find(string(x.prefix)); a != nil {
+			o.pathCorp = a.CorpID
+		}
+	}
+	if a := x.gate.Accounts.OfHost(x.rc.Request.Header.Host()); a != nil {
+		o.hostCorp = a.CorpID
+	}
+}
+
+// drop notes a reply for which the queue has no room.
+func (o *Observer) drop(one *observation) {
+	o.dropped.Add(1)
+	c, at := one.claims, one.at
+	c.tokens = wecom.ReadTokens(nil, one.query)
+	observations.Put(one)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	key := c.corp
+	if key == "" && len(c.tokens) > 0 {
+		key = " " + c.tokens[0]
+	}
+	if _, known := o.lost[key]; !known && len(o.lost) >= maxLost {
+		o.all = at
+		return
+	}
+	o.lost[key] = lostReply{c, at}
+}
+
+// Run looks at replies until ctx ends, and then at those that are left.
+func (o *Observer) Run(ctx context.Context) {
+	tick := time.NewTicker(markEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			o.finish()
+			return
+		case <-tick.C:
+			o.markUnobserved()
+		case one := <-o.queue:
+			o.record(ctx, o.batch(one))
+		}
+		o.markLost(ctx)
+	}
+}
+
+// batch returns a reply with those that came since.
+func (o *Observer) batch(first *observation) []*observation {
+	all := []*observation{first}
+	for len(all) < observedBatch {
+		select {
+		case one := <-o.queue:
+			all = append(all, one)
+		default:
+			return all
+		}
+	}
+	return all
+}
+
+// record records replies. It tries again until Redis has them, or ctx ends.
+func (o *Observer) record(ctx context.Context, batch []*observation) {
+	defer func(all []*observation) {
+		for _, one := range all {
+			observations.Put(one)
+		}
+	}(batch)
+	begun := context.WithoutCancel(ctx) // what is begun is finished; each step has its own deadline
+	for {
+		replies, uncounted, left := o.read(begun, batch)
+		if err := o.gw.Windows.RecordReplies(begun, replies); err != nil {
+			o.gw.Log.Warn("replies are not recorded yet, so their customers are listed as waiting", zap.Error(err))
+			left = batch
+		} else {
+			o.countWindows(begun, uncounted)
+		}
+		if len(left) == 0 {
+			break
+		}
+		batch = left
+		select {
+		case <-ctx.Done():
+			o.spill(batch)
+			return
+		case <-time.After(observeRetry):
+		}
+	}
+}
+
+// spill keeps in the journal what Redis does not take while the gateway stops.
+func (o *Observer) spill(batch []*observation) {
+	ctx, cancel := context.WithTimeout(context.Background(), observeStop/4)
+	defer cancel()
+	replies, _, _ := o.read(ctx, batch)
+	if err := o.gw.Windows.SpillReplies(replies); err != nil {
+		o.gw.Log.Warn("replies are lost: the journal did not take them", zap.Error(err))
+	}
+}
+
+// finish looks at what is left.
+func (o *Observer) finish() {
+	ctx, cancel := context.WithTimeout(context.Background(), observeStop)
+	defer cancel()
+	for {
+		select {
+		case one := <-o.queue:
+			o.record(ctx, o.batch(one))
+		default:
+			o.markLost(ctx)
+			return
+		}
+	}
+}
+
+// uncounted is a reply of which a rehearsal does not know yet whether its window was open.
+type uncounted struct {
+	key  window.Key
+	call calls.Call
+	at   time.Time
+}
+
+// countWindows counts for rehearsals which replies of accounts that are not judged had an open
+// window. What cannot be told at once stays unobserved there.
+func (o *Observer) countWindows(ctx context.Context, all []uncounted) {
+	if len(all) == 0 {
+		return
+	}
+	keys := make([]window.Key, len(all))
+	for i, one := range all {
+		keys[i] = one.key
+	}
+	for i, a := range o.gw.Windows.Peek(ctx, keys...) {
+		switch a.State {
+		case window.Open, window.Cached, window.Exhausted:
+			o.gw.Calls.Note(all[i].at, all[i].call, calls.Inside)
+		case window.Closed, window.ClosedByPlatform:
+			o.gw.Calls.Note(all[i].at, all[i].call, calls.Outside)
+		}
+	}
+}
+
+// read returns the replies that WeCom took, those of them whose windows are to be counted, and
+// those whose corp Redis could not be asked for.
+func (o *Observer) read(ctx context.Context, batch []*observation) (replies []window.Reply, toCount []uncounted, left []*observation) {
+	for _, one := range batch {
+		id, taken := wecom.ReadMessageID(one.plainAnswer())
+		if !taken {
+			continue
+		}
+		channel, customer, named := wecom.ReadRecipient(one.path, one.body)
+		if len(one.tokens) == 0 {
+			one.tokens = wecom.ReadTokens(nil, one.query)
+		}
+		corp, away := o.corpOf(ctx, one.claims, channel)
+		switch {
+		case away:
+			left = append(left, one)
+		case named && corp != "":
+			replies = append(replies, window.Reply{Key: window.Key{Corp: corp, Channel: channel, Customer: customer}, Kind: window.ByBot, At: one.at, ID: id})
+			if one.call.Path != "" {
+				one.call.Corp = corp
+				toCount = append(toCount, uncounted{replies[len(replies)-1].Key, one.call, one.at})
+			}
+		case !named:
+			o.untold(corp, cmp.Or(channel, window.AllChannels), one.at, window.UntoldUnread)
+		}
+	}
+	return replies, toCount, left
+}
+
+// plainAnswer is the answer without its encoding, nil if that is not known.
+func (o *observation) plainAnswer() []byte {
+	if o.encoding == "" {
+		return o.answer
+	}
+	return readSmall(inflated(bytes.NewReader(o.answer), o.encoding))
+}
+
+// corpOf returns the account that a call belongs to, "" if it is none. away means that Redis could
+// not be asked.
+func (o *Observer) corpOf(ctx context.Context, c claims, channel string) (corp string, away bool) {
+	x := apiRequest{request: request{gw: o.gw, ctx: ctx}}
+	x.use(o.gw.Current())
+	if c.corp == "" {
+		x.tokens, x.pathCorp, x.hostCorp = c.tokens, c.pathCorp, c.hostCorp
+		var later *window.Unattributed
+		if c.corp, later = x.corpOfClaims([]string{channel}); later != nil {
+			return "", true
+		}
+	}
+	if x.gate.Accounts.Find(c.corp) == nil {
+		return "", false
+	}
+	return c.corp, false
+}
+
+// untold marks a channel of a corp, or all accounts if the corp is not known.
+func (o *Observer) untold(corp, channel string, at time.Time, why string) {
+	if corp != "" {
+		o.gw.Windows.MarkUntold(corp, channel, at, why)
+		return
+	}
+	for _, corp := range o.gw.Current().Gate.Accounts.CorpIDs() {
+		o.gw.Windows.MarkUntold(corp, window.AllChannels, at, why)
+	}
+}
+
+// markLost marks the accounts of replies that were dropped.
+func (o *Observer) markLost(ctx context.Context) {
+	o.mu.Lock()
+	lost, all := o.lost, o.all
+	if len(lost) == 0 && all.IsZero() {
+		o.mu.Unlock()
+		return
+	}
+	o.lost, o.all = map[string]lostReply{}, time.Time{}
+	o.mu.Unlock()
+	if !all.IsZero() {
+		o.untold("", "", all, window.UntoldDropped)
+	}
+	for _, one := range lost {
+		corp, _ := o.corpOf(ctx, one.claims, "")
+		o.untold(corp, window.AllChannels, one.at, window.UntoldDropped)
+	}
+}
+
+// markUnobserved marks the accounts whose replies nobody looks at.
+func (o *Observer) markUnobserved() {
+	g := &o.gw.Current().Gate
+	if g.ObservesAll() {
+		return
+	}
+	now := o.gw.Now()
+	for _, corp := range o.gw.Windows.WaitingCorps() {
+		if !g.Observes(corp, now) {
+			o.gw.Windows.MarkUntold(corp, window.AllChannels, now, window.UntoldNotObserved)
+		}
+	}
+}
+
+// repliesOf gives the replies of a page their corp.
+func repliesOf(corp string, replies []wecom.Reply) (all []window.Reply) {
+	for _, r := range replies {
+		if r.Customer == "" {
+			continue
+		}
+		kind := window.ByServicer
+		if r.Back {
+			kind = window.TakenBack
+		}
+		all = append(all, window.Reply{Key: window.Key{Corp: corp, Channel: r.Channel, Customer: r.Customer}, Kind: kind, At: r.At, ID: r.ID})
+	}
+	return all
+}
+
+// unreadReplies marks the channels of replies of a page that do not tell whom they answer.
+func (x *apiRequest) unreadReplies(replies []wecom.Reply) {
+	for _, r := range replies {
+		if r.Customer != "" {
+			continue
+		}
+		at := r.At
+		if at.IsZero() {
+			at = x.at
+		}
+		x.gw.Windows.MarkUntold(x.corp, cmp.Or(r.Channel, window.AllChannels), at, window.UntoldUnread)
+	}
+}

@@ -1,0 +1,83 @@
+package proxy_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"replygate/config"
+	"replygate/proxy"
+	"replygate/window"
+)
+
+// observing lets a gateway look at replies until the test ends, or finish is called.
+func observing(t testing.TB, g *proxy.Gateway) (finish func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { g.Observer.Run(ctx) })
+	finish = func() { cancel(); running.Wait() }
+	t.Cleanup(finish)
+	return finish
+}
+
+// TestObserveReplies calls the gateway for accounts that are judged and that are not.
+func TestObserveReplies(t *testing.T) {
+	const text = `"msgtype":"text","text":{"content":"hello"}}`
+	for name, c := range map[string]struct {
+		corp, path, body string
+		code             int // WeCom's answer
+		observe          string
+		want             bool // the window is answered
+		untold           int
+	}{
+		"an active account":            {corpActive, "kf/send_msg", `{"touser":"wmLi","open_kfid":"wkActive",` + text, 0, "all", true, 0},
+		"a lapsed account":             {corpLapsed, "kf/send_msg", `{"touser":"wmLi","open_kfid":"wkLapsed",` + text, 0, "all", true, 0},
+		"a reply that WeCom refuses":   {corpActive, "kf/send_msg", `{"touser":"wmLi","open_kfid":"wkActive",` + text, 95018, "all", false, 0},
+		"a message on an event":        {corpActive, "kf/send_msg_on_event", `{"code":"c",` + text, 0, "all", false, 0},
+		"another customer":             {corpActive, "kf/send_msg", `{"touser":"wmBo","open_kfid":"wkActive",` + text, 0, "all", false, 1},
+		"names after eight kilobytes":  {corpActive, "kf/send_msg", `{"text":{"content":"` + strings.Repeat("x", 9<<10) + `"},"touser":"wmLi","open_kfid":"wkActive"}`, 0, "all", false, 1},
+		"a long text after the names":  {corpActive, "kf/send_msg", `{"touser":"wmLi","open_kfid":"wkActive","text":{"content":"` + strings.Repeat("x", 40<<10) + `"}}`, 0, "all", true, 0},
+		"not observed":                 {corpActive, "kf/send_msg", `{"touser":"wmLi","open_kfid":"wkActive",` + text, 0, "judged", false, 0},
+		"judged, where others are not": {corpLapsed, "kf/send_msg", `{"touser":"wmLi","open_kfid":"wkLapsed",` + text, 0, "judged", true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newHarness(t, func(config *config.Config) { config.Window.Observe = c.observe })
+			finish := observing(t, r.gateway)
+			k := window.Key{Corp: c.corp, Channel: map[string]string{corpActive: "wkActive", corpLapsed: wkLapsed}[c.corp], Customer: wmLi}
+			r.wrote(k, r.clock.Now())
+			r.replies("/cgi-bin/"+c.path, 200, fmt.Sprintf(`{"errcode":%d,"errmsg":"x","msgid":"m1"}`, c.code))
+			if a := r.post("/cgi-bin/"+c.path, r.token(c.corp), c.body); a.status != 200 {
+				t.Fatalf("HTTP %d %s", a.status, a.body)
+			}
+			finish()
+			e, _, err := r.gateway.Windows.Show(t.Context(), k)
+			untold, failed := r.gateway.Windows.Untold(t.Context(), window.Query{Corps: []string{c.corp}})
+			if got := e.Window.Answered > 0; err != nil || failed != nil || got != c.want || len(untold) != c.untold {
+				t.Errorf("answered = %v, want %v; %+v %v %v", got, c.want, untold, err, failed)
+			}
+		})
+	}
+}
+
+// Replies that come while the queue is full are counted, and nothing can be told about their
+// account.
+func TestObserverDrops(t *testing.T) {
+	r := newHarness(t, nil)
+	k := window.Key{Corp: corpActive, Channel: "wkActive", Customer: wmLi}
+	r.wrote(k, r.clock.Now())
+	token := r.token(corpActive)
+	r.replies("/cgi-bin/kf/send_msg", 200, `{"errcode":0,"errmsg":"ok"}`)
+	r.gateway.Observer.Shrink(1)
+	for range 3 {
+		r.clock.Advance(time.Second)
+		r.post("/cgi-bin/kf/send_msg", token, `{"touser":"wmLi","open_kfid":"wkActive","msgtype":"text","text":{"content":"hello"}}`)
+	}
+	observing(t, r.gateway)()
+	untold, err := r.gateway.Windows.Untold(t.Context(), window.Query{})
+	if n := r.gateway.Observer.Dropped(); n != 2 || err != nil || len(untold) != 1 || untold[0].Corp != corpActive || untold[0].Channels != nil || untold[0].Why != window.UntoldDropped {
+		t.Errorf("dropped %d, %+v %v", n, untold, err)
+	}
+}

@@ -1,0 +1,69 @@
+package wecom
+
+import (
+	"bytes"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Paths of the calls that answer a customer. Messages on events are greetings and answer nobody.
+const (
+	PathSendMsg    = "/cgi-bin/kf/send_msg"
+	PathSendLegacy = "/cgi-bin/kf/send" // names the customer in receiver.id, and no channel
+)
+
+// AnswersCustomer reports whether a call to a path answers a customer if WeCom takes it.
+func AnswersCustomer(path string) bool { return path == PathSendMsg || path == PathSendLegacy }
+
+// ReadRecipient returns whom a call to one of these paths answers, from the beginning of its body.
+// ok is false if that does not name the customer, and the channel where there is one, or names
+// several. It is no judgement: WeCom has taken the call.
+func ReadRecipient(path string, body []byte) (channel, customer string, ok bool) {
+	dec := jsontext.NewDecoder(bytes.NewReader(maskControls(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))), lenient)
+	if dec.PeekKind() != '{' {
+		return "", "", false
+	}
+	several := false
+	put := func(to *string, v jsontext.Value) {
+		if got := id(v); *to == "" {
+			*to = got
+		} else if got != *to {
+			several = true
+		}
+	}
+	// An error is the end of what is there: what was read until then counts.
+	_ = readMembers(dec, func(name string) error {
+		if path == PathSendLegacy && name == "receiver" && dec.PeekKind() == '{' {
+			return readMembers(dec, func(name string) error {
+				v, err := dec.ReadValue()
+				if err == nil && name == "id" {
+					put(&customer, v)
+				}
+				return err
+			})
+		}
+		v, err := dec.ReadValue()
+		switch {
+		case err != nil:
+		case path == PathSendMsg && name == "touser":
+			put(&customer, v)
+		case path == PathSendMsg && name == "open_kfid":
+			put(&channel, v)
+		}
+		return err
+	})
+	return channel, customer, !several && customer != "" && (channel != "" || path == PathSendLegacy)
+}
+
+// ReadMessageID returns the msgid in WeCom's answer to a reply, and whether WeCom took the reply.
+func ReadMessageID(answer []byte) (id string, taken bool) {
+	var a struct {
+		Errcode jsontext.Value `json:"errcode"`
+		ID      jsontext.Value `json:"msgid"`
+	}
+	if ReadAnswer(answer, &a) != nil {
+		return "", false
+	}
+	code, err := errcode(a.Errcode)
+	return text(a.ID), err == nil && code == CodeOK
+}

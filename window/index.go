@@ -1,0 +1,324 @@
+package window
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+// The list of the waiting chats of a corp, rg:waiting:{CORP}, is a hint: it is written after the
+// windows, without waiting for it. Who reads it looks at the windows too (waiting.go), and a slow
+// walk restores what it lacks (walk.go).
+
+// index holds the changes of the lists that are not in Redis yet.
+type index struct {
+	wake     chan struct{} // something is pending
+	flushing sync.Mutex    // held while changes are written
+
+	mu sync.Mutex
+	indexChanges
+	replied map[channelOf]int64 // when a reply on the channel was last written, unix ms
+}
+
+// indexChanges are what is to be written to the lists and the marks.
+type indexChanges struct {
+	chats    map[Key]chat
+	messages map[channelOf]int   // new messages
+	replies  map[channelOf]int64 // the newest reply of any kind, unix ms
+	untold   map[channelOf]untoldMark
+	lost     bool // chats were dropped: the lists must be walked
+}
+
+// chat is what a write has found out about a window.
+type chat struct {
+	last    int64
+	waiting bool
+}
+
+type channelOf struct{ corp, channel string }
+
+const (
+	maxPending   = 100_000 // chats, and channels
+	allChannels  = "*"     // the field of a mark that concerns all channels; no encoded id has it
+	replyNoted   = 10 * time.Minute
+	waitingCorps = "waiting-corps"
+)
+
+func (s *Store) waitingKey(corp string) string {
+	return s.Prefix + "waiting:{" + string(appendEncoded(nil, corp)) + "}"
+}
+
+func (s *Store) recentKey(corp string) string {
+	return s.Prefix + "recent:{" + string(appendEncoded(nil, corp)) + "}"
+}
+
+// member is the member of a window in the lists of its corp.
+func (k Key) member() string {
+	return string(appendEncoded(append(appendEncoded(nil, k.Channel), ':'), k.Customer))
+}
+
+// parseMember is the inverse of member.
+func parseMember(corp, member string) (Key, bool) {
+	channel, customer, _ := strings.Cut(member, ":")
+	k, ok := parseIDs([]string{"", channel, customer})
+	k.Corp = corp
+	return k, ok
+}
+
+// note takes from the answers of the scripts which chats wait now.
+func (x *index) note(all []write, now time.Time) {
+	var changed bool
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for i := range all {
+		w := &all[i]
+		c, ok := w.cmd.(*redis.Cmd)
+		if !ok || w.of == (Key{}) {
+			continue
+		}
+		of := channelOf{w.of.Corp, w.of.Channel}
+		switch w.script {
+		case recordScript:
+			state, _ := c.Int64()
+			if state == 0 {
+				continue
+			}
+			last, _ := strconv.ParseInt(w.args[0].(string), 10, 64)
+			x.chat(w.of, chat{last, state == 1})
+			x.message(of)
+		case answerScript:
+			answer, _ := c.Int64Slice()
+			if len(answer) != 2 {
+				continue
+			}
+			x.reply(of, w, now)
+			if answer[0] == 0 {
+				x.missing(of, w)
+			} else {
+				x.chat(w.of, chat{answer[0], answer[1] == 1})
+			}
+		}
+		changed = true
+	}
+	if changed {
+		signal(x.wake)
+	}
+}
+
+// chat adds a chat. The caller must hold the lock, as for the functions below.
+func (x *index) chat(k Key, c chat) {
+	if old, found := x.chats[k]; found && old.last > c.last {
+		return
+	} else if !found && len(x.chats) >= maxPending {
+		x.lost = true
+		return
+	}
+	put(&x.chats, k, c)
+}
+
+func put[K comparable, V any](m *map[K]V, k K, v V) {
+	if *m == nil {
+		*m = map[K]V{}
+	}
+	(*m)[k] = v
+}
+
+func (x *index) message(of channelOf) {
+	if len(x.messages) < maxPending {
+		put(&x.messages, of, x.messages[of]+1)
+	}
+}
+
+// reply notes that replies on a channel are seen, every ten minutes.
+func (x *index) reply(of channelOf, w *write, now time.Time) {
+	at := now.UnixMilli()
+	if w.args[0].(string)[0] == byte(TakenBack) || at-x.replied[of] < replyNoted.Milliseconds() || len(x.replied) >= maxPending {
+		return
+	}
+	put(&x.replied, of, at)
+	put(&x.replies, of, at)
+}
+
+// missing notes a bot's reply to a customer without a window: WeCom took it, so the customer wrote,
+// and the gateway has not seen it.
+func (x *index) missing(of channelOf, w *write) {
+	for _, arg := range w.args {
+		if entry := arg.(string); entry[0] == byte(ByBot) {
+			at, _ := strconv.ParseInt(entry[1:14], 10, 64)
+			x.mark(of, untoldMark{at, UntoldBypassed})
+		}
+	}
+}
+
+func (x *index) mark(of channelOf, m untoldMark) {
+	if m.at <= x.untold[of].at || len(x.untold) >= maxPending && x.untold[of].at == 0 {
+		return
+	}
+	put(&x.untold, of, m)
+	signal(x.wake)
+}
+
+// take removes and returns what is pending.
+func (x *index) take() indexChanges {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c := x.indexChanges
+	x.indexChanges = indexChanges{}
+	return c
+}
+
+// restore puts changes back that could not be written.
+func (x *index) restore(c indexChanges) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for k, one := range c.chats {
+		if _, newer := x.chats[k]; !newer {
+			x.chat(k, one)
+		}
+	}
+	for of, n := range c.messages {
+		if len(x.messages) < maxPending {
+			put(&x.messages, of, x.messages[of]+n)
+		}
+	}
+	for of, at := range c.replies {
+		put(&x.replies, of, max(at, x.replies[of]))
+	}
+	for of, m := range c.untold {
+		x.mark(of, m)
+	}
+	x.lost = x.lost || c.lost
+}
+
+// flush writes what is pending to Redis. After an error all of it is written again, which is
+// harmless but for the counts of messages, which need not be exact.
+func (s *Store) flush(ctx context.Context) error {
+	s.index.flushing.Lock() // what another goroutine took is written then
+	defer s.index.flushing.Unlock()
+	c := s.index.take()
+	if len(c.chats)+len(c.messages)+len(c.replies)+len(c.untold) == 0 && !c.lost {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*s.Timeout+time.Duration(len(c.chats))*time.Millisecond)
+	defer cancel()
+	answered, err := s.writeLists(ctx, c)
+	if err == nil {
+		err = s.unlist(ctx, answered)
+	}
+	if err == nil {
+		err = s.writeMarks(ctx, c.untold)
+	}
+	if err != nil {
+		s.index.restore(c)
+	}
+	s.sums.expect(c)
+	return err
+}
+
+// writeLists adds waiting chats to the lists, and returns the others.
+func (s *Store) writeLists(ctx context.Context, c indexChanges) (answered []Key, err error) {
+	p := s.rdb.Pipeline()
+	waiting, recent := map[string][]redis.Z{}, map[string][]redis.Z{}
+	for k, one := range c.chats {
+		z := redis.Z{Score: float64(one.last), Member: k.member()}
+		if one.waiting {
+			waiting[k.Corp] = append(waiting[k.Corp], z)
+		} else {
+			answered = append(answered, k)
+		}
+		if s.IndexAll {
+			recent[k.Corp] = append(recent[k.Corp], z)
+		}
+	}
+	for corp, all := range waiting {
+		p.ZAddGT(ctx, s.waitingKey(corp), all...)
+		p.SAdd(ctx, s.Prefix+waitingCorps, corp)
+	}
+	for corp, all := range recent {
+		p.ZAddGT(ctx, s.recentKey(corp), all...)
+		p.SAdd(ctx, s.Prefix+waitingCorps, corp)
+	}
+	s.writeChannels(ctx, p, c)
+	if c.lost {
+		p.Set(ctx, s.walkKey(), s.Now().UnixMilli(), s.Length)
+	}
+	if p.Len() == 0 {
+		return answered, nil
+	}
+	_, err = p.Exec(ctx)
+	return answered, err
+}
+
+// unlist removes chats from the list of the waiting ones. A customer may write at the same moment,
+// so it looks at the windows afterwards and puts those back that wait again.
+func (s *Store) unlist(ctx context.Context, chats []Key) error {
+	if len(chats) == 0 {
+		return nil
+	}
+	byCorp := map[string][]any{}
+	for _, k := range chats {
+		byCorp[k.Corp] = append(byCorp[k.Corp], k.member())
+	}
+	p := s.rdb.Pipeline()
+	removed := make([]*redis.IntCmd, 0, len(byCorp))
+	for corp, members := range byCorp {
+		removed = append(removed, p.ZRem(ctx, s.waitingKey(corp), members...))
+	}
+	if _, err := p.Exec(ctx); err != nil {
+		return err
+	}
+	some := false
+	for _, n := range removed {
+		some = some || n.Val() > 0
+	}
+	if !some {
+		return nil
+	}
+	entries, err := s.readWindows(ctx, chats)
+	if err != nil {
+		return err
+	}
+	p = s.rdb.Pipeline()
+	for _, e := range entries {
+		if e.waits(false) {
+			p.ZAddGT(ctx, s.waitingKey(e.Key.Corp), redis.Z{Score: float64(e.Window.Last), Member: e.Key.member()})
+		}
+	}
+	if p.Len() == 0 {
+		return nil
+	}
+	_, err = p.Exec(ctx)
+	return err
+}
+
+// waits reports whether a chat waits for an answer in an open window.
+func (e Entry) waits(byServicer bool) bool {
+	return !e.Broken && (e.State == Open || e.State == Exhausted) && e.Window.Waiting(byServicer)
+}
+
+// runFlush writes the lists until ctx ends, and then what is left.
+func (s *Store) runFlush(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*s.Timeout)
+			defer cancel()
+			_ = s.flush(last) // the next leader walks the windows
+			return
+		case <-s.index.wake:
+		}
+		if err := s.flush(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Warn("the list of waiting chats is not in redis yet", zap.Error(err))
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+				signal(s.index.wake)
+			}
+		}
+	}
+}

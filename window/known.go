@@ -1,0 +1,101 @@
+package window
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// known remembers what Redis has taken from this gateway, so that a page which a bot pulls again
+// costs no round trip. It counts only while this gateway's leases are held without a break: then
+// Redis has lost nothing of it. Repeating what is known is never needed for a refusal to be right;
+// it restores what Redis lost, so every sign of a loss empties this memory.
+type known struct {
+	writes *openCache
+	from   atomic.Int64 // what was sent up to then does not count, by the lease's clock, unix ms
+}
+
+// forgetKnown empties the memory: from now on pages are written to Redis again.
+func (s *Store) forgetKnown() { s.known.from.Store(s.stampNow()) }
+
+// stampNow is now by the clock of the leases.
+func (s *Store) stampNow() int64 { return stamp(s.leases.began, time.Now()) }
+
+// remember keeps what Redis took. begun is when the first of it was sent.
+func (s *Store) remember(w writes, begun int64) {
+	if s.embedded() {
+		return
+	}
+	for k, at := range w.facts {
+		s.known.writes.put(k.redisKey(s.Prefix), at, begun)
+	}
+	for _, c := range w.codes {
+		s.known.writes.put(knownCode(c), 1, begun)
+	}
+}
+
+// knownCode is the key of a code that was learnt. No window's key begins like it.
+func knownCode(c LearntCode) string { return "code " + c.Text + " " + c.encode() }
+
+// dropKnown removes from w what Redis surely has.
+func (s *Store) dropKnown(w *writes) {
+	for k, at := range w.facts {
+		if s.knows(k.redisKey(s.Prefix), at) {
+			delete(w.facts, k)
+		}
+	}
+	for k, entries := range w.answers {
+		if s.knows(knownAnswers(k.redisKey(s.Prefix), entries), 1) {
+			delete(w.answers, k)
+		}
+	}
+	w.codes = slices.DeleteFunc(slices.Clone(w.codes), func(c LearntCode) bool { return s.knows(knownCode(c), 1) })
+}
+
+// knows reports whether Redis surely has what was remembered at a key, as of a time or later.
+func (s *Store) knows(key string, at int64) bool {
+	e, found := s.known.writes.get(s.known.writes.fingerprint(key))
+	return found && e.confirmed > s.known.from.Load() && e.last >= at && s.holdsAll()
+}
+
+// holdsAll reports whether this gateway holds its lease in every partition, and has heard so from
+// Redis within the time to live of a lease. An embedded store has no leases that would show a loss,
+// and no round trips to save.
+func (s *Store) holdsAll() bool {
+	now := time.Now()
+	l := &s.leases
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.partitions {
+		if !p.lease.holds(now) {
+			return false
+		}
+	}
+	return len(l.partitions) > 0
+}
+
+// knownAnswers is the key of replies to the customer of a window. No other key begins like it.
+func knownAnswers(key string, entries []string) string {
+	return "replies " + key + " " + strings.Join(entries, " ")
+}
+
+// rememberAnswers keeps the replies that are in a window now. begun is when they were sent.
+func (s *Store) rememberAnswers(all []write, begun int64) {
+	for i := range all {
+		w := &all[i]
+		if w.script != answerScript {
+			continue
+		}
+		if answer, _ := w.cmd.(*redis.Cmd).Int64Slice(); len(answer) != 2 || answer[0] == 0 {
+			continue // the window may be there when they come again
+		}
+		entries := make([]string, len(w.args))
+		for i, arg := range w.args {
+			entries[i] = arg.(string)
+		}
+		s.known.writes.put(knownAnswers(w.key, entries), 1, begun)
+	}
+}

@@ -1,0 +1,86 @@
+package window_test
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"replygate/store/storetest"
+	"replygate/window"
+)
+
+var benchWindows = flag.Int("waiting.windows", 100_000, "windows that BenchmarkWaitingPage seeds; 2000000 is the size of a large provider")
+
+// BenchmarkWaitingPage reads a page of 50 over many windows of 300 corps, of which 5 % wait, with
+// its counts. bytes/chat is what Redis needs for a member of a list.
+func BenchmarkWaitingPage(b *testing.B) {
+	const corps = 300
+	s := storetest.Open(b, storetest.Start(b).Config(), time.Now)
+	w, _ := newStore(b, s, settings(5, time.Now))
+	corp := func(i int) string { return fmt.Sprintf("ww%016d", i%corps) }
+	member := func(i int) string { return fmt.Sprintf("wkAJ2GCAAAZSfhHCt7IFSvLKtMPxyJTw:wmAJ2GCAAA%022d", i) }
+	now := time.Now()
+	lists := map[string][]redis.Z{}
+	for from := 0; from < *benchWindows; from += 10_000 {
+		p := s.Pipeline()
+		for i := from; i < min(from+10_000, *benchWindows); i++ {
+			last := now.Add(-time.Duration(i%172_000) * time.Second).UnixMilli()
+			key := "rg:window:{" + corp(i) + ":" + member(i) + "}"
+			if i%20 == 0 {
+				p.HSet(b.Context(), key, "last", last)
+				lists[corp(i)] = append(lists[corp(i)], redis.Z{Score: float64(last), Member: member(i)})
+			} else {
+				p.HSet(b.Context(), key, "last", last, "answered", last)
+			}
+		}
+		if _, err := p.Exec(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	before, chats := memory(b, s), 0
+	for corp, all := range lists {
+		chats += len(all)
+		s.SAdd(b.Context(), "rg:waiting-corps", corp)
+		for ; len(all) > 0; all = all[min(len(all), 5000):] {
+			if err := s.ZAdd(b.Context(), "rg:waiting:{"+corp+"}", all[:min(len(all), 5000)]...).Err(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	perChat := float64(memory(b, s)-before) / float64(chats)
+	if err := w.Sum(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	query := window.Query{Waiting: true, Limit: 50}
+	for b.Loop() {
+		page, err := w.ListByClose(b.Context(), query)
+		if err != nil || len(page.Entries) != 50 {
+			b.Fatal(len(page.Entries), err)
+		}
+		if _, err := w.CountWaiting(b.Context(), query); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(perChat, "bytes/chat")
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(b.N), "ms/page")
+}
+
+// memory is what Redis uses, in bytes.
+func memory(b *testing.B, s redis.UniversalClient) (n int64) {
+	b.Helper()
+	text, err := s.Info(b.Context(), "memory").Result()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(text) {
+		if _, err := fmt.Sscanf(line, "used_memory:%d", &n); err == nil {
+			return n
+		}
+	}
+	b.Fatal("no used_memory")
+	return 0
+}

@@ -1,0 +1,332 @@
+package window_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"replygate/window"
+)
+
+// replied records a reply, d after the clock.
+func (b *bench) replied(k window.Key, kind window.ReplyKind, d time.Duration, id string) {
+	b.Helper()
+	r := window.Reply{Key: k, Kind: kind, At: b.clock.Now().Add(d), ID: id}
+	within(b.T, "a reply on record", func() bool { return b.RecordReplies(b.Context(), []window.Reply{r}) == nil })
+}
+
+// waiting returns the customers that wait, in the order in which their windows close.
+func (b *bench) waiting(q window.Query) (customers []string) {
+	b.Helper()
+	if err := b.Flush(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	q.Waiting = true
+	if q.Limit == 0 {
+		q.Limit = 50
+	}
+	b.ForgetSums()
+	page, err := b.ListByClose(b.Context(), q)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, e := range page.Entries {
+		customers = append(customers, e.Key.Customer)
+	}
+	return customers
+}
+
+// step is something that happens to the chat of Li, at a time after the clock.
+type step struct {
+	what string // writes, bot, servicer, fails, recalls, page, lost, walk
+	at   time.Duration
+	id   string
+}
+
+// TestWaiting tells who waits, whatever the order in which facts arrive.
+func TestWaiting(t *testing.T) {
+	const s = time.Second
+	cases := map[string]struct {
+		steps []step
+		want  bool
+	}{
+		"the customer writes":                      {[]step{{"writes", 0, ""}}, true},
+		"a bot answers":                            {[]step{{"writes", 0, ""}, {"bot", 2 * s, "b1"}}, false},
+		"a servicer answers":                       {[]step{{"writes", 0, ""}, {"servicer", 2 * s, "s1"}}, false},
+		"in the same second":                       {[]step{{"writes", 0, ""}, {"bot", 0, "b1"}}, false},
+		"before the message":                       {[]step{{"writes", -9 * s, ""}, {"bot", -s, "b1"}, {"writes", 0, ""}}, true},
+		"the message becomes known late":           {[]step{{"writes", -9 * s, ""}, {"bot", -s, "b1"}, {"writes", -5 * s, ""}}, false},
+		"the customer writes again":                {[]step{{"writes", 0, ""}, {"bot", s, "b1"}, {"writes", 3 * s, ""}}, true},
+		"and gets an answer":                       {[]step{{"writes", 0, ""}, {"bot", s, "b1"}, {"writes", 3 * s, ""}, {"servicer", 4 * s, "s1"}}, false},
+		"a page comes again":                       {[]step{{"writes", 0, ""}, {"servicer", s, "s1"}, {"writes", 0, ""}, {"servicer", s, "s1"}}, false},
+		"the reply is not delivered":               {[]step{{"writes", 0, ""}, {"bot", s, "b1"}, {"fails", 2 * s, "b1"}}, true},
+		"another reply is not delivered":           {[]step{{"writes", 0, ""}, {"bot", s, "b1"}, {"fails", 2 * s, "b0"}}, false},
+		"of two replies the newest fails":          {[]step{{"writes", 0, ""}, {"bot", s, "b1"}, {"bot", 2 * s, "b2"}, {"fails", 3 * s, "b2"}}, false},
+		"of two replies both fail":                 {[]step{{"writes", 0, ""}, {"bot", s, "b1"}, {"bot", 2 * s, "b2"}, {"fails", 3 * s, "b2"}, {"fails", 3 * s, "b1"}}, true},
+		"the failure becomes known first":          {[]step{{"writes", 0, ""}, {"fails", 2 * s, "b1"}, {"bot", s, "b1"}}, true},
+		"the servicer recalls":                     {[]step{{"writes", 0, ""}, {"servicer", s, "s1"}, {"recalls", 2 * s, "s1"}}, true},
+		"the recalled message comes again":         {[]step{{"writes", 0, ""}, {"servicer", s, "s1"}, {"recalls", 2 * s, "s1"}, {"servicer", s, "s1"}}, true},
+		"the servicer recalls, the bot answered":   {[]step{{"writes", 0, ""}, {"bot", s, "b1"}, {"servicer", s, "s1"}, {"recalls", 2 * s, "s1"}}, false},
+		"more replies than are kept, all recalled": {[]step{{"writes", 0, ""}, {"bot", s, "b1"}, {"bot", 2 * s, "b2"}, {"bot", 3 * s, "b3"}, {"bot", 4 * s, "b4"}, {"fails", 5 * s, "b4"}, {"fails", 5 * s, "b3"}, {"fails", 5 * s, "b2"}}, false},
+		"a page is read twice":                     {[]step{{"writes", 0, ""}, {"page", 0, ""}, {"page", 0, ""}, {"bot", s, "b1"}, {"page", 0, ""}}, false},
+		"read twice, and still waiting":            {[]step{{"writes", 0, ""}, {"page", 0, ""}, {"page", 0, ""}}, true},
+		"the list is lost":                         {[]step{{"writes", 0, ""}, {"lost", 0, ""}}, false},
+		"the list is lost and restored":            {[]step{{"writes", 0, ""}, {"lost", 0, ""}, {"walk", 0, ""}}, true},
+		"an answered chat is not restored":         {[]step{{"writes", 0, ""}, {"bot", s, "b1"}, {"lost", 0, ""}, {"walk", 0, ""}}, false},
+	}
+	each(t, 5, func(b *bench) {
+		for name, c := range cases {
+			k := window.Key{Corp: "ww " + name, Channel: "wk1", Customer: "wmLi"}
+			for _, st := range c.steps {
+				b.take(k, st)
+			}
+			if got := len(b.waiting(window.Query{Corps: []string{k.Corp}})) == 1; got != c.want {
+				b.Errorf("%s: waiting = %v, want %v", name, got, c.want)
+			}
+		}
+	})
+}
+
+func (b *bench) take(k window.Key, st step) {
+	b.Helper()
+	switch st.what {
+	case "writes":
+		b.wrote(k, b.clock.Now().Add(st.at))
+	case "bot":
+		b.replied(k, window.ByBot, st.at, st.id)
+	case "servicer":
+		b.replied(k, window.ByServicer, st.at, st.id)
+	case "fails", "recalls":
+		b.replied(k, window.TakenBack, st.at, st.id)
+	case "page":
+		b.waiting(window.Query{Corps: []string{k.Corp}})
+	case "lost":
+		if err := b.Flush(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.rdb.Del(b.Context(), b.WaitingKey(k.Corp))
+	case "walk":
+		if err := b.Walk(b.Context(), 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// A reply never creates a window and never moves its end. Without a window it says that messages
+// bypass the gateway.
+func TestReplyCreatesNoWindow(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		ctx, key := b.Context(), li.RedisKey("rg:")
+		b.replied(li, window.ByBot, 0, "b1")
+		if n := b.rdb.Exists(ctx, key).Val(); n != 0 {
+			b.Fatal("a reply created a window")
+		}
+		b.wrote(li, b.clock.Now().Add(-time.Hour))
+		if got := b.waiting(window.Query{}); got != nil {
+			b.Errorf("%v wait, but a reply to somebody on that channel is not on record", got)
+		}
+		ends := b.rdb.PExpireTime(ctx, key).Val()
+		b.replied(li, window.ByBot, time.Second, "b2")
+		if now := b.rdb.PExpireTime(ctx, key).Val(); now != ends {
+			b.Errorf("the window ends at %v instead of %v", now, ends)
+		}
+		b.clock.Advance(time.Minute)
+		b.wrote(li, b.clock.Now())
+		if got := b.waiting(window.Query{}); len(got) != 1 {
+			b.Errorf("%v wait", got)
+		}
+		untold, err := b.Untold(ctx, window.Query{})
+		if err != nil || len(untold) != 1 || untold[0].Why != window.UntoldBypassed || !slices.Equal(untold[0].Channels, []string{li.Channel}) {
+			b.Errorf("untold: %+v %v", untold, err)
+		}
+	})
+}
+
+// Facts lead to the same window in any order, and if they come twice.
+func TestRepliesCommute(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		ctx, random := b.Context(), rand.New(rand.NewPCG(1, 2))
+		for round := range many(60) {
+			var steps []step
+			for range 2 + random.IntN(10) {
+				what := []string{"bot", "servicer", "fails", "writes"}[random.IntN(4)]
+				steps = append(steps, step{what, time.Duration(random.IntN(6)) * 700 * time.Millisecond, fmt.Sprint(random.IntN(6))})
+			}
+			var want map[string]string
+			for again := range 4 {
+				k := window.Key{Corp: "ww1", Channel: "wk1", Customer: fmt.Sprintf("wm%d-%d", round, again)}
+				b.wrote(k, b.clock.Now().Add(-time.Second))
+				for _, st := range steps {
+					b.take(k, st)
+				}
+				got := b.rdb.HGetAll(ctx, k.RedisKey("rg:")).Val()
+				if want == nil {
+					want = got
+				} else if fmt.Sprint(got) != fmt.Sprint(want) {
+					b.Fatalf("%v\n%v\n%v", steps, got, want)
+				}
+				random.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
+				steps = append(steps, steps[0])
+			}
+		}
+	})
+}
+
+// Pages follow each other without a repetition or a hole, over corps, ties and answered chats, and
+// no page scans, lists keys or runs a script.
+func TestPagesOfWaiting(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		var facts []window.Fact
+		var want []string
+		for i := range 90 {
+			k := window.Key{Corp: fmt.Sprintf("ww%d", i%7), Channel: "wk:1", Customer: fmt.Sprintf("wm%02d", i)}
+			facts = append(facts, window.Fact{Key: k, At: b.clock.Now().Add(time.Duration(i/10)*time.Hour - 40*time.Hour)})
+			if i%3 != 0 {
+				want = append(want, k.Customer)
+			}
+		}
+		if _, err := b.Record(b.Context(), facts); err != nil {
+			b.Fatal(err)
+		}
+		if err := b.Flush(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		for i, f := range facts {
+			if i%3 == 0 {
+				b.rdb.HSet(b.Context(), f.Key.RedisKey("rg:"), "answered", b.clock.Now().UnixMilli()) // and the list does not know
+			}
+		}
+		if err := b.Sum(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		reads := newReadsOnly(b.T, b.rdb)
+		b.ForgetSums()
+		var got []string
+		q := window.Query{Waiting: true, Limit: 7}
+		for range 20 {
+			page, err := b.ListByClose(b.Context(), q)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for _, e := range page.Entries {
+				got = append(got, e.Key.Customer)
+			}
+			if q.After = page.Next; q.After == nil {
+				break
+			}
+		}
+		sum, err := b.CountWaiting(b.Context(), window.Query{})
+		if err != nil || sum.All != len(want) || sum.Within(24) != len(want) || sum.Within(7) != 0 {
+			b.Errorf("counted %+v %v", sum, err)
+		}
+		if _, err := b.FindCustomer(b.Context(), "ww1", "wm01"); err != nil {
+			b.Error(err)
+		}
+		if _, err := b.Untold(b.Context(), q); err != nil {
+			b.Error(err)
+		}
+		if bad := reads.bad.Load(); bad != nil {
+			b.Errorf("a page sent %s", *bad)
+		}
+		closing := slices.Clone(got)
+		if slices.Sort(got); !slices.Equal(got, want) {
+			b.Errorf("got  %v\nwant %v", got, want)
+		}
+		for i := 1; i < len(closing); i++ {
+			if closing[i-1][2] > closing[i][2] { // tens of wmNN are hours
+				b.Errorf("%s comes before %s", closing[i-1], closing[i])
+			}
+		}
+		if n := b.rdb.ZCard(b.Context(), "rg:waiting:{ww0}").Val(); n == 13 {
+			b.Error("answered chats stay in the list")
+		}
+	})
+}
+
+// readsOnly notes a command that no page may send.
+type readsOnly struct{ bad atomic.Pointer[string] }
+
+func newReadsOnly(t *testing.T, rdb redis.UniversalClient) *readsOnly {
+	r := &readsOnly{}
+	if c, cluster := rdb.(*redis.ClusterClient); cluster {
+		if err := c.ForEachMaster(t.Context(), func(_ context.Context, node *redis.Client) error {
+			node.AddHook(r)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	rdb.AddHook(r)
+	return r
+}
+
+func (r *readsOnly) look(cmds ...redis.Cmder) {
+	for _, cmd := range cmds {
+		switch name := strings.ToLower(cmd.Name()); name {
+		case "scan", "keys", "eval", "evalsha", "fcall", "smembers", "hgetall":
+			text := cmd.String()
+			if (name == "smembers" || name == "hgetall") && !strings.Contains(text, "rg:window") || strings.Contains(text, "rg:lease") || strings.Contains(text, "rg:members") {
+				continue // the leases go on meanwhile
+			}
+			r.bad.Store(&text)
+		}
+	}
+}
+
+func (r *readsOnly) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (r *readsOnly) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		r.look(cmd)
+		return next(ctx, cmd)
+	}
+}
+func (r *readsOnly) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		r.look(cmds...)
+		return next(ctx, cmds)
+	}
+}
+
+// What cannot be told is never listed as waiting.
+func TestUntold(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		key := func(channel, customer string) window.Key {
+			return window.Key{Corp: "ww1", Channel: channel, Customer: customer}
+		}
+		b.wrote(key("wkA", "old"), b.clock.Now().Add(-time.Hour))
+		b.wrote(key("wkB", "other"), b.clock.Now().Add(-time.Hour))
+		b.MarkUntold("ww1", "wkA", b.clock.Now().Add(-time.Minute), window.UntoldDropped)
+		b.MarkUntold("ww1", "wkA", b.clock.Now().Add(-2*time.Hour), window.UntoldUnread) // an older mark
+		b.wrote(key("wkA", "new"), b.clock.Now())
+		for i := range 20 {
+			b.wrote(key("wkC", fmt.Sprint("silent", i)), b.clock.Now())
+			b.clock.Advance(time.Millisecond)
+		}
+		if got := b.waiting(window.Query{}); !slices.Equal(got, []string{"other", "new"}) {
+			b.Errorf("%v wait", got)
+		}
+		if sum, err := b.CountWaiting(b.Context(), window.Query{}); err != nil || sum.All != 2 {
+			b.Errorf("counted %+v %v", sum, err)
+		}
+		b.replied(key("wkC", "silent3"), window.ByServicer, time.Second, "s1")
+		if got := b.waiting(window.Query{}); len(got) != 2+19 {
+			b.Errorf("after a reply on the channel %v wait", got)
+		}
+		b.MarkUntold("ww1", window.AllChannels, b.clock.Now().Add(time.Second), window.UntoldDropped)
+		if got := b.waiting(window.Query{}); got != nil {
+			b.Errorf("%v wait", got)
+		}
+		b.clock.Advance(length + time.Second)
+		if untold, err := b.Untold(b.Context(), window.Query{}); err != nil || len(untold) != 0 {
+			b.Errorf("after a window's length: %+v %v", untold, err)
+		}
+	})
+}
