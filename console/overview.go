@@ -93,7 +93,7 @@ func overviewPage(q *request) {
 	if view.Accounts["total"] == 1 && len(view.Renewals) == 1 {
 		view.Single = &view.Renewals[0]
 	}
-	if len(contacts.Contacts) == 1 && contacts.Contacts[0].Total != nil && contacts.Contacts[0].Limit != nil {
+	if len(contacts.Contacts) > 0 && contacts.Contacts[0].Total != nil && contacts.Contacts[0].Limit != nil {
 		view.Contact = &contacts.Contacts[0]
 	}
 	for i := range view.ClosingSoon.Waiting {

@@ -30,29 +30,29 @@
     for (const button of document.querySelectorAll('[data-copy]')) button.hidden = !navigator.clipboard;
   }
 
-  // replace puts new children in place of those that differ. The ones that hold the focus stay, and
-  // so does a form that somebody has begun to fill in.
+  // replace puts a fresh element in place of an old one that differs. Of what somebody uses only the
+  // parts around it are replaced.
   function replace(old, fresh) {
+    if (old.outerHTML === fresh.outerHTML) return;
     const before = [...old.children], after = [...fresh.children];
-    if (before.length !== after.length) {
-      if (!busy(old)) old.replaceChildren(...after);
+    const keep = before.find(inUse);
+    if (!keep) {
+      old.replaceWith(fresh);
       return;
     }
-    before.forEach((el, i) => {
-      if (el.id === 'stale' || el.id === 'ended' || el.outerHTML === after[i].outerHTML) return;
-      if (busy(el)) {
-        const same = el.tagName === after[i].tagName && el.children.length === after[i].children.length;
-        if (same && el.tagName !== 'FORM' && el.children.length) replace(el, after[i]);
-        return;
-      }
-      el.replaceWith(after[i]);
-    });
+    const twin = after.find((el) => el.tagName === keep.tagName && el.className === keep.className && el.id === keep.id);
+    if (!twin) return;
+    for (const el of before) if (el !== keep) el.remove();
+    for (const el of after.slice(0, after.indexOf(twin))) keep.before(el);
+    for (const el of after.slice(after.indexOf(twin) + 1)) old.append(el);
+    if (keep.tagName !== 'FORM') replace(keep, twin);
   }
 
-  function busy(el) {
-    const typed = (field) => field.type !== 'hidden' && field.value !== field.defaultValue;
+  // inUse tells of the focus, of a field that somebody has begun to fill in, and of an opened part.
+  function inUse(el) {
+    const typed = (field) => field.type !== 'hidden' && field.type !== 'checkbox' && field.value !== field.defaultValue;
     return el.contains(document.activeElement) && document.activeElement !== document.body ||
-      [...el.querySelectorAll('input, textarea')].some(typed);
+      [...el.querySelectorAll('input, textarea')].some(typed) || el.matches('details[open]') || el.querySelector('details[open]') !== null;
   }
 
   async function refresh() {
@@ -81,7 +81,9 @@
     byId('stale').hidden = byId('ended').hidden = true;
     readClock(page.documentElement);
     byId('as-of').replaceWith(page.getElementById('as-of'));
-    replace(main, fresh);
+    const parts = [...fresh.children];
+    if (inUse(main) || main.children.length !== parts.length) replace(main, fresh);
+    else [...main.children].forEach((el, i) => replace(el, parts[i]));
     showCopy();
     tick();
   }
