@@ -46,7 +46,7 @@ curl -sw '\n' "http://127.0.0.1:8080/cgi-bin/externalcontact/add_msg_template?ac
 
 # why, and what is open
 replygate explain --corp ww0123456789abcdef /cgi-bin/externalcontact/add_msg_template
-replygate windows list
+replygate windows list --all
 
 # stop both; the clone is as it was
 kill %2 %1

@@ -211,7 +211,7 @@ func (h *clockHistory) step() {
 		}
 		stored := h.stored()
 		for redis := before; redis <= after; redis++ { // when it was within the exchange is unknown
-			if w, stamp := h.model.Reserve(now, redis); fmt.Sprint(w) == stored {
+			if w, stamp := h.model.Reserve(now, redis); asText(w) == stored {
 				h.reserved = append(h.reserved, clockReservation{a, h.model.Last, stamp})
 				h.model = w
 				return
@@ -245,7 +245,7 @@ func (h *clockHistory) step() {
 		}
 		stored := h.stored()
 		for redis := before; redis <= time.Now().UnixMilli(); redis++ {
-			if w := h.model.Exhaust(h.model.Last, min(now, redis+2000), 3); fmt.Sprint(w) == stored {
+			if w := h.model.Exhaust(h.model.Last, min(now, redis+2000), 3); asText(w) == stored {
 				h.model = w
 				return
 			}
@@ -263,6 +263,9 @@ func (h *clockHistory) redisNow() int64 {
 	return now.UnixMilli()
 }
 
+// asText is what scripts and the functions of window.go agree on, as text.
+func asText(w window.Window) string { return fmt.Sprint(w.Last, w.Sent, w.Shut) }
+
 // stored is the window on record as text.
 func (h *clockHistory) stored() string {
 	h.Helper()
@@ -270,12 +273,12 @@ func (h *clockHistory) stored() string {
 	if err != nil {
 		h.Fatal(err)
 	}
-	return fmt.Sprint(e.Window)
+	return asText(e.Window)
 }
 
 func (h *clockHistory) agrees() {
 	h.Helper()
-	if stored := h.stored(); stored != fmt.Sprint(h.model) {
+	if stored := h.stored(); stored != asText(h.model) {
 		h.Fatalf("store %s, model %+v", stored, h.model)
 	}
 }

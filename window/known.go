@@ -61,6 +61,17 @@ func (s *Store) knows(key string, at int64) bool {
 	return found && e.confirmed > s.known.from.Load() && e.last >= at && s.holdsAll()
 }
 
+// misses reports whether a window that Redis does not have should be there: this gateway has recorded
+// a message that still counts. Something else deleted the key, perhaps with others.
+func (s *Store) misses(key string) bool {
+	if !s.knows(key, s.Now().Add(-s.Length).UnixMilli()+1) {
+		return false
+	}
+	s.Log.Warn("redis no longer has a window that this gateway recorded, so pages are written again: something deletes keys of replygate; windows close is the way to close a window")
+	s.forgetKnown()
+	return true
+}
+
 // holdsAll reports whether this gateway holds its lease in every partition, and has heard so from
 // Redis within the time to live of a lease. An embedded store has no leases that would show a loss,
 // and no round trips to save.

@@ -160,3 +160,36 @@ func TestKnownPageAfterAFlush(t *testing.T) {
 		}
 	})
 }
+
+// A reply is not refused because something deleted the key of a window whose message this gateway
+// recorded, and the page that a bot pulls again restores it.
+func TestKnownWindowIsDeleted(t *testing.T) {
+	eachShared(t, func(b *bench) {
+		count := &written{}
+		addHook(b.T, b.rdb, count)
+		p := newPage(20, b.clock.Now())
+		b.warm(count, p)
+		k := p.facts[3].Key
+		for _, ask := range map[string]func() window.Answer{
+			"reserve": func() window.Answer { return b.Reserve(b.Context(), k) },
+			"peek":    func() window.Answer { return b.Peek(b.Context(), k)[0] },
+		} {
+			b.warm(count, p)
+			b.rdb.Del(b.Context(), k.RedisKey("rg:"))
+			if a := ask(); a.State != window.Incomplete && a.State != window.Unproven {
+				b.Errorf("%+v", a)
+			}
+			if writes, _ := b.record(count, p); writes != 40 {
+				b.Errorf("the page took %d writes, want 40", writes)
+			}
+			if a := b.Reserve(b.Context(), k); a.State != window.Open {
+				b.Errorf("after the page: %+v", a)
+			}
+		}
+		b.rdb.Del(b.Context(), k.RedisKey("rg:"))
+		b.clock.Advance(length)
+		if a := b.Reserve(b.Context(), k); a.State != window.Closed {
+			b.Errorf("after the length of a window: %+v", a)
+		}
+	})
+}

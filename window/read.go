@@ -70,7 +70,7 @@ func (s *Store) warnBroken(k Key, err error) {
 	if !errors.Is(err, ErrNoWindow) {
 		return
 	}
-	s.Log.Warn("redis holds something else where a customer's window should be, so replies to that customer cannot be judged: replygate windows list shows it as broken, delete it",
+	s.Log.Warn("redis holds something else where a customer's window should be, so replies to that customer cannot be judged: replygate windows list --all shows it as broken, delete it",
 		zap.String("corp_id", k.Corp), zap.String("channel", k.Channel))
 }
 

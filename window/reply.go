@@ -50,7 +50,7 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 		}
 		p := s.prover(ctx, question{window: key, scope: s.ofMessages(k)})
 		if p.err != nil || p.window.answer(now, s.Length, s.Replies).refuses() {
-			return s.confirm(r.Answer, p)
+			return s.confirm(key, r.Answer, p)
 		}
 	}
 	return Answer{State: Unavailable, Left: -1} // it opened twice meanwhile
@@ -96,7 +96,7 @@ func (s *Store) Peek(ctx context.Context, keys ...Key) []Answer {
 				answers[i] = now
 				continue
 			}
-			answers[i] = s.confirm(answers[i], p)
+			answers[i] = s.confirm(redisKeys[i], answers[i], p)
 		}
 	}
 	return answers
@@ -111,11 +111,13 @@ func (a Answer) refuses() bool {
 // hold messages that Redis lacks, Closed and Exhausted become Unproven. A window that WeCom or an
 // operator shut becomes Unavailable, since WeCom does not enforce an operator's order and an
 // unproven reply may be sent.
-func (s *Store) confirm(a Answer, p proof) Answer {
+func (s *Store) confirm(key string, a Answer, p proof) Answer {
 	unproven := Answer{State: Unproven, Last: a.Last, Left: -1}
 	switch {
 	case p.err != nil, a.State == ClosedByPlatform && p.cause != "":
 		unproven.State = Unavailable
+	case a.State == Closed && a.Last.IsZero() && s.misses(key):
+		unproven.State = Incomplete
 	case a.State == Closed && !s.proves(p.history), a.State == Exhausted && !s.provesExhausted(a, p):
 		unproven.State = Incomplete
 	case p.cause == "":

@@ -103,7 +103,6 @@ func TestBrokenWindowsDoNotSpreadInABatch(t *testing.T) {
 func TestMessageRepairsBrokenWindow(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		wang := window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmWang"}
-		now := b.clock.Now()
 		for name, spoil := range map[string]func(key string) error{
 			"text": func(key string) error { return b.rdb.Set(b.Context(), key, "x", 0).Err() },
 			"list": func(key string) error { return b.rdb.RPush(b.Context(), key, "x").Err() },
@@ -114,6 +113,8 @@ func TestMessageRepairsBrokenWindow(t *testing.T) {
 		} {
 			b.rdb.Del(b.Context(), li.RedisKey("rg:"))
 			b.rdb.Del(b.Context(), wang.RedisKey("rg:"))
+			b.clock.Advance(time.Second)
+			now := b.clock.Now()
 			if err := spoil(li.RedisKey("rg:")); err != nil {
 				b.Fatal(err)
 			}
@@ -486,7 +487,7 @@ func (b *bench) follow(k window.Key, random *rand.Rand) {
 		if err != nil || found != (model.Last != 0) {
 			b.Fatalf("Show: found %v, %v; the model: %+v", found, err, model)
 		}
-		if found && fmt.Sprint(e.Window) != fmt.Sprint(model) {
+		if found && asText(e.Window) != asText(model) {
 			b.Fatalf("store %+v, model %+v", e.Window, model)
 		}
 	}
@@ -527,7 +528,7 @@ func TestFactsCommute(t *testing.T) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				states = append(states, fmt.Sprint(e.Window))
+				states = append(states, asText(e.Window))
 			}
 			for _, s := range states {
 				if s != states[0] {

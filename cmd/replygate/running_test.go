@@ -273,7 +273,7 @@ func TestOperatorMendsWindow(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.reply(wrote, "unsure", "store_unavailable")
-	if log := r.log(); strings.Count(log, "windows list shows it as broken") != 1 {
+	if log := r.log(); strings.Count(log, "windows list --all shows it as broken") != 1 {
 		t.Errorf("the log: %s", log)
 	}
 	code, out, errs := cli(t, "windows", "list", "--admin", at)
