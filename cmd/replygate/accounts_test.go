@@ -43,7 +43,7 @@ func TestAccountCommands(t *testing.T) {
 		{"accounts list -q WW44", exitGood, []string{"ww44 ", "ww449 "}, 12},
 		{"accounts list --sort waiting", exitUsage, []string{"wrong usage: sort must be one of stops, -contacts_used, -waiting, -refused_7d, name"}, 0},
 		{"accounts list --standing good", exitUsage, []string{"wrong usage: standing must be one of active, grace, lapsed, free, full"}, 0},
-		{"accounts show ww7", exitGood, []string{"name        蓝桥家居\n", "days left   7\n", "stops then  add_customer, contact_rules", "contacts    3000 of 4000 purchased\n"}, 9},
+		{"accounts show ww7", exitGood, []string{"name               蓝桥家居\n", "days left          7\n", "stops then         add_customer, contact_rules", "contacts           3000 of 4000 purchased\n", "chats waiting      0\n"}, 12},
 		{"accounts show nobody", exitBad, []string{"the configuration has no account with this corp_id (no_account)"}, 0},
 		{"accounts calendar", exitGood, []string{"DATE (Asia/Shanghai)  SUBSCRIPTIONS THAT END  ACCOUNTS THAT STOP\n"}, 0},
 		{"accounts calendar --from 2024-01-01 --to 2024-01-31", exitGood, nil, 1},

@@ -299,7 +299,7 @@ func TestOneGatewayCounts(t *testing.T) {
 	if n := r.platform.Count(wecom.PathContactList); n != 3 {
 		t.Errorf("%d pages were pulled, want 3", n)
 	}
-	if n := len(gateways[0].store.Keys(t.Context(), "rg:leader:*").Val()); n != 1 {
+	if n := len(gateways[0].store.Keys(t.Context(), "rg:leader:meter*").Val()); n != 1 {
 		t.Errorf("%d locks", n)
 	}
 	if n := len(gateways[0].store.Keys(t.Context(), "rg:token:*").Val()); n != 0 {

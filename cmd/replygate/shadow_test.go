@@ -29,6 +29,7 @@ func TestShadowMode(t *testing.T) {
 		reauthenticating(c)
 		c.Policy.Mode, c.Limits.JudgedBody = config.Shadow, 2<<10
 	}, func(r *rig) {
+		r.platform.SetContacts(corpID, 2500, 1) // with as few as contacts.free the account would be free
 		r.golden()
 		for _, c := range lines(r.T, "golden/refused.tsv", 3) {
 			r.platform.Forget()

@@ -179,6 +179,7 @@ func TestWarningsCountWhatPasses(t *testing.T) {
 	f.base += "  - { corp_id: wwAnother, subscription: { expires_at: 2020-01-01T00:00:00Z }, hosts: [another.internal] }\n"
 	f.platform.AddCorp(unlisted, secret)
 	f.platform.AddCorp(elsewhere, secret)
+	f.platform.SetContacts(corpID, 2500, 1) // with as few as contacts.free the account would be free
 	learnt := func(corp string) string {
 		return tokenOf(t, raw(t, f.gateway.api.Addr().String(), request("GET", "/cgi-bin/gettoken?corpid="+corp+"&corpsecret="+secret, "")))
 	}
