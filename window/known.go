@@ -61,7 +61,7 @@ func (s *Store) knows(key string, at int64) bool {
 	return found && e.confirmed > s.known.from.Load() && e.last >= at && s.holdsAll()
 }
 
-// misses reports whether a window that Redis does not have should be there: this gateway has recorded
+// misses reports whether a window that Redis does not have should be there: this gateway recorded
 // a message that still counts. Something else deleted the key, perhaps with others.
 func (s *Store) misses(key string) bool {
 	if !s.knows(key, s.Now().Add(-s.Length).UnixMilli()+1) {
