@@ -2,7 +2,6 @@ package contacts
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"time"
 
@@ -10,10 +9,10 @@ import (
 )
 
 const (
-	// movedShare is the part of its contacts that a sibling must lose to be reported.
-	movedShare = 0.10
-	// gainedShare is the part of the loss that another sibling must at least have gained.
-	gainedShare = 0.90
+	// lostPercent is how much of its contacts a sibling must lose to be reported.
+	lostPercent = 10
+	// gainedPercent is how much of the loss another sibling must at least have gained.
+	gainedPercent = 90
 	// lapseRange is how far from the days compared a lapse may be to be named with a shift.
 	lapseRange = 30 * 24 * time.Hour
 )
@@ -53,10 +52,11 @@ type Member struct {
 }
 
 // Shift says that one account lost at least a tenth of its contacts, while another of the same
-// entity gained about as many. It is a fact about two numbers, not about people.
+// entity gained about as many. It is a fact about two numbers, not about people. A gain may be in
+// several shifts if it is enough for all their losses together.
 type Shift struct {
 	From, To     string // corp ids
-	Lost, Gained int
+	Lost, Gained int    // the whole change of each
 	Days         int
 	Lapse        time.Time // when From lapses or lapsed, if that is within 30 days of the days compared; else zero
 }
@@ -101,17 +101,33 @@ func (e *Entity) add(s Sibling, now time.Time) {
 	e.Total += s.Number.Total
 }
 
-// shifts pairs each account that lost a tenth with the one whose gain is nearest to the loss.
+// shifts pairs each account that lost a tenth with the one whose gain is nearest to the loss. A
+// gain is used up by the losses that it was paired with. Accounts around a lapse choose first, then
+// those that lost most.
 func shifts(members []Member, now time.Time) (found []Shift) {
-	for _, from := range members {
-		lost := -from.Growth
-		if lost <= 0 || float64(lost) < movedShare*float64(from.Pace.From) {
-			continue
+	var losers []*Member
+	for i := range members {
+		if m := &members[i]; m.Growth < 0 && -m.Growth*100 >= m.Pace.From*lostPercent {
+			losers = append(losers, m)
 		}
-		to := nearestGain(members, lost)
+	}
+	slices.SortStableFunc(losers, func(a, b *Member) int {
+		if near := a.lapsesNear(now); near != b.lapsesNear(now) {
+			if near {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.Growth, b.Growth)
+	})
+	paired := map[*Member]int{} // losses, by the account that gained
+	for _, from := range losers {
+		lost := -from.Growth
+		to := nearestGain(members, paired, lost)
 		if to == nil {
 			continue
 		}
+		paired[to] += lost
 		s := Shift{From: from.CorpID, To: to.CorpID, Lost: lost, Gained: to.Growth, Days: max(from.Pace.Days, to.Pace.Days)}
 		if from.lapsesNear(now) {
 			s.Lapse = from.Lapses
@@ -121,16 +137,19 @@ func shifts(members []Member, now time.Time) (found []Shift) {
 	return found
 }
 
-// nearestGain returns the account whose gain is enough for a loss and nearest to it, or nil.
-func nearestGain(members []Member, lost int) (nearest *Member) {
-	distance := func(m *Member) float64 { return math.Abs(float64(m.Growth - lost)) }
+// nearestGain returns the account whose gain is enough for a loss, beside those that it is paired
+// with, and then nearest to it; nil if there is none.
+func nearestGain(members []Member, paired map[*Member]int, lost int) (nearest *Member) {
+	least := 0 // distance
 	for i := range members {
 		m := &members[i]
-		if float64(m.Growth) < gainedShare*float64(lost) {
+		losses := paired[m] + lost
+		if m.Growth*100 < losses*gainedPercent {
 			continue
 		}
-		if nearest == nil || distance(m) < distance(nearest) {
-			nearest = m
+		distance := max(m.Growth-losses, losses-m.Growth)
+		if nearest == nil || distance < least {
+			nearest, least = m, distance
 		}
 	}
 	return nearest
