@@ -209,6 +209,7 @@ func (a *api) build(more string) {
 		}),
 		Calls: calls.New(a.redis, "rg:", 10*time.Second, a.now),
 	}
+	a.counting()
 	a.handler = a.admin.Handler()
 }
 
@@ -302,6 +303,9 @@ var endpoints = []struct{ method, path, body, key string }{
 	{"GET", "/v1/calendar", "", readKey},
 	{"GET", "/v1/entities", "", readKey},
 	{"GET", "/v1/entities/acme", "", readKey},
+	{"GET", "/v1/contacts", "", readKey},
+	{"POST", "/v1/contacts/count", `{"corp_id":"wwLapsed"}`, changeKey},
+	{"GET", "/v1/contacts/count?corp_id=wwLapsed", "", readKey}, // of the count that the call before began
 	{"GET", "/v1/decisions", "", readKey},
 	{"GET", "/v1/rules", "", readKey},
 	{"GET", "/v1/health", "", readKey},

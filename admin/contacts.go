@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,7 +24,7 @@ type Contacts struct {
 	Entity   string `json:"entity"`
 	Standing string `json:"standing"`
 	ContactNumber
-	Counted   *ContactNumber `json:"counted,omitempty"` // beside an estimate: the exact count that decides the standing
+	Counted   *CountedNumber `json:"counted,omitempty"` // beside an estimate: the exact count that decides the standing
 	Limit     *int           `json:"limit,omitempty"`
 	LimitKind string         `json:"limit_kind,omitempty"` // free or purchased
 	Left      *int           `json:"left,omitempty"`       // until the limit
@@ -33,6 +34,13 @@ type Contacts struct {
 	Stale     bool           `json:"stale,omitempty"`      // it should have been counted again
 	Problem   *Problem       `json:"problem,omitempty"`    // why the number is unknown, or not newer
 	History   []Day          `json:"history,omitempty"`    // oldest first, if asked for
+}
+
+// CountedNumber is a ContactNumber that is one cell of CSV.
+type CountedNumber ContactNumber
+
+func (n CountedNumber) String() string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s %s", *n.Total, n.Source, n.AsOf))
 }
 
 // ContactNumber is a number with its label. Without Total it is not known.
@@ -98,33 +106,25 @@ const maxHistory = 400
 func (a *Admin) contacts(w http.ResponseWriter, r *http.Request) {
 	q, err := a.readQuery(r, contactsListing)
 	days := 0
-	if text := q.Get("history"); err == nil && text != "" {
-		if days, err = strconv.Atoi(text); err != nil || days < 1 || days > maxHistory {
-			err = badQueryf("history must be 1 to %d (days)", maxHistory)
-		}
-	}
-	switch kind, standing := q.Get("kind"), q.Get("standing"); {
-	case err != nil:
-	case kind != "" && kind != string(account.FreeLimit) && kind != string(account.PurchasedLimit):
-		err = badQueryf("kind must be free or purchased")
-	case standing != "" && !slices.Contains(account.Standings(), account.Standing(standing)):
-		err = badQueryf("standing must be one of %v", account.Standings())
+	if err == nil {
+		days, err = checkContactFilters(q)
 	}
 	if err != nil {
 		failQuery(w, err)
 		return
 	}
-	rows, asOf := a.contactRows(q)
 	if corp := q.Get("corp_id"); corp != "" && a.Gateway.Gate().Accounts.Find(corp) == nil {
 		fail(w, http.StatusNotFound, "no_account", "the configuration has no account with this corp_id")
 		return
 	}
+	rows, asOf := a.contactRows(q)
 	total := len(rows)
 	rows, next := page(q, rows, positionOf(q.sort))
 	if q.csv {
 		export(a, w, "contacts", a.withHistories(r.Context(), rows, days, q.at))
 		return
 	}
+	// While Redis is away the list goes without pace, unless the history was asked for.
 	if err := a.addHistory(r.Context(), rows, days, q.at); err != nil && days > 0 {
 		storeAway(w, err)
 		return
@@ -132,6 +132,24 @@ func (a *Admin) contacts(w http.ResponseWriter, r *http.Request) {
 	if !unchanged(w, r, rows, total) {
 		reply(w, http.StatusOK, ContactsList{Contacts: rows, ListEnd: ListEnd{Total: &total, Next: next, AsOf: stamp(asOf)}})
 	}
+}
+
+// checkContactFilters checks the filters of the list of contacts, and returns how many days of
+// history its rows are to have.
+func checkContactFilters(q listQuery) (days int, err error) {
+	kind, standing := account.LimitKind(q.Get("kind")), account.Standing(q.Get("standing"))
+	switch {
+	case kind != account.NoLimit && kind != account.FreeLimit && kind != account.PurchasedLimit:
+		return 0, badQueryf("kind must be one of %s, %s", account.FreeLimit, account.PurchasedLimit)
+	case standing != "" && !slices.Contains(account.Standings(), standing):
+		return 0, badQueryf("standing must be one of %s", joined(account.Standings()))
+	}
+	if text := q.Get("history"); text != "" {
+		if days, err = strconv.Atoi(text); err != nil || days < 1 || days > maxHistory {
+			return 0, badQueryf("history must be 1 to %d (days)", maxHistory)
+		}
+	}
+	return days, nil
 }
 
 // contactRows returns the rows that the filters of a query match, without history, and when the
@@ -169,7 +187,7 @@ func contactsOf(acc *account.Account, s contacts.State, secret bool, now time.Ti
 		row.Stale = acc.Stale(now)
 		if !n.Exact {
 			c, _ := acc.Counted()
-			counted := numberOf(contacts.Number{Total: c.Total, AsOf: c.AsOf, Source: c.Source, Exact: true})
+			counted := CountedNumber(numberOf(contacts.Number{Total: c.Total, AsOf: c.AsOf, Source: c.Source, Exact: true}))
 			row.Counted = &counted
 		}
 		if row.Limit != nil {
@@ -304,7 +322,17 @@ func (a *Admin) countContacts(w http.ResponseWriter, r *http.Request) {
 
 // contactCount answers how far a count has come.
 func (a *Admin) contactCount(w http.ResponseWriter, r *http.Request) {
-	p, found := a.Meter.Progress(r.URL.Query().Get("corp_id"))
+	values, err := checkedValues(r, "corp_id")
+	if err != nil {
+		failQuery(w, err)
+		return
+	}
+	corp := values.Get("corp_id")
+	if a.Gateway.Gate().Accounts.Find(corp) == nil {
+		fail(w, http.StatusNotFound, "no_account", "the configuration has no account with this corp_id")
+		return
+	}
+	p, found := a.Meter.Progress(corp)
 	if !found {
 		fail(w, http.StatusNotFound, "no_count", "this gateway has not counted the account since it started; POST {\"corp_id\":…} begins")
 		return

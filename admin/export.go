@@ -96,6 +96,8 @@ func cell(v reflect.Value) string {
 		return harmless(strings.Join(items, " "))
 	case reflect.String:
 		return harmless(v.String())
+	case reflect.Struct:
+		return harmless(fmt.Sprint(v.Interface())) // it has a String method
 	}
 	return fmt.Sprint(v.Interface())
 }

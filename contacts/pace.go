@@ -40,7 +40,10 @@ func Measure(history []Day, now time.Time) (Pace, bool) {
 		if days > paceDays {
 			continue
 		}
-		return Pace{Days: days, From: d.Total, Change: newest.Total - d.Total}, days >= paceMin
+		if days < paceMin {
+			return Pace{}, false
+		}
+		return Pace{Days: days, From: d.Total, Change: newest.Total - d.Total}, true
 	}
 	return Pace{}, false
 }

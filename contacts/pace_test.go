@@ -52,7 +52,7 @@ func TestPace(t *testing.T) {
 		{"not a date", []contacts.Day{{Date: "2026-13-01"}}, 0, contacts.Pace{}, false},
 	} {
 		got, known := contacts.Measure(test.history, start.Add(test.after))
-		if known != test.known || known && got != test.want {
+		if known != test.known || got != test.want {
 			t.Errorf("%s: %+v, %v", test.name, got, known)
 		}
 	}

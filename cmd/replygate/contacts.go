@@ -92,13 +92,7 @@ func printContacts(s streams, list admin.ContactsList) error {
 	var t table
 	t.row("CORP", "NAME", "ENTITY", "STANDING", "CONTACTS", "LIMIT", "LEFT", "PACE", "FULL ON", "COUNTED")
 	for _, c := range list.Contacts {
-		number, limit, left, pace := "-", "-", "-", "-"
-		if c.Total != nil {
-			number = strconv.Itoa(*c.Total)
-			if c.Estimate {
-				number = "about " + number
-			}
-		}
+		limit, left, pace := "-", "-", "-"
 		if c.Limit != nil {
 			limit = fmt.Sprintf("%d %s", *c.Limit, c.LimitKind)
 		}
@@ -108,7 +102,7 @@ func printContacts(s streams, list admin.ContactsList) error {
 		if c.Pace != nil {
 			pace = c.Pace.String()
 		}
-		t.row(c.CorpID, orDash(c.Name), orDash(c.Entity), c.Standing, number, limit, left, pace, orDash(c.FullOn), countedAt(c))
+		t.row(c.CorpID, orDash(c.Name), orDash(c.Entity), c.Standing, number(c.Total, c.Exact), limit, left, pace, orDash(c.FullOn), countedAt(c))
 	}
 	if err := t.print(s.out); err != nil {
 		return err
@@ -125,7 +119,7 @@ func printContacts(s streams, list admin.ContactsList) error {
 func countedAt(c admin.Contacts) string {
 	n := c.ContactNumber
 	if c.Counted != nil {
-		n = *c.Counted
+		n = admin.ContactNumber(*c.Counted)
 	}
 	if n.Source == "" {
 		return "-"
