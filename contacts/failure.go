@@ -21,7 +21,7 @@ const (
 	Unreachable Reason = "unreachable" // WeCom did not answer
 	Unreadable  Reason = "unreadable"  // an answer is not as WeCom documents it
 	Incomplete  Reason = "incomplete"  // no pass came to its end
-	Interrupted Reason = "interrupted" // the gateway stopped
+	Interrupted Reason = "interrupted" // the gateway stopped, or another one took over
 )
 
 // Failure is an attempt to count that gave no count. The zero Failure is none.
@@ -51,7 +51,7 @@ func (f Failure) Why() string {
 	case Unreadable:
 		return "an answer of contact_list could not be read"
 	case Interrupted:
-		return "the gateway stopped while it counted"
+		return "the count was interrupted, because the gateway stopped or another one took over"
 	}
 	return "no pass over contact_list came to its end"
 }

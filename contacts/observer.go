@@ -182,7 +182,9 @@ func (o *Observer) Finished(ctx context.Context, corp string, c Count) {
 	o.Counts.Set(corp, c.Count)
 	if !o.put(ctx, corp, c) {
 		o.mu.Lock()
-		o.unsaved[corp] = c
+		if o.unsaved[corp].AsOf.Before(c.AsOf) {
+			o.unsaved[corp] = c
+		}
 		o.mu.Unlock()
 	}
 	o.reread(ctx, corp)
