@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"replygate/account"
 	"replygate/admin"
 	"replygate/config"
+	"replygate/contacts"
 	"replygate/store/storetest"
 )
 
@@ -61,6 +63,29 @@ func TestAccountCommands(t *testing.T) {
 				t.Errorf("%s: no %q in\n%.2000s%s", test.command, text, out, errors)
 			}
 		}
+	}
+}
+
+// Entities are reported from the histories in Redis: one account lapses, and another one grows.
+func TestEntitiesFromHistories(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
+		c.Accounts[0].Entity = "acme"
+		c.Accounts = append(c.Accounts, config.Account{CorpID: "wwSibling", Entity: "acme"})
+	})
+	now := r.clock.Now()
+	for corp, totals := range map[string][2]int{corpID: {5000, 4345}, "wwSibling": {1000, 1640}} {
+		for i, total := range totals {
+			count := account.Count{Total: total, AsOf: now.AddDate(0, 0, -30*(1-i)), Source: account.Metered}
+			if stored, err := r.gateway.contacts.observer.Store.Put(t.Context(), corp, contacts.Count{Count: count}); err != nil || !stored {
+				t.Fatal(stored, err)
+			}
+		}
+	}
+	at := r.gateway.control.Addr().String()
+	code, out, _ := cli(t, "entities", "show", "acme", "--admin", at)
+	want := "acme: in 30 days " + corpID + " lost 655 contacts and wwSibling gained 640; " + corpID + " lapses at " + localTime(now.Add(-time.Hour)) + "\n"
+	if code != exitGood || !strings.HasSuffix(out, want) {
+		t.Errorf("exit %d %s\nwant %s", code, out, want)
 	}
 }
 
