@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"replygate/config"
 	"replygate/store/storetest"
 	"replygate/wecom"
+	"replygate/wecom/wecomtest"
 )
 
 const addWay = "/cgi-bin/externalcontact/add_contact_way"
@@ -53,6 +55,17 @@ func (r *rig) contacts(corp string) admin.Contacts {
 		r.Fatalf("HTTP %d %s, %v", a.StatusCode, a.body, err)
 	}
 	return list.Contacts[0]
+}
+
+// entity returns one entity of GET /v1/entities.
+func (r *rig) entity(name string) admin.Entity {
+	r.Helper()
+	a := r.adminCall("GET", "/v1/entities?q="+name, "")
+	var list admin.EntityList
+	if err := json.Unmarshal(a.body, &list); err != nil || a.StatusCode != http.StatusOK || len(list.Entities) != 1 {
+		r.Fatalf("HTTP %d %s, %v", a.StatusCode, a.body, err)
+	}
+	return list.Entities[0]
 }
 
 // total waits until the number of an account is total, as the gateway shows it.
@@ -171,7 +184,8 @@ func TestContactsOfAnUnknownToken(t *testing.T) {
 }
 
 // The story of a year: what an account may, at the second, as its contacts grow, as it purchases,
-// and as its subscription ends. The gateway counts by itself.
+// and as its subscription ends while a part of its contacts moves to a sibling, which is reported.
+// The gateway counts by itself.
 func TestContactsOverAYear(t *testing.T) {
 	var expires time.Time
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
@@ -181,7 +195,7 @@ func TestContactsOverAYear(t *testing.T) {
 	})
 	count := func(contacts int, standing, kind string) admin.Contacts {
 		t.Helper()
-		r.platform.SetContacts(corpID, contacts, 2)
+		r.platform.SetContacts(corpID, contacts, 1)
 		r.clock.Advance(24 * time.Hour)
 		r.token = ""
 		r.gateway.contacts.meter.Round(t.Context())
@@ -230,6 +244,34 @@ func TestContactsOverAYear(t *testing.T) {
 	r.adds("") // at once
 	count(6000, "active", "purchased")
 
+	const sibling = "wwSibling"
+	r.platform.AddCorp(sibling, "sibling-secret")
+	tier := 3000
+	r.reconfigure(func(c *config.Config) {
+		c.Accounts = append(c.Accounts, config.Account{
+			CorpID: sibling, Entity: "golden", Contacts: &config.Contacts{Free: 2000, Purchased: &tier}, Secrets: config.Secrets{Contact: "sibling-secret"},
+		})
+	})
+	together := func(contacts, siblings int) (e admin.Entity) {
+		t.Helper()
+		r.platform.SetContacts(corpID, contacts, 1)
+		r.platform.SetContacts(sibling, siblings, 1)
+		r.gateway.contacts.meter.Round(t.Context())
+		r.total(contacts, false)
+		r.await("the count of the sibling", func() bool {
+			e = r.entity("golden")
+			return e.Total == contacts+siblings
+		})
+		if !e.UpperBound || !e.Exact || e.Unknown != 0 || len(e.Accounts) != 2 || e.Accounts[1].CorpID != sibling || e.Accounts[1].Standing != "active" {
+			t.Errorf("%+v", e)
+		}
+		return e
+	}
+	r.clock.Set(expires.Add(-20 * 24 * time.Hour))
+	if e := together(6000, 1000); len(e.Moves) != 0 || e.Change != nil {
+		t.Errorf("nothing moved yet: %+v", e)
+	}
+
 	for _, at := range []struct {
 		when       time.Time
 		standing   string
@@ -250,6 +292,19 @@ func TestContactsOverAYear(t *testing.T) {
 			t.Errorf("%s: %s", at.when.Sub(expires), a.body)
 		}
 	}
+
+	r.clock.Advance(5 * 24 * time.Hour)
+	e := together(5300, 1650)
+	want := admin.Shift{From: corpID, To: sibling, Lost: 700, Gained: 650, Days: 28, Lapses: expires.Add(72 * time.Hour).UTC().Format("2006-01-02T15:04:05.000Z")}
+	if len(e.Moves) != 1 || e.Moves[0] != want || *e.Change != -50 || *e.Accounts[0].Change != -700 || e.Accounts[0].Standing != "lapsed" || *e.Accounts[1].Change != 650 {
+		t.Errorf("%+v\nwant %+v", e, want)
+	}
+	if kept := r.entity("golden"); len(kept.Moves) != 1 {
+		t.Errorf("a report changes when it is read: %+v", kept)
+	}
+	r.token = tokenOf(t, raw(t, r.gateway.api.Addr().String(), request("GET", "/cgi-bin/gettoken?corpid="+sibling+"&corpsecret=sibling-secret", "")))
+	r.adds("") // a report refuses nothing, and its tier is not reached
+
 	count(1999, "free", "free") // it fell below what is free: nothing is limited
 	r.adds("")
 	r.clock.Advance(7*24*time.Hour - time.Second)
@@ -312,6 +367,68 @@ func TestOneGatewayCounts(t *testing.T) {
 	}
 	if log := r.output.String(); strings.Contains(log, secret) {
 		t.Error("the secret is in the log")
+	}
+}
+
+// The gateway that counts is killed in the middle of a walk. When its lock has ended, another one
+// makes that count, from the first page on since ids of two walks must not be mixed. What the first
+// one has counted is not counted twice.
+func TestMeterIsTakenOver(t *testing.T) {
+	server := storetest.Start(t)
+	r := newRig(t, storetest.Embedded(t), nil)
+	r.clock.Set(time.Now()) // the gateways below go by the machine's clock
+	r.clock.Run()
+	r.platform.AddCorp("wwAnother", "another-secret")
+	r.platform.SetContacts(corpID, 900, 1)
+	r.platform.SetContacts("wwAnother", 9500, 1)
+	r.platform.SetLimit(wecom.PathContactList, wecomtest.Limit{Minute: 4}) // the walk of ten pages waits after four
+	pages := func(corp string) (bodies []string) {
+		for _, c := range r.platform.Calls() {
+			if c.Path == wecom.PathContactList && c.Corp == corp {
+				bodies = append(bodies, string(c.Body))
+			}
+		}
+		return bodies
+	}
+	first, second := r.node(server.Addr(), r.upstream.URL), r.node(server.Addr(), r.upstream.URL)
+	for _, n := range []*node{first, second} {
+		n.rewrite("subscription: { expires_at: 2020-01-01T00:00:00Z } }", "subscription: none, secrets: { contact: "+secret+" } }, { corp_id: wwAnother, subscription: none, secrets: { contact: another-secret } }")
+	}
+	first.up()
+	server.Await("900", "hget", "rg:contacts:{"+corpID+"}:count", "total")
+	r.await("the walk to reach the limit", func() bool { return len(pages("wwAnother")) == 5 })
+	second.up()
+	first.kill()
+	if left := server.CLI("pttl", "rg:leader:meter"); strings.HasPrefix(left, "-") {
+		t.Errorf("the lock of a gateway that was killed: PTTL %s", left)
+	}
+	if known := server.CLI("exists", "rg:contacts:{wwAnother}:count"); strings.TrimSpace(known) != "0" {
+		t.Error("a part of a walk is stored")
+	}
+	r.platform.SetLimit(wecom.PathContactList, wecomtest.Limit{})
+	server.CLI("pexpire", "rg:leader:meter", "1") // as at the end of its term
+	server.Await("9500", "hget", "rg:contacts:{wwAnother}:count", "total")
+	if all := pages("wwAnother"); len(all) != 5+10 || strings.Contains(all[5], "cursor") {
+		t.Errorf("%d pages of the second walk, which begins with %s", len(all)-5, all[5])
+	}
+	if n := len(pages(corpID)); n != 1 {
+		t.Errorf("the account that was counted already was asked for %d pages", n)
+	}
+	r.await("both counts in the answer of the second gateway", func() bool {
+		a := raw(t, second.admin, strings.Replace(request("GET", "/v1/contacts", ""), "Host: gateway", "Host: localhost", 1))
+		return strings.Contains(string(a.body), `"total":900,`) && strings.Contains(string(a.body), `"total":9500,`)
+	})
+}
+
+// rewrite replaces a part of the node's configuration.
+func (n *node) rewrite(old, now string) {
+	n.Helper()
+	text, err := os.ReadFile(n.file)
+	if err != nil || !strings.Contains(string(text), old) {
+		n.Fatalf("no %q: %v", old, err)
+	}
+	if err := os.WriteFile(n.file, []byte(strings.Replace(string(text), old, now, 1)), 0o600); err != nil {
+		n.Fatal(err)
 	}
 }
 
