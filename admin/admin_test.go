@@ -358,6 +358,7 @@ func TestWithoutKeysAllMayCall(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, "")
 	a.gateway.reload = func() (admin.Reloaded, error) { return admin.Reloaded{}, nil }
+	a.gateway.replays = map[string]backfill.Status{"wwLapsed": {}}
 	a.wrote("wwLapsed", "wk", "wm", -time.Hour)
 	for _, e := range endpoints {
 		if r := a.call(e.method, e.path, e.body); r.Code != http.StatusOK && !strings.Contains(r.body, `"no_secret"`) {
