@@ -163,7 +163,7 @@ func (g *gateway) wire(now func() time.Time) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	measured := prometheus.NewRegistry()
 	registry.MustRegister(measured)
-	g.measured, g.began, g.day = measured, now(), &today{metrics: measured, zone: zone, now: now}
+	g.measured, g.began, g.day = measured, now(), &today{metrics: measured, zone: zoneOf(g.Config.Console), now: now}
 	g.handler = &proxy.Gateway{
 		Windows: g.windows, Upstream: g.upstream, Metrics: proxy.NewMetrics(measured), Bypass: proxy.NewBypass(),
 		Tokens: account.NewTokens(g.store.UniversalClient, g.Config.Redis.Prefix, g.store.Timeout, now),

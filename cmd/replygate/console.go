@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"replygate/admin"
+	"replygate/config"
 	"replygate/console"
 )
 
@@ -12,11 +13,7 @@ import (
 // that of dates in the API.
 func (g *gateway) withConsole(a *admin.Admin) *admin.Admin {
 	c := g.Config.Console
-	zone, err := time.LoadLocation(c.Timezone)
-	if err != nil {
-		panic("BUG: config accepts console.timezone: " + err.Error())
-	}
-	if a.Zone = zone; !c.Enabled {
+	if a.Zone = zoneOf(c); !c.Enabled {
 		return a
 	}
 	pages, err := console.New(console.Settings{
@@ -29,4 +26,13 @@ func (g *gateway) withConsole(a *admin.Admin) *admin.Admin {
 	a.Origin = c.Origin
 	a.Console = func(api http.Handler) http.Handler { return pages.Over(api) }
 	return a
+}
+
+// zoneOf returns console.timezone.
+func zoneOf(c config.Console) *time.Location {
+	zone, err := time.LoadLocation(c.Timezone)
+	if err != nil {
+		panic("BUG: config accepts console.timezone: " + err.Error())
+	}
+	return zone
 }

@@ -246,6 +246,3 @@ func certificatePart(file string, now time.Time) admin.HealthPart {
 func (g *gateway) sources() admin.Sources {
 	return admin.Sources{Parts: []func(context.Context) []admin.HealthPart{g.parts}, Decisions: g.day.counts}
 }
-
-// zone is where the days of the overview begin.
-var zone = time.FixedZone("Asia/Shanghai", 8*60*60)

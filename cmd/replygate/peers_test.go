@@ -174,7 +174,7 @@ func TestToday(t *testing.T) {
 	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "replygate_decisions_total"}, []string{"capability", "verdict", "reason", "forwarded"})
 	registry.MustRegister(counter)
 	at := time.Date(2026, 11, 30, 12, 0, 30, 0, time.UTC) // 20:00:30 in China
-	day := &today{metrics: registry, zone: zone, now: func() time.Time { return at }}
+	day := &today{metrics: registry, zone: time.FixedZone("China", 8*60*60), now: func() time.Time { return at }}
 	refuse := func(n int) {
 		counter.WithLabelValues("moments", "refuse", "rule_refuse", "false").Add(float64(n))
 	}
