@@ -242,7 +242,7 @@ func (a *Admin) ownDecisions(ctx context.Context, q listQuery, f decisionFilter)
 	if f.id != "" {
 		return a.ownDecision(ctx, q, f)
 	}
-	r := decisionReader{filter: f, limit: q.limit, seen: map[string]bool{}}
+	r := decisionReader{filter: f, limit: q.limit}
 	if q.after != nil {
 		r.after = q.after.Text
 	}
@@ -272,6 +272,10 @@ func (a *Admin) ownDecisions(ctx context.Context, q listQuery, f decisionFilter)
 
 // olderDecisions goes on in the files, from where the memory begins or the page does.
 func (a *Admin) olderDecisions(ctx context.Context, r *decisionReader, since time.Time, part *decisionPart) error {
+	r.enough, r.seen = "", make(map[string]bool, len(r.found))
+	for _, l := range r.found {
+		r.seen[l.key] = true
+	}
 	until := since
 	if r.after != "" {
 		if at, err := time.Parse(time.RFC3339Nano, r.after[:keyTime]); err == nil && at.Before(until) {
@@ -364,9 +368,19 @@ func (r *decisionReader) fromMemory(line []byte) {
 		return
 	}
 	r.counts.add(line)
+	if at := record.Raw(line, "time"); r.enough != "" && len(at) == keyTime && string(at) < r.enough {
+		return
+	}
 	if key := keyOf(line); r.after == "" || key < r.after {
-		r.found = append(r.found, foundLine{key, line})
-		r.seen[key] = true
+		r.add(key, line)
+	}
+}
+
+// add adds a record to the page.
+func (r *decisionReader) add(key string, line []byte) {
+	r.found = append(r.found, foundLine{key, line})
+	if r.enough == "" && len(r.found) > r.limit {
+		r.enough = shifted(key, -orderSlack)
 	}
 }
 
@@ -382,11 +396,8 @@ func (r *decisionReader) fromFile(line []byte) bool {
 		return false
 	}
 	if (r.after == "" || key < r.after) && !r.seen[key] && isDecision(line) && r.filter.matches(line) {
-		r.found = append(r.found, foundLine{key, bytes.Clone(line)})
+		r.add(key, bytes.Clone(line))
 		r.seen[key] = true
-		if r.enough == "" && len(r.found) > r.limit {
-			r.enough = shifted(key, -orderSlack)
-		}
 	}
 	return true
 }
@@ -446,18 +457,21 @@ var shadowStart = []byte(`,"shadow":{"`)
 // those that it would have made in shadow.
 func (f *decisionFilter) matches(line []byte) bool {
 	for _, m := range f.members {
-		if record.Member(line, m.name) != m.value {
+		if string(record.Raw(line, m.name)) != m.value {
 			return false
 		}
 	}
 	if f.id != "" && record.Member(line, "id") != f.id {
 		return false
 	}
-	at := bytes.Index(line, shadowStart)
+	at := -1
+	if f.shadow || f.rule != "" {
+		at = bytes.Index(line, shadowStart)
+	}
 	if f.shadow && at < 0 {
 		return false
 	}
-	if f.rule != "" && record.Member(line, "rule") != f.rule && (at < 0 || record.Member(line[at:], "rule") != f.rule) {
+	if f.rule != "" && string(record.Raw(line, "rule")) != f.rule && (at < 0 || string(record.Raw(line[at:], "rule")) != f.rule) {
 		return false
 	}
 	if f.from == "" && f.to == "" {
@@ -468,15 +482,25 @@ func (f *decisionFilter) matches(line []byte) bool {
 }
 
 // facetCounts counts values.
-type facetCounts struct{ reason, endpoint, corp map[string]int }
+type facetCounts struct{ reason, endpoint, corp map[string]*int }
 
 func (c *facetCounts) add(line []byte) {
 	if c.reason == nil {
-		c.reason, c.endpoint, c.corp = map[string]int{}, map[string]int{}, map[string]int{}
+		c.reason, c.endpoint, c.corp = map[string]*int{}, map[string]*int{}, map[string]*int{}
 	}
-	c.reason[record.Member(line, "reason")]++
-	c.endpoint[record.Member(line, "endpoint")]++
-	c.corp[record.Member(line, "corp_id")]++
+	countIn(c.reason, record.Raw(line, "reason"))
+	countIn(c.endpoint, record.Raw(line, "endpoint"))
+	countIn(c.corp, record.Raw(line, "corp_id"))
+}
+
+// countIn counts a value. It makes a string of it only if it is new.
+func countIn(counts map[string]*int, value []byte) {
+	n := counts[string(value)]
+	if n == nil {
+		n = new(int)
+		counts[string(value)] = n
+	}
+	*n++
 }
 
 func (c *facetCounts) facets(most int) Facets {
@@ -484,10 +508,10 @@ func (c *facetCounts) facets(most int) Facets {
 }
 
 // topFacets returns the most frequent values.
-func topFacets(counts map[string]int, most int) []Facet {
+func topFacets(counts map[string]*int, most int) []Facet {
 	top := make([]Facet, 0, len(counts))
 	for value, n := range counts {
-		top = append(top, Facet{value, n})
+		top = append(top, Facet{value, *n})
 	}
 	slices.SortFunc(top, func(x, y Facet) int { return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Value, y.Value)) })
 	return top[:min(len(top), most)]
@@ -495,10 +519,13 @@ func topFacets(counts map[string]int, most int) []Facet {
 
 func sumFacets(parts []decisionPart, most int) Facets {
 	sum := func(of func(Facets) []Facet) []Facet {
-		counts := map[string]int{}
+		counts := map[string]*int{}
 		for _, p := range parts {
 			for _, f := range of(p.facets) {
-				counts[f.Value] += f.Count
+				if counts[f.Value] == nil {
+					counts[f.Value] = new(int)
+				}
+				*counts[f.Value] += f.Count
 			}
 		}
 		return topFacets(counts, most)

@@ -106,7 +106,7 @@ func ruleRow(c policy.Coverage) RuleRow {
 
 // shadowResult collects the decisions that a rule in shadow would change.
 type shadowResult struct {
-	corps, endpoints map[string]int
+	corps, endpoints map[string]*int
 	examples         []string // ids
 }
 
@@ -127,11 +127,11 @@ func (a *Admin) shadowResults(since time.Time) map[string]*shadowResult {
 		name := record.Member(would, "rule")
 		s := all[name]
 		if s == nil {
-			s = &shadowResult{corps: map[string]int{}, endpoints: map[string]int{}}
+			s = &shadowResult{corps: map[string]*int{}, endpoints: map[string]*int{}}
 			all[name] = s
 		}
-		s.corps[record.Member(line, "corp_id")]++
-		s.endpoints[record.Member(line, "endpoint")]++
+		countIn(s.corps, record.Raw(line, "corp_id"))
+		countIn(s.endpoints, record.Raw(line, "endpoint"))
 		if len(s.examples) < maxShadowExamples {
 			s.examples = append(s.examples, record.Member(line, "id"))
 		}
