@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -40,10 +43,66 @@ func TestDemoOnce(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range []string{"47:59:59.999 after", "window open for 0:00:00.001, 3 replies left", "48:00:00.000 after", "window_closed"} {
+	if first, _, _ := strings.Cut(out, "\n"); !strings.HasPrefix(first, "The console: http://127.0.0.1:") {
+		t.Errorf("the first line is %q", first)
+	}
+	for _, line := range []string{"The console shows 11 accounts", "47:59:59.999 after", "window open for 0:00:00.001, 3 replies left", "48:00:00.000 after", "window_closed"} {
 		if !strings.Contains(out, line) {
 			t.Errorf("%q is missing:\n%s", line, out)
 		}
+	}
+}
+
+// The companies of the demo give every page of the console something to show, and one of them
+// lapses.
+func TestDemoCompanies(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	d, err := openDemo(ctx, t.TempDir(), true, streams{out: io.Discard, err: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 2)
+	go func() { served <- d.gateway.serve(ctx) }()
+	go func() { served <- serveHTTP(ctx, d.wecom, d.platform.Control(d.clock)) }()
+	defer func() {
+		stop()
+		if err := errors.Join(<-served, <-served); err != nil {
+			t.Error(err)
+		}
+	}()
+	d.clock.Set(d.expires.Add(48 * time.Hour))
+	if err := errors.Join(d.settle(ctx), d.lookAtConsole(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	get := func(path string) string {
+		t.Helper()
+		return string(raw(t, d.gateway.control.Addr().String(), "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n").body)
+	}
+	first := d.companies[0]
+	for path, wants := range map[string][]string{
+		"/v1/accounts":            {`"standing":"active"`, `"standing":"grace"`, `"standing":"lapsed"`, `"standing":"free"`},
+		"/v1/decisions?limit=200": {`"verdict":"pass"`, `"verdict":"refuse"`, `"verdict":"unsure"`, `"shadow"`},
+		"/v1/closing?within=1h":   {first.Name, `"reachable_after":false`},
+		"/v1/entities/" + url.PathEscape(d.companies[1].Entity): {`"moves":[{`},
+		"/v1/rehearsal?corp_id=" + first.ID:                     {`"client":"crm"`, `"client":"kf-bot"`},
+		"/v1/contacts?corp_id=" + first.ID:                      {`"change":930`},
+	} {
+		answer := get(path)
+		for _, want := range wants {
+			if !strings.Contains(answer, want) {
+				t.Errorf("%s lacks %s: %.2000s", path, want, answer)
+			}
+		}
+	}
+	d.clock.Advance(lapsesAfter)
+	if got := get("/v1/accounts/" + first.ID); !strings.Contains(got, `"standing":"lapsed"`) {
+		t.Errorf("the first company does not lapse: %s", got)
+	}
+	if err := d.act(ctx, first, firstActs); err != nil {
+		t.Fatal(err)
+	}
+	if got := get("/v1/decisions?limit=1&corp_id=" + first.ID); !strings.Contains(got, `"verdict":"refuse"`) {
+		t.Errorf("after the lapse: %s", got)
 	}
 }
 

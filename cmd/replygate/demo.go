@@ -11,13 +11,11 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"replygate/config"
 	"replygate/wecom/wecomtest"
 )
 
@@ -28,7 +26,9 @@ func demoCommand(s streams) *cobra.Command {
 		Use:   "demo",
 		Short: "Gateway, simulated WeCom and Redis in one, nothing to install",
 		Long: `Runs a gateway with a simulated WeCom and an embedded Redis, plays what happens when a
-subscription ends, prints each call with its verdict, and then stays up to be called with curl.`,
+subscription ends, and prints each call with its verdict. Then it stays up: the console, whose
+address it prints first, shows ten more companies whose customers and bots go on, and you can make
+calls of your own with curl.`,
 		Example: "  replygate demo\n  replygate demo --once",
 		Args:    takes(0, 0),
 		RunE:    func(c *cobra.Command, _ []string) error { return demo(c.Context(), once, s) },
@@ -53,11 +53,18 @@ func demo(ctx context.Context, once bool, s streams) error {
 	served := make(chan error, 2)
 	go func() { served <- d.gateway.serve(ctx) }()
 	go func() { served <- serveHTTP(ctx, d.wecom, d.platform.Control(d.clock)) }()
+	d.say("The console: %s", d.console())
 	told := d.story(ctx)
+	if told == nil {
+		told = d.settle(ctx)
+	}
+	if told == nil {
+		told = d.lookAtConsole(ctx)
+	}
 	if told == nil && !once {
 		d.clock.Run()
 		d.sayWhatToCurl()
-		<-ctx.Done()
+		d.live(ctx)
 	}
 	stop()
 	return errors.Join(told, <-served, <-served)
@@ -65,13 +72,14 @@ func demo(ctx context.Context, once bool, s streams) error {
 
 // demonstration is the running demo.
 type demonstration struct {
-	out      io.Writer
-	clock    *wecomtest.Clock
-	platform *wecomtest.Platform
-	wecom    net.Listener
-	gateway  *gateway
-	bot      bot
-	expires  time.Time // of the account's subscription
+	out       io.Writer
+	clock     *wecomtest.Clock
+	platform  *wecomtest.Platform
+	wecom     net.Listener
+	gateway   *gateway
+	bot       bot
+	expires   time.Time // of the account's subscription
+	companies []*company
 }
 
 // openDemo builds the demo on its usual ports, or on free ones if they are taken or the demo is not
@@ -83,6 +91,10 @@ func openDemo(ctx context.Context, dir string, anyPort bool, s streams) (*demons
 	d.expires = start.Add(time.Hour)
 	d.platform = wecomtest.New(d.clock.Now)
 	d.platform.AddCorp(simCorp, simSecret, simChannel)
+	d.companies = demoCompanies()
+	for _, c := range d.companies {
+		d.platform.AddCorp(c.ID, simSecret, c.channel(), c.secondChannel())
+	}
 	address := func(port string) string {
 		if ln, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil && !anyPort {
 			ln.Close()
@@ -96,18 +108,10 @@ func openDemo(ctx context.Context, dir string, anyPort bool, s streams) (*demons
 	if d.wecom, err = net.Listen("tcp", address("8090")); err != nil {
 		return nil, err
 	}
-	c := config.Default()
-	c.Listen = config.Listen{API: address("8080"), Admin: address("9090")}
-	c.Upstream.URL = "http://" + d.wecom.Addr().String()
-	c.Journal.Path = filepath.Join(dir, "demo.journal")
-	c.Redis.Listen, c.Redis.Snapshot = address("6379"), filepath.Join(dir, "demo.snapshot")
-	c.Accounts = []config.Account{{
-		CorpID: simCorp, Name: "Demo", Subscription: &config.Subscription{ExpiresAt: d.expires},
-	}}
-	c.Log.Level, c.Log.Decisions = "error", filepath.Join(dir, "decisions.log")
-	c.Shutdown.LameDuck = 0
-	c.Console.Index = config.IndexAll
-	set, err := compile("demo", &c)
+	set, err := demoSettings{
+		API: address("8080"), Admin: address("9090"), Redis: address("6379"), WeCom: d.wecom.Addr().String(), Dir: dir,
+		Corp: simCorp, Expires: d.expires, Companies: d.companies, ends: d.expires.Add(48 * time.Hour),
+	}.load()
 	if err != nil {
 		return nil, err
 	}
@@ -117,10 +121,14 @@ func openDemo(ctx context.Context, dir string, anyPort bool, s streams) (*demons
 	// An operator says that records reach back three days, so that a missing window means
 	// something.
 	since := start.Add(-72 * time.Hour).UnixMilli()
-	if err := d.gateway.store.Set(ctx, c.Redis.Prefix+"since", since, 0).Err(); err != nil {
+	if err := d.gateway.store.Set(ctx, set.Config.Redis.Prefix+"since", since, 0).Err(); err != nil {
 		return nil, err
 	}
-	d.bot = bot{base: "http://" + d.gateway.api.Addr().String()}
+	d.bot = bot{base: "http://" + d.gateway.api.Addr().String(), corp: simCorp}
+	for _, c := range d.companies {
+		c.kf = bot{base: d.bot.base, corp: c.ID, client: "kf-bot"}
+		c.crm = bot{base: d.bot.base, corp: c.ID, client: "crm"}
+	}
 	return d, nil
 }
 
@@ -137,9 +145,16 @@ var six = []step{
 // step is one call of the story.
 type step struct{ name, target, body string }
 
-func reply(customer string) step {
-	return step{"reply to " + customer, "/cgi-bin/kf/send_msg",
-		fmt.Sprintf(`{"touser":%q,"open_kfid":%q,"msgtype":"text","text":{"content":"We are on it."}}`, customer, simChannel)}
+const (
+	pathSync  = "/cgi-bin/kf/sync_msg"
+	pathReply = "/cgi-bin/kf/send_msg"
+)
+
+func reply(customer string) step { return replyOn(simChannel, customer) }
+
+func replyOn(channel, customer string) step {
+	return step{"reply to " + customer, pathReply,
+		fmt.Sprintf(`{"touser":%q,"open_kfid":%q,"msgtype":"text","text":{"content":"We are on it."}}`, customer, channel)}
 }
 
 // story plays the product's story and returns an error at the first call that ends otherwise than
@@ -186,7 +201,7 @@ func (d *demonstration) story(ctx context.Context) error {
 func (d *demonstration) customerWrites(ctx context.Context) error {
 	d.say("\nThe customer writes, and the bot pulls the message with kf/sync_msg.")
 	d.platform.CustomerWrites(simCorp, simChannel, simCustomer, "hello?")
-	return d.expect(ctx, step{"pull messages", "/cgi-bin/kf/sync_msg", fmt.Sprintf(`{"open_kfid":%q}`, simChannel)}, "passed")
+	return d.expect(ctx, step{"pull messages", pathSync, fmt.Sprintf(`{"open_kfid":%q}`, simChannel)}, "passed")
 }
 
 func (d *demonstration) expectAll(ctx context.Context, steps []step, want string) error {
@@ -202,7 +217,7 @@ func (d *demonstration) expectAll(ctx context.Context, steps []step, want string
 // judged.
 func (d *demonstration) expect(ctx context.Context, s step, want string) error {
 	before := d.taken(s)
-	a, err := d.bot.call(ctx, s.target, s.body)
+	a, err := d.bot.call(ctx, s.target, s.body, nil)
 	if err != nil {
 		return err
 	}
@@ -246,6 +261,37 @@ func clockText(t time.Duration) string {
 	return fmt.Sprintf("%d:%02d:%02d.%03d", t/time.Hour, t/time.Minute%60, t/time.Second%60, t/time.Millisecond%1000)
 }
 
+// console is the address of the console.
+func (d *demonstration) console() string {
+	return "http://" + d.gateway.control.Addr().String() + "/console/"
+}
+
+// lookAtConsole fetches the list of accounts, and checks that each one is on it.
+func (d *demonstration) lookAtConsole(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.console()+"accounts", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("demo: the console answers %s: %w", resp.Status, err)
+	}
+	for _, a := range d.gateway.Config.Accounts {
+		if !bytes.Contains(page, []byte(a.Name)) {
+			return fmt.Errorf("demo: the console does not show %s", a.Name)
+		}
+	}
+	d.say("\nThe console shows %d accounts: %s", len(d.gateway.Config.Accounts), d.console())
+	return nil
+}
+
 // sayWhatToCurl tells a person how to go on by hand.
 func (d *demonstration) sayWhatToCurl() {
 	api, ctl := d.gateway.api.Addr().String(), d.gateway.control.Addr().String()
@@ -271,8 +317,10 @@ func (d *demonstration) sayWhatToCurl() {
 
 // bot is the demo's bot: it fetches a token, and another when told that it has expired.
 type bot struct {
-	base  string
-	token string
+	base   string
+	corp   string
+	client string // User-Agent
+	token  string
 }
 
 // botAnswer is what the bot reads of an answer.
@@ -282,7 +330,11 @@ type botAnswer struct {
 	verdict, reason, closes, left string
 }
 
-func (b *bot) call(ctx context.Context, target, body string) (botAnswer, error) {
+// call makes one call with a token. It decodes the answer into into, unless that is nil.
+func (b *bot) call(ctx context.Context, target, body string, into any) (botAnswer, error) {
+	if into == nil {
+		into = &struct{}{}
+	}
 	for range 3 {
 		if b.token == "" {
 			if err := b.fetchToken(ctx); err != nil {
@@ -293,7 +345,7 @@ func (b *bot) call(ctx context.Context, target, body string) (botAnswer, error) 
 		if strings.Contains(target, "?") {
 			separator = "&"
 		}
-		a, err := b.do(ctx, target+separator+"access_token="+b.token, body, &struct{}{})
+		a, err := b.do(ctx, target+separator+"access_token="+b.token, body, into)
 		if err != nil || a.errcode != 42001 {
 			return a, err
 		}
@@ -306,7 +358,7 @@ func (b *bot) fetchToken(ctx context.Context) error {
 	var t struct {
 		AccessToken string `json:"access_token"`
 	}
-	q := url.Values{"corpid": {simCorp}, "corpsecret": {simSecret}}
+	q := url.Values{"corpid": {b.corp}, "corpsecret": {simSecret}}
 	if _, err := b.do(ctx, "/cgi-bin/gettoken?"+q.Encode(), "", &t); err != nil {
 		return err
 	}
@@ -325,6 +377,7 @@ func (b *bot) do(ctx context.Context, target, body string, into any) (botAnswer,
 	if err != nil {
 		return botAnswer{}, err
 	}
+	req.Header.Set("User-Agent", b.client)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return botAnswer{}, err
