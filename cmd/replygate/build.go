@@ -243,10 +243,12 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.done.Go(func() { g.replays.Run(replaying) })
 	g.log.Info("serving", zap.String("version", buildVersion()), zap.String("api", g.api.Addr().String()), zap.String("callback", g.callbackAddress()), zap.String("admin", g.control.Addr().String()),
 		zap.String("upstream", g.Config.Upstream.URL), zap.Int("accounts", len(g.Accounts.All())))
+	g.runNotifications(background)
 	var err error
 	select {
 	case <-ctx.Done():
 		g.draining.Store(true) // readiness says so, and answers close their connections
+		g.notify("STOPPING=1")
 		g.log.Info("stopping")
 		time.Sleep(g.Config.Shutdown.LameDuck)
 	case err = <-failed:

@@ -97,6 +97,8 @@ func (g *gateway) problems() (all []string) {
 func (g *gateway) reload(ifMatch string) (admin.Reloaded, error) {
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
+	g.notifyReloading()
+	defer g.notifyReady()
 	before := admin.Reloaded{Config: g.inUse.hash}
 	confirming := strings.HasPrefix(ifMatch, confirmPrefix)
 	if ifMatch != "" && !confirming && ifMatch != g.inUse.hash {
