@@ -109,6 +109,10 @@ func (s *Store) raiseSince(ctx context.Context, at time.Time, reason string) err
 	if moved {
 		s.counts.gap(reason)
 	}
+	if err == nil {
+		s.untoldAll()
+		s.RequestWalk()
+	}
 	return err
 }
 

@@ -76,9 +76,14 @@ func run(t testing.TB, w *window.Store) (stop func()) {
 // within waits until something is true.
 func within(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(2 * time.Millisecond) {
+	inTime(t, 20*time.Second, what, is)
+}
+
+func inTime(t testing.TB, limit time.Duration, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !is(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 20 seconds", what)
+			t.Fatalf("%s: not within %s", what, limit)
 		}
 	}
 }

@@ -144,6 +144,8 @@ type lease struct {
 	missing                   map[string]time.Time // since when members hold no lease
 	absent                    map[string]bool      // gateways that were listed, and did not leave
 	lostAt                    time.Time            // when the last loss was found
+	reunited                  bool                 // since then: it is known whether every member repeats its writes
+	lostFrom                  int64                // what Redis lacks was written since then, by this process's clock, unix ms
 	stale                     []string             // entries of gateways that left long ago
 }
 
@@ -355,7 +357,8 @@ func (l *lease) lose(now time.Time, r repair) {
 		}
 	}
 	r.number = l.repairs
-	l.repair, l.repaired, l.held, l.lostAt = r, "", false, now
+	l.repair, l.repaired, l.held, l.lostAt, l.reunited = r, "", false, now, false
+	l.lostFrom = r.since
 }
 
 // finish tells that a repair is complete, unless more was lost meanwhile.
@@ -389,6 +392,28 @@ func (l *lease) observe(now time.Time, e exchange, a leaseAnswer) {
 			l.missing[id] = now
 		}
 	}
+}
+
+// repairing reports whether Redis may lack what this gateway or another one is about to write again.
+func (l *lease) repairing() bool {
+	return l.registered && l.value == "" || l.repair.number > 0 || !l.lostAt.IsZero() && !l.reunited
+}
+
+// abandoned reports, once after each loss, that a member has not come back to write its part again.
+// One that was gone well before what was lost has no part in it.
+func (l *lease) abandoned(now time.Time) bool {
+	if l.lostAt.IsZero() || l.reunited {
+		return false
+	}
+	gone := false
+	for _, at := range l.missing {
+		gone = gone || l.stamp(at.Add(leaseGone)) > l.lostFrom
+	}
+	if gone && now.Sub(l.lostAt) < leaseGone {
+		return false
+	}
+	l.reunited = true
+	return gone
 }
 
 // late reports whether the gap of a repair must be dated later, since a gateway that is not listed

@@ -20,6 +20,7 @@ type partition struct {
 	wake    chan struct{} // an exchange is due
 	lease   *lease
 	heldAt  time.Time // when it was held last, by the gateway's clock
+	asked   time.Time // when the last exchange began that was answered
 	failure error     // of the last exchange
 	rewrite rewrite   // the progress of the lease's repair
 }
@@ -193,6 +194,10 @@ func (s *Store) step(ctx context.Context, p *partition) (again bool) {
 	l.mu.Lock()
 	if p.failure = err; err == nil {
 		p.lease.answered(time.Now(), e, a)
+		p.asked = now
+		if p.lease.abandoned(time.Now()) {
+			s.untoldAll()
+		}
 		l.compare()
 	}
 	held, repair := err == nil && p.lease.held, p.lease.repair
@@ -290,6 +295,7 @@ func (s *Store) repair(ctx context.Context, p *partition, r repair) (more bool) 
 			return true
 		}
 	}
+	s.RequestWalk() // the lists are written without a proof
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()
 	p.lease.finish(r)

@@ -126,11 +126,14 @@ func (s *Store) leadWaiting(ctx context.Context) {
 	var walking sync.WaitGroup
 	defer walking.Wait()
 	walking.Go(func() { s.runWalk(ctx) })
-	s.every(ctx, sumEvery, func() {
-		if err := s.Sum(ctx); err != nil && ctx.Err() == nil {
-			s.Log.Warn("the waiting chats cannot be counted", zap.Error(err))
-		}
-	})
+	s.every(ctx, sumEvery, func() { s.sum(ctx) })
+}
+
+// sum is Sum for the leader, which tries again.
+func (s *Store) sum(ctx context.Context) {
+	if err := s.Sum(ctx); err != nil && ctx.Err() == nil {
+		s.Log.Warn("the waiting chats cannot be counted", zap.Error(err))
+	}
 }
 
 // readSums returns the sums of all corps, not older than fresh.

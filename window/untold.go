@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ const (
 	UntoldBypassed    = "bypassed"     // messages bypass the gateway
 	UntoldNoReplies   = "no_replies"   // many messages and no reply of any kind: replies bypass the gateway
 	UntoldNotObserved = "not_observed" // window.observe: judged, and the account is not judged
-	UntoldGap         = "gap"          // messages passed unrecorded, and with them perhaps a servicer's
+	UntoldGap         = "gap"          // messages passed unrecorded or were lost, and with them perhaps replies
 )
 
 // AllChannels marks all channels of a corp.
@@ -64,6 +65,16 @@ func (s *Store) untoldBy(losses []Loss) {
 		if l.Messages && l.Reason != gapNewAccount && !at.IsZero() {
 			s.MarkUntold(l.Corp, cmp.Or(l.Channel, AllChannels), at, UntoldGap)
 		}
+	}
+}
+
+// untoldAll marks all accounts, after a loss of unknown extent: replies may be lost too.
+func (s *Store) untoldAll() {
+	s.gaps.mu.Lock()
+	corps := slices.Clone(s.gaps.listed)
+	s.gaps.mu.Unlock()
+	for _, corp := range append(corps, s.WaitingCorps()...) {
+		s.MarkUntold(corp, AllChannels, s.Now(), UntoldGap)
 	}
 }
 

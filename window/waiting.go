@@ -3,6 +3,7 @@ package window
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -58,8 +59,52 @@ const (
 func (s *Store) ListAll() bool { return s.IndexAll }
 
 // ListByClose returns a page of windows in the order in which they close. It reads the lists, looks
-// at each window, and removes from the list what does not wait.
+// at each window, and removes from the list what does not wait. While Redis may lack replies that
+// gateways write again, as after a failover, it waits.
 func (s *Store) ListByClose(ctx context.Context, q Query) (Page, error) {
+	end := time.Now().Add(maxRepair)
+	joins, err := s.awaitRepair(ctx, time.Time{}, end)
+	for err == nil {
+		page, err := s.listByClose(ctx, q)
+		if err != nil || len(page.Entries) == 0 {
+			return page, err
+		}
+		before := joins
+		if joins, err = s.awaitRepair(ctx, time.Now(), end); err != nil || joins == before {
+			return page, err
+		}
+	}
+	return Page{}, err
+}
+
+// maxRepair is how long a page waits for a repair.
+const maxRepair = 2 * time.Second
+
+// awaitRepair waits until every lease has been exchanged since an instant, and no repair is under
+// way. It returns how often leases were joined: as long as that stays the same, Redis lost nothing.
+func (s *Store) awaitRepair(ctx context.Context, since, end time.Time) (joins int, err error) {
+	if !since.IsZero() {
+		s.renewAll()
+	}
+	for {
+		joins, due := 0, false
+		s.leases.mu.Lock()
+		for _, p := range s.leases.partitions {
+			due = due || p.lease.registered && p.asked.Before(since) || p.lease.repairing()
+			joins += p.lease.grants
+		}
+		s.leases.mu.Unlock()
+		if !due {
+			return joins, nil
+		}
+		if time.Now().After(end) || ctx.Err() != nil {
+			return 0, errors.New("window: list: redis may lack what was recorded last")
+		}
+		time.Sleep(time.Millisecond / 4)
+	}
+}
+
+func (s *Store) listByClose(ctx context.Context, q Query) (Page, error) {
 	if err := s.flush(ctx); err != nil { // what this gateway has recorded is on the page
 		return Page{}, fmt.Errorf("window: list: %w", err)
 	}

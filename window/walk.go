@@ -22,7 +22,7 @@ const (
 func (s *Store) walkKey() string { return s.Prefix + "waiting-walk" }
 
 // RequestWalk asks the leader to walk the windows: after a start, which may have lost the changes
-// of an earlier process, and after a gap.
+// of an earlier process, and after Redis has lost something.
 func (s *Store) RequestWalk() {
 	s.index.mu.Lock()
 	defer s.index.mu.Unlock()
@@ -45,10 +45,11 @@ func (s *Store) runWalk(ctx context.Context) {
 			return
 		}
 		done = asked
+		s.sum(ctx)
 	})
 }
 
-// Walk looks at all windows and adds to the lists what they lack.
+// Walk looks at all windows, adds to the lists what they lack, and removes what does not wait.
 func (s *Store) Walk(ctx context.Context, pause time.Duration) error {
 	nodes, err := s.primaries(ctx)
 	if err != nil {
@@ -67,6 +68,9 @@ func (s *Store) Walk(ctx context.Context, pause time.Duration) error {
 			if err == nil {
 				err = s.relist(ctx, entries)
 			}
+			if err == nil {
+				err = s.unlist(ctx, answered(entries))
+			}
 			if err != nil {
 				return fmt.Errorf("window: walk: %w", err)
 			}
@@ -74,6 +78,16 @@ func (s *Store) Walk(ctx context.Context, pause time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// answered returns the windows whose customers do not wait.
+func answered(entries []Entry) (chats []Key) {
+	for _, e := range entries {
+		if !e.Broken && !e.waits(false) {
+			chats = append(chats, e.Key)
+		}
+	}
+	return chats
 }
 
 // primaries returns the clients of all primaries, in the order of their addresses.

@@ -456,8 +456,36 @@ func TestFailover(t *testing.T) {
 				replica.Await("role:master", "info", "replication")
 				time.Sleep(3 * lasts)
 			})
+			l.unlisted()
 		})
 	}
+}
+
+// unlisted checks that no customer is listed as waiting to whom a reply went.
+func (l *traffic) unlisted() {
+	l.Helper()
+	answered := map[string]bool{}
+	for _, c := range l.platform.Calls() {
+		var body struct{ ToUser string }
+		if c.Path == "/cgi-bin/kf/send_msg" && json.Unmarshal(c.Body, &body) == nil {
+			answered[body.ToUser] = true
+		}
+	}
+	var wrong []string
+	l.await("customers with an answer to leave the list", func() bool { // replies are looked at after they were answered
+		wrong = nil
+		for cursor := ""; ; {
+			list := l.closing("limit=200&cursor=" + cursor)
+			for _, w := range list.Waiting {
+				if answered[w.Customer] {
+					wrong = append(wrong, w.Customer)
+				}
+			}
+			if cursor = list.Next; cursor == "" {
+				return len(wrong) == 0
+			}
+		}
+	})
 }
 
 // A Cluster that loses a master serves the slots of the others, and all of them once it is back.
