@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -53,6 +54,19 @@ type scene struct {
 
 // newScene begins records now, in front of channels on which customers wrote before.
 func newScene(t *testing.T, channels int) *scene {
+	s := newPlatform(t, channels)
+	s.store = storetest.Open(t, storetest.Embedded(t), s.clock.Now)
+	s.windows = window.NewEmbedded(s.store.UniversalClient, s.store, s.settings())
+	s.gap("rg:since", s.clock.Now())
+	return s
+}
+
+func (s *scene) settings() window.Settings {
+	return window.Settings{Prefix: "rg:", Length: 48 * time.Hour, Replies: 5, Timeout: 5 * time.Second, Now: s.clock.Now}
+}
+
+// newPlatform is a scene without a store.
+func newPlatform(t *testing.T, channels int) *scene {
 	s := &scene{T: t, clock: wecomtest.NewClock(), secrets: []config.Secret{"s-all"}}
 	s.clock.Set(time.Now().Truncate(time.Second))
 	s.platform = wecomtest.New(s.clock.Now)
@@ -67,9 +81,6 @@ func newScene(t *testing.T, channels int) *scene {
 	s.platform.SetLimit(wecom.PathSyncMsg, wecomtest.Limit{Minute: 10, AtOnce: 1})
 	s.server = s.platform.Start()
 	t.Cleanup(s.server.Close)
-	s.store = storetest.Open(t, storetest.Embedded(t), s.clock.Now)
-	s.windows = window.NewEmbedded(s.store.UniversalClient, s.store, window.Settings{Prefix: "rg:", Length: 48 * time.Hour, Replies: 5, Timeout: 5 * time.Second, Now: s.clock.Now})
-	s.gap("rg:since", s.clock.Now())
 	return s
 }
 
@@ -526,5 +537,109 @@ func TestReplayEnds(t *testing.T) {
 	s.run("a call", func() bool { return s.platform.Count(wecom.PathSyncMsg) == 1 }, r)
 	if s.complete("wk0") {
 		t.Error("complete without an answer")
+	}
+}
+
+// gateway is one of several on one Redis. What it does as a replayer ends when it dies.
+type gateway struct {
+	*scene
+	mortal *storetest.Mortal
+}
+
+// gateway starts one more, with its own connections and leases.
+func (s *scene) gateway(c config.Redis) (*gateway, *backfill.Replayer) {
+	s.Helper()
+	own := &scene{T: s.T, clock: s.clock, platform: s.platform, server: s.server, secrets: s.secrets, store: storetest.Open(s, c, s.clock.Now)}
+	journal, _, _, err := store.OpenJournal(filepath.Join(s.TempDir(), "journal"), 1<<20)
+	if err != nil {
+		s.Fatal(err)
+	}
+	set := s.settings()
+	set.Timeout = 500 * time.Millisecond
+	own.windows = window.NewShared(own.store.UniversalClient, own.store, journal, set)
+	g := &gateway{own, storetest.NewMortal(own.store.UniversalClient, nil)}
+	ctx, stop := context.WithCancel(s.Context())
+	var running sync.WaitGroup
+	running.Go(func() { own.windows.Run(ctx) })
+	s.Cleanup(func() { stop(); running.Wait(); journal.Close() })
+	await(s, "its lease", func() bool { return own.windows.Status().Held })
+	r, _ := own.replayer()
+	r.Connect = func(context.Context) (backfill.Calls, error) { return g, nil }
+	return g, r
+}
+
+// Call is the scene's while the gateway lives.
+func (g *gateway) Call(ctx context.Context, path string, query url.Values, body []byte) (int, []byte, error) {
+	if g.mortal.Dead() {
+		return 0, nil, errors.New("killed")
+	}
+	return g.scene.Call(ctx, path, query, body)
+}
+
+func await(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// The gateway that replays is killed half way, alone or together with the primary of Redis. Another
+// one goes on, completes the corp, and asks WeCom for hardly anything twice.
+func TestReplayOutlivesItsGateway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: starts servers and waits for a leader")
+	}
+	for _, failover := range []bool{false, true} {
+		t.Run(fmt.Sprintf("failover=%v", failover), func(t *testing.T) {
+			t.Parallel()
+			s := newPlatform(t, 6)
+			var c config.Redis
+			fault := func() {}
+			if failover {
+				redis, master, replica, _ := storetest.StartSentinel(t)
+				c, fault = redis, func() {
+					master.Down()
+					replica.Await("role:master", "info", "replication")
+				}
+			} else {
+				c = storetest.Start(t).Config()
+			}
+			first, one := s.gateway(c)
+			second, other := s.gateway(c)
+			second.gap("rg:since", s.clock.Now())
+			pages := map[string]int{}
+			first.page = func(channel string) {
+				if pages[channel]++; len(pages) == 3 {
+					first.mortal.Die()
+				}
+			}
+			second.page = func(channel string) { pages[channel]++ }
+			first.run("the death", first.mortal.Dead, one)
+			if second.store.Exists(t.Context(), "rg:leader:replay").Val() != 1 {
+				t.Error("the leader has given its lock back: it is not dead")
+			}
+			fault()
+			s.clock.Advance(30 * time.Second)                      // while the other one takes over
+			await(t, "the end of the leader's term", func() bool { // which is 15 seconds
+				return second.store.PExpire(t.Context(), "rg:leader:replay", time.Millisecond).Err() == nil
+			})
+			second.run("a complete corp", func() bool {
+				is, _, err := second.windows.HistorySince(context.Background(), corp, "")
+				return err == nil && is
+			}, other)
+			repeated := 0
+			for channel, n := range pages {
+				repeated += n - 1
+				k := window.Key{Corp: corp, Channel: channel, Customer: "wm" + channel[2:]}
+				if e, found, err := second.windows.Show(t.Context(), k); err != nil || !found || e.State != window.Open {
+					t.Errorf("the window of %s: %+v, %v", k.Customer, e, err)
+				}
+			}
+			if calls := slices.Concat(first.own, second.own); len(pages) != 6 || repeated > 3 || busiest(calls) > 10 {
+				t.Errorf("pages %v, %d within a minute", pages, busiest(calls))
+			}
+		})
 	}
 }
