@@ -170,24 +170,6 @@ func (a *Admin) completeCorp(ctx context.Context, read Backfill) (unseen []strin
 	return a.Windows.Incomplete(ctx, read.CorpID, others)
 }
 
-// backfills shows how far the gateways have completed the records of a corp by themselves.
-func (a *Admin) backfills(w http.ResponseWriter, r *http.Request) {
-	corp := r.URL.Query().Get("corp_id")
-	if a.Gateway.Gate().Accounts.Find(corp) == nil {
-		fail(w, http.StatusNotFound, "no_account", "the configuration has no account with this corp_id")
-		return
-	}
-	s, configured, err := a.Gateway.Replays(r.Context(), corp)
-	switch {
-	case err != nil:
-		storeAway(w, err)
-	case !configured:
-		fail(w, http.StatusNotFound, "no_secret", "the account has no secrets.kf_file, so the gateway does not complete its records by itself")
-	default:
-		reply(w, http.StatusOK, s)
-	}
-}
-
 // Reloaded is the answer of POST /v1/reload.
 type Reloaded struct {
 	Config   string   `json:"config"`             // hash of the configuration in force now

@@ -13,6 +13,7 @@ import (
 
 	"replygate/admin"
 	"replygate/backfill"
+	"replygate/config"
 	"replygate/window"
 )
 
@@ -370,6 +371,44 @@ func TestReplays(t *testing.T) {
 		`"channels":[{"channel":"wkA","state":"complete","began":"2026-11-22T12:00:00Z"},{"channel":"wkB","state":"waiting"}]}`)
 	if r := a.call("GET", "/readyz", ""); !strings.Contains(r.body, `"replays":{"running":1,"secrets_refused":2}`) {
 		t.Errorf("readiness: %s", r.body)
+	}
+}
+
+// TestReplayList pages over the accounts with secrets, by name.
+func TestReplayList(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	a.want(a.call("GET", "/v1/backfills", ""), 200, `{"backfills":[],"total":0,"as_of":"2026-11-22T12:00:00.000Z"}`)
+	a.gateway.replays = map[string]backfill.Status{}
+	accounts := a.gateway.gate.Config.Accounts
+	for i := range accounts {
+		accounts[i].Secrets.Kf = []config.Secret{"s"}
+		a.gateway.replays[accounts[i].CorpID] = backfill.Status{
+			CorpID: accounts[i].CorpID, State: backfill.Failed, Channels: i, LastCall: start, List: []backfill.ChannelStatus{},
+			Secrets: []backfill.SecretStatus{{Number: 1, Errcode: 40001, Error: "=why"}, {Number: 2, Error: "more"}},
+		}
+	}
+	seen, query := map[string]bool{}, "?limit=1"
+	for range accounts {
+		r := a.call("GET", "/v1/backfills"+query, "")
+		var list admin.BackfillList
+		if err := json.Unmarshal([]byte(r.body), &list); err != nil || r.Code != 200 || len(list.Backfills) != 1 || *list.Total != len(accounts) || seen[list.Backfills[0].CorpID] {
+			t.Fatalf("HTTP %d %s %v", r.Code, r.body, err)
+		}
+		seen[list.Backfills[0].CorpID], query = true, "?limit=1&cursor="+list.Next
+	}
+	if !strings.HasSuffix(query, "cursor=") {
+		t.Errorf("there is a page after the last: %s", query)
+	}
+	csv := a.call("GET", "/v1/backfills?format=csv&corp_id="+accounts[0].CorpID, "")
+	if want := "corp_id,state,channels_complete,channels_seen,messages,unreadable,last_call,secrets_refused,error\n" +
+		accounts[0].CorpID + ",failed,0,0,0,0,2026-11-22T12:00:00.000Z,2,'=why\n"; csv.body != want {
+		t.Errorf("%s\nwant %s", csv.body, want)
+	}
+	for _, bad := range []string{"limit=0", "sort=state", "state=failed", "cursor=x", "format=xml"} {
+		if r := a.call("GET", "/v1/backfills?"+bad, ""); r.Code != 400 {
+			t.Errorf("%s: HTTP %d %s", bad, r.Code, r.body)
+		}
 	}
 }
 

@@ -31,9 +31,9 @@ func (o operated) Channels(ctx context.Context, corp string) ([]string, error) {
 // Replays returns how far the gateway has completed the records of a corp by itself, false if the
 // corp has no secret for that.
 func (o operated) Replays(ctx context.Context, corp string) (s backfill.Status, configured bool, err error) {
-	for _, a := range withKfSecrets(o.g.inForce().Config) {
-		if a.Corp == corp {
-			s, err = o.g.replays.Status(ctx, corp, a.Secrets)
+	for _, a := range o.g.inForce().Config.Accounts {
+		if a.CorpID == corp && len(a.Secrets.Kf) > 0 {
+			s, err = o.g.replays.Status(ctx, corp, a.Secrets.Kf)
 			return s, true, err
 		}
 	}
