@@ -2,8 +2,10 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
@@ -130,6 +132,8 @@ func (a *Admin) windows(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		failQuery(w, err)
+	case customer != "" && q.csv:
+		failQuery(w, badQueryf("format=csv is for lists: leave out customer"))
 	case customer != "" && !q.anyChannel:
 		a.window(w, r, window.Key{Corp: q.corp, Channel: q.channel, Customer: customer})
 	case customer != "" && q.corp == "":
@@ -145,14 +149,11 @@ func (a *Admin) windows(w http.ResponseWriter, r *http.Request) {
 
 // indexedWindows lists windows in the order in which they close.
 func (a *Admin) indexedWindows(w http.ResponseWriter, r *http.Request, q windowQuery) {
-	query := window.Query{Limit: q.limit, States: stateOf(q.state), After: windowPosition(q.after)}
-	if q.corp != "" {
-		query.Corps = []string{q.corp}
+	if q.csv {
+		export(a, w, "windows", q.rows(a.eachIndexed(r.Context(), q)))
+		return
 	}
-	if !q.anyChannel {
-		query.Channel = &q.channel
-	}
-	found, err := a.Windows.ListByClose(r.Context(), query)
+	found, err := a.Windows.ListByClose(r.Context(), q.byClose())
 	list := WindowList{Index: "waiting"}
 	if a.Windows.ListAll() {
 		list.Index = "all"
@@ -161,6 +162,69 @@ func (a *Admin) indexedWindows(w http.ResponseWriter, r *http.Request, q windowQ
 		list.Next = q.cursor(position{Number: float64(found.Next.Last), Text: found.Next.Corp, ID: found.Next.Member})
 	}
 	a.replyWindows(w, r, q, found.Entries, list, err)
+}
+
+// byClose is the query for the index.
+func (q *windowQuery) byClose() window.Query {
+	query := window.Query{Limit: q.limit, States: stateOf(q.state), After: windowPosition(q.after)}
+	if q.corp != "" {
+		query.Corps = []string{q.corp}
+	}
+	if !q.anyChannel {
+		query.Channel = &q.channel
+	}
+	return query
+}
+
+// rows yields those of the entries that the query asks for.
+func (q *windowQuery) rows(all iter.Seq2[window.Entry, error]) iter.Seq2[Window, error] {
+	return func(yield func(Window, error) bool) {
+		for e, err := range all {
+			if (err != nil || q.matches(e)) && !yield(show(e), err) {
+				return
+			}
+		}
+	}
+}
+
+// eachIndexed yields the windows of all pages.
+func (a *Admin) eachIndexed(ctx context.Context, q windowQuery) iter.Seq2[window.Entry, error] {
+	return func(yield func(window.Entry, error) bool) {
+		for query := q.byClose(); ; {
+			found, err := a.Windows.ListByClose(ctx, query)
+			if !yieldAll(yield, found.Entries, err) || found.Next == nil {
+				return
+			}
+			query.After = found.Next
+		}
+	}
+}
+
+// eachScanned yields all windows in no order.
+func (a *Admin) eachScanned(ctx context.Context, q windowQuery) iter.Seq2[window.Entry, error] {
+	return func(yield func(window.Entry, error) bool) {
+		for next := ""; ; {
+			entries, after, err := a.Windows.Scan(ctx, q.corp, next, q.limit)
+			if !yieldAll(yield, entries, err) || after == "" {
+				return
+			}
+			next = after
+		}
+	}
+}
+
+// yieldAll yields entries, or the error that there is instead. It reports whether to go on.
+func yieldAll(yield func(window.Entry, error) bool, entries []window.Entry, err error) bool {
+	if err != nil {
+		yield(window.Entry{}, err)
+		return false
+	}
+	for _, e := range entries {
+		if !yield(e, nil) {
+			return false
+		}
+	}
+	return true
 }
 
 // windowPosition is the place of a row in the index.
@@ -179,6 +243,10 @@ func (a *Admin) scanWindows(w http.ResponseWriter, r *http.Request, q windowQuer
 		return
 	}
 	defer a.scanning.Unlock()
+	if q.csv {
+		export(a, w, "windows", q.rows(a.eachScanned(r.Context(), q)))
+		return
+	}
 	from := ""
 	if q.after != nil {
 		from = q.after.ID
@@ -208,7 +276,9 @@ func (a *Admin) replyWindows(w http.ResponseWriter, r *http.Request, q windowQue
 			list.Windows = append(list.Windows, show(e))
 		}
 	}
-	reply(w, http.StatusOK, list)
+	if !unchanged(w, r, list.Windows, list.More, list.Since, list.Incomplete, list.Index) {
+		reply(w, http.StatusOK, list)
+	}
 }
 
 // window shows the window of a customer on one channel.

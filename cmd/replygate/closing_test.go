@@ -118,9 +118,21 @@ func TestClosingQueries(t *testing.T) {
 	if !strings.Contains(string(a.body), `"channel":"`+channel+`"`) {
 		t.Errorf("a customer without a channel: HTTP %d %s", a.StatusCode, a.body)
 	}
-	for query, status := range map[string]int{"scan=1": 200, "scan=2": 400, "state=ajar": 400, "customer=wm": 400, "sort=closes&state=open&corp_id=" + corpID: 200} {
+	for query, status := range map[string]int{
+		"scan=1": 200, "scan=2": 400, "state=ajar": 400, "customer=wm": 400, "sort=closes&state=open&corp_id=" + corpID: 200,
+		"by=servicer": 400, "within=1h": 400, "format=csv&corp_id=" + corpID + "&customer=" + wrote: 400,
+	} {
 		if a := r.adminCall("GET", "/v1/windows?"+query, ""); a.StatusCode != status {
 			t.Errorf("%s: HTTP %d %s", query, a.StatusCode, a.body)
 		}
+	}
+	for _, query := range []string{"format=csv", "format=csv&scan=1", "format=csv&state=open&channel=" + channel} {
+		a := r.adminCall("GET", "/v1/windows?"+query, "")
+		if want := corpID + "," + channel + "," + wrote + ",open,"; !strings.HasPrefix(string(a.body), "corp_id,channel,customer,state,") || !strings.Contains(string(a.body), want) {
+			t.Errorf("%s: %s", query, a.body)
+		}
+	}
+	if a := r.adminCall("GET", "/v1/windows?format=csv&state=shut", ""); strings.Count(string(a.body), "\n") != 1 {
+		t.Errorf("no window is shut: %s", a.body)
 	}
 }
