@@ -21,11 +21,10 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
-
-	"replygate/console"
 )
 
 // browser is one process for all tests; each tab of newTab has cookies of its own.
@@ -405,13 +404,36 @@ func TestForeignPage(t *testing.T) {
 	}
 }
 
-// With CONSOLE_SCREENSHOTS=DIR it writes pictures of the pages, to be looked at.
+// pictured are the pages of a running demo that docs/images shows. A decision's picture is of the
+// first one on the list.
+var pictured = map[string]string{
+	"overview": "", "closing": "closing?within=6h", "accounts": "accounts", "decision": "decisions?verdict=refuse&reason=window_closed",
+	"rehearsal": "rehearsal?corp_id=ww61e0f7b38a2c9d54",
+}
+
+// With CONSOLE_SCREENSHOTS=DIR it writes pictures of every page over the test data, to be looked at.
+// With CONSOLE_URL too, the console of a running demo, it writes those of docs/images.
 func TestScreenshots(t *testing.T) {
 	dir := os.Getenv("CONSOLE_SCREENSHOTS")
 	if dir == "" {
 		t.Skip("CONSOLE_SCREENSHOTS names no folder")
 	}
-	r := newRig(t, func(s *console.Settings) {})
+	if demo := os.Getenv("CONSOLE_URL"); demo != "" {
+		w := newTab(t, nil, demo, "")
+		w.look(1360, "light")
+		for _, lang := range []string{"zh", "en"} {
+			w.cookie("replygate-lang", lang)
+			for name, path := range pictured {
+				w.open(path)
+				if name == "decision" {
+					w.do(chromedp.Navigate(eval[string](w, `document.querySelector('main td a[href*="decisions/"]').href`)))
+				}
+				w.shoot(filepath.Join(dir, name+"."+lang), 1100)
+			}
+		}
+		return
+	}
+	r := newRig(t, nil)
 	w := newTab(t, r, r.serve(), r.signIn())
 	for _, s := range screens {
 		for _, c := range []struct {
@@ -421,17 +443,42 @@ func TestScreenshots(t *testing.T) {
 			w.cookie("replygate-lang", c.lang)
 			w.look(c.width, c.scheme)
 			w.open(strings.ReplaceAll(s.path, "鹿鸣实业", url.PathEscape("鹿鸣实业")))
-			shot, err := chromedp.Run(w.ctx, chromedp.FullScreenshot(100))
+			name := cmp.Or(strings.NewReplacer("/", "-", "?", "-", "=", "-", "&", "-").Replace(s.path), "overview")
+			w.shoot(filepath.Join(dir, fmt.Sprintf("%s.%s.%s.%d", name, c.lang, c.scheme, c.width)), 10_000)
+		}
+	}
+}
+
+// shoot writes a picture of the page, of so many pixels in height at most.
+func (t *tab) shoot(file string, most float64) {
+	t.Helper()
+	size := eval[[]float64](t, `[document.documentElement.clientWidth, document.documentElement.scrollHeight]`)
+	quality := int64(80)
+	shot, err := chromedp.Call(t.ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{
+		Format: page.CaptureScreenshotFormatWebp, Quality: &quality, CaptureBeyondViewport: new(true),
+		Clip: &page.Viewport{Width: size[0], Height: min(size[1], most), Scale: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file+".webp", shot.Data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The pictures of the docs are there, in both languages, and small.
+func TestPictures(t *testing.T) {
+	size := int64(0)
+	for name := range pictured {
+		for _, lang := range []string{"zh", "en"} {
+			f, err := os.Stat(filepath.Join("../docs/images", name+"."+lang+".webp"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			name := strings.NewReplacer("/", "-", "?", "-", "=", "-", "&", "-").Replace(s.path)
-			if name == "" {
-				name = "overview"
-			}
-			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s.%s.%s.%d.png", name, c.lang, c.scheme, c.width)), shot, 0o644); err != nil {
-				t.Fatal(err)
-			}
+			size += f.Size()
 		}
+	}
+	if size > 1<<20 {
+		t.Errorf("%d bytes", size)
 	}
 }
