@@ -234,7 +234,7 @@ func withoutPositions(c config.Config) string {
 }
 
 // Every shell block of the docs runs beside a demo, and so do the commands that the demo prints.
-// Those of docs/zh would be run twice: TestChinesePages shows that they are these, but for comments.
+// Those of docs/zh are not run: TestChinesePages shows that they are these, but for comments.
 func TestDocsCommands(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: the commands of the docs take a minute")
