@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -55,7 +56,18 @@ type AccountList struct {
 // OneAccount is the answer of GET /v1/accounts/CORP.
 type OneAccount struct {
 	Account
-	AsOf string `json:"as_of"`
+	Channels []Channel `json:"channels,omitempty"` // absent: none is known, or Redis does not answer
+	AsOf     string    `json:"as_of"`
+}
+
+// Channel is what the records tell about one channel of an account.
+type Channel struct {
+	Channel    string `json:"channel"`
+	Since      string `json:"since"` // records have no gap after this time
+	Incomplete bool   `json:"incomplete"`
+	Messages7d int64  `json:"messages_7d"`       // of customers, in seven days
+	Replied    string `json:"replied,omitempty"` // the newest reply in that time
+	Untold     string `json:"untold,omitempty"`  // why it cannot be told whether its chats are answered
 }
 
 // The orders of accounts. The default has those that stop next first, then those that stopped, the
@@ -130,10 +142,28 @@ func (a *Admin) account(w http.ResponseWriter, r *http.Request) {
 		failNoAccount(w)
 		return
 	}
-	shown := a.showAccount(acc)
+	shown := OneAccount{Account: a.showAccount(acc), Channels: a.channels(r.Context(), acc.CorpID)}
 	if !unchanged(w, r, shown) {
-		reply(w, http.StatusOK, OneAccount{shown, stamp(a.Now())})
+		shown.AsOf = stamp(a.Now())
+		reply(w, http.StatusOK, shown)
 	}
+}
+
+// channels returns what the records tell about an account's channels, nil if Redis does not answer.
+func (a *Admin) channels(ctx context.Context, corp string) []Channel {
+	if !a.Gateway.RedisUp() {
+		return nil
+	}
+	named, _ := a.Gateway.Channels(ctx, corp) // the records have their own
+	found, err := a.Windows.Channels(ctx, corp, named...)
+	if err != nil {
+		return nil
+	}
+	all := make([]Channel, len(found))
+	for i, c := range found {
+		all[i] = Channel{Channel: c.ID, Since: stamp(c.Since), Incomplete: !c.Complete, Messages7d: c.Messages, Replied: stampOf(c.Replied), Untold: c.Untold}
+	}
+	return all
 }
 
 // showAccount returns an account as it is now.

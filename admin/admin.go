@@ -58,8 +58,9 @@ type Admin struct {
 	scanning  sync.Mutex // held while GET /v1/windows?scan=1 scans Redis
 	exporting sync.Mutex // held by the one export that runs
 	replays   replays
-	counted   peerCounts
-	waits     waitingKept
+	counted   kept[[]peerAnswer[Overview]]
+	stored    kept[storedNumbers]
+	moves     kept[[]Attention]
 }
 
 // Gateway is the running gateway as the admin API sees it. Its methods are called concurrently.

@@ -22,11 +22,14 @@ type Waiting struct {
 	// ReachableAfter says that the account may still write first once the window has closed, by its
 	// standing at that time.
 	ReachableAfter bool `json:"reachable_after"`
+	// ReachableUntil is when the account stops, if it may write first until then.
+	ReachableUntil string `json:"reachable_until,omitempty"`
 }
 
 // Untold names chats of which it cannot be told whether they are answered.
 type Untold struct {
 	CorpID   string   `json:"corp_id"`
+	Account  string   `json:"account"`  // its name
 	Channels []string `json:"channels"` // empty: all
 	Why      string   `json:"why"`
 }
@@ -75,10 +78,10 @@ func (a *Admin) closing(w http.ResponseWriter, r *http.Request) {
 func (a *Admin) closingQuery(q listQuery) (window.Query, error) {
 	g, now := a.Gateway.Gate(), a.Now()
 	query := window.Query{Waiting: true, Limit: q.limit, After: windowPosition(q.after), Unobserved: func(corp string) bool { return !g.Observes(corp, now) }}
-	if text := q.Get("within"); text != "" {
+	if text := q.Get("within"); text != "" && text != "all" {
 		within, err := time.ParseDuration(text)
 		if err != nil || within <= 0 {
-			return query, badQueryf("within must be a duration like 1h")
+			return query, badQueryf("within must be a duration like 1h, or all")
 		}
 		query.Within = within
 	}
@@ -139,7 +142,7 @@ func (a *Admin) listClosing(r *http.Request, q listQuery, query window.Query) (l
 		list.Waiting = append(list.Waiting, a.waiting(e))
 	}
 	for _, u := range untold {
-		list.Untold = append(list.Untold, Untold{CorpID: u.Corp, Channels: append([]string{}, u.Channels...), Why: u.Why})
+		list.Untold = append(list.Untold, Untold{CorpID: u.Corp, Account: a.nameOf(u.Corp), Channels: append([]string{}, u.Channels...), Why: u.Why})
 	}
 	if found.Next != nil {
 		list.Next = q.cursor(position{Number: float64(found.Next.Last), Text: found.Next.Corp, ID: found.Next.Member})
@@ -162,8 +165,19 @@ func (a *Admin) waiting(e window.Entry) Waiting {
 	}
 	if who.Account != nil {
 		row.Account = who.Account.Name
+		if stops := who.Account.StopsAt(a.Now()); row.ReachableAfter && stops.After(e.Closes) {
+			row.ReachableUntil = stamp(stops)
+		}
 	}
 	return row
+}
+
+// nameOf returns the name of a corp's account, "" if it has none.
+func (a *Admin) nameOf(corp string) string {
+	if acc := a.Gateway.Gate().Accounts.Find(corp); acc != nil {
+		return acc.Name
+	}
+	return ""
 }
 
 // allWaiting yields the rows of all pages.

@@ -31,12 +31,17 @@ type Health struct {
 type HealthPart struct {
 	Name   string `json:"name"`
 	Status string `json:"status"`
-	Text   string `json:"text"`            // one sentence
+	Text   string `json:"text"` // one sentence
+	Code   string `json:"code"` // which sentence; with Values it can be said in any language
+	Values Values `json:"values,omitempty"`
 	Value  string `json:"value,omitempty"` // measured, with its unit
 	Count  *int   `json:"count,omitempty"`
 	Since  string `json:"since,omitempty"` // since when it is so
 	Doc    string `json:"doc"`             // the page that tells what to do
 }
+
+// Values are what a sentence tells: numbers, times as RFC 3339, and lists of names.
+type Values map[string]any
 
 // GatewayHealth is one gateway as this one sees it.
 type GatewayHealth struct {
@@ -130,7 +135,7 @@ func (a *Admin) peerHealth(p peerAnswer[Health]) GatewayHealth {
 func gatewaysPart(all []GatewayHealth) HealthPart {
 	part := HealthPart{Name: "gateways", Status: StatusOK, Count: new(int), Doc: "docs/scale.md"}
 	*part.Count = len(all)
-	var silent, otherConfig, otherVersion []string
+	silent, otherConfig, otherVersion := []string{}, []string{}, []string{}
 	for _, g := range all[1:] {
 		switch {
 		case g.Error != "":
@@ -150,10 +155,11 @@ func gatewaysPart(all []GatewayHealth) HealthPart {
 			found = append(found, fmt.Sprintf("%s %s", strings.Join(kind.who, ", "), kind.what))
 		}
 	}
-	if part.Text = strings.Join(found, "; "); part.Text == "" {
-		part.Text = "all gateways answer, by the same configuration"
+	if len(found) == 0 {
+		part.Code, part.Text = "gateways_alike", "all gateways answer, by the same configuration"
 		return part
 	}
-	part.Status = StatusAttention
+	part.Code, part.Text, part.Status = "gateways_differ", strings.Join(found, "; "), StatusAttention
+	part.Values = Values{"silent": silent, "other_config": otherConfig, "other_version": otherVersion}
 	return part
 }

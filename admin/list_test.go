@@ -398,3 +398,68 @@ func keysOf(t *testing.T, text string) []string {
 	}
 	return slices.Sorted(maps.Keys(object))
 }
+
+// Windows have CSV like other lists, and formulas in their ids are none there.
+func TestCSVOfWindows(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	a.wrote("wwLapsed", "wk", "=wm1", -time.Hour)
+	a.wrote("wwLapsed", "wk", "wm2", -2*time.Hour)
+	r := a.call("GET", "/v1/windows?format=csv&corp_id=wwLapsed&limit=1", "")
+	lines := strings.Split(strings.TrimSpace(r.body), "\n")
+	if r.Code != 200 || len(lines) != 3 || lines[0] != "corp_id,channel,customer,state,last,closes,replies_left,sent,answered,served" ||
+		!strings.HasPrefix(lines[1], "wwLapsed,wk,wm2,open,2026-11-22T10:00:00.000Z,") || !strings.HasPrefix(lines[2], "wwLapsed,wk,'=wm1,open,") {
+		t.Errorf("HTTP %d %q", r.Code, lines)
+	}
+	for _, query := range []string{"scan=1", "corp_id=wwLapsed&customer=wm2"} {
+		if r := a.call("GET", "/v1/windows?format=csv&"+query, ""); r.Code != 400 || !strings.Contains(r.body, "bad_query") {
+			t.Errorf("%s: HTTP %d %s", query, r.Code, r.body)
+		}
+	}
+}
+
+// within=all is as good as none, and rows tell until when their account may write first.
+func TestClosingOfAll(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	a.wrote("wwGrace", "wk", "wm1", -48*time.Hour+30*time.Minute)
+	list := get[admin.ClosingList](a, "/v1/closing?within=all", "")
+	if len(list.Waiting) != 1 || !list.Waiting[0].ReachableAfter || list.Waiting[0].ReachableUntil != "2026-11-22T13:00:00.000Z" {
+		t.Errorf("%+v", list)
+	}
+	if r := a.call("GET", "/v1/closing?within=some", ""); r.Code != 400 {
+		t.Errorf("HTTP %d %s", r.Code, r.body)
+	}
+}
+
+// The page of an account tells of each channel what is on record.
+func TestChannelsOfAnAccount(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	a.gateway.channels = []string{"wkQuiet"}
+	a.wrote("wwLapsed", "wk", "wm1", -time.Hour)
+	one := get[admin.OneAccount](a, "/v1/accounts/wwLapsed", "")
+	want := []admin.Channel{{Channel: "wk", Since: "2026-11-18T12:00:00.000Z", Messages7d: 1}, {Channel: "wkQuiet", Since: "2026-11-18T12:00:00.000Z"}}
+	if !slices.Equal(one.Channels, want) {
+		t.Errorf("%+v, want %+v", one.Channels, want)
+	}
+	a.gateway.redisUp = false
+	if one := get[admin.OneAccount](a, "/v1/accounts/wwLapsed", ""); one.Channels != nil || one.CorpID != "wwLapsed" {
+		t.Errorf("without Redis: %+v", one)
+	}
+}
+
+// Rehearsals have the calls of as many days as they are asked for.
+func TestDaysOfARehearsal(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	for text, want := range map[string]int{"": 7, "&history=28": 28} {
+		var r struct{ Days int }
+		if err := json.Unmarshal([]byte(a.call("GET", "/v1/rehearsal?corp_id=wwGrace"+text, "").body), &r); err != nil || r.Days != want {
+			t.Errorf("%q: %d days (%v)", text, r.Days, err)
+		}
+	}
+	if r := a.call("GET", "/v1/rehearsal?corp_id=wwGrace&history=29", ""); r.Code != 400 {
+		t.Errorf("HTTP %d %s", r.Code, r.body)
+	}
+}

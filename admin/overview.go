@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync"
 	"time"
 
 	"replygate/account"
+	"replygate/contacts"
 	"replygate/wecom"
 	"replygate/window"
 )
@@ -22,7 +22,10 @@ type Overview struct {
 	Decisions DecisionCounts `json:"decisions"`
 	Attention []Attention    `json:"attention"` // the most urgent first
 	Health    string         `json:"health"`    // ok, attention or failed
-	Partial   []Missing      `json:"partial,omitempty"`
+	Unwell    int            `json:"unwell"`    // parts that are not ok, silent gateways as one
+	// RedisDown is since when Redis does not answer; absent: it answers.
+	RedisDown string    `json:"redis_down,omitempty"`
+	Partial   []Missing `json:"partial,omitempty"`
 }
 
 // AccountCounts count accounts by standing.
@@ -68,10 +71,12 @@ type Attention struct {
 	Count   int    `json:"count,omitempty"`
 	CorpID  string `json:"corp_id,omitempty"`
 	Name    string `json:"name,omitempty"` // of the account
+	Entity  string `json:"entity,omitempty"`
 	At      string `json:"at,omitempty"`
 	Percent int    `json:"percent,omitempty"`
 	Total   int    `json:"total,omitempty"` // contacts
 	Limit   int    `json:"limit,omitempty"`
+	FullOn  string `json:"full_on,omitempty"` // the day on which the limit is reached at this pace
 	Calls   *int   `json:"calls_7d,omitempty"`
 	Text    string `json:"text,omitempty"` // of a part that is not well
 	URL     string `json:"url"`            // relative to the console
@@ -86,9 +91,11 @@ const (
 const (
 	maxAttention = 7
 	maxRefused   = 10
-	peersKept    = 10 * time.Second    // what other gateways counted
-	waitingFresh = 10 * time.Second    // what Redis said of chats that wait
-	waitingTime  = 2 * time.Second     // to read that
+	numbersFresh = 10 * time.Second // what other gateways counted, and what Redis says of chats
+	numbersStale = time.Minute      // older numbers are not shown
+	movesFresh   = 10 * time.Minute // what moved between accounts: counts change once a day
+	movesStale   = 24 * time.Hour
+	storeTime    = 2 * time.Second     // to read from Redis for an overview
 	stopsWithin  = 14 * 24 * time.Hour // is told
 	stopsUrgent  = 3 * 24 * time.Hour
 	fullPercent  = 90
@@ -111,7 +118,7 @@ func (a *Admin) overview(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	o := a.readOverview(r.Context())
-	if !unchanged(w, r, o.Accounts, o.Waiting, o.Decisions, o.Attention, o.Health, o.Partial) {
+	if !unchanged(w, r, o.Accounts, o.Waiting, o.Decisions, o.Attention, o.Health, o.Unwell, o.RedisDown, o.Partial) {
 		reply(w, http.StatusOK, o)
 	}
 }
@@ -124,60 +131,115 @@ func (a *Admin) readOverview(ctx context.Context) Overview {
 	o.Accounts = countAccounts(accounts, now)
 	o.Decisions, o.Partial = a.decisionCounts(ctx)
 	o.Attention = a.attentionOf(accounts, now)
-	if o.Waiting = a.waitingCounts(ctx); o.Waiting != nil && o.Waiting.Hour > 0 {
-		o.Attention = append(o.Attention, Attention{Level: Urgent, Kind: "closing", Count: o.Waiting.Hour, URL: "closing?within=1h"})
+	stored := a.stored.get(ctx, numbersFresh, numbersStale, a.readStored)
+	o.Waiting = stored.waiting
+	for i, at := range o.Attention {
+		o.Attention[i].FullOn = stored.fullOn[at.CorpID]
 	}
+	if n := o.Waiting; n != nil && n.Hour > 0 {
+		o.Attention = append(o.Attention, Attention{Level: Urgent, Kind: "closing", Count: n.Hour, CorpID: stored.first.corp, Name: a.nameOf(stored.first.corp), At: stampOf(stored.first.closes), URL: "closing?within=1h"})
+	}
+	o.Attention = append(o.Attention, a.moves.get(ctx, movesFresh, movesStale, a.readMoves)...)
 	for _, more := range a.Sources.Attention {
 		o.Attention = append(o.Attention, more(ctx)...)
 	}
 	for _, p := range parts {
 		if p.Status != StatusOK {
 			o.Attention = append(o.Attention, attentionTo(p))
+			o.Unwell++
 		}
+		if p.Name == "redis" && p.Status == StatusFailed {
+			o.RedisDown = cmp.Or(p.Since, a.Gateway.Self().Since, o.AsOf)
+		}
+	}
+	if len(o.Partial) > 0 {
+		o.Unwell++
 	}
 	sortAttention(o.Attention)
 	o.Attention = o.Attention[:min(len(o.Attention), maxAttention)]
 	return o
 }
 
-// waitingKept is what Redis said a moment ago of the chats that wait.
-type waitingKept struct {
-	mu     sync.Mutex
-	at     time.Time      // by the machine's clock
-	counts *WaitingCounts // nil: Redis did not answer
-}
-
-// waitingCounts counts the chats that wait for a reply, nil if Redis does not answer.
-func (a *Admin) waitingCounts(ctx context.Context) *WaitingCounts {
-	a.waits.mu.Lock()
-	defer a.waits.mu.Unlock()
-	if time.Since(a.waits.at) > waitingFresh {
-		a.waits.counts, a.waits.at = a.countWaiting(ctx), time.Now()
+// storedNumbers is what Redis has for the overview.
+type storedNumbers struct {
+	waiting *WaitingCounts // nil: Redis does not answer
+	first   struct {       // the chat that closes first
+		corp   string
+		closes time.Time
 	}
-	return a.waits.counts
+	fullOn map[string]string // when accounts that are nearly full will be, by corp id
 }
 
-func (a *Admin) countWaiting(ctx context.Context) *WaitingCounts {
+// readStored reads what Redis has for the overview; without Redis it is empty.
+func (a *Admin) readStored(ctx context.Context) (out storedNumbers) {
 	if !a.Gateway.RedisUp() {
-		return nil
+		return out
 	}
-	ctx, cancel := context.WithTimeout(ctx, waitingTime)
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
+	out.fullOn = a.daysFull(ctx)
 	g, now := a.Gateway.Gate(), a.Now()
 	query := window.Query{Waiting: true, Unobserved: func(corp string) bool { return !g.Observes(corp, now) }}
 	sum, err := a.Windows.CountWaiting(ctx, query)
 	if err != nil {
-		return nil
+		return out
 	}
 	untold, err := a.Windows.Untold(ctx, query)
 	if err != nil {
-		return nil
+		return out
 	}
 	corps := map[string]bool{}
 	for _, u := range untold {
 		corps[u.Corp] = true
 	}
-	return &WaitingCounts{Hour: sum.Within(1), Hours6: sum.Within(6), Day: sum.Within(24), All: sum.All, Untold: len(corps)}
+	out.waiting = &WaitingCounts{Hour: sum.Within(1), Hours6: sum.Within(6), Day: sum.Within(24), All: sum.All, Untold: len(corps)}
+	query.Within, query.Limit = time.Hour, 1
+	if page, err := a.Windows.ListByClose(ctx, query); err == nil && len(page.Entries) > 0 {
+		out.first.corp, out.first.closes = page.Entries[0].Key.Corp, page.Entries[0].Closes
+	}
+	return out
+}
+
+// daysFull returns when the accounts that are nearly full reach their limit at their pace.
+func (a *Admin) daysFull(ctx context.Context) map[string]string {
+	now := a.Now()
+	var rows []Contacts
+	for _, at := range a.attentionOf(a.Gateway.Gate().Accounts.All(), now) {
+		if at.Kind == "contacts" {
+			rows = append(rows, Contacts{CorpID: at.CorpID, ContactNumber: ContactNumber{Total: pointer(at.Total)}, Limit: pointer(at.Limit)})
+		}
+	}
+	if len(rows) == 0 || a.Contacts == nil || a.addHistory(ctx, rows, 0, now) != nil {
+		return nil
+	}
+	days := map[string]string{}
+	for _, row := range rows {
+		days[row.CorpID] = row.FullOn
+	}
+	return days
+}
+
+// readMoves returns the entities between whose accounts contacts seem to move.
+func (a *Admin) readMoves(ctx context.Context) (all []Attention) {
+	if !a.Gateway.RedisUp() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	now := a.Now()
+	for _, e := range contacts.Entities(a.siblings(func(string) bool { return true }), now) {
+		if len(e.Accounts) < 2 {
+			continue
+		}
+		e, err := a.withHistory(ctx, e, now)
+		if err != nil {
+			return all
+		}
+		if len(e.Shifts) > 0 {
+			all = append(all, Attention{Level: Soon, Kind: "moves", Entity: e.Name, Count: len(e.Shifts), URL: "entities/" + url.PathEscape(e.Name)})
+		}
+	}
+	return all
 }
 
 // attentionTo tells of a part that is not well.
@@ -192,8 +254,8 @@ func attentionTo(p HealthPart) Attention {
 	return out
 }
 
-// kindOrder puts the chats that close first, then what stops, then what is not well.
-var kindOrder = []string{"closing", "stops", "contacts"}
+// kindOrder puts the chats that close first, then what stops, and last what is not well.
+var kindOrder = []string{"closing", "stops", "contacts", "moves"}
 
 func sortAttention(all []Attention) {
 	place := func(kind string) int {
@@ -268,26 +330,15 @@ func (a *Admin) ownCounts() DecisionCounts {
 	return n
 }
 
-// peerCounts is what the other gateways counted a moment ago, so that a silent one does not delay
-// every look at the overview.
-type peerCounts struct {
-	mu      sync.Mutex
-	at      time.Time // by the machine's clock
-	answers []peerAnswer[Overview]
-}
-
 // decisionCounts adds up the decisions of all gateways.
 func (a *Admin) decisionCounts(ctx context.Context) (sum DecisionCounts, silent []Missing) {
 	sum = a.ownCounts()
 	if len(a.Keys.Peers) == 0 {
 		return sum, nil
 	}
-	a.counted.mu.Lock()
-	if time.Since(a.counted.at) > peersKept {
-		a.counted.answers, a.counted.at = askPeers[Overview](ctx, a, "/v1/overview", url.Values{}), time.Now()
-	}
-	answers := a.counted.answers
-	a.counted.mu.Unlock()
+	answers := a.counted.get(ctx, numbersFresh, numbersStale, func(ctx context.Context) []peerAnswer[Overview] {
+		return askPeers[Overview](ctx, a, "/v1/overview", url.Values{})
+	})
 	by := map[[2]string]int{}
 	addRefused(by, sum.By)
 	for _, p := range answers {

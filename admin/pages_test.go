@@ -80,7 +80,9 @@ func TestHealthOfParts(t *testing.T) {
 	b.gateway.hash = "another"
 	a.admin.Keys.Peers = []string{other, quiet}
 	h = get[admin.Health](a, "/v1/health", withReadKey)
-	if last := h.Parts[len(h.Parts)-1]; h.Status != admin.StatusAttention || last.Text != quiet+" do not answer; "+other+" have another configuration in force" {
+	last := h.Parts[len(h.Parts)-1]
+	if h.Status != admin.StatusAttention || last.Code != "gateways_differ" || last.Text != quiet+" do not answer; "+other+" have another configuration in force" ||
+		fmt.Sprint(last.Values) != fmt.Sprintf("map[other_config:[%s] other_version:[] silent:[%s]]", other, quiet) {
 		t.Errorf("with a silent one: %+v", h)
 	}
 	if g := h.Gateways[2]; g.ID != quiet || g.Status != admin.StatusFailed || g.Seen != "" || g.Error != "no answer within 500ms" {
@@ -115,11 +117,14 @@ func TestOverview(t *testing.T) {
 	for _, at := range o.Attention {
 		kinds = append(kinds, at.Level+" "+at.Kind+" "+at.CorpID+" "+at.URL)
 	}
-	if want := []string{"urgent closing  closing?within=1h", "urgent stops wwGrace accounts/wwGrace", "soon journal  health"}; !slices.Equal(kinds, want) {
+	if want := []string{"urgent closing wwLapsed closing?within=1h", "urgent stops wwGrace accounts/wwGrace", "soon journal  health"}; !slices.Equal(kinds, want) {
 		t.Errorf("attention %q", kinds)
 	}
-	if o.Waiting == nil || o.Waiting.Hour != 1 || o.Waiting.All != 2 || o.Health != admin.StatusAttention || len(o.Partial) != 1 || o.Partial[0].Gateway != "127.0.0.1:1" {
+	if o.Waiting == nil || o.Waiting.Hour != 1 || o.Waiting.All != 2 || o.Health != admin.StatusAttention || o.Unwell != 2 || o.RedisDown != "" || len(o.Partial) != 1 || o.Partial[0].Gateway != "127.0.0.1:1" {
 		t.Errorf("%+v, waiting %+v", o, o.Waiting)
+	}
+	if first := o.Attention[0]; first.At != "2026-11-22T12:30:00.000Z" || first.Name != "Lapsed" {
+		t.Errorf("the chat that closes first: %+v", first)
 	}
 	plain := newAPI(t, "")
 	if r := plain.call("GET", "/v1/overview", ""); r.Code != http.StatusOK || strings.Contains(r.body, `"partial"`) {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"time"
 
 	"replygate/account"
@@ -18,6 +19,8 @@ import (
 const (
 	// RehearsalDays is within how many days the calls of a rehearsal came, today included.
 	RehearsalDays = 7
+	// maxRehearsalDays bounds that: calls are counted by weeks, and five of these are kept.
+	maxRehearsalDays = 28
 
 	// soon is how far ahead an account must stop to be rehearsed without being named.
 	soon = 30 * 24 * time.Hour
@@ -75,17 +78,24 @@ func WriteCSV[T any](w io.Writer, rows []T) error {
 type rehearsalQuery struct {
 	listQuery
 	on      time.Time // zero: each account's own stop
+	days    int
 	chinese bool
 }
 
 func (a *Admin) readRehearsal(r *http.Request) (q rehearsalQuery, err error) {
-	q.listQuery, err = a.readQuery(r, listing{sorts: []string{"stops"}, filters: []string{"corp_id", "at", "language"}})
+	q.listQuery, err = a.readQuery(r, listing{sorts: []string{"stops"}, filters: []string{"corp_id", "at", "history", "language"}})
 	if err != nil {
 		return q, err
 	}
 	if text := q.Get("at"); text != "" {
 		if q.on, err = rehearsal.ReadAt(text); err != nil {
 			return q, badQueryf("at: %s", err)
+		}
+	}
+	q.days = RehearsalDays
+	if text := q.Get("history"); text != "" {
+		if q.days, err = strconv.Atoi(text); err != nil || q.days < 1 || q.days > maxRehearsalDays {
+			return q, badQueryf("history must be 1 to %d (days)", maxRehearsalDays)
 		}
 	}
 	switch language := q.Get("language"); language {
@@ -175,7 +185,7 @@ func (a *Admin) rehearse(r *http.Request, by *rehearsal.Rehearser, q rehearsalQu
 			for _, acc := range part {
 				corps = append(corps, acc.CorpID)
 			}
-			lines, err := a.Calls.Read(r.Context(), RehearsalDays, corps...)
+			lines, err := a.Calls.Read(r.Context(), q.days, corps...)
 			if err != nil {
 				yield(rehearsal.Report{}, err)
 				return
@@ -185,7 +195,7 @@ func (a *Admin) rehearse(r *http.Request, by *rehearsal.Rehearser, q rehearsalQu
 				if at.IsZero() {
 					at = by.StopsAt(acc)
 				}
-				report := by.Account(acc, at, RehearsalDays, lines[acc.CorpID])
+				report := by.Account(acc, at, q.days, lines[acc.CorpID])
 				report.Unattributed = by.Unattributed(lines[calls.Unknown])
 				if !yield(report, nil) {
 					return

@@ -20,6 +20,7 @@ const (
 	docCallbacks   = "docs/callbacks.md"
 	docConfig      = "docs/changing-rules.md"
 	docSettings    = "docs/configuration.md"
+	docUnanswered  = "docs/unanswered.md"
 )
 
 const (
@@ -35,7 +36,7 @@ func (g *gateway) parts(ctx context.Context) []admin.HealthPart {
 	now := g.handler.Now()
 	parts := []admin.HealthPart{
 		g.redisPart(), g.leasePart(), g.recordsPart(ctx), g.journalPart(), g.clockPart(),
-		g.bypassPart(), g.configPart(), g.upstreamPart(now), g.logPart(),
+		g.bypassPart(), g.observationsPart(), g.configPart(), g.upstreamPart(now), g.logPart(),
 	}
 	if len(g.inForce().Config.Callbacks) > 0 {
 		parts = append(parts, g.callbacksPart(now))
@@ -46,8 +47,9 @@ func (g *gateway) parts(ctx context.Context) []admin.HealthPart {
 	return parts
 }
 
-func part(name, status, doc, text string) admin.HealthPart {
-	return admin.HealthPart{Name: name, Status: status, Doc: doc, Text: text}
+// saying returns a part that says a sentence; code names it.
+func saying(name, status, doc, code, text string) admin.HealthPart {
+	return admin.HealthPart{Name: name, Status: status, Doc: doc, Code: code, Text: text}
 }
 
 func counted(p admin.HealthPart, n int) admin.HealthPart {
@@ -63,84 +65,110 @@ func attentionIf(bad bool) string {
 	return admin.StatusOK
 }
 
+// stampOf formats a time for the API.
+func stampOf(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
 func (g *gateway) redisPart() admin.HealthPart {
-	since := ""
-	if at := g.store.UpSince(); !at.IsZero() {
-		since = at.UTC().Format("2006-01-02T15:04:05.000Z07:00")
-	}
-	p := part("redis", admin.StatusFailed, docReliability, "Redis does not answer: replies that need it are unsure, other calls go on")
+	p := saying("redis", admin.StatusFailed, docReliability, "redis_down", "Redis does not answer: replies that need it are unsure, other calls go on")
 	if g.store.Up() {
-		p = part("redis", admin.StatusOK, docRedis, "Redis answers")
+		p = saying("redis", admin.StatusOK, docRedis, "redis_up", "Redis answers")
 		p.Value = fmt.Sprintf("%.1f ms", float64(g.store.PingTime().Microseconds())/1000)
 	}
-	p.Since = since
+	if at := g.store.UpSince(); !at.IsZero() {
+		p.Since = stampOf(at)
+	}
 	return p
 }
 
 func (g *gateway) leasePart() admin.HealthPart {
 	status := g.windows.Status()
-	p := part("lease", admin.StatusOK, docReliability, "a reply without an open window can be refused")
+	p := saying("lease", admin.StatusOK, docReliability, "lease_held", "a reply without an open window can be refused")
 	if len(status.Causes) > 0 {
 		var texts []string
 		for _, cause := range status.Causes {
 			texts = append(texts, window.Sentence(cause))
 		}
-		p = part("lease", admin.StatusAttention, docReliability, strings.Join(texts, "; "))
+		p = saying("lease", admin.StatusAttention, docReliability, "lease_unsure", strings.Join(texts, "; "))
+		p.Values = admin.Values{"causes": status.Causes}
 	}
 	return counted(p, status.Members)
 }
 
 func (g *gateway) recordsPart(ctx context.Context) admin.HealthPart {
 	if !g.store.Up() {
-		return part("records", admin.StatusAttention, docRedis, "whether the records are complete cannot be read, since Redis does not answer")
+		return saying("records", admin.StatusAttention, docRedis, "records_unknown", "whether the records are complete cannot be read, since Redis does not answer")
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.store.Timeout)
 	defer cancel()
 	complete, since, err := g.windows.Complete(ctx, "", "")
 	switch {
 	case err != nil:
-		return part("records", admin.StatusAttention, docRedis, "whether the records are complete cannot be read from Redis")
+		return saying("records", admin.StatusAttention, docRedis, "records_unknown", "whether the records are complete cannot be read from Redis")
 	case complete:
-		return part("records", admin.StatusOK, docRedis, "the records of customers' messages are complete")
+		return saying("records", admin.StatusOK, docRedis, "records_complete", "the records of customers' messages are complete")
 	}
-	p := part("records", admin.StatusAttention, docRedis, "the records of customers' messages are complete only since then, so a missing message proves nothing yet")
-	p.Since = since.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+	p := saying("records", admin.StatusAttention, docRedis, "records_incomplete", "the records of customers' messages are complete only since then, so a missing message proves nothing yet")
+	p.Since = stampOf(since)
 	return p
 }
 
 func (g *gateway) journalPart() admin.HealthPart {
 	size, most := g.store.Journal.End()-g.store.Journal.Start(), int64(g.Config.Journal.MaxBytes)
-	p := part("journal", admin.StatusOK, docRedis, "the journal is empty")
+	p := saying("journal", admin.StatusOK, docRedis, "journal_empty", "the journal is empty")
 	switch {
 	case size > most/10*9:
-		p = part("journal", admin.StatusFailed, docReliability, "the journal is nearly full: once it is, callbacks are answered with 503")
+		p = saying("journal", admin.StatusFailed, docReliability, "journal_full", "the journal is nearly full: once it is, callbacks are answered with 503")
 	case g.store.Embedded != nil:
-		p = part("journal", admin.StatusOK, docRedis, "the journal holds the changes since the snapshot")
+		p = saying("journal", admin.StatusOK, docRedis, "journal_snapshot", "the journal holds the changes since the snapshot")
 	case size > 0:
-		p = part("journal", admin.StatusAttention, docReliability, "the journal holds messages that Redis lacks, and gives them to it")
+		p = saying("journal", admin.StatusAttention, docReliability, "journal_waiting", "the journal holds messages that Redis lacks, and gives them to it")
 	}
-	p.Value = fmt.Sprintf("%d of %d bytes", size, most)
+	p.Value, p.Values = bytesText(size)+" of "+bytesText(most), admin.Values{"bytes": size, "max_bytes": most}
 	return p
+}
+
+// bytesText writes a number of bytes with the largest unit of which it has one.
+func bytesText(n int64) string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	unit, names := float64(n)/(1<<10), []string{"KiB", "MiB", "GiB", "TiB"}
+	for len(names) > 1 && unit >= 1<<10 {
+		unit, names = unit/(1<<10), names[1:]
+	}
+	return fmt.Sprintf("%.3g %s", unit, names[0])
 }
 
 func (g *gateway) clockPart() admin.HealthPart {
 	redis, wecom := g.store.Skew(), g.handler.Skew()
-	p := part("clock", admin.StatusOK, docReliability, "the clocks of Redis, WeCom and this machine agree")
+	p := saying("clock", admin.StatusOK, docReliability, "clock_agrees", "the clocks of Redis, WeCom and this machine agree")
 	switch {
 	case redis.Abs() >= redisSkewAlarm:
-		p = part("clock", admin.StatusAttention, docReliability, "Redis's clock and this machine's differ: set both by NTP")
+		p = saying("clock", admin.StatusAttention, docReliability, "clock_of_redis", "Redis's clock and this machine's differ: set both by NTP")
 	case wecom.Abs() >= wecomSkewAlarm:
-		p = part("clock", admin.StatusAttention, docReliability, "WeCom's clock and this machine's differ: set this one by NTP")
+		p = saying("clock", admin.StatusAttention, docReliability, "clock_of_wecom", "WeCom's clock and this machine's differ: set this one by NTP")
 	}
 	p.Value = fmt.Sprintf("Redis %d ms, WeCom %d ms", redis.Milliseconds(), wecom.Milliseconds())
+	p.Values = admin.Values{"redis_ms": redis.Milliseconds(), "wecom_ms": wecom.Milliseconds()}
 	return p
 }
 
 func (g *gateway) bypassPart() admin.HealthPart {
 	n := g.handler.Bypass.Bypassed()
-	p := part("channels_bypassed", attentionIf(n > 0), docRedis, "every channel with replies is pulled through the gateway")
+	p := saying("channels_bypassed", admin.StatusOK, docRedis, "bypassed_none", "every channel with replies is pulled through the gateway")
 	if n > 0 {
-		p.Text = "replies on these channels pass the gateway, but nobody pulls their messages through it: let the bots call kf/sync_msg through it too"
+		p = saying("channels_bypassed", admin.StatusAttention, docRedis, "bypassed_some", "replies on these channels pass the gateway, but nobody pulls their messages through it: let the bots call kf/sync_msg through it too")
+	}
+	return counted(p, n)
+}
+
+// observationsPart tells of replies that were not looked at, so that nobody can tell whether their
+// chats are answered.
+func (g *gateway) observationsPart() admin.HealthPart {
+	n := int(g.handler.Observer.Dropped())
+	p := saying("observations", admin.StatusOK, docUnanswered, "observations_all", "every reply that passed was looked at")
+	if n > 0 {
+		p = saying("observations", admin.StatusAttention, docUnanswered, "observations_dropped", "so many replies came at once that some were not looked at: it cannot be told whether their chats are answered")
 	}
 	return counted(p, n)
 }
@@ -148,9 +176,10 @@ func (g *gateway) bypassPart() admin.HealthPart {
 func (g *gateway) configPart() admin.HealthPart {
 	hash, stale := g.version()
 	problems := g.problems()
-	p := part("config", attentionIf(stale || len(problems) > 0), docConfig, "the configuration's files are in force")
-	if p.Status != admin.StatusOK {
-		p.Text = strings.Join(problems, "; ")
+	p := saying("config", admin.StatusOK, docConfig, "config_in_force", "the configuration's files are in force")
+	if stale || len(problems) > 0 {
+		p = saying("config", admin.StatusAttention, docConfig, "config_stale", strings.Join(problems, "; "))
+		p.Values = admin.Values{"problems": problems}
 	}
 	p.Value = hash
 	return p
@@ -158,16 +187,16 @@ func (g *gateway) configPart() admin.HealthPart {
 
 func (g *gateway) upstreamPart(now time.Time) admin.HealthPart {
 	a := g.handler.Metrics.UpstreamActivity()
-	p := part("upstream", admin.StatusOK, docReliability, "WeCom answers")
+	p := saying("upstream", admin.StatusOK, docReliability, "upstream_answers", "WeCom answers")
 	switch lately := !a.Bad.IsZero() && now.Sub(a.Bad) < failingLately; {
 	case a.Good.IsZero() && a.Bad.IsZero():
-		p.Text = "no call has been sent to WeCom yet"
+		p = saying("upstream", admin.StatusOK, docReliability, "upstream_unused", "no call has been sent to WeCom yet")
 	case lately && a.Bad.After(a.Good):
-		p = part("upstream", admin.StatusFailed, docReliability, "WeCom did not answer the last call")
-		p.Since = a.Bad.UTC().Format(time.RFC3339)
+		p = saying("upstream", admin.StatusFailed, docReliability, "upstream_silent", "WeCom did not answer the last call")
+		p.Since = stampOf(a.Bad)
 	case lately:
-		p = part("upstream", admin.StatusAttention, docReliability, "WeCom left calls of the last minute without an answer")
-		p.Since = a.Bad.UTC().Format(time.RFC3339)
+		p = saying("upstream", admin.StatusAttention, docReliability, "upstream_unsteady", "WeCom left calls of the last minute without an answer")
+		p.Since = stampOf(a.Bad)
 	}
 	p.Value = g.upstreamTimes()
 	return p
@@ -200,25 +229,25 @@ func (g *gateway) upstreamTimes() string {
 
 func (g *gateway) logPart() admin.HealthPart {
 	n := int(g.logs.Unlogged())
-	p := part("log", attentionIf(n > 0), docReliability, "every record was written")
+	p := saying("log", admin.StatusOK, docReliability, "log_written", "every record was written")
 	if n > 0 {
-		p.Text = "records were not taken in time by their file or stream, and went to standard error"
+		p = saying("log", admin.StatusAttention, docReliability, "log_late", "records were not taken in time by their file or stream, and went to standard error")
 	}
 	return counted(p, n)
 }
 
 func (g *gateway) callbacksPart(now time.Time) admin.HealthPart {
 	a := g.handler.Metrics.CallbackActivity()
-	p := part("callbacks", admin.StatusOK, docCallbacks, "callbacks are verified")
+	p := saying("callbacks", admin.StatusOK, docCallbacks, "callbacks_verified", "callbacks are verified")
 	switch {
 	case !a.Bad.IsZero() && now.Sub(a.Bad) < unverifiedSoon:
-		p = part("callbacks", admin.StatusAttention, docCallbacks, "a callback within the last hour could not be verified: the log has the cause")
+		p = saying("callbacks", admin.StatusAttention, docCallbacks, "callbacks_unverified", "a callback within the last hour could not be verified: the log has the cause")
 	case a.Good.IsZero():
-		p.Text = "no callback has come yet"
+		p = saying("callbacks", admin.StatusOK, docCallbacks, "callbacks_none", "no callback has come yet")
 	}
 	if !a.Good.IsZero() {
-		p.Since = a.Good.UTC().Format(time.RFC3339)
-		p.Value = "last verified " + p.Since
+		p.Since = stampOf(a.Good)
+		p.Value, p.Values = "last verified "+p.Since, admin.Values{"at": p.Since}
 	}
 	return p
 }
@@ -228,18 +257,20 @@ func certificatePart(file string, now time.Time) admin.HealthPart {
 	data, err := os.ReadFile(file) // as large as it was when it was loaded
 	block, _ := pem.Decode(data)
 	if err != nil || block == nil {
-		return part("certificates", admin.StatusAttention, docSettings, "the file of listen.tls cannot be read: the certificate that was loaded stays in use")
+		return saying("certificates", admin.StatusAttention, docSettings, "certificate_unreadable", "the file of listen.tls cannot be read: the certificate that was loaded stays in use")
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return part("certificates", admin.StatusAttention, docSettings, "the file of listen.tls holds no certificate: the one that was loaded stays in use")
+		return saying("certificates", admin.StatusAttention, docSettings, "certificate_missing", "the file of listen.tls holds no certificate: the one that was loaded stays in use")
 	}
-	left := cert.NotAfter.Sub(now)
-	p := part("certificates", attentionIf(left < certificateSoon), docSettings, "the certificate is valid until "+cert.NotAfter.UTC().Format(time.RFC3339))
+	left, until := cert.NotAfter.Sub(now), stampOf(cert.NotAfter)
+	p := saying("certificates", attentionIf(left < certificateSoon), docSettings, "certificate_valid", "the certificate is valid until "+until)
 	if left <= 0 {
-		p = part("certificates", admin.StatusFailed, docSettings, "the certificate is no longer valid: renew it")
+		p = saying("certificates", admin.StatusFailed, docSettings, "certificate_over", "the certificate is no longer valid: renew it")
 	}
-	return counted(p, int(left/(24*time.Hour)))
+	days := int(left / (24 * time.Hour))
+	p.Values = admin.Values{"at": until, "days": days}
+	return counted(p, days)
 }
 
 // sources tells the admin API of the parts of the gateway.
