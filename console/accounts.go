@@ -1,6 +1,7 @@
 package console
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -91,7 +92,11 @@ func (q *request) leftOf(a *account) standingLeft {
 	left := a.Lapses.Sub(q.now)
 	switch {
 	case a.Standing == "free" && a.Total != nil && a.Free != nil:
-		return standingLeft{"", q.text("left.free"), q.text("left.until", "n", *a.Free-*a.Total), false}
+		key := "left.until"
+		if a.Expires.IsZero() { // it never had a subscription
+			key = "left.full"
+		}
+		return standingLeft{"", q.text("left.free"), q.text(key, "n", *a.Free-*a.Total), false}
 	case a.Lapses.IsZero():
 		return standingLeft{"dim", q.text("left.never"), "", false}
 	case left <= 0:
@@ -138,8 +143,25 @@ func accountsPage(q *request) {
 	for i := range view.Accounts {
 		q.describe(&view.Accounts[i])
 	}
+	if len(view.Accounts) == 0 {
+		q.countWithout("/v1/accounts", query, view.Filters)
+	}
 	view.Months, view.CalendarOff = q.calendar()
 	q.render(http.StatusOK, "accounts", view)
+}
+
+// countWithout counts the rows of a list without each of its filters.
+func (q *request) countWithout(path string, query url.Values, filters []choice) {
+	query.Set("limit", "1")
+	query.Del("cursor")
+	for i, f := range filters {
+		without := maps.Clone(query)
+		without.Del(f.Name)
+		var list pager
+		if q.get(path, without, &list) == nil {
+			filters[i].Total = list.Total
+		}
+	}
 }
 
 // calendar asks for the days of three months on which subscriptions end or accounts stop.

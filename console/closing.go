@@ -18,7 +18,8 @@ type chat struct {
 	ReachableAfter bool    `json:"reachable_after"`
 	ReachableUntil instant `json:"reachable_until"`
 
-	Class, Left string
+	Class, Left string `json:"-"`
+	After       string `json:"-"` // what the account may do afterwards
 }
 
 // Title is the name of the chat's account, or its id.
@@ -54,11 +55,25 @@ func (q *request) describeChat(c *chat) {
 	if left <= 0 {
 		c.Left = q.text("closed")
 	}
+	switch until := c.ReachableUntil; {
+	case !c.ReachableAfter:
+		c.After = q.text("closing.after.lapsed")
+	case until.IsZero() || until.Sub(q.now) > untilShown:
+		c.After = q.text("closing.after.active")
+	default:
+		c.After = q.text("closing.after.until", "t", until.In(q.zone).Format("01-02"))
+	}
 }
+
+// untilShown is how soon an account must stop for its chats to tell so.
+const untilShown = 30 * 24 * time.Hour
 
 type closingView struct {
 	closingList
 	Within    string
+	Missing   string // of accounts that are not listed in full
+	None      string // why no chat is listed
+	NextAt    string // when the next one closes
 	Standings []option
 	Filters   []choice
 	Columns   []column
@@ -90,6 +105,10 @@ func closingPage(q *request) {
 	for i := range view.Waiting {
 		q.describeChat(&view.Waiting[i])
 	}
+	view.Missing = q.untoldText(view.Untold)
+	if len(view.Waiting) == 0 {
+		q.explainNone(&view)
+	}
 	for _, t := range []struct {
 		within string
 		n      int
@@ -98,6 +117,39 @@ func closingPage(q *request) {
 	}
 	view.Columns = q.closingHours(view.Hours)
 	q.render(http.StatusOK, "closing", view)
+}
+
+// untoldText tells how many accounts are not listed in full, "" if all are.
+func (q *request) untoldText(all []untold) string {
+	corps, key := map[string]bool{}, "closing.untold"
+	for _, u := range all {
+		if corps[u.CorpID] = true; u.Why != "bypassed" {
+			key = "closing.untold.part"
+		}
+	}
+	if len(corps) == 0 {
+		return ""
+	}
+	return q.text(key, "n", len(corps))
+}
+
+// explainNone tells why a page lists no chat, and when the next one closes.
+func (q *request) explainNone(view *closingView) {
+	o := q.overview()
+	view.None = q.text("none.closing")
+	switch key := "closing.none." + view.Within; {
+	case o.Waiting != nil && o.Waiting.All == 0 && o.Waiting.Untold > 0 && o.Waiting.Untold >= o.Accounts["total"]:
+		view.None = q.text("closing.unobserved")
+		return
+	case q.has(key) && len(view.Filters) == 0:
+		view.None = q.text(key)
+	}
+	var next closingList
+	query := q.listQuery(closingFilters...)
+	query.Set("limit", "1")
+	if f := q.get("/v1/closing", query, &next); f == nil && len(next.Waiting) > 0 {
+		view.NextAt = q.text("closing.next", "t", q.minute(next.Waiting[0].Closes.Time))
+	}
 }
 
 // closingHours are the columns of the next 24 hours. Each third has its time.

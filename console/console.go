@@ -29,6 +29,7 @@ type Settings struct {
 	Keys     config.Admin
 	Config   config.Console
 	Language func() string // policy.language: for browsers that ask for no language of ours
+	Window   time.Duration // window.length; 0: 48 hours
 	Now      func() time.Time
 }
 
@@ -110,7 +111,7 @@ const policyOfContent = "default-src 'none'; style-src 'self'; script-src 'self'
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	inside := r.URL.Path == "/console" || strings.HasPrefix(r.URL.Path, "/console/")
 	if r.URL.Path != "/" && !inside {
-		c.api.ServeHTTP(w, c.authorized(r))
+		c.serveAPI(w, r)
 		return
 	}
 	h := w.Header()
@@ -127,6 +128,54 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.servePage(w, r)
 	}
 }
+
+// serveAPI passes a request on to the admin API. The failure of an export that a person has asked
+// for is a page.
+func (c *Console) serveAPI(w http.ResponseWriter, r *http.Request) {
+	byPerson := r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") && r.URL.Query().Get("format") == "csv" && c.may(r, scopeRead)
+	if !byPerson {
+		c.api.ServeHTTP(w, c.authorized(r))
+		return
+	}
+	out := exportWriter{ResponseWriter: w}
+	c.api.ServeHTTP(&out, c.authorized(r))
+	if out.failed.status == 0 {
+		return
+	}
+	q := c.newRequest(w, r)
+	q.root = "../console/"
+	f := out.failed.decode(nil)
+	page := errorPage{f.Code, q.failed(f), "", "../" + strings.TrimPrefix(r.URL.Path, "/") + "?" + r.URL.RawQuery}
+	if f.Code == "too_many" {
+		page.Text = q.text("busy")
+	}
+	w.Header().Set("Content-Security-Policy", policyOfContent)
+	q.render(f.Status, "error", page)
+}
+
+// exportWriter passes an export through, and keeps a failure.
+type exportWriter struct {
+	http.ResponseWriter
+	failed answer
+}
+
+func (e *exportWriter) WriteHeader(status int) {
+	if status >= http.StatusBadRequest {
+		e.failed.status = status
+		return
+	}
+	e.ResponseWriter.WriteHeader(status)
+}
+
+func (e *exportWriter) Write(p []byte) (int, error) {
+	if e.failed.status != 0 {
+		return e.failed.body.Write(p)
+	}
+	return e.ResponseWriter.Write(p)
+}
+
+// Unwrap lets an export move its deadlines.
+func (e *exportWriter) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
 // redirect sends the browser to a relative URL, so that a proxy may serve the console below a path
 // of its own.

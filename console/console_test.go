@@ -95,11 +95,22 @@ func (t *rig) serveAPI(w http.ResponseWriter, r *http.Request) {
 // call makes one request; header has pairs of a name and a value.
 func (t *rig) call(method, target string, form url.Values, header ...string) *http.Response {
 	t.Helper()
-	r := httptest.NewRequest(method, target, strings.NewReader(form.Encode()))
-	r.Host = "localhost:9090"
 	if form != nil {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		header = append(header, "Content-Type", "application/x-www-form-urlencoded")
 	}
+	return t.send(method, target, form.Encode(), header...)
+}
+
+// post posts a body.
+func (t *rig) post(target, body string, header ...string) *http.Response {
+	t.Helper()
+	return t.send(http.MethodPost, target, body, header...)
+}
+
+func (t *rig) send(method, target, body string, header ...string) *http.Response {
+	t.Helper()
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Host = "localhost:9090"
 	for i := 0; i < len(header); i += 2 {
 		if header[i] == "Host" {
 			r.Host = header[i+1]
@@ -486,7 +497,7 @@ func sources(t *testing.T) string {
 // screens are the pages with data; each has a row or a value of testdata/console/api.
 var screens = []struct{ path, shows string }{
 	{"", "4,812"}, {"closing", "wmHdKzDAAA"}, {"closing?within=all", "1,284"}, {"accounts", "ww5c1f20a97be43d68"}, {"accounts?standing=lapsed&q=x", "18,420"},
-	{"accounts/calendar", "accounts.ics?token="}, {"accounts/wwa03be7712f9c54e1", "3,010"}, {"contacts", "19,204"}, {"entities/鹿鸣实业", "5,963"},
+	{"accounts/calendar", "accounts.ics?token="}, {"accounts/wwa03be7712f9c54e1", "3,010"}, {"contacts", "19,204"}, {"entities", "8,973"}, {"entities/鹿鸣实业", "5,963"},
 	{"rehearsal", "1,204"}, {"rehearsal?corp_id=wwa03be7712f9c54e1", "9,120"}, {"windows", "wkAJ2GCAAA"}, {"windows?corp_id=wwa03be7712f9c54e1&customer=wmHdKzDAAA7yQ2m0v8TnB4cXe1LrUa5Q", "reply-inside-the-window"},
 	{"decisions", "19acf8e92d84f3c3"}, {"decisions/19acf8e92d84f3c3", "95002"}, {"rules", "2,190"}, {"replays/b7", "96,403"}, {"health", "10.1.0.11:9090"}, {"settings", "policy.mode"},
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 )
 
 // contactRow is an account's number of contacts as GET /v1/contacts gives it.
@@ -23,15 +24,34 @@ type contactRow struct {
 	Pace      *struct {
 		Days, Change int
 	} `json:"pace"`
-	FullOn  string `json:"full_on"`
-	Stale   bool   `json:"stale"`
-	Problem *struct {
-		Why, Remedy string
-	} `json:"problem"`
+	FullOn  string   `json:"full_on"`
+	Stale   bool     `json:"stale"`
+	Problem *problem `json:"problem"`
 	History []struct {
 		Date  string
 		Total int
 	} `json:"history"`
+}
+
+// problem is why a count is missing, or not newer.
+type problem struct {
+	Reason      string
+	Errcode     int
+	Why, Remedy string // in English
+}
+
+// Problem says in the language of the page why a count is missing, and what to do.
+func (p page) Problem(of problem) string {
+	why, remedy := of.Why, of.Remedy
+	if key := "problem.why." + of.Reason; p.has(key) {
+		why = p.text(key, "errcode", strconv.Itoa(of.Errcode))
+	}
+	for _, key := range []string{"problem.do." + of.Reason, "problem.errcode." + strconv.Itoa(of.Errcode)} {
+		if p.has(key) {
+			remedy = p.text(key)
+		}
+	}
+	return p.text("problem", "why", why, "remedy", remedy)
 }
 
 // Title is the name of the account, or its id.
@@ -130,7 +150,12 @@ func contactsPage(q *request) {
 	}
 	query := q.listQuery(append(contactFilters, "sort")...)
 	query.Set("history", "90")
-	if f := q.get("/v1/contacts", query, &view); f != nil {
+	f := q.get("/v1/contacts", query, &view)
+	if f != nil && f.Code == "store_unavailable" { // the counts are in memory, their history is not
+		query.Del("history")
+		f = q.get("/v1/contacts", query, &view)
+	}
+	if f != nil {
 		q.fail(f)
 		return
 	}
@@ -142,6 +167,23 @@ func contactsPage(q *request) {
 		}
 	}
 	q.render(http.StatusOK, "contacts", view)
+}
+
+type entitiesView struct {
+	pager
+	Entities []entity
+	Sorts    []option
+	Filters  []choice
+}
+
+// entitiesPage lists the legal entities.
+func entitiesPage(q *request) {
+	view := entitiesView{Sorts: q.options("sort", "contacts.sort.", "-total", "name"), Filters: q.filters("q")}
+	if f := q.get("/v1/entities", q.listQuery("q", "sort"), &view); f != nil {
+		q.fail(f)
+		return
+	}
+	q.render(http.StatusOK, "entities", view)
 }
 
 // entityPage shows the accounts of one legal entity beside each other.

@@ -105,14 +105,14 @@ func decisionsPage(q *request) {
 // decisionView is the page of one decision.
 type decisionView struct {
 	ID        string
-	Missing   string // why there is none
+	Missing   string // there is none
 	Decision  decision
 	Gateway   string
 	Source    string
 	Explain   *explanation
 	Undecided string // why the call cannot be judged once more
 	Now       *explanation
-	Partial   []struct{ Gateway, Error string }
+	Partial   []missing
 }
 
 func decisionPage(q *request) {
@@ -125,9 +125,26 @@ func decisionPage(q *request) {
 		}
 		q.render(http.StatusOK, "decision", view)
 	case f.Code == "no_decision":
-		view.Missing = f.Message
+		view.Missing = q.whereLooked(view.ID)
 		q.render(f.Status, "decision", view)
 	default:
 		q.fail(f)
 	}
+}
+
+// whereLooked tells that a decision is not on record, and where it was looked for.
+func (q *request) whereLooked(id string) string {
+	var health healthList
+	var newest decisionsView
+	_, _ = q.get("/v1/health", nil, &health), q.get("/v1/decisions", url.Values{"limit": {"1"}}, &newest) // both are 0 then
+	n := 0
+	for _, g := range health.Gateways {
+		if !g.Seen.IsZero() {
+			n++
+		}
+	}
+	if newest.Since.IsZero() {
+		return q.text("decision.missing.nowhere", "id", id)
+	}
+	return q.text("decision.missing", "id", id, "n", max(n, 1), "t", q.minute(newest.Since.Time))
 }

@@ -1,9 +1,11 @@
 package console
 
 import (
+	"fmt"
 	"net/http"
-
-	"replygate/config"
+	"strconv"
+	"strings"
+	"time"
 )
 
 // healthList is the answer of GET /v1/health.
@@ -16,18 +18,20 @@ type healthList struct {
 		Since, Seen                instant
 		Status                     string
 	} `json:"gateways"`
-	Partial []struct{ Gateway, Error string }
+	Partial []missing
 }
 
 // healthPart is one part of the system.
 type healthPart struct {
-	Name   string  `json:"name"`
-	Status string  `json:"status"` // ok, attention or failed
-	Value  string  `json:"value"`
-	Text   string  `json:"text"`
-	Count  *int    `json:"count"`
-	Since  instant `json:"since"`
-	Doc    string  `json:"doc"`
+	Name   string         `json:"name"`
+	Status string         `json:"status"` // ok, attention or failed
+	Value  string         `json:"value"`
+	Text   string         `json:"text"` // in English
+	Code   string         `json:"code"`
+	Values map[string]any `json:"values"`
+	Count  *int           `json:"count"`
+	Since  instant        `json:"since"`
+	Doc    string         `json:"doc"`
 }
 
 // Icon is that of the part's status.
@@ -53,12 +57,74 @@ func healthPage(q *request) {
 	q.render(http.StatusOK, "health", view)
 }
 
-// Why tells what is the matter with a part. The gateway words it in English; in another language
-// the page has words of its own.
+// Why says in the language of the page how a part is. A sentence of a newer gateway is shown as the
+// gateway words it.
 func (p page) Why(part healthPart) string {
-	key := "health.why." + part.Name + "_" + part.Status
-	if p.code != config.English && p.has(key) {
-		return p.text(key)
+	key := "health.why." + part.Code
+	if part.Code == "" || !p.has(key) {
+		return part.Text
 	}
-	return part.Text
+	return p.text(key, p.healthValues(part)...)
+}
+
+// Measured is what was measured of a part.
+func (p page) Measured(part healthPart) string {
+	key := "health.value." + part.Name
+	switch {
+	case p.has(key) && len(part.Values) > 0:
+		return p.text(key, p.healthValues(part)...)
+	case part.Value != "":
+		return part.Value
+	case part.Count != nil:
+		return number(*part.Count)
+	}
+	return p.text("health.status." + part.Status)
+}
+
+// healthValues are the placeholders of a part's texts, as pairs.
+func (p page) healthValues(part healthPart) (pairs []any) {
+	for name, value := range part.Values {
+		pairs = append(pairs, name, p.healthValue(name, value))
+	}
+	return pairs
+}
+
+// healthValue writes one value as its name tells what it is: a time, a size, a span or a list.
+func (p page) healthValue(name string, value any) any {
+	switch v := value.(type) {
+	case float64:
+		switch n := int(v); {
+		case strings.HasSuffix(name, "bytes"):
+			return bytesText(v)
+		case strings.HasSuffix(name, "ms"):
+			return strconv.Itoa(n) + " ms"
+		default:
+			return n
+		}
+	case string:
+		if at, err := time.Parse(time.RFC3339, v); err == nil {
+			return p.minute(at)
+		}
+	case []any:
+		words := make([]string, len(v))
+		for i, word := range v {
+			if words[i] = fmt.Sprint(word); name == "causes" {
+				words[i] = p.text("health.cause." + words[i])
+			}
+		}
+		if len(words) == 0 {
+			return "–"
+		}
+		return strings.Join(words, p.text("semicolon"))
+	}
+	return fmt.Sprint(value)
+}
+
+// bytesText writes a number of bytes with the largest unit of which there is one.
+func bytesText(n float64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	for len(units) > 1 && n >= 1<<10 {
+		n, units = n/(1<<10), units[1:]
+	}
+	return fmt.Sprintf("%.3g %s", n, units[0])
 }

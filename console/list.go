@@ -26,7 +26,7 @@ type pager struct {
 	Next    string
 	Total   *int
 	AsOf    instant `json:"as_of"`
-	Partial []struct{ Gateway, Error string }
+	Partial []missing
 }
 
 // NextURL is the link to the rows after those of the page.
@@ -37,18 +37,30 @@ func (p page) NextURL(next string) string {
 	return "?" + v.Encode()
 }
 
-// choice is a filter that a person may set: Name is its parameter.
+// choice is a filter that a person has set: Name is its parameter, Text tells it in words.
 type choice struct {
-	Name, Value string
-	Drop        string // the page without it
+	Name, Text string
+	Drop       string // the page without it
+	Total      *int   // how many rows that page has; nil: not counted
+}
+
+// filterWords are the prefixes of texts for values of filters; others are shown as they are.
+var filterWords = map[string]string{
+	"standing": "standing.", "within": "within.", "kind": "kind.", "state": "window.state.", "verdict": "verdict.",
+	"reason": "reason.", "capability": "capability.", "by": "by.",
 }
 
 // filters returns the filters that are set, of the given parameters.
 func (q *request) filters(names ...string) (set []choice) {
 	for _, name := range names {
-		if value := q.r.URL.Query().Get(name); value != "" {
-			set = append(set, choice{name, value, q.with(name, "")})
+		value := q.r.URL.Query().Get(name)
+		if value == "" {
+			continue
 		}
+		if prefix := filterWords[name]; prefix != "" && q.has(prefix+value) {
+			value = q.text(prefix + value)
+		}
+		set = append(set, choice{Name: name, Text: q.text("filter.is", "name", q.text("filter."+name), "value", value), Drop: q.with(name, "")})
 	}
 	return set
 }

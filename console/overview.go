@@ -20,7 +20,9 @@ type overview struct {
 	} `json:"decisions"`
 	Attention []attention `json:"attention"`
 	Health    string      `json:"health"`
-	Partial   []struct{ Gateway, Error string }
+	Unwell    int         `json:"unwell"` // parts that are not ok
+	RedisDown instant     `json:"redis_down"`
+	Partial   []missing
 }
 
 // waitingCounts are how many chats close unanswered within a time.
@@ -69,9 +71,30 @@ type overviewView struct {
 	Single      *account          // the only account
 }
 
+// overview returns the overview that the frame of every page shows; an empty one if there is none.
+func (q *request) overview() *overview {
+	if q.around == nil {
+		q.around = &overview{}
+		if q.c.serves("/v1/overview") {
+			_ = q.get("/v1/overview", nil, q.around) // a page stands without its frame's numbers
+		}
+	}
+	return q.around
+}
+
+// counts are the numbers in the navigation, by the name of the page.
+func (o *overview) counts() map[string]int {
+	counts := map[string]int{"accounts": o.Accounts["grace"], "health": o.Unwell}
+	if o.Waiting != nil {
+		counts["closing"] = o.Waiting.Hour
+	}
+	return counts
+}
+
 func overviewPage(q *request) {
 	view := overviewView{Failed: map[string]string{}}
-	if f := q.get("/v1/overview", nil, &view.overview); f != nil {
+	q.around = &view.overview
+	if f := q.get("/v1/overview", nil, q.around); f != nil {
 		q.fail(f)
 		return
 	}
@@ -130,7 +153,7 @@ func (q *request) todo(a attention) todo {
 		}
 	}
 	values := []any{"n", a.Count, "name", name, "p", a.Percent, "total", a.Total, "limit", a.Limit, "calls", a.Calls, "day", a.FullOn,
-		"left", q.left(a.At.Sub(q.now)), "date", a.At.In(q.zone).Format("2006-01-02"), "t", a.At.In(q.zone).Format("2006-01-02 15:04")}
+		"left", q.left(a.At.Sub(q.now)), "date", a.At.In(q.zone).Format("2006-01-02"), "t", q.minute(a.At.Time)}
 	t := todo{Icon: "attention", Title: a.Text, URL: a.URL, Link: q.text("see")}
 	if a.Level == "urgent" {
 		t.Icon = "urgent"
@@ -138,8 +161,11 @@ func (q *request) todo(a attention) todo {
 	if q.has("attention." + a.Kind) {
 		t.Title = q.text("attention."+a.Kind, values...)
 	}
-	if q.has("attention.why." + a.Kind) {
+	if q.has("attention.why."+a.Kind) && (a.Kind != "closing" || !a.At.IsZero()) {
 		t.Why = q.text("attention.why."+a.Kind, values...)
+	}
+	if a.FullOn != "" {
+		t.Why += q.text("comma") + q.text("contacts.full", "day", a.FullOn)
 	}
 	if t.Title == "" {
 		t.Title = a.Kind

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"html/template"
@@ -68,15 +69,31 @@ func (l *language) functions(assets map[string]string) template.FuncMap {
 		"date":   func(t time.Time) string { return t.In(l.zone).Format("2006-01-02") },
 		"day":    func(t time.Time) string { return t.In(l.zone).Format("01-02 15:04") },
 		"clock":  func(t time.Time) string { return t.In(l.zone).Format("15:04:05") },
-		"minute": func(t time.Time) string { return t.In(l.zone).Format("2006-01-02 15:04") },
+		"minute": l.minute,
 		"second": func(t time.Time) string { return t.In(l.zone).Format("2006-01-02 15:04:05") },
 		"iso":    func(t time.Time) string { return t.In(l.zone).Format(time.RFC3339) },
 		"list":   func(all ...any) []any { return all },
 		"join":   strings.Join,
 		"words":  l.words,
 		"value":  func(v any) string { return fmt.Sprint(v) },
+		"who":    l.gateways,
 	}
 }
+
+// missing is a gateway whose numbers are not in an answer.
+type missing struct{ Gateway, Error string }
+
+// gateways names gateways in one line.
+func (l *language) gateways(all []missing) string {
+	names := make([]string, len(all))
+	for i, m := range all {
+		names[i] = m.Gateway
+	}
+	return strings.Join(names, l.text("comma"))
+}
+
+// minute is a time in a sentence.
+func (l *language) minute(t time.Time) string { return t.In(l.zone).Format("2006-01-02 15:04") }
 
 // words are the texts of several keys with a prefix, in one line.
 func (l *language) words(prefix string, keys []string) string {
@@ -107,6 +124,8 @@ type request struct {
 	changing bool   // the change key came with this very request
 	reading  bool   // a ticket opens this page, without a session
 	ifMatch  string // sent with changes
+
+	around *overview // the overview as the frame shows it, once it was asked for
 }
 
 type requestKey struct{}
@@ -126,10 +145,11 @@ func (c *Console) newRequest(w http.ResponseWriter, r *http.Request) *request {
 // page is what the frame shows around every page.
 type page struct {
 	*request
-	Name   string
-	Status int
-	Groups []navGroup
-	Data   any
+	Name      string
+	Status    int
+	Groups    []navGroup
+	RedisDown instant // since when Redis does not answer; zero: it does
+	Data      any
 }
 
 // Root is the relative URL of the console's first page.
@@ -137,6 +157,9 @@ func (p page) Root() string { return p.root }
 
 // Now is the time of the page.
 func (p page) Now() time.Time { return p.now }
+
+// Code is the language of the page as in ?lang=.
+func (p page) Code() string { return p.code }
 
 // Lang is the language of the page for HTML.
 func (p page) Lang() string { return map[string]string{"en": "en", "zh": "zh-Hans"}[p.code] }
@@ -174,12 +197,25 @@ func (p page) Arg(name string) string { return p.r.URL.Query().Get(name) }
 // With is the link to this page with another value of a parameter, from its first row on.
 func (p page) With(name, value string) string { return p.with(name, value) }
 
-// CSV is the link to all rows of a list as CSV, with the filters of the page.
-func (p page) CSV(list string) string {
+// History tells that records are complete only since a time.
+func (p page) History(since instant) string {
+	length := cmp.Or(p.c.Window, 48*time.Hour)
+	return p.text("history", "t", p.minute(since.Time), "left", p.left(since.Add(length).Sub(p.now)))
+}
+
+// DaysSince is how many whole days ago a time was.
+func (p page) DaysSince(at instant) int { return int(p.now.Sub(at.Time) / (24 * time.Hour)) }
+
+// CSV is the link to all rows of a list as CSV, with the filters of the page. more has pairs of a
+// parameter and a value.
+func (p page) CSV(list string, more ...string) string {
 	v := p.r.URL.Query()
 	v.Del("lang")
 	v.Del("cursor")
 	v.Del("limit")
+	for i := 0; i+1 < len(more); i += 2 {
+		v.Set(more[i], more[i+1])
+	}
 	v.Set("format", "csv")
 	return p.root + "../v1/" + list + "?" + v.Encode()
 }
@@ -214,7 +250,8 @@ func (q *request) render(status int, name string, data any) {
 	var b bytes.Buffer
 	p := page{request: q, Name: name, Status: status, Data: data}
 	if q.signedIn {
-		p.Groups = q.c.nav(name)
+		o := q.overview()
+		p.Groups, p.RedisDown = q.c.nav(name, o.counts()), o.RedisDown
 	}
 	t := q.pages[name]
 	if t == nil {
@@ -233,12 +270,20 @@ func (q *request) render(status int, name string, data any) {
 
 // fail writes a page that tells what went wrong, and what to do.
 func (q *request) fail(f *failure) {
-	text := f.Message
-	if q.has("error." + f.Code) {
-		text = q.text("error." + f.Code)
+	detail := ""
+	if f.Code == "bad_query" { // it says which parameter
+		detail = f.Message
 	}
-	q.render(f.Status, "error", errorPage{f.Code, text, q.here()})
+	q.render(f.Status, "error", errorPage{f.Code, q.failed(f), detail, q.here()})
+}
+
+// failed words a failure in the language of the page, if it has words for it.
+func (q *request) failed(f *failure) string {
+	if q.has("error." + f.Code) {
+		return q.text("error." + f.Code)
+	}
+	return f.Message
 }
 
 // errorPage tells about a failure. Again is the link to try again.
-type errorPage struct{ Code, Text, Again string }
+type errorPage struct{ Code, Text, Detail, Again string }

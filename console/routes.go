@@ -31,19 +31,21 @@ type navGroup struct {
 type navLink struct {
 	Name, Path string
 	Current    bool
+	Count      int  // of what needs somebody
+	Urgent     bool // and soon
 }
 
 // partOf names the page of the navigation to which another page belongs.
-var partOf = map[string]string{"account": "accounts", "calendar": "accounts", "entity": "contacts", "decision": "decisions", "replay": "rules"}
+var partOf = map[string]string{"account": "accounts", "calendar": "accounts", "entity": "contacts", "entities": "contacts", "decision": "decisions", "replay": "rules"}
 
 // nav returns the navigation of a page.
-func (c *Console) nav(current string) (all []navGroup) {
+func (c *Console) nav(current string, counts map[string]int) (all []navGroup) {
 	current = cmp.Or(partOf[current], current)
 	for _, g := range navigation {
 		group := navGroup{Name: g.name}
 		for _, s := range g.screens {
 			if c.serves(s.api) {
-				group.Links = append(group.Links, navLink{s.name, s.path, s.name == current})
+				group.Links = append(group.Links, navLink{s.name, s.path, s.name == current, counts[s.name], s.name == "closing"})
 			}
 		}
 		if len(group.Links) > 0 {
@@ -69,6 +71,7 @@ func (c *Console) routes() *http.ServeMux {
 	handle("GET /console/accounts/calendar", subscribePage)
 	handle("GET /console/accounts/{corp}", accountPage)
 	handle("GET /console/contacts", contactsPage)
+	handle("GET /console/entities", entitiesPage)
 	handle("GET /console/entities/{name}", entityPage)
 	handle("GET /console/rehearsal", rehearsalPage)
 	handle("GET /console/windows", windowsPage)

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -24,6 +25,10 @@ type rule struct {
 	Last        instant `json:"last"`
 	HiddenBy    string  `json:"hidden_by"`
 	Examples    []string
+	Shadow      *struct {
+		CorpID   []facet `json:"corp_id"`
+		Endpoint []facet `json:"endpoint"`
+	} `json:"shadow"`
 }
 
 type rulesView struct {
@@ -36,7 +41,7 @@ type rulesView struct {
 	} `json:"next_ruleset"`
 	Rules     []rule
 	AsOf      instant `json:"as_of"`
-	Partial   []struct{ Gateway, Error string }
+	Partial   []missing
 	Candidate string // what was pasted
 	Problem   string // why there is no result
 }
@@ -75,7 +80,7 @@ func showRules(q *request, status int, view rulesView) {
 // replayCandidate replays past decisions by a candidate configuration, and waits a little for the
 // result. It puts nothing in force.
 func replayCandidate(q *request) {
-	view := rulesView{Candidate: q.r.PostFormValue("candidate")}
+	view := rulesView{Candidate: q.candidate()}
 	var begun struct{ ID string }
 	if f := q.ask(http.MethodPost, "/v1/replays", nil, map[string]string{"candidate": view.Candidate}, &begun); f != nil {
 		view.Problem = f.Message
@@ -83,6 +88,21 @@ func replayCandidate(q *request) {
 		return
 	}
 	redirect(q.w, "../replays/"+url.PathEscape(begun.ID))
+}
+
+// candidate is the configuration that a person has pasted, or the file that they have chosen.
+func (q *request) candidate() string {
+	pasted := q.r.PostFormValue("candidate") // reads a form with files too
+	file, _, err := q.r.FormFile("file")
+	if err != nil {
+		return pasted
+	}
+	defer file.Close()
+	data, err := io.ReadAll(file) // the body has a bound
+	if err != nil || len(data) == 0 {
+		return pasted
+	}
+	return string(data)
 }
 
 // replayPage shows the result of a replay; the page refreshes while it runs.

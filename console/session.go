@@ -153,7 +153,7 @@ func (c *Console) check(q *request, scope, typed string) *failure {
 	if wait := c.tries.wait(from, c.Now()); wait > 0 {
 		seconds := int(wait/time.Second) + 1
 		q.w.Header().Set("Retry-After", strconv.Itoa(seconds))
-		return &failure{Status: http.StatusTooManyRequests, Code: "too_many", Message: q.text("login.many", "s", seconds)}
+		return &failure{Status: http.StatusTooManyRequests, Code: "too_many_tries", Message: q.text("login.many", "s", seconds)}
 	}
 	want, given := sha256.Sum256([]byte(c.key(scope).Reveal())), sha256.Sum256([]byte(typed))
 	if subtle.ConstantTimeCompare(want[:], given[:]) != 1 {

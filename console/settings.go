@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// note is a sentence on top of a page.
-type note struct{ Class, Icon, Text string }
+// note is a sentence on top of a page. Detail is what the gateway said, in English.
+type note struct{ Class, Icon, Text, Detail string }
 
 // setting is one value of the configuration, as GET /v1/config gives it.
 type setting struct {
@@ -71,7 +71,7 @@ func staleNotes(q *request) (notes []note) {
 	}
 	_ = q.get("/readyz", nil, &ready) // while the gateway stops it answers 503, with the same fields
 	for _, p := range ready.Problems {
-		notes = append(notes, note{"bad", "urgent", p})
+		notes = append(notes, note{"bad", "urgent", q.text("attention.config"), p})
 	}
 	return notes
 }
@@ -79,7 +79,7 @@ func staleNotes(q *request) (notes []note) {
 // reloadSettings reads the configuration again, as long as the one on the page is in force.
 func reloadSettings(q *request) {
 	if f := q.mayChange(); f != nil {
-		showSettings(q, f.Status, note{"bad", "urgent", f.Message})
+		showSettings(q, f.Status, note{"bad", "urgent", q.failed(f), ""})
 		return
 	}
 	var done struct {
@@ -90,15 +90,15 @@ func reloadSettings(q *request) {
 	f := q.ask(http.MethodPost, "/v1/reload", nil, struct{}{}, &done)
 	switch {
 	case f != nil:
-		showSettings(q, f.Status, note{"bad", "urgent", f.Message})
+		showSettings(q, f.Status, note{"bad", "urgent", q.failed(f), ""})
 	default:
 		text := q.text("settings.reloaded", "keys", strings.Join(done.Changed, ", "))
 		if len(done.Changed) == 0 {
 			text = q.text("settings.unchanged")
 		}
-		notes := []note{{"", "ok", text}}
+		notes := []note{{Icon: "ok", Text: text}}
 		for _, w := range done.Warnings {
-			notes = append(notes, note{"warn", "attention", w})
+			notes = append(notes, note{"warn", "attention", q.text("settings.warning"), w})
 		}
 		showSettings(q, http.StatusOK, notes...)
 	}

@@ -3,8 +3,6 @@ package console
 import (
 	"net/http"
 	"net/url"
-
-	"replygate/config"
 )
 
 // windowRow is a window as GET /v1/windows gives it.
@@ -33,7 +31,8 @@ type windowsView struct {
 	Since      instant `json:"since"`
 	Incomplete bool    `json:"incomplete"`
 	Index      string  `json:"index"` // waiting: only chats that wait are listed
-	Missing    string  // why there is none
+	Missing    string  // there is none
+	Proof      string  // what that proves
 	Searched   bool
 	States     []option
 	Filters    []choice
@@ -57,7 +56,7 @@ func windowsPage(q *request) { showWindows(q, http.StatusOK, q.r.URL.Query()) }
 func showWindows(q *request, status int, by url.Values, notes ...note) {
 	view := windowsView{Searched: by.Get("customer") != "", Filters: q.filters(windowFilters...), States: q.options("state", "window.state.", "", "open", "full", "shut", "closed"), Notes: notes}
 	query := url.Values{}
-	for _, name := range append(windowFilters, "cursor") {
+	for _, name := range append(windowFilters, "scan", "cursor") {
 		if by.Get(name) != "" {
 			query.Set(name, by.Get(name))
 		}
@@ -75,10 +74,7 @@ func showWindows(q *request, status int, by url.Values, notes ...note) {
 	switch f := q.get("/v1/windows", query, &view); {
 	case f == nil:
 	case f.Code == "no_window":
-		view.Missing = q.text("windows.missing")
-		if q.code == config.English {
-			view.Missing = f.Message
-		}
+		view.Missing, view.Proof = q.text("windows.missing"), q.whatMissingProves(query.Get("corp_id"))
 	default:
 		q.fail(f)
 		return
@@ -87,6 +83,18 @@ func showWindows(q *request, status int, by url.Values, notes ...note) {
 		view.Explain = q.explainReply(*w)
 	}
 	q.render(status, "windows", view)
+}
+
+// whatMissingProves tells whether a customer of a corp who is not on record may have written.
+func (q *request) whatMissingProves(corp string) string {
+	var list windowsView
+	switch f := q.get("/v1/windows", url.Values{"corp_id": {corp}, "limit": {"1"}}, &list); {
+	case f != nil:
+		return ""
+	case list.Incomplete:
+		return q.text("windows.missing.incomplete", "t", q.minute(list.Since.Time))
+	}
+	return q.text("windows.missing.complete")
 }
 
 // onlyAccount returns the corp id of the account, "" if there are several: ids of customers belong
@@ -121,7 +129,7 @@ func changeWindow(action string) func(*request) {
 			form.Set(name, q.r.PostFormValue(name))
 		}
 		refuse := func(f *failure) {
-			showWindows(q, f.Status, form, note{"bad", "urgent", f.Message})
+			showWindows(q, f.Status, form, note{"bad", "urgent", q.failed(f), ""})
 		}
 		reason := q.r.PostFormValue("reason")
 		if reason == "" {
@@ -139,6 +147,6 @@ func changeWindow(action string) func(*request) {
 			refuse(f)
 			return
 		}
-		showWindows(q, http.StatusOK, form, note{"", "ok", q.text("window.done." + action)})
+		showWindows(q, http.StatusOK, form, note{Icon: "ok", Text: q.text("window.done." + action)})
 	}
 }

@@ -17,7 +17,7 @@ func (g *gateway) withConsole(a *admin.Admin) *admin.Admin {
 		return a
 	}
 	pages, err := console.New(console.Settings{
-		Keys: g.Config.Admin, Config: c, Now: a.Now,
+		Keys: g.Config.Admin, Config: c, Window: g.Config.Window.Length, Now: a.Now,
 		Language: func() string { return g.inForce().Config.Policy.Language },
 	})
 	if err != nil {
