@@ -404,15 +404,15 @@ func TestForeignPage(t *testing.T) {
 	}
 }
 
-// pictured are the pages of a running demo that docs/images shows. A decision's picture is of the
+// pictured are the pages of a running demo that docs/images shows. The decision is the
 // first one on the list.
 var pictured = map[string]string{
 	"overview": "", "closing": "closing?within=6h", "accounts": "accounts", "decision": "decisions?verdict=refuse&reason=window_closed",
 	"rehearsal": "rehearsal?corp_id=ww61e0f7b38a2c9d54",
 }
 
-// With CONSOLE_SCREENSHOTS=DIR it writes pictures of every page over the test data, to be looked at.
-// With CONSOLE_URL too, the console of a running demo, it writes those of docs/images.
+// With CONSOLE_SCREENSHOTS=DIR it writes pictures of every page over the test data, to be looked
+// at. With CONSOLE_URL too, the console of a running demo, it writes those of docs/images.
 func TestScreenshots(t *testing.T) {
 	dir := os.Getenv("CONSOLE_SCREENSHOTS")
 	if dir == "" {
