@@ -2,6 +2,7 @@ package account_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -180,6 +181,39 @@ func TestCounts(t *testing.T) {
 		}
 		if n, known := book.Find("ww2").Counted(); known {
 			t.Errorf("%+v", n)
+		}
+	}
+}
+
+// Whatever was counted, however and whenever: an account whose tier is above its count is not
+// limited while it is subscribed.
+func TestTierAboveTheCount(t *testing.T) {
+	random := rand.New(rand.NewPCG(22, 1))
+	now := time.Date(2026, 11, 22, 4, 0, 0, 0, time.UTC)
+	for range 1000 {
+		purchased := 1 + random.IntN(20_000)
+		total := random.IntN(purchased)
+		age := time.Duration(random.Int64N(int64(30 * 24 * time.Hour)))
+		var until *config.Subscription
+		want := account.Active
+		switch random.IntN(3) {
+		case 0:
+			until = &config.Subscription{ExpiresAt: now.Add(1 + time.Duration(random.Int64N(int64(time.Hour))))}
+		case 1: // in grace
+			until = &config.Subscription{ExpiresAt: now.Add(-time.Duration(random.Int64N(int64(time.Hour)))), Grace: time.Hour}
+			want = account.Grace
+		}
+		c := numbers(random.IntN(4000), purchased, -1)
+		counts := account.NewCounts()
+		if random.IntN(2) == 0 {
+			c.Total, c.CountedAt = &total, now.Add(-age)
+		} else {
+			counts.Set("ww1", account.Count{Total: total, AsOf: now.Add(-age), Source: account.Metered})
+		}
+		book := account.NewBook([]config.Account{{CorpID: "ww1", Subscription: until, Contacts: c}})
+		book.UseCounts(counts, 6*time.Hour)
+		if s := book.Find("ww1").Standing(now); s != want {
+			t.Fatalf("%d of %d contacts, counted %s ago, %+v: %s, want %s", total, purchased, age, until, s, want)
 		}
 	}
 }
