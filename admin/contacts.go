@@ -24,16 +24,18 @@ type Contacts struct {
 	Entity   string `json:"entity"`
 	Standing string `json:"standing"`
 	ContactNumber
-	Counted   *CountedNumber `json:"counted,omitempty"` // beside an estimate: the exact count that decides the standing
-	Limit     *int           `json:"limit,omitempty"`
-	LimitKind string         `json:"limit_kind,omitempty"` // free or purchased
-	Left      *int           `json:"left,omitempty"`       // until the limit
-	Percent   *int           `json:"percent,omitempty"`    // of the limit
-	Pace      *Pace          `json:"pace,omitempty"`       // nil: fewer than seven days are known
-	FullOn    string         `json:"full_on,omitempty"`    // the day in UTC+8 on which the limit is reached at this pace
-	Stale     bool           `json:"stale,omitempty"`      // it should have been counted again
-	Problem   *Problem       `json:"problem,omitempty"`    // why the number is unknown, or not newer
-	History   []Day          `json:"history,omitempty"`    // oldest first, if asked for
+	Counted *CountedNumber `json:"counted,omitempty"` // beside an estimate: the exact count that decides the standing
+	// Incomplete says that the estimate misses moves: more people moved than are remembered.
+	Incomplete bool     `json:"incomplete,omitempty"`
+	Limit      *int     `json:"limit,omitempty"`
+	LimitKind  string   `json:"limit_kind,omitempty"` // free or purchased
+	Left       *int     `json:"left,omitempty"`       // until the limit
+	Percent    *int     `json:"percent,omitempty"`    // of the limit
+	Pace       *Pace    `json:"pace,omitempty"`       // nil: fewer than seven days are known
+	FullOn     string   `json:"full_on,omitempty"`    // the day in UTC+8 on which the limit is reached at this pace
+	Stale      bool     `json:"stale,omitempty"`      // it should have been counted again
+	Problem    *Problem `json:"problem,omitempty"`    // why the number is unknown, or not newer
+	History    []Day    `json:"history,omitempty"`    // oldest first, if asked for
 }
 
 // CountedNumber is a ContactNumber that is one cell of CSV.
@@ -188,7 +190,7 @@ func contactsOf(acc *account.Account, s contacts.State, secret bool, now time.Ti
 		if !n.Exact {
 			c, _ := acc.Counted()
 			counted := CountedNumber(numberOf(contacts.Number{Total: c.Total, AsOf: c.AsOf, Source: c.Source, Exact: true}))
-			row.Counted = &counted
+			row.Counted, row.Incomplete = &counted, s.Partial
 		}
 		if row.Limit != nil {
 			left, percent := max(*row.Limit-n.Total, 0), n.Total*100/max(*row.Limit, 1)
