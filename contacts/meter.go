@@ -31,8 +31,8 @@ const (
 	// that all of its programs may make together (DOC 90454).
 	pageInterval = 50 * time.Millisecond
 
-	// maxPasses bounds the passes of a Meter at the same time: 4,800 calls a minute of the 20,000
-	// that one address may make (DOC 90454).
+	// maxPasses bounds the passes of a round at the same time, and those that Ask asks for: together
+	// 9,600 calls a minute of the 20,000 that one address may make (DOC 90454).
 	maxPasses = 4
 
 	limitPause = time.Minute // after 45009: WeCom counts calls by the minute

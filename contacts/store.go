@@ -216,23 +216,18 @@ func parseState(fields map[string]string) (State, bool) {
 	return state, true
 }
 
-// History returns the days on which an account was counted, oldest first, at most 400.
-func (s *Store) History(ctx context.Context, corp string) ([]Day, error) {
-	all, err := s.Histories(ctx, []string{corp})
-	return all[corp], err
-}
-
-// Histories returns the History of accounts, in one exchange with Redis.
+// Histories returns the days on which accounts were counted, oldest first, at most 400 of each, in
+// one exchange with Redis.
 func (s *Store) Histories(ctx context.Context, corps []string) (map[string][]Day, error) {
+	if len(corps) == 0 {
+		return nil, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	p := s.rdb.Pipeline()
 	found := make([]*redis.MapStringStringCmd, len(corps))
 	for i, corp := range corps {
 		found[i] = p.HGetAll(ctx, s.historyKey(corp))
-	}
-	if len(corps) == 0 {
-		return nil, nil
 	}
 	if _, err := p.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("contacts: read the histories of %s: %w", some(corps), err)
