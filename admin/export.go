@@ -18,8 +18,8 @@ const (
 )
 
 // export streams rows as CSV: format=csv of a list. T is a struct, and its JSON names are the head
-// line. One export runs at a time. If a row cannot be read the connection breaks off, so that the
-// client does not take a part for the whole.
+// line. One export runs at a time. If the first row cannot be read the answer says so. After that
+// the connection breaks off, so that the client does not take a part for the whole.
 func export[T any](a *Admin, w http.ResponseWriter, name string, rows iter.Seq2[T, error]) {
 	if !a.exporting.TryLock() {
 		w.Header().Set("Retry-After", "5")
@@ -37,6 +37,11 @@ func export[T any](a *Admin, w http.ResponseWriter, name string, rows iter.Seq2[
 	_ = out.Write(head(fields))
 	n := 0
 	for row, err := range rows {
+		if err != nil && n == 0 {
+			w.Header().Del("Content-Disposition")
+			storeAway(w, err)
+			return
+		}
 		if err != nil || time.Since(began) > exportLimit {
 			panic(http.ErrAbortHandler)
 		}
