@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,24 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 		}
 	}
 	traffic()
+	shown := map[string]answer{}
+	cookie, decision := r.signIn(mark+"read"), r.newestDecision(mark+"read")
+	look := func(when string, statuses ...int) {
+		for path, a := range r.see(mark+"read", cookie, decision, "en", "zh") {
+			if !slices.Contains(statuses, a.StatusCode) {
+				t.Errorf("%s%s: HTTP %d %.300s", path, when, a.StatusCode, a.body)
+			}
+			shown[path+when] = a
+		}
+	}
+	look("", http.StatusOK, http.StatusNotFound)
+	job := r.adminCall("POST", "/v1/replays", "policy: { mode: shadow }\n", "Authorization: Bearer "+mark+"read", "Content-Type: application/yaml").Header.Get("Location")
+	r.await("the replay", func() bool {
+		a := r.adminCall("GET", job, "", "Authorization: Bearer "+mark+"read")
+		shown[job] = a
+		return a.StatusCode == http.StatusOK && strings.Contains(string(a.body), `"state":"done"`)
+	})
+	shown["the page of the replay"] = r.adminCall("GET", strings.Replace(job, "/v1/", "/console/", 1), "", "Cookie: "+cookie)
 	r.platform.Answer("/cgi-bin/message/send", func(w http.ResponseWriter, _ *http.Request) { // an answer that breaks off
 		conn, _, _ := w.(http.Hijacker).Hijack()
 		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nContent-Length: 20\r\nX-Token: %s\r\n\r\n", mark)
@@ -82,6 +101,7 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 	server.Down()
 	b.Close()
 	traffic()
+	look(" without Redis", http.StatusOK, http.StatusNotFound, http.StatusServiceUnavailable)
 	r.upstream.Close()
 	traffic()
 	r.gateway.log.Error("a library says dial " + api + "/?access_token=" + mark + " with password " + mark + "redis")
@@ -95,12 +115,16 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 	if err != nil || len(decisions) == 0 {
 		t.Fatalf("no decisions: %v", err)
 	}
-	for name, text := range map[string]string{
+	texts := map[string]string{
 		"the log": r.log(), "the decisions": string(decisions), "the command line": out + errs,
 		"replays":   string(r.adminCall("GET", "/v1/backfills?corp_id="+corpID, "", "Authorization: Bearer "+mark+"read").body),
 		"readiness": string(r.adminCall("GET", "/readyz", "").body),
 		"metrics":   string(r.adminCall("GET", "/metrics", "", "Authorization: Bearer "+mark+"metrics").body),
-	} {
+	}
+	for path, a := range shown {
+		texts[path] = fmt.Sprint(a.Header) + string(a.body)
+	}
+	for name, text := range texts {
 		if len(text) == 0 {
 			t.Errorf("%s is empty: that shows nothing", name)
 		}
