@@ -24,6 +24,8 @@ type DecisionList struct {
 	// Since is when the memory of this gateway begins: later decisions are listed from there, all
 	// but passes and one in a hundred of these; earlier ones from its files. A query by id has none.
 	Since string `json:"since,omitempty"`
+	// MemoryOnly: log.decisions is stdout, so this gateway has no older decisions to list.
+	MemoryOnly bool `json:"memory_only,omitempty"`
 	ListEnd
 }
 
@@ -158,6 +160,7 @@ func (a *Admin) decisionPage(ctx context.Context, q listQuery, f decisionFilter)
 	}
 	list := mergeDecisions(q, parts, f.peer)
 	list.Since, list.AsOf = stampIfSet(own.since), stamp(a.Now())
+	list.MemoryOnly = a.Gateway.Gate().Config.Log.Decisions == "stdout"
 	return list, nil
 }
 

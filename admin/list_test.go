@@ -461,3 +461,20 @@ func TestDaysOfARehearsal(t *testing.T) {
 		t.Errorf("HTTP %d %s", r.Code, r.body)
 	}
 }
+
+// The settings of ten thousand accounts can be left out.
+func TestSettingsWithoutAccounts(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	var whole, brief admin.SettingList
+	for query, into := range map[string]*admin.SettingList{"": &whole, "?accounts=count": &brief} {
+		if err := json.Unmarshal([]byte(a.call("GET", "/v1/config"+query, "").body), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ofAccount := func(s admin.Setting) bool { return strings.HasPrefix(s.Key, "accounts[") }
+	if whole.Accounts != nil || brief.Accounts == nil || *brief.Accounts != 4 || slices.ContainsFunc(brief.Settings, ofAccount) ||
+		len(slices.DeleteFunc(whole.Settings, ofAccount)) != len(brief.Settings) {
+		t.Errorf("%d settings, and %d of %v accounts", len(whole.Settings), len(brief.Settings), brief.Accounts)
+	}
+}

@@ -30,6 +30,7 @@ type SettingList struct {
 	File     string    `json:"file"`
 	Config   string    `json:"config"` // hash
 	Settings []Setting `json:"settings"`
+	Accounts *int      `json:"accounts,omitempty"` // their number, in the place of their settings
 }
 
 // SettingsOf lists the settings of a configuration that was read from a file.
@@ -48,8 +49,20 @@ func SettingsOf(file, hash string, c *config.Config) SettingList {
 	return list
 }
 
-// settings lists the settings in force.
-func (a *Admin) settings(w http.ResponseWriter, _ *http.Request) {
+// settings lists the settings in force; with accounts=count accounts by their number alone.
+func (a *Admin) settings(w http.ResponseWriter, r *http.Request) {
 	c, hash := a.Gateway.InForce()
-	reply(w, http.StatusOK, SettingsOf(a.Gateway.ConfigFile(), hash, c))
+	file := a.Gateway.ConfigFile()
+	switch accounts := r.URL.Query().Get("accounts"); accounts {
+	case "":
+		reply(w, http.StatusOK, SettingsOf(file, hash, c))
+	case "count":
+		others := *c
+		others.Accounts = nil
+		list := SettingsOf(file, hash, &others)
+		list.Accounts = pointer(len(c.Accounts))
+		reply(w, http.StatusOK, list)
+	default:
+		failQuery(w, badQueryf("accounts must be count, or absent"))
+	}
 }
