@@ -39,51 +39,64 @@ type event struct {
 
 // accountPage shows one account. Each part of the page stands without the others.
 func accountPage(q *request) {
-	corp := q.r.PathValue("corp")
-	view := accountView{Failed: map[string]string{}}
 	var one struct {
 		account
 		Channels []channel `json:"channels"`
 	}
+	corp := q.r.PathValue("corp")
 	if f := q.get("/v1/accounts/"+url.PathEscape(corp), nil, &one); f != nil {
 		q.fail(f)
 		return
 	}
-	view.Account, view.Channels = one.account, one.Channels
+	view := accountView{Account: one.account, Channels: one.Channels, Failed: map[string]string{}}
 	if !q.overview().RedisDown.IsZero() {
 		view.Failed["channels"] = q.text("account.channels.away")
 	}
 	q.describe(&view.Account)
-	fetch := func(name, path string, query url.Values, into any) bool {
-		f := q.get(path, query, into)
-		if f != nil {
-			view.Failed[name] = q.text("account.away." + name)
-		}
-		return f == nil
+	view.Why, view.Events = q.standingWhy(view.Account), q.events(view.Account)
+	q.accountContacts(&view)
+	q.accountTraffic(&view)
+	q.render(http.StatusOK, "account", view)
+}
+
+// fetch asks for one part of the page, and notes if it is missing.
+func (v *accountView) fetch(q *request, name, path string, query url.Values, into any) bool {
+	if q.get(path, query, into) != nil {
+		v.Failed[name] = q.text("account.away." + name)
+		return false
 	}
+	return true
+}
+
+// accountContacts gets the account's contacts, and the accounts of the same entity.
+func (q *request) accountContacts(v *accountView) {
 	var contacts struct{ Contacts []contactRow }
-	if fetch("contacts", "/v1/contacts", url.Values{"corp_id": {corp}, "history": {"90"}}, &contacts) && len(contacts.Contacts) == 1 {
-		view.Contacts = &contacts.Contacts[0]
+	if v.fetch(q, "contacts", "/v1/contacts", url.Values{"corp_id": {v.Account.CorpID}, "history": {"90"}}, &contacts) && len(contacts.Contacts) == 1 {
+		v.Contacts = &contacts.Contacts[0]
 	}
-	if view.Account.Entity != "" {
-		var e entity
-		if fetch("entity", "/v1/entities/"+url.PathEscape(view.Account.Entity), nil, &e) && len(e.Accounts) > 1 {
-			view.Entity = &e
-		}
+	if v.Account.Entity == "" {
+		return
 	}
+	var e entity
+	if v.fetch(q, "entity", "/v1/entities/"+url.PathEscape(v.Account.Entity), nil, &e) && len(e.Accounts) > 1 {
+		v.Entity = &e
+	}
+}
+
+// accountTraffic gets the account's calls, refusals and chats that wait.
+func (q *request) accountTraffic(v *accountView) {
+	corp := []string{v.Account.CorpID}
 	var r rehearsal
-	if fetch("rehearsal", "/v1/rehearsal", url.Values{"corp_id": {corp}, "history": {"28"}, "language": {q.code}}, &r) {
-		view.Rehearsal = &r
+	if v.fetch(q, "rehearsal", "/v1/rehearsal", url.Values{"corp_id": corp, "history": {"28"}, "language": {q.code}}, &r) {
+		v.Rehearsal = &r
 	}
 	var refusals struct{ Decisions []decision }
-	fetch("refusals", "/v1/decisions", url.Values{"corp_id": {corp}, "verdict": {"refuse"}, "limit": {"20"}}, &refusals)
-	view.Refusals = refusals.Decisions
-	fetch("waiting", "/v1/closing", url.Values{"corp_id": {corp}, "limit": {"10"}}, &view.Waiting)
-	for i := range view.Waiting.Waiting {
-		q.describeChat(&view.Waiting.Waiting[i])
+	v.fetch(q, "refusals", "/v1/decisions", url.Values{"corp_id": corp, "verdict": {"refuse"}, "limit": {"20"}}, &refusals)
+	v.Refusals = refusals.Decisions
+	v.fetch(q, "waiting", "/v1/closing", url.Values{"corp_id": corp, "limit": {"10"}}, &v.Waiting)
+	for i := range v.Waiting.Waiting {
+		q.describeChat(&v.Waiting.Waiting[i])
 	}
-	view.Why, view.Events = q.standingWhy(view.Account), q.events(view.Account)
-	q.render(http.StatusOK, "account", view)
 }
 
 // standingWhy tells until when an account has its standing, or since when; "" if that has no time.

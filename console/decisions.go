@@ -76,6 +76,7 @@ type decisionsView struct {
 	pager
 	Decisions []decision
 	Since     instant `json:"since"`
+	InMemory  bool    `json:"memory_only"` // there are no files with older ones
 	Facets    map[string][]facet
 	Verdicts  []option
 	Filters   []choice
@@ -106,6 +107,7 @@ func decisionsPage(q *request) {
 type decisionView struct {
 	ID        string
 	Missing   string // there is none
+	InMemory  bool   // there are no files with older ones
 	Decision  decision
 	Gateway   string
 	Source    string
@@ -125,15 +127,16 @@ func decisionPage(q *request) {
 		}
 		q.render(http.StatusOK, "decision", view)
 	case f.Code == "no_decision":
-		view.Missing = q.whereLooked(view.ID)
+		view.Missing, view.InMemory = q.whereLooked(view.ID)
 		q.render(f.Status, "decision", view)
 	default:
 		q.fail(f)
 	}
 }
 
-// whereLooked tells that a decision is not on record, and where it was looked for.
-func (q *request) whereLooked(id string) string {
+// whereLooked tells that a decision is not on record, and where it was looked for; inMemory: the
+// gateway keeps the newest ones only.
+func (q *request) whereLooked(id string) (text string, inMemory bool) {
 	var health healthList
 	var newest decisionsView
 	_, _ = q.get("/v1/health", nil, &health), q.get("/v1/decisions", url.Values{"limit": {"1"}}, &newest) // both are 0 then
@@ -144,7 +147,7 @@ func (q *request) whereLooked(id string) string {
 		}
 	}
 	if newest.Since.IsZero() {
-		return q.text("decision.missing.nowhere", "id", id)
+		return q.text("decision.missing.nowhere", "id", id), newest.InMemory
 	}
-	return q.text("decision.missing", "id", id, "n", max(n, 1), "t", q.minute(newest.Since.Time))
+	return q.text("decision.missing", "id", id, "n", max(n, 1), "t", q.minute(newest.Since.Time)), newest.InMemory
 }

@@ -67,6 +67,7 @@ type overviewView struct {
 	ClosingSoon closingList
 	Contact     *contactRow
 	Health      healthList
+	Rules       rulesView
 	Failed      map[string]string // why a part of the page is missing
 	Single      *account          // the only account
 }
@@ -109,6 +110,7 @@ func overviewPage(q *request) {
 	var contacts struct{ Contacts []contactRow }
 	fetch("contacts", "/v1/contacts", url.Values{"sort": {"-used"}, "limit": {"1"}}, &contacts)
 	fetch("health", "/v1/health", nil, &view.Health)
+	fetch("rules", "/v1/rules", nil, &view.Rules)
 	view.Renewals = accounts.Accounts
 	for i := range view.Renewals {
 		q.describe(&view.Renewals[i])

@@ -19,6 +19,7 @@ type rehearsal struct {
 	Sentence string         `json:"sentence"`
 	Shadow   bool           `json:"shadow"`
 	Untold   int            `json:"untold"`
+	Others   []rehearsalRow `json:"unattributed"` // calls whose account is not known
 }
 
 // Title is the name of the account, or its id.
@@ -50,8 +51,11 @@ func (r rehearsalRow) Class() string {
 type rehearsalView struct {
 	pager
 	Accounts []rehearsal
+	Others   rehearsal `json:"-"` // the calls whose account is not known
 	CorpID   string
 	At       string
+
+	Unattributed []rehearsalRow
 }
 
 func rehearsalPage(q *request) {
@@ -67,9 +71,11 @@ func rehearsalPage(q *request) {
 	if view.CorpID != "" { // the answer is that account alone
 		view.Accounts = make([]rehearsal, 1)
 		f = q.get("/v1/rehearsal", query, &view.Accounts[0])
+		view.Unattributed = view.Accounts[0].Others
 	} else {
 		f = q.get("/v1/rehearsal", query, &view)
 	}
+	view.Others.By = view.Unattributed
 	if f != nil {
 		q.fail(f)
 		return

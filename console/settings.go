@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -22,6 +23,7 @@ type setting struct {
 // settingsView is the page of the settings in force.
 type settingsView struct {
 	File, Config string
+	Loaded       instant // when it came into force
 	Accounts     int
 	Groups       []settingGroup
 	Notes        []note
@@ -39,22 +41,21 @@ func settingsPage(q *request) { showSettings(q, http.StatusOK) }
 func showSettings(q *request, status int, notes ...note) {
 	var list struct {
 		File, Config string
+		Accounts     int
 		Settings     []setting
 	}
-	if f := q.get("/v1/config", nil, &list); f != nil {
+	if f := q.get("/v1/config", url.Values{"accounts": {"count"}}, &list); f != nil {
 		q.fail(f)
 		return
 	}
-	view := settingsView{File: list.File, Config: list.Config, Notes: append(notes, staleNotes(q)...)}
+	view := settingsView{File: list.File, Config: list.Config, Accounts: list.Accounts, Notes: append(notes, staleNotes(q)...)}
+	var rules rulesView
+	if q.get("/v1/rules", nil, &rules) == nil {
+		view.Loaded = rules.Since
+	}
 	for _, s := range list.Settings {
 		section, _, _ := strings.Cut(s.Key, ".")
 		section, _, _ = strings.Cut(section, "[")
-		if section == "accounts" {
-			if strings.HasSuffix(s.Key, ".corp_id") {
-				view.Accounts++
-			}
-			continue
-		}
 		if n := len(view.Groups); n == 0 || view.Groups[n-1].Name != section {
 			view.Groups = append(view.Groups, settingGroup{Name: section})
 		}

@@ -320,6 +320,20 @@ var states = map[string]struct {
 		"rehearsal?corp_id=ww1", map[string]string{"/v1/rehearsal": `{"corp_id":"ww1","standing":"lapsed","by":[]}`}, 200,
 		[]string{"No traffic has come through the gateway yet: point the bots at it first."}, []string{"还没有流量经过网关，先让程序改用网关地址。"},
 	},
+	"decisions in memory alone": {
+		"decisions", map[string]string{"/v1/decisions": `{"decisions":[{"id":"19acf8e92d84f3c3","at":"2026-11-29T13:20:26.094Z","verdict":"refuse"}],"memory_only":true}`}, 200,
+		[]string{"Only the newest 50,000 are kept; for older ones set log.decisions to a file."}, []string{"只保留最近 50,000 条；要查更早的，请设 log.decisions 为文件。"},
+	},
+	"calls of unknown accounts": {
+		"rehearsal", map[string]string{"/v1/rehearsal": `{"accounts":[],"unattributed":[{"capability":"mass_message","client":"unknown","calls":1312,"verdict":"refuse","refused":1312}]}`}, 200,
+		[]string{"Calls whose account is not known", "1,312"}, []string{"企业未知的调用"},
+	},
+	"the overview": {
+		"", nil, 200,
+		[]string{"312 accounts, gateways: 2, rule set reply-only-2024, enforced", "14 chats close within the hour, and nobody has replied", "The first has 7:42: 云杉教育.", "蓝桥家居 stops in 2 d 2 h, on 2026-12-02"},
+		[]string{"312 个企业，2 台网关，规则集 reply-only-2024，强制执行", "14 个会话将在 1 小时内关闭，还没有人回复", "最早的一个还剩 7:42：云杉教育。", "蓝桥家居将在 2 天 2 小时后停用（2026-12-02）"},
+	},
+	"settings": {"settings", nil, 200, []string{"In force since", "2026-11-28 10:02", ">312<"}, []string{"生效于"}},
 	"a count that fails": {
 		"contacts", map[string]string{"/v1/contacts": `{"contacts":[{"corp_id":"ww1","standing":"active","problem":{"reason":"refused","errcode":60020,"why":"WeCom refuses","remedy":"add the address"}},` +
 			`{"corp_id":"ww2","standing":"active","total":5,"as_of":"2026-11-20T00:00:00.000Z","source":"file","stale":true}]}`}, 200,
