@@ -44,8 +44,9 @@ curl -si "http://127.0.0.1:8080/cgi-bin/kf/send_msg?access_token=$TOKEN" -d '{"t
 # the first refusal: a mass message
 curl -sw '\n' "http://127.0.0.1:8080/cgi-bin/externalcontact/add_msg_template?access_token=$TOKEN" -d '{"external_userid":["wmLi"],"text":{"content":"sale"}}'
 
-# why, and what is open
+# why, in English and in Chinese, and what is open
 replygate explain --corp ww0123456789abcdef /cgi-bin/externalcontact/add_msg_template
+replygate explain --language zh --corp ww0123456789abcdef /cgi-bin/externalcontact/add_msg_template
 replygate windows list --all
 
 # stop both; the clone is as it was

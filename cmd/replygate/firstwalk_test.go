@@ -93,6 +93,8 @@ func TestFirstWalk(t *testing.T) {
 		`"errcode":48002`,
 		"refuse  rule_refuse, rule ",
 		"\nRULE ",
+		"refuse  rule_refuse，规则 ",
+		"\n规则 ",
 		"wmLi",
 	} {
 		_, after, found := strings.Cut(seen, want)
