@@ -259,7 +259,6 @@ func TestProofOfAStart(t *testing.T) {
 		b.Store.Run(ctx)
 	}()
 	defer func() { stop(); <-run }()
-	b.peek(window.Incomplete, li)
 	within(t, "the gap is counted", func() bool { // once the others surely know of this gateway
 		b.clock.Advance(time.Millisecond)
 		return len(b.GapCounts()) > 0
@@ -267,6 +266,11 @@ func TestProofOfAStart(t *testing.T) {
 	if gaps := b.GapCounts(); gaps["unvouched"] != 1 || len(gaps) != 1 {
 		t.Errorf("gaps: %v", gaps)
 	}
+	if a := b.Peek(t.Context(), li)[0]; a.State != window.Unproven {
+		t.Errorf("with a gap, and a member that may hold messages: %s", a.State)
+	}
+	b.rdb.HDel(t.Context(), "rg:members:{0}", "ghost")
+	b.peek(window.Incomplete, li)
 }
 
 // If Redis loses everything, a gap is marked and recent writes are repeated before anything is

@@ -116,11 +116,11 @@ func (s *Store) confirm(key string, a Answer, p proof) Answer {
 	switch {
 	case p.err != nil, a.State == ClosedByPlatform && p.cause != "":
 		unproven.State = Unavailable
-	case a.State == Closed && a.Last.IsZero() && s.misses(key):
-		unproven.State = Incomplete
+	case p.cause != "", a.State == Closed && a.Last.IsZero() && s.misses(key):
+		// also if there is a gap: what is about to be written may open the window
 	case a.State == Closed && !s.proves(p.history), a.State == Exhausted && !s.provesExhausted(a, p):
 		unproven.State = Incomplete
-	case p.cause == "":
+	default:
 		if a.State == Closed && s.Replies > 0 {
 			a.Left = 0
 		}
