@@ -158,27 +158,40 @@ const historyChunk = 200
 
 // withHistory returns an entity with what its accounts' histories tell.
 func (a *Admin) withHistory(ctx context.Context, e contacts.Entity, now time.Time) (contacts.Entity, error) {
-	if a.Histories == nil {
-		return e, nil
-	}
 	siblings := make([]contacts.Sibling, len(e.Accounts))
 	for i, m := range e.Accounts {
 		siblings[i] = m.Sibling
 	}
+	if err := a.readHistories(ctx, siblings); err != nil {
+		return e, err
+	}
+	return contacts.Entities(siblings, now)[0], nil
+}
+
+// readHistories sets the histories of accounts.
+func (a *Admin) readHistories(ctx context.Context, siblings []contacts.Sibling) error {
 	for chunk := range slices.Chunk(siblings, historyChunk) {
 		corps := make([]string, len(chunk))
 		for i, s := range chunk {
 			corps[i] = s.CorpID
 		}
-		histories, err := a.Histories(ctx, corps)
+		histories, err := a.histories(ctx, corps)
 		if err != nil {
-			return e, err
+			return err
 		}
 		for i := range chunk {
 			chunk[i].History = histories[chunk[i].CorpID]
 		}
 	}
-	return contacts.Entities(siblings, now)[0], nil
+	return nil
+}
+
+// histories returns the days on which accounts were counted, oldest first.
+func (a *Admin) histories(ctx context.Context, corps []string) (map[string][]contacts.Day, error) {
+	if a.Histories == nil || len(corps) == 0 {
+		return nil, nil
+	}
+	return a.Histories(ctx, corps)
 }
 
 func showEntity(e contacts.Entity) Entity {

@@ -202,19 +202,21 @@ func (a *Admin) readStored(ctx context.Context) (out storedNumbers) {
 
 // daysFull returns when the accounts that are nearly full reach their limit at their pace.
 func (a *Admin) daysFull(ctx context.Context) map[string]string {
-	now := a.Now()
-	var rows []Contacts
-	for _, at := range a.attentionOf(a.Gateway.Gate().Accounts.All(), now) {
-		if at.Kind == "contacts" {
-			rows = append(rows, Contacts{CorpID: at.CorpID, ContactNumber: ContactNumber{Total: pointer(at.Total)}, Limit: pointer(at.Limit)})
-		}
+	now, days := a.Now(), map[string]string{}
+	full := slices.DeleteFunc(a.attentionOf(a.Gateway.Gate().Accounts.All(), now), func(at Attention) bool { return at.Kind != "contacts" })
+	corps := make([]string, len(full))
+	for i, at := range full {
+		corps[i] = at.CorpID
 	}
-	if len(rows) == 0 || a.Contacts == nil || a.addHistory(ctx, rows, 0, now) != nil {
+	histories, err := a.histories(ctx, corps)
+	if err != nil {
 		return nil
 	}
-	days := map[string]string{}
-	for _, row := range rows {
-		days[row.CorpID] = row.FullOn
+	for _, at := range full {
+		pace, _ := contacts.Measure(histories[at.CorpID], now)
+		if on, will := pace.FullOn(at.Total, at.Limit, now); will && at.Total < at.Limit {
+			days[at.CorpID] = contacts.DayOf(on)
+		}
 	}
 	return days
 }
@@ -226,15 +228,15 @@ func (a *Admin) readMoves(ctx context.Context) (all []Attention) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	now := a.Now()
-	for _, e := range contacts.Entities(a.siblings(func(string) bool { return true }), now) {
-		if len(e.Accounts) < 2 {
-			continue
-		}
-		e, err := a.withHistory(ctx, e, now)
-		if err != nil {
-			return all
-		}
+	siblings, accounts := a.siblings(func(string) bool { return true }), map[string]int{}
+	for _, s := range siblings {
+		accounts[s.Entity]++
+	}
+	siblings = slices.DeleteFunc(siblings, func(s contacts.Sibling) bool { return accounts[s.Entity] < 2 })
+	if err := a.readHistories(ctx, siblings); err != nil {
+		return nil
+	}
+	for _, e := range contacts.Entities(siblings, a.Now()) {
 		if len(e.Shifts) > 0 {
 			all = append(all, Attention{Level: Soon, Kind: "moves", Entity: e.Name, Count: len(e.Shifts), URL: "entities/" + url.PathEscape(e.Name)})
 		}

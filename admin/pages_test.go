@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"replygate/admin"
+	"replygate/config"
+	"replygate/contacts"
 )
 
 // get reads one resource.
@@ -129,6 +131,32 @@ func TestOverview(t *testing.T) {
 	plain := newAPI(t, "")
 	if r := plain.call("GET", "/v1/overview", ""); r.Code != http.StatusOK || strings.Contains(r.body, `"partial"`) {
 		t.Errorf("without sources: HTTP %d %s", r.Code, r.body)
+	}
+}
+
+// The overview tells when an account that is nearly full will be, and which entity's contacts seem
+// to move.
+func TestOverviewOfContacts(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "")
+	siblingsAroundALapse(a)
+	deer := a.admin.Histories
+	accounts := a.gateway.gate.Config.Accounts
+	total := 4800
+	a.with(append(slices.Clone(accounts), config.Account{CorpID: "wwFull", Contacts: &config.Contacts{Purchased: pointer(5000), Total: &total, CountedAt: start}}))
+	a.admin.Histories = func(ctx context.Context, corps []string) (map[string][]contacts.Day, error) {
+		all, err := deer(ctx, corps)
+		all["wwFull"] = history(4500, 4800)
+		return all, err
+	}
+	o := get[admin.Overview](a, "/v1/overview")
+	var told []string
+	for _, at := range o.Attention {
+		told = append(told, at.Kind+" "+at.CorpID+at.Entity+" "+at.FullOn+" "+at.URL)
+	}
+	want := []string{"contacts wwDeer  contacts?corp_id=wwDeer", "contacts wwFull 2026-12-12 contacts?corp_id=wwFull", "moves 鹿鸣集团  entities/%E9%B9%BF%E9%B8%A3%E9%9B%86%E5%9B%A2"}
+	if !slices.Equal(told, want) {
+		t.Errorf("%q, want %q", told, want)
 	}
 }
 
