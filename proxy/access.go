@@ -161,13 +161,13 @@ func (x *apiRequest) decisionRecord(path string) DecisionRecord {
 		Wait: x.waitOutcome(), Waited: x.wait.took,
 	}
 	if x.gate.Config.Log.IDs == config.Hashed {
-		r.Hash = hasherOf(x.gate.Config.Log.IDsKey)
+		r.Hash = HasherOf(x.gate.Config.Log.IDsKey)
 	}
 	return r
 }
 
-// hasherOf hides ids: without the key none can be found by trying those there are.
-func hasherOf(key config.Secret) func(id string) string {
+// HasherOf returns what hides ids: without the key none can be found by trying those there are.
+func HasherOf(key config.Secret) func(id string) string {
 	return func(id string) string {
 		mac := hmac.New(sha256.New, []byte(key.Reveal()))
 		mac.Write([]byte(id))

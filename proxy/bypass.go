@@ -69,3 +69,20 @@ func (p *Bypass) Bypassed() (n int) {
 	}
 	return n
 }
+
+// Channels calls visit with those channels until it returns false.
+func (p *Bypass) Channels(visit func(corp, channel string) bool) {
+	p.mu.Lock()
+	var found []bypassed
+	for k, pulled := range p.seen {
+		if !pulled && !p.seen[bypassed{k.corp, ""}] {
+			found = append(found, k)
+		}
+	}
+	p.mu.Unlock()
+	for _, k := range found {
+		if !visit(k.corp, k.channel) {
+			return
+		}
+	}
+}
