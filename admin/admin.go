@@ -24,6 +24,7 @@ import (
 	"replygate/calls"
 	"replygate/config"
 	"replygate/contacts"
+	"replygate/events"
 	"replygate/gate"
 	"replygate/window"
 )
@@ -37,6 +38,7 @@ type Admin struct {
 	Contacts *contacts.Observer
 	Meter    *contacts.Meter
 	Calls    *calls.Counters
+	Events   *events.Feed        // of GET /v1/events
 	Gatherer prometheus.Gatherer // of GET /metrics
 	Audit    *zap.Logger         // gets a record of every change
 	Now      func() time.Time
@@ -54,6 +56,7 @@ type Admin struct {
 	// memory. nil: nothing is known.
 	Activity func(corpID string) (Activity, bool)
 
+	stopping  context.Context // ends when the server shuts down
 	stops     stopsInForce
 	scanning  sync.Mutex // held while GET /v1/windows?scan=1 scans Redis
 	exporting sync.Mutex // held by the one export that runs
@@ -133,7 +136,7 @@ const (
 // Server returns a server with a timeout for each phase of a request.
 func (a *Admin) Server() *http.Server {
 	stop, cancel := context.WithCancel(context.Background())
-	a.replays.stop = stop
+	a.replays.stop, a.stopping = stop, stop
 	s := &http.Server{
 		Handler:           a.Handler(),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -168,6 +171,7 @@ func (a *Admin) Handler() http.Handler {
 	mux.Handle("GET /v1/contacts/count", a.keyed(a.Keys.ReadKey, a.contactCount))
 	mux.Handle("POST /v1/contacts/count", a.keyed(a.Keys.ChangeKey, a.countContacts))
 	mux.HandleFunc("/v1/contacts/count", notAllowed("GET, HEAD, POST"))
+	route("GET", "/v1/events", a.keyed(a.Keys.ReadKey, a.events))
 	route("GET", "/v1/rehearsal", a.keyed(a.Keys.ReadKey, a.rehearsal))
 	route("GET", "/v1/config", a.keyed(a.Keys.ReadKey, a.settings))
 	route("GET", "/v1/backfills", a.keyed(a.Keys.ReadKey, a.backfills))

@@ -75,6 +75,7 @@ type gateway struct {
 	store    *store.Client
 	windows  *window.Store
 	contacts contactBook
+	events   eventBook
 	calls    *calls.Counters
 	replays  *backfill.Replayer
 	upstream *upstream.Upstream
@@ -172,14 +173,16 @@ func (g *gateway) wire(now func() time.Time) {
 	}
 	g.openContacts(now)
 	g.handler.Contacts = g.contacts.observer
+	g.openEvents(now)
 	g.handler.Observer = proxy.NewObserver(g.handler)
 	g.replays = g.newReplays(now)
 	g.handler.Pulled = g.replays.Budget.Pulled
 	registerReplays(registry, g.replays)
 	g.registerGauges(registry, now)
 	g.registerContacts(registry, now)
+	g.registerEvents(registry)
 	g.admin = g.withConsole(&admin.Admin{
-		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows, Calls: g.calls, Activity: g.activity,
+		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows, Calls: g.calls, Activity: g.activity, Events: g.events.feed,
 		Contacts: g.contacts.observer, Meter: g.contacts.meter, Counted: g.contacts.observer.State, Histories: g.contacts.observer.Store.Histories,
 		Gatherer: registry, Audit: g.logs.audit, Now: now, Sources: g.sources(),
 	}).Server()
@@ -238,6 +241,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	go func() { defer close(observed); g.handler.Observer.Run(observing) }()
 	g.done.Go(func() { g.watchFiles(background) })
 	g.runContacts(background)
+	g.runEvents(background)
 	g.done.Go(func() { g.day.run(background) })
 	replaying, stopReplays := context.WithCancel(ctx) // it ends at once, and not after the last call
 	g.done.Go(func() { g.replays.Run(replaying) })

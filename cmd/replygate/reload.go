@@ -126,6 +126,7 @@ func (g *gateway) reload(ifMatch string) (admin.Reloaded, error) {
 	}
 	done := admin.Reloaded{Config: next.hash, Done: true, Changed: g.inUse.Config.Changes(next.Config)}
 	warned := g.use(next)
+	g.reloadedEvent(before.Config, done.Config, done.Changed)
 	g.saveListLocked(false)
 	if change.Reason() != "" {
 		done.Warnings = append(done.Warnings, change.Why())
@@ -142,6 +143,8 @@ func (g *gateway) reloadFailed(hash string, err error) {
 	g.mu.Lock()
 	if failed == g.failed { // the same once more, as by POST /v1/reload
 		log = g.limited.Error
+	} else {
+		g.rejectedEvent(failed, err)
 	}
 	g.failed, g.held = failed, nil
 	g.mu.Unlock()

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"replygate/account"
+	"replygate/config"
+	"replygate/contacts"
+	"replygate/events"
+	"replygate/gate"
+	"replygate/proxy"
+	"replygate/store"
+	"replygate/window"
+)
+
+// eventBook is what a gateway needs to log events and to serve them.
+type eventBook struct {
+	log    *events.Log
+	feed   *events.Feed
+	watch  *events.Watch
+	own    *events.Own
+	leader *store.Leader
+	stops  stopsOf
+	logged *prometheus.CounterVec // by type
+}
+
+const eventsTerm = 15 * time.Second // of the lock of the gateway that looks for events
+
+// openEvents makes what logs events and serves them. It uses no network.
+func (g *gateway) openEvents(now func() time.Time) {
+	rdb, prefix, most := g.store.UniversalClient, g.Config.Redis.Prefix, events.MaxEvents
+	if g.store.Embedded != nil {
+		most = events.MaxEmbedded
+	}
+	b := &g.events
+	b.logged = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "replygate_events_logged_total", Help: "Events that this gateway logged, by type.",
+	}, []string{"type"})
+	b.log = events.NewLog(rdb, prefix, g.store.Timeout, most, now)
+	b.log.Logged = func(kind string) { b.logged.WithLabelValues(kind).Inc() }
+	b.feed = &events.Feed{Log: b.log}
+	b.watch = &events.Watch{
+		Log: b.log, Now: now, Errors: g.limited,
+		Accounts: &events.Accounts{
+			Book: g.accounts, State: g.contacts.observer.State, Warn: func() []config.Percent { return g.inForce().Config.Meter.Warn },
+			Stops: g.stopsFrom, Calls7d: g.callsOf, FullOn: g.fullOn,
+		},
+		Chats: &events.Chats{
+			Windows: g.windows, Describe: g.describeChat,
+			Observed: func(corp string) bool { return g.inForce().Observes(corp, now()) },
+		},
+		Records: &events.Records{
+			Corps: func() []string { return g.accounts().CorpIDs() },
+			Since: func(ctx context.Context, corp string) (bool, time.Time, error) {
+				return g.windows.HistorySince(ctx, corp, "")
+			},
+		},
+	}
+	b.own = &events.Own{
+		Log: b.log, Now: now, Errors: g.limited, Began: now(), Gateway: func() string { return operated{g}.Address() },
+		Store:    func() (up bool, since time.Time) { return g.store.Up(), g.store.UpSince() },
+		Skew:     g.clockSkew,
+		Bypassed: g.handler.Bypass.Channels,
+	}
+	b.leader = store.NewLeader(rdb, prefix+"leader:events", eventsTerm)
+}
+
+// runEvents starts what logs events and serves them; it ends with ctx.
+func (g *gateway) runEvents(ctx context.Context) {
+	b := &g.events
+	g.done.Go(func() { b.feed.Run(ctx) })
+	g.done.Go(func() { b.own.Run(ctx) })
+	g.done.Go(func() { b.leader.Run(ctx, b.watch.Run) })
+}
+
+// registerEvents registers the metrics about events.
+func (g *gateway) registerEvents(r *prometheus.Registry) {
+	r.MustRegister(g.events.logged,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "replygate_events_listeners", Help: "Listeners of GET /v1/events."},
+			func() float64 { n, _ := g.events.feed.Count(); return float64(n) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "replygate_events_listeners_cut_total", Help: "Listeners that were disconnected because they lagged, or because Redis lost the end of the log; they resume."},
+			func() float64 { _, n := g.events.feed.Count(); return float64(n) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "replygate_events_dropped_total", Help: "Events of this gateway's own that Redis did not take for too long; alert from 1 on."},
+			func() float64 { return float64(g.events.own.Dropped()) }),
+	)
+}
+
+// stopsOf keeps what stops by the configuration in force.
+type stopsOf struct {
+	mu    sync.Mutex
+	of    *config.Config
+	stops *gate.Stops
+}
+
+// stopsFrom returns the capabilities that an account loses at an instant.
+func (g *gateway) stopsFrom(a *account.Account, at time.Time) (all []string) {
+	s, inForce := &g.events.stops, g.inForce()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of != inForce.Config {
+		s.of, s.stops = inForce.Config, gate.NewStops(inForce)
+	}
+	for _, c := range s.stops.Of(a, at) {
+		all = append(all, string(c))
+	}
+	return all
+}
+
+// callsOf returns how many calls of an account went through the gateways in seven days.
+func (g *gateway) callsOf(corp string) *int {
+	a, _ := g.activity(corp)
+	return a.Calls7d
+}
+
+// fullOn returns the day on which an account reaches its limit of contacts at its pace; "": it
+// cannot be told.
+func (g *gateway) fullOn(a *account.Account, total, limit int, now time.Time) string {
+	days, err := g.contacts.observer.Store.History(context.Background(), a.CorpID)
+	if err != nil {
+		return ""
+	}
+	pace, known := contacts.Measure(days, now)
+	if on, will := pace.FullOn(total, limit, now); known && will {
+		return contacts.DayOf(on)
+	}
+	return ""
+}
+
+// describeChat says what an event tells of a chat, but for its times.
+func (g *gateway) describeChat(k window.Key, closes time.Time) events.ChatData {
+	inForce, now := g.inForce(), g.handler.Now()
+	who, _ := inForce.Subject(k.Corp, "", now)
+	after, _ := inForce.Subject(k.Corp, "", closes)
+	d := events.ChatData{CorpID: k.Corp, Standing: string(who.Standing), Channel: k.Channel, Customer: k.Customer, ReachableAfter: after.Standing != account.Lapsed}
+	if who.Account != nil {
+		d.Account = who.Account.Name
+	}
+	c := inForce.Config
+	if c.Console.Enabled && c.Console.Origin != "" {
+		d.URL = c.Console.Origin + "/console/closing?corp_id=" + url.QueryEscape(k.Corp)
+	}
+	if c.Log.IDs == config.Hashed {
+		d.Customer = proxy.HasherOf(c.Log.IDsKey)(k.Customer)
+	}
+	return d
+}
+
+// clockSkew tells which clock differs from this machine's so far that it is an error.
+func (g *gateway) clockSkew() (whose string, ahead time.Duration) {
+	redis, wecom := g.store.Skew(), g.handler.Skew()
+	switch {
+	case redis.Abs() >= redisSkewAlarm:
+		return "redis", redis
+	case wecom.Abs() >= wecomSkewAlarm:
+		return "wecom", wecom
+	}
+	return "", 0
+}
+
+// maxListed bounds the changes that an event lists.
+const maxListed = 50
+
+// reloadedEvent logs that a configuration is in force.
+func (g *gateway) reloadedEvent(before, hash string, changed []string) {
+	if len(changed) > 0 {
+		g.events.own.Reloaded(before, hash, slices.Clone(changed[:min(len(changed), maxListed)]))
+	}
+}
+
+// rejectedEvent logs that the configuration's files cannot be used.
+func (g *gateway) rejectedEvent(hash string, err error) {
+	text := string(g.logs.redactor.Redact([]byte(err.Error())))
+	g.events.own.Rejected(hash, text)
+}
