@@ -121,11 +121,11 @@ func (g *gateway) callsOf(corp string) *int {
 // fullOn returns the day on which an account reaches its limit of contacts at its pace; "": it
 // cannot be told.
 func (g *gateway) fullOn(a *account.Account, total, limit int, now time.Time) string {
-	days, err := g.contacts.observer.Store.History(context.Background(), a.CorpID)
+	days, err := g.contacts.observer.Store.Histories(context.Background(), []string{a.CorpID})
 	if err != nil {
 		return ""
 	}
-	pace, known := contacts.Measure(days, now)
+	pace, known := contacts.Measure(days[a.CorpID], now)
 	if on, will := pace.FullOn(total, limit, now); known && will {
 		return contacts.DayOf(on)
 	}
