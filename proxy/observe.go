@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"replygate/calls"
 	"replygate/gate"
+	"replygate/http1"
 	"replygate/wecom"
 	"replygate/window"
 )
@@ -31,6 +33,7 @@ type Observer struct {
 
 const (
 	observedBody   = 8 << 10 // of a body
+	observedHead   = 4 << 10 // a body after a longer head is not looked at for its form
 	observedAnswer = 2 << 10 // a longer answer is none of a reply
 	observedQueue  = 4096
 	observedBatch  = 256
@@ -59,6 +62,7 @@ type observation struct {
 	path     string
 	query    []byte
 	body     []byte // the beginning
+	head     []byte // the lines of the header; nil: the body is not whole, or nobody asks for its form
 	answer   []byte
 	encoding string // of the answer
 	at       time.Time
@@ -90,12 +94,12 @@ func (x *apiRequest) observe() {
 	if x.rc.Response.IsBodyStream() || len(x.rc.Response.Body()) > observedAnswer {
 		return // no reply has such an answer
 	}
-	body := x.out.Body
+	body, whole := x.out.Body, len(x.out.Body) <= observedBody
 	if streamed := x.upload(); streamed != nil {
-		body = streamed.kept
+		body, whole = streamed.kept, streamed.read <= observedBody && streamed.whole() != nil
 	}
 	o := observations.Get().(*observation)
-	o.fill(x, body[:min(len(body), observedBody)], x.rc.Response.Body())
+	o.fill(x, body[:min(len(body), observedBody)], whole)
 	select {
 	case x.gw.Observer.queue <- o:
 	default:
@@ -103,15 +107,19 @@ func (x *apiRequest) observe() {
 	}
 }
 
-// fill copies what is needed of a call.
-func (o *observation) fill(x *apiRequest, body, answer []byte) {
-	space := append(append(append(o.space[:0], x.query...), body...), answer...)
-	n, m := len(x.query), len(x.query)+len(body)
+// fill copies what is needed of a call. whole tells that the body is no more than that.
+func (o *observation) fill(x *apiRequest, body []byte, whole bool) {
+	space := append(append(append(o.space[:0], x.query...), body...), x.rc.Response.Body()...)
+	n, m, end := len(x.query), len(x.query)+len(body), len(space)
+	counted := x.gw.Calls != nil && x.decision == nil
+	if head := x.rc.Request.Header.RawHeaders(); counted && whole && len(head) <= observedHead {
+		space = append(space, head...)
+	}
 	*o = observation{
 		path: x.head.Route.Path, at: x.gw.Now(), encoding: string(x.rc.Response.Header.ContentEncoding()),
-		query: space[:n], body: space[n:m], answer: space[m:], space: space,
+		query: space[:n], body: space[n:m], answer: space[m:end], head: space[end:], space: space,
 	}
-	if x.gw.Calls != nil && x.decision == nil {
+	if counted {
 		o.call = calls.Call{Path: x.head.Route.Endpoint.Path, Client: x.countedClient()}
 	}
 	if x.by != gate.ByNone {
@@ -193,7 +201,7 @@ func (o *Observer) record(ctx context.Context, batch []*observation) {
 			o.gw.Log.Warn("replies are not recorded yet, so their customers are listed as waiting", zap.Error(err))
 			left = batch
 		} else {
-			o.countWindows(begun, uncounted)
+			o.count(begun, uncounted)
 		}
 		if len(left) == 0 {
 			break
@@ -233,16 +241,23 @@ func (o *Observer) finish() {
 	}
 }
 
-// uncounted is a reply of which a rehearsal does not know yet whether its window was open.
+// uncounted is a reply of which a rehearsal does not know yet what would become of it.
 type uncounted struct {
-	key  window.Key
-	call calls.Call
-	at   time.Time
+	key       window.Key
+	call      calls.Call
+	at        time.Time
+	ambiguous bool // its body would be refused, whatever its window
 }
 
-// countWindows counts for rehearsals which replies of accounts that are not judged had an open
-// window. What cannot be told at once stays unobserved there.
-func (o *Observer) countWindows(ctx context.Context, all []uncounted) {
+// count counts for rehearsals which replies of accounts that are not judged have an ambiguous body,
+// and which had an open window. What cannot be told at once stays unobserved there.
+func (o *Observer) count(ctx context.Context, all []uncounted) {
+	for _, one := range all {
+		if one.ambiguous {
+			o.gw.Calls.Note(one.at, one.call, calls.Ambiguous)
+		}
+	}
+	all = slices.DeleteFunc(all, func(one uncounted) bool { return one.ambiguous })
 	if len(all) == 0 {
 		return
 	}
@@ -260,8 +275,18 @@ func (o *Observer) countWindows(ctx context.Context, all []uncounted) {
 	}
 }
 
-// read returns the replies that WeCom took, those of them whose windows are to be counted, and
-// those whose corp Redis could not be asked for.
+// ambiguous reports whether the body would be refused if the call were judged.
+func (o *observation) ambiguous() bool {
+	if len(o.head) == 0 {
+		return false
+	}
+	types, encodings := http1.ContentHeaders(o.head)
+	_, err := gate.ReadFacts(wecom.Lookup(o.path), o.query, types, encodings, o.body)
+	return err != nil
+}
+
+// read returns the replies that WeCom took, those of them that are to be counted, and those whose
+// corp Redis could not be asked for.
 func (o *Observer) read(ctx context.Context, batch []*observation) (replies []window.Reply, toCount []uncounted, left []*observation) {
 	for _, one := range batch {
 		id, taken := wecom.ReadMessageID(one.plainAnswer())
@@ -273,15 +298,16 @@ func (o *Observer) read(ctx context.Context, batch []*observation) (replies []wi
 			one.tokens = wecom.ReadTokens(nil, one.query)
 		}
 		corp, away := o.corpOf(ctx, one.claims, channel)
+		k := window.Key{Corp: corp, Channel: channel, Customer: customer}
+		if bad := one.ambiguous(); !away && corp != "" && one.call.Path != "" && (bad || named) {
+			one.call.Corp = corp
+			toCount = append(toCount, uncounted{k, one.call, one.at, bad})
+		}
 		switch {
 		case away:
 			left = append(left, one)
 		case named && corp != "":
-			replies = append(replies, window.Reply{Key: window.Key{Corp: corp, Channel: channel, Customer: customer}, Kind: window.ByBot, At: one.at, ID: id})
-			if one.call.Path != "" {
-				one.call.Corp = corp
-				toCount = append(toCount, uncounted{replies[len(replies)-1].Key, one.call, one.at})
-			}
+			replies = append(replies, window.Reply{Key: k, Kind: window.ByBot, At: one.at, ID: id})
 		case !named:
 			o.untold(corp, cmp.Or(channel, window.AllChannels), one.at, window.UntoldUnread)
 		}

@@ -113,6 +113,76 @@ func TestRehearsalComesTrue(t *testing.T) {
 	})
 }
 
+// Of an account in good standing the rehearsal names the bots whose bodies would be refused: as many
+// as the gateway refuses once the account has lapsed.
+func TestRehearsalNamesAmbiguousBodies(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
+		c.Accounts[0].Subscription = &config.Subscription{ExpiresAt: c.Accounts[0].Subscription.ExpiresAt.Add(10 * 24 * time.Hour)}
+		c.Clients = []config.Client{{Name: "crm", Header: "User-Agent", Contains: "golden"}}
+	})
+	reply := replyTo(wrote)
+	bodies := []struct {
+		body, header string
+		bad          bool
+	}{
+		{reply, "", false},
+		{`{"touser":"wmOther",` + reply[1:], "", true},
+		{`{"touser":"` + wrote + `",` + reply[1:], "", true},
+		{`{"ToUser":"wmOther",` + reply[1:], "", true},
+		{reply, "Content-Encoding: odd", true},
+		{strings.Replace(reply, "hello", strings.Repeat("x", 2000), 1), "Content-Type: application/json", false},
+	}
+	send := func() (ambiguous int) {
+		r.token = ""
+		for _, c := range bodies {
+			r.clock.Advance(time.Second)
+			r.platform.CustomerWrites(corpID, channel, wrote, "hello?")
+			r.sync()
+			var headers []string
+			if c.header != "" {
+				headers = []string{c.header}
+			}
+			a := r.call("POST", sendMsg, c.body, headers...)
+			if a.Gate.Reason == "ambiguous_body" {
+				ambiguous++
+			} else if a.Errcode != 0 {
+				t.Errorf("%s: %s", c.body, a.body)
+			}
+		}
+		return ambiguous
+	}
+	want := int64(0)
+	for _, c := range bodies {
+		if c.bad {
+			want++
+		}
+	}
+	if n := send(); n != 0 {
+		t.Errorf("%d calls of an account in good standing were refused", n)
+	}
+	var row rehearsal.Row
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%+v", row)
+		}
+	})
+	r.await("the bodies to be looked at", func() bool {
+		for _, by := range r.rehearsal("").By {
+			if by.Capability == "kf_reply" {
+				row = by
+			}
+		}
+		return row.Ambiguous == want && row.Unobserved == 0
+	})
+	if row.Client != "crm" || row.Refused != want || row.InsideWindow == nil || *row.InsideWindow != int64(len(bodies))-want || !strings.Contains(row.Advice, "40058") {
+		t.Errorf("%+v", row)
+	}
+	r.clock.Advance(12 * 24 * time.Hour)
+	if n := send(); int64(n) != want {
+		t.Errorf("after the lapse %d are refused, want %d", n, want)
+	}
+}
+
 // Two gateways add up, calls count for whoever a token in memory, a path or nothing names, and what
 // a gateway has not written is written when it stops.
 func TestCountedCallsOfTwoGateways(t *testing.T) {
