@@ -159,9 +159,14 @@ type api struct {
 // newAPI makes an API over an embedded store, whose records are complete.
 func newAPI(t *testing.T, more string) *api {
 	t.Helper()
+	return newAPIOn(t, storetest.Embedded(t), more)
+}
+
+func newAPIOn(t *testing.T, c config.Redis, more string) *api {
+	t.Helper()
 	a := &api{T: t}
 	a.clock.Store(&start)
-	client := storetest.Open(t, storetest.Embedded(t), a.now)
+	client := storetest.Open(t, c, a.now)
 	a.redis, a.health = client.UniversalClient, client
 	a.build(more)
 	a.since(-96 * time.Hour)

@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/url"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"replygate/admin"
 	"replygate/calls"
 	"replygate/rehearsal"
+	"replygate/store/storetest"
 )
 
 // counted counts n calls of a corp, by the bot crm.
@@ -120,5 +122,73 @@ func TestRehearsalMistakes(t *testing.T) {
 	r := a.call("GET", "/v1/rehearsal?corp_id=wwLapsed", "")
 	if code, _ := r.failure(t); code != "store_unavailable" || r.Code != 503 || r.Header().Get("Retry-After") == "" {
 		t.Errorf("HTTP %d %s", r.Code, code)
+	}
+}
+
+var rehearsedAccounts = flag.Int("rehearsal.accounts", 1000, "accounts that TestRehearsalOfManyAccounts seeds; 10000 is the size of a large provider")
+
+// The calls of seven days of many accounts, eight kinds a day each, are read and rehearsed within
+// two seconds for 10,000 accounts, as CSV and page by page. On a busy machine it may take longer.
+func TestRehearsalOfManyAccounts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: starts a redis-server")
+	}
+	var more strings.Builder
+	n := *rehearsedAccounts
+	for i := range n {
+		fmt.Fprintf(&more, "  - { corp_id: wwMany%05d, subscription: { expires_at: 2026-12-%02dT00:00:00+08:00 } }\n", i, 1+i%20)
+	}
+	a := newAPIOn(t, storetest.Start(t).Config(), more.String())
+	seedCalls(a, n)
+	limit := 10 * time.Second * time.Duration(n) / 10_000 // five times the goal
+	rehearse := func(what string, all func() (rows int)) {
+		began := time.Now()
+		rows, took := all(), time.Since(began)
+		t.Logf("%s: %d rows in %s", what, rows, took.Round(time.Millisecond))
+		if rows != 8*n || took > max(limit, 2*time.Second) {
+			t.Errorf("%s: %d rows in %s", what, rows, took)
+		}
+	}
+	rehearse("as CSV", func() int {
+		return strings.Count(a.call("GET", "/v1/rehearsal?format=csv&at=2026-12-31", "").body, "\nwwMany")
+	})
+	rehearse("page by page", func() (rows int) {
+		query := url.Values{"at": {"2026-12-31"}, "limit": {"200"}}
+		for {
+			var list admin.RehearsalList
+			a.rehearsed("?"+query.Encode(), &list)
+			for _, r := range list.Accounts {
+				rows += len(r.By)
+			}
+			if list.Next == "" {
+				return rows
+			}
+			query.Set("cursor", list.Next)
+		}
+	})
+}
+
+// seedCalls seeds what gateways have counted within the seven days up to now.
+func seedCalls(a *api, accounts int) {
+	a.Helper()
+	paths := []string{"/cgi-bin/kf/send_msg", "/cgi-bin/kf/sync_msg", "/cgi-bin/externalcontact/get", "/cgi-bin/externalcontact/add_msg_template"}
+	for from := 0; from < accounts; from += 500 {
+		p := a.redis.Pipeline()
+		for i := from; i < min(from+500, accounts); i++ {
+			for day := range 7 {
+				at := a.now().In(rehearsal.Zone).AddDate(0, 0, -day)
+				year, week := at.ISOWeek()
+				var fields []any
+				for _, path := range paths {
+					for _, client := range []string{"bot", "crm"} {
+						fields = append(fields, at.Format(time.DateOnly)+":"+path+":"+client, 100+i%100)
+					}
+				}
+				p.HSet(a.Context(), fmt.Sprintf("rg:calls:{wwMany%05d}:%d-W%02d", i, year, week), fields...)
+			}
+		}
+		if _, err := p.Exec(a.Context()); err != nil {
+			a.Fatal(err)
+		}
 	}
 }

@@ -248,9 +248,10 @@ func (c *Counters) Read(ctx context.Context, days int, corps ...string) (map[str
 		return nil, err
 	}
 	today := dayOf(c.now())
-	weeks := map[string]int{} // each once, with a day of it
+	weeks, dates := map[string]int{}, map[string]bool{} // each week once, with a day of it
 	for day := today - days + 1; day <= today; day++ {
 		weeks[week(day)] = day
+		dates[dateOf(day)] = true
 	}
 	type hash struct {
 		corp string
@@ -277,12 +278,12 @@ func (c *Counters) Read(ctx context.Context, days int, corps ...string) (map[str
 		for _, h := range part { // a key of another type has no fields
 			for text, number := range h.cmd.Val() {
 				by, err := strconv.ParseInt(number, 10, 64)
-				n, kind, ok := parseField(text)
-				if err == nil && ok && n.day > today-days && n.day <= today {
-					n.Corp = h.corp
-					counts := sums[n.Call]
+				date, call, kind, ok := parseField(text)
+				if err == nil && ok && dates[date] {
+					call.Corp = h.corp
+					counts := sums[call]
 					*counts.number(kind) += by
-					sums[n.Call] = counts
+					sums[call] = counts
 				}
 			}
 		}
@@ -345,24 +346,14 @@ func ending(i int) string {
 }
 
 // parseField reads a field with its ending. It reports false for one that no gateway writes.
-func parseField(text string) (n name, kind int, ok bool) {
-	parts := strings.Split(text, ":")
-	if len(parts) < 3 || len(parts) > 4 {
-		return n, 0, false
-	}
-	at, err := time.ParseInLocation(time.DateOnly, parts[0], zone)
-	if err != nil {
-		return n, 0, false
-	}
-	if len(parts) == 4 {
-		for i := range kinds {
-			if kinds[i].field == parts[3] {
-				kind = i + 1
-			}
-		}
-		if kind == 0 {
-			return n, 0, false
+func parseField(text string) (date string, call Call, kind int, ok bool) {
+	date, rest, _ := strings.Cut(text, ":")
+	path, rest, ok := strings.Cut(rest, ":")
+	client, ending, ends := strings.Cut(rest, ":")
+	for i := range kinds {
+		if ends && kinds[i].field == ending {
+			kind = i + 1
 		}
 	}
-	return name{Call: Call{Path: parts[1], Client: unescape.Replace(parts[2])}, day: dayOf(at)}, kind, true
+	return date, Call{Path: path, Client: unescape.Replace(client)}, kind, ok && ends == (kind > 0)
 }
