@@ -60,7 +60,8 @@ func TestMain(m *testing.M) {
 // tab is a tab of the browser over a console.
 type tab struct {
 	*testing.T
-	ctx  context.Context
+	ctx  context.Context // ends with a test, or a subtest
+	all  context.Context // ends with the tab
 	rig  *rig
 	base string // the URL of the console, ending in /
 
@@ -82,8 +83,8 @@ func newTab(t *testing.T, r *rig, base, cookie string) *tab {
 	w := &tab{T: t, rig: r, base: base}
 	ctx, cancel := chromedp.NewContext(parent, chromedp.WithNewBrowserContext(), chromedp.WithListener(w.hear))
 	t.Cleanup(cancel)
-	w.ctx, cancel = context.WithTimeout(ctx, 5*time.Minute)
-	t.Cleanup(cancel)
+	w.all = ctx
+	w.on(t)
 	if name, value, ok := strings.Cut(cookie, "="); ok {
 		w.cookie(name, value)
 	}
@@ -251,9 +252,12 @@ func TestEveryScreen(t *testing.T) {
 	}
 }
 
-// on is the tab in a subtest.
-func (t *tab) on(sub *testing.T) *tab {
-	t.T = sub
+// on is the tab in a test or subtest, which may take so long on a busy machine.
+func (t *tab) on(test *testing.T) *tab {
+	var cancel context.CancelFunc
+	t.ctx, cancel = context.WithTimeout(t.all, 3*time.Minute)
+	test.Cleanup(cancel)
+	t.T = test
 	return t
 }
 
