@@ -24,6 +24,7 @@ const (
 	AccountStopsSoon   = "account.stops_soon"
 	StandingChanged    = "account.standing_changed"
 	ContactsThreshold  = "contacts.threshold"
+	ContactsMoved      = "contacts.moved"
 	ChannelBypassed    = "channel.bypassed"
 	RecordsGap         = "records.gap"
 	RecordsComplete    = "records.complete"
@@ -37,7 +38,7 @@ const (
 // Types returns all types of events.
 func Types() []string {
 	return []string{
-		WindowClosing, ClosedUnanswered, AccountExpiresSoon, AccountStopsSoon, StandingChanged, ContactsThreshold, ChannelBypassed,
+		WindowClosing, ClosedUnanswered, AccountExpiresSoon, AccountStopsSoon, StandingChanged, ContactsThreshold, ContactsMoved, ChannelBypassed,
 		RecordsGap, RecordsComplete, StoreDown, StoreUp, ClockSkew, ConfigReloaded, ConfigRejected,
 	}
 }

@@ -18,6 +18,7 @@ type Watch struct {
 	Accounts *Accounts
 	Chats    *Chats
 	Records  *Records
+	Moves    *Moves
 	Now      func() time.Time
 	Errors   *record.RateLimited
 
@@ -29,6 +30,7 @@ const (
 	accountsEach = 10 * time.Second // also at the instants that time alone brings
 	chatsEach    = 15 * time.Second
 	recordsEach  = time.Minute
+	movesEach    = time.Hour
 )
 
 // Run looks until ctx ends. All it knows of earlier looks is in Redis, so what a gateway had no
@@ -36,7 +38,7 @@ const (
 func (w *Watch) Run(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	var accounts, chats, records time.Time // when the next look is due
+	var accounts, chats, records, moves time.Time // when the next look is due
 	begun := false
 	for {
 		select {
@@ -63,6 +65,9 @@ func (w *Watch) Run(ctx context.Context) {
 		}
 		if !now.Before(records) && w.tell(w.lookAtRecords(ctx, now), "gaps in the records cannot be logged: tried again") {
 			records = now.Add(recordsEach)
+		}
+		if !now.Before(moves) && w.tell(w.lookAtMoves(ctx, now), "contacts that move cannot be logged: tried again") {
+			moves = now.Add(movesEach)
 		}
 	}
 }
@@ -97,6 +102,14 @@ func (w *Watch) lookAtAccounts(ctx context.Context, now time.Time) (next time.Ti
 
 func (w *Watch) lookAtRecords(ctx context.Context, now time.Time) error {
 	all, err := w.Records.find(ctx, w.known, now)
+	if err != nil {
+		return err
+	}
+	return w.append(ctx, all)
+}
+
+func (w *Watch) lookAtMoves(ctx context.Context, now time.Time) error {
+	all, err := w.Moves.find(ctx, w.known, now)
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ func (g *gateway) openEvents(now func() time.Time) {
 			Book: g.accounts, State: g.contacts.observer.State, Warn: func() []config.Percent { return g.inForce().Config.Meter.Warn },
 			Stops: g.stopsFrom, Calls7d: g.callsOf, FullOn: g.fullOn,
 		},
+		Moves: &events.Moves{Book: g.accounts, State: g.contacts.observer.State, Histories: g.contacts.observer.Store.Histories},
 		Chats: &events.Chats{
 			Windows: g.windows, Describe: g.describeChat,
 			Observed: func(corp string) bool { return g.inForce().Observes(corp, now()) },
