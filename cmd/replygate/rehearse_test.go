@@ -113,8 +113,8 @@ func TestRehearsalComesTrue(t *testing.T) {
 	})
 }
 
-// Of an account in good standing the rehearsal names the bots whose bodies would be refused: as many
-// as the gateway refuses once the account has lapsed.
+// Of an account in good standing the rehearsal names the bots whose bodies would be refused: as
+// many as the gateway refuses once the account has lapsed.
 func TestRehearsalNamesAmbiguousBodies(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) {
 		c.Accounts[0].Subscription = &config.Subscription{ExpiresAt: c.Accounts[0].Subscription.ExpiresAt.Add(10 * 24 * time.Hour)}
