@@ -394,8 +394,7 @@ func (l *lease) observe(now time.Time, e exchange, a leaseAnswer) {
 	}
 }
 
-// repairing reports whether Redis may lack what this gateway or another one is about to write
-// again.
+// repairing reports whether Redis may lack what this or another gateway is about to write again.
 func (l *lease) repairing() bool {
 	return l.registered && l.value == "" || l.repair.number > 0 || !l.lostAt.IsZero() && !l.reunited
 }
