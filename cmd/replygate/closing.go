@@ -78,18 +78,21 @@ func showClosing(ctx context.Context, connect func() (client, error), query url.
 
 func printClosing(s streams, list admin.ClosingList) error {
 	var t table
-	t.row("CLOSES", "IN", "CORP", "ACCOUNT", "STANDING", "CHANNEL", "CUSTOMER", "LAST MESSAGE", "AFTERWARDS")
+	t.row("CLOSES", "IN", "CORP", "ACCOUNT", "STANDING", "CHANNEL", "CUSTOMER", "LAST MESSAGE", "ANSWERED", "AFTERWARDS")
 	now, err := time.Parse(time.RFC3339Nano, list.AsOf)
 	if err != nil {
 		return unreadable(err)
 	}
 	for _, w := range list.Waiting {
 		closes, _ := time.Parse(time.RFC3339Nano, w.Closes)
-		after := "unreachable until they write"
+		answered, after := "no", "unreachable until they write"
+		if w.AnsweredByBot {
+			answered = "by a bot"
+		}
 		if w.ReachableAfter {
 			after = "reachable"
 		}
-		t.row(local(w.Closes), closes.Sub(now).Round(time.Minute).String(), w.CorpID, orDash(w.Account), w.Standing, orDash(w.Channel), w.Customer, local(w.Last), after)
+		t.row(local(w.Closes), closes.Sub(now).Round(time.Minute).String(), w.CorpID, orDash(w.Account), w.Standing, orDash(w.Channel), w.Customer, local(w.Last), answered, after)
 	}
 	if err := t.print(s.out); err != nil {
 		return err
