@@ -157,6 +157,37 @@ func BenchmarkYield(b *testing.B) {
 	}
 }
 
+// BenchmarkObserve is what observation adds to a reply that is not judged: a copy for later, with
+// and without counts for rehearsals. cpu-ns/op is the processor's, with that of who takes the copy.
+func BenchmarkObserve(b *testing.B) {
+	for _, counted := range []bool{false, true} {
+		b.Run(fmt.Sprintf("counted=%v", counted), func(b *testing.B) {
+			g := newGateway(b, 0)
+			if counted {
+				g.Calls = calls.New(nil, "rg:", time.Second, time.Now)
+			}
+			g.Observer = proxy.NewObserver(g)
+			go g.Observer.Discard(b.Context())
+			body := `{"touser":"wm","open_kfid":"wk","msgtype":"text","text":{"content":"` + strings.Repeat("hello ", 50) + `"}}`
+			call := fmt.Sprintf("POST /cgi-bin/kf/send_msg?access_token=token-of-wwActive HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\nUser-Agent: bot\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			var rc fasthttp.RequestCtx
+			if err := rc.Request.Read(bufio.NewReader(strings.NewReader(call))); err != nil {
+				b.Fatal(err)
+			}
+			observe := g.Observing(&rc, `{"errcode":0,"errmsg":"ok","msgid":"msg00000001"}`)
+			b.ReportAllocs()
+			began := lineartest.CPUTime(b)
+			for b.Loop() {
+				observe()
+			}
+			b.ReportMetric(float64(lineartest.CPUTime(b)-began)/float64(b.N), "cpu-ns/op")
+			if n := g.Observer.Dropped(); n > int64(b.N)/2 {
+				b.Errorf("%d of %d were dropped, which costs less", n, b.N)
+			}
+		})
+	}
+}
+
 // BenchmarkCountCall is what counting adds to a call that is not judged: to one whose corp was
 // found anyway, and to one that is sent without asking whose it is. cpu-ns/op is the processor's.
 func BenchmarkCountCall(b *testing.B) {
