@@ -181,12 +181,13 @@ func leaderDies(t *testing.T, c config.Redis, at func(redis.Cmder) bool, tells b
 	}
 	inTime(t, time.Minute, "the lists and sums to be right", func() bool {
 		want := all.waiting()
+		sums := min(want, all.corps)
 		if !told() {
-			want = 0
+			want, sums = 0, all.corps // they say so
 		}
 		second.ForgetSums()
 		sum, err := second.CountWaiting(t.Context(), window.Query{})
-		return err == nil && sum.All == want && other.HLen(t.Context(), "rg:waiting-sum").Val() == int64(min(want, all.corps))
+		return err == nil && sum.All == want && other.HLen(t.Context(), "rg:waiting-sum").Val() == int64(sums)
 	})
 	if told() != tells {
 		t.Errorf("it can be told who is answered: %v", !tells)

@@ -21,6 +21,8 @@ type Sum struct {
 	Hours [24]int `json:"hours"` // by the hour in which they close, from now on
 	All   int     `json:"all"`
 	First int64   `json:"first"` // last message of the chat that closes first, unix ms; 0: none waits
+	// Untold says that it cannot be told of some chats whether they are answered.
+	Untold bool `json:"untold,omitempty"`
 }
 
 // Within returns how many chats close within some hours.
@@ -206,7 +208,8 @@ func (s *Store) sumChunk(ctx context.Context, corps []string) error {
 	}
 	p = s.rdb.Pipeline()
 	for _, corp := range corps {
-		if u := counted[corp]; u.All > 0 {
+		u := counted[corp]
+		if u.Untold = !tells[corp].everything(); u.All > 0 || u.Untold {
 			text, _ := json.Marshal(u)
 			p.HSet(ctx, s.sumKey(), corp, text)
 		} else {

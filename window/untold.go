@@ -168,6 +168,9 @@ func (t *told) tells(k Key, last int64) bool {
 // whole reports whether one mark holds for all channels.
 func (t *told) whole() bool { return len(t.channels) == 0 }
 
+// everything reports whether it can be told of all chats.
+func (t *told) everything() bool { return t.all.at == 0 && t.whole() }
+
 // readTold reads what can be told about corps, in one round trip.
 func (s *Store) readTold(ctx context.Context, corps []string) (map[string]*told, error) {
 	p := s.rdb.Pipeline()

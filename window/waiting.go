@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -148,7 +149,7 @@ type listScan struct {
 	key   func(corp string) string
 	corps []string                // in the order of their first close, if first is set
 	first func(corp string) int64 // of the last sum; 0 if unknown
-	told  map[string]*told        // what was read of corps
+	told  map[string]*told        // what was read of corps, if the query asks who waits
 }
 
 // candidate is a member of a list.
@@ -218,13 +219,13 @@ func (l *listScan) read(ctx context.Context, corps []string, after *Position, hi
 	if after != nil {
 		low = max(low, after.Last)
 	}
-	missing := slices.DeleteFunc(slices.Clone(corps), func(corp string) bool { return l.told[corp] != nil })
-	tells, err := l.s.readTold(ctx, missing)
-	if err != nil {
-		return nil, err
-	}
-	for corp, t := range tells {
-		l.told[corp] = t
+	if l.q.Waiting {
+		missing := slices.DeleteFunc(slices.Clone(corps), func(corp string) bool { return l.told[corp] != nil })
+		tells, err := l.s.readTold(ctx, missing)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(l.told, tells)
 	}
 	taken := map[string]int{} // members of each corp
 	for offset, left := int64(0), corps; len(left) > 0; offset += int64(n) {
@@ -358,6 +359,11 @@ func (s *Store) Untold(ctx context.Context, q Query) (all []Untold, err error) {
 		return nil, err
 	}
 	corps := q.corps(sums)
+	if len(corps) > liveCorps { // the sums name those that have something to tell
+		corps = slices.DeleteFunc(corps, func(corp string) bool {
+			return !sums[corp].Untold && (q.Unobserved == nil || !q.Unobserved(corp))
+		})
+	}
 	slices.Sort(corps)
 	for some := range slices.Chunk(corps[:min(len(corps), maxUntold)], sumChunk) {
 		tells, err := s.readTold(ctx, some)

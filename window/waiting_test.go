@@ -2,6 +2,7 @@ package window_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -327,6 +328,31 @@ func TestUntold(t *testing.T) {
 		b.clock.Advance(length + time.Second)
 		if untold, err := b.Untold(b.Context(), window.Query{}); err != nil || len(untold) != 0 {
 			b.Errorf("after a window's length: %+v %v", untold, err)
+		}
+	})
+}
+
+// Of many corps the sums name those of which something cannot be told, also if none of their chats
+// is counted.
+func TestUntoldOfManyCorps(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		for i := range 20 {
+			b.wrote(window.Key{Corp: fmt.Sprint("ww", i), Channel: "wk", Customer: "wm"}, b.clock.Now())
+		}
+		b.MarkUntold("ww3", window.AllChannels, b.clock.Now().Add(time.Second), window.UntoldDropped)
+		b.MarkUntold("ww7", "wk2", b.clock.Now(), window.UntoldUnread)
+		if err := errors.Join(b.Flush(b.Context()), b.Sum(b.Context())); err != nil {
+			b.Fatal(err)
+		}
+		b.ForgetSums()
+		untold, err := b.Untold(b.Context(), window.Query{})
+		if want := "[{ww3 [] dropped} {ww7 [wk2] unread}]"; err != nil || fmt.Sprint(untold) != want {
+			b.Errorf("%v %v, want %s", untold, err, want)
+		}
+		unobserved := func(corp string) bool { return corp == "ww11" }
+		untold, err = b.Untold(b.Context(), window.Query{Unobserved: unobserved})
+		if want := "[{ww11 [] not_observed} {ww3 [] dropped} {ww7 [wk2] unread}]"; err != nil || fmt.Sprint(untold) != want {
+			b.Errorf("%v %v, want %s", untold, err, want)
 		}
 	})
 }
