@@ -448,6 +448,13 @@ func TestOriginOfTheConsole(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, keys)
 	a.admin.Origin = "https://replygate.example.com"
+	a.admin.Console = func(api http.Handler) http.Handler {
+		mux := http.NewServeMux()
+		mux.HandleFunc("/console/", func(http.ResponseWriter, *http.Request) {})
+		mux.Handle("/", api)
+		return mux
+	}
+	a.handler = a.admin.Handler()
 	for _, c := range []struct {
 		host, origin string
 		want         int
@@ -466,8 +473,10 @@ func TestOriginOfTheConsole(t *testing.T) {
 		if c.origin != "" {
 			headers = append(headers, "Origin: "+c.origin)
 		}
-		if r := a.call("GET", "/v1/accounts", "", headers...); r.Code != c.want {
-			t.Errorf("Host %s, Origin %s: HTTP %d", c.host, c.origin, r.Code)
+		for _, path := range []string{"/v1/accounts", "/console/", "/console/login"} {
+			if r := a.call("GET", path, "", headers...); r.Code != c.want {
+				t.Errorf("%s, Host %s, Origin %s: HTTP %d", path, c.host, c.origin, r.Code)
+			}
 		}
 	}
 }
