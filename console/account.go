@@ -53,6 +53,9 @@ func accountPage(q *request) {
 		view.Failed["channels"] = q.text("account.channels.away")
 	}
 	q.describe(&view.Account)
+	if view.Account.Standing == "lapsed" { // the sentence below tells that since
+		view.Account.Left.Why = ""
+	}
 	view.Why, view.Events = q.standingWhy(view.Account), q.events(view.Account)
 	q.accountContacts(&view)
 	q.accountTraffic(&view)

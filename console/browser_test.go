@@ -444,7 +444,7 @@ func TestScreenshots(t *testing.T) {
 			lang, scheme string
 			width        int64
 		}{{"zh", "light", 1360}, {"en", "dark", 1360}, {"zh", "light", 390}} {
-			w.cookie("replygate-lang", c.lang)
+			w.on(t).cookie("replygate-lang", c.lang)
 			w.look(c.width, c.scheme)
 			w.open(strings.ReplaceAll(s.path, "鹿鸣实业", url.PathEscape("鹿鸣实业")))
 			name := cmp.Or(strings.NewReplacer("/", "-", "?", "-", "=", "-", "&", "-").Replace(s.path), "overview")
