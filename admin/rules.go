@@ -81,7 +81,8 @@ func (a *Admin) ruleList() RuleList {
 	if list.Ruleset = sets[0].Name; len(sets) > 1 {
 		list.Next = &NextRuleset{sets[1].Name, stamp(sets[1].From)}
 	}
-	shadows := a.shadowResults(since)
+	lines, _ := a.Gateway.NewestDecisions()
+	shadows := shadowResults(lines, since)
 	for _, c := range g.Engine.Coverage(now) {
 		row := ruleRow(c)
 		if s := shadows[c.Name]; s != nil && c.Shadow {
@@ -110,10 +111,19 @@ type shadowResult struct {
 	examples         []string // ids
 }
 
-// shadowResults collects them by rule from the decisions in memory that are not earlier than since.
-func (a *Admin) shadowResults(since time.Time) map[string]*shadowResult {
+// ShadowExamples returns by rule the ids of decisions that a rule in shadow would change, the newest
+// first, from decision records that are not earlier than since.
+func ShadowExamples(lines [][]byte, since time.Time) map[string][]string {
+	all := map[string][]string{}
+	for name, s := range shadowResults(lines, since) {
+		all[name] = s.examples
+	}
+	return all
+}
+
+// shadowResults collects them by rule from decision records that are not earlier than since.
+func shadowResults(lines [][]byte, since time.Time) map[string]*shadowResult {
 	all, from := map[string]*shadowResult{}, stamp(since)
-	lines, _ := a.Gateway.NewestDecisions()
 	for _, line := range slices.Backward(lines) {
 		at := bytes.Index(line, shadowStart)
 		if at < 0 || record.Time(line) < from {

@@ -33,13 +33,14 @@ const (
 	ClockSkew          = "clock.skew"
 	ConfigReloaded     = "config.reloaded"
 	ConfigRejected     = "config.rejected"
+	ShadowDigest       = "rule.shadow_digest"
 )
 
 // Types returns all types of events.
 func Types() []string {
 	return []string{
 		WindowClosing, ClosedUnanswered, AccountExpiresSoon, AccountStopsSoon, StandingChanged, ContactsThreshold, ContactsMoved, ChannelBypassed,
-		RecordsGap, RecordsComplete, StoreDown, StoreUp, ClockSkew, ConfigReloaded, ConfigRejected,
+		RecordsGap, RecordsComplete, StoreDown, StoreUp, ClockSkew, ConfigReloaded, ConfigRejected, ShadowDigest,
 	}
 }
 

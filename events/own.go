@@ -25,6 +25,9 @@ type Own struct {
 	Skew     func() (whose string, ahead time.Duration)  // "": no clock differs
 	Bypassed func(visit func(corp, channel string) bool) // the channels whose messages bypass the gateway
 
+	// Shadow returns what the rules in shadow would have changed since an instant.
+	Shadow func(now time.Time) (since time.Time, rules []ShadowRule)
+
 	mu      sync.Mutex
 	waiting []Event
 	dropped int
@@ -33,6 +36,29 @@ type Own struct {
 	downSince time.Time
 	skewed    settling
 	bypassed  map[[2]string]time.Time // :: corp and channel -> since when; zero: told
+	digested  digest
+}
+
+// ShadowRule is a rule in shadow, with the calls that would end otherwise if it were in force.
+type ShadowRule struct {
+	Name        string   `json:"name"`
+	WouldRefuse int64    `json:"would_refuse"`
+	WouldPass   int64    `json:"would_pass"`
+	Examples    []string `json:"examples"` // ids of decisions
+}
+
+// ShadowData is the data of rule.shadow_digest.
+type ShadowData struct {
+	Gateway string       `json:"gateway"`
+	Since   string       `json:"since"`
+	Rules   []ShadowRule `json:"rules"`
+}
+
+// digest is what was told of rules in shadow.
+type digest struct {
+	at    time.Time // of the last look
+	since time.Time // from when the rules count
+	rules map[string]ShadowRule
 }
 
 // GatewayData is the data of the events of one gateway.
@@ -52,6 +78,8 @@ const (
 	maxWaiting   = 1000        // events for which Redis is awaited
 	maxError     = 2000        // bytes
 	lastAppends  = 2 * time.Second
+	digestEvery  = time.Hour
+	maxRules     = 50 // in a digest
 )
 
 // settling notes since when something is so.
@@ -91,6 +119,7 @@ func (o *Own) Run(ctx context.Context) {
 		o.lookAtStore(now)
 		o.lookAtClock(now)
 		o.lookAtBypass(now)
+		o.lookAtShadow(now)
 		o.flush(ctx)
 	}
 }
@@ -145,6 +174,30 @@ func (o *Own) lookAtBypass(now time.Time) {
 		return true
 	})
 	o.bypassed = found
+}
+
+// lookAtShadow tells once an hour what the rules in shadow would have changed, if anything.
+func (o *Own) lookAtShadow(now time.Time) {
+	last := o.digested
+	if !last.at.IsZero() && now.Sub(last.at) < digestEvery {
+		return
+	}
+	since, rules := o.Shadow(now)
+	o.digested = digest{at: now, since: since, rules: map[string]ShadowRule{}}
+	data := ShadowData{Gateway: o.Gateway(), Since: Stamp(latest(last.at, since))}
+	for _, r := range rules {
+		o.digested.rules[r.Name] = r
+		if since.Equal(last.since) { // else a new configuration counts from 0
+			r.WouldRefuse -= last.rules[r.Name].WouldRefuse
+			r.WouldPass -= last.rules[r.Name].WouldPass
+		}
+		if r.WouldRefuse+r.WouldPass > 0 && len(data.Rules) < maxRules {
+			data.Rules = append(data.Rules, r)
+		}
+	}
+	if !last.at.IsZero() && len(data.Rules) > 0 {
+		o.append(Event{Type: ShadowDigest, At: now, Key: []string{data.Gateway, data.Since}, Data: data})
+	}
 }
 
 // Reloaded logs that a configuration has replaced the one before.

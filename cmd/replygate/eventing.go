@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"replygate/account"
+	"replygate/admin"
 	"replygate/config"
 	"replygate/contacts"
 	"replygate/events"
@@ -68,6 +69,7 @@ func (g *gateway) openEvents(now func() time.Time) {
 		Store:    func() (up bool, since time.Time) { return g.store.Up(), g.store.UpSince() },
 		Skew:     g.clockSkew,
 		Bypassed: g.handler.Bypass.Channels,
+		Shadow:   g.shadowRules,
 	}
 	b.leader = store.NewLeader(rdb, prefix+"leader:events", eventsTerm)
 }
@@ -162,6 +164,23 @@ func (g *gateway) clockSkew() (whose string, ahead time.Duration) {
 		return "wecom", wecom
 	}
 	return "", 0
+}
+
+// shadowRules tells what rules in shadow would have changed since the configuration is in force.
+func (g *gateway) shadowRules(now time.Time) (since time.Time, rules []events.ShadowRule) {
+	inForce, since := operated{g}.GateSince()
+	lines, _ := g.logs.newest()
+	var examples map[string][]string
+	for _, c := range inForce.Engine.Coverage(now) {
+		if !c.Shadow || c.WouldRefuse+c.WouldPass == 0 {
+			continue
+		}
+		if examples == nil {
+			examples = admin.ShadowExamples(lines, since)
+		}
+		rules = append(rules, events.ShadowRule{Name: c.Name, WouldRefuse: c.WouldRefuse, WouldPass: c.WouldPass, Examples: append([]string{}, examples[c.Name]...)})
+	}
+	return since, rules
 }
 
 // maxListed bounds the changes that an event lists.
