@@ -111,8 +111,8 @@ type shadowResult struct {
 	examples         []string // ids
 }
 
-// ShadowExamples returns by rule the ids of decisions that a rule in shadow would change, the newest
-// first, from decision records that are not earlier than since.
+// ShadowExamples returns by rule the ids of decisions that a rule in shadow would change, the
+// newest first, from decision records that are not earlier than since.
 func ShadowExamples(lines [][]byte, since time.Time) map[string][]string {
 	all := map[string][]string{}
 	for name, s := range shadowResults(lines, since) {
