@@ -34,6 +34,7 @@ func (g *Gate) Explain(ctx context.Context, in Call, s Store, chinese bool) Expl
 
 // ExplainReading is Explain with read as the source of the facts, as in JudgeReading.
 func (g *Gate) ExplainReading(ctx context.Context, in Call, s Store, read Reader, chinese bool) Explanation {
+	g = &Gate{Config: g.Config, Accounts: g.Accounts, Engine: g.Engine.In(chinese), Clients: g.Clients}
 	known := &cachedStore{Store: Peeking(s), windows: map[window.Key]window.Answer{}, codes: map[string]window.CodeAnswer{}}
 	j, h, judged := g.JudgeReading(ctx, in, known, read)
 	e := Explanation{Judgement: j, Judged: judged, ChangesAt: g.changesAt(ctx, in, j, known, read)}
@@ -162,7 +163,7 @@ func (g *Gate) facts(in Call, h Head, j Judgement, windows []window.Answer) []Fa
 		all = append(all, Fact{"account.listed", false, fromConfig})
 	}
 	if h.Route.Ambiguous() {
-		return append(all, Fact{"call.path", "it has more than one reading", fromRequest})
+		return append(all, Fact{"call.path", g.Engine.ManyReadings(), fromRequest})
 	}
 	all = append(all, Fact{"call.endpoint", h.Route.Endpoint.Path, fromRequest}, Fact{"call.capability", h.Route.Endpoint.Capability, fromCatalogue})
 	if in.Client != "" {

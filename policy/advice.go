@@ -1,6 +1,11 @@
 package policy
 
-import "replygate/wecom"
+import (
+	"strings"
+
+	"replygate/account"
+	"replygate/wecom"
+)
 
 // meanings say in plain words what calls of each capability do.
 var meanings = map[wecom.Capability]text{
@@ -93,6 +98,38 @@ func Meaning(c wecom.Capability, chinese bool) string {
 		return t.format(chinese)
 	}
 	return string(c)
+}
+
+// Titled names a capability: mass_message, or in Chinese 群发给客户和客户群（mass_message）.
+func Titled(c wecom.Capability, chinese bool) string {
+	if t, known := meanings[c]; known && chinese {
+		return titled(t.zh, string(c))
+	}
+	return string(c)
+}
+
+// titled writes a Chinese title with the identifier that stands for it elsewhere.
+func titled(title, id string) string {
+	if inner, has := strings.CutSuffix(title, "）"); has {
+		return inner + "；" + id + "）"
+	}
+	return title + "（" + id + "）"
+}
+
+// standings are those of accounts in Chinese.
+var standings = map[account.Standing]string{
+	account.Active: "有效", account.Grace: "宽限期", account.Lapsed: "已失效", account.Free: "免费额度内", account.Full: "联系人已满",
+}
+
+// StandingInChinese names a standing in Chinese.
+func StandingInChinese(s account.Standing) string { return standings[s] }
+
+// TitledStanding names a standing: lapsed, or in Chinese 已失效（lapsed）.
+func TitledStanding(s account.Standing, chinese bool) string {
+	if title, known := standings[s]; known && chinese {
+		return titled(title, string(s))
+	}
+	return string(s)
 }
 
 // AdviceRefused says what to do about calls that a rule refuses.

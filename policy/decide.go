@@ -85,7 +85,11 @@ func (p *Engine) decide(c *Call, m Match, found *Evidence) Decision {
 	case ActionReply:
 		return p.decideReply(d, c, rule, found)
 	}
-	why := p.refusals[refusalKey{c.Endpoint, m.Capability, c.Who.Standing == account.Lapsed}]
+	key := refusalKey{c.Endpoint, m.Capability, c.Who.Standing == account.Lapsed}
+	why, prepared := p.refusals[key]
+	if !prepared {
+		why = p.refusalText(key)
+	}
 	if full, ok := p.fullText(c, m); ok {
 		why = full
 	}
@@ -101,7 +105,7 @@ func (p *Engine) fullText(c *Call, m Match) (string, bool) {
 	}
 	n, _ := c.Who.Account.Counted()
 	limit, kind := c.Who.Account.Limit(c.At)
-	return p.format(textFull, n.Total, limit, kind, m.Capability, c.Endpoint.Meaning), true
+	return p.format(textFull, n.Total, limit, kind, m.Capability, p.meaning(c.Endpoint, m.Capability)), true
 }
 
 // decideReply judges a call that may only reach customers with an open window.
@@ -194,7 +198,7 @@ func (p *Engine) decideByCode(d Decision, c *Call, rule *Rule, found *Evidence) 
 		}
 	case window.Closed, window.ClosedByPlatform:
 		if code.Kind == string(wecom.EnterSession) {
-			return p.refuse(d, CodeExpired, rule, wecom.CodeReplyWindow, p.format(textCodeExpired, formatTime(code.Deadline)))
+			return p.refuse(d, CodeExpired, rule, wecom.CodeReplyWindow, p.format(textCodeExpired, p.formatTime(code.Deadline)))
 		}
 	}
 	return p.decideByWindow(d, rule, w)
@@ -225,14 +229,14 @@ func (p *Engine) decideByWindow(d Decision, rule *Rule, a window.Answer) Decisio
 	case window.Unavailable:
 		return p.storeUnavailable(d)
 	case window.Exhausted:
-		return p.refuse(d, RepliesUsedUp, rule, wecom.CodeReplyCount, p.format(textExhausted, formatTime(a.Last)))
+		return p.refuse(d, RepliesUsedUp, rule, wecom.CodeReplyCount, p.format(textExhausted, p.formatTime(a.Last)))
 	case window.ClosedByPlatform:
-		return p.refuse(d, WindowShut, rule, wecom.CodeReplyWindow, p.format(textClosedByPlatform, formatTime(a.Last)))
+		return p.refuse(d, WindowShut, rule, wecom.CodeReplyWindow, p.format(textClosedByPlatform, p.formatTime(a.Last)))
 	}
 	if a.Last.IsZero() {
 		return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.format(textNeverWrote, p.lengthInWords))
 	}
-	return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.format(textClosed, formatTime(a.Last), formatTime(a.Closes(p.length))))
+	return p.refuse(d, WindowClosed, rule, wecom.CodeReplyWindow, p.format(textClosed, p.formatTime(a.Last), p.formatTime(a.Closes(p.length))))
 }
 
 // decideIncomplete judges a reply while the history has a gap, so that a missing record proves
@@ -309,6 +313,9 @@ func (p *Engine) Reject(why Reason, capability wecom.Capability, detail string) 
 	return p.refuse(d, UnknownToken, nil, wecom.CodeNoPermission, p.format(text))
 }
 
+// ManyReadings says of the path of an AmbiguousPath why it is one.
+func (p *Engine) ManyReadings() string { return p.format(textManyReadings) }
+
 // Reauthenticate answers a call with an unknown token as WeCom answers an expired one (errcode
 // 42001), so that the bot fetches a new token through the gateway.
 func (p *Engine) Reauthenticate(capability wecom.Capability) Decision {
@@ -328,7 +335,7 @@ func (p *Engine) OwnerUnavailable(capability wecom.Capability) Decision {
 func (p *Engine) Waited(d Decision, how WaitOutcome, waited time.Duration) Decision {
 	switch how {
 	case WaitStillUnsure:
-		d.Errmsg += p.format(textWaited, waited.Round(100*time.Millisecond))
+		d.Errmsg += p.format(textWaited, p.waitText(waited.Round(100*time.Millisecond)))
 	case WaitQueueFull:
 		d.Errmsg += p.format(textQueueFull)
 	case WaitShutdown:

@@ -92,8 +92,10 @@ func (p *Engine) index() {
 	for _, ep := range endpoints {
 		p.alwaysPasses[ep] = p.passesInEveryPhase(ep)
 		for _, c := range capabilities(ep) {
-			p.refusals[refusalKey{ep, c, false}] = p.format(textRefusedByRule, c, ep.Meaning)
-			p.refusals[refusalKey{ep, c, true}] = p.format(textLapsed, c, ep.Meaning, p.lengthInWords)
+			for _, lapsed := range []bool{false, true} {
+				key := refusalKey{ep, c, lapsed}
+				p.refusals[key] = p.refusalText(key)
+			}
 		}
 	}
 }
@@ -103,6 +105,35 @@ type refusalKey struct {
 	endpoint   *wecom.Endpoint
 	capability wecom.Capability
 	lapsed     bool // the account has lapsed
+}
+
+// refusalText writes the errmsg of a refused interface.
+func (p *Engine) refusalText(key refusalKey) string {
+	meaning := p.meaning(key.endpoint, key.capability)
+	if key.lapsed {
+		return p.format(textLapsed, key.capability, meaning, p.lengthInWords)
+	}
+	return p.format(textRefusedByRule, key.capability, meaning)
+}
+
+// meaning says what an interface does: as the catalogue, which is in English, or in Chinese as its
+// capability.
+func (p *Engine) meaning(e *wecom.Endpoint, c wecom.Capability) string {
+	if p.chinese {
+		return Meaning(c, true)
+	}
+	return e.Meaning
+}
+
+// In returns the engine with its refusals in Chinese or in English.
+func (p *Engine) In(chinese bool) *Engine {
+	if p.chinese == chinese {
+		return p
+	}
+	other := *p
+	other.chinese, other.lengthInWords = chinese, lengthText(p.length, chinese)
+	other.refusals = nil // they are written as they are needed
+	return &other
 }
 
 // capabilities returns those that calls of e can have, the endpoint's own first.

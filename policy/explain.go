@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,19 +42,19 @@ func (p *Engine) Trace(c Call, capability wecom.Capability, chinese bool) []Trac
 var (
 	whyNotTried   = text{"%s decides", "已由 %s 决定"}
 	whyMatches    = text{"it matches: %s", "匹配：%s"}
-	whyShadow     = text{"it matches, but is in shadow: %s is not applied", "匹配，但处于 shadow：不执行 %s"}
-	whyCapability = text{"it is about %s, not about %s", "只适用于 %s，不适用于 %s"}
+	whyShadow     = text{"it matches, but is in shadow: %s is not applied", "匹配，但处于影子模式：不执行 %s"}
+	whyCapability = text{"it is about %s, not about %s", "只适用于%s，不适用于%s"}
 	whyEndpoint   = text{"it is not about %s", "不适用于 %s"}
-	whyStanding   = text{"it is about %s accounts, this one is %s", "只适用于 %s 状态的企业，此企业为 %s"}
+	whyStanding   = text{"it is about %s accounts, this one is %s", "只适用于状态为%s的企业，此企业为%s"}
 	whyAccount    = text{"it is about other accounts than %s", "不适用于企业 %s"}
-	whyEntity     = text{"it is about %s, this account belongs to %q", "只适用于主体 %s，此企业属于 %q"}
-	whyClient     = text{"it is about clients %s, the caller is %s", "只适用于客户端 %s，调用方为 %s"}
+	whyEntity     = text{"it is about %s, this account belongs to %s", "只适用于主体%s，此企业属于%s"}
+	whyClient     = text{"it is about clients %s, the caller is %s", "只适用于程序 %s，调用方为 %s"}
 	whyFrom       = text{"it begins on %s", "自 %s 起生效"}
 	whyUntil      = text{"it ended on %s", "已于 %s 失效"}
-	whyMsgType    = text{"it is about msgtype %s, the call has %q", "只适用于 msgtype %s，此调用为 %q"}
+	whyMsgType    = text{"it is about msgtype %s, the call has %s", "只适用于 msgtype %s，此调用为%s"}
 	whyPercent    = text{"it takes %d %%, the call is drawn at %d", "只取 %d%%，此调用落在 %d"}
 	whyWhen       = text{"%s does not hold", "条件 %s 不成立"}
-	whyUnsure     = text{"it decides, since whether %s holds cannot be told: %s", "由它决定：无法判断条件 %s（%s）"}
+	whyUnsure     = text{"it decides, since whether %s holds cannot be told: %s", "由它决定：无法判断条件 %s 是否成立（%s）"}
 )
 
 // explainer explains rules in one of two languages.
@@ -62,29 +64,71 @@ func (t explainer) format(x text, values ...any) string {
 	return x.format(t.chinese, values...)
 }
 
+// list writes the words of a set in their order, as write does.
+func list[T ~string](t explainer, s set[T], write func(word T) string) string {
+	var words []string
+	for _, w := range slices.Sorted(maps.Keys(s)) {
+		words = append(words, write(w))
+	}
+	if t.chinese {
+		return strings.Join(words, "、")
+	}
+	return strings.Join(words, ", ")
+}
+
+func plain[T ~string](word T) string { return string(word) }
+
+func (t explainer) capability(c wecom.Capability) string { return Titled(c, t.chinese) }
+
+func (t explainer) standing(s account.Standing) string { return TitledStanding(s, t.chinese) }
+
+// quote quotes a name that somebody else has given.
+func (t explainer) quote(name string) string {
+	quoted := strconv.Quote(name)
+	if t.chinese {
+		return "“" + quoted[1:len(quoted)-1] + "”"
+	}
+	return quoted
+}
+
+// entity writes the name of an entity as a rule has it.
+func (t explainer) entity(name string) string {
+	if t.chinese {
+		return t.quote(name)
+	}
+	return name
+}
+
+func (t explainer) time(at time.Time) string {
+	if t.chinese {
+		return InBeijing(at)
+	}
+	return at.Format(time.RFC3339)
+}
+
 // explain reports whether a rule matches a call, and why, as matchesCaller and matchesCall decide
 // it.
 func (t explainer) explain(r *Rule, c *Call, capability wecom.Capability) (why string, matched bool) {
 	action := r.Action.String()
 	switch {
 	case !r.capabilities.allows(capability):
-		return t.format(whyCapability, list(r.capabilities), capability), false
+		return t.format(whyCapability, list(t, r.capabilities, t.capability), t.capability(capability)), false
 	case !r.matchesEndpoint(c.Endpoint):
 		return t.format(whyEndpoint, c.Endpoint.Path), false
 	case !r.standings.allows(c.Who.Standing):
-		return t.format(whyStanding, list(r.standings), c.Who.Standing), false
+		return t.format(whyStanding, list(t, r.standings, t.standing), t.standing(c.Who.Standing)), false
 	case !r.accounts.allows(c.Who.CorpID):
 		return t.format(whyAccount, c.Who.CorpID), false
 	case !r.entities.allows(c.Who.Entity):
-		return t.format(whyEntity, list(r.entities), c.Who.Entity), false
+		return t.format(whyEntity, list(t, r.entities, t.entity), t.quote(c.Who.Entity)), false
 	case !r.clients.allows(c.Who.Client):
-		return t.format(whyClient, list(r.clients), c.Who.Client), false
+		return t.format(whyClient, list(t, r.clients, plain), c.Who.Client), false
 	case c.At.Before(r.from):
-		return t.format(whyFrom, r.from.Format(time.RFC3339)), false
+		return t.format(whyFrom, t.time(r.from)), false
 	case !r.inForce(c.At):
-		return t.format(whyUntil, r.until.Format(time.RFC3339)), false
+		return t.format(whyUntil, t.time(r.until)), false
 	case !r.msgtypes.allows(c.Facts.MsgType):
-		return t.format(whyMsgType, list(r.msgtypes), c.Facts.MsgType), false
+		return t.format(whyMsgType, list(t, r.msgtypes, plain), t.quote(c.Facts.MsgType)), false
 	case r.percent < 100 && r.bucket(c) >= r.percent:
 		return t.format(whyPercent, r.percent, r.bucket(c)), false
 	}
@@ -98,15 +142,6 @@ func (t explainer) explain(r *Rule, c *Call, capability wecom.Capability) (why s
 		return t.format(whyShadow, action), true
 	}
 	return t.format(whyMatches, action), true
-}
-
-func list[T ~string](s set[T]) string {
-	var words []string
-	for w := range s {
-		words = append(words, string(w))
-	}
-	slices.Sort(words)
-	return strings.Join(words, ", ")
 }
 
 // Instants returns when decisions about an account may change by time alone: when rules and rule

@@ -54,7 +54,7 @@ func TestReasons(t *testing.T) {
 	}{
 		{"a rule passes", "ruleset: off", "", call(mass, one), windows(), policy.Pass, policy.RulePass, 0, "", ""},
 		{"a lapsed account", "", "", call(mass, one), windows(), policy.Refuse, policy.RuleRefuse, 48002,
-			"the account's subscription has lapsed, and this interface (mass_message: ", "该企业的订阅已失效，不能使用此接口（mass_message："},
+			"the account's subscription has lapsed, and this interface (mass_message: ", "该企业的订阅已失效，不能使用此接口（mass_message：群发给客户和客户群）；请续费，或在客户发来消息后的 48 小时内回复"},
 		{"the remedy names the window", "", "", call(mass, one), windows(), policy.Refuse, policy.RuleRefuse, 48002,
 			"reply to customers within 48 h of their message", "或在客户发来消息后的 48 小时内回复"},
 		{"a rule's own errcode", "", ownCode, call(mass, one), windows(), policy.Refuse, policy.RuleRefuse, 48006, "subscription has lapsed", "订阅已失效"},
@@ -63,12 +63,12 @@ func TestReasons(t *testing.T) {
 		{"an open window", "", "", call(send, one), windows(open), policy.Pass, policy.WindowOpen, 0, "", ""},
 		{"a cached window", "", "", call(send, one), windows(window.Answer{State: window.Cached, Last: now}), policy.Pass, policy.WindowRemembered, 0, "", ""},
 		{"a closed window", "", "", call(send, one), windows(closed), policy.Refuse, policy.WindowClosed, 95002,
-			"the customer's last message is of 2026-11-20T10:00:00Z and the window closed at 2026-11-22T10:00:00Z;", "客户最后一条消息的时间是 2026-11-20T10:00:00Z，回复窗口已于 2026-11-22T10:00:00Z 关闭；"},
+			"the customer's last message is of 2026-11-20T10:00:00Z and the window closed at 2026-11-22T10:00:00Z;", "客户最后一条消息的时间是 2026-11-20 18:00:00 北京时间，回复窗口已于 2026-11-22 18:00:00 北京时间 关闭；"},
 		{"never wrote", "", "", call(send, one), windows(window.Answer{}), policy.Refuse, policy.WindowClosed, 95002, "the customer has not written within 48 h;", "客户在 48 小时内没有发来消息；"},
 		{"closed by WeCom", "", "", call(send, one), windows(window.Answer{State: window.ClosedByPlatform, Last: wrote}), policy.Refuse, policy.WindowShut, 95002,
-			"the window of the customer's message of 2026-11-20T10:00:00Z was closed by WeCom or by the operator;", "客户 2026-11-20T10:00:00Z 的消息对应的回复窗口已被企业微信或管理员关闭；"},
+			"the window of the customer's message of 2026-11-20T10:00:00Z was closed by WeCom or by the operator;", "客户于 2026-11-20 18:00:00 北京时间 发来的消息对应的回复窗口已被企业微信或管理员关闭；"},
 		{"replies used up", "", "", call(send, one), windows(window.Answer{State: window.Exhausted, Last: wrote}), policy.Refuse, policy.RepliesUsedUp, 95001,
-			"as many replies as WeCom allows were sent since the customer's message of 2026-11-20T10:00:00Z;", "自客户 2026-11-20T10:00:00Z 的消息以来，回复条数已达企业微信上限；"},
+			"as many replies as WeCom allows were sent since the customer's message of 2026-11-20T10:00:00Z;", "自客户于 2026-11-20 18:00:00 北京时间 发来消息以来，回复条数已达企业微信上限；"},
 		{"a gap, kf", "", "", call(send, one), windows(window.Answer{State: window.Incomplete}), policy.Unsure, policy.HistoryIncomplete, 0, "", ""},
 		{"a gap, a mass message", "", replyMass, call(mass, one), windows(window.Answer{State: window.Incomplete}), policy.Unsure, policy.HistoryIncomplete, -1,
 			"the gateway may have missed a message of the customer: its records have a gap", "网关可能漏掉了该客户的消息：记录有缺口"},
@@ -82,7 +82,7 @@ func TestReasons(t *testing.T) {
 		{"an unknown number", "", fails, call(send, one), windows(open), policy.Unsure, policy.WhenFailed, -1, "whether a rule is about this call cannot be told (", "无法判断某条规则是否适用于此调用（"},
 		{"a live code", "", "", call(onEvent, code), codeOf(wecom.EnterSession, now.Add(time.Second)), policy.Pass, policy.CodeLive, 0, "", ""},
 		{"a code at its deadline", "", "", call(onEvent, code), codeOf(wecom.EnterSession, now, closed), policy.Refuse, policy.CodeExpired, 95002,
-			"this code was good until 2026-11-22T12:00:00Z, and the customer's window is not open;", "此 code 的有效期至 2026-11-22T12:00:00Z，且该客户的回复窗口未打开；"},
+			"this code was good until 2026-11-22T12:00:00Z, and the customer's window is not open;", "此 code 的有效期至 2026-11-22 20:00:00 北京时间，且该客户的回复窗口未打开；"},
 		{"an expired code, closed by WeCom", "", "", call(onEvent, code), codeOf(wecom.EnterSession, now, window.Answer{State: window.ClosedByPlatform, Last: now}), policy.Refuse, policy.CodeExpired, 95002, "this code was good until", "此 code 的有效期至"},
 		{"an expired code, an open window", "", "", call(onEvent, code), codeOf(wecom.EnterSession, now, open), policy.Pass, policy.WindowOpen, 0, "", ""},
 		{"an expired code, Redis is away", "", "", call(onEvent, code), codeOf(wecom.EnterSession, now), policy.Unsure, policy.StoreUnavailable, -1, "Redis does not answer", "Redis 无响应"},
@@ -119,12 +119,15 @@ func TestRefusalOfActiveAccount(t *testing.T) {
 	}
 }
 
-// The texts give the configured length of a window, in whole hours if it is one.
+// The texts give the configured length of a window, in whole hours if it is one, in Chinese in its
+// units.
 func TestTextsGiveWindowLength(t *testing.T) {
 	for length, want := range map[string][2]string{
 		"24h":    {"has not written within 24 h;", "客户在 24 小时内没有"},
-		"90m":    {"has not written within 1h30m0s;", "客户在1h30m0s内没有"},
-		"47h59m": {"has not written within 47h59m0s;", "客户在47h59m0s内没有"},
+		"30m":    {"has not written within 30m0s;", "客户在 30 分钟内没有"},
+		"90s":    {"has not written within 1m30s;", "客户在 90 秒内没有"},
+		"90m":    {"has not written within 1h30m0s;", "客户在 1 小时 30 分钟内没有"},
+		"47h59m": {"has not written within 47h59m0s;", "客户在 47 小时 59 分钟内没有"},
 	} {
 		for i, language := range []string{"en", "zh"} {
 			e := configured(t, "accounts: [{ corp_id: ww1 }]\nwindow: { length: "+length+" }\npolicy: { language: "+language+" }\n")
@@ -203,7 +206,7 @@ func TestWaited(t *testing.T) {
 		how    policy.WaitOutcome
 		en, zh string
 	}{
-		{policy.WaitStillUnsure, "away; the call waited 3s in vain", "away；该调用已等待 3s，仍无法判断"},
+		{policy.WaitStillUnsure, "away; the call waited 3s in vain", "away；该调用已等待 3 秒，仍无法判断"},
 		{policy.WaitQueueFull, "away; too many calls are waiting already, so this one was answered at once", "away；等待中的调用过多，本次未等待"},
 		{policy.WaitShutdown, "away; the gateway is stopping, so the call waits no longer", "away；网关正在停止，不再等待"},
 		{policy.WaitClientGone, "the client closed its connection while the call was waiting, so it was dropped; nothing was sent, send it again",

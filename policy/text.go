@@ -52,10 +52,10 @@ var (
 		"网关可能漏掉了该客户的消息：不间断的记录尚不满%s；policy.cold_start 设为 refuse"}
 	textExhausted = text{
 		"as many replies as WeCom allows were sent since the customer's message of %s; wait for the next message",
-		"自客户 %s 的消息以来，回复条数已达企业微信上限；请等待客户的下一条消息"}
+		"自客户于 %s 发来消息以来，回复条数已达企业微信上限；请等待客户的下一条消息"}
 	textClosedByPlatform = text{
 		"the window of the customer's message of %s was closed by WeCom or by the operator; wait for the next message",
-		"客户 %s 的消息对应的回复窗口已被企业微信或管理员关闭；请等待客户的下一条消息"}
+		"客户于 %s 发来的消息对应的回复窗口已被企业微信或管理员关闭；请等待客户的下一条消息"}
 	textNeverWrote = text{
 		"the customer has not written within %s; wait for a message, replies are open for that long after it",
 		"客户在%s内没有发来消息；请等待客户的消息，之后可在同样时长内回复"}
@@ -82,7 +82,7 @@ var (
 		"网关暂时无法查询此 access_token 属于哪个企业（Redis 无响应）；消息未发送，请几秒后重试"}
 	textWaited = text{
 		"; the call waited %s in vain",
-		"；该调用已等待 %s，仍无法判断"}
+		"；该调用已等待%s，仍无法判断"}
 	textQueueFull = text{
 		"; too many calls are waiting already, so this one was answered at once",
 		"；等待中的调用过多，本次未等待"}
@@ -113,6 +113,7 @@ var (
 	textAmbiguousPath = text{
 		"the path can be read as an interface that is not open to the account; send it as WeCom documents it",
 		"此路径可被理解为该企业不能使用的接口；请按企业微信文档书写路径"}
+	textManyReadings  = text{"it has more than one reading", "有多种解读"}
 	textAmbiguousBody = text{
 		"%s; nothing was sent",
 		"请求体有歧义或无法读取（%s）；消息未发送"}
@@ -124,14 +125,42 @@ func (p *Engine) format(t text, values ...any) string {
 }
 
 // lengthText writes a duration in hours, like 48 h, or in Go's notation if it is not whole hours.
+// In Chinese it begins with the blank that separates it from a word.
 func lengthText(d time.Duration, chinese bool) string {
+	hours, whole := d/time.Hour, d%time.Hour == 0
 	switch {
-	case d%time.Hour != 0:
-		return d.String()
+	case chinese && whole:
+		return fmt.Sprintf(" %d 小时", hours)
+	case chinese && d%time.Minute != 0:
+		return fmt.Sprintf(" %g 秒", d.Seconds())
+	case chinese && hours > 0:
+		return fmt.Sprintf(" %d 小时 %d 分钟", hours, d%time.Hour/time.Minute)
 	case chinese:
-		return fmt.Sprintf(" %d 小时", d/time.Hour)
+		return fmt.Sprintf(" %d 分钟", d/time.Minute)
+	case whole:
+		return fmt.Sprintf("%d h", hours)
 	}
-	return fmt.Sprintf("%d h", d/time.Hour)
+	return d.String()
 }
 
-func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+// waitText writes how long a call waited, in the language of the configuration.
+func (p *Engine) waitText(d time.Duration) string {
+	if p.chinese {
+		return fmt.Sprintf(" %g 秒", d.Seconds())
+	}
+	return d.String()
+}
+
+// beijing is the zone of instants in Chinese texts: WeCom's.
+var beijing = time.FixedZone("UTC+8", 8*3600)
+
+// InBeijing writes an instant as Chinese texts have it: 2026-11-30 17:20:00 北京时间.
+func InBeijing(t time.Time) string { return t.In(beijing).Format("2006-01-02 15:04:05 北京时间") }
+
+// formatTime writes an instant in the language of the configuration.
+func (p *Engine) formatTime(t time.Time) string {
+	if p.chinese {
+		return InBeijing(t)
+	}
+	return t.UTC().Format(time.RFC3339)
+}

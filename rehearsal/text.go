@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"replygate/account"
+	"replygate/policy"
 )
 
 // text is a format string in two languages. Both take the same values, in the order of their
@@ -49,21 +50,18 @@ var (
 	textNoTraffic = text{
 		"No traffic of %[1]s has come through the gateway yet: point the bots at it first.",
 		"%[1]s还没有流量经过网关，先让程序改用网关地址。"}
-	textFrom     = text{"From %[1]s", "%[1]s 起"}
-	textNow      = text{"As of now", "现在起"}
-	textPast     = text{"%[1]s of the past %[2]d days", "过去 %[2]d 天的 %[1]s"}
-	textInLogs   = text{"%[1]s in these logs", "在这些日志里的 %[1]s"}
-	textCalls    = text{"%[1]s calls", "%[1]s 次调用"}
-	textOneCall  = text{"%[1]s call", "%[1]s 次调用"}
-	textKinds    = text{"%[1]d kinds of interface", "%[1]d 类接口"}
-	textOneKind  = text{"%[1]d kind of interface", "%[1]d 类接口"}
-	textBots     = text{"%[1]d bots", "%[1]d 个程序"}
-	textOneBot   = text{"%[1]d bot", "%[1]d 个程序"}
-	textDay      = text{"Jan 2, 15:04", "1 月 2 日 15:04"}
-	textYear     = text{"Jan 2, 2006, 15:04", "2006 年 1 月 2 日 15:04"}
-	standingText = map[account.Standing]string{
-		account.Active: "有效", account.Grace: "宽限期", account.Lapsed: "已失效", account.Free: "免费额度内", account.Full: "联系人已满",
-	}
+	textFrom    = text{"From %[1]s", "%[1]s 起"}
+	textNow     = text{"As of now", "现在起"}
+	textPast    = text{"%[1]s of the past %[2]d days", "过去 %[2]d 天的 %[1]s"}
+	textInLogs  = text{"%[1]s in these logs", "在这些日志里的 %[1]s"}
+	textCalls   = text{"%[1]s calls", "%[1]s 次调用"}
+	textOneCall = text{"%[1]s call", "%[1]s 次调用"}
+	textKinds   = text{"%[1]d kinds of interface", "%[1]d 类接口"}
+	textOneKind = text{"%[1]d kind of interface", "%[1]d 类接口"}
+	textBots    = text{"%[1]d bots", "%[1]d 个程序"}
+	textOneBot  = text{"%[1]d bot", "%[1]d 个程序"}
+	textDay     = text{"Jan 2, 15:04", "1 月 2 日 15:04"}
+	textYear    = text{"Jan 2, 2006, 15:04", "2006 年 1 月 2 日 15:04"}
 )
 
 // sentence says a Report in words for a manager.
@@ -83,7 +81,7 @@ func (t *Tally) sentence(r *Report, logs bool) string {
 	case r.Refused == 0 && unlimited && t.who.Account.LapsesAt().IsZero():
 		return x.format(textNoEnd, name)
 	case r.Refused == 0 && unlimited:
-		return x.format(textNotYet, name, x.date(t.at, t.r.now), standing, standingText[standing])
+		return x.format(textNotYet, name, x.date(t.at, t.r.now), standing, policy.StandingInChinese(standing))
 	case r.Calls == 0:
 		return x.format(textNoTraffic, name)
 	}
