@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"replygate/calls"
+	"replygate/config"
+	"replygate/record"
+	"replygate/store/storetest"
+)
+
+var (
+	sizeAccounts = flag.Int("size.accounts", 1000, "accounts that TestPagesAtSize seeds; 10000 is a large provider")
+	sizeWindows  = flag.Int("size.windows", 20_000, "windows that TestPagesAtSize seeds, of which one in twenty waits; 500000 is a large provider")
+)
+
+// The goals for a page.
+const (
+	pageTime  = 100 * time.Millisecond
+	pageBytes = 200 << 10
+)
+
+// spy notes the commands that requests to the admin listener send to Redis.
+type spy struct {
+	mu   sync.Mutex
+	sent map[string]int
+}
+
+func (s *spy) note(ctx context.Context, cmds ...redis.Cmder) {
+	if ctx.Value(http.ServerContextKey) == nil { // of the gateway itself
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range cmds {
+		s.sent[c.Name()]++
+	}
+}
+
+// take returns the commands since the last call.
+func (s *spy) take() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sent := s.sent
+	s.sent = map[string]int{}
+	return sent
+}
+
+func (s *spy) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (s *spy) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		s.note(ctx, cmd)
+		return next(ctx, cmd)
+	}
+}
+
+func (s *spy) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		s.note(ctx, cmds...)
+		return next(ctx, cmds)
+	}
+}
+
+// processorTime is the time that this process has computed.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func sizeCorp(i int) string { return fmt.Sprintf("ww%016d", i) }
+
+// sizeAccount is the i-th account: every standing, 20 accounts to an entity, 200 in the first.
+func sizeAccount(i int, now time.Time) config.Account {
+	entity := fmt.Sprintf("entity %d", max(i-200, 0)/20)
+	bought := 5000 + i%7*1000
+	return config.Account{
+		CorpID: sizeCorp(i), Name: fmt.Sprintf("第 %d 号企业", i), Entity: entity,
+		Subscription: &config.Subscription{ExpiresAt: now.Add(time.Duration(i%400-20) * 24 * time.Hour), Grace: 72 * time.Hour},
+		Contacts:     &config.Contacts{Free: config.DefaultContactsFree, Purchased: &bought},
+	}
+}
+
+func sizeMember(i int) (channel, customer string) {
+	return "wkAJ2GCAAAZSfhHCt7IFSvLKtMPxyJTw", fmt.Sprintf("wmAJ2GCAAA%022d", i)
+}
+
+// seed fills Redis and the memory of the rig's gateway.
+func (r *rig) seed() {
+	r.Helper()
+	g, now, p := r.gateway, r.clock.Now(), r.gateway.store.Pipeline()
+	send := func(most int) {
+		if p.Len() <= most {
+			return
+		}
+		if _, err := p.Exec(r.Context()); err != nil {
+			r.Fatal(err)
+		}
+	}
+	for i := range *sizeWindows {
+		corp := sizeCorp(i % *sizeAccounts)
+		channel, customer := sizeMember(i)
+		last := now.Add(-time.Duration(i%172_000) * time.Second).UnixMilli()
+		key, place := "rg:window:{"+corp+":"+channel+":"+customer+"}", redis.Z{Score: float64(last), Member: channel + ":" + customer}
+		p.HSet(r.Context(), key, "last", last)
+		p.ZAdd(r.Context(), "rg:recent:{"+corp+"}", place)
+		if rand.N(20) == 0 {
+			p.ZAdd(r.Context(), "rg:waiting:{"+corp+"}", place)
+			p.SAdd(r.Context(), "rg:waiting-corps", corp)
+		} else {
+			p.HSet(r.Context(), key, "answered", last)
+		}
+		send(10_000)
+	}
+	for i := range *sizeAccounts {
+		key := "rg:contacts:{" + sizeCorp(i) + "}"
+		for day := range 35 {
+			at := now.AddDate(0, 0, -day)
+			p.HSet(r.Context(), key, at.Format(time.DateOnly), 6000+i%3000-day*(i%5))
+		}
+		p.HSet(r.Context(), key+":count", "as_of", now.UnixMilli(), "total", 6000+i%3000, "customers", 0, "source", "metered")
+		send(10_000)
+		for j, path := range []string{pathReply, pathSync, "/cgi-bin/externalcontact/get", "/cgi-bin/externalcontact/add_msg_template"} {
+			g.calls.Count(now, calls.Call{Corp: sizeCorp(i), Path: path, Client: config.UnknownClient}, calls.Outcome(j%2))
+		}
+	}
+	send(0)
+	ring := g.logs.recent.Through(g.logs.listed.Through(io.Discard))
+	for i := range 50_000 {
+		at := now.Add(time.Duration(i-50_000) * time.Second)
+		_, customer := sizeMember(i)
+		line := fmt.Sprintf(`{"level":"info","time":%q,"msg":"decision","id":%q,"at":%[1]q,"corp_id":%q,"account":"第 %[4]d 号企业","standing":"lapsed","endpoint":"/cgi-bin/kf/send_msg",`+
+			`"capability":"kf_reply","verdict":"refuse","reason":"window_closed","rule":"reply-inside-the-window","forwarded":false,"errcode":95002,"msgtype":"text","recipients":1,"customers":[%q],"remote":"127.0.0.1","user_agent":"bot"}`+"\n",
+			at.UTC().Format("2006-01-02T15:04:05.000Z"), record.NewID(at), sizeCorp(i%*sizeAccounts), i%*sizeAccounts, customer)
+		if _, err := io.WriteString(ring, line); err != nil {
+			r.Fatal(err)
+		}
+	}
+	err := errors.Join(g.calls.Flush(r.Context()), g.calls.Refresh(r.Context()), g.windows.Sum(r.Context()), g.contacts.observer.Refresh(r.Context(), now))
+	if err != nil {
+		r.Fatal(err)
+	}
+}
+
+// Each page of the console is small and quick over many accounts and windows, and no look at one
+// scans Redis. With the flags of its size, -v tells what each page takes.
+func TestPagesAtSize(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: seeding takes seconds")
+	}
+	r := newRig(t, storetest.Start(t).Config(), func(c *config.Config) {
+		c.Console.Index = config.IndexAll
+		for i := range *sizeAccounts {
+			c.Accounts = append(c.Accounts, sizeAccount(i, time.Now()))
+		}
+	})
+	watch := &spy{sent: map[string]int{}}
+	r.gateway.store.AddHook(watch)
+	began := time.Now()
+	r.seed()
+	t.Logf("%d accounts and %d windows, seeded in %v", *sizeAccounts, *sizeWindows, time.Since(began))
+	var closing struct {
+		Untold []struct{ Why string }
+	}
+	if err := json.Unmarshal(r.adminCall("GET", "/v1/closing?limit=1", "").body, &closing); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("of %d accounts it cannot be told who waits: %v", len(closing.Untold), closing.Untold[:min(len(closing.Untold), 1)])
+	corp := sizeCorp(*sizeAccounts / 2)
+	channel, customer := sizeMember(*sizeAccounts / 2)
+	for _, path := range []string{
+		"", "closing", "closing?within=all", "accounts", "accounts?sort=-waiting", "accounts?q=77", "accounts/" + corp, "contacts", "contacts?sort=name", "entities/entity%200", "rehearsal", "rehearsal?corp_id=" + corp,
+		"windows", "windows?corp_id=" + corp, "windows?corp_id=" + corp + "&channel=" + channel + "&customer=" + customer,
+		"decisions", "decisions?corp_id=" + corp, "decisions/" + r.newestDecision(""), "rules", "health", "settings",
+	} {
+		var took []time.Duration
+		size, status, worked := 0, 0, processorTime(t)
+		for range 5 {
+			began := time.Now()
+			res, err := http.Get("http://" + r.gateway.control.Addr().String() + "/console/" + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(res.Body)
+			res.Body.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			took, size, status = append(took, time.Since(began)), len(body), res.StatusCode
+		}
+		slices.Sort(took)
+		sent := watch.take()
+		t.Logf("%-60s median %v, most %v, processor %v, %d KB, Redis in five %v", strings.ReplaceAll(path, customer, "CUSTOMER"),
+			took[2].Round(100*time.Microsecond), took[4].Round(100*time.Microsecond), ((processorTime(t) - worked) / 5).Round(100*time.Microsecond), size>>10, sent)
+		if status != http.StatusOK || took[2] > 5*pageTime || size > pageBytes {
+			t.Errorf("%q: HTTP %d, %v, %d bytes", path, status, took[2], size)
+		}
+		for name := range sent {
+			if name == "keys" || strings.HasSuffix(name, "scan") {
+				t.Errorf("%q sends %s", path, name)
+			}
+		}
+	}
+}
