@@ -14,10 +14,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"replygate/account"
 	"replygate/admin"
 	"replygate/config"
+	"replygate/policy"
 	"replygate/record"
 	"replygate/replay"
+	"replygate/wecom"
 	"replygate/window"
 )
 
@@ -365,7 +368,11 @@ type labels struct {
 	fact, value, from                       string
 	yes, no, notTried                       string
 	days, hours, minutes, seconds           string
+	isTrue, isFalse, comma                  string
 	sources                                 map[string]string // by their English name; others stay
+
+	instant func(rfc3339 string) string     // writes an instant of the API
+	titled  func(fact, value string) string // adds the title of a value to it; nil: values have none
 }
 
 var inEnglish = labels{
@@ -374,14 +381,18 @@ var inEnglish = labels{
 	rule: "RULE", matched: "MATCHED", why: "WHY", fact: "FACT", value: "VALUE", from: "FROM",
 	yes: "yes", no: "no", notTried: "not tried",
 	days: "%d days", hours: "%d h %d m", minutes: "%d m %d s", seconds: "%d s",
+	isTrue: "true", isFalse: "false", comma: ", ",
+	instant: local, // in the zone of whoever reads it
 }
 
 var inChinese = labels{
 	decided: "%s  %s，规则 %s\n", answer: "应答     %d %s\n", never: "变化     不会自行变化\n",
-	changes: "变化     %s，%s后（如期间没有新的消息或回复）\n", shadow: "shadow   %s  %s，规则 %s\n",
+	changes: "变化     %s，%s后（如期间没有新的消息或回复）\n", shadow: "影子     %s  %s，规则 %s\n",
 	rule: "规则", matched: "匹配", why: "原因", fact: "事实", value: "值", from: "来源",
 	yes: "是", no: "否", notTried: "未判断",
 	days: "%d 天", hours: "%d 小时 %d 分", minutes: "%d 分 %d 秒", seconds: "%d 秒",
+	isTrue: "是", isFalse: "否", comma: "、",
+	instant: inBeijing, titled: titledInChinese,
 	sources: map[string]string{
 		"request": "请求", "configuration": "配置", "catalogue": "接口目录", "configuration and clock": "配置与时钟", "body": "请求体",
 	},
@@ -404,7 +415,7 @@ func printExplanation(w io.Writer, e admin.Explanation, at time.Time) error {
 	if e.ChangesAt == "" {
 		fmt.Fprint(w, say.never)
 	} else {
-		fmt.Fprintf(w, say.changes, local(e.ChangesAt), say.until(at, e.ChangesAt))
+		fmt.Fprintf(w, say.changes, say.instant(e.ChangesAt), say.until(at, e.ChangesAt))
 	}
 	if would := e.Shadow; would != nil {
 		fmt.Fprintf(w, say.shadow, would.Verdict, would.Reason, would.Rule)
@@ -436,24 +447,49 @@ func printFacts(w io.Writer, e admin.Explanation) error {
 	var t table
 	t.row(say.fact, say.value, say.from)
 	for _, f := range e.Facts {
-		t.row(f.Name, valueText(f.Value), cmp.Or(say.sources[f.Source], f.Source))
+		t.row(f.Name, say.valueOf(f), cmp.Or(say.sources[f.Source], f.Source))
 	}
 	return t.print(w)
 }
 
-// valueText writes the value of a fact: an instant in the zone of whoever reads it.
-func valueText(v any) string {
-	switch v := v.(type) {
+// valueOf writes the value of a fact.
+func (l *labels) valueOf(f admin.ReadFact) string {
+	switch v := f.Value.(type) {
 	case string:
-		return local(v)
+		if l.titled != nil {
+			v = l.titled(f.Name, v)
+		}
+		return l.instant(v)
+	case bool:
+		return map[bool]string{true: l.isTrue, false: l.isFalse}[v]
 	case []any:
 		all := make([]string, len(v))
 		for i := range v {
 			all[i] = fmt.Sprint(v[i])
 		}
-		return strings.Join(all, ", ")
+		return strings.Join(all, l.comma)
 	}
-	return fmt.Sprint(v)
+	return fmt.Sprint(f.Value)
+}
+
+// titledInChinese adds their title in Chinese to values that have one.
+func titledInChinese(fact, value string) string {
+	switch fact {
+	case "call.capability", "call.also":
+		return policy.Titled(wecom.Capability(value), true)
+	case "account.standing":
+		return policy.TitledStanding(account.Standing(value), true)
+	}
+	return value
+}
+
+// inBeijing writes an instant of the API in Chinese.
+func inBeijing(rfc3339 string) string {
+	t, err := time.Parse(time.RFC3339Nano, rfc3339)
+	if err != nil {
+		return orDash(rfc3339)
+	}
+	return policy.InBeijing(t)
 }
 
 // until writes how long it is from an instant, now if it is zero, to another one: 3 h 12 m.

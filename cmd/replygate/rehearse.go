@@ -19,6 +19,7 @@ import (
 	"replygate/calls"
 	"replygate/config"
 	"replygate/gate"
+	"replygate/policy"
 	"replygate/rehearsal"
 	"replygate/replay"
 )
@@ -262,6 +263,9 @@ type rehearsalLabels struct {
 	nobody, unattributed, untold, shadow, unobserved                     string
 	capability, meaning, client, calls, verdict, refused, inside, advice string
 	verdicts                                                             map[gate.FateVerdict]string
+
+	standing func(string) string
+	instant  func(rfc3339 string) string
 }
 
 var rehearsalInEnglish = rehearsalLabels{
@@ -274,6 +278,7 @@ var rehearsalInEnglish = rehearsalLabels{
 	verdicts: map[gate.FateVerdict]string{
 		gate.FateRefuse: "stops", gate.FateReply: "in the window", gate.FateUnsure: "cannot be told", gate.FatePass: "goes on",
 	},
+	standing: func(s string) string { return s }, instant: local,
 }
 
 var rehearsalInChinese = rehearsalLabels{
@@ -286,6 +291,7 @@ var rehearsalInChinese = rehearsalLabels{
 	verdicts: map[gate.FateVerdict]string{
 		gate.FateRefuse: "停用", gate.FateReply: "仅限窗口内", gate.FateUnsure: "无法判断", gate.FatePass: "照常",
 	},
+	standing: func(s string) string { return policy.TitledStanding(account.Standing(s), true) }, instant: inBeijing,
 }
 
 // rehearsalLabelsOf returns the labels in the language of the reports.
@@ -302,7 +308,7 @@ func rehearsalLabelsOf(list admin.RehearsalList, language string) *rehearsalLabe
 
 // printRehearsal prints the rehearsal of one account.
 func printRehearsal(w io.Writer, r rehearsal.Report, say *rehearsalLabels) error {
-	fmt.Fprintf(w, "%s  %s  %s  %s\n%s\n", r.CorpID, orDash(printable(r.Account)), r.Standing, local(r.At), printable(r.Sentence))
+	fmt.Fprintf(w, "%s  %s  %s  %s\n%s\n", r.CorpID, orDash(printable(r.Account)), say.standing(r.Standing), say.instant(r.At), printable(r.Sentence))
 	if r.Shadow {
 		fmt.Fprintln(w, say.shadow)
 	}
