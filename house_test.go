@@ -284,7 +284,7 @@ func asWalks(blocks []snippet) (all []snippet) {
 // by the ones in use.
 func demo(t *testing.T, program string) (told string, ports *strings.Replacer) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // t.Context ends before the clean-up
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute) // t.Context ends before the clean-up
 	cmd := exec.CommandContext(ctx, program, "demo")
 	out, err := cmd.StdoutPipe()
 	if err != nil {

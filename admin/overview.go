@@ -301,7 +301,7 @@ func (a *Admin) attentionOf(accounts []*account.Account, now time.Time) []Attent
 			}
 			all = append(all, stops)
 		}
-		if _, total, known := acc.Contacts(); known {
+		if _, total, known := acc.Contacts(); known && acc.Standing(now) != account.Lapsed { // which may add nobody anyway
 			if limit, _ := acc.Limit(now); limit > 0 && total*100 >= limit*fullPercent {
 				full := Attention{Level: Soon, Kind: "contacts", CorpID: acc.CorpID, Name: acc.Name, Percent: total * 100 / limit, Total: total, Limit: limit, URL: "contacts?corp_id=" + url.QueryEscape(acc.CorpID)}
 				if total >= limit {
