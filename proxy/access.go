@@ -156,7 +156,7 @@ func shown(segment []byte) []byte {
 
 func (x *apiRequest) decisionRecord(path string) DecisionRecord {
 	r := DecisionRecord{
-		ID: x.id, At: x.head.At, CorpID: x.corp, Account: x.name, Standing: string(x.head.Who.Standing), By: x.by, Client: x.head.Who.Client,
+		ID: x.id, At: x.head.At, CorpID: x.corp, Account: x.name, Standing: string(x.head.Who.Standing), By: x.by, Client: x.recordedClient(),
 		Endpoint: path, Judged: &x.judged, Fault: x.errorKind, Remote: x.remote(), Agent: x.rc.Request.Header.UserAgent(),
 		Wait: x.waitOutcome(), Waited: x.wait.took,
 	}

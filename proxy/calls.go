@@ -70,6 +70,14 @@ func (x *apiRequest) countedClient() string {
 	return name
 }
 
+// recordedClient is countedClient for records, which do not name a client where none is configured.
+func (x *apiRequest) recordedClient() string {
+	if len(x.gate.Clients) == 0 {
+		return ""
+	}
+	return x.countedClient()
+}
+
 // countedOutcome returns what the decision about a judged call tells for a rehearsal.
 func (x *apiRequest) countedOutcome() (o calls.Outcome) {
 	d := x.decision

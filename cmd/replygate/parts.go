@@ -100,7 +100,7 @@ func (g *gateway) recordsPart(ctx context.Context) admin.HealthPart {
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.store.Timeout)
 	defer cancel()
-	complete, since, err := g.windows.Complete(ctx, "", "")
+	complete, since, err := g.windows.HistorySince(ctx, "", "") // pages run no scripts
 	switch {
 	case err != nil:
 		return saying("records", admin.StatusAttention, docRedis, "records_unknown", "whether the records are complete cannot be read from Redis")
