@@ -143,7 +143,7 @@ func TestExplainInChinese(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { c.Policy.Language = config.Chinese })
 	r.writes(wrote)
 	code, out, errs := cli(t, "explain", "--admin", r.gateway.control.Addr().String(), "--corp", corpID, "--body", replyTo(wrote), "--at", r.clock.Now().Format(time.RFC3339), "/cgi-bin/kf/send_msg")
-	for _, want := range []string{`变化     20.* 48 小时 0 分后|2 天后`, `规则 +匹配 +原因`, `in-good-standing +否 `, `reply-inside-the-window +是 `, `no-moments +未判断 +已由`, `account.standing +lapsed +配置与时钟`} {
+	for _, want := range []string{`变化     20.* 48 小时 0 分后|2 天后`, `规则 +匹配 +原因`, `in-good-standing +否 `, `reply-inside-the-window +是 `, `no-moments +未判断 +已由`, `account.standing +已失效（lapsed） +配置与时钟`} {
 		if code != exitGood || !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("exit %d: no %q in\n%s%s", code, want, out, errs)
 		}
@@ -152,5 +152,28 @@ func TestExplainInChinese(t *testing.T) {
 		if strings.Contains(out, english) {
 			t.Errorf("%q in\n%s", english, out)
 		}
+	}
+}
+
+// An explanation asked for in Chinese is so in whole, also its answer, whatever policy.language is:
+// capabilities and standings have their titles, lists full-width commas, and instants Beijing time.
+func TestExplainReadsInChinese(t *testing.T) {
+	t.Parallel()
+	candidate := file(t, "c.yaml", `accounts:
+  - { corp_id: ww1, subscription: { expires_at: 2026-10-01T00:00:00+08:00, grace: 72h } }
+policy:
+  rules:
+    - { name: later, match: { capabilities: [customer_moments] }, from: 2027-01-01T00:00:00+08:00, action: pass }
+`)
+	for name, call := range map[string][]string{
+		"explain-mass.txt":  {"/cgi-bin/externalcontact/add_msg_template", "--body", `{"external_userid":["wmLi","wmWu"],"text":{"content":"sale"}}`},
+		"explain-reply.txt": {"/cgi-bin/kf/send_msg", "--body", `{"touser":"wmLi","open_kfid":"wk1","msgtype":"text","text":{"content":"hi"}}`},
+	} {
+		args := append([]string{"explain", "--language", "zh", "--candidate", candidate, "--wrote", "49h", "--at", "2026-11-30T09:20:00Z", "--corp", "ww1"}, call...)
+		code, out, errs := cli(t, args...)
+		if code != exitGood || errs != "" {
+			t.Errorf("exit %d %s", code, errs)
+		}
+		golden(t, "chinese/"+name, out)
 	}
 }

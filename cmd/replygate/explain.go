@@ -455,11 +455,6 @@ func printFacts(w io.Writer, e admin.Explanation) error {
 // valueOf writes the value of a fact.
 func (l *labels) valueOf(f admin.ReadFact) string {
 	switch v := f.Value.(type) {
-	case string:
-		if l.titled != nil {
-			v = l.titled(f.Name, v)
-		}
-		return l.instant(v)
 	case bool:
 		return map[bool]string{true: l.isTrue, false: l.isFalse}[v]
 	case []any:
@@ -468,8 +463,14 @@ func (l *labels) valueOf(f admin.ReadFact) string {
 			all[i] = fmt.Sprint(v[i])
 		}
 		return strings.Join(all, l.comma)
+	case []string: // of a candidate, whose explanation was not read from JSON
+		return strings.Join(v, l.comma)
 	}
-	return fmt.Sprint(f.Value)
+	text := fmt.Sprint(f.Value)
+	if l.titled != nil {
+		text = l.titled(f.Name, text)
+	}
+	return l.instant(text)
 }
 
 // titledInChinese adds their title in Chinese to values that have one.
