@@ -354,6 +354,7 @@ func TestRedisOutage(t *testing.T) {
 	server.Up() // empty, but the journal has what was pulled meanwhile
 	r.await("the journal to be in Redis", func() bool { return r.gateway.store.Journal.Empty() })
 	r.reply("wmDuring", "pass", "window_open")
+	r.await("all that Redis lost to be written again", func() bool { return len(r.gateway.windows.Status().Causes) == 0 })
 	r.reply("wmOther", "unsure", "history_incomplete")
 	if n := r.platform.Count("/cgi-bin/kf/send_msg"); n != 4 {
 		t.Errorf("%d replies reached WeCom, want 3", n)
