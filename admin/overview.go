@@ -134,7 +134,9 @@ func (a *Admin) readOverview(ctx context.Context) Overview {
 	stored := a.stored.get(ctx, numbersFresh, numbersStale, a.readStored)
 	o.Waiting = stored.waiting
 	for i, at := range o.Attention {
-		o.Attention[i].FullOn = stored.fullOn[at.CorpID]
+		if at.Kind == "contacts" {
+			o.Attention[i].FullOn = stored.fullOn[at.CorpID]
+		}
 	}
 	if n := o.Waiting; n != nil && n.Hour > 0 {
 		o.Attention = append(o.Attention, Attention{Level: Urgent, Kind: "closing", Count: n.Hour, CorpID: stored.first.corp, Name: a.nameOf(stored.first.corp), At: stampOf(stored.first.closes), URL: "closing?within=1h"})

@@ -596,13 +596,15 @@ func TestDegraded(t *testing.T) {
 			undo()
 			peek(row.proven)
 		}
-		b.degrade()
+		undo := b.degrade()
 		if a := b.reserve(key("wmFull"), window.Unproven, -1); !a.Last.Equal(now) || a.Reserved() {
 			b.Errorf("Reserve = %+v", a)
 		}
 		b.reserve(key("wmNever"), window.Unproven, -1)
 		b.reserve(key("wmShut"), window.Unavailable, -1)
 		b.since(0)
+		b.reserve(key("wmNever"), window.Unproven, -1)
+		undo()
 		b.reserve(key("wmNever"), window.Incomplete, -1)
 	})
 }
