@@ -111,6 +111,7 @@ func TestContactsOfABot(t *testing.T) {
 		t.Errorf("%d pages", pages)
 	}
 	row = r.total(1999, false)
+	r.await("the day in its history, which follows the number", func() bool { row = r.contacts(corpID); return len(row.History) > 0 })
 	if row.Source != "metered" || row.Standing != "free" || *row.Left != 1 || *row.Percent != 99 || row.Problem != nil || len(row.History) != 1 || row.History[0].Total != 1999 {
 		t.Errorf("%+v", row)
 	}
