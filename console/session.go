@@ -73,7 +73,7 @@ func (c *Console) valid(ticket, scope string) bool {
 	return err == nil && c.Now().Unix() < until
 }
 
-// key returns the key of the configuration that a scope stands for.
+// key returns the key in the configuration that a scope means.
 func (c *Console) key(scope string) config.Secret {
 	if scope == scopeChange {
 		return c.Keys.ChangeKey

@@ -108,7 +108,7 @@ func Titled(c wecom.Capability, chinese bool) string {
 	return string(c)
 }
 
-// titled writes a Chinese title with the identifier that stands for it elsewhere.
+// titled writes a Chinese title with the identifier that other outputs have.
 func titled(title, id string) string {
 	if inner, has := strings.CutSuffix(title, "）"); has {
 		return inner + "；" + id + "）"

@@ -60,7 +60,7 @@ var (
 		"the customer has not written within %s; wait for a message, replies are open for that long after it",
 		"客户在%s内没有发来消息；请等待客户的消息，之后可在同样时长内回复"}
 	textClosed = text{
-		"the customer's last message is of %s and the window closed at %s; wait for the next message",
+		"the customer last wrote at %s and the window closed at %s; wait for the next message",
 		"客户最后一条消息的时间是 %s，回复窗口已于 %s 关闭；请等待客户的下一条消息"}
 	textCodeUnknown = text{
 		"the gateway never saw where this code comes from; codes count only if their event or answer passed through it",

@@ -64,7 +64,7 @@ func TestIn(t *testing.T) {
 	}{
 		{mass, "this interface (mass_message: create mass-message task (customers or customer groups)) is not open to it",
 			"不能使用此接口（mass_message：群发给客户和客户群）；请续费，或在客户发来消息后的 48 小时内回复"},
-		{send, "the customer's last message is of 2026-11-20T10:00:00Z and the window closed at 2026-11-22T10:00:00Z;",
+		{send, "the customer last wrote at 2026-11-20T10:00:00Z and the window closed at 2026-11-22T10:00:00Z;",
 			"客户最后一条消息的时间是 2026-11-20 18:00:00 北京时间，回复窗口已于 2026-11-22 18:00:00 北京时间 关闭；"},
 		{"/cgi-bin/media/upload", "ask Zhang Wei", "ask Zhang Wei"},
 	} {

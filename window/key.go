@@ -79,7 +79,7 @@ func appendEncoded(dst []byte, id string) []byte {
 	return dst
 }
 
-// EscapeID returns an id as it stands in keys.
+// EscapeID returns an id as keys have it.
 func EscapeID(id string) string { return string(appendEncoded(nil, id)) }
 
 // unescapeID is the inverse of appendEncoded.

@@ -109,7 +109,7 @@ func (c *company) customer(n int) string {
 // settle gives the companies their past: counts of contacts, calls, and chats that wait.
 func (d *demonstration) settle(ctx context.Context) error {
 	g, now := d.gateway, d.clock.Now()
-	g.day.look() // what follows is of today
+	g.day.look() // what follows belongs to today
 	for _, c := range d.companies {
 		for age := countedDays - 1; age >= 0 && c.people > 0; age-- {
 			n := account.Count{Total: c.people - age*c.growth, AsOf: now.Add(-time.Duration(age) * days), Source: account.Metered}
