@@ -37,37 +37,19 @@ func (s *Store) Channels(ctx context.Context, corp string, others ...string) ([]
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	ids = ids[:min(len(ids), maxChannelsOf)]
-	histories, err := s.readHistories(ctx, corp, ids)
-	if err != nil {
-		return nil, fmt.Errorf("window: channels: %w", err)
+	scopes := make([]scope, len(ids))
+	for i, id := range ids {
+		scopes[i] = s.ofMessages(Key{Corp: corp, Channel: id})
 	}
 	all := make([]Channel, len(ids))
-	for i, id := range ids {
-		h := histories[i]
+	for i, h := range s.readHistories(ctx, scopes...) {
+		if h.err != nil {
+			return nil, fmt.Errorf("window: channels: %w", h.err)
+		}
+		id := ids[i]
 		all[i] = Channel{ID: id, Since: h.since, Complete: s.proves(h), Untold: later(t.all, t.channels[id]).why}
 	}
 	countWeek(all, fields.Val(), s.Now())
-	return all, nil
-}
-
-// readHistories reads the histories of a corp's channels, without a proof.
-func (s *Store) readHistories(ctx context.Context, corp string, channels []string) ([]history, error) {
-	var keys reads
-	begin, scopes := keys.get(s.sinceKey()), make([]scopeRead, len(channels))
-	for i, channel := range channels {
-		scopes[i] = keys.scope(s.ofMessages(Key{Corp: corp, Channel: channel}))
-	}
-	p := s.rdb.Pipeline()
-	for _, r := range keys.all {
-		r.send(ctx, p)
-	}
-	_, _ = p.Exec(ctx) // each read has its own error
-	all := make([]history, len(channels))
-	for i, scope := range scopes {
-		if all[i] = scope.history(begin, s.Now().UnixMilli()); all[i].err != nil {
-			return nil, all[i].err
-		}
-	}
 	return all, nil
 }
 

@@ -82,15 +82,27 @@ func (s *Store) HistorySince(ctx context.Context, corp, channel string) (complet
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
+	h := s.readHistories(ctx, sc)[0]
+	return s.proves(h), h.since, h.err
+}
+
+// readHistories reads the histories of scopes, without a proof.
+func (s *Store) readHistories(ctx context.Context, scopes ...scope) []history {
 	var keys reads
-	begin, scope := keys.get(s.sinceKey()), keys.scope(sc)
+	begin, found := keys.get(s.sinceKey()), make([]scopeRead, len(scopes))
+	for i, sc := range scopes {
+		found[i] = keys.scope(sc)
+	}
 	p := s.rdb.Pipeline()
 	for _, r := range keys.all {
 		r.send(ctx, p)
 	}
 	_, _ = p.Exec(ctx) // each read has its own error
-	h := scope.history(begin, s.Now().UnixMilli())
-	return s.proves(h), h.since, h.err
+	all := make([]history, len(scopes))
+	for i, f := range found {
+		all[i] = f.history(begin, s.Now().UnixMilli())
+	}
+	return all
 }
 
 func (s *Store) sinceKey() string { return s.Prefix + "since" }

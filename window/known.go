@@ -64,12 +64,13 @@ func (s *Store) knows(key string, at int64) bool {
 // misses reports whether a window that Redis does not have should be there: this gateway recorded
 // a message that still counts. Something else deleted the key, perhaps with others.
 func (s *Store) misses(key string) bool {
-	if !s.knows(key, s.Now().Add(-s.Length).UnixMilli()+1) {
-		return false
-	}
+	return s.knows(key, s.Now().Add(-s.Length).UnixMilli()+1)
+}
+
+// foundMissing has pages written again, after something deleted the key of a window.
+func (s *Store) foundMissing() {
 	s.Log.Warn("redis no longer has a window that this gateway recorded, so pages are written again: something deletes keys of replygate; windows close is the way to close a window")
 	s.forgetKnown()
-	return true
 }
 
 // holdsAll reports whether this gateway holds its lease in every partition, and has heard so from

@@ -116,8 +116,9 @@ func (s *Store) confirm(key string, a Answer, p proof) Answer {
 	switch {
 	case p.err != nil, a.State == ClosedByPlatform && p.cause != "":
 		unproven.State = Unavailable
-	case p.cause != "", a.State == Closed && a.Last.IsZero() && s.misses(key):
-		// also if there is a gap: what is about to be written may open the window
+	case p.cause != "": // also if there is a gap: what is about to be written may open the window
+	case a.State == Closed && a.Last.IsZero() && s.misses(key):
+		s.foundMissing()
 	case a.State == Closed && !s.proves(p.history), a.State == Exhausted && !s.provesExhausted(a, p):
 		unproven.State = Incomplete
 	default:
