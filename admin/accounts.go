@@ -161,7 +161,7 @@ func (a *Admin) channels(ctx context.Context, corp string) []Channel {
 	}
 	all := make([]Channel, len(found))
 	for i, c := range found {
-		all[i] = Channel{Channel: c.ID, Since: stamp(c.Since), Incomplete: !c.Complete, Messages7d: c.Messages, Replied: stampOf(c.Replied), Untold: c.Untold}
+		all[i] = Channel{Channel: c.ID, Since: stamp(c.Since), Incomplete: !c.Complete, Messages7d: c.Messages, Replied: Stamp(c.Replied), Untold: c.Untold}
 	}
 	return all
 }
@@ -173,7 +173,7 @@ func (a *Admin) showAccount(acc *account.Account) Account {
 		CorpID: acc.CorpID, Name: acc.Name, Entity: acc.Entity, Standing: string(acc.Standing(now)),
 		LapsesTo: string(acc.LapsesTo(now)), Stops: []string{}, Activity: a.activity(acc.CorpID),
 	}
-	out.Expires, out.Lapses = stampOf(acc.ExpiresAt()), stampOf(acc.LapsesAt())
+	out.Expires, out.Lapses = Stamp(acc.ExpiresAt()), Stamp(acc.LapsesAt())
 	if left := acc.LapsesAt().Sub(now); left > 0 {
 		out.DaysLeft = pointer(int(left / (24 * time.Hour)))
 	}
@@ -195,7 +195,7 @@ func (a *Admin) showContacts(acc *account.Account, now time.Time, out *Account) 
 		out.Purchased = &n
 	}
 	if n, known := a.number(acc); known {
-		out.Total, out.Source, out.Exact, out.CountedAt = &n.Total, string(n.Source), &n.Exact, stampOf(n.AsOf)
+		out.Total, out.Source, out.Exact, out.CountedAt = &n.Total, string(n.Source), &n.Exact, Stamp(n.AsOf)
 	}
 	if limit, kind := acc.Limit(now); kind != account.NoLimit {
 		out.Limit, out.LimitKind = &limit, string(kind)

@@ -323,6 +323,15 @@ func storeAway(w http.ResponseWriter, err error) {
 // stamp formats a time as RFC 3339 in UTC, to the millisecond.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
 
+// Stamp formats a time as the JSON of the API has it: RFC 3339 in UTC, to the millisecond, "" for
+// the zero time.
+func Stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return stamp(t)
+}
+
 func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

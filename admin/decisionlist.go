@@ -159,7 +159,7 @@ func (a *Admin) decisionPage(ctx context.Context, q listQuery, f decisionFilter)
 		return DecisionList{}, err
 	}
 	list := mergeDecisions(q, parts, f.peer)
-	list.Since, list.AsOf = stampIfSet(own.since), stamp(a.Now())
+	list.Since, list.AsOf = Stamp(own.since), stamp(a.Now())
 	list.MemoryOnly = a.Gateway.Gate().Config.Log.Decisions == "stdout"
 	return list, nil
 }

@@ -207,15 +207,15 @@ func showEntity(e contacts.Entity) Entity {
 	}
 	slices.SortStableFunc(out.Accounts, func(a, b Sibling) int { return cmp.Compare(known(b.Total), known(a.Total)) })
 	for i, s := range e.Shifts {
-		out.Moves[i] = Shift{From: s.From, To: s.To, Lost: s.Lost, Gained: s.Gained, Days: s.Days, Lapses: stampOf(s.Lapse)}
+		out.Moves[i] = Shift{From: s.From, To: s.To, Lost: s.Lost, Gained: s.Gained, Days: s.Days, Lapses: Stamp(s.Lapse)}
 	}
 	return out
 }
 
 func showMember(m contacts.Member) Sibling {
-	out := Sibling{CorpID: m.CorpID, Name: m.Name, Entity: m.Entity, Standing: string(m.Standing), Lapses: stampOf(m.Lapses)}
+	out := Sibling{CorpID: m.CorpID, Name: m.Name, Entity: m.Entity, Standing: string(m.Standing), Lapses: Stamp(m.Lapses)}
 	if m.Known {
-		out.Total, out.Exact, out.CountedAt, out.Source = &m.Number.Total, m.Number.Exact, stampOf(m.Number.AsOf), string(m.Number.Source)
+		out.Total, out.Exact, out.CountedAt, out.Source = &m.Number.Total, m.Number.Exact, Stamp(m.Number.AsOf), string(m.Number.Source)
 	}
 	if m.LimitKind != account.NoLimit {
 		out.Limit, out.LimitKind = &m.Limit, string(m.LimitKind)
@@ -232,12 +232,4 @@ func known(n *int) int {
 		return -1
 	}
 	return *n
-}
-
-// stampOf formats a time as stamp, the zero one as "".
-func stampOf(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return stamp(t)
 }

@@ -87,7 +87,7 @@ func ExplanationOf(e gate.Explanation, chinese bool) Explanation {
 	d := e.Decision
 	out := Explanation{
 		Language: language(chinese), Verdict: d.Verdict.String(), Rule: d.Rule, Reason: string(d.Reason), Judged: e.Judged, Forwarded: d.Go, Capability: string(d.Capability),
-		ChangesAt: stampIfSet(e.ChangesAt), WindowCloses: stampIfSet(d.Closes), Rules: []TriedRule{}, Facts: []ReadFact{},
+		ChangesAt: Stamp(e.ChangesAt), WindowCloses: Stamp(d.Closes), Rules: []TriedRule{}, Facts: []ReadFact{},
 	}
 	if !d.Go {
 		out.Errcode, out.Errmsg = d.Errcode, d.Errmsg
@@ -105,13 +105,6 @@ func ExplanationOf(e gate.Explanation, chinese bool) Explanation {
 		out.Facts = append(out.Facts, ReadFact(f))
 	}
 	return out
-}
-
-func stampIfSet(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return stamp(t)
 }
 
 // explain answers how one call would be decided now, and why. It changes no state.

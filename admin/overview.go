@@ -139,7 +139,7 @@ func (a *Admin) readOverview(ctx context.Context) Overview {
 		}
 	}
 	if n := o.Waiting; n != nil && n.Hour > 0 {
-		o.Attention = append(o.Attention, Attention{Level: Urgent, Kind: "closing", Count: n.Hour, CorpID: stored.first.corp, Name: a.nameOf(stored.first.corp), At: stampOf(stored.first.closes), URL: "closing?within=1h"})
+		o.Attention = append(o.Attention, Attention{Level: Urgent, Kind: "closing", Count: n.Hour, CorpID: stored.first.corp, Name: a.nameOf(stored.first.corp), At: Stamp(stored.first.closes), URL: "closing?within=1h"})
 	}
 	o.Attention = append(o.Attention, a.moves.get(ctx, movesFresh, movesStale, a.readMoves)...)
 	for _, more := range a.Sources.Attention {

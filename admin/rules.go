@@ -96,8 +96,8 @@ func (a *Admin) ruleList() RuleList {
 func ruleRow(c policy.Coverage) RuleRow {
 	row := RuleRow{
 		Name: c.Name, From: c.From, At: c.At, Mode: "enforce", Action: c.Action, Holds: c.Holds,
-		Begins: stampIfSet(c.Begins), Ends: stampIfSet(c.Ends), Matched: c.Matched, Decided: c.Decided,
-		Differs: c.WouldRefuse + c.WouldPass, Refuses: c.WouldRefuse, Passes: c.WouldPass, Last: stampIfSet(c.Last), HiddenBy: c.HiddenBy,
+		Begins: Stamp(c.Begins), Ends: Stamp(c.Ends), Matched: c.Matched, Decided: c.Decided,
+		Differs: c.WouldRefuse + c.WouldPass, Refuses: c.WouldRefuse, Passes: c.WouldPass, Last: Stamp(c.Last), HiddenBy: c.HiddenBy,
 	}
 	if c.Shadow {
 		row.Mode = "shadow"

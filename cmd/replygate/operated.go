@@ -90,7 +90,7 @@ func (o operated) Address() string { return o.g.control.Addr().String() }
 // Self tells of this gateway what the others are told.
 func (o operated) Self() admin.GatewayHealth {
 	hash, _ := o.g.version()
-	return admin.GatewayHealth{Version: buildVersion(), Config: hash, Since: o.g.began.UTC().Format("2006-01-02T15:04:05.000Z07:00")}
+	return admin.GatewayHealth{Version: buildVersion(), Config: hash, Since: admin.Stamp(o.g.began)}
 }
 
 // NewestDecisions returns the decision records in memory.

@@ -65,9 +65,6 @@ func attentionIf(bad bool) string {
 	return admin.StatusOK
 }
 
-// stampOf formats a time for the API.
-func stampOf(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
-
 func (g *gateway) redisPart() admin.HealthPart {
 	p := saying("redis", admin.StatusFailed, docReliability, "redis_down", "Redis does not answer: replies that need it are unsure, other calls go on")
 	if g.store.Up() {
@@ -75,7 +72,7 @@ func (g *gateway) redisPart() admin.HealthPart {
 		p.Value = fmt.Sprintf("%.1f ms", float64(g.store.PingTime().Microseconds())/1000)
 	}
 	if at := g.store.UpSince(); !at.IsZero() {
-		p.Since = stampOf(at)
+		p.Since = admin.Stamp(at)
 	}
 	return p
 }
@@ -108,7 +105,7 @@ func (g *gateway) recordsPart(ctx context.Context) admin.HealthPart {
 		return saying("records", admin.StatusOK, docRedis, "records_complete", "the records of customers' messages are complete")
 	}
 	p := saying("records", admin.StatusAttention, docRedis, "records_incomplete", "the records of customers' messages are complete only since then, so a missing message proves nothing yet")
-	p.Since = stampOf(since)
+	p.Since = admin.Stamp(since)
 	return p
 }
 
@@ -193,10 +190,10 @@ func (g *gateway) upstreamPart(now time.Time) admin.HealthPart {
 		p = saying("upstream", admin.StatusOK, docReliability, "upstream_unused", "no call has been sent to WeCom yet")
 	case lately && a.Bad.After(a.Good):
 		p = saying("upstream", admin.StatusFailed, docReliability, "upstream_silent", "WeCom did not answer the last call")
-		p.Since = stampOf(a.Bad)
+		p.Since = admin.Stamp(a.Bad)
 	case lately:
 		p = saying("upstream", admin.StatusAttention, docReliability, "upstream_unsteady", "WeCom left calls of the last minute without an answer")
-		p.Since = stampOf(a.Bad)
+		p.Since = admin.Stamp(a.Bad)
 	}
 	p.Value = g.upstreamTimes()
 	return p
@@ -246,7 +243,7 @@ func (g *gateway) callbacksPart(now time.Time) admin.HealthPart {
 		p = saying("callbacks", admin.StatusOK, docCallbacks, "callbacks_none", "no callback has come yet")
 	}
 	if !a.Good.IsZero() {
-		p.Since = stampOf(a.Good)
+		p.Since = admin.Stamp(a.Good)
 		p.Value, p.Values = "last verified "+p.Since, admin.Values{"at": p.Since}
 	}
 	return p
@@ -263,7 +260,7 @@ func certificatePart(file string, now time.Time) admin.HealthPart {
 	if err != nil {
 		return saying("certificates", admin.StatusAttention, docSettings, "certificate_missing", "the file of listen.tls holds no certificate: the one that was loaded stays in use")
 	}
-	left, until := cert.NotAfter.Sub(now), stampOf(cert.NotAfter)
+	left, until := cert.NotAfter.Sub(now), admin.Stamp(cert.NotAfter)
 	p := saying("certificates", attentionIf(left < certificateSoon), docSettings, "certificate_valid", "the certificate is valid until "+until)
 	if left <= 0 {
 		p = saying("certificates", admin.StatusFailed, docSettings, "certificate_over", "the certificate is no longer valid: renew it")

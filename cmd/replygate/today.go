@@ -107,7 +107,7 @@ func (t *today) counts() admin.DecisionCounts {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	first := t.hours[0]
-	out := admin.DecisionCounts{Since: first.at.UTC().Format("2006-01-02T15:04:05.000Z07:00"), ByHour: make([]int, t.now().In(t.zone).Hour()+1)}
+	out := admin.DecisionCounts{Since: admin.Stamp(first.at), ByHour: make([]int, t.now().In(t.zone).Hour()+1)}
 	by := map[wecom.Capability]map[string]int{}
 	for o, n := range counts {
 		n -= first.counts[o]
