@@ -189,7 +189,7 @@ func (e *Embedded) read(key string) (k savedKey, there bool) {
 		if !e.ofEvents(key) {
 			return k, false
 		}
-		k.SortedSet, _ = e.mini.SortedSet(key)
+		k.SortedSet = e.readSortedSet(key)
 	case "stream":
 		k.Stream, _ = e.mini.Stream(key)
 	default:
@@ -199,6 +199,20 @@ func (e *Embedded) read(key string) (k savedKey, there bool) {
 		k.Expires = e.clock().Add(ttl).UnixMilli()
 	}
 	return k, true
+}
+
+// readSortedSet copies a sorted set member by member: miniredis' SortedSet returns the map that
+// commands write to. A score is a time: 0 means that the member was removed meanwhile.
+func (e *Embedded) readSortedSet(key string) map[string]float64 {
+	members, _ := e.mini.ZMembers(key)
+	scores, _ := e.mini.ZMScore(key, members...)
+	set := make(map[string]float64, len(members))
+	for i, score := range scores {
+		if score != 0 {
+			set[members[i]] = score
+		}
+	}
+	return set
 }
 
 // ofEvents reports whether a key belongs to the log of events. Such keys are large, so the snapshot

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -201,6 +202,51 @@ func TestFilesFollowTheState(t *testing.T) {
 		if !maps.Equal(got, want) {
 			t.Fatalf("step %d: restored %v, want %v", step, got, want)
 		}
+	}
+}
+
+// A snapshot is written while commands change what it reads, of each type that it has. A value that
+// is shared with the commands is found by -race alone.
+func TestSnapshotBesideWrites(t *testing.T) {
+	t.Parallel()
+	e, err := embeddedIn(t, t.TempDir(), base, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var writers sync.WaitGroup
+	stop := make(chan struct{})
+	for _, write := range []func(n int){
+		func(n int) { _ = e.mini.Set("rg:s", fmt.Sprint(n)) },
+		func(n int) { e.mini.HSet("rg:h", fmt.Sprint(n%1000), fmt.Sprint(n)) },
+		func(n int) { _, _ = e.mini.ZAdd("rg:{events}:ids", float64(1+n), fmt.Sprint(n%1000)) },
+		func(n int) {
+			if n < 1000 {
+				_, _ = e.mini.XAdd("rg:{events}", "*", []string{"event", fmt.Sprint(n)})
+			}
+		},
+	} {
+		writers.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+					write(n)
+				}
+			}
+		})
+	}
+	for range 10 {
+		if err := e.Save(); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	writers.Wait()
+	k, _ := e.read("rg:{events}:ids")
+	if members, _ := e.mini.ZMembers("rg:{events}:ids"); len(members) == 0 || len(k.SortedSet) != len(members) {
+		t.Errorf("%d of %d members are read", len(k.SortedSet), len(members))
 	}
 }
 
