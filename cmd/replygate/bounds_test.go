@@ -107,16 +107,21 @@ func freeAddress(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-func awaitListening(t *testing.T, api string) {
+// awaitListening waits until a gateway listens on all addresses.
+func awaitListening(t *testing.T, addresses ...string) {
 	t.Helper()
-	for range 500 {
-		if c, err := net.Dial("tcp", api); err == nil {
+	for try := 0; len(addresses) > 0; try++ {
+		c, err := net.Dial("tcp", addresses[0])
+		if err == nil {
 			c.Close()
-			return
+			addresses = addresses[1:]
+			continue
+		}
+		if try == 2000 {
+			t.Fatalf("the gateway does not listen: %v", err)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatal("the gateway does not listen")
 }
 
 // memory is a line of /proc/PID/status in bytes: VmHWM is the peak of VmRSS.

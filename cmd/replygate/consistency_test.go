@@ -486,7 +486,7 @@ func (n *node) up() {
 	if err := n.cmd.Start(); err != nil {
 		n.Fatal(err)
 	}
-	awaitListening(n.T, n.api)
+	awaitListening(n.T, n.api, n.admin, n.callback)
 }
 
 // kill ends the process as a crash would: it leaves nothing in order.
