@@ -42,12 +42,13 @@ var may = map[string][]string{
 	"ruletest":        {"config", "account", "gate", "policy", "store", "wecom", "window"},
 	"rehearsal":       {"account", "calls", "gate", "policy", "wecom"},
 	"events":          {"config", "account", "contacts", "record", "window"},
+	"outbox":          {"config", "events", "record"},
 	"replay":          {"config", "gate", "policy", "wecom", "window"},
 	"http1":           {},
 	"upstream":        {"config", "http1"},
 	"proxy":           {"config", "account", "calls", "gate", "http1", "policy", "record", "upstream", "wecom", "window", "contacts"},
-	"admin":           {"config", "account", "calls", "contacts", "events", "gate", "policy", "record", "rehearsal", "replay", "wecom", "window", "backfill"},
-	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "contacts", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin", "calls", "rehearsal", "console", "events"},
+	"admin":           {"config", "account", "calls", "contacts", "events", "gate", "outbox", "policy", "record", "rehearsal", "replay", "wecom", "window", "backfill"},
+	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "contacts", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin", "calls", "rehearsal", "console", "events", "outbox"},
 	"console":         {"config"},
 	"bench":           {},
 
@@ -212,7 +213,7 @@ func TestDocsShowEveryDefault(t *testing.T) {
 			t.Fatal(err)
 		}
 		shown.Accounts, plain.Accounts = nil, nil
-		shown.Callbacks, shown.Admin.Peers = nil, nil
+		shown.Callbacks, shown.Admin.Peers, shown.Events = nil, nil, config.Events{}
 		if a, b := withoutPositions(*shown), withoutPositions(*plain); a != b {
 			t.Errorf("the page shows\n%s\nthe defaults are\n%s", a, b)
 		}

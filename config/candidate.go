@@ -21,7 +21,7 @@ func ParseCandidate(file string, data []byte, inForce *Config) (*Config, error) 
 	if c.AccountsFile != "" || len(accounts) == 0 { // those in force were checked when they were read
 		c.Accounts, accounts = []Account{{CorpID: "ww0000000000000000"}}, inForce.Accounts
 	}
-	c.AccountsFile, c.Callbacks = "", nil
+	c.AccountsFile, c.Callbacks, c.Events = "", nil, Events{}
 	c.Listen, c.Admin, c.Upstream, c.Redis, c.Journal = inForce.Listen, inForce.Admin, inForce.Upstream, inForce.Redis, inForce.Journal
 	c.Log, c.Shutdown, c.Meter = inForce.Log, inForce.Shutdown, inForce.Meter
 	c.where = d.where

@@ -28,6 +28,7 @@ type Config struct {
 	Meter           Meter      `yaml:"meter"`
 	Metrics         Metrics    `yaml:"metrics"`
 	Console         Console    `yaml:"console"`
+	Events          Events     `yaml:"events"`
 	Clients         []Client   `yaml:"clients"`
 	Limits          Limits     `yaml:"limits"`
 	Log             Log        `yaml:"log"`
@@ -237,6 +238,32 @@ type Meter struct {
 // Metrics says which metrics have a series for each account.
 type Metrics struct {
 	PerAccount int `yaml:"per_account"` // for so many accounts, the first ones; 0: none
+}
+
+// Events says who is told of events.
+type Events struct {
+	Webhooks []Webhook `yaml:"webhooks"`
+	Robots   []Robot   `yaml:"robots"`
+}
+
+// Webhook is a URL that gets events as signed requests.
+type Webhook struct {
+	Name     string   `yaml:"name"`
+	URL      string   `yaml:"url"`
+	Secrets  []Secret `yaml:"secrets"`  // whsec_ and base64; each signs, so that they can be changed
+	Types    []string `yaml:"types"`    // full types, or families like window.*; empty: all
+	Accounts []string `yaml:"accounts"` // corp ids; empty: all
+	At       Position `yaml:"-"`
+}
+
+// Robot is a robot of a WeCom group that gets digests of events.
+type Robot struct {
+	Name     string   `yaml:"name"`
+	Key      Secret   `yaml:"key"` // of its webhook URL
+	Types    []string `yaml:"types"`
+	Accounts []string `yaml:"accounts"`
+	Language string   `yaml:"language"` // of the digests
+	At       Position `yaml:"-"`
 }
 
 // Client describes one kind of caller. All conditions that are given must hold.

@@ -36,6 +36,7 @@ func validate(c *Config, d *decoder) {
 	v.log(c)
 	v.shutdown(c)
 	v.console(c)
+	v.events(c)
 	v.sameFiles(c)
 }
 

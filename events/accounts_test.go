@@ -28,7 +28,7 @@ func told(t *testing.T, w *Accounts, known map[string]string, now time.Time) (al
 		if e.Type == "" {
 			continue
 		}
-		if _, err := e.encode(); err != nil {
+		if _, err := e.Encode(); err != nil {
 			t.Error(err)
 		}
 		text := e.Type + " " + e.At.UTC().Format("01-02T15:04")

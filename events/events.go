@@ -34,14 +34,28 @@ const (
 	ConfigReloaded     = "config.reloaded"
 	ConfigRejected     = "config.rejected"
 	ShadowDigest       = "rule.shadow_digest"
+	WebhookDisabled    = "webhook.disabled"
+	Test               = "test" // sent on request, never logged
 )
 
 // Types returns all types of events.
 func Types() []string {
 	return []string{
 		WindowClosing, ClosedUnanswered, AccountExpiresSoon, AccountStopsSoon, StandingChanged, ContactsThreshold, ContactsMoved, ChannelBypassed,
-		RecordsGap, RecordsComplete, StoreDown, StoreUp, ClockSkew, ConfigReloaded, ConfigRejected, ShadowDigest,
+		RecordsGap, RecordsComplete, StoreDown, StoreUp, ClockSkew, ConfigReloaded, ConfigRejected, ShadowDigest, WebhookDisabled, Test,
 	}
+}
+
+// Patterns returns what can select events: all, the families, and the types.
+func Patterns() []string {
+	all := []string{"*"}
+	for _, name := range Types() {
+		family, _, dotted := strings.Cut(name, ".")
+		if pattern := family + ".*"; dotted && !slices.Contains(all, pattern) {
+			all = append(all, pattern)
+		}
+	}
+	return append(all, Types()...)
 }
 
 // Event is something that happened, before it is in the log.
@@ -77,8 +91,8 @@ type envelope struct {
 	Data      any    `json:"data"`
 }
 
-// encode returns the JSON of the event.
-func (e *Event) encode() ([]byte, error) {
+// Encode returns the JSON of the event.
+func (e *Event) Encode() ([]byte, error) {
 	var text bytes.Buffer
 	to := json.NewEncoder(&text)
 	to.SetEscapeHTML(false) // people read it too

@@ -92,7 +92,7 @@ func (l *Log) appendSome(ctx context.Context, some []Event) ([]Result, error) {
 		id, text := "", []byte(nil)
 		if e.Type != "" {
 			var err error
-			if text, err = e.encode(); err != nil {
+			if text, err = e.Encode(); err != nil {
 				return nil, err
 			}
 			id = e.ID()
@@ -134,8 +134,35 @@ func (l *Log) Read(ctx context.Context, after string, n int) (entries []Entry, e
 		return nil, fmt.Errorf("events: read: %w", err)
 	}
 	for _, m := range found {
-		text := func(field string) string { s, _ := m.Values[field].(string); return s }
-		entries = append(entries, Entry{Position: m.ID, Type: text("type"), Corp: text("corp"), JSON: []byte(text("event"))})
+		entries = append(entries, entryOf(m))
+	}
+	return entries, nil
+}
+
+func entryOf(m redis.XMessage) Entry {
+	text := func(field string) string { s, _ := m.Values[field].(string); return s }
+	return Entry{Position: m.ID, Type: text("type"), Corp: text("corp"), JSON: []byte(text("event"))}
+}
+
+// Get returns the entries at positions, without those that are no longer in the log.
+func (l *Log) Get(ctx context.Context, positions []string) (entries []Entry, err error) {
+	if len(positions) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	p := l.rdb.Pipeline()
+	var found []*redis.XMessageSliceCmd
+	for _, at := range positions {
+		found = append(found, p.XRangeN(ctx, l.logKey(), at, at, 1))
+	}
+	if _, err := p.Exec(ctx); err != nil {
+		return nil, fmt.Errorf("events: get: %w", err)
+	}
+	for _, f := range found {
+		for _, m := range f.Val() {
+			entries = append(entries, entryOf(m))
+		}
 	}
 	return entries, nil
 }

@@ -44,7 +44,7 @@ func TestOwnEvents(t *testing.T) {
 			if d, digest := e.Data.(ShadowData); digest {
 				text += fmt.Sprintf(" %d", d.Rules[0].WouldRefuse)
 			}
-			if json, err := e.encode(); err != nil || !strings.Contains(string(json), `"gateway":"10.1.0.11:9090"`) {
+			if json, err := e.Encode(); err != nil || !strings.Contains(string(json), `"gateway":"10.1.0.11:9090"`) {
 				t.Errorf("%s %v", json, err)
 			}
 			got = append(got, text)

@@ -25,6 +25,7 @@ import (
 	"replygate/calls"
 	"replygate/config"
 	"replygate/gate"
+	"replygate/outbox"
 	"replygate/proxy"
 	"replygate/record"
 	"replygate/store"
@@ -56,6 +57,9 @@ func load(path string) (settings, error) {
 func compile(path string, c *config.Config) (s settings, err error) {
 	s.path = path
 	if s.Gate, err = gate.New(path, c); err != nil {
+		return s, err
+	}
+	if err = outbox.Check(path, c); err != nil {
 		return s, err
 	}
 	if s.receivers, err = proxy.NewReceivers(c.Callbacks); err != nil {
@@ -182,7 +186,7 @@ func (g *gateway) wire(now func() time.Time) {
 	g.registerContacts(registry, now)
 	g.registerEvents(registry)
 	g.admin = g.withConsole(&admin.Admin{
-		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows, Calls: g.calls, Activity: g.activity, Events: g.events.feed,
+		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows, Calls: g.calls, Activity: g.activity, Events: g.events.feed, Deliveries: g.events.outbox,
 		Contacts: g.contacts.observer, Meter: g.contacts.meter, Counted: g.contacts.observer.State, Histories: g.contacts.observer.Store.Histories,
 		Gatherer: registry, Audit: g.logs.audit, Now: now, Sources: g.sources(),
 	}).Server()

@@ -3,6 +3,7 @@ package main
 import (
 	"replygate/account"
 	"replygate/config"
+	"replygate/events"
 	"replygate/policy"
 	"replygate/wecom"
 )
@@ -25,6 +26,9 @@ func configSchema() map[string]any {
 		"policy.rules.mode":               {config.Enforce, config.Shadow},
 		"policy.rules.match.standings":    words(account.Standings()),
 		"policy.rules.match.capabilities": words(wecom.Capabilities()),
+		"events.webhooks.types":           events.Patterns(),
+		"events.robots.types":             events.Patterns(),
+		"events.robots.language":          {config.English, config.Chinese},
 		"log.level":                       {"debug", "info", "warn", "error"},
 		"log.format":                      {"json", "console"},
 		"log.ids":                         {config.Plain, config.Hashed},
