@@ -31,21 +31,22 @@ import (
 
 // Admin serves the admin listener.
 type Admin struct {
-	Keys     config.Admin
-	Loopback bool // the listener is on loopback: a Host must name this machine
-	Gateway  Gateway
-	Windows  *window.Store
-	Contacts *contacts.Observer
-	Meter    *contacts.Meter
-	Calls    *calls.Counters
-	Events   *events.Feed        // of GET /v1/events
-	Gatherer prometheus.Gatherer // of GET /metrics
-	Audit    *zap.Logger         // gets a record of every change
-	Now      func() time.Time
-	Zone     *time.Location                      // of dates; nil: China's
-	Sources  Sources                             // what other parts tell
-	Origin   string                              // console.origin: one more Host and Origin that is ours
-	Console  func(api http.Handler) http.Handler // puts the pages for people before the API; nil: none
+	Keys       config.Admin
+	Loopback   bool // the listener is on loopback: a Host must name this machine
+	Gateway    Gateway
+	Windows    *window.Store
+	Contacts   *contacts.Observer
+	Meter      *contacts.Meter
+	Calls      *calls.Counters
+	Events     *events.Feed        // of GET /v1/events
+	Deliveries Deliveries          // of POST /v1/webhooks/NAME/…
+	Gatherer   prometheus.Gatherer // of GET /metrics
+	Audit      *zap.Logger         // gets a record of every change
+	Now        func() time.Time
+	Zone       *time.Location                      // of dates; nil: China's
+	Sources    Sources                             // what other parts tell
+	Origin     string                              // console.origin: one more Host and Origin that is ours
+	Console    func(api http.Handler) http.Handler // puts the pages for people before the API; nil: none
 
 	// Counted returns what is stored of an account's contacts. It answers from memory, since lists ask
 	// it for every account. nil: nothing is stored.
@@ -188,6 +189,8 @@ func (a *Admin) Handler() http.Handler {
 	route("POST", "/v1/windows/open", a.keyed(a.Keys.ChangeKey, a.openWindow))
 	route("POST", "/v1/windows/close", a.keyed(a.Keys.ChangeKey, a.closeWindow))
 	route("POST", "/v1/reload", a.keyed(a.Keys.ChangeKey, a.reload))
+	route("POST", "/v1/webhooks/{name}/test", a.keyed(a.Keys.ChangeKey, a.testWebhook))
+	route("POST", "/v1/webhooks/{name}/resend", a.keyed(a.Keys.ChangeKey, a.resendWebhook))
 	route("POST", "/v1/backfill", a.keyed(a.Keys.ChangeKey, a.backfill))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, "not_found", "the admin API has no such path: docs/http.md lists those it has")

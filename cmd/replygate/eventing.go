@@ -15,6 +15,7 @@ import (
 	"replygate/contacts"
 	"replygate/events"
 	"replygate/gate"
+	"replygate/outbox"
 	"replygate/proxy"
 	"replygate/store"
 	"replygate/window"
@@ -27,8 +28,11 @@ type eventBook struct {
 	watch  *events.Watch
 	own    *events.Own
 	leader *store.Leader
-	stops  stopsOf
-	logged *prometheus.CounterVec // by type
+	outbox *outbox.Outbox
+	// deliverer is the lock of the gateway that delivers.
+	deliverer *store.Leader
+	stops     stopsOf
+	logged    *prometheus.CounterVec // by type
 }
 
 const eventsTerm = 15 * time.Second // of the lock of the gateway that looks for events
@@ -72,6 +76,7 @@ func (g *gateway) openEvents(now func() time.Time) {
 		Shadow:   g.shadowRules,
 	}
 	b.leader = store.NewLeader(rdb, prefix+"leader:events", eventsTerm)
+	g.openOutbox(now)
 }
 
 // runEvents starts what logs events and serves them; it ends with ctx.
@@ -80,11 +85,12 @@ func (g *gateway) runEvents(ctx context.Context) {
 	g.done.Go(func() { b.feed.Run(ctx) })
 	g.done.Go(func() { b.own.Run(ctx) })
 	g.done.Go(func() { b.leader.Run(ctx, b.watch.Run) })
+	g.runOutbox(ctx)
 }
 
 // registerEvents registers the metrics about events.
 func (g *gateway) registerEvents(r *prometheus.Registry) {
-	r.MustRegister(g.events.logged,
+	r.MustRegister(g.events.logged, newDeliveryMetrics(g),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "replygate_events_listeners", Help: "Listeners of GET /v1/events."},
 			func() float64 { n, _ := g.events.feed.Count(); return float64(n) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "replygate_events_listeners_cut_total", Help: "Listeners that were disconnected because they lagged, or because Redis lost the end of the log; they resume."},

@@ -21,6 +21,7 @@ const (
 	docConfig      = "docs/changing-rules.md"
 	docSettings    = "docs/configuration.md"
 	docUnanswered  = "docs/unanswered.md"
+	docEvents      = "docs/events.md"
 )
 
 const (
@@ -37,6 +38,9 @@ func (g *gateway) parts(ctx context.Context) []admin.HealthPart {
 	parts := []admin.HealthPart{
 		g.redisPart(), g.leasePart(), g.recordsPart(ctx), g.journalPart(), g.clockPart(),
 		g.bypassPart(), g.observationsPart(), g.configPart(), g.upstreamPart(now), g.logPart(),
+	}
+	if c := g.inForce().Config.Events; len(c.Webhooks)+len(c.Robots) > 0 {
+		parts = append(parts, g.deliveriesPart())
 	}
 	if len(g.inForce().Config.Callbacks) > 0 {
 		parts = append(parts, g.callbacksPart(now))

@@ -41,7 +41,7 @@ func rootCommand(s streams) *cobra.Command {
 	}
 	in("run", serveCommand(s), demoCommand(s), simulateCommand(s))
 	in("rules", checkCommand(s), testCommand(s), replayCommand(s), rehearseCommand(s), rulesetsCommand(s), callbacksCommand(s))
-	in("running", explainCommand(s), decisionsCommand(s), windowsCommand(s), closingCommand(s), eventsCommand(s), accountsCommand(s), contactsCommand(s), entitiesCommand(s), configCommand(s), reloadCommand(s), healthCommand(s))
+	in("running", explainCommand(s), decisionsCommand(s), windowsCommand(s), closingCommand(s), eventsCommand(s), webhooksCommand(s), accountsCommand(s), contactsCommand(s), entitiesCommand(s), configCommand(s), reloadCommand(s), healthCommand(s))
 	in("more", completionCommand(s), versionCommand(s))
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID("more")
