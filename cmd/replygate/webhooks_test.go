@@ -100,6 +100,9 @@ func TestWebhooks(t *testing.T) {
 	if code, out, errs := cli(t, "webhooks", "test", "crm", "--admin", at); code != exitGood || !strings.Contains(out, "crm took the test in ") || in.got("test") != 1 {
 		t.Errorf("exit %d %s%s", code, out, errs)
 	}
+	if code, out, errs := cli(t, "webhooks", "test", "duty", "--admin", at); code != exitGood || !strings.Contains(out, "duty took the test in ") {
+		t.Errorf("exit %d %s%s", code, out, errs)
+	}
 	in.answers(http.StatusGone)
 	r.gateway.reloadedEvent(time.Now().String(), "hash", []string{"policy.rules"})
 	r.await("the end of it", func() bool {
