@@ -263,6 +263,7 @@ func hijacked(text string) http.HandlerFunc {
 
 // Each answer has its consequence: success, one more attempt, a slower pace, or the end.
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	elsewhere := receives(t, nil)
 	held := make(chan struct{})
 	defer close(held)
@@ -366,6 +367,7 @@ func TestAnswers(t *testing.T) {
 // An endpoint that is down for a day gets everything, but for announcements that are over; while it
 // is down it is asked rarely.
 func TestDownForADay(t *testing.T) {
+	t.Parallel()
 	in := receives(t, nil)
 	address := in.Listener.Addr().String()
 	r := embedded(t, to("http://"+address))
