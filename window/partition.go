@@ -172,7 +172,7 @@ func (s *Store) keepLease(ctx context.Context, p *partition) {
 		}
 		select {
 		case <-ctx.Done():
-			s.leave(p)
+			s.end(p)
 			return
 		case <-tick.C:
 		case <-p.wake:
@@ -236,23 +236,49 @@ func (l *leases) compare() {
 	}
 }
 
-// leave gives a lease up in order, unless the journal holds what Redis lacks, or Redis is away.
-// Then the next process of this gateway is still a member.
-func (s *Store) leave(p *partition) {
+// leaveGrace is for how long a gateway that ends tries to hold its lease again, to leave in order.
+const leaveGrace = 2 * time.Second
+
+// end leaves. If the lease has just expired, because this process or Redis stalled, it is renewed
+// first: the others would else be unsure for memberTimeout. Without an answer it gives up.
+func (s *Store) end(p *partition) {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveGrace)
+	defer cancel()
+	for !s.leave(p) {
+		s.step(ctx, p)
+		if p.failure != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(renewEvery / 10):
+		}
+	}
+}
+
+// leave gives a lease up in order. It returns false if the lease is not held. While the journal
+// holds what Redis lacks, or Redis is away, the next process of this gateway stays a member.
+func (s *Store) leave(p *partition) (done bool) {
 	l := &s.leases
 	l.mu.Lock()
 	e, held := p.lease.leave(time.Now()), p.lease.holds(time.Now())
 	p.heldAt = time.Time{} // nobody waits for a gateway that has left
 	l.mu.Unlock()
-	if !held || !s.clean() {
-		return
+	if !s.clean() {
+		return true
+	}
+	if !held {
+		return false
 	}
 	if _, err := s.exchange(context.Background(), p, exchange{action: readLeases, ids: e.ids}); err != nil {
-		return
+		return true
 	}
-	if s.journal.StampLeft() == nil {
-		_, _ = s.exchange(context.Background(), p, e) // on an error the others wait for memberTimeout
+	if s.journal.StampLeft() != nil {
+		return true
 	}
+	a, err := s.exchange(context.Background(), p, e) // on an error the others wait for memberTimeout
+	return err != nil || a.done
 }
 
 // removeExpired marks a gap and then drops members that have held no lease for memberTimeout. One

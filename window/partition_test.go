@@ -224,7 +224,7 @@ func TestLeave(t *testing.T) {
 				spilled(t, w, 1)
 			}
 			for _, p := range w.partitioned() {
-				w.leave(p)
+				w.end(p)
 			}
 			if err := other.Acquire(t.Context()); err != nil {
 				t.Fatal(err)
@@ -242,4 +242,55 @@ func TestLeave(t *testing.T) {
 			s.FlushAll(t.Context())
 		}
 	})
+}
+
+// A gateway that ends leaves in order also if its lease has just expired, so that the others are
+// not unsure. With a journal that holds what Redis lacks, or without Redis, it stays a member.
+func TestLeavesInOrder(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		before func(t *testing.T, w *Store, p *partition)
+		left   bool
+	}{
+		"held":               {func(*testing.T, *Store, *partition) {}, true},
+		"this process slept": {func(_ *testing.T, _ *Store, p *partition) { p.lease.answeredAt = time.Now().Add(-leaseTTL) }, true},
+		"the lease expired unnoticed": {func(t *testing.T, w *Store, p *partition) {
+			w.rdb.Del(t.Context(), "rg:lease:{"+p.tag+"}:"+w.gateway)
+		}, true},
+		"the lease expired": {func(t *testing.T, w *Store, p *partition) {
+			w.rdb.Del(t.Context(), "rg:lease:{"+p.tag+"}:"+w.gateway)
+			p.lease.answeredAt = time.Now().Add(-leaseTTL)
+		}, true},
+		"the journal is not empty": {func(t *testing.T, w *Store, _ *partition) { spilled(t, w, 1) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := storetest.Open(t, storetest.Start(t).Config(), time.Now)
+			w, other := joined(t, s), joined(t, s)
+			p := w.partitioned()[0]
+			test.before(t, w, p)
+			w.end(p)
+			a, err := other.exchange(t.Context(), other.partitioned()[0], exchange{action: readLeases, ids: []string{other.gateway}})
+			if err != nil || a.members[w.gateway].boot == "" || a.members[w.gateway].left != test.left {
+				t.Errorf("the entry is %+v, %v; left must be %v", a.members[w.gateway], err, test.left)
+			}
+		})
+	}
+}
+
+// Without Redis a gateway ends at once, whether it holds its lease or not.
+func TestLeavesWithoutRedis(t *testing.T) {
+	t.Parallel()
+	server := storetest.Start(t)
+	wire := storetest.NewWire(t, server.Addr())
+	c := server.Config()
+	c.Addrs = []string{wire.Addr().String()}
+	w := joined(t, storetest.Open(t, c, time.Now))
+	p := w.partitioned()[0]
+	wire.Cut()
+	p.lease.answeredAt = time.Now().Add(-leaseTTL)
+	w.end(p)
+	if p.failure == nil {
+		t.Error("the lease was renewed without Redis")
+	}
 }
