@@ -38,6 +38,13 @@ type leases struct {
 
 	mu         sync.Mutex // protects what follows, and every lease
 	partitions []*partition
+	news       chan struct{} // closed when a lease changes
+}
+
+// changed wakes those who wait for a change of a lease. The caller must hold the lock.
+func (l *leases) changed() {
+	close(l.news)
+	l.news = make(chan struct{})
 }
 
 // heldAt is the time until which the others wait for this gateway in every partition, the zero time
@@ -199,6 +206,7 @@ func (s *Store) step(ctx context.Context, p *partition) (again bool) {
 			s.untoldAll()
 		}
 		l.compare()
+		l.changed()
 	}
 	held, repair := err == nil && p.lease.held, p.lease.repair
 	if held && ctx.Err() == nil && !now.Before(p.lease.settled) { // once this gateway leaves, its stamp stays
@@ -325,6 +333,7 @@ func (s *Store) repair(ctx context.Context, p *partition, r repair) (more bool) 
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()
 	p.lease.finish(r)
+	s.leases.changed()
 	return true
 }
 

@@ -105,7 +105,7 @@ func newStore(rdb redis.UniversalClient, h Health, s Settings) *Store {
 	now := time.Now()
 	w := &Store{
 		rdb: rdb, Settings: s, health: h, cache: newOpenCache(), wake: make(chan struct{}, 1),
-		leases: leases{began: now, boot: rand.Text()}, deadlines: deadlines{timeout: s.Timeout},
+		leases: leases{began: now, boot: rand.Text(), news: make(chan struct{})}, deadlines: deadlines{timeout: s.Timeout},
 	}
 	w.known.writes = newOpenCache()
 	w.prover = w.newProver()

@@ -87,6 +87,8 @@ func (s *Store) awaitRepair(ctx context.Context, since, end time.Time) (joins in
 	if !since.IsZero() {
 		s.renewAll()
 	}
+	late := time.NewTimer(time.Until(end))
+	defer late.Stop()
 	for {
 		joins, due := 0, false
 		s.leases.mu.Lock()
@@ -94,14 +96,18 @@ func (s *Store) awaitRepair(ctx context.Context, since, end time.Time) (joins in
 			due = due || p.lease.registered && p.asked.Before(since) || p.lease.repairing()
 			joins += p.lease.grants
 		}
+		news := s.leases.news
 		s.leases.mu.Unlock()
 		if !due {
 			return joins, nil
 		}
-		if time.Now().After(end) || ctx.Err() != nil {
-			return 0, errors.New("window: list: redis may lack what was recorded last")
+		select {
+		case <-news:
+			continue
+		case <-late.C:
+		case <-ctx.Done():
 		}
-		time.Sleep(time.Millisecond / 4)
+		return 0, errors.New("window: list: redis may lack what was recorded last")
 	}
 }
 
