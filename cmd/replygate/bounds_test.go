@@ -298,6 +298,7 @@ type slowCase struct {
 
 // What comes too slowly is cut, within five times its deadline, and reaches nobody.
 func TestSlowClients(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, storetest.Embedded(t), nil)
 	r.token = r.fetchToken(r.gateway)
 	r.platform.Forget()

@@ -264,6 +264,7 @@ func TestCallbackReplay(t *testing.T) {
 
 // What becomes of a callback when a part fails: WeCom hears it, and tries again.
 func TestCallbackWhenPartsFail(t *testing.T) {
+	t.Parallel()
 	server := storetest.Start(t)
 	r, b, app := callbackRig(t, server.Config(), func(c *config.Config) {
 		c.Redis.Timeout, c.Journal.MaxBytes = 300*time.Millisecond, 4<<10

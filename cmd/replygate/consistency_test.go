@@ -518,6 +518,7 @@ func (n *node) says(kind, customer string) int {
 // again: none of them has the messages any more. The other gateway must learn of the loss before it
 // believes the first one again.
 func TestAckedThenBothRestart(t *testing.T) {
+	t.Parallel()
 	for _, older := range []time.Duration{0, time.Second} { // by less than a renewal, and by some of them
 		t.Run(older.String(), func(t *testing.T) {
 			server := storetest.Start(t)
@@ -559,6 +560,7 @@ func TestAckedThenBothRestart(t *testing.T) {
 // After Redis came back older, a gateway with a slow line joins long before its messages are there
 // again. Until then the other one must not refuse its customers, and afterwards none is lost.
 func TestJoinBeforeRewrite(t *testing.T) {
+	t.Parallel()
 	server := storetest.Start(t)
 	r := strictRig(t, server.Config())
 	wire := storetest.NewWire(t, server.Addr())
@@ -603,6 +605,7 @@ func trafficOf(r *rig, gateways ...*gateway) *traffic {
 // Nearly as many messages as a gateway remembers are repeated after a rollback, under traffic, and
 // then refusals return.
 func TestLargeRewrite(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("-short: repeats 190,000 messages")
 	}
@@ -649,6 +652,7 @@ func TestLargeRewrite(t *testing.T) {
 
 // A journal that takes seconds to send drains under traffic, and tells how far it is.
 func TestLargeDrain(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("-short: drains 20,000 records over a slow line")
 	}
@@ -764,6 +768,7 @@ func TestFlushUnderTraffic(t *testing.T) {
 // talks to it. What the other gateway acknowledges is on the new one alone. The old one takes no
 // writes without its replica, so it has no lease of either gateway, and no proof for a refusal.
 func TestSplitBrain(t *testing.T) {
+	t.Parallel()
 	redis, master, replica, _ := storetest.StartSentinel(t)
 	for key, value := range map[string]string{"min-replicas-to-write": "1", "min-replicas-max-lag": "1"} {
 		master.CLI("config", "set", key, value)
@@ -813,6 +818,7 @@ func TestSplitBrain(t *testing.T) {
 // A gateway that starts cut off, and was never a member, acknowledges nothing: no other one waits
 // for it. One whose journal was a member's may, since it is known.
 func TestNeverSeenMember(t *testing.T) {
+	t.Parallel()
 	server := storetest.Start(t)
 	r := strictRig(t, server.Config())
 	r.refusesAt(r.gateway)
@@ -881,6 +887,7 @@ func TestNeverSeenMember(t *testing.T) {
 // A Redis that an operator lets evict keys may have lost any window: refusals are unsure as long as
 // it may, and history is incomplete from then on.
 func TestEvictionAtRunTime(t *testing.T) {
+	t.Parallel()
 	server := storetest.Start(t)
 	r := strictRig(t, server.Config())
 	first, out := r.gateway, r.output

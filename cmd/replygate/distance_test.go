@@ -112,6 +112,7 @@ func ping(t *testing.T, wire *storetest.Wire) time.Duration {
 // A Redis that is far away, but within redis.timeout, is no outage: gateways refuse what they have
 // to, from their start on and over new connections.
 func TestDistantRedis(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ roundTrip, timeout time.Duration }{
 		{110 * time.Millisecond, 300 * time.Millisecond},
 		{250 * time.Millisecond, 500 * time.Millisecond},
@@ -215,6 +216,7 @@ func (r *rig) logged(text string) int {
 // recorded once Redis is back, and one whose token nobody knows marks its channels. It marks no
 // other history as incomplete.
 func TestRestartWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
 	for name, away := range map[string]func(server *storetest.Server, wire *storetest.Wire) (back func()){
 		"cut off": func(_ *storetest.Server, wire *storetest.Wire) func() { wire.Cut(); return wire.Heal },
 		"frozen": func(server *storetest.Server, _ *storetest.Wire) func() {
@@ -302,6 +304,7 @@ func TestRestartWhileRedisIsAway(t *testing.T) {
 // The first message of an outage waits until the gateway's lease has expired, those after it do
 // not. From its acknowledgement on no gateway refuses its customer.
 func TestFirstMessageOfAnOutage(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		begin func(server *storetest.Server, wire *storetest.Wire)
 		end   func(server *storetest.Server, wire *storetest.Wire)
@@ -521,6 +524,7 @@ func (k *journalRig) unsureSoon() {
 // A gateway that is killed cannot leave, and may have acknowledged what no other knows: the others
 // are unsure at once, until it is back with its journal.
 func TestMemberKilled(t *testing.T) {
+	t.Parallel()
 	for name, journaled := range map[string]bool{"all is in Redis": false, "some is in its journal": true} {
 		t.Run(name, func(t *testing.T) {
 			k := newJournalRig(t)

@@ -258,6 +258,7 @@ func faulty(t *testing.T, redis config.Redis) config.Redis {
 
 // Redis goes away in every way it can, under traffic.
 func TestFaultsOfRedis(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]func(t *testing.T, server *storetest.Server, wire *storetest.Wire){
 		"killed and started again": func(_ *testing.T, server *storetest.Server, _ *storetest.Wire) {
 			server.Down()
@@ -386,6 +387,7 @@ func TestLateWordOfAGatewayCutOff(t *testing.T) {
 // What a hanging Redis was asked for calls that were answered long ago, it must not do when it goes
 // on: no reply counts that was not sent, and no code that no message went out with.
 func TestLateReservations(t *testing.T) {
+	t.Parallel()
 	t.Run("single", func(t *testing.T) {
 		server := storetest.Start(t)
 		lateReservations(t, faulty(t, server.Config()), server)
@@ -442,6 +444,7 @@ func lateReservations(t *testing.T, redis config.Redis, servers ...*storetest.Se
 
 // A failover, planned or not, loses nothing: what the new master did not get is written again.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	for _, planned := range []bool{true, false} {
 		t.Run(fmt.Sprintf("planned=%v", planned), func(t *testing.T) {
 			redis, master, replica, sentinel := storetest.StartSentinel(t)
@@ -507,6 +510,7 @@ func TestLostClusterMaster(t *testing.T) {
 // A Cluster that loses a master for good goes on with its replica, which may lack what was
 // acknowledged last.
 func TestClusterFailover(t *testing.T) {
+	t.Parallel()
 	redis, nodes := storetest.StartCluster(t, 1)
 	l := newTraffic(t, faulty(t, redis), nil)
 	l.run(func() {

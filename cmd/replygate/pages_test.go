@@ -230,6 +230,7 @@ func TestUnreadableItems(t *testing.T) {
 // What is lost with a whole page is lost for the channel that the call names, else for the corp,
 // and where that is not known for those of whom no page passed.
 func TestLostPages(t *testing.T) {
+	t.Parallel()
 	all := []string{corpID + "/" + channel, corpID + "/" + second}
 	for name, test := range map[string]struct {
 		request, page string

@@ -162,6 +162,7 @@ func TestReloadByTheAdminAPI(t *testing.T) {
 
 // A changed file is noticed however it is changed.
 func TestReloadByTheFile(t *testing.T) {
+	t.Parallel()
 	f := newFileRig(t)
 	passes := func(want bool, how string) {
 		t.Helper()
@@ -385,6 +386,7 @@ func TestChanges(t *testing.T) {
 
 // The accounts of accounts_file are reloaded with it, and its mistakes keep the accounts of before.
 func TestReloadOfAccountsFile(t *testing.T) {
+	t.Parallel()
 	f := newFileRig(t)
 	list := filepath.Join(t.TempDir(), "accounts.csv")
 	put := func(text string) {

@@ -334,6 +334,7 @@ func conversations(p *wecomtest.Platform, now time.Time) (customers []string) {
 // window, without one it says that it cannot know. The bot's cursor stands at the end: it pulls
 // nothing old.
 func TestGatewayComesLater(t *testing.T) {
+	t.Parallel()
 	for _, filled := range []bool{false, true} {
 		t.Run(fmt.Sprintf("backfill=%v", filled), func(t *testing.T) {
 			r := newRig(t, storetest.Embedded(t), nil)

@@ -53,6 +53,7 @@ func TestGlance(t *testing.T) {
 // A file that is in a folder's place, cut short or empty keeps the configuration in force, and so
 // does a secret's file that is gone. All of it is told, and its end.
 func TestFilesThatAreNotReadable(t *testing.T) {
+	t.Parallel()
 	var secret string
 	f := newFileRigWith(t, func(f *fileRig) {
 		secret = f.file + ".key"
@@ -149,6 +150,7 @@ func TestConfigurationOfAPipe(t *testing.T) {
 
 // The files that are watched follow the content of accounts_file.
 func TestFilesOfAccountsFile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file, list := filepath.Join(dir, "c.yaml"), filepath.Join(dir, "a.yaml")
 	s := newFileSet(file)
