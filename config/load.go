@@ -284,6 +284,9 @@ func (d *decoder) list(node *yaml.Node, v reflect.Value, path string) {
 		d.report(at, displayPath(path)+" must be a list", "write [a, b], or one item per line after a dash")
 		return
 	}
+	if len(node.Content) == 0 && mayBeEmpty(path) {
+		return
+	}
 	if len(node.Content) == 0 {
 		d.report(at, displayPath(path)+" is an empty list", "write something into it, or leave the key out; in a match an absent list means any")
 		return
@@ -295,6 +298,12 @@ func (d *decoder) list(node *yaml.Node, v reflect.Value, path string) {
 		d.walk(item, v.Index(i), itemPath)
 	}
 }
+
+// listsThatMayBeEmpty are those whose empty form means the same as an absent one: of what a webhook
+// or robot gets everything, and no other gateways.
+var listsThatMayBeEmpty = regexp.MustCompile(`^(events\.(webhooks|robots)(\[\d+\])?\.(types|accounts)|admin\.peers)$`)
+
+func mayBeEmpty(path string) bool { return listsThatMayBeEmpty.MatchString(path) }
 
 // wideDash returns the dash with which the text or first key of a node begins, if it is not that of
 // ASCII.

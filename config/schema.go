@@ -39,7 +39,11 @@ func (s schemaBuilder) value(t reflect.Type, path string) map[string]any {
 	case reflect.Pointer:
 		return s.value(t.Elem(), path)
 	case reflect.Slice:
-		return map[string]any{"type": "array", "minItems": 1, "items": s.value(t.Elem(), path)}
+		list := map[string]any{"type": "array", "minItems": 1, "items": s.value(t.Elem(), path)}
+		if mayBeEmpty(path) {
+			delete(list, "minItems")
+		}
+		return list
 	case reflect.Struct:
 		if t != reflect.TypeFor[Word]() {
 			return s.object(t, path)
