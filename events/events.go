@@ -34,6 +34,7 @@ const (
 	ConfigReloaded     = "config.reloaded"
 	ConfigRejected     = "config.rejected"
 	ShadowDigest       = "rule.shadow_digest"
+	DecisionRefused    = "decision.refused" // only for those who name it
 	WebhookDisabled    = "webhook.disabled"
 	Test               = "test" // sent on request, never logged
 )
@@ -42,7 +43,8 @@ const (
 func Types() []string {
 	return []string{
 		WindowClosing, ClosedUnanswered, AccountExpiresSoon, AccountStopsSoon, StandingChanged, ContactsThreshold, ContactsMoved, ChannelBypassed,
-		RecordsGap, RecordsComplete, StoreDown, StoreUp, ClockSkew, ConfigReloaded, ConfigRejected, ShadowDigest, WebhookDisabled, Test,
+		RecordsGap, RecordsComplete, StoreDown, StoreUp, ClockSkew, ConfigReloaded, ConfigRejected, ShadowDigest,
+		DecisionRefused, WebhookDisabled, Test,
 	}
 }
 
@@ -115,7 +117,7 @@ func Stamp(t time.Time) string {
 
 // Filter selects events.
 type Filter struct {
-	Types []string // full types, or a family like window.*; nil: all
+	Types []string // full types, or a family like window.*; nil: all but decision.refused
 	Corps []string // nil: all; events that concern every account always match
 }
 
@@ -124,12 +126,15 @@ func (f *Filter) Matches(e *Entry) bool {
 	if f.Corps != nil && e.Corp != "" && !slices.Contains(f.Corps, e.Corp) {
 		return false
 	}
-	return f.Types == nil || slices.ContainsFunc(f.Types, func(pattern string) bool { return ofType(pattern, e.Type) })
+	if f.Types == nil {
+		return e.Type != DecisionRefused
+	}
+	return slices.ContainsFunc(f.Types, func(pattern string) bool { return ofType(pattern, e.Type) })
 }
 
 func ofType(pattern, name string) bool {
 	family, all := strings.CutSuffix(pattern, "*")
-	return pattern == name || all && strings.HasPrefix(name, family)
+	return pattern == name || all && strings.HasPrefix(name, family) && (family != "" || name != DecisionRefused)
 }
 
 // CheckType returns an error if a pattern selects no type of event.

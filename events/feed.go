@@ -108,6 +108,18 @@ func (f *Feed) Count() (listeners int, cut int64) {
 	return len(f.listeners), f.cut
 }
 
+// asksForRefused reports whether a listener wants to hear of refused calls.
+func (f *Feed) asksForRefused() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for l := range f.listeners {
+		if asksForRefused(l.match.Types) {
+			return true
+		}
+	}
+	return false
+}
+
 // Run reads the log while somebody listens, until ctx ends. While Redis is away nothing comes, and
 // nothing is lost.
 func (f *Feed) Run(ctx context.Context) {

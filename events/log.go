@@ -50,6 +50,7 @@ func (l *Log) logKey() string   { return l.prefix + "{events}" }
 func (l *Log) seenKey() string  { return l.prefix + "{events}:seen" }
 func (l *Log) knownKey() string { return l.prefix + "{events}:known" }
 func (l *Log) openKey() string  { return l.prefix + "{events}:closing" }
+func (l *Log) askedKey() string { return l.prefix + "{events}:asked" }
 
 //go:embed append.lua
 var appendText string
@@ -84,7 +85,7 @@ func (l *Log) appendSome(ctx context.Context, some []Event) ([]Result, error) {
 	defer cancel()
 	now := l.now()
 	args := []any{
-		now.UnixMilli(), l.most, strconv.FormatInt(now.Add(-keptFor).UnixMilli(), 10), now.Add(-seenFor).UnixMilli(),
+		l.most, strconv.FormatInt(now.Add(-keptFor).UnixMilli(), 10), now.Add(-seenFor).UnixMilli(),
 		seenFor.Milliseconds(), keptFor.Milliseconds(),
 	}
 	for i := range some {
@@ -97,7 +98,11 @@ func (l *Log) appendSome(ctx context.Context, some []Event) ([]Result, error) {
 			}
 			id = e.ID()
 		}
-		args = append(args, id, e.Type, e.Corp, text, e.Field, e.Was, e.Value)
+		seen := now
+		if e.Type == DecisionRefused { // by the hundred thousand: their ids must not stay
+			seen = now.Add(refusedSeen - seenFor)
+		}
+		args = append(args, id, e.Type, e.Corp, text, e.Field, e.Was, e.Value, seen.UnixMilli())
 	}
 	answers, err := appendScript.Run(ctx, l.rdb, []string{l.logKey(), l.seenKey(), l.knownKey()}, args...).Int64Slice()
 	if err != nil {
@@ -201,6 +206,21 @@ func (l *Log) forget(ctx context.Context, fields []string) error {
 		return fmt.Errorf("events: forget: %w", err)
 	}
 	return nil
+}
+
+// askForRefused has all gateways log refused calls for a while.
+func (l *Log) askForRefused(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	return l.rdb.Set(ctx, l.askedKey(), 1, askedFor).Err()
+}
+
+// refusedAreAsked reports whether a listener of any gateway wants to hear of refused calls.
+func (l *Log) refusedAreAsked(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	n, err := l.rdb.Exists(ctx, l.askedKey()).Result()
+	return n > 0, err
 }
 
 // openChats returns the chats that were about to close unanswered.

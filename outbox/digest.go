@@ -55,6 +55,7 @@ type facts struct {
 	Gateway, Detail, Error    string
 	Name, Why                 string
 	Rules                     []json.RawMessage
+	Dropped                   int // refused calls that are no events
 }
 
 // add counts an event of the log.
@@ -62,13 +63,14 @@ func (d *digest) add(e *events.Entry) {
 	var form struct{ Data facts }
 	_ = json.Unmarshal(e.JSON, &form) // what cannot be read is counted all the same
 	f := form.Data
-	d.total++
+	n := 1 + f.Dropped
+	d.total += n
 	d.urgent = d.urgent || f.Before == "15m"
 	key := groupKey{e.Type, f.Before, cmp.Or(e.Corp, f.Entity+f.Gateway+f.Name)}
 	g := d.groups[key]
 	if g == nil {
 		if len(d.groups) >= maxGroups {
-			d.untold++
+			d.untold += n
 			return
 		}
 		if d.groups == nil {
@@ -77,7 +79,7 @@ func (d *digest) add(e *events.Entry) {
 		g = &group{groupKey: key}
 		d.groups[key] = g
 	}
-	g.n++
+	g.n += n
 	g.last = f
 	if g.earliest.IsZero() || f.ClosesAt.Before(g.earliest) {
 		g.earliest = f.ClosesAt
@@ -166,6 +168,7 @@ var (
 		events.ChannelBypassed: "Channels that bypass the gateway: %d", events.RecordsGap: "Gaps in the records: %d", events.RecordsComplete: "Records are complete again: %d",
 		events.StoreDown: "Redis does not answer: %d", events.StoreUp: "Redis answers again: %d", events.ClockSkew: "Clocks differ: %d",
 		events.ConfigReloaded: "Configurations reloaded: %d", events.ConfigRejected: "Configurations rejected: %d", events.ShadowDigest: "Digests of rules in shadow: %d",
+		events.DecisionRefused: "Calls refused: %d",
 		events.WebhookDisabled: "Webhooks and robots disabled: %d",
 	}}
 	chinese = wording{chinese: true, headings: map[string]string{
@@ -176,6 +179,7 @@ var (
 		events.ChannelBypassed: "%d 个客服账号的消息绕过网关", events.RecordsGap: "消息记录出现 %d 处缺口", events.RecordsComplete: "消息记录恢复完整：%d",
 		events.StoreDown: "Redis 无响应：%d", events.StoreUp: "Redis 已恢复：%d", events.ClockSkew: "时钟不一致：%d",
 		events.ConfigReloaded: "配置已重新加载：%d", events.ConfigRejected: "配置有误，未生效：%d", events.ShadowDigest: "影子规则摘要：%d",
+		events.DecisionRefused: "%d 次调用被拒绝",
 		events.WebhookDisabled: "webhook 或机器人已停用：%d",
 	}}
 	standingsInChinese = map[string]string{"active": "有效", "grace": "宽限期", "lapsed": "已失效", "free": "免费额度内", "full": "联系人已满"}

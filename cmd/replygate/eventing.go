@@ -23,12 +23,14 @@ import (
 
 // eventBook is what a gateway needs to log events and to serve them.
 type eventBook struct {
-	log    *events.Log
-	feed   *events.Feed
-	watch  *events.Watch
-	own    *events.Own
-	leader *store.Leader
-	outbox *outbox.Outbox
+	log   *events.Log
+	feed  *events.Feed
+	watch *events.Watch
+	own   *events.Own
+	// refused logs refused calls, for those who ask for them.
+	refused *events.Refused
+	leader  *store.Leader
+	outbox  *outbox.Outbox
 	// deliverer is the lock of the gateway that delivers.
 	deliverer *store.Leader
 	stops     stopsOf
@@ -75,6 +77,8 @@ func (g *gateway) openEvents(now func() time.Time) {
 		Bypassed: g.handler.Bypass.Channels,
 		Shadow:   g.shadowRules,
 	}
+	b.refused = &events.Refused{Log: b.log, Feed: b.feed, Now: now, Errors: g.limited, Gateway: b.own.Gateway, Asked: func() []string { return typesOf(g.inForce().Config.Events) }}
+	g.logs.tap.Use(b.refused.Add)
 	b.leader = store.NewLeader(rdb, prefix+"leader:events", eventsTerm)
 	g.openOutbox(now)
 }
@@ -84,6 +88,7 @@ func (g *gateway) runEvents(ctx context.Context) {
 	b := &g.events
 	g.done.Go(func() { b.feed.Run(ctx) })
 	g.done.Go(func() { b.own.Run(ctx) })
+	g.done.Go(func() { b.refused.Run(ctx) })
 	g.done.Go(func() { b.leader.Run(ctx, b.watch.Run) })
 	g.runOutbox(ctx)
 }
@@ -98,6 +103,17 @@ func (g *gateway) registerEvents(r *prometheus.Registry) {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "replygate_events_dropped_total", Help: "Events of this gateway's own that Redis did not take for too long; alert from 1 on."},
 			func() float64 { return float64(g.events.own.Dropped()) }),
 	)
+}
+
+// typesOf returns the types that webhooks and robots name.
+func typesOf(c config.Events) (all []string) {
+	for _, w := range c.Webhooks {
+		all = append(all, w.Types...)
+	}
+	for _, r := range c.Robots {
+		all = append(all, r.Types...)
+	}
+	return all
 }
 
 // stopsOf keeps what stops by the configuration in force.

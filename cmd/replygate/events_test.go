@@ -42,6 +42,9 @@ type seenEvent struct {
 		Changed   []string
 		Error     string
 		From, To  string
+
+		ID, Verdict, Reason, Gateway string
+		Dropped                      *int
 	}
 	Oldest string
 }
@@ -314,5 +317,37 @@ func TestEventsWithoutRedis(t *testing.T) {
 		if code, _, text := cli(t, "events", "tail", "--admin", r.gateway.control.Addr().String()); code != exitBad || !strings.Contains(text, "wants a key") {
 			t.Errorf("exit %d %s", code, text)
 		}
+	}
+}
+
+// Refused calls are events for a listener that names them, with their decision record, and for no
+// other one.
+func TestEventsOfRefusedCalls(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	l := r.listen(r.gateway, "types=decision.refused", "")
+	seen := make(chan seenEvent, 1)
+	go func() {
+		e, _ := l.next()
+		seen <- e
+	}()
+	var e seenEvent
+	r.await("the event", func() bool {
+		r.reply("wmNever", "refuse", "window_closed") // until the gateway knows that somebody listens
+		select {
+		case e = <-seen:
+			return true
+		default:
+			return false
+		}
+	})
+	if d := e.Data; e.kind != events.DecisionRefused || d.CorpID != corpID || d.Verdict != "refuse" || d.Reason != "window_closed" || d.Gateway == "" || d.Dropped == nil || len(d.ID) != 16 {
+		t.Errorf("%+v", e)
+	}
+	if a := r.adminCall("GET", "/v1/decisions/"+e.Data.ID, ""); a.StatusCode != 200 {
+		t.Errorf("HTTP %d %s", a.StatusCode, a.body)
+	}
+	all := events.Filter{}
+	if entries, err := r.gateway.events.log.Read(t.Context(), "", 10); err != nil || len(entries) == 0 || all.Matches(&entries[0]) {
+		t.Errorf("%+v %v", entries, err)
 	}
 }

@@ -35,6 +35,7 @@ type logs struct {
 	level     zap.AtomicLevel
 	recent    *record.Recent
 	listed    *record.Ring
+	tap       record.Tap    // of decision records on their way out
 	began     time.Time     // of this process: files alone have earlier records
 	searching chan struct{} // full while the files are searched: one search at a time
 	redactor  *record.Redactor
@@ -58,7 +59,7 @@ func openLogs(c *config.Config, level zapcore.Level, std streams) (*logs, error)
 	l.own = zap.New(zapcore.NewSamplerWithOptions(own, time.Second, 20, 1000))
 	stdout := std.out
 	if c.Log.Decisions == "stdout" {
-		stdout = l.recent.Through(l.listed.Through(stdout))
+		stdout = l.recent.Through(l.listed.Through(l.tap.Through(stdout)))
 	}
 	out := l.sink(redactor.RedactingRecords(stdout), errs)
 	l.access = record.NewLog(out.Hasty(), console)
@@ -74,7 +75,7 @@ func openLogs(c *config.Config, level zapcore.Level, std streams) (*logs, error)
 	f.Close()
 	file := &lumberjack.Logger{Filename: c.Log.Decisions, MaxSize: int(c.Log.MaxSize >> 20), MaxBackups: c.Log.MaxFiles}
 	l.files = append(l.files, file)
-	decisions := l.sink(redactor.RedactingRecords(l.recent.Through(l.listed.Through(file))), errs)
+	decisions := l.sink(redactor.RedactingRecords(l.recent.Through(l.listed.Through(l.tap.Through(file)))), errs)
 	l.decisions, l.refusals = record.NewLog(decisions.Hasty(), false), record.NewLog(decisions, false)
 	return l, nil
 }
