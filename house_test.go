@@ -52,7 +52,8 @@ var may = map[string][]string{
 	"console":         {"config"},
 	"bench":           {},
 
-	"internal/lineartest": {},
+	"internal/lineartest":  {},
+	"internal/openapitest": {"admin"},
 }
 
 // packages parses the non-test files of every package, by folder.

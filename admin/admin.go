@@ -150,55 +150,81 @@ func (a *Admin) Server() *http.Server {
 	return s
 }
 
-// Handler routes the admin API. Health and readiness need no key: load balancers and orchestrators
-// call them, and they show nothing secret.
-func (a *Admin) Handler() http.Handler {
-	mux := http.NewServeMux()
-	route := func(method, path string, h http.Handler) {
-		mux.Handle(method+" "+path, h)
-		mux.HandleFunc(path, notAllowed(allowed[method]))
+// route is one operation of the API.
+type route struct {
+	method, path string
+	handler      http.Handler
+}
+
+// routes are the operations of the API, each with the key that it needs. Health and readiness need
+// none: load balancers and orchestrators call them, and they show nothing secret.
+func (a *Admin) routes() []route {
+	read := func(method, path string, h http.HandlerFunc) route {
+		return route{method, path, a.keyed(a.Keys.ReadKey, h)}
 	}
-	route("GET", "/healthz", http.HandlerFunc(a.health))
-	route("GET", "/readyz", http.HandlerFunc(a.ready))
-	route("GET", "/metrics", a.keyed(a.Keys.MetricsKey, promhttp.HandlerFor(a.Gatherer, promhttp.HandlerOpts{}).ServeHTTP))
-	route("GET", "/v1/windows", a.keyed(a.Keys.ReadKey, a.windows))
-	route("GET", "/v1/closing", a.keyed(a.Keys.ReadKey, a.closing))
-	route("GET", "/v1/accounts", a.keyed(a.Keys.ReadKey, a.accounts))
-	route("GET", "/v1/accounts/{corp}", a.keyed(a.Keys.ReadKey, a.account))
-	route("GET", "/v1/calendar", a.keyed(a.Keys.ReadKey, a.calendar))
-	route("GET", "/v1/entities", a.keyed(a.Keys.ReadKey, a.entities))
-	route("GET", "/v1/entities/{name}", a.keyed(a.Keys.ReadKey, a.entity))
-	route("GET", "/v1/contacts", a.keyed(a.Keys.ReadKey, a.contacts))
-	mux.Handle("GET /v1/contacts/count", a.keyed(a.Keys.ReadKey, a.contactCount))
-	mux.Handle("POST /v1/contacts/count", a.keyed(a.Keys.ChangeKey, a.countContacts))
-	mux.HandleFunc("/v1/contacts/count", notAllowed("GET, HEAD, POST"))
-	route("GET", "/v1/events", a.keyed(a.Keys.ReadKey, a.events))
-	route("GET", "/v1/rehearsal", a.keyed(a.Keys.ReadKey, a.rehearsal))
-	route("GET", "/v1/config", a.keyed(a.Keys.ReadKey, a.settings))
-	route("GET", "/v1/backfills", a.keyed(a.Keys.ReadKey, a.backfills))
-	route("GET", "/v1/decisions", a.keyed(a.Keys.ReadKey, a.decisions))
-	route("GET", "/v1/decisions/{id}", a.keyed(a.Keys.ReadKey, a.decision))
-	route("GET", "/v1/rules", a.keyed(a.Keys.ReadKey, a.rules))
-	route("GET", "/v1/health", a.keyed(a.Keys.ReadKey, a.partsHealth))
-	route("GET", "/v1/overview", a.keyed(a.Keys.ReadKey, a.overview))
-	route("POST", "/v1/replays", a.keyed(a.Keys.ReadKey, a.startReplay))
-	route("GET", "/v1/replays/{id}", a.keyed(a.Keys.ReadKey, a.replay))
-	route("POST", "/v1/explain", a.keyed(a.Keys.ReadKey, a.explain))
-	route("POST", "/v1/preflight", a.keyed(a.Keys.ReadKey, a.preflight))
-	route("POST", "/v1/inbound", a.keyed(a.Keys.ChangeKey, a.inbound))
-	route("POST", "/v1/windows/open", a.keyed(a.Keys.ChangeKey, a.openWindow))
-	route("POST", "/v1/windows/close", a.keyed(a.Keys.ChangeKey, a.closeWindow))
-	route("POST", "/v1/reload", a.keyed(a.Keys.ChangeKey, a.reload))
-	route("POST", "/v1/webhooks/{name}/test", a.keyed(a.Keys.ChangeKey, a.testWebhook))
-	route("POST", "/v1/webhooks/{name}/resend", a.keyed(a.Keys.ChangeKey, a.resendWebhook))
-	route("POST", "/v1/backfill", a.keyed(a.Keys.ChangeKey, a.backfill))
+	change := func(path string, h http.HandlerFunc) route {
+		return route{"POST", path, a.keyed(a.Keys.ChangeKey, h)}
+	}
+	return []route{
+		{"GET", "/healthz", http.HandlerFunc(a.health)},
+		{"GET", "/readyz", http.HandlerFunc(a.ready)},
+		{"GET", "/metrics", a.keyed(a.Keys.MetricsKey, promhttp.HandlerFor(a.Gatherer, promhttp.HandlerOpts{}).ServeHTTP)},
+		read("GET", "/v1/openapi.json", a.openAPI),
+		read("GET", "/v1/windows", a.windows),
+		read("GET", "/v1/closing", a.closing),
+		read("GET", "/v1/accounts", a.accounts),
+		read("GET", "/v1/accounts/{corp}", a.account),
+		read("GET", "/v1/calendar", a.calendar),
+		read("GET", "/v1/entities", a.entities),
+		read("GET", "/v1/entities/{name}", a.entity),
+		read("GET", "/v1/contacts", a.contacts),
+		read("GET", "/v1/contacts/count", a.contactCount),
+		change("/v1/contacts/count", a.countContacts),
+		read("GET", "/v1/events", a.events),
+		read("GET", "/v1/rehearsal", a.rehearsal),
+		read("GET", "/v1/config", a.settings),
+		read("GET", "/v1/backfills", a.backfills),
+		read("GET", "/v1/decisions", a.decisions),
+		read("GET", "/v1/decisions/{id}", a.decision),
+		read("GET", "/v1/rules", a.rules),
+		read("GET", "/v1/health", a.partsHealth),
+		read("GET", "/v1/overview", a.overview),
+		read("POST", "/v1/replays", a.startReplay),
+		read("GET", "/v1/replays/{id}", a.replay),
+		read("POST", "/v1/explain", a.explain),
+		read("POST", "/v1/preflight", a.preflight),
+		change("/v1/inbound", a.inbound),
+		change("/v1/windows/open", a.openWindow),
+		change("/v1/windows/close", a.closeWindow),
+		change("/v1/reload", a.reload),
+		change("/v1/webhooks/{name}/test", a.testWebhook),
+		change("/v1/webhooks/{name}/resend", a.resendWebhook),
+		change("/v1/backfill", a.backfill),
+	}
+}
+
+// Handler routes the admin API.
+func (a *Admin) Handler() http.Handler {
+	mux, methods := http.NewServeMux(), map[string][]string{}
+	for _, r := range a.routes() {
+		mux.Handle(r.method+" "+r.path, r.handler)
+		methods[r.path] = append(methods[r.path], allowed[r.method]...)
+	}
+	for path, of := range methods {
+		mux.HandleFunc(path, notAllowed(strings.Join(of, ", ")))
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, "not_found", "the admin API has no such path: docs/http.md lists those it has")
 	})
+	var handler http.Handler = mux
 	if a.Console != nil {
-		return a.guarded(a.Console(mux))
+		handler = a.Console(mux)
 	}
-	return a.guarded(mux)
+	handler = a.guarded(handler)
+	if Observe != nil {
+		handler = Observe(handler)
+	}
+	return handler
 }
 
 // notAllowed answers a path's other methods.
@@ -210,7 +236,7 @@ func notAllowed(methods string) http.HandlerFunc {
 }
 
 // allowed are the methods of a path by the method of its handler, which for GET takes HEAD too.
-var allowed = map[string]string{"GET": "GET, HEAD", "POST": "POST"}
+var allowed = map[string][]string{"GET": {"GET", "HEAD"}, "POST": {"POST"}}
 
 // guarded rejects requests that a web page in the operator's browser could cause: a Host that is
 // not this machine's (DNS rebinding), and an Origin of another site. Those of console.origin are

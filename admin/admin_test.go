@@ -329,7 +329,7 @@ const keys = "admin: { read_key: " + readKey + ", change_key: " + changeKey + ",
 func TestEveryEndpointNeedsItsKey(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, keys)
-	a.gateway.reload = func() (admin.Reloaded, error) { return admin.Reloaded{}, nil }
+	a.gateway.reload = func() (admin.Reloaded, error) { return admin.Reloaded{Changed: []string{}}, nil }
 	for _, e := range endpoints {
 		audited := a.audit.Len()
 		given := map[string]string{
@@ -362,8 +362,8 @@ func TestEveryEndpointNeedsItsKey(t *testing.T) {
 func TestWithoutKeysAllMayCall(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t, "")
-	a.gateway.reload = func() (admin.Reloaded, error) { return admin.Reloaded{}, nil }
-	a.gateway.replays = map[string]backfill.Status{"wwLapsed": {}}
+	a.gateway.reload = func() (admin.Reloaded, error) { return admin.Reloaded{Changed: []string{}}, nil }
+	a.gateway.replays = map[string]backfill.Status{"wwLapsed": {State: backfill.None, Secrets: []backfill.SecretStatus{}, List: []backfill.ChannelStatus{}}}
 	a.wrote("wwLapsed", "wk", "wm", -time.Hour)
 	for _, e := range endpoints {
 		if r := a.call(e.method, e.path, e.body); r.Code != http.StatusOK {

@@ -53,6 +53,7 @@ func (a *Admin) inbound(w http.ResponseWriter, r *http.Request) {
 	}
 	tally, err := a.Windows.Record(r.Context(), facts)
 	if err != nil {
+		w.Header().Set("Retry-After", "2")
 		fail(w, http.StatusServiceUnavailable, "store_unavailable", "Redis did not take the messages; send them again")
 		return
 	}

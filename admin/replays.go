@@ -256,6 +256,10 @@ func (r *replays) until() context.Context {
 
 // replay answers GET /v1/replays/ID.
 func (a *Admin) replay(w http.ResponseWriter, r *http.Request) {
+	if _, err := checkedValues(r); err != nil {
+		failQuery(w, err)
+		return
+	}
 	job, found := a.replays.find(r.PathValue("id"))
 	if !found {
 		fail(w, http.StatusNotFound, "no_replay", "this gateway has no replay of this id: it keeps its newest ones until it stops")

@@ -51,9 +51,14 @@ func SettingsOf(file, hash string, c *config.Config) SettingList {
 
 // settings lists the settings in force; with accounts=count accounts by their number alone.
 func (a *Admin) settings(w http.ResponseWriter, r *http.Request) {
+	values, err := checkedValues(r, "accounts")
+	if err != nil {
+		failQuery(w, err)
+		return
+	}
 	c, hash := a.Gateway.InForce()
 	file := a.Gateway.ConfigFile()
-	switch accounts := r.URL.Query().Get("accounts"); accounts {
+	switch values.Get("accounts") {
 	case "":
 		reply(w, http.StatusOK, SettingsOf(file, hash, c))
 	case "count":
