@@ -159,7 +159,7 @@ func TestExplainUnjudged(t *testing.T) {
 	in := reply("wwLapsed")
 	in.Path = []byte("/cgi-bin/media/upload")
 	e := newGate(t, accounts).Explain(t.Context(), in, &memory{}, true)
-	if e.Judged || e.Decision.Reason != policy.NotJudged || e.Rules[len(e.Rules)-1].Why != "匹配：pass" {
+	if e.Judged || e.Decision.Reason != policy.NotJudged || e.Rules[len(e.Rules)-1].Why != "匹配：放行（pass）" {
 		t.Errorf("%+v", e)
 	}
 	e = newGate(t, accounts).Explain(t.Context(), reply("wwOther"), &memory{}, false)

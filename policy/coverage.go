@@ -129,6 +129,17 @@ func (p *Engine) coverage(r *Rule, of *phase, hiddenBy string, now time.Time) Co
 	return c
 }
 
+// Naming returns the operator's rules that name an account or its entity.
+func (p *Engine) Naming(corpID, entity string) (names []string) {
+	for _, r := range p.own {
+		_, account := r.accounts[corpID]
+		if _, ofEntity := r.entities[entity]; account || ofEntity {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
 // hiddenRules names for each rule an earlier one that takes every call which it is about.
 func hiddenRules(rules []*Rule) map[*Rule]string {
 	l := linter{endpoints: slices.Concat(wecom.Endpoints(), wecom.Uncatalogueds())}

@@ -42,7 +42,7 @@ func (p *Engine) Trace(c Call, capability wecom.Capability, chinese bool) []Trac
 var (
 	whyNotTried   = text{"%s decides", "已由 %s 决定"}
 	whyMatches    = text{"it matches: %s", "匹配：%s"}
-	whyShadow     = text{"it matches, but is in shadow: %s is not applied", "匹配，但处于影子模式：不执行 %s"}
+	whyShadow     = text{"it matches, but is in shadow: %s is not applied", "匹配，但处于影子模式：不执行%s"}
 	whyCapability = text{"it is about %s, not about %s", "只适用于%s，不适用于%s"}
 	whyEndpoint   = text{"it is not about %s", "不适用于 %s"}
 	whyStanding   = text{"it is about %s accounts, this one is %s", "只适用于状态为%s的企业，此企业为%s"}
@@ -80,6 +80,16 @@ func plain[T ~string](word T) string { return string(word) }
 
 func (t explainer) capability(c wecom.Capability) string { return Titled(c, t.chinese) }
 
+// actionTitles name the actions in Chinese.
+var actionTitles = map[Action]string{ActionRefuse: "拒绝", ActionReply: "仅在回复窗口内放行", ActionPass: "放行"}
+
+func (t explainer) action(a Action) string {
+	if t.chinese {
+		return titled(actionTitles[a], a.String())
+	}
+	return a.String()
+}
+
 func (t explainer) standing(s account.Standing) string { return TitledStanding(s, t.chinese) }
 
 // quote quotes a name that somebody else has given.
@@ -109,7 +119,7 @@ func (t explainer) time(at time.Time) string {
 // explain reports whether a rule matches a call, and why, as matchesCaller and matchesCall decide
 // it.
 func (t explainer) explain(r *Rule, c *Call, capability wecom.Capability) (why string, matched bool) {
-	action := r.Action.String()
+	action := t.action(r.Action)
 	switch {
 	case !r.capabilities.allows(capability):
 		return t.format(whyCapability, list(t, r.capabilities, t.capability), t.capability(capability)), false

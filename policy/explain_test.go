@@ -34,28 +34,28 @@ func TestTraceConditions(t *testing.T) {
 		matched bool
 		en, zh  string
 	}{
-		{"action: refuse", nil, true, "it matches: refuse", "匹配：refuse"},
-		{"action: pass", nil, true, "it matches: pass", "匹配：pass"},
-		{"action: reply", nil, true, "it matches: reply", "匹配：reply"},
+		{"action: refuse", nil, true, "it matches: refuse", "匹配：拒绝（refuse）"},
+		{"action: pass", nil, true, "it matches: pass", "匹配：放行（pass）"},
+		{"action: reply", nil, true, "it matches: reply", "匹配：仅在回复窗口内放行（reply）"},
 		{"match: { capabilities: [media, kf_sync] }, action: pass", nil, false, "it is about kf_sync, media, not about kf_reply", "只适用于读取微信客服消息（kf_sync）、素材（media），不适用于微信客服回复（kf_reply）"},
 		{"match: { capabilities: [add_customer, other] }, action: pass", nil, false, "it is about add_customer, other, not about kf_reply", "只适用于添加客户（联系我、名片；add_customer）、其他接口（other），不适用于微信客服回复（kf_reply）"},
 		{"match: { endpoints: [/cgi-bin/kf/send] }, action: pass", nil, false, "it is not about " + send, "不适用于 " + send},
-		{"match: { endpoints: [/cgi-bin/kf/*] }, action: pass", nil, true, "it matches: pass", "匹配：pass"},
+		{"match: { endpoints: [/cgi-bin/kf/*] }, action: pass", nil, true, "it matches: pass", "匹配：放行（pass）"},
 		{"match: { standings: [grace, active] }, action: pass", nil, false, "it is about active, grace accounts, this one is lapsed", "只适用于状态为有效（active）、宽限期（grace）的企业，此企业为已失效（lapsed）"},
 		{"match: { accounts: [ww2] }, action: pass", nil, false, "it is about other accounts than ww1", "不适用于企业 ww1"},
 		{"match: { entities: [other] }, action: pass", nil, false, `it is about other, this account belongs to "acme"`, "只适用于主体“other”，此企业属于“acme”"},
 		{"match: { clients: [pc] }, action: pass", nil, false, "it is about clients pc, the caller is unknown", "只适用于程序 pc，调用方为 unknown"},
 		{"from: 2026-11-22T12:00:01Z, action: pass", nil, false, "it begins on 2026-11-22T12:00:01Z", "自 2026-11-22 20:00:01 北京时间 起生效"},
-		{"from: 2026-11-22T12:00:00Z, action: pass", nil, true, "it matches: pass", "匹配：pass"},
+		{"from: 2026-11-22T12:00:00Z, action: pass", nil, true, "it matches: pass", "匹配：放行（pass）"},
 		{"until: 2026-11-22T12:00:00Z, action: pass", nil, false, "it ended on 2026-11-22T12:00:00Z", "已于 2026-11-22 20:00:00 北京时间 失效"},
-		{"until: 2026-11-22T12:00:01Z, action: pass", nil, true, "it matches: pass", "匹配：pass"},
+		{"until: 2026-11-22T12:00:01Z, action: pass", nil, true, "it matches: pass", "匹配：放行（pass）"},
 		{"match: { msgtypes: [video, image] }, action: pass", nil, false, `it is about msgtype image, video, the call has "text"`, "只适用于 msgtype image、video，此调用为“text”"},
 		{"percent: 0, action: pass", nil, false, "it takes 0 %, the call is drawn at ", "只取 0%，此调用落在 "},
 		{"when: call.customers > 1, action: pass", nil, false, "call.customers > 1 does not hold", "条件 call.customers > 1 不成立"},
-		{"when: call.customers == 1, action: pass", nil, true, "it matches: pass", "匹配：pass"},
+		{"when: call.customers == 1, action: pass", nil, true, "it matches: pass", "匹配：放行（pass）"},
 		{"when: account.contacts < 9, action: pass", nil, true, "it decides, since whether account.contacts < 9 holds cannot be told: ", "由它决定：无法判断条件 account.contacts < 9 是否成立（"},
 		{"when: window.open, action: pass", func(c *policy.Call) { c.Windows = []window.Answer{{State: window.Unavailable}} }, true, "it decides, since whether window.open holds cannot be told: redis", "由它决定：无法判断条件 window.open 是否成立（redis"},
-		{"mode: shadow, action: refuse", nil, true, "it matches, but is in shadow: refuse is not applied", "匹配，但处于影子模式：不执行 refuse"},
+		{"mode: shadow, action: refuse", nil, true, "it matches, but is in shadow: refuse is not applied", "匹配，但处于影子模式：不执行拒绝（refuse）"},
 	} {
 		for chinese, want := range map[bool]string{false: test.en, true: test.zh} {
 			got := traceRule(t, test.rule, test.change, chinese)

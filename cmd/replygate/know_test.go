@@ -204,7 +204,7 @@ func TestExplain(t *testing.T) {
 		t.Error("explain sends")
 	}
 	code, out, _ = cli(t, "explain", "--admin", api, "--corp", corpID, "--language", "zh", "/cgi-bin/externalcontact/get")
-	if code != exitGood || !strings.Contains(out, "匹配：refuse") || !strings.Contains(out, "不会自行变化") {
+	if code != exitGood || !strings.Contains(out, "匹配：拒绝（refuse）") || !strings.Contains(out, "不会自行变化") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	candidate := file(t, "candidate.yaml", "accounts: [{ corp_id: "+corpID+", subscription: { expires_at: 2020-01-01T00:00:00Z } }]\npolicy:\n  rules:\n    - { name: details, match: { capabilities: [customer_details] }, until: 2099-01-01T00:00:00Z, action: pass }\n")
