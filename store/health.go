@@ -45,7 +45,7 @@ func (s *Client) watch(ctx context.Context) {
 	defer close(s.done)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -55,6 +55,9 @@ func (s *Client) watch(ctx context.Context) {
 		s.probe(probe)
 		if s.up.Load() {
 			s.measureSkew(probe)
+			if n%stateEvery == 0 {
+				s.readState(probe)
+			}
 		}
 		cancel()
 	}

@@ -104,3 +104,15 @@ func TestPipeClosesWithItsPeer(t *testing.T) {
 		}
 	}
 }
+
+// What several primaries say of themselves is added up: the worst of each setting, the sum of the
+// memory.
+func TestState(t *testing.T) {
+	t.Parallel()
+	s := State{AppendOnly: true, Eviction: noEviction}
+	s.add("role:master\r\nused_memory:100\r\nmaxmemory:1000\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n")
+	s.add("role:master\r\nused_memory:50\r\nmaxmemory:1000\r\nmaxmemory_policy:allkeys-lru\r\naof_enabled:0\r\n")
+	if want := (State{Primaries: 2, Role: "master", Memory: 150, MaxMemory: 2000, Eviction: "allkeys-lru"}); s != want {
+		t.Errorf("%+v, want %+v", s, want)
+	}
+}

@@ -40,6 +40,8 @@ type Client struct {
 	clocks        sync.Map     // :: node -> reading
 	singleKeyOnly atomic.Bool  // a script may have only one key
 	checked       atomic.Bool  // Redis has passed check
+	state         atomic.Pointer[State]
+	mode          string // redis.mode
 	now           func() time.Time
 	log           *zap.Logger
 	stop          context.CancelFunc
@@ -50,7 +52,7 @@ type Client struct {
 // starts as in an outage; it fails if Redis is unusable (ErrUnusable) or a file cannot be opened.
 // The caller must call Close.
 func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() time.Time, log *zap.Logger) (_ *Client, err error) {
-	s := &Client{Prefix: c.Prefix, Timeout: c.Timeout, log: log, now: now, done: make(chan struct{})}
+	s := &Client{Prefix: c.Prefix, Timeout: c.Timeout, mode: c.Mode, log: log, now: now, done: make(chan struct{})}
 	redis.SetLogger(discardLogger{})
 	defer func() {
 		if err != nil {
@@ -96,6 +98,7 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 		s.up.Store(true)
 		s.probe(ctx)
 		s.measureSkew(ctx)
+		s.readState(ctx)
 		s.warnIfNotDurable(ctx)
 	}
 	watch, stop := context.WithCancel(context.Background())
