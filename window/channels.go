@@ -17,6 +17,7 @@ type Channel struct {
 	Messages int64     // in the last week
 	Replied  time.Time // the newest reply in the last week; zero: none was seen
 	Untold   string    // why it cannot be told whether its chats are answered; "": it can be
+	Waiting  int       // chats that wait for an answer
 }
 
 // Channels returns what is known about the channels of a corp: those of the last week, and others
@@ -50,7 +51,17 @@ func (s *Store) Channels(ctx context.Context, corp string, others ...string) ([]
 		all[i] = Channel{ID: id, Since: h.since, Complete: s.proves(h), Untold: later(t.all, t.channels[id]).why}
 	}
 	countWeek(all, fields.Val(), s.Now())
-	return all, nil
+	return all, s.countByChannel(ctx, corp, t, all)
+}
+
+// countByChannel counts the waiting chats of each channel, as far as it can be told.
+func (s *Store) countByChannel(ctx context.Context, corp string, t *told, all []Channel) error {
+	counts := map[string]int{}
+	err := s.eachWaiting(ctx, corp, t, s.Now(), func(k Key, _ int64) { counts[k.Channel]++ })
+	for i := range all {
+		all[i].Waiting = counts[all[i].ID]
+	}
+	return err
 }
 
 // countWeek sets what the fields of channelsKey have of the last week.

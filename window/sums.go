@@ -1,12 +1,16 @@
 package window
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,11 +22,14 @@ import (
 
 // Sum counts the waiting chats of a corp.
 type Sum struct {
-	Hours [24]int `json:"hours"` // by the hour in which they close, from now on
+	Hours [24]int `json:"hours,omitzero"` // by the hour in which they close, from now on
 	All   int     `json:"all"`
 	First int64   `json:"first"` // last message of the chat that closes first, unix ms; 0: none waits
 	// Untold says that it cannot be told of some chats whether they are answered.
 	Untold bool `json:"untold,omitempty"`
+	// Oldest is the last message of the window that closes first, of all windows, unix ms; 0: none is
+	// open, or there is no list of them.
+	Oldest int64 `json:"oldest,omitempty"`
 }
 
 // Within returns how many chats close within some hours.
@@ -48,12 +55,48 @@ func (u *Sum) add(other Sum) {
 type sums struct {
 	reading sync.Mutex // held by the one that reads them
 
-	mu    sync.Mutex
-	corps map[string]Sum // also corps without a sum yet
-	at    time.Time      // zero: not read, or a corp is missing
+	mu sync.Mutex
+	summary
+	at      time.Time        // when Redis was last asked; zero: never, or a corp is missing
+	touched map[string]touch // what this gateway has listed since, by corp
 }
 
-// expect has the sums read again if changes concern a corp that has none.
+// summary is what was read of the sums. It is never changed, so that pages share it.
+type summary struct {
+	corps  map[string]Sum // also corps without a sum yet
+	names  []string       // of the corps, in order
+	texts  map[string]string
+	seen   map[string]time.Time // when the corps were first seen
+	summed summed
+}
+
+// touch is the oldest message among the chats that were listed, unix ms, and when the last one was.
+type touch struct {
+	last int64
+	at   time.Time
+}
+
+// summed is when the leader began the last sum that it finished, and whether that has Sum.Oldest.
+type summed struct {
+	text string
+	at   time.Time
+	all  bool
+}
+
+func parseSummed(text string) summed {
+	at, all, _ := strings.Cut(text, ":")
+	ms, _ := strconv.ParseInt(at, 10, 64)
+	return summed{text, time.UnixMilli(ms), all == "all"}
+}
+
+func (u summed) String() string {
+	if u.all {
+		return fmt.Sprintf("%d:all", u.at.UnixMilli())
+	}
+	return strconv.FormatInt(u.at.UnixMilli(), 10)
+}
+
+// expect notes changes that the sums may lack. The sums are read again if a corp has none.
 func (u *sums) expect(c indexChanges) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -62,23 +105,64 @@ func (u *sums) expect(c indexChanges) {
 			u.at = time.Time{}
 		}
 	}
-	for k := range c.chats {
+	now := time.Now()
+	for k, one := range c.chats {
 		look(k.Corp)
+		last := one.last
+		if t, again := u.touched[k.Corp]; again {
+			last = min(last, t.last)
+		}
+		put(&u.touched, k.Corp, touch{last, now})
 	}
 	for of := range c.untold {
 		look(of.corp)
 	}
 }
 
+// summedBy is how long after a change the leader has surely counted it.
+const summedBy = 3 * sumEvery
+
+// firsts returns for each corp the oldest message that one of its lists may have: firstUnknown if
+// nobody has counted it, firstNone if the list is surely empty. all is for the list of all windows.
+func (u *sums) firsts(corps []string, all bool, now time.Time) map[string]int64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	counted := now.Sub(u.summed.at).Abs() < summedBy && (u.summed.all || !all)
+	firsts := make(map[string]int64, len(corps))
+	for _, corp := range corps {
+		sum, first := u.corps[corp], firstUnknown
+		switch {
+		case all && sum.Oldest != 0:
+			first = sum.Oldest
+		case !all && sum.First != 0:
+			first = sum.First
+		case counted && !u.seen[corp].IsZero() && u.seen[corp].Before(u.summed.at):
+			first = firstNone
+		}
+		if t, again := u.touched[corp]; again {
+			first = min(first, t.last)
+		}
+		firsts[corp] = first
+	}
+	return firsts
+}
+
+const (
+	firstUnknown = int64(0)
+	firstNone    = int64(math.MaxInt64)
+)
+
 const (
 	sumEvery  = 10 * time.Second
-	sumFresh  = time.Second // a page reads them again after that
+	sumFresh  = time.Second // after that it is looked whether there are newer ones
 	sumChunk  = 100         // corps in one pipeline
 	leadTerm  = 15 * time.Second
 	maxCounts = 20_000 // chats of a corp that are counted one by one
 )
 
 func (s *Store) sumKey() string { return s.Prefix + "waiting-sum" }
+
+func (s *Store) summedKey() string { return s.Prefix + "waiting-summed" }
 
 // Waiting returns how many chats of a corp wait for an answer, from memory. known is false before
 // the sums were read once, and without RunWaiting.
@@ -92,7 +176,7 @@ func (s *Store) Waiting(corp string) (n int, known bool) {
 func (s *Store) WaitingCorps() []string {
 	s.sums.mu.Lock()
 	defer s.sums.mu.Unlock()
-	return corpsOf(s.sums.corps)
+	return slices.Clone(s.sums.names)
 }
 
 // RunWaiting keeps the lists of waiting chats, their sums in memory, and the lists' sums in Redis
@@ -103,8 +187,8 @@ func (s *Store) RunWaiting(ctx context.Context) {
 	defer all.Wait()
 	all.Go(func() { s.runFlush(ctx) })
 	all.Go(func() { store.NewLeader(s.rdb, s.Prefix+"leader:waiting", leadTerm).Run(ctx, s.leadWaiting) })
-	s.every(ctx, sumEvery, func() {
-		if _, err := s.readSums(ctx, sumEvery/2); err != nil && ctx.Err() == nil {
+	s.every(ctx, sumFresh, func() {
+		if _, err := s.readSums(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Warn("the sums of waiting chats cannot be read", zap.Error(err))
 		}
 	})
@@ -138,38 +222,72 @@ func (s *Store) sum(ctx context.Context) {
 	}
 }
 
-// readSums returns the sums of all corps, not older than fresh.
-func (s *Store) readSums(ctx context.Context, fresh time.Duration) (map[string]Sum, error) {
+// readSums returns the sums of all corps. It asks Redis whether there are others once a second, and
+// reads them only then.
+func (s *Store) readSums(ctx context.Context) (summary, error) {
 	s.sums.reading.Lock()
 	defer s.sums.reading.Unlock()
 	s.sums.mu.Lock()
-	corps, at := s.sums.corps, s.sums.at
+	old, at := s.sums.summary, s.sums.at
 	s.sums.mu.Unlock()
-	if !at.IsZero() && time.Since(at) < fresh {
-		return corps, nil
+	if !at.IsZero() && time.Since(at) < sumFresh {
+		return old, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*s.Timeout)
 	defer cancel()
 	p := s.rdb.Pipeline()
-	names, texts := p.SMembers(ctx, s.Prefix+waitingCorps), p.HGetAll(ctx, s.sumKey())
-	if _, err := p.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("window: sums: %w", err)
+	known, last := p.SCard(ctx, s.Prefix+waitingCorps), p.Get(ctx, s.summedKey())
+	if _, err := p.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return old, fmt.Errorf("window: sums: %w", err)
 	}
-	corps = make(map[string]Sum, len(names.Val()))
-	for _, corp := range names.Val() {
-		var u Sum
-		_ = json.Unmarshal([]byte(texts.Val()[corp]), &u) // the corp has no sum yet
-		corps[corp] = u
+	if at.IsZero() || int(known.Val()) != len(old.corps) || last.Val() != old.summed.text || last.Val() == "" {
+		var err error
+		if old, err = s.readSummary(ctx, old); err != nil {
+			return old, err
+		}
 	}
 	s.sums.mu.Lock()
-	s.sums.corps, s.sums.at = corps, time.Now()
-	s.sums.mu.Unlock()
-	return corps, nil
+	defer s.sums.mu.Unlock()
+	s.sums.summary, s.sums.at = old, time.Now()
+	maps.DeleteFunc(s.sums.touched, func(_ string, t touch) bool { return time.Since(t.at) > summedBy })
+	return old, nil
+}
+
+// readSummary reads the sums, and parses those that differ from the old ones.
+func (s *Store) readSummary(ctx context.Context, old summary) (summary, error) {
+	p := s.rdb.Pipeline()
+	last, names, texts := p.Get(ctx, s.summedKey()), p.SMembers(ctx, s.Prefix+waitingCorps), p.HGetAll(ctx, s.sumKey())
+	_, _ = p.Exec(ctx) // each has its own error
+	if err := cmp.Or(names.Err(), texts.Err()); err != nil {
+		return old, fmt.Errorf("window: sums: %w", err)
+	}
+	fresh := summary{
+		corps: make(map[string]Sum, len(names.Val())), names: names.Val(), texts: texts.Val(),
+		seen: make(map[string]time.Time, len(names.Val())), summed: parseSummed(last.Val()),
+	}
+	now := s.Now()
+	for _, corp := range fresh.names {
+		seen, again := old.seen[corp]
+		if fresh.seen[corp] = seen; !again {
+			fresh.seen[corp] = now
+		}
+		text := fresh.texts[corp]
+		if text != "" && text == old.texts[corp] {
+			fresh.corps[corp] = old.corps[corp]
+			continue
+		}
+		var u Sum
+		_ = json.Unmarshal([]byte(text), &u) // the corp has no sum yet
+		fresh.corps[corp] = u
+	}
+	slices.Sort(fresh.names)
+	return fresh, nil
 }
 
 // Sum counts the waiting chats of all corps, and removes from the lists what has closed. One
 // gateway at a time does it; twice is harmless.
 func (s *Store) Sum(ctx context.Context) error {
+	began := s.Now()
 	corps, err := s.rdb.SMembers(ctx, s.Prefix+waitingCorps).Result()
 	if err != nil {
 		return fmt.Errorf("window: sums: %w", err)
@@ -179,6 +297,9 @@ func (s *Store) Sum(ctx context.Context) error {
 		if err := s.sumChunk(ctx, some); err != nil {
 			return err
 		}
+	}
+	if err := s.rdb.Set(ctx, s.summedKey(), summed{at: began, all: s.IndexAll}.String(), s.Length).Err(); err != nil {
+		return fmt.Errorf("window: sums: %w", err)
 	}
 	return nil
 }
@@ -199,6 +320,12 @@ func (s *Store) sumChunk(ctx context.Context, corps []string) error {
 			p.HDel(ctx, s.channelsKey(corp), stale...)
 		}
 	}
+	oldest := make([]*redis.ZSliceCmd, len(corps))
+	for i, corp := range corps {
+		if s.IndexAll {
+			oldest[i] = p.ZRangeWithScores(ctx, s.recentKey(corp), 0, 0)
+		}
+	}
 	if _, err := p.Exec(ctx); err != nil {
 		return fmt.Errorf("window: sums: %w", err)
 	}
@@ -207,9 +334,12 @@ func (s *Store) sumChunk(ctx context.Context, corps []string) error {
 		return err
 	}
 	p = s.rdb.Pipeline()
-	for _, corp := range corps {
+	for i, corp := range corps {
 		u := counted[corp]
-		if u.Untold = !tells[corp].everything(); u.All > 0 || u.Untold {
+		if oldest[i] != nil && len(oldest[i].Val()) > 0 {
+			u.Oldest = int64(oldest[i].Val()[0].Score)
+		}
+		if u.Untold = !tells[corp].everything(); u.All > 0 || u.Untold || u.Oldest > 0 {
 			text, _ := json.Marshal(u)
 			p.HSet(ctx, s.sumKey(), corp, text)
 		} else {
@@ -310,32 +440,37 @@ func (s *Store) hourOf(last int64, now time.Time) int {
 // countApart counts chats one by one, for a corp with marks of its channels, or for one channel.
 func (s *Store) countApart(ctx context.Context, corp string, t *told, channel *string) (u Sum, err error) {
 	now := s.Now()
+	err = s.eachWaiting(ctx, corp, t, now, func(k Key, last int64) {
+		if channel != nil && k.Channel != *channel {
+			return
+		}
+		one := Sum{All: 1, First: last}
+		if h := s.hourOf(last, now); h < len(one.Hours) {
+			one.Hours[h] = 1
+		}
+		u.add(one)
+	})
+	return u, err
+}
+
+// eachWaiting calls do for the waiting chats of a corp of which it can be told, maxCounts at most.
+func (s *Store) eachWaiting(ctx context.Context, corp string, t *told, now time.Time, do func(k Key, last int64)) error {
 	from := max(t.all.at, now.Add(-s.Length).UnixMilli()+1)
 	for offset := 0; offset < maxCounts; offset += 2000 {
 		some, err := s.rdb.ZRangeByScoreWithScores(ctx, s.waitingKey(corp), &redis.ZRangeBy{
 			Min: strconv.FormatInt(from, 10), Max: "+inf", Offset: int64(offset), Count: 2000,
 		}).Result()
 		if err != nil {
-			return u, fmt.Errorf("window: count: %w", err)
+			return fmt.Errorf("window: count: %w", err)
 		}
 		for _, z := range some {
-			k, ok := parseMember(corp, z.Member.(string))
-			last := int64(z.Score)
-			if !ok || !t.tells(k, last) || channel != nil && k.Channel != *channel {
-				continue
+			if k, ok := parseMember(corp, z.Member.(string)); ok && t.tells(k, int64(z.Score)) {
+				do(k, int64(z.Score))
 			}
-			one := Sum{All: 1, First: last}
-			if h := s.hourOf(last, now); h < len(one.Hours) {
-				one.Hours[h] = 1
-			}
-			u.add(one)
 		}
 		if len(some) < 2000 {
 			break
 		}
 	}
-	return u, nil
+	return nil
 }
-
-// corpsOf returns the corps that have lists, in order.
-func corpsOf(sums map[string]Sum) []string { return slices.Sorted(maps.Keys(sums)) }

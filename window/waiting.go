@@ -115,33 +115,36 @@ func (s *Store) listByClose(ctx context.Context, q Query) (Page, error) {
 	if err := s.flush(ctx); err != nil { // what this gateway has recorded is on the page
 		return Page{}, fmt.Errorf("window: list: %w", err)
 	}
-	sums, err := s.readSums(ctx, sumFresh)
+	sums, err := s.readSums(ctx)
 	if err != nil {
 		return Page{}, err
 	}
 	corps := q.corps(sums)
 	scan := listScan{s: s, q: q, key: s.waitingKey, told: map[string]*told{}}
-	if s.IndexAll && (!q.Waiting || q.ByServicer) {
+	all := s.IndexAll && (!q.Waiting || q.ByServicer)
+	if all {
 		scan.key = s.recentKey
-	} else { // the first close of another list is not in the sums
-		scan.first = func(corp string) int64 { return sums[corp].First }
-		slices.SortStableFunc(corps, func(a, b string) int { return cmp.Compare(scan.first(a), scan.first(b)) })
 	}
+	scan.first = s.sums.firsts(corps, all, s.Now())
+	if scan.many = len(corps) > pageCorps; scan.many {
+		corps = slices.DeleteFunc(corps, func(corp string) bool { return scan.first[corp] == firstNone })
+	}
+	slices.SortStableFunc(corps, func(a, b string) int { return cmp.Compare(scan.first[a], scan.first[b]) })
 	scan.corps = corps
 	return scan.page(ctx)
 }
 
 // corps returns the corps of a query that have lists.
-func (q *Query) corps(sums map[string]Sum) []string {
+func (q *Query) corps(sums summary) []string {
 	if q.Corps == nil {
-		return corpsOf(sums)
+		return slices.Clone(sums.names)
 	}
 	if len(q.Corps) == 1 { // its list may be newer than the sums
 		return slices.Clone(q.Corps)
 	}
 	var found []string
 	for _, corp := range q.Corps {
-		if _, listed := sums[corp]; listed {
+		if _, listed := sums.corps[corp]; listed {
 			found = append(found, corp)
 		}
 	}
@@ -153,9 +156,10 @@ type listScan struct {
 	s     *Store
 	q     Query
 	key   func(corp string) string
-	corps []string                // in the order of their first close, if first is set
-	first func(corp string) int64 // of the last sum; 0 if unknown
-	told  map[string]*told        // what was read of corps, if the query asks who waits
+	corps []string         // in the order of first
+	first map[string]int64 // where the lists begin at the earliest, by corp
+	many  bool             // so many corps that only those are read that must be
+	told  map[string]*told // what was read of corps, if the query asks who waits
 }
 
 // candidate is a member of a list.
@@ -204,9 +208,9 @@ func (l *listScan) candidates(ctx context.Context, after *Position, n int) (best
 	for some := range slices.Chunk(l.corps, pageCorps) {
 		if len(best) == n {
 			high = min(high, best[n-1].Last)
-			if l.first != nil && l.first(some[0]) > high { // as of the last sum: all that follow are later
-				break
-			}
+		}
+		if (len(best) == n || l.many) && l.first[some[0]] > high { // all that follow are later
+			break
 		}
 		found, err := l.read(ctx, some, after, high, n)
 		if err != nil {
@@ -332,22 +336,23 @@ func (s *Store) CountWaiting(ctx context.Context, q Query) (total Sum, err error
 	if err := s.flush(ctx); err != nil {
 		return total, fmt.Errorf("window: count waiting chats: %w", err)
 	}
-	sums, err := s.readSums(ctx, sumFresh)
+	sums, err := s.readSums(ctx)
 	if err != nil {
 		return total, err
 	}
 	corps := slices.DeleteFunc(q.corps(sums), func(corp string) bool { return q.Unobserved != nil && q.Unobserved(corp) })
+	counts := sums.corps
 	if len(corps) <= liveCorps {
 		tells, err := s.readTold(ctx, corps)
 		if err != nil {
 			return total, err
 		}
-		if sums, err = s.count(ctx, corps, tells, q.Channel); err != nil {
+		if counts, err = s.count(ctx, corps, tells, q.Channel); err != nil {
 			return total, err
 		}
 	}
 	for _, corp := range corps {
-		total.add(sums[corp])
+		total.add(counts[corp])
 	}
 	return total, nil
 }
@@ -360,14 +365,14 @@ func (s *Store) Untold(ctx context.Context, q Query) (all []Untold, err error) {
 	if err := s.flush(ctx); err != nil {
 		return nil, fmt.Errorf("window: what can be told: %w", err)
 	}
-	sums, err := s.readSums(ctx, sumFresh)
+	sums, err := s.readSums(ctx)
 	if err != nil {
 		return nil, err
 	}
 	corps := q.corps(sums)
 	if len(corps) > liveCorps { // the sums name those that have something to tell
 		corps = slices.DeleteFunc(corps, func(corp string) bool {
-			return !sums[corp].Untold && (q.Unobserved == nil || !q.Unobserved(corp))
+			return !sums.corps[corp].Untold && (q.Unobserved == nil || !q.Unobserved(corp))
 		})
 	}
 	slices.Sort(corps)
