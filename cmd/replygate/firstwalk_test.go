@@ -59,6 +59,49 @@ func commandLines(script string) (all []string) {
 // A newcomer clones, builds, checks and serves, sees a first call pass and a first one refused, and
 // leaves nothing in the clone. What is built is the last commit.
 func TestFirstWalk(t *testing.T) {
+	seen := walk(t, firstWalk)
+	after := inOrder(t, seen,
+		"replygate.yaml: good: 1 account",
+		`"ready":true`,
+		"Replygate-Verdict: pass",
+		`"errcode":48002`,
+		"refuse  rule_refuse, rule ",
+		"\nRULE ",
+		"refuse  rule_refuse，规则 ",
+		"\n规则 ",
+		"wmLi")
+	if _, left, found := strings.Cut(after, "git status --short\n"); !found || left != "set +v\n" {
+		t.Errorf("the walk leaves in the clone:\n%s", left)
+	}
+}
+
+// The same for a newcomer who reads Chinese: the script runs the commands of the Chinese pages, and
+// the bot and the operator read in Chinese why the call is refused.
+func TestFirstWalkInChinese(t *testing.T) {
+	seen := walk(t, "../../docs/zh/first-walk.sh", "README.zh-CN.md", "docs/zh/getting-started.md")
+	if n := strings.Count(seen, "go build -o bin/replygate"); n != 1 {
+		t.Errorf("the walk builds %d times", n)
+	}
+	after := inOrder(t, seen,
+		"replygate.yaml: good: 1 account",
+		`"ready":true`,
+		"Replygate-Verdict: pass",
+		`"errcode":48002`, // errmsg follows
+		"不能使用此接口",
+		"refuse  rule_refuse，规则 ", // in the language of the configuration
+		"\n规则 ",
+		"--language zh",
+		"refuse  rule_refuse，规则 ",
+		"wmLi")
+	if _, left, found := strings.Cut(after, "git status --short\n"); !found || left != "" {
+		t.Errorf("the walk leaves in the clone:\n%s", left)
+	}
+}
+
+// walk runs a script of the docs on ports of its own, with the pages whose commands it runs, and
+// returns what it prints.
+func walk(t *testing.T, script string, pages ...string) string {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("-short: the walk builds a clone")
 	}
@@ -70,14 +113,25 @@ func TestFirstWalk(t *testing.T) {
 		t.Fatal(err)
 	}
 	api, admin, wecom := freeAddress(t), freeAddress(t), freeAddress(t)
-	script := strings.NewReplacer("127.0.0.1:8080", api, "127.0.0.1:9090", admin, "127.0.0.1:8090", wecom).Replace(contents(t, firstWalk))
-	script = regexp.MustCompile(`(?m)^replygate simulate`).ReplaceAllString(script, "$0 --listen "+wecom)
-	script = regexp.MustCompile(`(?m)^replygate (explain|windows) .*$`).ReplaceAllString(script, "$0 --admin http://"+admin)
-	file := filepath.Join(t.TempDir(), "walk.sh")
-	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
-		t.Fatal(err)
+	folder := t.TempDir()
+	withPorts := func(text, name string) string {
+		text = strings.NewReplacer("127.0.0.1:8080", api, "127.0.0.1:9090", admin, "127.0.0.1:8090", wecom).Replace(text)
+		text = regexp.MustCompile(`(?m)^replygate simulate`).ReplaceAllString(text, "$0 --listen "+wecom)
+		text = regexp.MustCompile(`(?m)^replygate (explain|windows) .*$`).ReplaceAllString(text, "$0 --admin http://"+admin)
+		file := filepath.Join(folder, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
 	}
-	walk := exec.CommandContext(t.Context(), "bash", file, repository)
+	text := contents(t, script)
+	for _, page := range pages {
+		if !strings.Contains(text, " "+page) {
+			t.Fatalf("%s does not run the commands of %s", script, page)
+		}
+		text = strings.ReplaceAll(text, " "+page, " "+withPorts(contents(t, "../../"+page), filepath.Base(page)))
+	}
+	walk := exec.CommandContext(t.Context(), "bash", withPorts(text, "walk.sh"), repository)
 	walk.Env = append(os.Environ(), "REPLYGATE_LISTEN_API="+api, "REPLYGATE_LISTEN_ADMIN="+admin,
 		"CGO_ENABLED=0", "GOFLAGS=-trimpath") // as TestDockerfile builds, so that most of it is in the cache
 	out, err := walk.CombinedOutput()
@@ -85,25 +139,19 @@ func TestFirstWalk(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Logf("what a newcomer sees:\n%s", out)
-	seen := string(out)
-	for _, want := range []string{
-		"replygate.yaml: good: 1 account",
-		`"ready":true`,
-		"Replygate-Verdict: pass",
-		`"errcode":48002`,
-		"refuse  rule_refuse, rule ",
-		"\nRULE ",
-		"refuse  rule_refuse，规则 ",
-		"\n规则 ",
-		"wmLi",
-	} {
-		_, after, found := strings.Cut(seen, want)
+	return string(out)
+}
+
+// inOrder fails unless the texts come one after the other, and returns what follows them.
+func inOrder(t *testing.T, seen string, texts ...string) string {
+	t.Helper()
+	rest := seen
+	for _, want := range texts {
+		_, after, found := strings.Cut(rest, want)
 		if !found {
-			t.Fatalf("%q is missing, or comes too early, in:\n%s", want, out)
+			t.Fatalf("%q is missing, or comes too early, in:\n%s", want, seen)
 		}
-		seen = after
+		rest = after
 	}
-	if _, left, found := strings.Cut(seen, "git status --short\n"); !found || left != "set +v\n" {
-		t.Errorf("the walk leaves in the clone:\n%s", left)
-	}
+	return rest
 }
