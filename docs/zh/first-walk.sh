@@ -21,5 +21,6 @@ cd "$folder/replygate"
     /^```bash$/ { on = 1; block = "" }
   ' README.zh-CN.md docs/zh/getting-started.md
   echo 'git status --short'
+  echo 'set +v'
 } > "$folder/walk.sh"
 bash "$folder/walk.sh" 2>&1
