@@ -1,9 +1,9 @@
 -- Appends events to the log, each only once. KEYS: the log; the ids seen; what is known. ARGV: the
--- most events to keep; the first position to keep; the oldest time of an id seen, unix ms; their TTL
--- in ms; the TTL of the log in ms; then for each event its id, type, corp and JSON, the field of
--- what is known, what that must be, and what it becomes, and the time of its id. Without an id
--- nothing is appended, without a field nothing is compared. Returns for each event 1 if it was new,
--- 0 if it is in the log, and -1 if something else is known.
+-- most events to keep; the first position to keep; the oldest time of an id seen, unix ms; their
+-- TTL in ms; the TTL of the log in ms; then for each event its id, type, corp and JSON, the field
+-- of what is known, what that must be, and what it becomes, and the time of its id. Without an id
+-- nothing is appended, without a field nothing is compared. Returns for each event 1 if it was
+-- new, 0 if it is in the log, and -1 if something else is known.
 local results = {}
 for i = 6, #ARGV, 8 do
   local id, field, result = ARGV[i], ARGV[i + 4], 1

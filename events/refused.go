@@ -62,7 +62,8 @@ func (d RefusedData) MarshalJSON() ([]byte, error) {
 	return append(b, d.Members...), nil
 }
 
-// Add takes a decision record, if it is that of a refused call: its members, with the closing brace.
+// Add takes the decision record of a call, and ignores one that was not refused. members has the
+// closing brace.
 func (r *Refused) Add(members []byte) {
 	if !r.on.Load() || string(record.Raw(members, "verdict")) != "refuse" || string(record.Raw(members, "forwarded")) != "false" {
 		return

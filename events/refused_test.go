@@ -17,8 +17,8 @@ func refusal(at time.Time, verdict, more string) []byte {
 	return fmt.Appendf(nil, `"id":%q,"corp_id":"wwA","account":"Acme East","verdict":%q,"reason":"rule_refuse","rule":"r","forwarded":false,"errcode":48002%s}`, record.NewID(at), verdict, more)
 }
 
-// Refused calls are events once somebody asks for them: 50 a second, and the next one tells how many
-// there were besides. Nobody gets them who did not name them.
+// Refused calls are events once somebody asks for them: 50 a second, and the next one tells how
+// many there were besides. Nobody gets them who did not name them.
 func TestRefused(t *testing.T) {
 	l := logIn(storetest.Open(t, storetest.Embedded(t), time.Now))
 	feed := &Feed{Log: l}
