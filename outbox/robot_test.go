@@ -102,6 +102,9 @@ func TestStorm(t *testing.T) {
 		return err == nil && all[0].Due == 0 && len(g.said()) > 0
 	})
 	said := g.said()
+	if inAMinute := 1 + int(time.Minute/robotSpacing); inAMinute > 20 {
+		t.Errorf("%d messages a minute", inAMinute)
+	}
 	if most := 1 + int(time.Since(began)/robotSpacing); len(said) > most {
 		t.Errorf("%d messages, want at most %d", len(said), most)
 	}
