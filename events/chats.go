@@ -17,8 +17,10 @@ type Chats struct {
 	Describe func(k window.Key, closes time.Time) ChatData
 
 	log  *Log
-	open map[window.Key]chat // those that close within nearest, of the last look
-	told map[string]int64    // ids that are in the log → when the chat closes, unix ms
+	seen time.Time           // when the last look was; zero: everything must be read
+	all  time.Time           // when everything was read last
+	open map[window.Key]chat // those that close within the nearest distance, of the last look
+	told map[string]int64    // ids that are in the log → until when they are asked for, unix ms
 }
 
 // ChatData is the data of window.closing and window.closed_unanswered.
@@ -54,9 +56,9 @@ var distances = []struct {
 }{{"15m", 15 * time.Minute}, {"1h", time.Hour}, {"4h", 4 * time.Hour}}
 
 const (
-	lookPage  = 200
-	maxPages  = 500
 	lastCheck = 1500 * time.Millisecond // before the close
+	allEvery  = 5 * time.Minute         // all chats within the longest distance are read
+	lookSlack = time.Minute             // by which a chat may be listed late
 )
 
 // begin takes over from the gateway that led before.
@@ -65,6 +67,7 @@ func (c *Chats) begin(ctx context.Context, l *Log) error {
 	if err != nil {
 		return err
 	}
+	c.seen, c.all = time.Time{}, time.Time{}
 	c.log, c.open, c.told = l, map[window.Key]chat{}, map[string]int64{}
 	for _, one := range open {
 		c.open[one.key] = one
@@ -72,55 +75,72 @@ func (c *Chats) begin(ctx context.Context, l *Log) error {
 	return nil
 }
 
-// look announces all chats that wait and close within the longest distance, each once for each
-// distance. After a pause it is the last one that is due.
+// look announces the chats that wait and have come within a distance since the last look, each once
+// for each distance. After a pause it is the last one that is due. At times it reads all chats
+// within the longest distance: one may have been recorded late, or wait again.
 func (c *Chats) look(ctx context.Context, now time.Time) error {
-	query := window.Query{
-		Waiting: true, Within: distances[len(distances)-1].Duration, Limit: lookPage,
-		Unobserved: func(corp string) bool { return !c.Observed(corp) },
-	}
 	near := map[window.Key]chat{}
-	for range maxPages {
-		page, err := c.Windows.ListByClose(ctx, query)
-		if err != nil {
+	visit := func(some []window.Entry) error { return c.announce(ctx, some, near, now) }
+	longest := len(distances) - 1
+	everything := c.seen.IsZero() || now.Before(c.seen) || now.Sub(c.all) >= allEvery
+	if everything {
+		if err := c.Windows.VisitByClose(ctx, c.query(distances[longest].Duration, nil), visit); err != nil {
 			return err
 		}
-		if err := c.announce(ctx, page.Entries, near, now); err != nil {
+		c.all = now
+	} else {
+		if err := c.Windows.VisitByClose(ctx, c.query(distances[0].Duration, nil), visit); err != nil {
 			return err
 		}
-		if page.Next == nil {
-			return c.keepNear(ctx, near, now)
+		for _, d := range distances[1:] {
+			from := c.seen.Add(d.Duration - lookSlack - c.Windows.Length)
+			if err := c.Windows.VisitByClose(ctx, c.query(d.Duration, &from), visit); err != nil {
+				return err
+			}
 		}
-		query.After = page.Next
 	}
-	return nil
+	c.seen = now
+	return c.keepNear(ctx, near, now)
+}
+
+// query asks for the chats that wait and close within a time, from that of a last message on.
+func (c *Chats) query(within time.Duration, last *time.Time) window.Query {
+	q := window.Query{Waiting: true, Within: within, Unobserved: func(corp string) bool { return !c.Observed(corp) }}
+	if last != nil {
+		q.After = &window.Position{Last: last.UnixMilli()}
+	}
+	return q
 }
 
 // announce logs chats that close, and adds those of the nearest distance to near.
 func (c *Chats) announce(ctx context.Context, entries []window.Entry, near map[window.Key]chat, now time.Time) error {
 	var all []Event
+	var until []int64 // while each is announced, if it waits
 	for _, e := range entries {
 		left := e.Closes.Sub(now)
 		if e.Broken || left <= 0 {
 			continue
 		}
-		before := distances[len(distances)-1]
+		before, next := distances[len(distances)-1], time.Duration(0)
 		for i := len(distances) - 1; i >= 0 && left <= distances[i].Duration; i-- {
-			before = distances[i]
+			before, next = distances[i], 0
+			if i > 0 {
+				next = distances[i-1].Duration
+			}
 		}
 		if left <= distances[0].Duration {
 			near[e.Key] = chat{key: e.Key, last: e.Window.Last}
 		}
 		one := c.event(WindowClosing, e.Key, e.Window.Last, before.name, e.Closes.Add(-before.Duration))
 		if _, logged := c.told[one.ID()]; !logged {
-			all = append(all, one)
+			all, until = append(all, one), append(until, e.Closes.Add(-next).UnixMilli())
 		}
 	}
 	if _, err := c.log.Append(ctx, all...); err != nil {
 		return err
 	}
 	for i := range all {
-		c.told[all[i].ID()] = now.Add(distances[len(distances)-1].Duration).UnixMilli()
+		c.told[all[i].ID()] = until[i]
 	}
 	return nil
 }

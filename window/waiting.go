@@ -78,6 +78,36 @@ func (s *Store) ListByClose(ctx context.Context, q Query) (Page, error) {
 	return Page{}, err
 }
 
+// ErrRepaired means that Redis lost what was recorded last, and has it again: look anew.
+var ErrRepaired = errors.New("window: list: redis lost what was recorded last while it was read")
+
+// walkBatch is how many members of each corp's list VisitByClose reads at once.
+const walkBatch = 500
+
+// VisitByClose calls visit with all windows of a query, in no order, whatever its limit. Each member
+// of the lists is read once, so that many cost less than their pages. A window may be visited twice
+// if its customer writes meanwhile.
+func (s *Store) VisitByClose(ctx context.Context, q Query, visit func([]Entry) error) error {
+	end := time.Now().Add(maxRepair)
+	joins, err := s.awaitRepair(ctx, time.Time{}, end)
+	if err != nil {
+		return err
+	}
+	scan, err := s.scanByClose(ctx, q)
+	if err != nil {
+		return err
+	}
+	return scan.all(ctx, func(some []Entry) error {
+		switch now, err := s.awaitRepair(ctx, time.Now(), time.Now().Add(maxRepair)); {
+		case err != nil:
+			return err
+		case now != joins:
+			return ErrRepaired
+		}
+		return visit(some)
+	})
+}
+
 // maxRepair is how long a page waits for a repair.
 const maxRepair = 2 * time.Second
 
@@ -112,15 +142,24 @@ func (s *Store) awaitRepair(ctx context.Context, since, end time.Time) (joins in
 }
 
 func (s *Store) listByClose(ctx context.Context, q Query) (Page, error) {
-	if err := s.flush(ctx); err != nil { // what this gateway has recorded is on the page
-		return Page{}, fmt.Errorf("window: list: %w", err)
-	}
-	sums, err := s.readSums(ctx)
+	scan, err := s.scanByClose(ctx, q)
 	if err != nil {
 		return Page{}, err
 	}
+	return scan.page(ctx)
+}
+
+// scanByClose begins to read the lists of a query's corps.
+func (s *Store) scanByClose(ctx context.Context, q Query) (*listScan, error) {
+	if err := s.flush(ctx); err != nil { // what this gateway has recorded is on the page
+		return nil, fmt.Errorf("window: list: %w", err)
+	}
+	sums, err := s.readSums(ctx)
+	if err != nil {
+		return nil, err
+	}
 	corps := q.corps(sums)
-	scan := listScan{s: s, q: q, key: s.waitingKey, told: map[string]*told{}}
+	scan := &listScan{s: s, q: q, key: s.waitingKey, told: map[string]*told{}}
 	all := s.IndexAll && (!q.Waiting || q.ByServicer)
 	if all {
 		scan.key = s.recentKey
@@ -131,7 +170,7 @@ func (s *Store) listByClose(ctx context.Context, q Query) (Page, error) {
 	}
 	slices.SortStableFunc(corps, func(a, b string) int { return cmp.Compare(scan.first[a], scan.first[b]) })
 	scan.corps = corps
-	return scan.page(ctx)
+	return scan, nil
 }
 
 // corps returns the corps of a query that have lists.
@@ -197,14 +236,49 @@ func (l *listScan) page(ctx context.Context) (Page, error) {
 	return page, nil
 }
 
+// all calls visit with all windows that the query asks for, corp by corp.
+func (l *listScan) all(ctx context.Context, visit func([]Entry) error) error {
+	high := l.highest()
+	for some := range slices.Chunk(l.corps, pageCorps) {
+		if l.many && l.first[some[0]] > high { // all that follow are later
+			return nil
+		}
+		at := map[string]*Position{}
+		for len(some) > 0 {
+			found, err := l.readFrom(ctx, some, at, high, walkBatch)
+			if err != nil {
+				return err
+			}
+			n := map[string]int{}
+			for _, c := range found {
+				n[c.Corp]++
+				if p := at[c.Corp]; p == nil || p.compare(c.Position) < 0 {
+					at[c.Corp] = &c.Position
+				}
+			}
+			for batch := range slices.Chunk(found, walkBatch) {
+				kept, err := l.look(ctx, batch)
+				if err != nil {
+					return err
+				}
+				if len(kept) == 0 {
+					continue
+				}
+				if err := visit(kept); err != nil {
+					return err
+				}
+			}
+			some = slices.DeleteFunc(slices.Clone(some), func(corp string) bool { return n[corp] < walkBatch })
+		}
+	}
+	return nil
+}
+
 func positionOf(e Entry) Position { return Position{e.Window.Last, e.Key.Corp, e.Key.member()} }
 
 // candidates returns the first n members of all lists after a position.
 func (l *listScan) candidates(ctx context.Context, after *Position, n int) (best []candidate, err error) {
-	high := int64(math.MaxInt64)
-	if l.q.Within > 0 {
-		high = l.s.Now().Add(l.q.Within - l.s.Length).UnixMilli()
-	}
+	high := l.highest()
 	for some := range slices.Chunk(l.corps, pageCorps) {
 		if len(best) == n {
 			high = min(high, best[n-1].Last)
@@ -223,12 +297,27 @@ func (l *listScan) candidates(ctx context.Context, after *Position, n int) (best
 	return best, nil
 }
 
+// highest returns the last message of the windows that close at the end of the query's time.
+func (l *listScan) highest() int64 {
+	if l.q.Within > 0 {
+		return l.s.Now().Add(l.q.Within - l.s.Length).UnixMilli()
+	}
+	return math.MaxInt64
+}
+
 // read returns up to n members of each corp's list after a position.
 func (l *listScan) read(ctx context.Context, corps []string, after *Position, high int64, n int) (found []candidate, err error) {
-	low := l.s.Now().Add(-l.s.Length).UnixMilli() + 1
-	if after != nil {
-		low = max(low, after.Last)
+	at := map[string]*Position{}
+	for _, corp := range corps {
+		at[corp] = after
 	}
+	return l.readFrom(ctx, corps, at, high, n)
+}
+
+// readFrom is read with a position for each corp; without one it is the query's.
+func (l *listScan) readFrom(ctx context.Context, corps []string, at map[string]*Position, high int64, n int) (found []candidate, err error) {
+	oldest := l.s.Now().Add(-l.s.Length).UnixMilli() + 1
+	after := func(corp string) *Position { return cmp.Or(at[corp], l.q.After) }
 	if l.q.Waiting {
 		missing := slices.DeleteFunc(slices.Clone(corps), func(corp string) bool { return l.told[corp] != nil })
 		tells, err := l.s.readTold(ctx, missing)
@@ -242,9 +331,12 @@ func (l *listScan) read(ctx context.Context, corps []string, after *Position, hi
 		p := l.s.rdb.Pipeline()
 		cmds := make([]*redis.ZSliceCmd, len(left))
 		for i, corp := range left {
-			from := low
+			from := oldest
+			if a := after(corp); a != nil {
+				from = max(from, a.Last)
+			}
 			if l.q.Waiting {
-				from = max(low, l.told[corp].all.at)
+				from = max(from, l.told[corp].all.at)
 			}
 			cmds[i] = p.ZRangeByScoreWithScores(ctx, l.key(corp), &redis.ZRangeBy{
 				Min: strconv.FormatInt(from, 10), Max: strconv.FormatInt(high, 10), Offset: offset, Count: int64(n),
@@ -256,7 +348,7 @@ func (l *listScan) read(ctx context.Context, corps []string, after *Position, hi
 		var more []string
 		for i, corp := range left {
 			for _, z := range cmds[i].Val() {
-				if c, ok := l.candidate(corp, z, after); ok {
+				if c, ok := l.candidate(corp, z, after(corp)); ok {
 					found = append(found, c)
 					taken[corp]++
 				}

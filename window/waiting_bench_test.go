@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"replygate/internal/lineartest"
+	"replygate/store"
 	"replygate/store/storetest"
 	"replygate/window"
 )
@@ -107,4 +108,63 @@ func memory(b *testing.B, s redis.UniversalClient) (n int64) {
 	}
 	b.Fatal("no used_memory")
 	return 0
+}
+
+// BenchmarkVisitByClose reads what the gateway that watches for events reads of many chats that all
+// wait: near is every 15 seconds, all every five minutes.
+func BenchmarkVisitByClose(b *testing.B) {
+	const corps = 300
+	s := storetest.Open(b, storetest.Start(b).Config(), time.Now)
+	w, _ := newStore(b, s, settings(5, time.Now))
+	seedWaiting(b, s, corps)
+	if err := w.Sum(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	visit := func(b *testing.B, within, of time.Duration) (n int) {
+		q := window.Query{Waiting: true, Within: within}
+		if of != 0 {
+			q.After = &window.Position{Last: time.Now().Add(within - of - 48*time.Hour).UnixMilli()}
+		}
+		if err := w.VisitByClose(b.Context(), q, func(some []window.Entry) error { n += len(some); return nil }); err != nil {
+			b.Fatal(err)
+		}
+		return n
+	}
+	for name, look := range map[string]func(b *testing.B) int{
+		"near": func(b *testing.B) int {
+			return visit(b, 15*time.Minute, 0) + visit(b, time.Hour, 75*time.Second) + visit(b, 4*time.Hour, 75*time.Second)
+		},
+		"all": func(b *testing.B) int { return visit(b, 4*time.Hour, 0) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			n := 0
+			own, redis := lineartest.CPUTime(b), redisCPU(b, s)
+			for b.Loop() {
+				n = look(b)
+			}
+			b.ReportMetric(float64(n), "chats")
+			b.ReportMetric(float64((lineartest.CPUTime(b)-own).Microseconds())/1000/float64(b.N), "cpu-ms/look")
+			b.ReportMetric((redisCPU(b, s)-redis)*1000/float64(b.N), "redis-cpu-ms/look")
+		})
+	}
+}
+
+// seedWaiting seeds benchWindows windows that all wait, spread over corps and 48 hours.
+func seedWaiting(b *testing.B, s *store.Client, corps int) {
+	now := time.Now()
+	for from := 0; from < *benchWindows; from += 10_000 {
+		p := s.Pipeline()
+		for i := from; i < min(from+10_000, *benchWindows); i++ {
+			corp, member := fmt.Sprintf("ww%016d", i%corps), fmt.Sprintf("wkAJ2GCAAAZSfhHCt7IFSvLKtMPxyJTw:wmAJ2GCAAA%022d", i)
+			last := now.Add(-time.Duration(i) * (48 * time.Hour / time.Duration(*benchWindows))).UnixMilli()
+			p.HSet(b.Context(), "rg:window:{"+corp+":"+member+"}", "last", last)
+			p.ZAdd(b.Context(), "rg:waiting:{"+corp+"}", redis.Z{Score: float64(last), Member: member})
+		}
+		for i := range min(corps, *benchWindows) {
+			p.SAdd(b.Context(), "rg:waiting-corps", fmt.Sprintf("ww%016d", i))
+		}
+		if _, err := p.Exec(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"replygate/store/storetest"
 	"replygate/window"
 )
 
@@ -236,6 +237,25 @@ func TestPagesOfWaiting(t *testing.T) {
 		if bad := reads.bad.Load(); bad != nil {
 			b.Errorf("a page sent %s", *bad)
 		}
+		visited := func(q window.Query) (all []string) {
+			if err := b.VisitByClose(b.Context(), q, func(some []window.Entry) error {
+				for _, e := range some {
+					all = append(all, e.Key.Customer)
+				}
+				return nil
+			}); err != nil {
+				b.Error(err)
+			}
+			slices.Sort(all)
+			return all
+		}
+		if all := visited(window.Query{Waiting: true}); !slices.Equal(all, want) {
+			b.Errorf("visited %v\nwant %v", all, want)
+		}
+		some := window.Query{Waiting: true, Within: 10 * time.Hour, After: &window.Position{Last: b.clock.Now().Add(-39 * time.Hour).UnixMilli()}}
+		if between := slices.DeleteFunc(slices.Clone(want), func(c string) bool { return c < "wm10" || c > "wm29" }); !slices.Equal(visited(some), between) {
+			b.Errorf("visited %v\nwant %v", visited(some), between)
+		}
 		closing := slices.Clone(got)
 		if slices.Sort(got); !slices.Equal(got, want) {
 			b.Errorf("got  %v\nwant %v", got, want)
@@ -249,6 +269,42 @@ func TestPagesOfWaiting(t *testing.T) {
 			b.Error("answered chats stay in the list")
 		}
 	})
+}
+
+// All chats of one corp are visited once, in however many reads, also those of the same instant.
+func TestVisitManyOfOneCorp(t *testing.T) {
+	t.Parallel()
+	s := storetest.Open(t, storetest.Start(t).Config(), time.Now)
+	w, _ := newStore(t, s, settings(5, time.Now))
+	const many = 1700
+	now := time.Now()
+	p := s.Pipeline()
+	for i := range many {
+		last, member := now.Add(-time.Duration(i/800)*time.Hour).UnixMilli(), fmt.Sprintf("wk:wm%04d", i)
+		p.HSet(t.Context(), "rg:window:{ww1:"+member+"}", "last", last)
+		p.ZAdd(t.Context(), "rg:waiting:{ww1}", redis.Z{Score: float64(last), Member: member})
+	}
+	p.SAdd(t.Context(), "rg:waiting-corps", "ww1")
+	if _, err := p.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	if err := w.VisitByClose(t.Context(), window.Query{Waiting: true}, func(some []window.Entry) error {
+		for _, e := range some {
+			seen[e.Key.Customer]++
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != many {
+		t.Errorf("%d chats", len(seen))
+	}
+	for customer, n := range seen {
+		if n != 1 {
+			t.Errorf("%s is visited %d times", customer, n)
+		}
+	}
 }
 
 // readsOnly notes a command that no page may send.
