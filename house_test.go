@@ -54,6 +54,7 @@ var may = map[string][]string{
 
 	"internal/lineartest":  {},
 	"internal/openapitest": {"admin"},
+	"internal/recordtest":  {"record"},
 }
 
 // packages parses the non-test files of every package, by folder.

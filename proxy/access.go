@@ -15,11 +15,14 @@ import (
 )
 
 // AccessRecord is the line that every request leaves. It holds no query, no body and no header.
+// docs/records.schema.json describes all records.
 type AccessRecord struct {
 	Method     string
 	Path       string // of the catalogue; a shortened one for a path that it lacks
 	Capability wecom.Capability
 	CorpID     string
+	Client     string     // what the caller is; "" if no clients are configured
+	Remote     netip.Addr // of the caller
 	Status     int
 	Verdict    string // of a judged call; error if the gateway answered by itself without a decision
 	DecisionID string // of a judged call, or of such an answer
@@ -38,6 +41,7 @@ type CallbackRecord struct {
 	Result     string
 	Cause      wecom.Cause // what of it did not fit, "" if it was verified
 	CorpID     string
+	Remote     netip.Addr // of the caller
 	Status     int
 	DecisionID string // of an answer of the gateway's own that is a failure
 	ErrorKind  string // why the gateway answered in the bot's stead
@@ -80,7 +84,7 @@ func (x *apiRequest) finish() {
 	now := x.gw.Now()
 	r := &x.access
 	*r = AccessRecord{
-		Method: method(x.rc.Method()), Path: x.loggedPath(), Capability: x.capability(), CorpID: x.corp,
+		Method: method(x.rc.Method()), Path: x.loggedPath(), Capability: x.capability(), CorpID: x.corp, Client: x.recordedClient(), Remote: x.remote(),
 		Status: x.rc.Response.StatusCode(), DecisionID: x.id, ErrorKind: x.errorKind, Duration: now.Sub(x.at),
 		Wait: x.waitOutcome(), Waited: x.wait.took,
 	}
@@ -102,6 +106,7 @@ func (x *apiRequest) finish() {
 		r.Verdict = verdictError
 		f := x.failure(x.corp, r.Path)
 		f.Account, f.Capability, f.Forwarded = x.name, r.Capability, x.forwarded
+		f.Client = r.Client
 		x.gw.Refusals.Add(now, "decision", f)
 	}
 	x.gw.Metrics.request(r, x.decision != nil)
@@ -156,8 +161,8 @@ func shown(segment []byte) []byte {
 
 func (x *apiRequest) decisionRecord(path string) DecisionRecord {
 	r := DecisionRecord{
-		ID: x.id, At: x.head.At, CorpID: x.corp, Account: x.name, Standing: string(x.head.Who.Standing), By: x.by, Client: x.recordedClient(),
-		Endpoint: path, Judged: &x.judged, Fault: x.errorKind, Remote: x.remote(), Agent: x.rc.Request.Header.UserAgent(),
+		ID: x.id, At: x.head.At, CorpID: x.corp, Account: x.name, Standing: string(x.head.Who.Standing), By: x.by, Client: x.access.Client,
+		Endpoint: path, Judged: &x.judged, Fault: x.errorKind, Remote: x.access.Remote, Agent: x.rc.Request.Header.UserAgent(),
 		Wait: x.waitOutcome(), Waited: x.wait.took,
 	}
 	if x.gate.Config.Log.IDs == config.Hashed {

@@ -323,7 +323,7 @@ func (d *callbackRequest) finish() {
 	d.closeConnection()
 	now := d.gw.Now()
 	r := &CallbackRecord{
-		Method: method(d.rc.Method()), Path: "…", Kind: "none", Result: d.result, Cause: d.cause, CorpID: d.event.Corp,
+		Method: method(d.rc.Method()), Path: "…", Kind: "none", Result: d.result, Cause: d.cause, CorpID: d.event.Corp, Remote: d.remote(),
 		Status: d.rc.Response.StatusCode(), DecisionID: d.id, ErrorKind: d.errorKind, Duration: now.Sub(d.at),
 	}
 	if d.to != nil {

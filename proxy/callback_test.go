@@ -187,7 +187,7 @@ func TestCallbackResults(t *testing.T) {
 		if a.status != test.status || test.status == 200 && a.body != test.body {
 			t.Errorf("%s: HTTP %d %q", test.name, a.status, a.body)
 		}
-		want := map[string]any{"method": "POST", "path": callbackPath, "kind": test.kind, "status": float64(test.status), "duration_ms": 0.0, "result": test.result}
+		want := map[string]any{"method": "POST", "path": callbackPath, "kind": test.kind, "status": float64(test.status), "duration_ms": 0.0, "result": test.result, "remote": "127.0.0.1"}
 		if test.corp != "" {
 			want["corp_id"] = test.corp
 		}
@@ -418,7 +418,7 @@ func TestCallbackVerification(t *testing.T) {
 		t.Errorf("HTTP %d %q %v", a.status, a.body, a.header)
 	}
 	wantRecord(t, "verified", r.records.take(t, "callback"), map[string]any{
-		"method": "GET", "path": callbackPath, "kind": "none", "status": 200.0, "duration_ms": 0.0, "result": "verified",
+		"method": "GET", "path": callbackPath, "kind": "none", "status": 200.0, "duration_ms": 0.0, "result": "verified", "remote": "127.0.0.1",
 	})
 	forger := own
 	forger.Token = "guess"

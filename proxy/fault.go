@@ -59,6 +59,7 @@ type FailureRecord struct {
 	Cause      string // of a callback: what of it did not fit, or why its bot gave no answer
 	Forwarded  bool   // WeCom may have taken the call
 	Errcode    int
+	Client     string     // what the caller is; "" if no clients are configured
 	Remote     netip.Addr // of the caller
 }
 

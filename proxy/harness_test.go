@@ -30,6 +30,7 @@ import (
 	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
+	"replygate/internal/recordtest"
 	"replygate/proxy"
 	"replygate/record"
 	"replygate/store/storetest"
@@ -68,7 +69,7 @@ type harness struct {
 // complete: a missing window proves that the customer did not write.
 func newHarness(t *testing.T, change func(*config.Config)) *harness {
 	t.Helper()
-	r := &harness{T: t, clock: wecomtest.NewClock(), redis: &outage{}, registry: prometheus.NewRegistry(), records: &records{}}
+	r := &harness{T: t, clock: wecomtest.NewClock(), redis: &outage{}, registry: prometheus.NewRegistry(), records: newRecords(t)}
 	r.clock.Set(time.Now().Truncate(time.Second))
 	r.platform = wecomtest.New(r.clock.Now)
 	r.platform.AddCorp(corpActive, "secret", "wkActive")
@@ -250,11 +251,15 @@ func ownAnswer(a answer) answer {
 
 // records collects the lines of records.
 type records struct {
+	check *recordtest.Checker
 	mu    sync.Mutex
 	lines [][]byte
 }
 
+func newRecords(t testing.TB) *records { return &records{check: recordtest.New(t)} }
+
 func (l *records) Write(line []byte) (int, error) {
+	_, _ = l.check.Write(line)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lines = append(l.lines, bytes.Clone(line))

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -18,6 +19,8 @@ func (r *AccessRecord) AppendJSON(b []byte) []byte {
 	b = millis(b, `,"duration_ms":`, r.Duration)
 	b = stringIf(b, `,"capability":`, string(r.Capability))
 	b = stringIf(b, `,"corp_id":`, r.CorpID)
+	b = stringIf(b, `,"client":`, r.Client)
+	b = appendRemote(b, r.Remote)
 	b = stringIf(b, `,"verdict":`, r.Verdict)
 	b = stringIf(b, `,"decision_id":`, r.DecisionID)
 	b = appendWait(b, r.Wait, r.Waited)
@@ -34,6 +37,7 @@ func (r *CallbackRecord) AppendJSON(b []byte) []byte {
 	b = stringIf(b, `,"result":`, r.Result)
 	b = stringIf(b, `,"cause":`, string(r.Cause))
 	b = stringIf(b, `,"corp_id":`, r.CorpID)
+	b = appendRemote(b, r.Remote)
 	b = stringIf(b, `,"decision_id":`, r.DecisionID)
 	b = stringIf(b, `,"error_kind":`, r.ErrorKind)
 	b = stringIf(b, `,"bot":`, r.Bot)
@@ -54,10 +58,8 @@ func (r *FailureRecord) AppendJSON(b []byte) []byte {
 	b = wecom.AppendMember(b, `,"rule":`, "")
 	b = strconv.AppendBool(append(b, `,"forwarded":`...), r.Forwarded)
 	b = number(b, `,"errcode":`, int64(r.Errcode))
-	if r.Remote.IsValid() {
-		b = append(r.Remote.AppendTo(append(b, `,"remote":"`...)), '"')
-	}
-	return b
+	b = stringIf(b, `,"client":`, r.Client)
+	return appendRemote(b, r.Remote)
 }
 
 // AppendJSON appends the record's members.
@@ -149,7 +151,7 @@ func (r *DecisionRecord) appendCaller(b []byte) []byte {
 	if !r.Remote.IsValid() {
 		return b
 	}
-	b = append(r.Remote.AppendTo(append(b, `,"remote":"`...)), '"')
+	b = appendRemote(b, r.Remote)
 	return wecom.AppendMember(b, `,"user_agent":`, string(r.Agent[:min(len(r.Agent), gate.MaxAgent)]))
 }
 
@@ -196,6 +198,14 @@ func (r *DecisionRecord) appendCode(b []byte) []byte {
 		b = number(b, `,"code_deadline":`, code.Code.Deadline.UnixMilli())
 	}
 	return b
+}
+
+// appendRemote appends the address of the caller.
+func appendRemote(b []byte, addr netip.Addr) []byte {
+	if !addr.IsValid() {
+		return b
+	}
+	return append(addr.AppendTo(append(b, `,"remote":"`...)), '"')
 }
 
 // stringIf appends a string after its name, unless it is empty.

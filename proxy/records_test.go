@@ -44,7 +44,7 @@ func TestAccessRecords(t *testing.T) {
 		r.records.take(t, "")
 		a := test.call()
 		got := r.records.take(t, "request")
-		test.want["duration_ms"] = 0.0
+		test.want["duration_ms"], test.want["remote"] = 0.0, "127.0.0.1"
 		if test.want["decision_id"] != nil {
 			test.want["decision_id"] = a.header.Get("Replygate-Decision-Id")
 		}
@@ -223,6 +223,27 @@ func TestRecordedAgents(t *testing.T) {
 	}
 }
 
+// Every record names the caller: the address of its connection, whatever a header says, and the
+// client that the configuration makes of it.
+func TestRecordedCallers(t *testing.T) {
+	t.Parallel()
+	r := newHarness(t, func(c *config.Config) {
+		c.Clients = []config.Client{{Name: "pc", Header: "User-Agent", Contains: "WindowsWechat"}, {Name: "far", Networks: []string{"192.0.2.0/24"}}}
+	})
+	lapsed := r.token(corpLapsed)
+	for _, test := range []struct{ path, kind string }{
+		{"/cgi-bin/user/get", "request"}, {"/cgi-bin/externalcontact/add_msg_template", "request"}, {"/cgi-bin/externalcontact/add_msg_template", "decision"}, {"/replygate/none", "decision"},
+	} {
+		for agent, client := range map[string]string{"bot WindowsWechat/4": "pc", "bot": config.UnknownClient} {
+			r.records.take(t, "")
+			r.send(r.api, "POST "+test.path+"?access_token="+lapsed+" HTTP/1.1\r\nHost: g\r\nUser-Agent: "+agent+"\r\nX-Forwarded-For: 192.0.2.1\r\nX-Real-IP: 192.0.2.1\r\nContent-Length: 2\r\n\r\n{}")
+			if got := r.records.take(t, test.kind); len(got) != 1 || got[0]["remote"] != "127.0.0.1" || got[0]["client"] != client {
+				t.Errorf("%s %s by %s: %v", test.kind, test.path, agent, got)
+			}
+		}
+	}
+}
+
 // An answer without a decision leaves a record that its id finds.
 func TestFailureRecords(t *testing.T) {
 	t.Parallel()
@@ -255,7 +276,7 @@ func TestFailureRecords(t *testing.T) {
 func TestRecordsBySink(t *testing.T) {
 	t.Parallel()
 	r := newHarness(t, nil)
-	access, decisions, refusals := &records{}, &records{}, &records{}
+	access, decisions, refusals := newRecords(t), newRecords(t), newRecords(t)
 	r.gateway.Access, r.gateway.Decisions, r.gateway.Refusals = record.NewLog(access, false), record.NewLog(decisions, false), record.NewLog(refusals, false)
 	lapsed := r.token(corpLapsed)
 	r.wrote(window.Key{Corp: corpLapsed, Channel: wkLapsed, Customer: wmLi}, r.clock.Now())

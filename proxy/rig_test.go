@@ -18,6 +18,7 @@ import (
 	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
+	"replygate/internal/recordtest"
 	"replygate/proxy"
 	"replygate/record"
 	"replygate/store/storetest"
@@ -39,11 +40,13 @@ type rig struct {
 
 // lines collects records.
 type lines struct {
-	mu  sync.Mutex
-	all []map[string]any
+	check *recordtest.Checker
+	mu    sync.Mutex
+	all   []map[string]any
 }
 
 func (l *lines) Write(p []byte) (int, error) {
+	_, _ = l.check.Write(p)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for line := range strings.Lines(string(p)) {
@@ -104,6 +107,7 @@ func newRig(t *testing.T, text string) *rig {
 	r.log = log
 	s := storetest.Open(t, storetest.Embedded(t), time.Now)
 	ago := 100 * time.Hour // until the history has begun: then a missing message is proof
+	r.lines.check = recordtest.New(t)
 	records := record.NewLog(&r.lines, false)
 	r.Gateway = &proxy.Gateway{
 		Upstream: sends,

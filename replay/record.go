@@ -30,7 +30,7 @@ type record struct {
 	CorpID     string         `json:"corp_id"`
 	Client     string         `json:"client"`     // as configured then, if a rule needed it
 	Remote     string         `json:"remote"`     // address; "" in records of earlier builds
-	Agent      string         `json:"user_agent"` // the first gate.MaxAgent bytes
+	Agent      *string        `json:"user_agent"` // the first gate.MaxAgent bytes; nil in access records
 	Endpoint   string         `json:"endpoint"`
 	Path       string         `json:"path"` // of an access record
 	Verdict    string         `json:"verdict"`
@@ -127,14 +127,15 @@ const hashed = "h:"
 // clients returns the names that the caller may have under a configuration: one if the record holds
 // enough to tell, else all.
 func (r *record) clients(g *gate.Gate) []string {
-	switch addr, err := netip.ParseAddr(r.Remote); {
-	case !g.Engine.UsesClients():
+	if !g.Engine.UsesClients() {
 		return []string{""}
-	case err == nil:
+	}
+	if addr, err := netip.ParseAddr(r.Remote); err == nil {
 		if name, known := g.Clients.Find(addr, r.contains); known {
 			return []string{name}
 		}
-	case slices.Contains(g.Clients.Names(), r.Client): // earlier builds record only the name
+	}
+	if r.Agent == nil && slices.Contains(g.Clients.Names(), r.Client) { // the name is all there is
 		return []string{r.Client}
 	}
 	return g.Clients.Names()
@@ -143,11 +144,11 @@ func (r *record) clients(g *gate.Gate) []string {
 // contains reports whether a header of the call contains text, and whether the record proves that.
 // A record holds the User-Agent alone: the start of a long one, and *** in place of a secret.
 func (r *record) contains(header, text string) (does, known bool) {
-	if !strings.EqualFold(header, "User-Agent") {
+	if !strings.EqualFold(header, "User-Agent") || r.Agent == nil {
 		return false, false
 	}
-	does = strings.Contains(r.Agent, text)
-	return does, does || len(r.Agent) < gate.MaxAgent && !strings.Contains(r.Agent, "***")
+	does = strings.Contains(*r.Agent, text)
+	return does, does || len(*r.Agent) < gate.MaxAgent && !strings.Contains(*r.Agent, "***")
 }
 
 // judgeAs decides the call as made by a client.

@@ -238,6 +238,8 @@ func TestJudgeByInputs(t *testing.T) {
 		{"an earlier build that knew", byPC, fmt.Sprintf(get, `"client":"pc"`), "pass pc"},
 		{"an earlier build that did not ask", byPC, fmt.Sprintf(get, `"groups":0`), "the record does not hold the header that tells the client"},
 		{"a call that was not judged", byPC, unread, "the record does not hold the header that tells the client"},
+		{"one whose client is on record", byPC, strings.Replace(unread, `"corp_id"`, `"client":"pc","remote":"10.2.0.1","corp_id"`, 1), "pass pc"},
+		{"one of another client", byCRM, strings.Replace(unread, `"corp_id"`, `"client":"pc","remote":"10.1.2.3","corp_id"`, 1), "refuse no-customer-details"},
 		{"no rule asks", clients, unread, "refuse no-customer-details"},
 
 		{"a share of customers", share, strings.Replace(fmt.Sprintf(reply, `"windows":[{"state":"open","last":1795348800000,"left":3}]`), `"wm"`, `"h:0123"`, 1), "the record holds customers' ids hashed, and a rule takes a share of them"},

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"replygate/config"
+	"replygate/internal/recordtest"
 	"replygate/store/storetest"
 	"replygate/wecom/wecomtest"
 )
@@ -42,11 +43,15 @@ type rig struct {
 
 // output collects what a gateway writes.
 type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	check *recordtest.Checker // nil: nobody checks the records
+	mu    sync.Mutex
+	buf   bytes.Buffer
 }
 
 func (o *output) Write(p []byte) (int, error) {
+	if o.check != nil {
+		_, _ = o.check.Write(p)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.buf.Write(p)
@@ -115,7 +120,7 @@ func (r *rig) startApart(redis config.Redis, change func(*config.Config)) (g *ga
 	if err != nil {
 		r.Fatal(err)
 	}
-	r.output = &output{}
+	r.output = &output{check: recordtest.New(r)}
 	g, err = build(context.Background(), set, r.clock.Now, streams{out: r.output, err: r.output})
 	if err != nil {
 		r.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"replygate/account"
 	"replygate/admin"
 	"replygate/config"
+	"replygate/internal/recordtest"
 )
 
 const listHead = "corp_id,name,expires_at\n"
@@ -313,7 +314,7 @@ func (l *listRig) listFile() string {
 func serves(t *testing.T, args ...string) (out *output, ended <-chan int, stop context.CancelFunc) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	out = &output{}
+	out = &output{check: recordtest.New(t)}
 	done := make(chan int, 1)
 	go func() { done <- run(ctx, append([]string{"serve"}, args...), streams{out: out, err: out}) }()
 	t.Cleanup(stop)

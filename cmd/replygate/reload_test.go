@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"replygate/config"
+	"replygate/internal/recordtest"
 	"replygate/store/storetest"
 )
 
@@ -227,7 +228,7 @@ func TestReloadBySignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	out, ended := &output{}, make(chan int, 1)
+	out, ended := &output{check: recordtest.New(t)}, make(chan int, 1)
 	go func() { ended <- run(ctx, []string{"serve", "-c", file}, streams{out: out, err: out}) }()
 	f.await("the gateway to serve", func() bool { return strings.Contains(out.String(), `"msg":"serving"`) })
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {

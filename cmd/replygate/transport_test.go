@@ -33,6 +33,7 @@ import (
 	"go.uber.org/zap"
 
 	"replygate/config"
+	"replygate/internal/recordtest"
 	"replygate/proxy"
 	"replygate/store/storetest"
 	"replygate/wecom/wecomtest"
@@ -465,7 +466,7 @@ func TestStopLetsCallsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := &output{}
+	out := &output{check: recordtest.New(t)}
 	g, err := build(t.Context(), set, clock.Now, streams{out: out, err: out})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"replygate/config"
+	"replygate/internal/recordtest"
 )
 
 // Each way in which a file cannot be read is found, by a look that never waits.
@@ -121,7 +122,7 @@ func TestConfigurationOfAPipe(t *testing.T) {
 	if err := errors.Join(err, <-written); err != nil {
 		t.Fatal(err)
 	}
-	out := &output{}
+	out := &output{check: recordtest.New(t)}
 	g, err := build(t.Context(), set, time.Now, streams{out: out, err: out})
 	if err != nil {
 		t.Fatal(err)
