@@ -43,12 +43,14 @@ var may = map[string][]string{
 	"rehearsal":       {"account", "calls", "gate", "policy", "wecom"},
 	"events":          {"config", "account", "contacts", "record", "window"},
 	"outbox":          {"config", "events", "record"},
+	"trace":           {"config", "record"},
+	"trace/tracetest": {},
 	"replay":          {"config", "gate", "policy", "wecom", "window"},
 	"http1":           {},
 	"upstream":        {"config", "http1"},
-	"proxy":           {"config", "account", "calls", "gate", "http1", "policy", "record", "upstream", "wecom", "window", "contacts"},
+	"proxy":           {"config", "account", "calls", "gate", "http1", "policy", "record", "trace", "upstream", "wecom", "window", "contacts"},
 	"admin":           {"config", "account", "calls", "contacts", "events", "gate", "outbox", "policy", "record", "rehearsal", "replay", "wecom", "window", "backfill"},
-	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "contacts", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin", "calls", "rehearsal", "console", "events", "outbox"},
+	"cmd/replygate":   {"backfill", "config", "record", "store", "window", "wecom", "wecom/wecomtest", "account", "contacts", "policy", "gate", "ruletest", "replay", "proxy", "upstream", "admin", "calls", "rehearsal", "console", "events", "outbox", "trace"},
 	"console":         {"config"},
 	"bench":           {},
 
@@ -216,6 +218,7 @@ func TestDocsShowEveryDefault(t *testing.T) {
 		}
 		shown.Accounts, plain.Accounts = nil, nil
 		shown.Callbacks, shown.Admin.Peers, shown.Events = nil, nil, config.Events{}
+		shown.Traces.Endpoint, shown.Traces.Headers = "", nil
 		if a, b := withoutPositions(*shown), withoutPositions(*plain); a != b {
 			t.Errorf("the page shows\n%s\nthe defaults are\n%s", a, b)
 		}

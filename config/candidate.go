@@ -23,7 +23,7 @@ func ParseCandidate(file string, data []byte, inForce *Config) (*Config, error) 
 	}
 	c.AccountsFile, c.Callbacks, c.Events = "", nil, Events{}
 	c.Listen, c.Admin, c.Upstream, c.Redis, c.Journal = inForce.Listen, inForce.Admin, inForce.Upstream, inForce.Redis, inForce.Journal
-	c.Log, c.Shutdown, c.Meter = inForce.Log, inForce.Shutdown, inForce.Meter
+	c.Log, c.Shutdown, c.Meter, c.Traces = inForce.Log, inForce.Shutdown, inForce.Meter, inForce.Traces
 	c.where = d.where
 	validate(&c, d)
 	if err := d.mistakes.Err(); err != nil {

@@ -29,6 +29,7 @@ type Config struct {
 	Metrics         Metrics    `yaml:"metrics"`
 	Console         Console    `yaml:"console"`
 	Events          Events     `yaml:"events"`
+	Traces          Traces     `yaml:"traces"`
 	Clients         []Client   `yaml:"clients"`
 	Limits          Limits     `yaml:"limits"`
 	Log             Log        `yaml:"log"`
@@ -266,6 +267,14 @@ type Robot struct {
 	At       Position `yaml:"-"`
 }
 
+// Traces says where spans of calls go.
+type Traces struct {
+	Endpoint string   `yaml:"endpoint"` // of a collector that speaks OTLP over HTTP; empty: no call is traced
+	Sample   Fraction `yaml:"sample"`   // of the calls whose bot says nothing of a trace
+	Headers  []Secret `yaml:"headers"`  // of requests to the collector, each Name: value
+	CAFile   string   `yaml:"ca_file"`
+}
+
 // Client describes one kind of caller. All conditions that are given must hold.
 type Client struct {
 	Name     string   `yaml:"name"`
@@ -354,6 +363,7 @@ func Default() Config {
 		Policy:          Policy{Ruleset: "reply-only-2024", Mode: Enforce, UnsureWait: 3 * time.Second, OnUnsure: Busy, ColdStart: Pass, Language: English},
 		Meter:           Meter{Every: 6 * time.Hour, Warn: []Percent{80, 90, 95}},
 		Console:         Console{Enabled: true, Timezone: "Asia/Shanghai", Session: 8 * time.Hour, Index: IndexWaiting},
+		Traces:          Traces{Sample: 0.01},
 		Limits:          Limits{JudgedBody: 1 << 20, StreamedBody: 128 << 20, ReadAnswer: 64 << 20},
 		Log:             Log{Level: "info", Format: "json", Decisions: "stdout", MaxSize: 100 << 20, MaxFiles: 10, IDs: Plain},
 		Shutdown:        Shutdown{LameDuck: 2 * time.Second, Grace: 8 * time.Second},

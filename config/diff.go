@@ -59,7 +59,7 @@ func canonical(v reflect.Value) string {
 // restartKeys are the keys and sections that a reload does not apply: listeners, connections, files
 // and what is sized at the start.
 var restartKeys = []string{"listen", "admin", "upstream", "redis", "journal", "window",
-	"log.format", "log.decisions", "log.max_size", "log.max_files", "log.ids", "log.ids_key", "shutdown", "limits.streamed_body", "console"}
+	"log.format", "log.decisions", "log.max_size", "log.max_files", "log.ids", "log.ids_key", "shutdown", "limits.streamed_body", "console", "traces"}
 
 // NeedsRestart returns the given keys that take effect only after a restart.
 func NeedsRestart(keys []string) (found []string) {

@@ -73,6 +73,7 @@ func TestNeedsRestart(t *testing.T) {
 		"callbacks clients":        "",
 		"policy.rules":             "",
 		"unknown_token log.format": "log.format",
+		"traces.sample":            "traces.sample",
 		"log.level":                "",
 		"listening":                "", // not below listen
 		"policy.log":               "",

@@ -107,6 +107,7 @@ func TestFilesBesideTheConfiguration(t *testing.T) {
 	for key, text := range map[string]string{
 		"upstream.ca_file": "upstream: { ca_file: no.pem }",
 		"redis.ca_file":    "redis: { mode: single, ca_file: no.pem }",
+		"traces.ca_file":   "traces: { ca_file: no.pem }",
 		"listen.tls":       "listen: { tls: { cert_file: no.pem, key_file: no.pem } }",
 	} {
 		_, err := config.Parse(file, []byte("accounts_file: list.csv\n"+text+"\n"))

@@ -31,6 +31,7 @@ func (c *Config) readFiles() []readFile {
 		{"listen.tls.key_file", &c.Listen.TLS.KeyFile},
 		{"upstream.ca_file", &c.Upstream.CAFile},
 		{"redis.ca_file", &c.Redis.CAFile},
+		{"traces.ca_file", &c.Traces.CAFile},
 	}
 }
 

@@ -268,7 +268,7 @@ func isScalar(t reflect.Type) bool {
 		return true
 	}
 	switch t.Kind() {
-	case reflect.String, reflect.Bool, reflect.Int, reflect.Int64:
+	case reflect.String, reflect.Bool, reflect.Int, reflect.Int64, reflect.Float64:
 		return true
 	}
 	return false
@@ -587,6 +587,8 @@ func parse(t reflect.Type, text string) (any, error) {
 		return parseSize(text)
 	case reflect.TypeFor[Percent]():
 		return parsePercent(text)
+	case reflect.TypeFor[Fraction]():
+		return parseFraction(text)
 	case reflect.TypeFor[None]():
 		if text != "none" {
 			return nil, fmt.Errorf("%q cannot stand for a mapping: write none, or its keys below it, indented", text)

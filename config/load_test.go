@@ -60,6 +60,9 @@ var defaults = []struct{ key, value, other string }{
 	{"console.timezone", "Asia/Shanghai", "UTC"},
 	{"console.session", "8h", "1h"},
 	{"console.index", "waiting", "all"},
+	{"traces.endpoint", "", "http://127.0.0.1:4318"},
+	{"traces.sample", "1%", "0.1%"},
+	{"traces.ca_file", "", ""},
 	{"limits.judged_body", "1MB", "2MB"},
 	{"limits.streamed_body", "128MB", "1GB"},
 	{"limits.read_answer", "64MB", "1MB"},
@@ -559,7 +562,7 @@ func TestUnknownKeys(t *testing.T) {
 		{`listen.api: 127.0.0.1:80`, `f:2:1: unknown key listen.api: write api below listen, indented`},
 		{`redis.password: x`, `f:2:1: unknown key redis.password: write password below redis, indented`},
 		{`nothing.at.all: x`,
-			`f:2:1: unknown key nothing.at.all: known are accounts, accounts_file, admin, callbacks, clients, console, events, journal, limits, listen, log, meter, metrics, policy, redis, shutdown, unknown_token, unlisted_account, upstream, window`},
+			`f:2:1: unknown key nothing.at.all: known are accounts, accounts_file, admin, callbacks, clients, console, events, journal, limits, listen, log, meter, metrics, policy, redis, shutdown, traces, unknown_token, unlisted_account, upstream, window`},
 		{`LOG: { level: info }`, `f:2:1: unknown key LOG: did you mean log?`},
 		{`upstream: { path: / }`, `f:2:13: unknown key upstream.path: known are ca_file, proxy, timeout, url`},
 		{`redis: { password_fil: x }`, `f:2:10: unknown key redis.password_fil: did you mean password_file?`},
@@ -570,19 +573,19 @@ func TestUnknownKeys(t *testing.T) {
 		{`policy: { rules: [{ name: a, match: { capabilty: [kf_reply] } }] }`,
 			`f:2:39: unknown key policy.rules[0].match.capabilty: did you mean capabilities?`},
 		{`where: x`,
-			`f:2:1: unknown key where: known are accounts, accounts_file, admin, callbacks, clients, console, events, journal, limits, listen, log, meter, metrics, policy, redis, shutdown, unknown_token, unlisted_account, upstream, window`},
+			`f:2:1: unknown key where: known are accounts, accounts_file, admin, callbacks, clients, console, events, journal, limits, listen, log, meter, metrics, policy, redis, shutdown, traces, unknown_token, unlisted_account, upstream, window`},
 		{`clients: [{ name: a, networks: [10.0.0.0/8], at: x }]`,
 			`f:2:46: unknown key clients[0].at: known are contains, header, name, networks`},
 		{`1: x`,
-			`f:2:1: unknown key 1: known are accounts, accounts_file, admin, callbacks, clients, console, events, journal, limits, listen, log, meter, metrics, policy, redis, shutdown, unknown_token, unlisted_account, upstream, window`},
+			`f:2:1: unknown key 1: known are accounts, accounts_file, admin, callbacks, clients, console, events, journal, limits, listen, log, meter, metrics, policy, redis, shutdown, traces, unknown_token, unlisted_account, upstream, window`},
 		{`log: { level: info, level: warn }`,
 			`f:2:21: log.level is given twice: it is already in line 2; keep one`},
 		{"log: { level: info }\nredis: { db: 1 }\nlog: { level: warn }",
 			`f:4:1: log is given twice: it is already in line 2; keep one`},
 		{`accounts: [{ corp_id: ww2 }]`, `f:2:1: accounts is given twice: it is already in line 1; keep one`},
 		{"a: 1\nb: 2\nlog: { c: 3, level: 4 }",
-			"f:2:1: unknown key a: known are accounts, accounts_file, admin, callbacks, clients, console, events, journal, limits, listen, log, meter, metrics, policy, redis, shutdown, unknown_token, unlisted_account, upstream, window\n" +
-				"f:3:1: unknown key b: known are accounts, accounts_file, admin, callbacks, clients, console, events, journal, limits, listen, log, meter, metrics, policy, redis, shutdown, unknown_token, unlisted_account, upstream, window\n" +
+			"f:2:1: unknown key a: known are accounts, accounts_file, admin, callbacks, clients, console, events, journal, limits, listen, log, meter, metrics, policy, redis, shutdown, traces, unknown_token, unlisted_account, upstream, window\n" +
+				"f:3:1: unknown key b: known are accounts, accounts_file, admin, callbacks, clients, console, events, journal, limits, listen, log, meter, metrics, policy, redis, shutdown, traces, unknown_token, unlisted_account, upstream, window\n" +
 				"f:4:8: unknown key log.c: known are decisions, format, ids, ids_key, level, max_files, max_size\n" +
 				`f:4:21: log.level cannot be "4": known are debug, info, warn, error`},
 		{`redis: { password: a, password_file: b }`,
@@ -632,7 +635,7 @@ func TestSyntax(t *testing.T) {
 				`f:1:11: accounts[0] has no corp_id: add the id that WeCom shows under My Company, ww…`},
 		{"<<: { accounts: [] }\n",
 			"f:1:1: accounts is missing: list your companies: accounts: [{corp_id: ww…}]\n" +
-				`f:1:1: unknown key <<: known are accounts, accounts_file, admin, callbacks, clients, console, events, journal, limits, listen, log, meter, metrics, policy, redis, shutdown, unknown_token, unlisted_account, upstream, window`},
+				`f:1:1: unknown key <<: known are accounts, accounts_file, admin, callbacks, clients, console, events, journal, limits, listen, log, meter, metrics, policy, redis, shutdown, traces, unknown_token, unlisted_account, upstream, window`},
 		{"accounts: [{ corp_id: ww1, subscription: &s { expires_at: 2026-10-01T00:00:00Z } }, { corp_id: ww2, subscription: *s }]\n", ""},
 		{"accounts: [{ corp_id: ww1, name: &n 5x }]\nredis: { db: *n }\n",
 			`f:1:34: "5x" is not a whole number: write only digits`},

@@ -66,7 +66,7 @@ func (ms Mistakes) Err() error {
 // The most suggestions for one word, and the most words of a vocabulary that are listed in full.
 const (
 	maxSuggestions = 5
-	maxListed      = 20
+	maxListed      = 21
 )
 
 // Nearest returns the known words that a misspelt one probably means, at most five: those at the

@@ -32,6 +32,8 @@ func (s schemaBuilder) value(t reflect.Type, path string) map[string]any {
 		return map[string]any{"type": "string", "description": "an instant with its zone, like 2026-10-01T00:00:00+08:00"}
 	case reflect.TypeFor[Percent]():
 		return map[string]any{"type": "string", "pattern": `^[0-9]+%$|` + envReference, "description": "a percent with its sign, like 90%"}
+	case reflect.TypeFor[Fraction]():
+		return map[string]any{"type": "string", "pattern": `^[0-9.]+%$|` + envReference, "description": "a percent with its sign, like 1% or 0.1%"}
 	case reflect.TypeFor[Size]():
 		return map[string]any{"type": "string", "pattern": `^[0-9]+ ?(B|KB|MB|GB)$|` + envReference, "description": "a size with its unit, like 64KB or 1MB"}
 	}

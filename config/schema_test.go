@@ -99,6 +99,8 @@ func TestSchemaTypes(t *testing.T) {
 		"redis.db":               "[integer string]",
 		"window.length":          "string",
 		"journal.max_bytes":      "string",
+		"traces.sample":          "string",
+		"traces.headers_file":    "string",
 		"listen.api":             "[string number boolean]",
 		"redis.password":         "[string number boolean]",
 		"redis.password_file":    "string",

@@ -37,6 +37,7 @@ func validate(c *Config, d *decoder) {
 	v.shutdown(c)
 	v.console(c)
 	v.events(c)
+	v.traces(c)
 	v.sameFiles(c)
 }
 

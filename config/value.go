@@ -90,7 +90,7 @@ func (c *Config) Secrets() []string {
 		}
 	}
 	walk(reflect.ValueOf(*c))
-	return all
+	return append(all, c.Traces.tokens()...)
 }
 
 // Word is a string with its position in the file.
@@ -119,6 +119,28 @@ func parsePercent(s string) (Percent, error) {
 		return 0, fmt.Errorf("%q is not a percent: write 1%% to 100%%, like 90%%", s)
 	}
 	return Percent(n), nil
+}
+
+// Fraction is a part of a whole, from 0 to 1. It is written as a percent: 0%, 0.1%, 100%.
+type Fraction float64
+
+// String writes the fraction as a percent.
+func (f Fraction) String() string {
+	return strconv.FormatFloat(math.Round(float64(f)*1e6)/1e4, 'f', -1, 64) + "%"
+}
+
+// MarshalText returns what String returns, for JSON and YAML.
+func (f Fraction) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+var percent = regexp.MustCompile(`^[0-9]{1,3}(\.[0-9]{1,4})?%$`)
+
+// parseFraction parses a percent with up to four decimals.
+func parseFraction(s string) (Fraction, error) {
+	n, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
+	if !percent.MatchString(s) || err != nil || n > 100 {
+		return 0, fmt.Errorf("%q is not a percent: write 0%% to 100%%, like 1%% or 0.1%%", s)
+	}
+	return Fraction(n / 100), nil
 }
 
 // plainNumber matches a duration without its unit.

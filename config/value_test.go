@@ -281,3 +281,39 @@ AQH/MAoGCCqGSM49BAMCA0gAMEUCIQDy1XyHb8MwMRGa9UCaHq/AjfIRWrIy9fhx
 fwK7QqKGGAIgS4zS6yJ22S6Ny41IwIbuLQRqM3baGpe3xbsCKSWadsw=
 -----END CERTIFICATE-----
 `
+
+// A fraction is written as a percent, and read as what it prints.
+func TestFractions(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]config.Fraction{"0%": 0, "1%": 0.01, "0.1%": 0.001, "0.0001%": 0.000001, "12.5%": 0.125, "100%": 1, "100.0%": 1} {
+		got := parse(t, oneAccount+"traces: { sample: "+value+" }\n").Traces.Sample
+		if got != want {
+			t.Errorf("%s: %v, want %v", value, float64(got), float64(want))
+		}
+		if again := parse(t, oneAccount+"traces: { sample: "+got.String()+" }\n").Traces.Sample; again != got {
+			t.Errorf("%s prints as %s", value, got)
+		}
+	}
+	for _, value := range []string{"1", "0.01", "101%", "100.1%", "-1%", "1 %", "%", "1e1%", ".5%", "0.00001%", "NaN%", "1％"} {
+		if got := parseError(oneAccount + fmt.Sprintf("traces: { sample: %q }\n", value)); !strings.Contains(got, "is not a percent: ") {
+			t.Errorf("%s: %s", value, got)
+		}
+	}
+}
+
+// Headers for the collector, and their parts that are secret by themselves, are among the secrets.
+func TestTraceHeaders(t *testing.T) {
+	t.Parallel()
+	c := parse(t, oneAccount+"traces: { headers: ['Authorization: Bearer the-key', 'X-Key:other-key'] }\n")
+	secrets := c.Secrets()
+	for _, want := range []string{"Authorization: Bearer the-key", "Bearer the-key", "the-key", "other-key"} {
+		if !slices.Contains(secrets, want) {
+			t.Errorf("%q is not among %q", want, secrets)
+		}
+	}
+	for _, bad := range []string{"", "X", "X:", "X: ", ": v", "X Y: v", "X: a\nY: b", "X: \x7f", "content-type: a", "Host: a"} {
+		if _, _, ok := config.TraceHeader(config.Secret(bad)); ok {
+			t.Errorf("%q passes", bad)
+		}
+	}
+}

@@ -123,6 +123,21 @@ func IsForwardingHeader(name []byte) bool {
 	return false
 }
 
+// IsTraceHeader reports whether a header is one by which a client passes on the trace that a request
+// belongs to (W3C Trace Context and Baggage). Unlike forwarding headers it has one writing: no server
+// trusts it.
+func IsTraceHeader(name []byte) bool {
+	switch len(name) {
+	case len("Traceparent"):
+		return SameName(name, "Traceparent")
+	case len("Tracestate"):
+		return SameName(name, "Tracestate")
+	case len("Baggage"):
+		return SameName(name, "Baggage")
+	}
+	return false
+}
+
 // DropHopByHop removes from the head of an answer the headers that belong to one connection.
 func DropHopByHop(h *fasthttp.ResponseHeader) {
 	listed := ListedHeaders(h.PeekAll("Connection"))

@@ -27,6 +27,7 @@ type AccessRecord struct {
 	Verdict    string // of a judged call; error if the gateway answered by itself without a decision
 	DecisionID string // of a judged call, or of such an answer
 	ErrorKind  string // why the gateway answered by itself without a decision
+	TraceID    string // of a call that is sampled
 	Duration   time.Duration
 	Wait       policy.WaitOutcome // of a call that was unsure; "" if it did not wait
 	Waited     time.Duration
@@ -66,6 +67,7 @@ type DecisionRecord struct {
 	Wait     policy.WaitOutcome // "" if it did not wait
 	Waited   time.Duration
 	Judged   *gate.Judgement
+	TraceID  string
 	Fault    string                 // why the gateway answered by itself, though the call was to go on
 	Hash     func(id string) string // of customers' ids; nil: they are logged as they are
 }
@@ -86,7 +88,7 @@ func (x *apiRequest) finish() {
 	*r = AccessRecord{
 		Method: method(x.rc.Method()), Path: x.loggedPath(), Capability: x.capability(), CorpID: x.corp, Client: x.recordedClient(), Remote: x.remote(),
 		Status: x.rc.Response.StatusCode(), DecisionID: x.id, ErrorKind: x.errorKind, Duration: now.Sub(x.at),
-		Wait: x.waitOutcome(), Waited: x.wait.took,
+		Wait: x.waitOutcome(), Waited: x.wait.took, TraceID: x.trace.ID(),
 	}
 	if x.decision != nil {
 		x.mark()
@@ -106,7 +108,7 @@ func (x *apiRequest) finish() {
 		r.Verdict = verdictError
 		f := x.failure(x.corp, r.Path)
 		f.Account, f.Capability, f.Forwarded = x.name, r.Capability, x.forwarded
-		f.Client = r.Client
+		f.Client, f.TraceID = r.Client, r.TraceID
 		x.gw.Refusals.Add(now, "decision", f)
 	}
 	x.gw.Metrics.request(r, x.decision != nil)
@@ -114,6 +116,7 @@ func (x *apiRequest) finish() {
 		x.gw.Metrics.waited(r.Wait, r.Waited)
 	}
 	x.gw.Access.Add(now, "request", r)
+	x.endTrace(r)
 }
 
 // method returns a known method, else other: what a client makes up does not belong in logs and
@@ -163,7 +166,7 @@ func (x *apiRequest) decisionRecord(path string) DecisionRecord {
 	r := DecisionRecord{
 		ID: x.id, At: x.head.At, CorpID: x.corp, Account: x.name, Standing: string(x.head.Who.Standing), By: x.by, Client: x.access.Client,
 		Endpoint: path, Judged: &x.judged, Fault: x.errorKind, Remote: x.access.Remote, Agent: x.rc.Request.Header.UserAgent(),
-		Wait: x.waitOutcome(), Waited: x.wait.took,
+		Wait: x.waitOutcome(), Waited: x.wait.took, TraceID: x.trace.ID(),
 	}
 	if x.gate.Config.Log.IDs == config.Hashed {
 		r.Hash = HasherOf(x.gate.Config.Log.IDsKey)

@@ -16,6 +16,7 @@ import (
 	"replygate/gate"
 	"replygate/http1"
 	"replygate/policy"
+	"replygate/trace"
 	"replygate/wecom"
 )
 
@@ -88,7 +89,9 @@ func (x *apiRequest) findCorp(mayPass bool) (next, *gate.Judgement) {
 		return x.withoutOneToken(mayPass)
 	}
 	var owner account.Owner
+	asking := x.trace.Begin(trace.Store)
 	x.corp, owner, x.waited = x.gw.Tokens.Owner(x.ctx, x.tokens[0])
+	endAsking(asking, x.waited > 0, owner == account.Unreachable)
 	if owner == account.Known {
 		x.by = gate.ByToken
 		x.compareNames()
@@ -177,8 +180,12 @@ func (x *apiRequest) ownerInBody() (corp string, by gate.By, unreachable, ok boo
 	if err != nil { // it names none plainly
 		return "", gate.ByNone, false, true
 	}
-	began := x.gw.Now()
-	defer func() { x.waited += x.gw.Now().Sub(began) }()
+	began, asking := x.gw.Now(), x.trace.Begin(trace.Store)
+	defer func() {
+		took := x.gw.Now().Sub(began)
+		x.waited += took
+		endAsking(asking, took > 0, unreachable)
+	}()
 	if facts.Channel == "" && facts.Code == "" && x.head.Route.Endpoint.TakesChannel() {
 		facts.Channel = wecom.ReadChannel(x.sent(body, true))
 	}
@@ -237,6 +244,8 @@ func (x *apiRequest) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
 // means that they may belong to one corp, and that Redis could not be asked.
 func (x *apiRequest) knownOwner() (corp string, judgedForOne, unreachable bool) {
 	one := len(x.tokens) > 0 && len(x.tokens) <= wecom.MaxTokens
+	asking := x.trace.Begin(trace.Store)
+	defer func() { endAsking(asking, x.waited > 0, unreachable) }()
 	for _, token := range x.tokens[:min(len(x.tokens), wecom.MaxTokens)] {
 		owner, o := "", account.Unknown
 		if token != "" {

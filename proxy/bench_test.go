@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -22,6 +23,7 @@ import (
 	"replygate/proxy"
 	"replygate/record"
 	"replygate/store/storetest"
+	"replygate/trace"
 	"replygate/upstream"
 	"replygate/window"
 )
@@ -207,6 +209,46 @@ func BenchmarkCountCall(b *testing.B) {
 				count()
 			}
 			b.ReportMetric(float64(lineartest.CPUTime(b)-began)/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
+// BenchmarkTraces is a reply that is judged, without traces, with a share of calls sampled, and
+// with a traceparent whose bot does not sample. Nobody takes the spans. cpu-ns/op is the
+// processor's, the export included.
+func BenchmarkTraces(b *testing.B) {
+	for _, bench := range []struct {
+		name, endpoint, header string
+		sample                 config.Fraction
+	}{
+		{"off", "", "", 0},
+		{"none", "http://127.0.0.1:1", "", 0},
+		{"1%", "http://127.0.0.1:1", "", 0.01},
+		{"1%-unsampled-parent", "http://127.0.0.1:1", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\n", 0.01},
+		{"all", "http://127.0.0.1:1", "", 1},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			tracer, err := trace.New(config.Traces{Endpoint: bench.endpoint, Sample: bench.sample},
+				trace.Options{Log: record.RateLimit(zap.NewNop(), time.Now), Count: func(string, int) {}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			var rc fasthttp.RequestCtx
+			head := "POST /cgi-bin/kf/send_msg HTTP/1.1\r\nHost: gateway\r\n" + bench.header + "Content-Length: 0\r\n\r\n"
+			if err := rc.Request.Read(bufio.NewReader(strings.NewReader(head))); err != nil {
+				b.Fatal(err)
+			}
+			g := &proxy.Gateway{Traces: tracer}
+			traced := g.Tracing(&rc)
+			b.ReportAllocs()
+			began := lineartest.CPUTime(b)
+			for b.Loop() {
+				traced()
+			}
+			b.ReportMetric(float64(lineartest.CPUTime(b)-began)/float64(b.N), "cpu-ns/op")
+			ctx, cancel := context.WithCancel(b.Context())
+			cancel()
+			tracer.Close(ctx)
 		})
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"replygate/config"
+	"replygate/policy"
+	"replygate/trace"
 )
 
 // NeverYield turns the yielder off until the next Use.
@@ -54,5 +56,24 @@ func (o *Observer) Discard(ctx context.Context) {
 		case one := <-o.queue:
 			observations.Put(one)
 		}
+	}
+}
+
+// Tracing returns a function that does, once more each time, all that is done for the trace of a
+// judged reply.
+func (g *Gateway) Tracing(rc *fasthttp.RequestCtx) func() {
+	x := &apiRequest{request: request{gw: g, rc: rc}, decision: &policy.Decision{Reason: policy.WindowOpen}}
+	r := &AccessRecord{Method: "POST", Path: "/cgi-bin/kf/send_msg", CorpID: "wwLapsed", Capability: "kf_reply", Verdict: "pass", DecisionID: "19b0a2c4e5f00001", Status: 200}
+	return func() {
+		x.trace = nil
+		x.startTrace()
+		endAsking(x.trace.Begin(trace.Store), false, false)
+		x.endReading(x.trace.Begin(trace.Read), true)
+		judging := x.trace.Begin(trace.Judge)
+		endAsking(x.trace.Begin(trace.Store), x.trace != nil, false)
+		judging.End("")
+		x.endSending(x.trace.Begin(trace.Upstream), nil)
+		r.TraceID = x.trace.ID()
+		x.endTrace(r)
 	}
 }

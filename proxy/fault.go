@@ -61,6 +61,7 @@ type FailureRecord struct {
 	Errcode    int
 	Client     string     // what the caller is; "" if no clients are configured
 	Remote     netip.Addr // of the caller
+	TraceID    string     // of a call that is sampled
 }
 
 // fail answers a request that was not judged, or whose judgement could not be carried out.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"replygate/trace"
 	"replygate/upstream"
 	"replygate/wecom"
 	"replygate/window"
@@ -144,7 +145,9 @@ func (x *apiRequest) send() (*upstream.Body, error) {
 	if x.endWait(); !x.wait.began.IsZero() {
 		x.out.Dropped = func() bool { return x.peer() == peerGone }
 	}
+	sending := x.trace.Begin(trace.Upstream)
 	a, err := x.gw.Upstream.Do(&x.out, &x.rc.Response, time.Time{})
+	x.endSending(sending, err)
 	if errors.Is(err, upstream.ErrDropped) {
 		return a, err // WeCom has no part in it
 	}

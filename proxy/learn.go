@@ -13,6 +13,7 @@ import (
 	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
+	"replygate/trace"
 	"replygate/wecom"
 	"replygate/window"
 )
@@ -52,6 +53,7 @@ func (x *apiRequest) learnToken(answer io.Reader, err error) {
 		return
 	}
 	x.corp = g.Corp
+	defer x.trace.Begin(trace.Store).End("")
 	switch err := x.gw.Tokens.Learn(x.ctx, g.Token, g.Corp, g.Life); {
 	case errors.Is(err, account.ErrOtherCorp):
 		x.contradiction(contradictsLearnt, "WeCom handed a token out for this corp that belongs to another one: it stays the other's", g.Corp)
@@ -66,6 +68,7 @@ func (x *apiRequest) learnCode(answer io.Reader, err error) {
 	if !found && !lost || x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}
+	defer x.trace.Begin(trace.Store).End("")
 	corp, away := x.corpOfToken([]string{c.Channel})
 	loss, codes := window.Loss{Corp: corp, Codes: true, Reason: "code"}, []wecom.Code{c}
 	switch {
@@ -115,6 +118,7 @@ func (x *apiRequest) recordPage(answer io.Reader, err error) {
 	if page.Errcode != wecom.CodeOK && page.Errcode != wecom.CodeRateLimited {
 		return
 	}
+	defer x.trace.Begin(trace.Store).End("")
 	corp, away := x.corpOfToken(x.channelsOf(page))
 	if x.tellPulled(page.Errcode); page.Errcode != wecom.CodeOK {
 		return

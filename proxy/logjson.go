@@ -24,6 +24,7 @@ func (r *AccessRecord) AppendJSON(b []byte) []byte {
 	b = stringIf(b, `,"verdict":`, r.Verdict)
 	b = stringIf(b, `,"decision_id":`, r.DecisionID)
 	b = appendWait(b, r.Wait, r.Waited)
+	b = stringIf(b, `,"trace_id":`, r.TraceID)
 	return stringIf(b, `,"error_kind":`, r.ErrorKind)
 }
 
@@ -59,7 +60,8 @@ func (r *FailureRecord) AppendJSON(b []byte) []byte {
 	b = strconv.AppendBool(append(b, `,"forwarded":`...), r.Forwarded)
 	b = number(b, `,"errcode":`, int64(r.Errcode))
 	b = stringIf(b, `,"client":`, r.Client)
-	return appendRemote(b, r.Remote)
+	b = appendRemote(b, r.Remote)
+	return stringIf(b, `,"trace_id":`, r.TraceID)
 }
 
 // AppendJSON appends the record's members.
@@ -110,6 +112,7 @@ func (r *DecisionRecord) AppendJSON(b []byte) []byte {
 		b = number(b, `,"trimmed":`, int64(len(d.Rest)))
 	}
 	b = stringIf(b, `,"fault":`, r.Fault)
+	b = stringIf(b, `,"trace_id":`, r.TraceID)
 	if would := r.Judged.Shadow; would != nil {
 		b = wecom.AppendMember(b, `,"shadow":{"verdict":`, would.Verdict.String())
 		b = wecom.AppendMember(b, `,"reason":`, string(would.Reason))

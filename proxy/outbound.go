@@ -13,6 +13,7 @@ import (
 	"replygate/gate"
 	"replygate/policy"
 	"replygate/record"
+	"replygate/trace"
 	"replygate/upstream"
 	"replygate/wecom"
 	"replygate/window"
@@ -83,7 +84,10 @@ func (x *apiRequest) judgeKnown() {
 		x.inspections.By.CountUnread(x.at)
 		x.stream()
 	case policy.InspectPath:
-		if x.apply(x.gate.ByPath(x.head)) {
+		judging := x.trace.Begin(trace.Judge)
+		j := x.gate.ByPath(x.head)
+		judging.End("")
+		if x.apply(j) {
 			x.stream()
 		}
 	case policy.InspectBody:
@@ -187,7 +191,9 @@ func (x *apiRequest) judgeBody() {
 		ctx, cancel = context.WithTimeout(x.ctx, x.storeTimeout(len(facts.Customers)))
 		defer cancel()
 	}
-	j := x.gate.ByBody(ctx, x.head, facts, x.gw.Windows)
+	judging := x.trace.Begin(trace.Judge)
+	j := x.gate.ByBody(ctx, x.head, facts, x.windows())
+	judging.End("")
 	x.noticeBypass(j)
 	if x.apply(j) {
 		x.reply(path, body)

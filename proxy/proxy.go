@@ -25,6 +25,7 @@ import (
 	"replygate/gate"
 	"replygate/http1"
 	"replygate/record"
+	"replygate/trace"
 	"replygate/upstream"
 	"replygate/wecom"
 	"replygate/window"
@@ -52,6 +53,7 @@ type Gateway struct {
 	Refusals  *record.Log // one record a judged call that does not
 	Log       *record.RateLimited
 	Calls     *calls.Counters // of all calls, for rehearsals; nil: they are not counted
+	Traces    *trace.Tracer   // nil: no call is traced
 	Now       func() time.Time
 	Draining  func() bool // the gateway stops: connections end after their answers
 
@@ -227,6 +229,7 @@ func (discard) Printf(string, ...any) {}
 func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
 	x := exchanges.Get().(*apiRequest)
 	x.start(g, rc)
+	x.startTrace()
 	defer func() {
 		x.finish()
 		if x.untilClose != nil {

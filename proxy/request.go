@@ -17,6 +17,7 @@ import (
 	"replygate/config"
 	"replygate/gate"
 	"replygate/http1"
+	"replygate/trace"
 	"replygate/wecom"
 )
 
@@ -40,6 +41,7 @@ type request struct {
 	id         string          // of the decision, or of an answer of the gateway's own; "" for any other request
 	errorKind  string          // why the gateway answered by itself without a decision
 	errcode    int             // of that answer
+	trace      *trace.Call     // nil: it is not sampled
 	space      []byte          // for a short body, kept for other requests
 	closeAfter bool            // the connection ends after the answer: what follows on it cannot be trusted
 }
@@ -98,6 +100,8 @@ func (v *request) readBody(limit config.Size) ([]byte, bool) {
 // is good until the request is answered.
 func (v *request) readUpTo(limit config.Size) (body []byte, more io.Reader, ok bool) {
 	stream, length := v.rc.RequestBodyStream(), v.rc.Request.Header.ContentLength()
+	reading := v.trace.Begin(trace.Read)
+	defer func() { v.endReading(reading, ok) }()
 	switch {
 	case stream == nil:
 		return v.rc.Request.Body(), nil, true

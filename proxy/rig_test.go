@@ -22,6 +22,7 @@ import (
 	"replygate/proxy"
 	"replygate/record"
 	"replygate/store/storetest"
+	"replygate/trace"
 	"replygate/upstream"
 	"replygate/wecom/wecomtest"
 	"replygate/window"
@@ -109,6 +110,10 @@ func newRig(t *testing.T, text string) *rig {
 	ago := 100 * time.Hour // until the history has begun: then a missing message is proof
 	r.lines.check = recordtest.New(t)
 	records := record.NewLog(&r.lines, false)
+	tracer, err := trace.New(c.Traces, trace.Options{Log: record.RateLimit(zap.New(core), time.Now), Count: func(string, int) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.Gateway = &proxy.Gateway{
 		Upstream: sends,
 		Tokens:   account.NewTokens(s.UniversalClient, "rg:", s.Timeout, time.Now),
@@ -117,7 +122,7 @@ func newRig(t *testing.T, text string) *rig {
 		}),
 		Bypass: proxy.NewBypass(), Metrics: proxy.NewMetrics(r.registry),
 		Access: records, Decisions: records, Refusals: records, Log: record.RateLimit(zap.New(core), time.Now),
-		Now: time.Now, Draining: func() bool { return false },
+		Now: time.Now, Draining: func() bool { return false }, Traces: tracer,
 	}
 	if _, _, err := r.Windows.Complete(t.Context(), "", ""); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"replygate/trace"
 	"replygate/wecom"
 	"replygate/window"
 )
@@ -55,6 +56,8 @@ func (x *apiRequest) settle(o window.Outcome) {
 		return
 	}
 	found := &x.judged.Evidence
+	asking, asked := x.trace.Begin(trace.Store), found.Code.State == window.CodeTaken
+	defer func() { endAsking(asking, asked, false) }()
 	if err := x.gw.Windows.RestoreCode(x.ctx, found.Code); err != nil {
 		x.gw.Log.Warn("a one-time code could not be given back: it counts as used", zap.Error(err))
 	}
@@ -62,6 +65,7 @@ func (x *apiRequest) settle(o window.Outcome) {
 		if o == window.Rejected && !found.Windows[i].Reserved() {
 			continue
 		}
+		asked = true
 		if err := x.gw.Windows.Settle(x.ctx, k, found.Windows[i], o); err != nil {
 			x.gw.Log.Warn("a reply could not be settled: at worst one fewer is left", zap.Error(err))
 		}

@@ -21,7 +21,7 @@ type Request struct {
 	Body          []byte      // the whole body,
 	Stream        Stream      // or one that streams
 	Identity      bool        // no compression is asked for: the answer is read
-	KeepForwarded bool        // what proxies say of each other goes on too
+	KeepForwarded bool        // what proxies say of each other, and of traces, goes on too
 	Dropped       func() bool // is called before the first byte: true if the request is no longer needed; nil: it is sent
 }
 
@@ -110,9 +110,9 @@ func (o *Request) writeChunked(w *bufio.Writer) error {
 	return err
 }
 
-// drops reports whether a header is not sent: it belongs to one connection, writeTo writes it, or a
-// client or a proxy before the gateway describes itself in it.
+// drops reports whether a header is not sent: it belongs to one connection, writeTo writes it, a
+// client or a proxy before the gateway describes itself in it, or it tells of a trace.
 func (o *Request) drops(name []byte, listed http1.HeaderNames) bool {
 	return listed.Has(name) || http1.SameName(name, "Host") || http1.SameName(name, "Content-Length") || o.Identity && http1.SameName(name, "Accept-Encoding") ||
-		http1.IsHopByHop(name) || !o.KeepForwarded && http1.IsForwardingHeader(name)
+		http1.IsHopByHop(name) || !o.KeepForwarded && (http1.IsForwardingHeader(name) || http1.IsTraceHeader(name))
 }

@@ -56,6 +56,8 @@ func TestRequestOnTheWire(t *testing.T) {
 		{"listed by Connection", "Connection: x-A, b\r\nX-a: 1\r\nB: 2\r\nC: 3\r\n", Request{}, "GET", "C: 3\r\n\r\n"},
 		{"of proxies", "X-Forwarded-For: 1.1.1.1\r\nForwarded: x\r\nX_Real_IP: x\r\nB: 1\r\n", Request{}, "GET", "B: 1\r\n\r\n"},
 		{"of proxies, kept", "X-Forwarded-For: 1.1.1.1\r\n", Request{KeepForwarded: true}, "GET", "X-Forwarded-For: 1.1.1.1\r\n\r\n"},
+		{"of a trace", "traceparent: x\r\nTRACESTATE: x\r\nBaggage: x\r\nBaggages: 1\r\nB: 1\r\n", Request{}, "GET", "Baggages: 1\r\nB: 1\r\n\r\n"},
+		{"of a trace, kept", "traceparent: x\r\n", Request{KeepForwarded: true}, "GET", "traceparent: x\r\n\r\n"},
 		{"compression", "Accept-Encoding: gzip\r\n", Request{}, "GET", "Accept-Encoding: gzip\r\n\r\n"},
 		{"no compression", "accept-encoding: gzip\r\n", Request{Identity: true}, "GET", "\r\n"},
 	} {

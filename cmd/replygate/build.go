@@ -29,6 +29,7 @@ import (
 	"replygate/proxy"
 	"replygate/record"
 	"replygate/store"
+	"replygate/trace"
 	"replygate/upstream"
 	"replygate/window"
 )
@@ -83,6 +84,8 @@ type gateway struct {
 	calls    *calls.Counters
 	replays  *backfill.Replayer
 	upstream *upstream.Upstream
+	traces   *trace.Tracer // nil: no call is traced
+	traced   *prometheus.CounterVec
 	faces    []face
 	admin    *http.Server
 	api      net.Listener
@@ -142,6 +145,9 @@ func (g *gateway) open(ctx context.Context, now func() time.Time, std streams) (
 	if g.upstream, err = upstream.New(c.Upstream); err != nil {
 		return err
 	}
+	if err = g.openTraces(); err != nil {
+		return err
+	}
 	g.windows = newWindows(g.store, window.Settings{
 		Prefix: c.Redis.Prefix, Length: c.Window.Length, Replies: c.Window.Replies, Timeout: g.store.Timeout, Now: now, Log: g.limited,
 		IndexAll: c.Console.Index == config.IndexAll,
@@ -173,7 +179,7 @@ func (g *gateway) wire(now func() time.Time) {
 		Windows: g.windows, Upstream: g.upstream, Metrics: proxy.NewMetrics(measured), Bypass: proxy.NewBypass(),
 		Tokens: account.NewTokens(g.store.UniversalClient, g.Config.Redis.Prefix, g.store.Timeout, now),
 		Access: g.logs.access, Decisions: g.logs.decisions, Refusals: g.logs.refusals, Log: g.limited, Now: now, Draining: g.draining.Load,
-		RedisAnswers: g.store.Answers, Calls: g.calls,
+		RedisAnswers: g.store.Answers, Calls: g.calls, Traces: g.traces,
 	}
 	g.openContacts(now)
 	g.handler.Contacts = g.contacts.observer
@@ -185,6 +191,7 @@ func (g *gateway) wire(now func() time.Time) {
 	g.registerGauges(registry, now)
 	g.registerContacts(registry, now)
 	g.registerEvents(registry)
+	registry.MustRegister(g.traced)
 	g.admin = g.withConsole(&admin.Admin{
 		Keys: g.Config.Admin, Loopback: config.Loopback(g.Config.Listen.Admin), Gateway: operated{g}, Windows: g.windows, Calls: g.calls, Activity: g.activity, Events: g.events.feed, Deliveries: g.events.outbox,
 		Contacts: g.contacts.observer, Meter: g.contacts.meter, Counted: g.contacts.observer.State, Histories: g.contacts.observer.Store.Histories,
@@ -253,16 +260,20 @@ func (g *gateway) serve(ctx context.Context) error {
 		zap.String("upstream", g.Config.Upstream.URL), zap.Int("accounts", len(g.Accounts.All())))
 	g.runNotifications(background)
 	var err error
+	var until time.Time // the end of the grace
 	select {
 	case <-ctx.Done():
 		g.draining.Store(true) // readiness says so, and answers close their connections
+		until = time.Now().Add(g.Config.Shutdown.Grace)
 		g.notify("STOPPING=1")
 		g.log.Info("stopping")
 		time.Sleep(g.Config.Shutdown.LameDuck)
 	case err = <-failed:
+		until = time.Now().Add(lastExport)
 	}
 	stopReplays()
 	g.stop()
+	g.done.Go(func() { g.closeTraces(until) })
 	stopObserving() // what it still writes needs the leases
 	<-observed
 	stopBackground()
@@ -319,6 +330,7 @@ func (g *gateway) release() error {
 	if g.upstream != nil {
 		g.upstream.Close()
 	}
+	g.closeTraces(time.Time{}) // after a serve it is closed already
 	if g.store != nil {
 		all = append(all, g.store.Close())
 	}

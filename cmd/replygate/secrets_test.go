@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 
 	"replygate/config"
 	"replygate/store/storetest"
+	"replygate/trace/tracetest"
 )
 
 // Secrets planted wherever one can stand: none shows in any output, whatever goes wrong.
@@ -25,10 +27,12 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 	server := storetest.Start(t, "--requirepass", mark+"redis")
 	redis := server.Config()
 	redis.Password, redis.Timeout = mark+"redis", 300*time.Millisecond
+	collector := tracetest.Start(t)
 	r, b, app := callbackRig(t, redis, func(c *config.Config) {
 		c.Admin = config.Admin{ReadKey: mark + "read", ChangeKey: mark + "change", MetricsKey: mark + "metrics"}
 		c.Callbacks[0].Token, c.Callbacks[0].EncodingAESKey = mark+"callback", config.Secret(aesKey)
 		c.Accounts[0].Secrets.Kf = []config.Secret{mark + "kf"}
+		c.Traces = config.Traces{Endpoint: collector.URL, Sample: 1, Headers: []config.Secret{"Authorization: Bearer " + mark + "collector"}}
 		c.Upstream.Timeout = 500 * time.Millisecond
 		c.Log.Level, c.Log.Decisions = "debug", filepath.Join(dir, "decisions.log")
 	})
@@ -58,7 +62,7 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 		} {
 			for _, path := range []string{"/cgi-bin/kf/send_msg", "/cgi-bin/externalcontact/list", "/cgi-bin/message/send", "/cgi-bin/kf/sync_msg", "/cgi-bin/webhook/send", "/" + mark, "/cgi-bin/../" + mark} {
 				send("POST", path+q, `{"touser":"wm1","open_kfid":"wk","msgtype":"text","text":{"content":"`+mark+`"},"code":"`+mark+`","welcome_code":"`+mark+`"}`,
-					"Authorization: Bearer "+mark, "Cookie: a="+mark, "X-"+mark+": 1")
+					"Authorization: Bearer "+mark, "Cookie: a="+mark, "X-"+mark+": 1", "Tracestate: a="+mark, "Baggage: a="+mark)
 				send("POST", path+q, `{"half":"`+mark)
 			}
 		}
@@ -111,12 +115,16 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 	}
 	_, out, errs := cli(t, "windows", "backfill", corpID, "--secret-file", file, "--state", filepath.Join(dir, "state"),
 		"--admin", "http://"+r.gateway.control.Addr().String(), "--api", "http://"+api)
+	flush, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r.gateway.traces.Close(flush)
+	spans, _ := collector.Raw()
 	decisions, err := os.ReadFile(filepath.Join(dir, "decisions.log"))
 	if err != nil || len(decisions) == 0 {
 		t.Fatalf("no decisions: %v", err)
 	}
 	texts := map[string]string{
-		"the log": r.log(), "the decisions": string(decisions), "the command line": out + errs,
+		"the log": r.log(), "the spans": spans, "the decisions": string(decisions), "the command line": out + errs,
 		"replays":   string(r.adminCall("GET", "/v1/backfills?corp_id="+corpID, "", "Authorization: Bearer "+mark+"read").body),
 		"readiness": string(r.adminCall("GET", "/readyz", "").body),
 		"metrics":   string(r.adminCall("GET", "/metrics", "", "Authorization: Bearer "+mark+"metrics").body),
