@@ -65,8 +65,8 @@ func (r *rig) inLog() map[string]int {
 	return n
 }
 
-// A primary dies after it took an event and before it answered, while a webhook gets others. Whether
-// the replica has the event or not: each is delivered, and in the log once.
+// A primary dies after it took an event and before it answered, while a webhook gets others.
+// Whether the replica has the event or not: each is delivered, and in the log once.
 func TestFailovers(t *testing.T) {
 	for name, replicated := range map[string]bool{"the replica has it": true, "the replica lacks it": false} {
 		t.Run(name, func(t *testing.T) {

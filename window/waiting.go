@@ -84,9 +84,9 @@ var ErrRepaired = errors.New("window: list: redis lost what was recorded last wh
 // walkBatch is how many members of each corp's list VisitByClose reads at once.
 const walkBatch = 500
 
-// VisitByClose calls visit with all windows of a query, in no order, whatever its limit. Each member
-// of the lists is read once, so that many cost less than their pages. A window may be visited twice
-// if its customer writes meanwhile.
+// VisitByClose calls visit with all windows of a query, in no order, whatever its limit. Each
+// member of the lists is read once, so that many cost less than their pages. A window may be
+// visited twice if its customer writes meanwhile.
 func (s *Store) VisitByClose(ctx context.Context, q Query, visit func([]Entry) error) error {
 	end := time.Now().Add(maxRepair)
 	joins, err := s.awaitRepair(ctx, time.Time{}, end)

@@ -114,7 +114,9 @@ func memory(b *testing.B, s redis.UniversalClient) (n int64) {
 // wait: near is every 15 seconds, all every five minutes.
 func BenchmarkVisitByClose(b *testing.B) {
 	const corps = 300
-	s := storetest.Open(b, storetest.Start(b).Config(), time.Now)
+	c := storetest.Start(b).Config()
+	c.Timeout = time.Minute // for the seeds, on a busy machine
+	s := storetest.Open(b, c, time.Now)
 	w, _ := newStore(b, s, settings(5, time.Now))
 	seedWaiting(b, s, corps)
 	if err := w.Sum(b.Context()); err != nil {
