@@ -123,9 +123,9 @@ func IsForwardingHeader(name []byte) bool {
 	return false
 }
 
-// IsTraceHeader reports whether a header is one by which a client passes on the trace that a request
-// belongs to (W3C Trace Context and Baggage). Unlike forwarding headers it has one writing: no server
-// trusts it.
+// IsTraceHeader reports whether a header is one by which a client passes on the trace that a
+// request belongs to (W3C Trace Context and Baggage). Unlike forwarding headers it has one writing:
+// no server trusts it.
 func IsTraceHeader(name []byte) bool {
 	switch len(name) {
 	case len("Traceparent"):
