@@ -2,6 +2,7 @@ package trace
 
 import (
 	"context"
+	"math/rand/v2"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -38,10 +39,13 @@ func (t *Tracer) Start(traceparents [][]byte) *Call {
 	if len(traceparents) == 1 { // several say nothing
 		ctx = propagator.Extract(ctx, traceparent(traceparents[0]))
 	}
-	ctx, span := t.tracer.Start(ctx, "call", otrace.WithSpanKind(otrace.SpanKindServer))
-	if !span.IsRecording() {
+	switch bot := otrace.SpanContextFromContext(ctx); {
+	case bot.IsValid() && !bot.IsSampled():
+		return nil
+	case !bot.IsValid() && rand.Float64() >= t.sample:
 		return nil
 	}
+	ctx, span := t.tracer.Start(ctx, "call", otrace.WithSpanKind(otrace.SpanKindServer))
 	return &Call{tracer: t.tracer, span: span, ctx: ctx}
 }
 
