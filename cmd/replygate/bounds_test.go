@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"replygate/internal/openapitest"
 	"replygate/store/storetest"
 )
 
@@ -47,7 +48,8 @@ func TestMain(m *testing.M) {
 		fmt.Println("cmd/replygate: -short runs only " + smoke)
 		_ = run.Value.Set(smoke)
 	}
-	code := storetest.Main(m)
+	compared := openapitest.Watch() // with every response of an admin listener in this process
+	code := compared(storetest.Main(m))
 	if !testing.Short() {
 		if bin, err := builtGateway(); err == nil {
 			os.RemoveAll(filepath.Dir(bin))
