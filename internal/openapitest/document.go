@@ -153,6 +153,22 @@ func (d *Document) check(place string, value any) error {
 	return schema.Validate(value)
 }
 
+// CheckBody compares the JSON of an answer to an operation that was carried out.
+func (d *Document) CheckBody(method, path string, text []byte) error {
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	operation, place := d.operation(method + " " + d.pathOf(&http.Request{Method: method, URL: &url.URL{Path: path}}))
+	for status, response := range member(operation, "responses") {
+		if strings.HasPrefix(status, "2") {
+			_, at := d.resolved(response, place+"/responses/"+status)
+			return d.check(at+"/content/application~1json/schema", value)
+		}
+	}
+	return fmt.Errorf("%s %s is not described", method, path)
+}
+
 // checkText compares a text of a query or header with the schema at a place.
 func (d *Document) checkText(place string, schema any, text string) error {
 	var value any = text
