@@ -68,6 +68,7 @@ type Channel struct {
 	Messages7d int64  `json:"messages_7d"`       // of customers, in seven days
 	Replied    string `json:"replied,omitempty"` // the newest reply in that time
 	Untold     string `json:"untold,omitempty"`  // why it cannot be told whether its chats are answered
+	Waiting    int    `json:"waiting"`           // chats that wait for a reply, of which it can be told
 }
 
 // The orders of accounts. The default has those that stop next first, then those that stopped, the
@@ -161,7 +162,7 @@ func (a *Admin) channels(ctx context.Context, corp string) []Channel {
 	}
 	all := make([]Channel, len(found))
 	for i, c := range found {
-		all[i] = Channel{Channel: c.ID, Since: stamp(c.Since), Incomplete: !c.Complete, Messages7d: c.Messages, Replied: Stamp(c.Replied), Untold: c.Untold}
+		all[i] = Channel{Channel: c.ID, Since: stamp(c.Since), Incomplete: !c.Complete, Messages7d: c.Messages, Replied: Stamp(c.Replied), Untold: c.Untold, Waiting: c.Waiting}
 	}
 	return all
 }

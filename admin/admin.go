@@ -65,6 +65,8 @@ type Admin struct {
 	counted   kept[[]peerAnswer[Overview]]
 	stored    kept[storedNumbers]
 	moves     kept[[]Attention]
+	reloaded  lastReload
+	changes   windowChanges
 }
 
 // Gateway is the running gateway as the admin API sees it. Its methods are called concurrently.

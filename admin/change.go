@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -72,7 +73,7 @@ type WindowChange struct {
 
 // openWindow opens a window as if the customer had written now.
 func (a *Admin) openWindow(w http.ResponseWriter, r *http.Request) {
-	a.changeWindow(w, r, "window opened", func(k window.Key) error {
+	a.changeWindow(w, r, "open", "window opened", func(k window.Key) error {
 		_, err := a.Windows.Record(r.Context(), []window.Fact{{Key: k, At: a.Now()}})
 		return err
 	})
@@ -80,7 +81,7 @@ func (a *Admin) openWindow(w http.ResponseWriter, r *http.Request) {
 
 // closeWindow closes a window until the customer writes again.
 func (a *Admin) closeWindow(w http.ResponseWriter, r *http.Request) {
-	a.changeWindow(w, r, "window closed", func(k window.Key) error {
+	a.changeWindow(w, r, "close", "window closed", func(k window.Key) error {
 		_, err := a.Windows.Close(r.Context(), k)
 		return err
 	})
@@ -88,7 +89,7 @@ func (a *Admin) closeWindow(w http.ResponseWriter, r *http.Request) {
 
 // changeWindow applies a change to one window, writes an audit record, and answers with the new
 // state of the window.
-func (a *Admin) changeWindow(w http.ResponseWriter, r *http.Request, what string, change func(window.Key) error) {
+func (a *Admin) changeWindow(w http.ResponseWriter, r *http.Request, action, what string, change func(window.Key) error) {
 	var in WindowChange
 	if !read(w, r, &in) {
 		return
@@ -102,7 +103,52 @@ func (a *Admin) changeWindow(w http.ResponseWriter, r *http.Request, what string
 		return
 	}
 	a.audit(r, what, zap.String("corp_id", k.Corp), zap.String("channel", k.Channel), zap.String("customer", k.Customer), zap.String("reason", in.Reason))
+	a.changes.add(k, ChangedWindow{Channel: k.Channel, Action: action, At: stamp(a.Now()), From: r.RemoteAddr, Reason: in.Reason})
 	a.window(w, r, k)
+}
+
+// ChangedWindow is the last change of a window by POST /v1/windows/open or close.
+type ChangedWindow struct {
+	Channel string `json:"channel"`
+	Action  string `json:"action"` // open or close
+	At      string `json:"at"`
+	From    string `json:"from"` // the caller's address
+	Reason  string `json:"reason"`
+}
+
+// windowChanges are the newest changes of windows that this gateway made since it started; the
+// audit records have all.
+type windowChanges struct {
+	mu    sync.Mutex
+	of    map[window.Key]ChangedWindow
+	order []window.Key // the oldest first
+}
+
+// maxChanges bounds what is remembered.
+const maxChanges = 1000
+
+func (c *windowChanges) add(k window.Key, change ChangedWindow) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil {
+		c.of = map[window.Key]ChangedWindow{}
+	}
+	c.order = append(slices.DeleteFunc(c.order, func(other window.Key) bool { return other == k }), k)
+	c.of[k] = change
+	if len(c.order) > maxChanges {
+		delete(c.of, c.order[0])
+		c.order = slices.Delete(c.order, 0, 1)
+	}
+}
+
+// last returns the last change of a window, nil if none is known.
+func (c *windowChanges) last(k window.Key) *ChangedWindow {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if change, found := c.of[k]; found {
+		return &change
+	}
+	return nil
 }
 
 // Backfill is the body and the answer of POST /v1/backfill. Without Began the answer has the time
@@ -229,6 +275,8 @@ func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.audit(r, "configuration reloaded", zap.Strings("changed", done.Changed))
+	_, at := a.Gateway.GateSince()
+	a.reloaded.note(at, r.RemoteAddr)
 	w.Header().Set("ETag", `"`+done.Config+`"`)
 	reply(w, http.StatusOK, done)
 }

@@ -119,13 +119,14 @@ func (a *Admin) contacts(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "no_account", "the configuration has no account with this corp_id")
 		return
 	}
-	rows, asOf := a.contactRows(q)
-	total := len(rows)
-	rows, next := page(q, rows, positionOf(q.sort))
+	chosen, asOf := a.contactAccounts(q)
+	total := len(chosen)
+	chosen, next := page(q, chosen, placeByContacts(q.sort, q.at))
 	if q.csv {
-		export(a, w, "contacts", a.withHistories(r.Context(), rows, days, q.at))
+		export(a, w, "contacts", a.withHistories(r.Context(), chosen, days, q.at))
 		return
 	}
+	rows := a.contactRows(chosen, q.at)
 	// While Redis is away the list goes without pace, unless the history was asked for.
 	if err := a.addHistory(r.Context(), rows, days, q.at); err != nil && days > 0 {
 		storeAway(w, err)
@@ -154,27 +155,46 @@ func checkContactFilters(q listQuery) (days int, err error) {
 	return days, nil
 }
 
-// contactRows returns the rows that the filters of a query match, without history, and when the
-// counts in them were read.
-func (a *Admin) contactRows(q listQuery) (rows []Contacts, asOf time.Time) {
-	g := a.Gateway.Gate()
-	secret := map[string]bool{}
-	for _, c := range g.Config.Accounts {
-		secret[c.CorpID] = c.Secrets.Contact != ""
-	}
+// countedAccount is an account with what is stored of its contacts.
+type countedAccount struct {
+	*account.Account
+	state contacts.State
+}
+
+// contactAccounts returns the accounts that the filters of a query match, and when their counts
+// were read.
+func (a *Admin) contactAccounts(q listQuery) (chosen []countedAccount, asOf time.Time) {
 	states, asOf := a.Contacts.States()
 	if asOf.IsZero() { // Redis did not answer yet
 		asOf = a.Now()
 	}
-	rows = []Contacts{}
-	for _, acc := range g.Accounts.All() {
-		row := contactsOf(acc, states[acc.CorpID], secret[acc.CorpID], q.at)
-		matches := func(filter, value string) bool { return q.Get(filter) == "" || q.Get(filter) == value }
-		if matches("corp_id", row.CorpID) && matches("entity", row.Entity) && matches("standing", row.Standing) && matches("kind", row.LimitKind) {
-			rows = append(rows, row)
+	corp, entity, standing, kind := q.Get("corp_id"), q.Get("entity"), q.Get("standing"), q.Get("kind")
+	for _, acc := range a.Gateway.Gate().Accounts.All() {
+		_, limited := acc.Limit(q.at)
+		if (corp == "" || acc.CorpID == corp) && (entity == "" || acc.Entity == entity) &&
+			(standing == "" || string(acc.Standing(q.at)) == standing) && (kind == "" || string(limited) == kind) {
+			chosen = append(chosen, countedAccount{acc, states[acc.CorpID]})
 		}
 	}
-	return rows, asOf
+	return chosen, asOf
+}
+
+// contactRows returns the rows of accounts, without history.
+func (a *Admin) contactRows(chosen []countedAccount, now time.Time) []Contacts {
+	secret := map[string]bool{}
+	for _, c := range chosen {
+		secret[c.CorpID] = false
+	}
+	for _, c := range a.Gateway.Gate().Config.Accounts {
+		if _, shown := secret[c.CorpID]; shown {
+			secret[c.CorpID] = c.Secrets.Contact != ""
+		}
+	}
+	rows := make([]Contacts, len(chosen))
+	for i, c := range chosen {
+		rows[i] = contactsOf(c.Account, c.state, secret[c.CorpID], now)
+	}
+	return rows
 }
 
 // contactsOf returns the row of an account, without its history.
@@ -218,32 +238,37 @@ func numberOf(n contacts.Number) ContactNumber {
 	return out
 }
 
-// positionOf returns the place of a row in an order. Rows without the number are last.
-func positionOf(sort string) func(Contacts) position {
-	return func(row Contacts) position {
-		p := position{ID: row.CorpID}
+// placeByContacts returns the place of an account in an order. Accounts without the number are last.
+func placeByContacts(sort string, now time.Time) func(countedAccount) position {
+	return func(c countedAccount) position {
+		p := position{ID: c.CorpID}
+		if sort == "name" || sort == "-name" {
+			p.Text = c.Name
+			return p
+		}
+		n, known := contacts.NumberOf(c.Account, c.state)
+		limit, kind := c.Limit(now)
 		switch {
-		case sort == "name" || sort == "-name":
-			p.Text = row.Name
-		case row.Total == nil:
+		case !known:
 			p.Group = 2
 		case sort == "total" || sort == "-total":
-			p.Number = float64(*row.Total)
-		case row.Limit == nil:
-			p.Group, p.Number = 1, float64(*row.Total)
+			p.Number = float64(n.Total)
+		case kind == account.NoLimit:
+			p.Group, p.Number = 1, float64(n.Total)
 		default:
-			p.Number = float64(*row.Total) / float64(max(*row.Limit, 1))
+			p.Number = float64(n.Total) / float64(max(limit, 1))
 		}
 		return p
 	}
 }
 
 // withHistories yields rows with their history, which is read for some at a time.
-func (a *Admin) withHistories(ctx context.Context, rows []Contacts, days int, now time.Time) iter.Seq2[Contacts, error] {
+func (a *Admin) withHistories(ctx context.Context, chosen []countedAccount, days int, now time.Time) iter.Seq2[Contacts, error] {
 	return func(yield func(Contacts, error) bool) {
-		for chunk := range slices.Chunk(rows, maxLimit) {
-			err := a.addHistory(ctx, chunk, days, now)
-			for _, row := range chunk {
+		for chunk := range slices.Chunk(chosen, maxLimit) {
+			rows := a.contactRows(chunk, now)
+			err := a.addHistory(ctx, rows, days, now)
+			for _, row := range rows {
 				if !yield(row, err) {
 					return
 				}

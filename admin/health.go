@@ -95,7 +95,14 @@ func (a *Admin) partsHealth(w http.ResponseWriter, r *http.Request) {
 		failQuery(w, err)
 		return
 	}
-	reply(w, http.StatusOK, a.readHealth(r.Context(), peer))
+	h := a.readHealth(r.Context(), peer)
+	seen := slices.Clone(h.Gateways)
+	for i := range seen {
+		seen[i].Seen = ""
+	}
+	if !unchanged(w, r, h.Status, h.Parts, seen) {
+		reply(w, http.StatusOK, h)
+	}
 }
 
 // readHealth tells how this gateway and the others are.

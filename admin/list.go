@@ -199,20 +199,23 @@ func (q *listQuery) compare(a, b *position) int {
 	return cmp.Or(sign*cmp.Compare(a.Text, b.Text), cmp.Compare(a.ID, b.ID))
 }
 
-// page sorts rows, and returns those of the page that the query is for, and the cursor of the next
+// page returns the rows of the page that the query is for, in its order, and the cursor of the next
 // one. For CSV all rows are one page.
 func page[T any](q listQuery, rows []T, at func(T) position) (cut []T, next string) {
 	type placed struct {
 		position
 		row T
 	}
-	all := make([]*placed, 0, len(rows))
+	found := leading[placed]{n: q.limit + 1, compare: func(a, b placed) int { return q.compare(&a.position, &b.position) }}
+	if q.csv {
+		found.n = len(rows)
+	}
 	for _, row := range rows {
 		if p := at(row); q.csv || q.after == nil || q.compare(q.after, &p) < 0 {
-			all = append(all, &placed{p, row})
+			found.add(placed{p, row})
 		}
 	}
-	slices.SortFunc(all, func(a, b *placed) int { return q.compare(&a.position, &b.position) })
+	all := found.sorted()
 	if !q.csv && len(all) > q.limit {
 		all = all[:q.limit]
 		next = q.cursor(all[q.limit-1].position)
@@ -222,6 +225,29 @@ func page[T any](q listQuery, rows []T, at func(T) position) (cut []T, next stri
 		cut[i] = p.row
 	}
 	return cut, next
+}
+
+// leading keeps the first n of many values in an order, since most rows are on no page.
+type leading[T any] struct {
+	n       int
+	compare func(a, b T) int
+	all     []T
+	cut     bool // all is sorted and has n values
+}
+
+func (l *leading[T]) add(v T) {
+	if l.cut && l.compare(v, l.all[l.n-1]) >= 0 {
+		return
+	}
+	if l.all = append(l.all, v); len(l.all) >= 2*l.n {
+		l.all, l.cut = l.sorted(), true
+	}
+}
+
+// sorted returns the values.
+func (l *leading[T]) sorted() []T {
+	slices.SortStableFunc(l.all, l.compare)
+	return l.all[:min(len(l.all), l.n)]
 }
 
 // unchanged sets the ETag of an answer that shows these values, and answers 304 to a caller that

@@ -157,7 +157,7 @@ func (a *Admin) readOverview(ctx context.Context) Overview {
 	if len(o.Partial) > 0 {
 		o.Unwell++
 	}
-	sortAttention(o.Attention)
+	slices.SortStableFunc(o.Attention, compareAttention)
 	o.Attention = o.Attention[:min(len(o.Attention), maxAttention)]
 	return o
 }
@@ -261,16 +261,14 @@ func attentionTo(p HealthPart) Attention {
 // kindOrder puts the chats that close first, then what stops, and last what is not well.
 var kindOrder = []string{"closing", "stops", "contacts", "moves"}
 
-func sortAttention(all []Attention) {
+func compareAttention(x, y Attention) int {
 	place := func(kind string) int {
 		if i := slices.Index(kindOrder, kind); i >= 0 {
 			return i
 		}
 		return len(kindOrder)
 	}
-	slices.SortStableFunc(all, func(x, y Attention) int {
-		return cmp.Or(-cmp.Compare(x.Level, y.Level), cmp.Compare(place(x.Kind), place(y.Kind)), cmp.Compare(x.At, y.At), cmp.Compare(y.Percent, x.Percent), cmp.Compare(x.CorpID, y.CorpID))
-	})
+	return cmp.Or(-cmp.Compare(x.Level, y.Level), cmp.Compare(place(x.Kind), place(y.Kind)), cmp.Compare(x.At, y.At), cmp.Compare(y.Percent, x.Percent), cmp.Compare(x.CorpID, y.CorpID))
 }
 
 func countAccounts(all []*account.Account, now time.Time) (n AccountCounts) {
@@ -294,29 +292,34 @@ func countAccounts(all []*account.Account, now time.Time) (n AccountCounts) {
 
 // attentionOf tells which accounts stop soon, and which are nearly full.
 func (a *Admin) attentionOf(accounts []*account.Account, now time.Time) []Attention {
-	all := []Attention{}
+	found := leading[Attention]{n: maxAttention, compare: compareAttention, all: []Attention{}}
 	for _, acc := range accounts {
 		if at := acc.LapsesAt(); at.After(now) && at.Sub(now) <= stopsWithin && acc.Standing(at) == account.Lapsed {
-			stops := Attention{Level: Soon, Kind: "stops", CorpID: acc.CorpID, Name: acc.Name, At: stamp(at), URL: "accounts/" + url.PathEscape(acc.CorpID)}
+			stops := Attention{Level: Soon, Kind: "stops", CorpID: acc.CorpID, Name: acc.Name, At: stamp(at)}
 			if at.Sub(now) < stopsUrgent {
 				stops.Level = Urgent
 			}
-			all = append(all, stops)
+			found.add(stops)
 		}
-		if _, total, known := acc.Contacts(); known && acc.Standing(now) != account.Lapsed { // which may add nobody anyway
-			if limit, _ := acc.Limit(now); limit > 0 && total*100 >= limit*fullPercent {
-				full := Attention{Level: Soon, Kind: "contacts", CorpID: acc.CorpID, Name: acc.Name, Percent: total * 100 / limit, Total: total, Limit: limit, URL: "contacts?corp_id=" + url.QueryEscape(acc.CorpID)}
+		if _, total, known := acc.Contacts(); known {
+			limit, _ := acc.Limit(now)
+			if limit > 0 && total*100 >= limit*fullPercent && acc.Standing(now) != account.Lapsed { // which may add nobody anyway
+				full := Attention{Level: Soon, Kind: "contacts", CorpID: acc.CorpID, Name: acc.Name, Percent: total * 100 / limit, Total: total, Limit: limit}
 				if total >= limit {
 					full.Level = Urgent
 				}
-				all = append(all, full)
+				found.add(full)
 			}
 		}
 	}
-	sortAttention(all)
-	all = all[:min(len(all), maxAttention)]
+	all := found.sorted()
 	for i := range all {
-		if all[i].Kind == "stops" && a.Activity != nil {
+		if all[i].Kind == "contacts" {
+			all[i].URL = "contacts?corp_id=" + url.QueryEscape(all[i].CorpID)
+			continue
+		}
+		all[i].URL = "accounts/" + url.PathEscape(all[i].CorpID)
+		if a.Activity != nil {
 			if activity, known := a.Activity(all[i].CorpID); known {
 				all[i].Calls = activity.Calls7d
 			}

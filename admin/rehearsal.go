@@ -31,6 +31,7 @@ type RehearsalList struct {
 	Accounts []rehearsal.Report `json:"accounts"`
 	// Unattributed is that of each of them.
 	Unattributed []rehearsal.Row `json:"unattributed,omitempty"`
+	Language     string          `json:"language,omitempty"` // of the texts: en or zh
 	ListEnd
 }
 
@@ -142,7 +143,7 @@ func (a *Admin) rehearsal(w http.ResponseWriter, r *http.Request) {
 		export(a, w, "rehearsal", rowsOf(of))
 		return
 	}
-	list := RehearsalList{Accounts: []rehearsal.Report{}, ListEnd: ListEnd{Total: new(len(accounts)), Next: next, AsOf: stamp(a.Now())}}
+	list := RehearsalList{Accounts: []rehearsal.Report{}, Language: language(q.chinese), ListEnd: ListEnd{Total: new(len(accounts)), Next: next, AsOf: stamp(a.Now())}}
 	for report, err := range of {
 		if err != nil {
 			w.Header().Set("Retry-After", "5")

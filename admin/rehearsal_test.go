@@ -192,3 +192,14 @@ func seedCalls(a *api, accounts int) {
 		}
 	}
 }
+
+// A list of rehearsals names its language, also if it is empty.
+func TestRehearsalLanguage(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "\npolicy: { language: zh }\n")
+	for query, want := range map[string]string{"": `"language":"zh"`, "?language=en": `"language":"en"`} {
+		if r := a.call("GET", "/v1/rehearsal"+query, ""); !strings.Contains(r.body, want) {
+			t.Errorf("%q: %s", query, r.body)
+		}
+	}
+}

@@ -58,13 +58,23 @@ type RuleShadow struct {
 
 const maxShadowExamples = 5
 
-// rules answers GET /v1/rules.
+// rules answers GET /v1/rules; with corp_id only the rules that name the account or its entity.
 func (a *Admin) rules(w http.ResponseWriter, r *http.Request) {
-	if _, err := checkedValues(r); err != nil {
+	values, err := checkedValues(r, "corp_id")
+	if err != nil {
 		failQuery(w, err)
 		return
 	}
 	list := a.ruleList()
+	if corp := values.Get("corp_id"); corp != "" {
+		acc := a.Gateway.Gate().Accounts.Find(corp)
+		if acc == nil {
+			failNoAccount(w)
+			return
+		}
+		names := a.Gateway.Gate().Engine.Naming(acc.CorpID, acc.Entity)
+		list.Rules = slices.DeleteFunc(list.Rules, func(row RuleRow) bool { return row.From != policy.OwnRule || !slices.Contains(names, row.Name) })
+	}
 	if !unchanged(w, r, list.Since, list.Ruleset, list.Next, list.Rules) {
 		reply(w, http.StatusOK, list)
 	}

@@ -3,6 +3,8 @@ package admin
 import (
 	"cmp"
 	"net/http"
+	"sync"
+	"time"
 
 	"replygate/config"
 )
@@ -31,6 +33,50 @@ type SettingList struct {
 	Config   string    `json:"config"` // hash
 	Settings []Setting `json:"settings"`
 	Accounts *int      `json:"accounts,omitempty"` // their number, in the place of their settings
+
+	// What a running gateway tells besides.
+	LoadedAt   string   `json:"loaded_at,omitempty"`   // when they came into force
+	LoadedBy   string   `json:"loaded_by,omitempty"`   // start, file or api
+	LoadedFrom string   `json:"loaded_from,omitempty"` // the caller's address, of api
+	Problems   []string `json:"problems,omitempty"`    // what keeps the newest files from being in force
+}
+
+// The values of SettingList.LoadedBy.
+const (
+	LoadedAtStart = "start" // of the process
+	LoadedByFile  = "file"  // the files changed, or the process got SIGHUP
+	LoadedByAPI   = "api"   // POST /v1/reload
+)
+
+// lastReload is the last reload by the API.
+type lastReload struct {
+	mu   sync.Mutex
+	at   time.Time // when its configuration came into force
+	from string    // the caller's address
+}
+
+func (l *lastReload) note(at time.Time, from string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.at, l.from = at, from
+}
+
+// startTime is within what time of the process's begin the first configuration is in force.
+const startTime = time.Minute
+
+// addLoaded tells when the settings came into force, and by whom.
+func (a *Admin) addLoaded(list *SettingList) {
+	_, at := a.Gateway.GateSince()
+	list.LoadedAt, list.LoadedBy, list.Problems = Stamp(at), LoadedByFile, a.Gateway.Problems()
+	a.reloaded.mu.Lock()
+	defer a.reloaded.mu.Unlock()
+	began, _ := time.Parse(time.RFC3339, a.Gateway.Self().Since)
+	switch {
+	case a.reloaded.at.Equal(at) && a.reloaded.from != "":
+		list.LoadedBy, list.LoadedFrom = LoadedByAPI, a.reloaded.from
+	case a.reloaded.from == "" && at.Sub(began) < startTime:
+		list.LoadedBy = LoadedAtStart
+	}
 }
 
 // SettingsOf lists the settings of a configuration that was read from a file.
@@ -58,16 +104,19 @@ func (a *Admin) settings(w http.ResponseWriter, r *http.Request) {
 	}
 	c, hash := a.Gateway.InForce()
 	file := a.Gateway.ConfigFile()
+	shown, number := *c, (*int)(nil)
 	switch values.Get("accounts") {
 	case "":
-		reply(w, http.StatusOK, SettingsOf(file, hash, c))
 	case "count":
-		others := *c
-		others.Accounts = nil
-		list := SettingsOf(file, hash, &others)
-		list.Accounts = pointer(len(c.Accounts))
-		reply(w, http.StatusOK, list)
+		shown.Accounts, number = nil, pointer(len(c.Accounts))
 	default:
 		failQuery(w, badQueryf("accounts must be count, or absent"))
+		return
+	}
+	list := SettingsOf(file, hash, &shown)
+	list.Accounts = number
+	a.addLoaded(&list)
+	if !unchanged(w, r, list) {
+		reply(w, http.StatusOK, list)
 	}
 }

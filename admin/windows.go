@@ -37,6 +37,8 @@ type WindowList struct {
 	Index      string   `json:"index,omitempty"` // waiting: only chats that wait for an answer are listed; all
 	Next       string   `json:"next,omitempty"`  // the cursor of the next page
 	AsOf       string   `json:"as_of,omitempty"`
+	// Changes are the last changes by hand of the windows of one customer that this gateway knows.
+	Changes []ChangedWindow `json:"changes,omitempty"`
 }
 
 var states = map[window.State]string{
@@ -61,6 +63,19 @@ func show(e window.Entry) Window {
 		w.Sent = append(w.Sent, stamp(time.UnixMilli(t)))
 	}
 	return w
+}
+
+// changesOf returns the last changes by the API of windows, if the query asks for them.
+func (a *Admin) changesOf(r *http.Request, entries ...window.Entry) (all []ChangedWindow) {
+	if r.URL.Query().Get("changes") == "" {
+		return nil
+	}
+	for _, e := range entries {
+		if c := a.changes.last(e.Key); c != nil {
+			all = append(all, *c)
+		}
+	}
+	return all
 }
 
 // stampMillis is stamp for unix ms, "" for none.
@@ -94,7 +109,7 @@ func (a *Admin) readWindowQuery(r *http.Request) (windowQuery, error) {
 	given.Del("limit")
 	plain := r.Clone(r.Context())
 	plain.URL.RawQuery = given.Encode()
-	list, err := a.readQuery(plain, listing{sorts: []string{"closes"}, filters: []string{"corp_id", "channel", "customer", "state", "scan"}})
+	list, err := a.readQuery(plain, listing{sorts: []string{"closes"}, filters: []string{"corp_id", "channel", "customer", "state", "scan", "changes"}})
 	if err != nil {
 		return windowQuery{}, err
 	}
@@ -291,7 +306,7 @@ func (a *Admin) window(w http.ResponseWriter, r *http.Request, k window.Key) {
 	case !found:
 		noWindow(w, "on this channel ", complete, since)
 	default:
-		reply(w, http.StatusOK, WindowList{Windows: []Window{show(e)}, Since: stamp(since), Incomplete: !complete})
+		reply(w, http.StatusOK, WindowList{Windows: []Window{show(e)}, Since: stamp(since), Incomplete: !complete, Changes: a.changesOf(r, e)})
 	}
 }
 
@@ -305,7 +320,7 @@ func (a *Admin) customer(w http.ResponseWriter, r *http.Request, corp, customer 
 	case len(entries) == 0:
 		noWindow(w, "", complete, since)
 	default:
-		list := WindowList{Windows: []Window{}, Since: stamp(since), Incomplete: !complete, AsOf: stamp(a.Now())}
+		list := WindowList{Windows: []Window{}, Since: stamp(since), Incomplete: !complete, AsOf: stamp(a.Now()), Changes: a.changesOf(r, entries...)}
 		for _, e := range entries {
 			list.Windows = append(list.Windows, show(e))
 		}

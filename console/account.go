@@ -17,6 +17,7 @@ type accountView struct {
 	Rehearsal *rehearsal // of the calls of 28 days
 	Refusals  []decision
 	Waiting   closingList
+	Rules     []rule            // that name it or its entity
 	Failed    map[string]string // why a part of the page is missing
 }
 
@@ -28,6 +29,7 @@ type channel struct {
 	Messages   int     `json:"messages_7d"`
 	Replied    instant `json:"replied"`
 	Untold     string  `json:"untold"`
+	Waiting    *int    `json:"waiting"`
 }
 
 // event is something that happened to an account, or will.
@@ -99,6 +101,10 @@ func (q *request) accountTraffic(v *accountView) {
 	v.fetch(q, "waiting", "/v1/closing", url.Values{"corp_id": corp, "limit": {"10"}}, &v.Waiting)
 	for i := range v.Waiting.Waiting {
 		q.describeChat(&v.Waiting.Waiting[i])
+	}
+	var rules rulesView
+	if q.get("/v1/rules", url.Values{"corp_id": corp}, &rules) == nil {
+		v.Rules = rules.Rules
 	}
 }
 

@@ -121,6 +121,7 @@ type accountsView struct {
 	Within      []option
 	Sorts       []option
 	Filters     []choice
+	Tabs        []tab
 }
 
 var accountFilters = []string{"q", "standing", "entity", "within", "used", "on"}
@@ -147,7 +148,28 @@ func accountsPage(q *request) {
 		q.countWithout("/v1/accounts", query, view.Filters)
 	}
 	view.Months, view.CalendarOff = q.calendar()
+	view.Tabs = q.accountTabs(len(view.Filters) > 0)
 	q.render(http.StatusOK, "accounts", view)
+}
+
+// accountTabs are the lists of accounts that people ask for most, with how many each has.
+func (q *request) accountTabs(filtered bool) (all []tab) {
+	for _, t := range []struct{ key, name, value, more string }{
+		{"accounts.all", "", "", ""}, {"accounts.month", "within", "30d", ""}, {"standing.lapsed", "standing", "lapsed", ""}, {"accounts.used", "used", "90", "&sort=-contacts_used"},
+	} {
+		one := tab{Text: q.text(t.key), URL: "accounts", Current: !filtered}
+		query := url.Values{"limit": {"1"}}
+		if t.name != "" {
+			query.Set(t.name, t.value)
+			one.URL, one.Current = "?"+t.name+"="+t.value+t.more, q.r.URL.Query().Get(t.name) == t.value
+		}
+		var list pager
+		if q.get("/v1/accounts", query, &list) == nil && list.Total != nil {
+			one.Text = q.text("accounts.tab", "name", one.Text, "n", *list.Total)
+		}
+		all = append(all, one)
+	}
+	return all
 }
 
 // countWithout counts the rows of a list without each of its filters.

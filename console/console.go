@@ -227,4 +227,7 @@ const (
 	maxForm = 1<<20 + 64<<10
 	// liveHeader marks the requests of console.js, which refreshes a page.
 	liveHeader = "Console-Live"
+	// timeHeader tells it the time of a page that has not changed: as a number, with its zone, and in
+	// words.
+	timeHeader = "Console-Time"
 )

@@ -81,6 +81,34 @@ func (p page) Measured(part healthPart) string {
 	return p.text("health.status." + part.Status)
 }
 
+// Detail tells more about a part that works, "" if there is no more: of Redis what it says of
+// itself.
+func (p page) Detail(part healthPart) string {
+	v := part.Values
+	mode, told := v["mode"].(string)
+	if part.Name != "redis" || !told {
+		return ""
+	}
+	bytes := func(name string) float64 { n, _ := v[name].(float64); return n }
+	facts := []string{p.text("health.redis.mode." + mode)}
+	if role, _ := v["role"].(string); role != "" {
+		facts = append(facts, p.text("health.redis.role."+role))
+		memory := p.text("health.redis.memory", "used", bytesText(bytes("memory_bytes")), "max", bytesText(bytes("max_memory_bytes")))
+		if bytes("max_memory_bytes") == 0 {
+			memory = p.text("health.redis.unlimited", "used", bytesText(bytes("memory_bytes")))
+		}
+		key := "health.redis.appendonly.no"
+		if on, _ := v["appendonly"].(bool); on {
+			key = "health.redis.appendonly.yes"
+		}
+		facts = append(facts, memory, p.text("health.redis.policy", "policy", v["maxmemory_policy"]), p.text(key))
+	}
+	if n := int(bytes("primaries")); n > 1 {
+		facts[0] = p.text("health.redis.primaries", "mode", facts[0], "n", n)
+	}
+	return strings.Join(facts, p.text("semicolon"))
+}
+
 // healthValues are the placeholders of a part's texts, as pairs.
 func (p page) healthValues(part healthPart) (pairs []any) {
 	for name, value := range part.Values {

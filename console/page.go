@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -150,6 +152,8 @@ type page struct {
 	Groups    []navGroup
 	RedisDown instant // since when Redis does not answer; zero: it does
 	Data      any
+	Main      template.HTML // what the frame is around
+	Tag       string        // of Main
 }
 
 // Root is the relative URL of the console's first page.
@@ -257,15 +261,48 @@ func (q *request) render(status int, name string, data any) {
 	if t == nil {
 		panic("BUG: there is no page " + name)
 	}
-	if err := t.ExecuteTemplate(&b, "frame", p); err != nil {
-		panic("BUG: page " + name + ": " + err.Error()) // http.Server logs it and closes the connection
+	write := func(part string) {
+		if err := t.ExecuteTemplate(&b, part, p); err != nil {
+			panic("BUG: page " + name + ": " + err.Error()) // http.Server logs it and closes the connection
+		}
 	}
+	write("main")
+	p.Main, p.Tag = template.HTML(b.String()), p.tag(b.Bytes())
+	if p.unchanged() {
+		return
+	}
+	b.Reset()
+	write("frame")
 	q.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	q.w.Header().Set("Content-Language", p.Lang())
 	q.w.WriteHeader(status)
 	if q.r.Method != http.MethodHead {
 		_, _ = q.w.Write(b.Bytes()) // fails only if the browser has gone
 	}
+}
+
+// tag is the ETag of a page, by all that console.js refreshes but the time.
+func (p page) tag(main []byte) string {
+	sum := sha256.New()
+	_, _ = fmt.Fprint(sum, p.code, p.Name, p.Status, p.RedisDown)
+	_, _ = sum.Write(main)
+	return `W/"` + hex.EncodeToString(sum.Sum(nil)[:8]) + `"`
+}
+
+// unchanged answers console.js if the page is still as it has it: with the time alone, since it
+// shows as of when the page is.
+func (p page) unchanged() bool {
+	h := p.w.Header()
+	if !p.Live() {
+		return false
+	}
+	h.Set("ETag", p.Tag)
+	if p.r.Header.Get(liveHeader) == "" || p.r.Header.Get("If-None-Match") != p.Tag {
+		return false
+	}
+	h.Set(timeHeader, fmt.Sprintf("%d %s %s", p.now.Unix(), p.now.In(p.zone).Format(time.RFC3339), p.minute(p.now)))
+	p.w.WriteHeader(http.StatusNotModified)
+	return true
 }
 
 // fail writes a page that tells what went wrong, and what to do.

@@ -24,6 +24,7 @@ type setting struct {
 type settingsView struct {
 	File, Config string
 	Loaded       instant // when it came into force
+	By           string  // whom
 	Accounts     int
 	Groups       []settingGroup
 	Notes        []note
@@ -43,15 +44,24 @@ func showSettings(q *request, status int, notes ...note) {
 		File, Config string
 		Accounts     int
 		Settings     []setting
+		By           string `json:"loaded_by"`
+		From         string `json:"loaded_from"`
+		Problems     []string
 	}
 	if f := q.get("/v1/config", url.Values{"accounts": {"count"}}, &list); f != nil {
 		q.fail(f)
 		return
 	}
-	view := settingsView{File: list.File, Config: list.Config, Accounts: list.Accounts, Notes: append(notes, staleNotes(q)...)}
+	view := settingsView{File: list.File, Config: list.Config, Accounts: list.Accounts, Notes: notes}
 	var rules rulesView
 	if q.get("/v1/rules", nil, &rules) == nil {
 		view.Loaded = rules.Since
+	}
+	if list.By != "" {
+		view.By = q.text("settings.by."+list.By, "from", list.From)
+	}
+	for _, p := range list.Problems { // which keep the newest files from being in force
+		view.Notes = append(view.Notes, note{"bad", "urgent", q.text("attention.config"), p})
 	}
 	for _, s := range list.Settings {
 		section, _, _ := strings.Cut(s.Key, ".")
@@ -63,18 +73,6 @@ func showSettings(q *request, status int, notes ...note) {
 		last.Settings = append(last.Settings, s)
 	}
 	q.render(status, "settings", view)
-}
-
-// staleNotes tells what keeps the newest files from being in force.
-func staleNotes(q *request) (notes []note) {
-	var ready struct {
-		Problems []string `json:"config_problems"`
-	}
-	_ = q.get("/readyz", nil, &ready) // while the gateway stops it answers 503, with the same fields
-	for _, p := range ready.Problems {
-		notes = append(notes, note{"bad", "urgent", q.text("attention.config"), p})
-	}
-	return notes
 }
 
 // reloadSettings reads the configuration again, as long as the one on the page is in force.

@@ -333,7 +333,7 @@ var states = map[string]struct {
 		[]string{"312 accounts, gateways: 2, rule set reply-only-2024, enforced", "14 chats close within the hour, and nobody has replied", "The first has 7:42: 云杉教育.", "蓝桥家居 stops in 2 d 2 h, on 2026-12-02"},
 		[]string{"312 个企业，2 台网关，规则集 reply-only-2024，强制执行", "14 个会话将在 1 小时内关闭，还没有人回复", "最早的一个还剩 7:42：云杉教育。", "蓝桥家居将在 2 天 2 小时后停用（2026-12-02）"},
 	},
-	"settings": {"settings", nil, 200, []string{"In force since", "2026-11-28 10:02", ">312<"}, []string{"生效于"}},
+	"settings": {"settings", nil, 200, []string{"In force since", "2026-11-28 10:02", "by a reload from 10.1.0.7:51220", "accounts.csv:3:9", ">312<"}, []string{"生效于", "由 10.1.0.7:51220 重新加载"}},
 	"a count that fails": {
 		"contacts", map[string]string{"/v1/contacts": `{"contacts":[{"corp_id":"ww1","standing":"active","problem":{"reason":"refused","errcode":60020,"why":"WeCom refuses","remedy":"add the address"}},` +
 			`{"corp_id":"ww2","standing":"active","total":5,"as_of":"2026-11-20T00:00:00.000Z","source":"file","stale":true}]}`}, 200,
@@ -341,13 +341,26 @@ var states = map[string]struct {
 	},
 	"health": {
 		"health", nil, 200,
-		[]string{"0 B of 64 MiB", "Redis 0 ms, WeCom 4 ms", "the certificate is valid until 2027-02-01 00:00", "63 days", "no answer: 10.1.0.13:9090; another configuration: 10.1.0.12:9090; another version: –"},
-		[]string{"0 B / 64 MiB", "Redis 0 ms，企业微信 4 ms", "证书有效期至 2027-02-01 00:00", "63 天", "目前无法拒绝窗口外的回复：另一台网关没有租约：它可能有 Redis 缺少的消息，五分钟后将被移出；journal 中有 Redis 缺少的消息", "没有应答：10.1.0.13:9090；配置不同：10.1.0.12:9090；版本不同：–"},
+		[]string{"single server; primary; memory 256 MiB of 4 GiB; maxmemory-policy noeviction; appendonly on", "0 B of 64 MiB", "Redis 0 ms, WeCom 4 ms", "the certificate is valid until 2027-02-01 00:00", "63 days", "no answer: 10.1.0.13:9090; another configuration: 10.1.0.12:9090; another version: –"},
+		[]string{"单机；主节点；内存 256 MiB / 4 GiB；maxmemory-policy 为 noeviction；appendonly 已开启", "0 B / 64 MiB", "Redis 0 ms，企业微信 4 ms", "证书有效期至 2027-02-01 00:00", "63 天", "目前无法拒绝窗口外的回复：另一台网关没有租约：它可能有 Redis 缺少的消息，五分钟后将被移出；journal 中有 Redis 缺少的消息", "没有应答：10.1.0.13:9090；配置不同：10.1.0.12:9090；版本不同：–"},
 	},
 	"an account": {
 		"accounts/wwa03be7712f9c54e1", nil, 200,
-		[]string{"lapsed since 2026-11-04 00:00: only replies within 48 hours pass", "the subscription ends, and grace begins", "rule set reply-only-2025 applies", "in 32 days", "complete only since 2026-11-29 08:00", "no reply of any kind was seen", "412"},
-		[]string{"自 2026-11-04 00:00 起已失效：只放行 48 小时内的回复", "订阅到期，进入宽限期", "规则集 reply-only-2025 生效", "还有 32 天", "自 2026-11-29 08:00 才完整", "没有见到任何回复"},
+		[]string{"lapsed since 2026-11-04 00:00: only replies within 48 hours pass", "the subscription ends, and grace begins", "rule set reply-only-2025 applies", "in 32 days", "complete only since 2026-11-29 08:00", "no reply of any kind was seen", "412", "Rules that name the account", ">7<"},
+		[]string{"自 2026-11-04 00:00 起已失效：只放行 48 小时内的回复", "订阅到期，进入宽限期", "规则集 reply-only-2025 生效", "还有 32 天", "自 2026-11-29 08:00 才完整", "没有见到任何回复", "指明此企业或其主体的规则"},
+	},
+	"a stop within the hour": {
+		"", map[string]string{"/v1/overview": `{"accounts":{"total":1},"decisions":{},"attention":[{"level":"urgent","kind":"stops","name":"Acme","at":"2026-11-29T14:20:00.000Z"}]}`}, 200,
+		[]string{"Acme stops in 50:00, on 2026-11-29"}, []string{"Acme 将在 50:00 后停用（2026-11-29）"},
+	},
+	"tabs of accounts": {"accounts", nil, 200, []string{"Contacts ≥ 90% · "}, []string{"联系人 ≥ 90% · ", "已失效 · "}},
+	"a window changed by hand": {
+		"windows?corp_id=wwa03be7712f9c54e1&customer=wmHdKzDAAA7yQ2m0v8TnB4cXe1LrUa5Q", map[string]string{"/v1/windows": `{"windows":[{"corp_id":"ww1","channel":"wk1","customer":"wm1","state":"shut","sent":[]}],"changes":[{"action":"close","at":"2026-11-29T09:00:00.000Z","from":"10.1.0.7:51220","reason":"complaint"}]}`}, 200,
+		[]string{"Closed by hand", "2026-11-29 17:00", "10.1.0.7:51220", "complaint"}, []string{"手动关闭"},
+	},
+	"deliveries that fail": {
+		"health", map[string]string{"/v1/health": `{"status":"failed","parts":[{"name":"deliveries","status":"failed","code":"deliveries_disabled","values":{"names":["crm","ops"],"due":12},"value":"12 due","count":2,"doc":"docs/events.md"}],"gateways":[]}`}, 200,
+		[]string{"Deliveries of events", "disabled, so that nothing is sent any more: crm; ops (12 due)", "12 due"}, []string{"事件投递", "已停用，不再发送：crm；ops（待投递 12）", "待投递 12"},
 	},
 }
 

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 	xlanguage "golang.org/x/text/language"
@@ -66,7 +68,7 @@ func (t texts) text(key string, values ...any) string {
 		return key[strings.LastIndexByte(key, '.')+1:]
 	}
 	s := p.Other
-	var pairs []string
+	filled := map[string]string{}
 	for i := 0; i+1 < len(values); i += 2 {
 		value := values[i+1]
 		if n, isPointer := value.(*int); isPointer {
@@ -75,9 +77,35 @@ func (t texts) text(key string, values ...any) string {
 		if n, isInt := value.(int); isInt && n == 1 && p.One != "" {
 			s = p.One
 		}
-		pairs = append(pairs, fmt.Sprintf("{%s}", values[i]), plain(value))
+		filled[fmt.Sprint(values[i])] = plain(value)
 	}
-	return strings.NewReplacer(pairs...).Replace(s)
+	return fill(s, filled)
+}
+
+// fill fills in placeholders. Between a value that ends in a Latin letter or digit and a Chinese
+// character it puts a space, as between such characters anywhere.
+func fill(s string, values map[string]string) string {
+	var out strings.Builder
+	for {
+		before, rest, found := strings.Cut(s, "{")
+		name, after, closed := strings.Cut(rest, "}")
+		value, known := values[name]
+		switch out.WriteString(before); {
+		case !found:
+			return out.String()
+		case !closed || !known:
+			out.WriteByte('{')
+			s = rest
+			continue
+		}
+		out.WriteString(value)
+		last, _ := utf8.DecodeLastRuneInString(value)
+		next, _ := utf8.DecodeRuneInString(after)
+		if last < utf8.RuneSelf && (unicode.IsLetter(last) || unicode.IsDigit(last)) && unicode.Is(unicode.Han, next) {
+			out.WriteByte(' ')
+		}
+		s = after
+	}
 }
 
 // has reports whether a key has a text.

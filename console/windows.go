@@ -31,13 +31,17 @@ type windowsView struct {
 	Since      instant `json:"since"`
 	Incomplete bool    `json:"incomplete"`
 	Index      string  `json:"index"` // waiting: only chats that wait are listed
-	Missing    string  // there is none
-	Proof      string  // what that proves
-	Searched   bool
-	States     []option
-	Filters    []choice
-	Notes      []note
-	Explain    *explanation // of a reply now, on the page of one window
+	Changes    []struct {
+		Action, From, Reason string
+		At                   instant
+	} `json:"changes"` // the last ones by hand
+	Missing  string // there is none
+	Proof    string // what that proves
+	Searched bool
+	States   []option
+	Filters  []choice
+	Notes    []note
+	Explain  *explanation // of a reply now, on the page of one window
 }
 
 // One is the window of a page that shows one.
@@ -65,6 +69,9 @@ func showWindows(q *request, status int, by url.Values, notes ...note) {
 		query.Set("limit", pageSize)
 	} else if query.Get("corp_id") == "" {
 		query.Set("corp_id", q.onlyAccount())
+	}
+	if view.Searched {
+		query.Set("changes", "1")
 	}
 	if view.Searched && query.Get("corp_id") == "" {
 		view.Missing = q.text("windows.corp")

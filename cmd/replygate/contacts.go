@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"replygate/account"
 	"replygate/admin"
 )
 
@@ -25,9 +26,9 @@ func contactsCommand(s streams) *cobra.Command {
 
 // contactsListOptions are the flags of contacts list.
 type contactsListOptions struct {
-	sort, kind, entity, corp string
-	limit, history           int
-	json                     bool
+	sort, kind, entity, corp, standing string
+	limit, history                     int
+	json                               bool
 }
 
 func contactsListCommand(s streams) *cobra.Command {
@@ -48,12 +49,14 @@ callbacks moved since; only counts change a standing.`,
 	f.StringVar(&o.kind, "kind", "", "only accounts with this `LIMIT`: free or purchased")
 	f.StringVar(&o.entity, "entity", "", "only the accounts of this `ENTITY`")
 	f.StringVar(&o.corp, "corp", "", "only this account, by its corp `ID`")
+	f.StringVar(&o.standing, "standing", "", "only accounts of this `STANDING`")
 	f.IntVar(&o.limit, "limit", 0, "at most `N` accounts (default all)")
 	f.IntVar(&o.history, "history", 0, "with the counts of the last `N` days (--json)")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	withValues(c, "entity", "corp", "limit", "history")
 	oneOf(c, "sort", "-used", "used", "-total", "total", "name", "-name")
 	oneOf(c, "kind", "free", "purchased")
+	oneOf(c, "standing", words(account.Standings())...)
 	c.RunE = func(c *cobra.Command, _ []string) error { return listContacts(c.Context(), connect, o, s) }
 	return c
 }
@@ -64,7 +67,7 @@ func listContacts(ctx context.Context, connect func() (client, error), o contact
 	if err != nil {
 		return err
 	}
-	query := url.Values{"sort": {o.sort}, "kind": {o.kind}, "entity": {o.entity}, "corp_id": {o.corp}, "limit": {"200"}}
+	query := url.Values{"sort": {o.sort}, "kind": {o.kind}, "entity": {o.entity}, "corp_id": {o.corp}, "standing": {o.standing}, "limit": {"200"}}
 	if o.history > 0 {
 		query.Set("history", strconv.Itoa(o.history))
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -77,6 +78,19 @@ func (g *gateway) redisPart() admin.HealthPart {
 	}
 	if at := g.store.UpSince(); !at.IsZero() {
 		p.Since = admin.Stamp(at)
+	}
+	state := g.store.State()
+	p.Values = admin.Values{"mode": state.Mode}
+	if state.Known {
+		maps.Copy(p.Values, admin.Values{
+			"primaries": state.Primaries, "role": state.Role, "memory_bytes": state.Memory, "max_memory_bytes": state.MaxMemory,
+			"maxmemory_policy": state.Eviction, "appendonly": state.AppendOnly, "at": admin.Stamp(state.At),
+		})
+		if p.Status == admin.StatusOK && state.MaxMemory > 0 && state.Memory > state.MaxMemory/10*9 {
+			values := p.Values
+			p = saying("redis", admin.StatusAttention, docRedis, "redis_full", "Redis has used nine tenths of its maxmemory: once it is full, it takes no message")
+			p.Value, p.Since, p.Values = fmt.Sprintf("%.1f ms", float64(g.store.PingTime().Microseconds())/1000), admin.Stamp(g.store.UpSince()), values
+		}
 	}
 	return p
 }

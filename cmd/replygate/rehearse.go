@@ -234,7 +234,7 @@ func (o rehearseOptions) print(w io.Writer, list admin.RehearsalList) error {
 		}
 		return admin.WriteCSV(w, rows)
 	}
-	say := rehearsalLabelsOf(list, o.language)
+	say := rehearsalLabelsOf(list)
 	if len(list.Accounts) == 0 {
 		fmt.Fprintln(w, say.nobody)
 	}
@@ -295,9 +295,9 @@ var rehearsalInChinese = rehearsalLabels{
 }
 
 // rehearsalLabelsOf returns the labels in the language of the reports.
-func rehearsalLabelsOf(list admin.RehearsalList, language string) *rehearsalLabels {
-	chinese := language == config.Chinese
-	if language == "" && len(list.Accounts) > 0 {
+func rehearsalLabelsOf(list admin.RehearsalList) *rehearsalLabels {
+	chinese := list.Language == config.Chinese
+	if len(list.Accounts) > 0 { // one account alone comes without a language
 		chinese = strings.HasSuffix(list.Accounts[0].Sentence, "。")
 	}
 	if chinese {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"replygate/admin"
 	"replygate/calls"
 	"replygate/config"
 	"replygate/gate"
@@ -286,5 +288,16 @@ func TestRehearseCommand(t *testing.T) {
 	code, out, errs := cli(t, "rehearse", "--admin", address)
 	if n := strings.Count(out, "No traffic of"); code != exitGood || n != 250 {
 		t.Errorf("exit %d, %d accounts\n%s", code, n, errs)
+	}
+}
+
+// Without an account that stops, the answer is in the language of the gateway too.
+func TestRehearseNobody(t *testing.T) {
+	t.Parallel()
+	for language, want := range map[string]string{config.Chinese: "30 天内没有企业停用。", config.English: "No account stops within 30 days."} {
+		var out bytes.Buffer
+		if err := (rehearseOptions{}).print(&out, admin.RehearsalList{Language: language}); err != nil || !strings.HasPrefix(out.String(), want) {
+			t.Errorf("%s: %v %s", language, err, out.String())
+		}
 	}
 }

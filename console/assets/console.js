@@ -55,12 +55,24 @@
       [...el.querySelectorAll('input, textarea')].some(typed) || el.matches('details[open]') || el.querySelector('details[open]') !== null;
   }
 
+  // keepPage moves the time of a page that has not changed.
+  function keepPage(time) {
+    const [now, iso, date, minute] = time.split(' ');
+    const shown = byId('as-of');
+    byId('stale').hidden = byId('ended').hidden = true;
+    document.documentElement.dataset.now = now;
+    readClock(document.documentElement);
+    shown.textContent = `${date} ${minute}${shown.textContent.slice(16)}`;
+    shown.dateTime = iso;
+    tick();
+  }
+
   async function refresh() {
     const main = document.querySelector('main[data-live]');
     if (!main) return;
     let answer, text;
     try {
-      answer = await fetch(location.href, { headers: { 'Console-Live': '1' }, signal: AbortSignal.timeout(10000) });
+      answer = await fetch(location.href, { headers: { 'Console-Live': '1', 'If-None-Match': main.dataset.live }, signal: AbortSignal.timeout(10000) });
       text = await answer.text();
     } catch { // also when the browser leaves the page meanwhile
       byId('stale').hidden = false;
@@ -69,6 +81,10 @@
     loaded = Date.now();
     if (answer.status === 401) {
       byId('ended').hidden = false;
+      return;
+    }
+    if (answer.status === 304) {
+      keepPage(answer.headers.get('Console-Time'));
       return;
     }
     if (!answer.ok) {
@@ -84,6 +100,7 @@
     const parts = [...fresh.children];
     if (inUse(main) || main.children.length !== parts.length) replace(main, fresh);
     else [...main.children].forEach((el, i) => replace(el, parts[i]));
+    document.querySelector('main').dataset.live = fresh.dataset.live;
     showCopy();
     tick();
   }
