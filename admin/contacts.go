@@ -238,7 +238,7 @@ func numberOf(n contacts.Number) ContactNumber {
 	return out
 }
 
-// placeByContacts returns the place of an account in an order. Accounts without the number are last.
+// placeByContacts returns the place of an account in an order; those without the number are last.
 func placeByContacts(sort string, now time.Time) func(countedAccount) position {
 	return func(c countedAccount) position {
 		p := position{ID: c.CorpID}

@@ -355,8 +355,8 @@ var states = map[string]struct {
 	},
 	"tabs of accounts": {"accounts", nil, 200, []string{"Contacts ≥ 90% · "}, []string{"联系人 ≥ 90% · ", "已失效 · "}},
 	"a window changed by hand": {
-		"windows?corp_id=wwa03be7712f9c54e1&customer=wmHdKzDAAA7yQ2m0v8TnB4cXe1LrUa5Q", map[string]string{"/v1/windows": `{"windows":[{"corp_id":"ww1","channel":"wk1","customer":"wm1","state":"shut","sent":[]}],"changes":[{"action":"close","at":"2026-11-29T09:00:00.000Z","from":"10.1.0.7:51220","reason":"complaint"}]}`}, 200,
-		[]string{"Closed by hand", "2026-11-29 17:00", "10.1.0.7:51220", "complaint"}, []string{"手动关闭"},
+		"windows?corp_id=wwa03be7712f9c54e1&customer=wmHdKzDAAA7yQ2m0v8TnB4cXe1LrUa5Q", map[string]string{"/v1/windows": `{"windows":[{"corp_id":"ww1","channel":"wk1","customer":"wm1","state":"shut","sent":[]}],"changes":[{"action":"close","at":"2026-11-29T09:00:00.000Z","from":"10.1.0.7:51220","reason":"a phone call"}]}`}, 200,
+		[]string{"Closed by hand", "2026-11-29 17:00", "10.1.0.7:51220", "a phone call"}, []string{"手动关闭"},
 	},
 	"deliveries that fail": {
 		"health", map[string]string{"/v1/health": `{"status":"failed","parts":[{"name":"deliveries","status":"failed","code":"deliveries_disabled","values":{"names":["crm","ops"],"due":12},"value":"12 due","count":2,"doc":"docs/events.md"}],"gateways":[]}`}, 200,
