@@ -121,6 +121,9 @@ func (a *Admin) readWindowQuery(r *http.Request) (windowQuery, error) {
 	if scan := list.Get("scan"); scan != "" && scan != "1" {
 		return q, badQueryf("scan must be 1")
 	}
+	if changes := list.Get("changes"); changes != "" && changes != "1" {
+		return q, badQueryf("changes must be 1")
+	}
 	return q, nil
 }
 
