@@ -56,18 +56,20 @@ func (x *apiRequest) corpInMemory() string {
 	return calls.Unknown
 }
 
-// countedClient returns what the caller is, also where no rule asks.
+// countedClient returns what the caller is, also where no rule asks. It looks once: the count and
+// the record of a call both ask.
 func (x *apiRequest) countedClient() string {
-	if x.head.Who.Client != "" {
+	switch {
+	case x.head.Who.Client != "":
 		return x.head.Who.Client
-	}
-	if len(x.gate.Clients) == 0 {
+	case len(x.gate.Clients) == 0:
 		return config.UnknownClient
+	case x.found == "":
+		x.found, _ = x.gate.Clients.Find(x.remote(), func(header, text string) (bool, bool) {
+			return bytes.Contains(x.rc.Request.Header.Peek(header), []byte(text)), true
+		})
 	}
-	name, _ := x.gate.Clients.Find(x.remote(), func(header, text string) (bool, bool) {
-		return bytes.Contains(x.rc.Request.Header.Peek(header), []byte(text)), true
-	})
-	return name
+	return x.found
 }
 
 // recordedClient is countedClient for records, which do not name a client where none is configured.

@@ -26,6 +26,7 @@ type apiRequest struct {
 	head        gate.Head
 	inspections policy.Inspections // how much of the call must be read
 	name        string             // of the account
+	found       string             // the client, once countedClient has looked for it
 
 	decision *policy.Decision // of a judged call
 	judged   gate.Judgement   // likewise
