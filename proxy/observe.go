@@ -37,6 +37,7 @@ const (
 	observedAnswer = 2 << 10 // a longer answer is none of a reply
 	observedQueue  = 4096
 	observedBatch  = 256
+	observeDelay   = 10 * time.Millisecond // replies collect this long, so that one exchange with Redis serves them all
 	observeRetry   = 200 * time.Millisecond
 	observeStop    = 2 * time.Second // for what is left at shutdown
 	maxLost        = 1000
@@ -66,6 +67,7 @@ type observation struct {
 	answer   []byte
 	encoding string // of the answer
 	at       time.Time
+	judged   window.Key // the window that a judgement found the reply to be for; zero: it has to be read
 	call     calls.Call // as it was counted, but for its corp; zero: a judgement told its window
 	space    []byte     // that the texts are in
 }
@@ -122,6 +124,9 @@ func (o *observation) fill(x *apiRequest, body []byte, whole bool) {
 	if counted {
 		o.call = calls.Call{Path: x.head.Route.Endpoint.Path, Client: x.countedClient()}
 	}
+	if len(x.judged.Keys) == 1 {
+		o.judged = x.judged.Keys[0]
+	}
 	if x.by != gate.ByNone {
 		o.corp = x.corp
 		return
@@ -167,9 +172,21 @@ func (o *Observer) Run(ctx context.Context) {
 		case <-tick.C:
 			o.markUnobserved()
 		case one := <-o.queue:
+			o.collect(ctx)
 			o.record(ctx, o.batch(one))
 		}
 		o.markLost(ctx)
+	}
+}
+
+// collect lets more replies come, unless a batch of them is there already.
+func (o *Observer) collect(ctx context.Context) {
+	if len(o.queue) >= observedBatch-1 {
+		return
+	}
+	select {
+	case <-time.After(observeDelay):
+	case <-ctx.Done():
 	}
 }
 
@@ -293,8 +310,11 @@ func (o *Observer) read(ctx context.Context, batch []*observation) (replies []wi
 		if !taken {
 			continue
 		}
-		channel, customer, named := wecom.ReadRecipient(one.path, one.body)
-		if len(one.tokens) == 0 {
+		channel, customer, named := one.judged.Channel, one.judged.Customer, true
+		if channel == "" || customer == "" {
+			channel, customer, named = wecom.ReadRecipient(one.path, one.body)
+		}
+		if one.corp == "" && len(one.tokens) == 0 {
 			one.tokens = wecom.ReadTokens(nil, one.query)
 		}
 		corp, away := o.corpOf(ctx, one.claims, channel)
@@ -326,16 +346,16 @@ func (o *observation) plainAnswer() []byte {
 // corpOf returns the account that a call belongs to, "" if it is none. away means that Redis could
 // not be asked.
 func (o *Observer) corpOf(ctx context.Context, c claims, channel string) (corp string, away bool) {
-	x := apiRequest{request: request{gw: o.gw, ctx: ctx}}
-	x.use(o.gw.Current())
 	if c.corp == "" {
+		x := apiRequest{request: request{gw: o.gw, ctx: ctx}}
+		x.use(o.gw.Current())
 		x.tokens, x.pathCorp, x.hostCorp = c.tokens, c.pathCorp, c.hostCorp
 		var later *window.Unattributed
 		if c.corp, later = x.corpOfClaims([]string{channel}); later != nil {
 			return "", true
 		}
 	}
-	if x.gate.Accounts.Find(c.corp) == nil {
+	if o.gw.Current().Gate.Accounts.Find(c.corp) == nil {
 		return "", false
 	}
 	return c.corp, false

@@ -39,6 +39,7 @@ func TestObserveReplies(t *testing.T) {
 		"a message on an event":        {corpActive, "kf/send_msg_on_event", `{"code":"c",` + text, 0, "all", false, 0},
 		"another customer":             {corpActive, "kf/send_msg", `{"touser":"wmBo","open_kfid":"wkActive",` + text, 0, "all", false, 1},
 		"names after eight kilobytes":  {corpActive, "kf/send_msg", `{"text":{"content":"` + strings.Repeat("x", 9<<10) + `"},"touser":"wmLi","open_kfid":"wkActive"}`, 0, "all", false, 1},
+		"judged, names at its end":     {corpLapsed, "kf/send_msg", `{"text":{"content":"` + strings.Repeat("x", 9<<10) + `"},"msgtype":"text","touser":"wmLi","open_kfid":"wkLapsed"}`, 0, "all", true, 0},
 		"a long text after the names":  {corpActive, "kf/send_msg", `{"touser":"wmLi","open_kfid":"wkActive","text":{"content":"` + strings.Repeat("x", 40<<10) + `"}}`, 0, "all", true, 0},
 		"not observed":                 {corpActive, "kf/send_msg", `{"touser":"wmLi","open_kfid":"wkActive",` + text, 0, "judged", false, 0},
 		"judged, where others are not": {corpLapsed, "kf/send_msg", `{"touser":"wmLi","open_kfid":"wkLapsed",` + text, 0, "judged", true, 0},
