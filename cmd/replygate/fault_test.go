@@ -510,7 +510,6 @@ func TestLostClusterMaster(t *testing.T) {
 // A Cluster that loses a master for good goes on with its replica, which may lack what was
 // acknowledged last.
 func TestClusterFailover(t *testing.T) {
-	t.Parallel()
 	redis, nodes := storetest.StartCluster(t, 1)
 	l := newTraffic(t, faulty(t, redis), nil)
 	l.run(func() {

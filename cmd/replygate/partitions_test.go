@@ -232,7 +232,6 @@ func (c *clusterRig) everyNode(prefix string, each int) (onLost, elsewhere []str
 // again. From the first moment on nobody is refused because they are missing, and customers on
 // other nodes get their answers as before.
 func TestClusterNodeFlushed(t *testing.T) {
-	t.Parallel()
 	redis, nodes := storetest.StartCluster(t, 0)
 	for lost := range nodes {
 		t.Run(fmt.Sprint("node ", lost), func(t *testing.T) {
@@ -284,7 +283,6 @@ func TestClusterNodeFlushed(t *testing.T) {
 // A Cluster that lost a primary goes on refusing where it is not needed, as long as no gateway
 // holds back what belongs there.
 func TestLostMasterDegradesWhatNeedsIt(t *testing.T) {
-	t.Parallel()
 	for name, fault := range map[string]func(n *storetest.Server) (back func()){
 		"frozen": func(n *storetest.Server) func() {
 			n.Signal(syscall.SIGSTOP)
@@ -370,7 +368,6 @@ func TestSentinelOldMasterPaused(t *testing.T) {
 // One shard of a proxy that comes back a moment older, or empty, misleads nobody, whether it has
 // the time since when records are complete or not.
 func TestProxyShardRolledBack(t *testing.T) {
-	t.Parallel()
 	for _, ofSince := range []bool{true, false} {
 		for _, empty := range []bool{true, false} {
 			t.Run(fmt.Sprintf("of rg:since=%v, empty=%v", ofSince, empty), func(t *testing.T) {
