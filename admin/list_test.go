@@ -437,7 +437,7 @@ func TestChannelsOfAnAccount(t *testing.T) {
 	a.gateway.channels = []string{"wkQuiet"}
 	a.wrote("wwLapsed", "wk", "wm1", -time.Hour)
 	one := get[admin.OneAccount](a, "/v1/accounts/wwLapsed", "")
-	want := []admin.Channel{{Channel: "wk", Since: "2026-11-18T12:00:00.000Z", Messages7d: 1}, {Channel: "wkQuiet", Since: "2026-11-18T12:00:00.000Z"}}
+	want := []admin.Channel{{Channel: "wk", Since: "2026-11-18T12:00:00.000Z", Messages7d: 1, Waiting: 1}, {Channel: "wkQuiet", Since: "2026-11-18T12:00:00.000Z"}}
 	if !slices.Equal(one.Channels, want) {
 		t.Errorf("%+v, want %+v", one.Channels, want)
 	}

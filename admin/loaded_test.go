@@ -21,7 +21,7 @@ func TestWhoChangedIt(t *testing.T) {
 	if get("/v1/config", &list); list.LoadedBy != admin.LoadedAtStart || list.LoadedAt != "2026-11-22T12:00:00.000Z" {
 		t.Errorf("at the start: %s by %s", list.LoadedAt, list.LoadedBy)
 	}
-	a.gateway.reload = func() (admin.Reloaded, error) { return admin.Reloaded{Done: true}, nil }
+	a.gateway.reload = func() (admin.Reloaded, error) { return admin.Reloaded{Done: true, Changed: []string{}}, nil }
 	a.gateway.problems = []string{"accounts_file cannot be read"}
 	a.call("POST", "/v1/reload", "{}")
 	if get("/v1/config", &list); list.LoadedBy != admin.LoadedByAPI || list.LoadedFrom != "192.0.2.1:1234" || len(list.Problems) != 1 {
