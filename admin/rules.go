@@ -91,9 +91,13 @@ func (a *Admin) ruleList() RuleList {
 	if list.Ruleset = sets[0].Name; len(sets) > 1 {
 		list.Next = &NextRuleset{sets[1].Name, stamp(sets[1].From)}
 	}
-	lines, _ := a.Gateway.NewestDecisions()
-	shadows := shadowResults(lines, since)
-	for _, c := range g.Engine.Coverage(now) {
+	coverage := g.Engine.Coverage(now)
+	var shadows map[string]*shadowResult
+	if slices.ContainsFunc(coverage, func(c policy.Coverage) bool { return c.Shadow }) { // else every record would be read for nothing
+		lines, _ := a.Gateway.NewestDecisions()
+		shadows = shadowResults(lines, since)
+	}
+	for _, c := range coverage {
 		row := ruleRow(c)
 		if s := shadows[c.Name]; s != nil && c.Shadow {
 			row.Examples, row.Shadow = s.examples, &RuleShadow{topFacets(s.corps, maxFacets), topFacets(s.endpoints, maxFacets)}

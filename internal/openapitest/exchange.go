@@ -191,7 +191,7 @@ func (x *exchange) checkBody(kind string, media object, place string, text []byt
 	case "text/csv":
 		head, err := csv.NewReader(bytes.NewReader(text)).Read()
 		if want := words(media["x-columns"]); err != nil || !slices.Equal(head, want) {
-			return fmt.Errorf("the columns are %s, want %s: %v", head, want, err)
+			return fmt.Errorf("the columns are %s, want %s: %w", head, want, err)
 		}
 	case "text/event-stream":
 		for message := range strings.SplitSeq(string(text), "\n\n") {
