@@ -58,6 +58,7 @@ type sums struct {
 	mu sync.Mutex
 	summary
 	at      time.Time        // when Redis was last asked; zero: never, or a corp is missing
+	lost    time.Time        // answers of every corp, also of those that are not known here yet; zero: none, or all are marked
 	touched map[string]touch // what this gateway has listed since, by corp
 }
 
@@ -228,9 +229,9 @@ func (s *Store) readSums(ctx context.Context) (summary, error) {
 	s.sums.reading.Lock()
 	defer s.sums.reading.Unlock()
 	s.sums.mu.Lock()
-	old, at := s.sums.summary, s.sums.at
+	old, at, lost := s.sums.summary, s.sums.at, s.sums.lost
 	s.sums.mu.Unlock()
-	if !at.IsZero() && time.Since(at) < sumFresh {
+	if !at.IsZero() && lost.IsZero() && time.Since(at) < sumFresh {
 		return old, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*s.Timeout)
@@ -240,9 +241,14 @@ func (s *Store) readSums(ctx context.Context) (summary, error) {
 	if _, err := p.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return old, fmt.Errorf("window: sums: %w", err)
 	}
-	if at.IsZero() || int(known.Val()) != len(old.corps) || last.Val() != old.summed.text || last.Val() == "" {
+	if at.IsZero() || !lost.IsZero() || int(known.Val()) != len(old.corps) || last.Val() != old.summed.text || last.Val() == "" {
 		var err error
 		if old, err = s.readSummary(ctx, old); err != nil {
+			return old, err
+		}
+	}
+	if !lost.IsZero() {
+		if err := s.markLost(ctx, old.names, lost); err != nil {
 			return old, err
 		}
 	}
@@ -251,6 +257,22 @@ func (s *Store) readSums(ctx context.Context) (summary, error) {
 	s.sums.summary, s.sums.at = old, time.Now()
 	maps.DeleteFunc(s.sums.touched, func(_ string, t touch) bool { return time.Since(t.at) > summedBy })
 	return old, nil
+}
+
+// markLost marks corps whose answers are lost, before a page can be made of their lists.
+func (s *Store) markLost(ctx context.Context, corps []string, at time.Time) error {
+	for _, corp := range corps {
+		s.MarkUntold(corp, AllChannels, at, UntoldGap)
+	}
+	if err := s.flush(ctx); err != nil {
+		return fmt.Errorf("window: sums: %w", err)
+	}
+	s.sums.mu.Lock()
+	defer s.sums.mu.Unlock()
+	if s.sums.lost.Equal(at) { // else there was another loss meanwhile
+		s.sums.lost = time.Time{}
+	}
+	return nil
 }
 
 // readSummary reads the sums, and parses those that differ from the old ones.

@@ -68,13 +68,19 @@ func (s *Store) untoldBy(losses []Loss) {
 	}
 }
 
-// untoldAll marks all accounts, after a loss of unknown extent: replies may be lost too.
+// untoldAll marks all accounts, after a loss of unknown extent: replies may be lost too. Those that
+// this gateway does not know yet are marked once their names have been read.
 func (s *Store) untoldAll() {
+	at := s.Now()
 	s.gaps.mu.Lock()
 	corps := slices.Clone(s.gaps.listed)
 	s.gaps.mu.Unlock()
-	for _, corp := range append(corps, s.WaitingCorps()...) {
-		s.MarkUntold(corp, AllChannels, s.Now(), UntoldGap)
+	s.sums.mu.Lock()
+	corps = append(corps, s.sums.names...)
+	s.sums.lost = at
+	s.sums.mu.Unlock()
+	for _, corp := range corps {
+		s.MarkUntold(corp, AllChannels, at, UntoldGap)
 	}
 }
 
