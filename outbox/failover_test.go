@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 
 // dies is a connection to a Redis that dies once it has carried out a script, before the answer.
 type dies struct {
-	armed bool
+	armed atomic.Bool
 	die   func()
 }
 
@@ -25,8 +26,7 @@ func (h *dies) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (h *dies) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		if h.armed && err == nil && cmd.Name() == "evalsha" {
-			h.armed = false
+		if err == nil && cmd.Name() == "evalsha" && h.armed.CompareAndSwap(true, false) {
 			h.die()
 			err = errors.New("the connection broke")
 			cmd.SetErr(err)
@@ -93,7 +93,7 @@ func TestFailovers(t *testing.T) {
 				replica.Signal(syscall.SIGSTOP)
 			}
 			one := events.Event{Type: events.AccountStopsSoon, At: time.Now(), Corp: "wwA", Key: []string{"wwA", "1"}}
-			h.armed = true
+			h.armed.Store(true)
 			if _, err := r.Log.Append(t.Context(), one); err == nil {
 				t.Fatal("the append was answered")
 			}
