@@ -143,7 +143,7 @@ func (noWebhooks) Resend(context.Context, string, time.Time) (int, bool, error) 
 	return 0, false, outbox.ErrUnknown
 }
 
-// placeholders stands for the parts of paths in requests.
+// placeholders are values for the parts of paths in requests.
 var placeholders = strings.NewReplacer("{corp}", "wwLapsed", "{name}", "acme", "{id}", "1a21fee66cf4c3e1")
 
 // Every operation wants the key that the document names.
