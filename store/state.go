@@ -35,10 +35,10 @@ const stateEvery = 10
 
 // readState asks every primary what it is. Without the right to INFO nothing is known.
 func (s *Client) readState(ctx context.Context) {
-	state := State{Mode: s.mode, At: s.now(), Known: true, AppendOnly: true, Eviction: noEviction}
 	if s.Embedded != nil {
 		return
 	}
+	state := State{Mode: s.mode, At: s.now(), Known: true, AppendOnly: true, Eviction: noEviction}
 	var mu sync.Mutex
 	err := s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
 		info, err := c.Info(ctx, "replication", "memory", "persistence").Result()
