@@ -42,7 +42,7 @@ var may = map[string][]string{
 	"ruletest":        {"config", "account", "gate", "policy", "store", "wecom", "window"},
 	"rehearsal":       {"account", "calls", "gate", "policy", "wecom"},
 	"events":          {"config", "account", "contacts", "record", "window"},
-	"outbox":          {"config", "events", "record"},
+	"outbox":          {"account", "config", "events", "policy", "record"},
 	"trace":           {"config", "record"},
 	"trace/tracetest": {},
 	"replay":          {"config", "gate", "policy", "wecom", "window"},

@@ -9,8 +9,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"replygate/account"
 	"replygate/config"
 	"replygate/events"
+	"replygate/policy"
 )
 
 const (
@@ -182,7 +184,6 @@ var (
 		events.DecisionRefused: "%d 次调用被拒绝",
 		events.WebhookDisabled: "webhook 或机器人已停用：%d",
 	}}
-	standingsInChinese = map[string]string{"active": "有效", "grace": "宽限期", "lapsed": "已失效", "free": "免费额度内", "full": "联系人已满"}
 )
 
 func wordsOf(language string) *wording {
@@ -208,10 +209,7 @@ func (w *wording) heading(k groupKey, n int) string {
 }
 
 func (w *wording) standing(name string) string {
-	if zh := standingsInChinese[name]; w.chinese && zh != "" {
-		return zh
-	}
-	return name
+	return w.pick(name, cmp.Or(policy.StandingInChinese(account.Standing(name)), name))
 }
 
 // line tells of the events of a group.
