@@ -57,6 +57,11 @@ func ReadRecipient(path string, body []byte) (channel, customer string, ok bool)
 
 // ReadMessageID returns the msgid in WeCom's answer to a reply, and whether WeCom took the reply.
 func ReadMessageID(answer []byte) (id string, taken bool) {
+	if id, usual := bytes.CutPrefix(answer, replyTaken); usual && bytes.HasSuffix(id, []byte(`"}`)) {
+		if id = id[:len(id)-2]; isPlainToken(string(id)) && !bytes.ContainsAny(id, `"\\`) {
+			return string(id), true
+		}
+	}
 	var a struct {
 		Errcode jsontext.Value `json:"errcode"`
 		ID      jsontext.Value `json:"msgid"`
@@ -67,3 +72,6 @@ func ReadMessageID(answer []byte) (id string, taken bool) {
 	code, err := errcode(a.Errcode)
 	return text(a.ID), err == nil && code == CodeOK
 }
+
+// replyTaken is how an answer of WeCom to a reply begins (DOC 94677).
+var replyTaken = []byte(`{"errcode":0,"errmsg":"ok","msgid":"`)

@@ -36,11 +36,17 @@ func TestReadMessageID(t *testing.T) {
 		id    string
 		taken bool
 	}{
-		`{"errcode":0,"errmsg":"ok","msgid":"M"}`: {"M", true},
-		`{"errcode":0,"errmsg":"ok"}`:             {"", true},
-		`{"errcode":95018,"errmsg":"x"}`:          {"", false},
-		`{"errcode":"0","msgid":"M"}`:             {"M", true},
-		`busy`:                                    {"", false},
+		`{"errcode":0,"errmsg":"ok","msgid":"M"}`:                     {"M", true},
+		`{"errcode":0,"errmsg":"ok"}`:                                 {"", true},
+		`{"errcode":95018,"errmsg":"x"}`:                              {"", false},
+		`{"errcode":"0","msgid":"M"}`:                                 {"M", true},
+		`{"errcode":0,"errmsg":"ok","msgid":"a\u0062c"}`:              {"abc", true},
+		`{"errcode":0,"errmsg":"ok","msgid":"a","errcode":95018}`:     {"a", false},
+		`{"errcode":0,"errmsg":"ok","msgid":"a","more":{"b":"c\"}"}}`: {"a", true},
+		`{"errcode":0,"errmsg":"ok","msgid":"a" }`:                    {"a", true},
+		`{"errcode":0,"errmsg":"ok","msgid":""}`:                      {"", true},
+		`{"errcode":0,"errmsg":"ok","msgid":"a"}`:                     {"a", true},
+		`busy`: {"", false},
 	} {
 		if id, taken := wecom.ReadMessageID([]byte(answer)); id != want.id || taken != want.taken {
 			t.Errorf("%s: %q %v", answer, id, taken)
