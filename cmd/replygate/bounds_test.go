@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"replygate/internal/openapitest"
+	"replygate/internal/recordtest"
 	"replygate/store/storetest"
 )
 
@@ -84,6 +86,7 @@ func startProcess(t *testing.T, upstream, shell string) *process {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("bash", "-c", shell+"exec "+bin+" serve -c "+file)
+	cmd.Stdout = recordsOf(t, filepath.Join(dir, "d"))
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -96,6 +99,28 @@ func startProcess(t *testing.T, upstream, shell string) *process {
 	})
 	awaitListening(t, api)
 	return &process{T: t, api: api, pid: cmd.Process.Pid}
+}
+
+// recordsOf returns where a gateway's process writes its access log, and compares that and its
+// decisions with the schema of records once it has ended. Its end may cut the last lines short.
+func recordsOf(t *testing.T, decisions string) (access *os.File) {
+	t.Helper()
+	checker := recordtest.New(t)
+	access, err := os.Create(filepath.Join(t.TempDir(), "access"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = access.Close() // it is read below
+		for _, file := range []string{access.Name(), decisions} {
+			text, err := os.ReadFile(file)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Error(err)
+			}
+			_, _ = checker.Write(text[:bytes.LastIndexByte(text, '\n')+1]) // it never fails
+		}
+	})
+	return access
 }
 
 // freeAddress finds a free loopback address.

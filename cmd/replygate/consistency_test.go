@@ -443,7 +443,8 @@ type node struct {
 	file                 string
 	api, admin, callback string
 	cmd                  *exec.Cmd
-	out                  output
+	access               *os.File
+	out                  output // the log
 }
 
 // node prepares a gateway that reaches Redis at an address. It has a callback of the account, which
@@ -465,6 +466,7 @@ log: { level: info, decisions: %q }
 	if err := os.WriteFile(n.file, []byte(text), 0o600); err != nil {
 		r.Fatal(err)
 	}
+	n.access = recordsOf(r.T, filepath.Join(dir, "decisions"))
 	r.Cleanup(func() {
 		n.kill()
 		if r.Failed() {
@@ -482,7 +484,7 @@ func (n *node) up() {
 		n.Fatal(err)
 	}
 	n.cmd = exec.Command(bin, "serve", "-c", n.file)
-	n.cmd.Stdout, n.cmd.Stderr = &n.out, &n.out
+	n.cmd.Stdout, n.cmd.Stderr = n.access, &n.out
 	if err := n.cmd.Start(); err != nil {
 		n.Fatal(err)
 	}

@@ -626,9 +626,10 @@ policy: { cold_start: refuse }
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	access := recordsOf(t, filepath.Join(dir, "d"))
 	for round := range 3 {
 		cmd := exec.Command(bin, "serve", "-c", file)
-		cmd.Stderr = os.Stderr
+		cmd.Stdout, cmd.Stderr = access, os.Stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
