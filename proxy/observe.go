@@ -214,11 +214,12 @@ func (o *Observer) record(ctx context.Context, batch []*observation) {
 	begun := context.WithoutCancel(ctx) // what is begun is finished; each step has its own deadline
 	for {
 		replies, uncounted, left := o.read(begun, batch)
-		if err := o.gw.Windows.RecordReplies(begun, replies); err != nil {
+		open, err := o.gw.Windows.RecordReplies(begun, replies)
+		if err != nil {
 			o.gw.Log.Warn("replies are not recorded yet, so their customers are listed as waiting", zap.Error(err))
 			left = batch
 		} else {
-			o.count(begun, uncounted)
+			o.count(begun, uncounted, open)
 		}
 		if len(left) == 0 {
 			break
@@ -267,14 +268,20 @@ type uncounted struct {
 }
 
 // count counts for rehearsals which replies of accounts that are not judged have an ambiguous body,
-// and which had an open window. What cannot be told at once stays unobserved there.
-func (o *Observer) count(ctx context.Context, all []uncounted) {
-	for _, one := range all {
-		if one.ambiguous {
+// and which had an open window. It asks for those that are not among the open ones. What cannot be
+// told at once stays unobserved there.
+func (o *Observer) count(ctx context.Context, all []uncounted, open map[window.Key]bool) {
+	all = slices.DeleteFunc(all, func(one uncounted) bool {
+		switch {
+		case one.ambiguous:
 			o.gw.Calls.Note(one.at, one.call, calls.Ambiguous)
+		case open[one.key]:
+			o.gw.Calls.Note(one.at, one.call, calls.Inside)
+		default:
+			return false
 		}
-	}
-	all = slices.DeleteFunc(all, func(one uncounted) bool { return one.ambiguous })
+		return true
+	})
 	if len(all) == 0 {
 		return
 	}
@@ -292,14 +299,22 @@ func (o *Observer) count(ctx context.Context, all []uncounted) {
 	}
 }
 
-// ambiguous reports whether the body would be refused if the call were judged.
-func (o *observation) ambiguous() bool {
-	if len(o.head) == 0 {
-		return false
+// recipient returns whom a reply is for, if it is named, and whether the body would be refused if
+// the call were judged. A body that a judgement would accept is read once.
+func (o *observation) recipient() (channel, customer string, named, ambiguous bool) {
+	if o.judged.Channel != "" && o.judged.Customer != "" {
+		return o.judged.Channel, o.judged.Customer, true, false
 	}
-	types, encodings := http1.ContentHeaders(o.head)
-	_, err := gate.ReadFacts(wecom.Lookup(o.path), o.query, types, encodings, o.body)
-	return err != nil
+	if len(o.head) > 0 {
+		types, encodings := http1.ContentHeaders(o.head)
+		facts, err := gate.ReadFacts(wecom.Lookup(o.path), o.query, types, encodings, o.body)
+		if err == nil && facts.Channel != "" && len(facts.Customers) == 1 {
+			return facts.Channel, facts.Customers[0], true, false
+		}
+		ambiguous = err != nil
+	}
+	channel, customer, named = wecom.ReadRecipient(o.path, o.body)
+	return channel, customer, named, ambiguous
 }
 
 // read returns the replies that WeCom took, those of them that are to be counted, and those whose
@@ -310,16 +325,13 @@ func (o *Observer) read(ctx context.Context, batch []*observation) (replies []wi
 		if !taken {
 			continue
 		}
-		channel, customer, named := one.judged.Channel, one.judged.Customer, true
-		if channel == "" || customer == "" {
-			channel, customer, named = wecom.ReadRecipient(one.path, one.body)
-		}
+		channel, customer, named, bad := one.recipient()
 		if one.corp == "" && len(one.tokens) == 0 {
 			one.tokens = wecom.ReadTokens(nil, one.query)
 		}
 		corp, away := o.corpOf(ctx, one.claims, channel)
 		k := window.Key{Corp: corp, Channel: channel, Customer: customer}
-		if bad := one.ambiguous(); !away && corp != "" && one.call.Path != "" && (bad || named) {
+		if !away && corp != "" && one.call.Path != "" && (bad || named) {
 			one.call.Corp = corp
 			toCount = append(toCount, uncounted{k, one.call, one.at, bad})
 		}

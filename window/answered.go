@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // ReplyKind is who sent a reply, or that one was taken back.
@@ -29,12 +31,14 @@ type Reply struct {
 
 // entry returns the argument of answer.lua for a reply.
 func (r Reply) entry() string {
-	id := ""
+	var space [32]byte
+	b := fmt.Appendf(space[:0], "%c%013d", r.Kind, r.At.UnixMilli())
 	if r.ID != "" {
 		h := sha256.Sum256([]byte(r.ID))
-		id = base64.RawURLEncoding.EncodeToString(h[:5])[:6]
+		b = base64.RawURLEncoding.AppendEncode(b, h[:5])
+		b = b[:1+13+6]
 	}
-	return fmt.Sprintf("%c%013d%s", r.Kind, r.At.UnixMilli(), id)
+	return string(b)
 }
 
 // keptEntries is how many entries of a kind matter: one more than answer.lua keeps, since it also
@@ -76,33 +80,68 @@ func (s *Store) answersOf(replies []Reply) map[Key][]string {
 	return all
 }
 
-// RecordReplies stores replies in the windows that they answer. Order and repetition do not matter.
-// It goes to the journal only if that holds something already: a reply must not cost this gateway
-// its leases. After an error the caller tries again, or reports them lost.
-func (s *Store) RecordReplies(ctx context.Context, replies []Reply) error {
+// RecordReplies stores replies in the windows that they answer, and returns those of the windows
+// that were surely open. Order and repetition do not matter. It goes to the journal only if that
+// holds something already: a reply must not cost this gateway its leases. After an error the caller
+// tries again, or reports them lost.
+func (s *Store) RecordReplies(ctx context.Context, replies []Reply) (open map[Key]bool, err error) {
 	b := newBacklog()
 	b.answers = s.answersOf(replies)
 	s.dropKnown(&b.writes)
-	return s.writeAnswers(ctx, b.answers)
+	sent, err := s.writeAnswers(ctx, b.answers)
+	now := s.Now().UnixMilli()
+	open = make(map[Key]bool, len(sent))
+	for i := range sent {
+		for n, a := range sent[i].answers() {
+			w := Window{Last: a.last, Shut: a.shut}
+			open[sent[i].of[n]] = w.Judge(now, s.Length, 0) == Open
+		}
+	}
+	return open, err
 }
 
-func (s *Store) writeAnswers(ctx context.Context, answers map[Key][]string) error {
+// writeAnswers returns what was sent to Redis, nothing if that went to the journal.
+func (s *Store) writeAnswers(ctx context.Context, answers map[Key][]string) ([]write, error) {
 	if len(answers) == 0 {
-		return nil
+		return nil, nil
 	}
 	b := newBacklog()
 	b.answers = answers
 	s.waitSettled()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(answers))*time.Millisecond)
 	defer cancel()
-	_, err := s.writeWithRetry(ctx, b.writes)
+	sent, _, err := s.writeWithRetry(ctx, b.writes)
 	if err != nil && !s.embedded() && !s.journal.Empty() {
 		err = s.spillAnswers(b)
 	}
 	if err != nil {
-		return fmt.Errorf("window: record replies: %w", err)
+		return nil, fmt.Errorf("window: record replies: %w", err)
 	}
-	return nil
+	return sent, nil
+}
+
+// answerState is what answer.lua says of a window.
+type answerState struct {
+	last, shut int64 // last is 0 if there is no window
+	waiting    bool
+	changed    bool // perhaps: the customer waited before
+}
+
+// answers returns what answer.lua said of each window, nothing for another write.
+func (w *write) answers() []answerState {
+	if w.script != answerScript {
+		return nil
+	}
+	r, _ := w.cmd.(*redis.Cmd).Int64Slice()
+	if len(r) != 3*len(w.keys) {
+		return nil
+	}
+	all := make([]answerState, len(w.keys))
+	for i := range all {
+		last, state, shut := r[3*i], r[3*i+1], r[3*i+2]
+		all[i] = answerState{last: last, shut: shut, waiting: state == 1, changed: state != 3}
+	}
+	return all
 }
 
 // SpillReplies writes replies to the journal, for a gateway that stops while Redis is away.

@@ -177,6 +177,14 @@ func TestFallbackToOneKeyPerScript(t *testing.T) {
 	if _, err := w.Record(t.Context(), facts); err != nil {
 		t.Fatal(err)
 	}
+	var replies []window.Reply
+	for _, k := range keys {
+		replies = append(replies, window.Reply{Key: k, Kind: window.ByBot, At: time.Now(), ID: k.Customer})
+	}
+	open, err := w.RecordReplies(t.Context(), replies)
+	if err != nil || len(open) != len(keys) {
+		t.Errorf("replies to %d customers are on record, %v", len(open), err)
+	}
 	for left := 4; left >= 0; left-- {
 		answers, errs := w.ReserveTogether(t.Context(), keys...)
 		for i, a := range answers {

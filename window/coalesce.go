@@ -87,6 +87,7 @@ func (s *Store) reserveAll(ctx context.Context, keys []string) ([]result, error)
 	}
 	answers, err := readReserved(reserveScript.Run(ctx, s.rdb, keys, s.reserveArgs(now, s.scriptDeadline(ctx, ""))...), keys...)
 	if len(keys) > 1 && store.Classify(err).Has(store.CrossSlot) { // a sharding proxy has taken its place, and did nothing
+		s.oneKeyOnly.Store(true)
 		return s.pipelineEach(ctx, s.rdb, "", keys)
 	}
 	return answers, err

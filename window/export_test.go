@@ -56,6 +56,9 @@ func (s *Store) Grants() (all []map[string]string) {
 	return all
 }
 
+// TakeChanges removes what is pending for the lists, and returns how many chats that concerns.
+func (s *Store) TakeChanges() int { return len(s.index.take().chats) }
+
 // Flush writes what is pending to the lists.
 func (s *Store) Flush(ctx context.Context) error { return s.flush(ctx) }
 

@@ -124,7 +124,7 @@ func (s *Store) mark(ctx context.Context, marks map[string]int64) (moved bool, e
 	}
 	for _, w := range sent {
 		was, _ := w.cmd.(*redis.Cmd).Int64()
-		moved = moved || was < marks[w.key]
+		moved = moved || was < marks[w.keys[0]]
 	}
 	if moved {
 		s.forgetKnown()

@@ -77,37 +77,38 @@ func (x *index) note(all []write, now time.Time) {
 	defer x.mu.Unlock()
 	for i := range all {
 		w := &all[i]
-		c, ok := w.cmd.(*redis.Cmd)
-		if !ok || w.of == (Key{}) {
-			continue
+		if w.script == recordScript {
+			changed = x.recorded(w) || changed
 		}
-		of := channelOf{w.of.Corp, w.of.Channel}
-		switch w.script {
-		case recordScript:
-			state, _ := c.Int64()
-			if state == 0 {
-				continue
-			}
-			last, _ := strconv.ParseInt(w.args[0].(string), 10, 64)
-			x.chat(w.of, chat{last, state == 1})
-			x.message(of)
-		case answerScript:
-			answer, _ := c.Int64Slice()
-			if len(answer) != 2 {
-				continue
-			}
-			x.reply(of, w, now)
-			if answer[0] == 0 {
-				x.missing(of, w)
-			} else {
-				x.chat(w.of, chat{answer[0], answer[1] == 1})
+		for n, a := range w.answers() {
+			k := w.of[n]
+			of := channelOf{k.Corp, k.Channel}
+			changed = x.reply(of, w.replies[n], now) || changed
+			switch {
+			case a.last == 0:
+				x.missing(of, w.replies[n])
+			case a.changed:
+				x.chat(k, chat{a.last, a.waiting})
+				changed = true
 			}
 		}
-		changed = true
 	}
 	if changed {
 		signal(x.wake)
 	}
+}
+
+// recorded notes a message, and reports whether it is a new one.
+func (x *index) recorded(w *write) bool {
+	state, _ := w.cmd.(*redis.Cmd).Int64()
+	if state == 0 {
+		return false
+	}
+	k := w.of[0]
+	last, _ := strconv.ParseInt(w.args[0].(string), 10, 64)
+	x.chat(k, chat{last, state == 1})
+	x.message(channelOf{k.Corp, k.Channel})
+	return true
 }
 
 // chat adds a chat. The caller must hold the lock, as for the functions below.
@@ -135,20 +136,21 @@ func (x *index) message(of channelOf) {
 }
 
 // reply notes that replies on a channel are seen, every ten minutes.
-func (x *index) reply(of channelOf, w *write, now time.Time) {
+func (x *index) reply(of channelOf, entries []string, now time.Time) (noted bool) {
 	at := now.UnixMilli()
-	if w.args[0].(string)[0] == byte(TakenBack) || at-x.replied[of] < replyNoted.Milliseconds() || len(x.replied) >= maxPending {
-		return
+	if entries[0][0] == byte(TakenBack) || at-x.replied[of] < replyNoted.Milliseconds() || len(x.replied) >= maxPending {
+		return false
 	}
 	put(&x.replied, of, at)
 	put(&x.replies, of, at)
+	return true
 }
 
 // missing notes a bot's reply to a customer without a window: WeCom took it, so the customer wrote,
 // and the gateway has not seen it.
-func (x *index) missing(of channelOf, w *write) {
-	for _, arg := range w.args {
-		if entry := arg.(string); entry[0] == byte(ByBot) {
+func (x *index) missing(of channelOf, entries []string) {
+	for _, entry := range entries {
+		if entry[0] == byte(ByBot) {
 			at, _ := strconv.ParseInt(entry[1:14], 10, 64)
 			x.mark(of, untoldMark{at, UntoldBypassed})
 		}

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // known remembers what Redis has taken from this gateway, so that a page which a bot pulls again
@@ -48,7 +46,7 @@ func (s *Store) dropKnown(w *writes) {
 		}
 	}
 	for k, entries := range w.answers {
-		if s.knows(knownAnswers(k.redisKey(s.Prefix), entries), 1) {
+		if comesAgain(entries) && s.knows(knownAnswers(k.redisKey(s.Prefix), entries), 1) {
 			delete(w.answers, k)
 		}
 	}
@@ -94,20 +92,18 @@ func knownAnswers(key string, entries []string) string {
 	return "replies " + key + " " + strings.Join(entries, " ")
 }
 
+// comesAgain reports whether replies may be on pages, which bots pull again. Those that a bot sent
+// are seen once. Entries are sorted by their kind.
+func comesAgain(entries []string) bool { return entries[0][0] != byte(ByBot) }
+
 // rememberAnswers keeps the replies that are in a window now. begun is when they were sent.
 func (s *Store) rememberAnswers(all []write, begun int64) {
 	for i := range all {
 		w := &all[i]
-		if w.script != answerScript {
-			continue
+		for n, a := range w.answers() {
+			if a.last > 0 && comesAgain(w.replies[n]) { // a window that is missing may be there then
+				s.known.writes.put(knownAnswers(w.keys[n], w.replies[n]), 1, begun)
+			}
 		}
-		if answer, _ := w.cmd.(*redis.Cmd).Int64Slice(); len(answer) != 2 || answer[0] == 0 {
-			continue // the window may be there when they come again
-		}
-		entries := make([]string, len(w.args))
-		for i, arg := range w.args {
-			entries[i] = arg.(string)
-		}
-		s.known.writes.put(knownAnswers(w.key, entries), 1, begun)
 	}
 }

@@ -54,7 +54,7 @@ func (c *chats) begin(w *window.Store, each int) {
 	if _, err := w.Record(c.Context(), c.facts); err != nil {
 		c.Fatal(err)
 	}
-	if err := w.RecordReplies(c.Context(), replies); err != nil {
+	if _, err := w.RecordReplies(c.Context(), replies); err != nil {
 		c.Fatal(err)
 	}
 	if err := w.Flush(c.Context()); err != nil {
@@ -68,7 +68,11 @@ func (c *chats) work(ctx context.Context, w *window.Store) {
 	for i := 0; ctx.Err() == nil; i++ {
 		f := c.facts[i*7%len(c.facts)]
 		if i < len(c.facts)/20 {
-			for ctx.Err() == nil && w.RecordReplies(ctx, []window.Reply{{Key: f.Key, Kind: window.ByBot, At: time.Now(), ID: fmt.Sprint(i)}}) != nil {
+			reply := []window.Reply{{Key: f.Key, Kind: window.ByBot, At: time.Now(), ID: fmt.Sprint(i)}}
+			for ctx.Err() == nil {
+				if _, err := w.RecordReplies(ctx, reply); err == nil {
+					break
+				}
 				time.Sleep(20 * time.Millisecond)
 			}
 			c.mu.Lock()
@@ -218,7 +222,7 @@ func TestRedisLosesAnswers(t *testing.T) {
 					continue
 				}
 				k := all.key(0, n)
-				if err := w.RecordReplies(t.Context(), []window.Reply{{Key: k, Kind: window.ByBot, At: time.Now(), ID: fmt.Sprint(n)}}); err != nil {
+				if _, err := w.RecordReplies(t.Context(), []window.Reply{{Key: k, Kind: window.ByBot, At: time.Now(), ID: fmt.Sprint(n)}}); err != nil {
 					t.Fatal(err)
 				}
 				all.answered[k] = true

@@ -362,7 +362,7 @@ func (s *Store) beginRepair(ctx context.Context, p *partition, r repair) (left [
 		of := p // behind a proxy the shard of a key is unknown: all are written
 		if cluster {
 			var err error
-			if of, err = s.partitionOf(ctx, s.partitioned(), w.key); err != nil {
+			if of, err = s.partitionOf(ctx, s.partitioned(), w.keys[0]); err != nil {
 				return nil, false
 			}
 		}

@@ -4,46 +4,71 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"replygate/store"
 )
 
 // write is one command that adds to Redis.
 type write struct {
-	key    string
-	script *redis.Script // nil: SET key args[0] NX, kept for args[1]
-	args   []any
-	cmd    redis.Cmder // once it was sent
-	of     Key         // the window that a message or a reply is about
+	keys    []string      // one, but for replies
+	script  *redis.Script // nil: SET key args[0] NX, kept for args[1]
+	args    []any
+	of      []Key       // the windows at the keys that messages or replies are about
+	replies [][]string  // the entries for each of them
+	cmd     redis.Cmder // once it was sent
 }
+
+// repliesTogether is how many windows one script records replies in. That costs Redis a third less
+// than a script for each.
+const repliesTogether = 16
 
 // writesOf returns the commands of writes.
 func (s *Store) writesOf(w writes) []write {
 	all := make([]write, 0, w.len()+len(w.answers))
 	for k, at := range w.facts {
-		all = append(all, write{key: k.redisKey(s.Prefix), of: k, script: recordScript, args: []any{strconv.FormatInt(at, 10), strconv.FormatInt(at+s.Length.Milliseconds(), 10)}})
+		all = append(all, write{keys: []string{k.redisKey(s.Prefix)}, of: []Key{k}, script: recordScript, args: []any{strconv.FormatInt(at, 10), strconv.FormatInt(at+s.Length.Milliseconds(), 10)}})
 	}
-	for k, entries := range w.answers { // after the messages: a reply creates no window
-		args := make([]any, len(entries))
-		for i, entry := range entries {
-			args[i] = entry
-		}
-		all = append(all, write{key: k.redisKey(s.Prefix), of: k, script: answerScript, args: args})
-	}
+	all = append(all, s.writesOfReplies(w.answers)...) // after the messages: a reply creates no window
 	for _, c := range w.codes {
-		all = append(all, write{key: s.codeKey(c.Text), args: []any{c.encode(), keepCode}})
+		all = append(all, write{keys: []string{s.codeKey(c.Text)}, args: []any{c.encode(), keepCode}})
 	}
 	now := s.Now().UnixMilli()
 	for key, at := range w.marks {
 		switch kept := at + s.Length.Milliseconds() - now; {
 		case key == s.sinceKey():
-			all = append(all, write{key: key, script: raiseScript, args: []any{at, 0}})
+			all = append(all, write{keys: []string{key}, script: raiseScript, args: []any{at, 0}})
 		case kept > 0: // all others expire once they are older than a window
-			all = append(all, write{key: key, script: raiseScript, args: []any{at, kept}})
+			all = append(all, write{keys: []string{key}, script: raiseScript, args: []any{at, kept}})
+		}
+	}
+	return all
+}
+
+// writesOfReplies returns the commands that record replies to customers.
+func (s *Store) writesOfReplies(answers map[Key][]string) (all []write) {
+	if len(answers) == 0 {
+		return nil
+	}
+	together := 1
+	if _, cluster := s.rdb.(*redis.ClusterClient); !cluster && s.multiKey() {
+		together = repliesTogether
+	}
+	for k, entries := range answers {
+		if len(all) == 0 || len(all[len(all)-1].keys) == together {
+			all = append(all, write{script: answerScript})
+		}
+		w := &all[len(all)-1]
+		w.keys, w.of, w.replies = append(w.keys, k.redisKey(s.Prefix)), append(w.of, k), append(w.replies, entries)
+		w.args = append(w.args, len(entries))
+		for _, entry := range entries {
+			w.args = append(w.args, entry)
 		}
 	}
 	return all
@@ -51,10 +76,10 @@ func (s *Store) writesOf(w writes) []write {
 
 func (w *write) send(ctx context.Context, p redis.Pipeliner, eval bool) {
 	if w.script == nil {
-		w.cmd = p.SetNX(ctx, w.key, w.args[0], w.args[1].(time.Duration))
+		w.cmd = p.SetNX(ctx, w.keys[0], w.args[0], w.args[1].(time.Duration))
 		return
 	}
-	w.cmd = send(ctx, p, w.script, eval, []string{w.key}, w.args...)
+	w.cmd = send(ctx, p, w.script, eval, w.keys, w.args...)
 }
 
 // send queues a script, with its text if eval.
@@ -80,7 +105,7 @@ func (s *Store) write(ctx context.Context, w writes) (sent []write, from time.Ti
 	if s.embedded() {
 		size /= 8 // its scripts are interpreted in this process
 	}
-	for part := range slices.Chunk(sent, size) {
+	for part := range chunks(sent, size) {
 		if err := s.apply(ctx, part, runs); err != nil {
 			return nil, from, err
 		}
@@ -90,6 +115,24 @@ func (s *Store) write(ctx context.Context, w writes) (sent []write, from time.Ti
 	}
 	from, err = s.accept(w, runs, begun)
 	return sent, from, err
+}
+
+// chunks returns parts of writes with so many keys at most, or one write.
+func chunks(all []write, size int) iter.Seq[[]write] {
+	return func(yield func([]write) bool) {
+		begin, keys := 0, 0
+		for i := range all {
+			if keys += len(all[i].keys); keys > size && i > begin {
+				if !yield(all[begin:i]) {
+					return
+				}
+				begin, keys = i, len(all[i].keys)
+			}
+		}
+		if begin < len(all) {
+			yield(all[begin:])
+		}
+	}
 }
 
 // waitSettled waits until a new member is settled, and has renewed its lease since: from then on
@@ -145,7 +188,7 @@ func (s *Store) apply(ctx context.Context, all []write, runs map[*partition]stri
 	begun := s.stampNow()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	routes, err := s.routes(ctx, len(all), func(i int) string { return all[i].key })
+	routes, err := s.routes(ctx, len(all), func(i int) string { return all[i].keys[0] })
 	if err != nil {
 		return err
 	}
@@ -169,6 +212,9 @@ func (s *Store) apply(ctx context.Context, all []write, runs map[*partition]stri
 			runs[p] = r.answers[i].run
 		}
 		for _, i := range r.keys {
+			if store.Classify(all[i].cmd.Err()).Has(store.CrossSlot) { // a sharding proxy has taken the place of a single Redis
+				s.oneKeyOnly.Store(true)
+			}
 			if failed(all[i].cmd) { // redis.Nil, from raise, means that there was no time before
 				return fmt.Errorf("window: write: %w", all[i].cmd.Err())
 			}

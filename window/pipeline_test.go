@@ -205,7 +205,7 @@ func TestWritesOfMarks(t *testing.T) {
 	all := s.writesOf(writes{marks: map[string]int64{"rg:since": noon - 2*hour, "rg:gap:old": noon - hour, "rg:gap:half": noon - hour/2, "rg:gap:ahead": noon + 1}})
 	got := map[string][]any{}
 	for _, w := range all {
-		got[w.key] = w.args
+		got[w.keys[0]] = w.args
 	}
 	want := map[string][]any{"rg:since": {noon - 2*hour, 0}, "rg:gap:half": {noon - hour/2, hour / 2}, "rg:gap:ahead": {noon + 1, hour + 1}}
 	if len(got) != len(want) {

@@ -54,7 +54,7 @@ func (s *Store) RecordPage(ctx context.Context, facts []Fact, replies []Reply) (
 	b.facts = latest
 	b.answers = s.answersOf(replies)
 	if s.dropKnown(&b.writes); b.len() == 0 { // no refusal depends on replies
-		if err := s.writeAnswers(ctx, b.answers); err != nil {
+		if _, err := s.writeAnswers(ctx, b.answers); err != nil {
 			s.loseAnswers(b.answers)
 		}
 		return t, nil
@@ -104,7 +104,7 @@ func (s *Store) commit(ctx context.Context, b backlog) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(b.len())*time.Millisecond)
 	defer cancel()
 	begun := s.stampNow()
-	from, err := s.writeWithRetry(ctx, b.writes)
+	_, from, err := s.writeWithRetry(ctx, b.writes)
 	if err != nil {
 		return s.spill(b, err)
 	}
@@ -116,11 +116,11 @@ func (s *Store) commit(ctx context.Context, b backlog) error {
 // writeWithRetry is write with up to four retries, for a broken connection. Writing twice is safe,
 // and cheaper than the journal, for which this gateway's leases must expire. It does not retry
 // while the circuit breaker is open.
-func (s *Store) writeWithRetry(ctx context.Context, w writes) (from time.Time, err error) {
+func (s *Store) writeWithRetry(ctx context.Context, w writes) (sent []write, from time.Time, err error) {
 	for range 5 {
-		_, from, err = s.write(ctx, w)
+		sent, from, err = s.write(ctx, w)
 		if err == nil || errors.Is(err, store.ErrAway) || ctx.Err() != nil {
-			return from, err
+			return sent, from, err
 		}
 		if errors.Is(err, errNotJoined) {
 			s.renewAll()
@@ -130,5 +130,5 @@ func (s *Store) writeWithRetry(ctx context.Context, w writes) (from time.Time, e
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	return from, err
+	return sent, from, err
 }

@@ -3,6 +3,7 @@ package window
 import (
 	"context"
 	"crypto/rand"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -75,9 +76,10 @@ type Store struct {
 	reported  time.Time // when report last looked; of Run alone
 	lastCause string
 
-	deadlines deadlines
-	reserver  reserver
-	prover    func(context.Context, question) proof // answers one question
+	oneKeyOnly atomic.Bool // Redis refused a script with several keys
+	deadlines  deadlines
+	reserver   reserver
+	prover     func(context.Context, question) proof // answers one question
 }
 
 // NewEmbedded keeps windows in a Redis that belongs to this process alone. Its store journals every
@@ -118,4 +120,6 @@ func newStore(rdb redis.UniversalClient, h Health, s Settings) *Store {
 func (s *Store) embedded() bool { return s.journal == nil }
 
 // multiKey reports whether a script may have several keys.
-func (s *Store) multiKey() bool { return s.embedded() || s.health.MultiKey() }
+func (s *Store) multiKey() bool {
+	return s.embedded() || s.health.MultiKey() && !s.oneKeyOnly.Load()
+}

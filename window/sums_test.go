@@ -69,7 +69,7 @@ func TestFewListsOfManyCorps(t *testing.T) {
 		record(key(corp), begin.Add(time.Duration(corp)*time.Minute))
 	}
 	for corp := 0; corp < corps; corp += 2 { // which leaves them out of the waiting ones
-		if err := s.RecordReplies(t.Context(), []window.Reply{{Key: key(corp), Kind: window.ByBot, At: time.Now(), ID: fmt.Sprint(corp)}}); err != nil {
+		if _, err := s.RecordReplies(t.Context(), []window.Reply{{Key: key(corp), Kind: window.ByBot, At: time.Now(), ID: fmt.Sprint(corp)}}); err != nil {
 			t.Fatal(err)
 		}
 	}

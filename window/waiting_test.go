@@ -21,7 +21,10 @@ import (
 func (b *bench) replied(k window.Key, kind window.ReplyKind, d time.Duration, id string) {
 	b.Helper()
 	r := window.Reply{Key: k, Kind: kind, At: b.clock.Now().Add(d), ID: id}
-	within(b.T, "a reply on record", func() bool { return b.RecordReplies(b.Context(), []window.Reply{r}) == nil })
+	within(b.T, "a reply on record", func() bool {
+		_, err := b.RecordReplies(b.Context(), []window.Reply{r})
+		return err == nil
+	})
 }
 
 // waiting returns the customers that wait, in the order in which their windows close.
@@ -177,6 +180,113 @@ func TestRepliesCommute(t *testing.T) {
 				random.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
 				steps = append(steps, steps[0])
 			}
+		}
+	})
+}
+
+// Replies to many customers at once lead to the same windows as one after the other, whatever is at
+// the keys, and tell which windows were open.
+func TestRepliesTogether(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		ctx, random := b.Context(), rand.New(rand.NewPCG(3, 4))
+		customer := func(set string, n int) window.Key {
+			return window.Key{Corp: "ww1", Channel: "wk1", Customer: fmt.Sprintf("%s%d", set, n)}
+		}
+		begin := b.clock.Now()
+		isOpen := make([]bool, 40)
+		for n := range isOpen {
+			for _, set := range []string{"single", "together"} {
+				k := customer(set, n)
+				switch n % 5 {
+				case 0: // no window
+				case 1:
+					b.rdb.Set(ctx, k.RedisKey("rg:"), "not a window", time.Hour)
+				case 2:
+					b.wrote(k, begin.Add(-time.Minute))
+					if _, err := b.Close(ctx, k); err != nil {
+						b.Fatal(err)
+					}
+				default:
+					b.wrote(k, begin.Add(-time.Minute))
+					isOpen[n] = true
+				}
+			}
+		}
+		for range 4 { // rounds: the later ones find replies
+			var all []window.Reply
+			for n := range isOpen {
+				for range 1 + random.IntN(2) {
+					at, id := begin.Add(time.Duration(random.IntN(5000))*time.Millisecond), fmt.Sprint(random.IntN(4))
+					kind := []window.ReplyKind{window.ByBot, window.ByBot, window.ByServicer, window.TakenBack}[random.IntN(4)]
+					all = append(all, window.Reply{Key: customer("together", n), Kind: kind, At: at, ID: id})
+					one := window.Reply{Key: customer("single", n), Kind: kind, At: at, ID: id}
+					if _, err := b.RecordReplies(ctx, []window.Reply{one}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			open, err := b.RecordReplies(ctx, all)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for n, want := range isOpen {
+				if got := open[customer("together", n)]; got != want {
+					b.Errorf("window %d open: %v", n, got)
+				}
+			}
+		}
+		for n := range isOpen {
+			single, together := customer("single", n).RedisKey("rg:"), customer("together", n).RedisKey("rg:")
+			if n%5 < 2 { // there is still no window
+				if one, other := b.rdb.Type(ctx, single).Val(), b.rdb.Type(ctx, together).Val(); one != other || one == "hash" {
+					b.Errorf("%d: %s, %s", n, one, other)
+				}
+				continue
+			}
+			want, got := b.rdb.HGetAll(ctx, single).Val(), b.rdb.HGetAll(ctx, together).Val()
+			if fmt.Sprint(got) != fmt.Sprint(want) || want["last"] == "" {
+				b.Errorf("%d: together %v, one by one %v", n, got, want)
+			}
+		}
+	})
+}
+
+// Only the first reply to a message changes the list of waiting chats, also if it is repeated since
+// Redis did not answer.
+func TestLaterRepliesChangeNoList(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		reply := window.Reply{Key: li, Kind: window.ByBot, At: b.clock.Now(), ID: "b1"}
+		b.wrote(li, b.clock.Now().Add(-time.Minute))
+		changes := func() int {
+			b.Helper()
+			if _, err := b.RecordReplies(b.Context(), []window.Reply{reply}); err != nil {
+				b.Fatal(err)
+			}
+			return b.TakeChanges()
+		}
+		b.TakeChanges() // of the message
+		for range 2 {
+			if n := changes(); n != 1 {
+				b.Errorf("the first reply changes %d chats", n)
+			}
+		}
+		reply.At, reply.ID = reply.At.Add(time.Second), "b2"
+		if n := changes(); n != 0 {
+			b.Errorf("the second reply changes %d chats", n)
+		}
+		reply.Kind = window.TakenBack
+		if n := changes(); n != 0 {
+			b.Errorf("the second reply is taken back, and changes %d chats", n)
+		}
+		reply.ID = "b1"
+		if n := changes(); n != 1 {
+			b.Errorf("the first reply is taken back too, and changes %d chats", n)
+		}
+		reply.Kind, reply.At = window.ByBot, reply.At.Add(time.Hour) // it answers a message that comes now
+		b.wrote(li, b.clock.Now().Add(time.Minute))
+		b.TakeChanges()
+		if n := changes(); n != 1 {
+			b.Errorf("the first reply to the next message changes %d chats", n)
 		}
 	})
 }
