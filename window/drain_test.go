@@ -55,6 +55,9 @@ func openJournal(t *testing.T) *store.Journal {
 func joined(t *testing.T, s *store.Client) *Store {
 	t.Helper()
 	w := NewShared(s.UniversalClient, checked{oneKey: !s.MultiKey()}, openJournal(t), Settings{Prefix: "rg:", Length: 48 * time.Hour, Replies: 5, Timeout: 5 * time.Second, Now: time.Now})
+	for !w.recent.covers(w.stampNow()) { // what was written in the millisecond of the start is unknown
+		time.Sleep(time.Millisecond)
+	}
 	if err := w.Acquire(t.Context()); err != nil || !w.Status().Held {
 		t.Fatalf("held %v, %v", w.Status().Held, err)
 	}

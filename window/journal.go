@@ -242,7 +242,7 @@ type chunk struct{ shrink atomic.Int32 }
 
 const maxChunk = 256
 
-// size is the number of writes or records.
+// size is the number of keys or records.
 func (c *chunk) size() int { return maxChunk >> c.shrink.Load() }
 
 // done halves the size after a failure and doubles it after a success.

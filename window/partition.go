@@ -320,7 +320,7 @@ func (s *Store) repair(ctx context.Context, p *partition, r repair) (more bool) 
 		p.rewrite.number = r.number
 	}
 	for until := time.Now().Add(renewEvery); len(p.rewrite.left) > 0; {
-		n := min(len(p.rewrite.left), s.chunk.size())
+		n := fit(p.rewrite.left, s.chunk.size())
 		if err := s.chunk.done(s.applyNow(ctx, p.rewrite.left[:n])); err != nil {
 			s.Log.Warn("writes that redis has lost cannot be repeated yet", zap.Error(err))
 			return false

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strconv"
 	"sync"
@@ -105,10 +104,12 @@ func (s *Store) write(ctx context.Context, w writes) (sent []write, from time.Ti
 	if s.embedded() {
 		size /= 8 // its scripts are interpreted in this process
 	}
-	for part := range chunks(sent, size) {
-		if err := s.apply(ctx, part, runs); err != nil {
+	for left := sent; len(left) > 0; {
+		n := fit(left, size)
+		if err := s.apply(ctx, left[:n], runs); err != nil {
 			return nil, from, err
 		}
+		left = left[n:]
 	}
 	if s.embedded() {
 		return sent, from, nil
@@ -117,22 +118,14 @@ func (s *Store) write(ctx context.Context, w writes) (sent []write, from time.Ti
 	return sent, from, err
 }
 
-// chunks returns parts of writes with so many keys at most, or one write.
-func chunks(all []write, size int) iter.Seq[[]write] {
-	return func(yield func([]write) bool) {
-		begin, keys := 0, 0
-		for i := range all {
-			if keys += len(all[i].keys); keys > size && i > begin {
-				if !yield(all[begin:i]) {
-					return
-				}
-				begin, keys = i, len(all[i].keys)
-			}
-		}
-		if begin < len(all) {
-			yield(all[begin:])
+// fit returns how many of the first writes have so many keys together, at least one.
+func fit(all []write, keys int) int {
+	for i := range all {
+		if keys -= len(all[i].keys); keys < 0 {
+			return max(i, 1)
 		}
 	}
+	return len(all)
 }
 
 // waitSettled waits until a new member is settled, and has renewed its lease since: from then on

@@ -265,3 +265,17 @@ func TestEachRoute(t *testing.T) {
 		}
 	}
 }
+
+// Parts of writes have so many keys at most, unless one write has more, and leave nothing out.
+func TestFit(t *testing.T) {
+	t.Parallel()
+	all := []write{{keys: make([]string, 16)}, {keys: make([]string, 16)}, {keys: make([]string, 1)}, {keys: make([]string, 5)}}
+	for keys, want := range map[int]int{1: 1, 15: 1, 16: 1, 31: 1, 32: 2, 33: 3, 37: 3, 38: 4, 256: 4} {
+		if n := fit(all, keys); n != want {
+			t.Errorf("%d writes fit %d keys, want %d", n, keys, want)
+		}
+	}
+	if n := fit(nil, 1); n != 0 {
+		t.Errorf("%d of no writes", n)
+	}
+}
