@@ -624,7 +624,7 @@ func TestLimitOfAList(t *testing.T) {
 			t.Errorf("limit %s: HTTP %d", limit, r.Code)
 		}
 		if status == 400 {
-			a.want(r, 400, `{"error":{"code":"bad_limit","message":"limit must be 1 to 1000"}}`)
+			a.want(r, 400, `{"error":{"code":"bad_query","message":"limit must be 1 to 1000"}}`)
 		}
 	}
 }

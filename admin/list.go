@@ -34,6 +34,7 @@ const (
 type listing struct {
 	sorts   []string // the first is the default; one with "-" begins with the largest
 	filters []string
+	most    int // rows of one page, also if no limit is given; 0: maxLimit and defaultLimit
 }
 
 // listQuery is the query of a list, after its checks. Filters are among the values; an empty value
@@ -105,10 +106,11 @@ func (a *Admin) readQuery(r *http.Request, l listing) (listQuery, error) {
 	if err != nil {
 		return listQuery{}, err
 	}
-	q := listQuery{Values: values, limit: defaultLimit, sort: l.sorts[0], at: a.Now(), seal: a.sealer(r.URL.Path)}
+	q := listQuery{Values: values, limit: cmp.Or(l.most, defaultLimit), sort: l.sorts[0], at: a.Now(), seal: a.sealer(r.URL.Path)}
 	if text := q.Get("limit"); text != "" {
-		if q.limit, err = strconv.Atoi(text); err != nil || q.limit < 1 || q.limit > maxLimit {
-			return q, badQueryf("limit must be 1 to %d", maxLimit)
+		most := cmp.Or(l.most, maxLimit)
+		if q.limit, err = strconv.Atoi(text); err != nil || q.limit < 1 || q.limit > most {
+			return q, badQueryf("limit must be 1 to %d", most)
 		}
 	}
 	if text := q.Get("sort"); text != "" {

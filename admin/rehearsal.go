@@ -146,7 +146,6 @@ func (a *Admin) rehearsal(w http.ResponseWriter, r *http.Request) {
 	list := RehearsalList{Accounts: []rehearsal.Report{}, Language: language(q.chinese), ListEnd: ListEnd{Total: new(len(accounts)), Next: next, AsOf: stamp(a.Now())}}
 	for report, err := range of {
 		if err != nil {
-			w.Header().Set("Retry-After", "5")
 			storeAway(w, err)
 			return
 		}

@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"replygate/window"
@@ -94,27 +92,13 @@ type windowQuery struct {
 	state         string
 }
 
-var errBadLimit = badQuery{"bad_limit", fmt.Sprintf("limit must be 1 to %d", maxList)}
-
-// readWindowQuery reads the query of GET /v1/windows. Its limit is larger than that of other lists.
+// readWindowQuery reads the query of GET /v1/windows.
 func (a *Admin) readWindowQuery(r *http.Request) (windowQuery, error) {
-	limit, given := maxList, r.URL.Query()
-	if text := given.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxList {
-			return windowQuery{}, errBadLimit
-		}
-		limit = n
-	}
-	given.Del("limit")
-	plain := r.Clone(r.Context())
-	plain.URL.RawQuery = given.Encode()
-	list, err := a.readQuery(plain, listing{sorts: []string{"closes"}, filters: []string{"corp_id", "channel", "customer", "state", "scan", "changes"}})
+	list, err := a.readQuery(r, listing{sorts: []string{"closes"}, filters: []string{"corp_id", "channel", "customer", "state", "scan", "changes"}, most: maxList})
 	if err != nil {
 		return windowQuery{}, err
 	}
 	q := windowQuery{listQuery: list, corp: list.Get("corp_id"), channel: list.Get("channel"), anyChannel: !list.Has("channel") || list.Get("channel")+list.Get("customer") == "", state: list.Get("state")}
-	q.limit = limit
 	if q.state != "" && q.state != broken && stateOf(q.state) == nil {
 		return q, badQueryf("state must be one of open, full, shut, closed, broken")
 	}
