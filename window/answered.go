@@ -65,7 +65,7 @@ func (s *Store) answersOf(replies []Reply) map[Key][]string {
 		return nil
 	}
 	now := s.Now()
-	all := map[Key][]string{}
+	all := make(map[Key][]string, len(replies))
 	for _, r := range replies {
 		if r.At.After(now.Add(maxAhead)) {
 			r.At = now

@@ -37,6 +37,34 @@ func BenchmarkRecordPage(b *testing.B) {
 	}
 }
 
+// BenchmarkRecordReplies records replies to 160 customers at once, as an observer does under load.
+func BenchmarkRecordReplies(b *testing.B) {
+	const batch, customers = 160, 10_000
+	s := storetest.Open(b, storetest.Start(b).Config(), time.Now)
+	w, _ := newStore(b, s, settings(0, time.Now))
+	keys := make([]window.Key, customers)
+	var facts []window.Fact
+	for i := range keys {
+		keys[i] = window.Key{Corp: "ww0123456789abcdef", Channel: "wkAJ2GCAAAZSfhHCt7IFSvLKtMPxyJTw", Customer: fmt.Sprintf("wmHdKzDAAA%022d", i)}
+		facts = append(facts, window.Fact{Key: keys[i], At: time.Now()})
+	}
+	if _, err := w.Record(b.Context(), facts); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	n, replies := 0, make([]window.Reply, batch)
+	for b.Loop() {
+		for i := range replies {
+			n++
+			replies[i] = window.Reply{Key: keys[n%customers], Kind: window.ByBot, At: time.Now(), ID: fmt.Sprint("message", n)}
+		}
+		if _, err := w.RecordReplies(b.Context(), replies); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N*batch)/b.Elapsed().Seconds(), "replies/s")
+}
+
 // BenchmarkReserve reserves replies, with and without coalescing.
 func BenchmarkReserve(b *testing.B) {
 	server := storetest.Start(b)

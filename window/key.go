@@ -15,7 +15,8 @@ type Key struct {
 // redisKey returns the window's key in Redis. The whole identity is the hash tag, so all keys of
 // one customer are in one slot of a Cluster.
 func (k Key) redisKey(prefix string) string {
-	return string(k.appendRedisKey(make([]byte, 0, len(prefix)+len(k.Corp)+len(k.Channel)+len(k.Customer)+16), prefix))
+	var space [192]byte
+	return string(k.appendRedisKey(space[:0], prefix))
 }
 
 // appendRedisKey appends the window's key in Redis.
@@ -60,23 +61,25 @@ func parseIDs(parts []string) (Key, bool) {
 	return Key{Corp: ids[0], Channel: ids[1], Customer: ids[2]}, true
 }
 
-// safe reports whether a byte of an id needs no escape.
-func safe(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
-		c == '_' || c == '@' || c == '.' || c == '-'
-}
+// safe has the bytes of an id that need no escape.
+var safe = func() (all [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@.-") {
+		all[c] = true
+	}
+	return all
+}()
 
 // appendEncoded appends an id with every byte outside [A-Za-z0-9_@.-] percent-escaped.
 func appendEncoded(dst []byte, id string) []byte {
 	const digits = "0123456789ABCDEF"
+	begin := 0 // of what needs no escape and is not appended yet
 	for i := range len(id) {
-		if c := id[i]; safe(c) {
-			dst = append(dst, c)
-		} else {
-			dst = append(dst, '%', digits[c>>4], digits[c&15])
+		if c := id[i]; !safe[c] {
+			dst = append(append(dst, id[begin:i]...), '%', digits[c>>4], digits[c&15])
+			begin = i + 1
 		}
 	}
-	return dst
+	return append(dst, id[begin:]...)
 }
 
 // EscapeID returns an id as keys have it.

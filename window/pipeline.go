@@ -30,7 +30,7 @@ const repliesTogether = 16
 
 // writesOf returns the commands of writes.
 func (s *Store) writesOf(w writes) []write {
-	all := make([]write, 0, w.len()+len(w.answers))
+	all := make([]write, 0, w.len())
 	for k, at := range w.facts {
 		all = append(all, write{keys: []string{k.redisKey(s.Prefix)}, of: []Key{k}, script: recordScript, args: []any{strconv.FormatInt(at, 10), strconv.FormatInt(at+s.Length.Milliseconds(), 10)}})
 	}
@@ -61,7 +61,10 @@ func (s *Store) writesOfReplies(answers map[Key][]string) (all []write) {
 	}
 	for k, entries := range answers {
 		if len(all) == 0 || len(all[len(all)-1].keys) == together {
-			all = append(all, write{script: answerScript})
+			all = append(all, write{
+				script: answerScript, keys: make([]string, 0, together), of: make([]Key, 0, together),
+				replies: make([][]string, 0, together), args: make([]any, 0, 2*together),
+			})
 		}
 		w := &all[len(all)-1]
 		w.keys, w.of, w.replies = append(w.keys, k.redisKey(s.Prefix)), append(w.of, k), append(w.replies, entries)
