@@ -100,6 +100,7 @@ const (
 	readAtOnce  = 500         // entries of the log
 	maxReads    = 20          // batches before anything is sent
 	clockSlack  = time.Second // by how much the clock of the log may lag
+	lastMoment  = time.Second // for what is under way when the gateway stops
 )
 
 // Errors of Test and Resend.
@@ -197,6 +198,17 @@ func (o *Outbox) begin(ctx context.Context, name string, c any) *runner {
 		}
 	}()
 	return r
+}
+
+// lasting returns a context for an attempt. It ends a moment after ctx: what is under way when the
+// gateway stops can succeed, and the next gateway need not send it again.
+func lasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	lasts, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	unlink := context.AfterFunc(ctx, func() {
+		late := time.AfterFunc(lastMoment, cancel)
+		context.AfterFunc(lasts, func() { late.Stop() })
+	})
+	return lasts, func() { unlink(); cancel() }
 }
 
 // webhook returns the webhook of a name.

@@ -505,8 +505,54 @@ func TestBound(t *testing.T) {
 	}
 }
 
-// Two gateways with one lock deliver everything when one of them dies in the middle; only what was
-// under way can come twice.
+// What is under way when a gateway stops is delivered, and not sent again by the next one. An
+// endpoint that does not answer holds up nobody.
+func TestStopDuringAttempts(t *testing.T) {
+	arrived, answer := make(chan struct{}, 100), make(chan struct{})
+	in := receives(t, func(w http.ResponseWriter, req *http.Request) {
+		arrived <- struct{}{}
+		select {
+		case <-answer:
+			w.WriteHeader(204)
+		case <-req.Context().Done(): // the attempt was cut short
+		}
+	})
+	r := embedded(t, to(in.URL))
+	r.Patience = time.Minute
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); r.Outbox.Run(ctx) }()
+	r.await("the place", func() bool { s, _ := r.read(t.Context(), "crm"); return s.target != "" })
+	want := r.logs(events.ClosedUnanswered, "wwA", atOnce, nil)
+	for range want {
+		<-arrived
+	}
+	cancel()
+	close(answer)
+	<-stopped
+	waits, err := r.waiting(t.Context(), "crm")
+	if err != nil || len(waits) > 0 {
+		t.Errorf("%d events wait for the next gateway, %v; all were delivered", len(waits), err)
+	}
+
+	in.answers(func(_ http.ResponseWriter, req *http.Request) {
+		arrived <- struct{}{}
+		<-req.Context().Done()
+	})
+	stop := r.begins()
+	r.logs(events.ClosedUnanswered, "wwA", 1, nil)
+	<-arrived
+	began := time.Now()
+	if stop(); time.Since(began) > 5*lastMoment {
+		t.Errorf("the stop took %v", time.Since(began))
+	}
+	if waits, err := r.waiting(t.Context(), "crm"); err != nil || len(waits) != 1 {
+		t.Errorf("%d events wait for the next gateway, want the one that was not answered; %v", len(waits), err)
+	}
+}
+
+// Two gateways with one lock deliver everything when one of them stops in the middle. Only what is
+// under way can come twice, if a gateway loses the lock meanwhile.
 func TestGatewaysTakeTurns(t *testing.T) {
 	c := storetest.Open(t, storetest.Start(t).Config(), time.Now)
 	in := receives(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -71,7 +71,9 @@ func (r *robot) pass(ctx context.Context) error {
 	if err != nil || !free {
 		return err
 	}
-	return r.settle(ctx, s, r.send(ctx, r.digest.text(r.language, r.Zone(), r.Link())))
+	attempt, done := lasting(ctx)
+	defer done()
+	return r.settle(ctx, s, r.send(attempt, r.digest.text(r.language, r.Zone(), r.Link())))
 }
 
 // begin begins a new digest after a position.

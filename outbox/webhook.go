@@ -215,7 +215,9 @@ func (w *webhook) deliver(ctx context.Context, s state, p pending, entries map[s
 		w.giveUp(w.name, Outdated, 1)
 		return false, w.remove(ctx, w.name, p)
 	}
-	r := w.send(ctx, idOf(&e), e.JSON)
+	attempt, done := lasting(ctx)
+	defer done()
+	r := w.send(attempt, idOf(&e), e.JSON)
 	switch {
 	case r.ok:
 		w.count(w.name, func(c *Counts) { c.Delivered++ })
