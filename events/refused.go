@@ -16,8 +16,8 @@ import (
 )
 
 // Refused logs refused calls as events, while somebody asks for them: a webhook or robot of the
-// configuration, or a listener at any gateway. There may be many, so only some of each second are
-// logged, and the next one tells how many were not.
+// configuration, or a listener at any gateway. There may be many, so only some of each second and of
+// each hour are logged, and the next one tells how many were not.
 type Refused struct {
 	Log     *Log
 	Feed    *Feed
@@ -30,20 +30,35 @@ type Refused struct {
 	looked time.Time // when the listeners of other gateways were asked for
 
 	mu      sync.Mutex
-	second  int64 // unix time; taken counts its refusals
-	taken   int
+	second  quota
+	hour    quota
 	dropped int
 	waiting []Event
 }
 
 const (
 	refusedPerSecond = 50
+	refusedOfLog     = 10                   // in an hour a tenth of what the log keeps: others must find room
 	maxRefused       = 4 * refusedPerSecond // that wait for Redis
 	maxRefusedRecord = maxEvent - 1000      // bytes of a record; the rest of the event needs less
 	askEvery         = 2 * time.Second      // whether another gateway has listeners
 	askedFor         = 15 * time.Second     // a listener keeps the others logging
 	refusedSeen      = 10 * time.Minute     // one gateway alone logs a refusal, and repeats it at once or never
 )
+
+// quota counts what is taken of a period.
+type quota struct {
+	period int64 // since the epoch
+	taken  int
+}
+
+// left returns how many of most there are left in the period of length every that now is in.
+func (q *quota) left(now time.Time, every time.Duration, most int) int {
+	if period := now.UnixNano() / int64(every); period != q.period {
+		q.period, q.taken = period, 0
+	}
+	return most - q.taken
+}
 
 // RefusedData is the data of decision.refused: a decision record with two members more.
 type RefusedData struct {
@@ -72,13 +87,14 @@ func (r *Refused) Add(members []byte) {
 	at, ok := record.IDTime(id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if second := r.Now().Unix(); second != r.second {
-		r.second, r.taken = second, 0
-	}
-	if r.taken++; !ok || r.taken > refusedPerSecond || len(r.waiting) == maxRefused || len(members) > maxRefusedRecord {
+	now := r.Now()
+	left := min(r.second.left(now, time.Second, refusedPerSecond), r.hour.left(now, time.Hour, r.Log.most/refusedOfLog))
+	if !ok || left <= 0 || len(r.waiting) == maxRefused || len(members) > maxRefusedRecord {
 		r.dropped++
 		return
 	}
+	r.second.taken++
+	r.hour.taken++
 	r.waiting = append(r.waiting, Event{
 		Type: DecisionRefused, At: at, Corp: record.Member(members, "corp_id"), Key: []string{id},
 		Data: RefusedData{Gateway: r.Gateway(), Dropped: r.dropped, Members: bytes.Clone(members)},

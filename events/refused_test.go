@@ -82,10 +82,41 @@ func TestRefused(t *testing.T) {
 	listener.Close()
 }
 
+// A storm of refusals leaves the log room for other events: an hour has so many, also if no second
+// has too many.
+func TestRefusedOfAnHour(t *testing.T) {
+	const most = MaxEvents / refusedOfLog
+	now := time.Now().Truncate(time.Hour)
+	r := &Refused{Log: &Log{most: MaxEvents}, Now: func() time.Time { return now }, Gateway: func() string { return "g" }}
+	r.on.Store(true)
+	taken := 0
+	storm := func(seconds int) int {
+		was := taken
+		for range seconds {
+			for range refusedPerSecond {
+				r.Add(refusal(now, "refuse", ""))
+			}
+			taken += len(r.waiting)
+			r.waiting = nil
+			now = now.Add(time.Second)
+		}
+		return taken - was
+	}
+	if n := storm(3600); n != most {
+		t.Errorf("%d in an hour", n)
+	}
+	if want := 3600*refusedPerSecond - most; r.dropped != want {
+		t.Errorf("%d are told of as dropped, want %d", r.dropped, want)
+	}
+	if n := storm(2); n != 2*refusedPerSecond {
+		t.Errorf("%d in two seconds of the next hour", n)
+	}
+}
+
 // While Redis is away few refused calls wait, and the others are counted.
 func TestRefusedAreBounded(t *testing.T) {
 	now := time.Now()
-	r := &Refused{Now: func() time.Time { return now }, Gateway: func() string { return "g" }}
+	r := &Refused{Log: &Log{most: MaxEvents}, Now: func() time.Time { return now }, Gateway: func() string { return "g" }}
 	r.on.Store(true)
 	for range 10 {
 		for range refusedPerSecond {
