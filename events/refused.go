@@ -16,7 +16,7 @@ import (
 )
 
 // Refused logs refused calls as events, while somebody asks for them: a webhook or robot of the
-// configuration, or a listener at any gateway. There may be many, so only some of each second and of
+// configuration, or a listener at any gateway. There may be many, so only some of each second and
 // each hour are logged, and the next one tells how many were not.
 type Refused struct {
 	Log     *Log
