@@ -39,12 +39,7 @@ func TestReceiversOfTheDocs(t *testing.T) {
 		"func main() { panic(http.ListenAndServe(\"127.0.0.1:9000\", http.HandlerFunc(receive))) }\n\n"
 	for _, c := range []struct{ language, file, head string }{{"python", "receiver.py", ""}, {"go", "receiver.go", head}} {
 		t.Run(c.language, func(t *testing.T) {
-			free, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			address := free.Addr().String()
-			_ = free.Close()
+			address := storetest.FreeAddr(t)
 			dir := t.TempDir()
 			file := filepath.Join(dir, c.file)
 			code := strings.ReplaceAll(c.head+snippet(t, c.language), "9000", address[strings.LastIndexByte(address, ':')+1:])

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,6 +20,7 @@ import (
 
 	"replygate/config"
 	"replygate/record"
+	"replygate/store/storetest"
 	"replygate/trace"
 	"replygate/trace/tracetest"
 )
@@ -203,12 +203,7 @@ func collectorThat(t *testing.T, answers http.HandlerFunc) string {
 func TestCollectorsThatFail(t *testing.T) {
 	t.Parallel()
 	other := tracetest.Start(t) // must get nothing
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := "http://" + free.Addr().String()
-	free.Close()
+	nobody := "http://" + storetest.FreeAddr(t)
 	for name, url := range map[string]string{
 		"dead":      nobody,
 		"refuses":   collectorThat(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, strings.Repeat("no key ", 1000), 401) }),

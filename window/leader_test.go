@@ -179,8 +179,15 @@ func leaderDies(t *testing.T, c config.Redis, at func(redis.Cmder) bool, tells b
 	inTime(t, time.Minute, "the end of the leader's term", func() bool { // which is 15 seconds
 		return other.PExpire(t.Context(), "rg:leader:waiting", time.Millisecond).Err() == nil
 	})
+	var last string // look
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log("at last:", last)
+		}
+	})
 	told := func() bool { // else the dead gateway may have had answers that the new primary lacks
 		untold, err := second.Untold(t.Context(), window.Query{})
+		last = fmt.Sprintf("untold of %d, %v", len(untold), err)
 		return err == nil && len(untold) == 0
 	}
 	inTime(t, time.Minute, fmt.Sprintf("the lists and sums to be right, and that it can be told who is answered to be %v", tells), func() bool {
@@ -194,7 +201,9 @@ func leaderDies(t *testing.T, c config.Redis, at func(redis.Cmder) bool, tells b
 		}
 		second.ForgetSums()
 		sum, err := second.CountWaiting(t.Context(), window.Query{})
-		return err == nil && sum.All == want && other.HLen(t.Context(), "rg:waiting-sum").Val() == int64(sums)
+		counted := other.HLen(t.Context(), "rg:waiting-sum").Val()
+		last += fmt.Sprintf("; %d wait, want %d, %v; sums of %d, want %d; the lock %v", sum.All, want, err, counted, sums, other.PTTL(t.Context(), "rg:leader:waiting").Val())
+		return err == nil && sum.All == want && counted == int64(sums)
 	})
 }
 

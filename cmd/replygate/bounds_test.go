@@ -78,7 +78,7 @@ func startProcess(t *testing.T, upstream, shell string) *process {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	api := freeAddress(t)
+	api := storetest.FreeAddr(t)
 	text := fmt.Sprintf("listen: { api: %q, admin: \"127.0.0.1:0\" }\nupstream: { url: \"http://%s\", timeout: 60s }\nredis: { snapshot: %[3]s/s }\njournal: { path: %[3]s/j }\naccounts: [{ corp_id: %[4]s, subscription: { expires_at: 2020-01-01T00:00:00Z } }]\nlog: { level: error, decisions: %[3]s/d }\nshutdown: { lame_duck: 0s, grace: 1s }\n",
 		api, upstream, dir, corpID)
 	file := filepath.Join(dir, "replygate.yaml")
@@ -121,17 +121,6 @@ func recordsOf(t *testing.T, decisions string) (access *os.File) {
 		}
 	})
 	return access
-}
-
-// freeAddress finds a free loopback address.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // awaitListening waits until a gateway listens on all addresses.

@@ -452,7 +452,7 @@ type node struct {
 func (r *rig) node(redis, bot string) *node {
 	r.Helper()
 	dir := r.TempDir()
-	n := &node{rig: r, file: filepath.Join(dir, "replygate.yaml"), api: freeAddress(r.T), admin: freeAddress(r.T), callback: freeAddress(r.T)}
+	n := &node{rig: r, file: filepath.Join(dir, "replygate.yaml"), api: storetest.FreeAddr(r.T), admin: storetest.FreeAddr(r.T), callback: storetest.FreeAddr(r.T)}
 	text := fmt.Sprintf(`listen: { api: %q, admin: %q, callback: %q }
 upstream: { url: %q }
 redis: { mode: single, addrs: [%q], timeout: 300ms }

@@ -429,7 +429,7 @@ type journalRig struct {
 
 func newJournalRig(t *testing.T) *journalRig {
 	server := storetest.Start(t)
-	k := &journalRig{server: server, wire: storetest.NewWire(t, server.Addr()), api: freeAddress(t)}
+	k := &journalRig{server: server, wire: storetest.NewWire(t, server.Addr()), api: storetest.FreeAddr(t)}
 	redis := faulty(t, server.Config())
 	k.rig = newRig(t, redis, strictAndPrompt(nil))
 	k.clock.Set(time.Now()) // the other goes by the machine's clock

@@ -612,7 +612,7 @@ func TestKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := freeAddress(t)
+	api := storetest.FreeAddr(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "replygate.yaml")
 	text := fmt.Sprintf(`listen: { api: "%[1]s", admin: "127.0.0.1:0" }

@@ -106,7 +106,7 @@ func walk(t *testing.T, script string, pages ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api, admin, wecom := freeAddress(t), freeAddress(t), freeAddress(t)
+	api, admin, wecom := storetest.FreeAddr(t), storetest.FreeAddr(t), storetest.FreeAddr(t)
 	folder := t.TempDir()
 	withPorts := func(text, name string) string {
 		text = strings.NewReplacer("127.0.0.1:8080", api, "127.0.0.1:9090", admin, "127.0.0.1:8090", wecom).Replace(text)

@@ -128,7 +128,7 @@ func TestRedisBehindAProxy(t *testing.T) {
 // Redis over TLS, with a CA of its own.
 func TestRedisOverTLS(t *testing.T) {
 	ca, cert, key := certificate(t)
-	plain := storetest.Start(t, "--tls-port", port(t, freeAddress(t)), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca, "--tls-auth-clients", "no")
+	plain := storetest.Start(t, "--tls-port", port(t, storetest.FreeAddr(t)), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca, "--tls-auth-clients", "no")
 	redis := plain.Config()
 	redis.Addrs, redis.TLS, redis.CAFile = []string{"127.0.0.1:" + strings.TrimSpace(lastLine(plain.CLI("config", "get", "tls-port")))}, true, ca
 	r := newRig(t, redis, nil)

@@ -77,7 +77,7 @@ func OneNode(t testing.TB) config.Redis {
 		if err != nil {
 			t.Fatal(err)
 		}
-		shared.node = &Server{t: t, addr: freeAddr(t), args: nodeArgs, dir: dir}
+		shared.node = &Server{t: t, addr: FreeAddr(t), args: nodeArgs, dir: dir}
 		shared.node.Up()
 		shared.node.CLI("cluster", "addslotsrange", "0", "16383")
 		shared.node.Await("cluster_state:ok", "cluster", "info")
@@ -165,7 +165,7 @@ type Server struct {
 // test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, addr: freeAddr(t), args: args}
+	s := &Server{t: t, addr: FreeAddr(t), args: args}
 	s.Up()
 	t.Cleanup(s.Down)
 	return s
@@ -314,13 +314,13 @@ func StartSentinel(t testing.TB) (c config.Redis, master, replica, sentinel *Ser
 	master = Start(t)
 	host, port, _ := net.SplitHostPort(master.addr)
 	replica = Start(t, "--replicaof", host, port)
-	master.Await("state=online", "info", "replication")
+	replica.Await("master_link_status:up", "info", "replication") // the primary calls it online before it has the data
 	file := filepath.Join(t.TempDir(), "sentinel.conf")
 	text := fmt.Sprintf("sentinel monitor mymaster %s %s 1\nsentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 5000\n", host, port)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sentinel = &Server{t: t, addr: freeAddr(t), sentinel: file}
+	sentinel = &Server{t: t, addr: FreeAddr(t), sentinel: file}
 	sentinel.Up()
 	t.Cleanup(sentinel.Down)
 	sentinel.Await("slaves=1", "info", "sentinel")
@@ -329,12 +329,16 @@ func StartSentinel(t testing.TB) (c config.Redis, master, replica, sentinel *Ser
 	return c, master, replica, sentinel
 }
 
-// freeAddr returns a free loopback address. The port 10,000 above is free too, since a Cluster node
-// uses it. Both ports are below the range from which the kernel chooses ports of connections.
-func freeAddr(t testing.TB) string {
+// FreeAddr returns a free loopback address, each once. The port 10,000 above is free too, since a
+// Cluster node uses it. Both ports are below the range from which the kernel chooses ports of
+// connections, so that no connection takes the address before a server does.
+func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		port := 10_000 + rand.IntN(12_000)
+		if _, again := given.LoadOrStore(port, true); again {
+			continue
+		}
 		if addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port)); free(addr) && free(net.JoinHostPort("127.0.0.1", strconv.Itoa(port+10_000))) {
 			return addr
 		}
@@ -342,6 +346,8 @@ func freeAddr(t testing.TB) string {
 	t.Fatal("cannot find a free port pair in 100 attempts")
 	return ""
 }
+
+var given sync.Map // ports that FreeAddr has looked at
 
 // free reports whether an address can be listened on.
 func free(addr string) bool {

@@ -101,7 +101,7 @@ func TestFreeAddr(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for range 50 {
-		addr := freeAddr(t)
+		addr := FreeAddr(t)
 		host, text, err := net.SplitHostPort(addr)
 		if err != nil {
 			t.Fatal(err)
