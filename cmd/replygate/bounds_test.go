@@ -86,7 +86,6 @@ func startProcess(t *testing.T, upstream, shell string) *process {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("bash", "-c", shell+"exec "+bin+" serve -c "+file)
-	cmd.Stdout = recordsOf(t, filepath.Join(dir, "d"))
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -102,8 +101,9 @@ func startProcess(t *testing.T, upstream, shell string) *process {
 }
 
 // recordsOf returns where a gateway's process writes its access log, and compares that and its
-// decisions with the schema of records once it has ended. Its end may cut the last lines short.
-func recordsOf(t *testing.T, decisions string) (access *os.File) {
+// decisions with the schema of records once it has ended. There must be at least so many; a process
+// that is killed loses its last ones, and may cut a line short.
+func recordsOf(t *testing.T, decisions string, least int) (access *os.File) {
 	t.Helper()
 	checker := recordtest.New(t)
 	access, err := os.Create(filepath.Join(t.TempDir(), "access"))
@@ -112,12 +112,17 @@ func recordsOf(t *testing.T, decisions string) (access *os.File) {
 	}
 	t.Cleanup(func() {
 		_ = access.Close() // it is read below
+		records := 0
 		for _, file := range []string{access.Name(), decisions} {
 			text, err := os.ReadFile(file)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Error(err)
 			}
+			records += bytes.Count(text, []byte("\n"))
 			_, _ = checker.Write(text[:bytes.LastIndexByte(text, '\n')+1]) // it never fails
+		}
+		if records < least {
+			t.Errorf("%d records to compare, want %d", records, least)
 		}
 	})
 	return access

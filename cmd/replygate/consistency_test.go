@@ -466,7 +466,7 @@ log: { level: info, decisions: %q }
 	if err := os.WriteFile(n.file, []byte(text), 0o600); err != nil {
 		r.Fatal(err)
 	}
-	n.access = recordsOf(r.T, filepath.Join(dir, "decisions"))
+	n.access = recordsOf(r.T, filepath.Join(dir, "decisions"), 0)
 	r.Cleanup(func() {
 		n.kill()
 		if r.Failed() {
