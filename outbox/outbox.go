@@ -204,10 +204,7 @@ func (o *Outbox) begin(ctx context.Context, name string, c any) *runner {
 // gateway stops can succeed, and the next gateway need not send it again.
 func lasting(ctx context.Context) (context.Context, context.CancelFunc) {
 	lasts, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	unlink := context.AfterFunc(ctx, func() {
-		late := time.AfterFunc(lastMoment, cancel)
-		context.AfterFunc(lasts, func() { late.Stop() })
-	})
+	unlink := context.AfterFunc(ctx, func() { time.AfterFunc(lastMoment, cancel) })
 	return lasts, func() { unlink(); cancel() }
 }
 

@@ -66,7 +66,8 @@ local function merge(key, h, first, final)
   return at, changed
 end
 
--- prepend is merge for a bot's reply that is later than all others, when none was taken back.
+-- prepend is merge for a bot's reply that is later than all others, when none was taken back. That
+-- always changes something.
 local function prepend(key, h, entry)
   local list, at = entry, string.format('%.0f', tonumber(string.sub(entry, 1, 13)))
   if h[4] then
@@ -75,7 +76,7 @@ local function prepend(key, h, entry)
     list = entry .. ',' .. (third and string.sub(h[4], 1, third - 1) .. '+' or h[4])
   end
   redis.call('HSET', key, 'answered', at, 'answers', list)
-  return math.max(tonumber(at), tonumber(h[3] or nil) or 0), true
+  return math.max(tonumber(at), tonumber(h[3] or nil) or 0)
 end
 
 local out, arg = {}, 1
@@ -87,10 +88,10 @@ for i, key in ipairs(KEYS) do
   local last, state, shut = tonumber(h[1] or nil), 0, tonumber(h[7] or nil)
   if last then
     local before = math.max(tonumber(h[2] or nil) or 0, tonumber(h[3] or nil) or 0)
-    local entry, at, changed = string.sub(ARGV[first], 2)
+    local entry, changed, at = string.sub(ARGV[first], 2), true
     local latest = not h[6] and (h[4] and entry > h[4] or not h[4] and not h[2])
     if first == final and latest and string.sub(ARGV[first], 1, 1) == 'b' then
-      at, changed = prepend(key, h, entry)
+      at = prepend(key, h, entry)
     else
       at, changed = merge(key, h, first, final)
     end
