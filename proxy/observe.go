@@ -24,6 +24,7 @@ import (
 type Observer struct {
 	gw      *Gateway
 	queue   chan *observation
+	full    chan struct{} // the queue has a batch
 	dropped atomic.Int64
 
 	mu   sync.Mutex
@@ -36,7 +37,8 @@ const (
 	observedHead   = 4 << 10 // a body after a longer head is not looked at for its form
 	observedAnswer = 2 << 10 // a longer answer is none of a reply
 	observedQueue  = 4096
-	observedBatch  = 256
+	observedBatch  = 64                    // as much as Redis records without delaying others for a millisecond
+	observedAtOnce = 4                     // batches on their way to Redis
 	observeDelay   = 10 * time.Millisecond // replies collect this long, so that one exchange with Redis serves them all
 	observeRetry   = 200 * time.Millisecond
 	observeStop    = 2 * time.Second // for what is left at shutdown
@@ -67,7 +69,7 @@ type observation struct {
 	answer   []byte
 	encoding string // of the answer
 	at       time.Time
-	judged   window.Key // the window that a judgement found the reply to be for; zero: it has to be read
+	judged   window.Key // the window that a judgement found the reply to be for; zero: query and body have to be read
 	call     calls.Call // as it was counted, but for its corp; zero: a judgement told its window
 	space    []byte     // that the texts are in
 }
@@ -76,7 +78,7 @@ var observations = sync.Pool{New: func() any { return new(observation) }}
 
 // NewObserver returns the observer of a gateway, which must not serve yet.
 func NewObserver(g *Gateway) *Observer {
-	return &Observer{gw: g, queue: make(chan *observation, observedQueue), lost: map[string]lostReply{}}
+	return &Observer{gw: g, queue: make(chan *observation, observedQueue), full: make(chan struct{}, 1), lost: map[string]lostReply{}}
 }
 
 // Dropped returns how many replies were not looked at, since too many came at once.
@@ -104,28 +106,42 @@ func (x *apiRequest) observe() {
 	o.fill(x, body[:min(len(body), observedBody)], whole)
 	select {
 	case x.gw.Observer.queue <- o:
+		x.gw.Observer.tellFull()
 	default:
 		x.gw.Observer.drop(o)
 	}
 }
 
+// tellFull wakes the one that collects a batch, if there is one.
+func (o *Observer) tellFull() {
+	if len(o.queue) < observedBatch {
+		return
+	}
+	select {
+	case o.full <- struct{}{}:
+	default:
+	}
+}
+
 // fill copies what is needed of a call. whole tells that the body is no more than that.
 func (o *observation) fill(x *apiRequest, body []byte, whole bool) {
-	space := append(append(append(o.space[:0], x.query...), body...), x.rc.Response.Body()...)
-	n, m, end := len(x.query), len(x.query)+len(body), len(space)
 	counted := x.gw.Calls != nil && x.decision == nil
-	if head := x.rc.Request.Header.RawHeaders(); counted && whole && len(head) <= observedHead {
-		space = append(space, head...)
+	query, answer, head := x.query, x.rc.Response.Body(), x.rc.Request.Header.RawHeaders()
+	judged := x.judgedKey()
+	if judged.Customer != "" { // all is known but WeCom's answer
+		query, body = nil, nil
 	}
+	if !counted || !whole || len(head) > observedHead {
+		head = nil
+	}
+	space := append(append(append(append(o.space[:0], query...), body...), answer...), head...)
+	n, m, end := len(query), len(query)+len(body), len(query)+len(body)+len(answer)
 	*o = observation{
-		path: x.head.Route.Path, at: x.gw.Now(), encoding: string(x.rc.Response.Header.ContentEncoding()),
+		path: x.head.Route.Path, at: x.gw.Now(), encoding: string(x.rc.Response.Header.ContentEncoding()), judged: judged,
 		query: space[:n], body: space[n:m], answer: space[m:end], head: space[end:], space: space,
 	}
 	if counted {
 		o.call = calls.Call{Path: x.head.Route.Endpoint.Path, Client: x.countedClient()}
-	}
-	if len(x.judged.Keys) == 1 {
-		o.judged = x.judged.Keys[0]
 	}
 	if x.by != gate.ByNone {
 		o.corp = x.corp
@@ -139,6 +155,14 @@ func (o *observation) fill(x *apiRequest, body []byte, whole bool) {
 	if a := x.gate.Accounts.OfHost(x.rc.Request.Header.Host()); a != nil {
 		o.hostCorp = a.CorpID
 	}
+}
+
+// judgedKey returns the window that a judgement found a reply to be for, if it names all of it.
+func (x *apiRequest) judgedKey() (k window.Key) {
+	if len(x.judged.Keys) == 1 && x.by != gate.ByNone && x.judged.Keys[0].Channel != "" {
+		return x.judged.Keys[0]
+	}
+	return k
 }
 
 // drop notes a reply for which the queue has no room.
@@ -164,28 +188,41 @@ func (o *Observer) drop(one *observation) {
 func (o *Observer) Run(ctx context.Context) {
 	tick := time.NewTicker(markEvery)
 	defer tick.Stop()
+	var recording sync.WaitGroup
+	room := make(chan struct{}, observedAtOnce)
 	for {
 		select {
 		case <-ctx.Done():
+			recording.Wait()
 			o.finish()
 			return
 		case <-tick.C:
 			o.markUnobserved()
 		case one := <-o.queue:
 			o.collect(ctx)
-			o.record(ctx, o.batch(one))
+			batch := o.batch(one)
+			room <- struct{}{}
+			recording.Go(func() {
+				o.record(ctx, batch)
+				<-room
+			})
 		}
 		o.markLost(ctx)
 	}
 }
 
-// collect lets more replies come, unless a batch of them is there already.
+// collect lets more replies come, until there is a batch of them.
 func (o *Observer) collect(ctx context.Context) {
+	select { // of an earlier batch
+	case <-o.full:
+	default:
+	}
 	if len(o.queue) >= observedBatch-1 {
 		return
 	}
 	select {
 	case <-time.After(observeDelay):
+	case <-o.full:
 	case <-ctx.Done():
 	}
 }
@@ -302,7 +339,7 @@ func (o *Observer) count(ctx context.Context, all []uncounted, open map[window.K
 // recipient returns whom a reply is for, if it is named, and whether the body would be refused if
 // the call were judged. A body that a judgement would accept is read once.
 func (o *observation) recipient() (channel, customer string, named, ambiguous bool) {
-	if o.judged.Channel != "" && o.judged.Customer != "" {
+	if o.judged.Customer != "" {
 		return o.judged.Channel, o.judged.Customer, true, false
 	}
 	if len(o.head) > 0 {

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -29,16 +31,35 @@ type Reply struct {
 	ID   string    // msgid, "" if unknown: then it cannot be taken back
 }
 
-// entry returns the argument of answer.lua for a reply.
+// answer is what is to be recorded of replies to one customer.
+type answer struct {
+	of      Key
+	entries string // as answer.lua takes them: one for each reply, with blanks between them
+}
+
+// entry returns the entry of a reply in answer.lua.
 func (r Reply) entry() string {
 	var space [32]byte
-	b := fmt.Appendf(space[:0], "%c%013d", r.Kind, r.At.UnixMilli())
+	b := appendTime(append(space[:0], byte(r.Kind)), r.At)
 	if r.ID != "" {
 		h := sha256.Sum256([]byte(r.ID))
-		b = base64.RawURLEncoding.AppendEncode(b, h[:5])
-		b = b[:1+13+6]
+		b = base64.RawURLEncoding.AppendEncode(b, h[:5])[:len(b)+idLetters]
 	}
 	return string(b)
+}
+
+const (
+	timeDigits = 13 // of a time in an entry, unix ms
+	idLetters  = 6  // of the hash of an id
+)
+
+// appendTime appends a time in unix ms, with timeDigits.
+func appendTime(b []byte, at time.Time) []byte {
+	ms := at.UnixMilli()
+	for least := int64(1e12); ms < least && least > 1; least /= 10 {
+		b = append(b, '0')
+	}
+	return strconv.AppendInt(b, ms, 10)
 }
 
 // keptEntries is how many entries of a kind matter: one more than answer.lua keeps, since it also
@@ -58,26 +79,41 @@ func newestEntries(entries []string) []string {
 	return kept
 }
 
-// answersOf returns the replies to each customer that may still matter: older ones than a window
-// answer nobody.
-func (s *Store) answersOf(replies []Reply) map[Key][]string {
+// merged returns one answer for each customer, with the entries that may still matter.
+func merged(answers []answer) []answer {
+	byKey := make(map[Key][]string, len(answers))
+	for _, a := range answers {
+		byKey[a.of] = append(byKey[a.of], strings.Fields(a.entries)...)
+	}
+	all := make([]answer, 0, len(byKey))
+	for k, entries := range byKey {
+		all = append(all, answer{k, strings.Join(newestEntries(entries), " ")})
+	}
+	return all
+}
+
+// answersOf returns what is to be recorded of replies. Older ones than a window answer nobody.
+// Those of pages are merged, since a page has many to one customer; those of bots come one by one.
+func (s *Store) answersOf(replies []Reply) []answer {
 	if len(replies) == 0 {
 		return nil
 	}
 	now := s.Now()
-	all := make(map[Key][]string, len(replies))
+	sent := make([]answer, 0, len(replies))
+	var paged []answer
 	for _, r := range replies {
 		if r.At.After(now.Add(maxAhead)) {
 			r.At = now
 		}
-		if now.Before(r.At.Add(s.Length)) {
-			all[r.Key] = append(all[r.Key], r.entry())
+		switch {
+		case !now.Before(r.At.Add(s.Length)):
+		case r.Kind == ByBot:
+			sent = append(sent, answer{r.Key, r.entry()})
+		default:
+			paged = append(paged, answer{r.Key, r.entry()})
 		}
 	}
-	for k, entries := range all {
-		all[k] = newestEntries(entries)
-	}
-	return all
+	return append(sent, merged(paged)...)
 }
 
 // RecordReplies stores replies in the windows that they answer, and returns those of the windows
@@ -89,19 +125,17 @@ func (s *Store) RecordReplies(ctx context.Context, replies []Reply) (open map[Ke
 	b.answers = s.answersOf(replies)
 	s.dropKnown(&b.writes)
 	sent, err := s.writeAnswers(ctx, b.answers)
-	now := s.Now().UnixMilli()
-	open = make(map[Key]bool, len(sent))
+	open = make(map[Key]bool, len(b.answers))
 	for i := range sent {
-		for n, a := range sent[i].answers() {
-			w := Window{Last: a.last, Shut: a.shut}
-			open[sent[i].of[n]] = w.Judge(now, s.Length, 0) == Open
+		for n, state := range sent[i].recorded() {
+			open[sent[i].replies[n].of] = state.open
 		}
 	}
 	return open, err
 }
 
 // writeAnswers returns what was sent to Redis, nothing if that went to the journal.
-func (s *Store) writeAnswers(ctx context.Context, answers map[Key][]string) ([]write, error) {
+func (s *Store) writeAnswers(ctx context.Context, answers []answer) ([]write, error) {
 	if len(answers) == 0 {
 		return nil, nil
 	}
@@ -120,26 +154,37 @@ func (s *Store) writeAnswers(ctx context.Context, answers map[Key][]string) ([]w
 	return sent, nil
 }
 
-// answerState is what answer.lua says of a window.
-type answerState struct {
-	last, shut int64 // last is 0 if there is no window
-	waiting    bool
-	changed    bool // perhaps: the customer waited before
+// recorded is what answer.lua says of a window.
+type recorded struct {
+	found   bool
+	open    bool
+	changed bool  // whether it waits, perhaps
+	waiting bool  // if it has changed
+	last    int64 // if it has changed
 }
 
-// answers returns what answer.lua said of each window, nothing for another write.
-func (w *write) answers() []answerState {
+// recorded returns what answer.lua said of each window, nothing for another write.
+func (w *write) recorded() []recorded {
 	if w.script != answerScript {
 		return nil
 	}
-	r, _ := w.cmd.(*redis.Cmd).Int64Slice()
-	if len(r) != 3*len(w.keys) {
+	out, _ := w.cmd.(*redis.Cmd).Slice()
+	if len(out) == 0 {
 		return nil
 	}
-	all := make([]answerState, len(w.keys))
+	states, _ := out[0].(string)
+	if len(states) != len(w.keys) {
+		return nil
+	}
+	all, lasts := make([]recorded, len(states)), out[1:]
 	for i := range all {
-		last, state, shut := r[3*i], r[3*i+1], r[3*i+2]
-		all[i] = answerState{last: last, shut: shut, waiting: state == 1, changed: state != 3}
+		r := &all[i]
+		r.found, r.open = states[i] != '-', 'A' <= states[i] && states[i] <= 'Z'
+		kind := states[i] | ' ' // in lower case
+		if r.changed, r.waiting = kind == 'w' || kind == 'a', kind == 'w'; r.changed && len(lasts) > 0 {
+			r.last, _ = lasts[0].(int64)
+			lasts = lasts[1:]
+		}
 	}
 	return all
 }
@@ -166,8 +211,8 @@ func (s *Store) spillAnswers(b backlog) error {
 }
 
 // loseAnswers marks the channels of replies that could not be recorded.
-func (s *Store) loseAnswers(answers map[Key][]string) {
-	for k := range answers {
-		s.MarkUntold(k.Corp, k.Channel, s.Now(), UntoldDropped)
+func (s *Store) loseAnswers(answers []answer) {
+	for _, a := range answers {
+		s.MarkUntold(a.of.Corp, a.of.Channel, s.Now(), UntoldDropped)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"replygate/internal/lineartest"
 	"replygate/store/storetest"
 	"replygate/window"
 )
@@ -53,6 +54,7 @@ func BenchmarkRecordReplies(b *testing.B) {
 	}
 	b.ReportAllocs()
 	n, replies := 0, make([]window.Reply, batch)
+	own, redis := lineartest.CPUTime(b), redisCPU(b, s)
 	for b.Loop() {
 		for i := range replies {
 			n++
@@ -62,7 +64,8 @@ func BenchmarkRecordReplies(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(b.N*batch)/b.Elapsed().Seconds(), "replies/s")
+	b.ReportMetric(float64((lineartest.CPUTime(b)-own).Nanoseconds())/1e3/float64(b.N*batch), "cpu-us/reply")
+	b.ReportMetric((redisCPU(b, s)-redis)*1e6/float64(b.N*batch), "redis-cpu-us/reply")
 }
 
 // BenchmarkReserve reserves replies, with and without coalescing.

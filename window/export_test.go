@@ -71,3 +71,10 @@ func (s *Store) ForgetSums() {
 
 // WaitingKey returns the key of the list of a corp's waiting chats.
 func (s *Store) WaitingKey(corp string) string { return s.waitingKey(corp) }
+
+// KeepNoReplies forgets the replies up to now, as if there had been too many.
+func (s *Store) KeepNoReplies() {
+	s.recent.mu.Lock()
+	defer s.recent.mu.Unlock()
+	s.recent.unkept, s.recent.new.answers, s.recent.old.answers = s.stampNow(), nil, nil
+}

@@ -80,15 +80,15 @@ func (x *index) note(all []write, now time.Time) {
 		if w.script == recordScript {
 			changed = x.recorded(w) || changed
 		}
-		for n, a := range w.answers() {
-			k := w.of[n]
-			of := channelOf{k.Corp, k.Channel}
-			changed = x.reply(of, w.replies[n], now) || changed
+		for n, r := range w.recorded() {
+			a := w.replies[n]
+			of := channelOf{a.of.Corp, a.of.Channel}
+			changed = x.reply(of, a.entries, now) || changed
 			switch {
-			case a.last == 0:
-				x.missing(of, w.replies[n])
-			case a.changed:
-				x.chat(k, chat{a.last, a.waiting})
+			case !r.found:
+				x.missing(of, a.entries)
+			case r.changed:
+				x.chat(a.of, chat{r.last, r.waiting})
 				changed = true
 			}
 		}
@@ -104,7 +104,7 @@ func (x *index) recorded(w *write) bool {
 	if state == 0 {
 		return false
 	}
-	k := w.of[0]
+	k := w.of
 	last, _ := strconv.ParseInt(w.args[0].(string), 10, 64)
 	x.chat(k, chat{last, state == 1})
 	x.message(channelOf{k.Corp, k.Channel})
@@ -136,9 +136,9 @@ func (x *index) message(of channelOf) {
 }
 
 // reply notes that replies on a channel are seen, every ten minutes.
-func (x *index) reply(of channelOf, entries []string, now time.Time) (noted bool) {
+func (x *index) reply(of channelOf, entries string, now time.Time) (noted bool) {
 	at := now.UnixMilli()
-	if entries[0][0] == byte(TakenBack) || at-x.replied[of] < replyNoted.Milliseconds() || len(x.replied) >= maxPending {
+	if entries[0] == byte(TakenBack) || at-x.replied[of] < replyNoted.Milliseconds() || len(x.replied) >= maxPending {
 		return false
 	}
 	put(&x.replied, of, at)
@@ -148,10 +148,10 @@ func (x *index) reply(of channelOf, entries []string, now time.Time) (noted bool
 
 // missing notes a bot's reply to a customer without a window: WeCom took it, so the customer wrote,
 // and the gateway has not seen it.
-func (x *index) missing(of channelOf, entries []string) {
-	for _, entry := range entries {
+func (x *index) missing(of channelOf, entries string) {
+	for entry := range strings.FieldsSeq(entries) {
 		if entry[0] == byte(ByBot) {
-			at, _ := strconv.ParseInt(entry[1:14], 10, 64)
+			at, _ := strconv.ParseInt(entry[1:1+timeDigits], 10, 64)
 			x.mark(of, untoldMark{at, UntoldBypassed})
 		}
 	}

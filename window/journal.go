@@ -40,9 +40,9 @@ func (b backlog) encode() ([][]byte, error) {
 		r := binary.BigEndian.AppendUint64([]byte{recordMessage}, uint64(at))
 		records = append(records, k.appendIDs(r))
 	}
-	for k, entries := range b.answers {
-		r := append(k.appendIDs([]byte{recordAnswers}), ' ')
-		records = append(records, append(r, strings.Join(entries, " ")...))
+	for _, a := range b.answers {
+		r := append(a.of.appendIDs([]byte{recordAnswers}), ' ')
+		records = append(records, append(r, a.entries...))
 	}
 	for _, c := range b.codes {
 		r := append(append([]byte{recordCode}, c.Text...), 0)
@@ -81,7 +81,7 @@ func (b *backlog) decode(r []byte) error {
 		if !ok || entries == "" {
 			break
 		}
-		b.addAnswers(map[Key][]string{k: strings.Fields(entries)})
+		b.answers = append(b.answers, answer{k, entries})
 		return nil
 	case r[0] == recordCode:
 		text, record, _ := bytes.Cut(r[1:], []byte{0})

@@ -2,7 +2,6 @@ package window
 
 import (
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -45,11 +44,9 @@ func (s *Store) dropKnown(w *writes) {
 			delete(w.facts, k)
 		}
 	}
-	for k, entries := range w.answers {
-		if comesAgain(entries) && s.knows(knownAnswers(k.redisKey(s.Prefix), entries), 1) {
-			delete(w.answers, k)
-		}
-	}
+	w.answers = slices.DeleteFunc(w.answers, func(a answer) bool {
+		return a.comesAgain() && s.knows(knownAnswer(a.of.redisKey(s.Prefix), a.entries), 1)
+	})
 	w.codes = slices.DeleteFunc(slices.Clone(w.codes), func(c LearntCode) bool { return s.knows(knownCode(c), 1) })
 }
 
@@ -87,22 +84,20 @@ func (s *Store) holdsAll() bool {
 	return len(l.partitions) > 0
 }
 
-// knownAnswers is the key of replies to the customer of a window. No other key begins like it.
-func knownAnswers(key string, entries []string) string {
-	return "replies " + key + " " + strings.Join(entries, " ")
-}
+// knownAnswer is the key of replies to the customer of a window. No other key begins like it.
+func knownAnswer(key, entries string) string { return "replies " + key + " " + entries }
 
 // comesAgain reports whether replies may be on pages, which bots pull again. Those that a bot sent
-// are seen once. Entries are sorted by their kind.
-func comesAgain(entries []string) bool { return entries[0][0] != byte(ByBot) }
+// are seen once.
+func (a answer) comesAgain() bool { return a.entries[0] != byte(ByBot) }
 
 // rememberAnswers keeps the replies that are in a window now. begun is when they were sent.
 func (s *Store) rememberAnswers(all []write, begun int64) {
 	for i := range all {
 		w := &all[i]
-		for n, a := range w.answers() {
-			if a.last > 0 && comesAgain(w.replies[n]) { // a window that is missing may be there then
-				s.known.writes.put(knownAnswers(w.keys[n], w.replies[n]), 1, begun)
+		for n, r := range w.recorded() {
+			if r.found && w.replies[n].comesAgain() { // a window that is missing may be there then
+				s.known.writes.put(knownAnswer(w.keys[n], w.replies[n].entries), 1, begun)
 			}
 		}
 	}

@@ -208,11 +208,12 @@ func leaderDies(t *testing.T, c config.Redis, at func(redis.Cmder) bool, tells b
 }
 
 // Redis comes back without the last answers. Their gateways write them again; until then no page is
-// made. If one of them is gone, nobody can tell which of the older chats are answered.
+// made. If one of them is gone, or had too many to keep, nobody can tell which of the older chats
+// are answered.
 func TestRedisLosesAnswers(t *testing.T) {
 	slow(t, "restores a redis-server")
-	for _, gone := range []bool{false, true} {
-		t.Run(fmt.Sprintf("gone=%v", gone), func(t *testing.T) {
+	for _, lost := range []string{"", "gone", "too many"} {
+		t.Run(lost, func(t *testing.T) {
 			t.Parallel()
 			server := storetest.Start(t)
 			set := settings(5, time.Now)
@@ -236,23 +237,33 @@ func TestRedisLosesAnswers(t *testing.T) {
 				}
 				all.answered[k] = true
 			}
-			if gone {
+			switch lost {
+			case "gone":
 				m.Die()
+			case "too many":
+				second.KeepNoReplies()
 			}
 			server.Restore(dump)
 			for end := time.Now().Add(4 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 				all.look(t.Context(), second, "ww0")
 			}
 			want := 4
-			if gone {
+			if lost != "" {
 				want = 0
 			}
+			last := ""
+			defer func() {
+				if t.Failed() {
+					t.Log("at last:", last)
+				}
+			}()
 			within(t, "a page", func() bool {
 				page, err := second.ListByClose(t.Context(), window.Query{Waiting: true, Limit: 50, Corps: []string{"ww0"}})
+				last = fmt.Sprint(page.Entries, err)
 				return err == nil && len(page.Entries) == want
 			})
 			untold, err := second.Untold(t.Context(), window.Query{Corps: []string{"ww0"}})
-			if err != nil || gone != (len(untold) == 1 && untold[0].Why == window.UntoldGap) {
+			if err != nil || (lost != "") != (len(untold) == 1 && untold[0].Why == window.UntoldGap) {
 				t.Errorf("untold: %+v %v", untold, err)
 			}
 			if _, err := second.Record(t.Context(), []window.Fact{{Key: all.key(0, 8), At: time.Now().Add(time.Second)}}); err != nil {

@@ -109,9 +109,9 @@ func (s *Store) attribute(ctx context.Context, b *backlog, p page) error {
 		k.Corp = corp
 		b.facts[k] = max(b.facts[k], at)
 	}
-	for k, entries := range p.holds.answers {
-		k.Corp = corp
-		b.addAnswers(map[Key][]string{k: entries})
+	for _, a := range p.holds.answers {
+		a.of.Corp = corp
+		b.answers = append(b.answers, a)
 	}
 	for _, c := range p.holds.codes {
 		c.Key.Corp = corp

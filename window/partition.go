@@ -356,6 +356,8 @@ func (s *Store) beginRepair(ctx context.Context, p *partition, r repair) (left [
 			return nil, false
 		}
 		s.rewriteAccountList()
+	} else if s.recent.lacks(r.since) {
+		s.untoldAll()
 	}
 	_, cluster := s.rdb.(*redis.ClusterClient)
 	for _, w := range s.writesOf(s.recent.all()) {

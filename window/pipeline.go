@@ -19,8 +19,8 @@ type write struct {
 	keys    []string      // one, but for replies
 	script  *redis.Script // nil: SET key args[0] NX, kept for args[1]
 	args    []any
-	of      []Key       // the windows at the keys that messages or replies are about
-	replies [][]string  // the entries for each of them
+	of      Key         // the window at the key that a message is in
+	replies []answer    // to the customers of the keys
 	cmd     redis.Cmder // once it was sent
 }
 
@@ -32,7 +32,7 @@ const repliesTogether = 16
 func (s *Store) writesOf(w writes) []write {
 	all := make([]write, 0, w.len())
 	for k, at := range w.facts {
-		all = append(all, write{keys: []string{k.redisKey(s.Prefix)}, of: []Key{k}, script: recordScript, args: []any{strconv.FormatInt(at, 10), strconv.FormatInt(at+s.Length.Milliseconds(), 10)}})
+		all = append(all, write{keys: []string{k.redisKey(s.Prefix)}, of: k, script: recordScript, args: []any{strconv.FormatInt(at, 10), strconv.FormatInt(at+s.Length.Milliseconds(), 10)}})
 	}
 	all = append(all, s.writesOfReplies(w.answers)...) // after the messages: a reply creates no window
 	for _, c := range w.codes {
@@ -51,7 +51,7 @@ func (s *Store) writesOf(w writes) []write {
 }
 
 // writesOfReplies returns the commands that record replies to customers.
-func (s *Store) writesOfReplies(answers map[Key][]string) (all []write) {
+func (s *Store) writesOfReplies(answers []answer) (all []write) {
 	if len(answers) == 0 {
 		return nil
 	}
@@ -59,19 +59,14 @@ func (s *Store) writesOfReplies(answers map[Key][]string) (all []write) {
 	if _, cluster := s.rdb.(*redis.ClusterClient); !cluster && s.multiKey() {
 		together = repliesTogether
 	}
-	for k, entries := range answers {
-		if len(all) == 0 || len(all[len(all)-1].keys) == together {
-			all = append(all, write{
-				script: answerScript, keys: make([]string, 0, together), of: make([]Key, 0, together),
-				replies: make([][]string, 0, together), args: make([]any, 0, 2*together),
-			})
+	oldest := s.Now().UnixMilli() - s.Length.Milliseconds()
+	for some := range slices.Chunk(answers, together) {
+		keys, args := make([]string, len(some)), make([]any, len(some)+1)
+		args[0] = oldest
+		for i, a := range some {
+			keys[i], args[i+1] = a.of.redisKey(s.Prefix), a.entries
 		}
-		w := &all[len(all)-1]
-		w.keys, w.of, w.replies = append(w.keys, k.redisKey(s.Prefix)), append(w.of, k), append(w.replies, entries)
-		w.args = append(w.args, len(entries))
-		for _, entry := range entries {
-			w.args = append(w.args, entry)
-		}
+		all = append(all, write{script: answerScript, keys: keys, args: args, replies: some})
 	}
 	return all
 }

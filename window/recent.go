@@ -2,6 +2,7 @@ package window
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,9 +14,8 @@ type writes struct {
 	codes []LearntCode     // one-time codes
 	marks map[string]int64 // :: key of a gap -> unix ms
 
-	// answers are the replies to each customer, as answer.lua takes them. len does not count them:
-	// no refusal depends on them.
-	answers map[Key][]string
+	// answers are the replies to customers. len does not count them: no refusal depends on them.
+	answers []answer
 }
 
 // add merges other into w, whose maps must exist.
@@ -27,17 +27,7 @@ func (w *writes) add(other writes) {
 		w.marks[key] = max(w.marks[key], at)
 	}
 	w.codes = append(w.codes, other.codes...)
-	w.addAnswers(other.answers)
-}
-
-// addAnswers merges replies into w.
-func (w *writes) addAnswers(answers map[Key][]string) {
-	if w.answers == nil && len(answers) > 0 {
-		w.answers = make(map[Key][]string, len(answers))
-	}
-	for k, entries := range answers {
-		w.answers[k] = newestEntries(append(w.answers[k], entries...))
-	}
+	w.answers = append(w.answers, other.answers...)
 }
 
 func (w *writes) len() int { return len(w.facts) + len(w.codes) + len(w.marks) }
@@ -48,11 +38,14 @@ type recentWrites struct {
 	mu       sync.Mutex
 	new, old generation
 	dropped  int64 // writes up to then may be missing here
+	unkept   int64 // so may replies up to then
 }
 
 type generation struct {
-	began int64
-	writes
+	began    int64
+	writes              // without answers
+	answers  [][]answer // as they came: they are many
+	answered int        // how many
 }
 
 const (
@@ -78,7 +71,11 @@ func (r *recentWrites) add(now int64, w writes) {
 		r.dropped = now
 		return
 	}
-	if len(r.new.answers)+len(w.answers) > maxRecent {
+	if r.new.answered+len(w.answers) > maxRecent {
+		r.unkept, w.answers = now, nil
+	}
+	if len(w.answers) > 0 {
+		r.new.answers, r.new.answered = append(r.new.answers, w.answers), r.new.answered+len(w.answers)
 		w.answers = nil
 	}
 	r.new.add(w)
@@ -91,6 +88,13 @@ func (r *recentWrites) covers(at int64) bool {
 	return at > r.dropped
 }
 
+// lacks reports whether replies after a time are missing, though it covers that.
+func (r *recentWrites) lacks(at int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unkept > at
+}
+
 // all returns all writes it holds.
 func (r *recentWrites) all() writes {
 	r.mu.Lock()
@@ -99,7 +103,7 @@ func (r *recentWrites) all() writes {
 	if w.facts == nil {
 		w = newGeneration(0).writes
 	}
-	w.addAnswers(r.old.answers)
 	w.add(r.new.writes)
+	w.answers = slices.Concat(slices.Concat(r.old.answers, r.new.answers)...)
 	return w
 }

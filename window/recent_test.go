@@ -87,6 +87,21 @@ func TestRecentWritesAreBounded(t *testing.T) {
 	}
 }
 
+// Replies have a bound of their own. Beyond it some are missing, and messages are still covered.
+func TestRecentRepliesAreBounded(t *testing.T) {
+	t.Parallel()
+	var r recentWrites
+	r.add(noon, writes{answers: make([]answer, maxRecent-1)})
+	r.add(noon+1, writes{answers: make([]answer, 1)})
+	if n := len(r.all().answers); n != maxRecent || r.lacks(noon-1) {
+		t.Errorf("%d replies are kept, want %d", n, maxRecent)
+	}
+	r.add(noon+2, writes{facts: map[Key]int64{{Customer: "wm"}: noon}, answers: make([]answer, 1)})
+	if w := r.all(); len(w.answers) != maxRecent || w.len() != 1 || !r.covers(noon+1) || !r.lacks(noon+1) || r.lacks(noon+2) {
+		t.Errorf("%d replies and %d messages are kept, want %d and 1", len(w.answers), w.len(), maxRecent)
+	}
+}
+
 // The newest time of a message and of a gap wins, in whichever generation it is.
 func TestRecentWritesKeepTheNewest(t *testing.T) {
 	t.Parallel()
