@@ -72,6 +72,19 @@ func (s *Store) ForgetSums() {
 // WaitingKey returns the key of the list of a corp's waiting chats.
 func (s *Store) WaitingKey(corp string) string { return s.waitingKey(corp) }
 
+// CoversRenewals reports whether this gateway has all that Redis would lack after a return to the
+// last renewal. It has not in the millisecond of its start.
+func (s *Store) CoversRenewals() bool {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	for _, p := range s.leases.partitions {
+		if !s.recent.covers(p.lease.confirmed) {
+			return false
+		}
+	}
+	return true
+}
+
 // KeepNoReplies forgets the replies up to now, as if there had been too many.
 func (s *Store) KeepNoReplies() {
 	s.recent.mu.Lock()

@@ -88,7 +88,8 @@ func inTime(t testing.TB, limit time.Duration, what string, is func() bool) {
 	}
 }
 
-// agree waits until all gateways hold their leases and know of each other.
+// agree waits until all gateways hold their leases, know of each other, and could write again what
+// Redis loses from now on.
 func agree(t testing.TB, all ...*window.Store) {
 	t.Helper()
 	within(t, "leases of all", func() bool {
@@ -97,7 +98,7 @@ func agree(t testing.TB, all ...*window.Store) {
 			members = max(members, w.Status().Members)
 		}
 		for _, w := range all {
-			if st := w.Status(); !st.Held || len(st.Causes) > 0 || st.Members != members {
+			if st := w.Status(); !st.Held || len(st.Causes) > 0 || st.Members != members || !w.CoversRenewals() {
 				return false
 			}
 		}
