@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -220,4 +222,77 @@ func TestPagesAtSize(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A gateway's process over many accounts and windows starts, reloads, is scraped and lists. With
+// the flags of its size, -v tells what each takes.
+func TestProcessAtSize(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: seeding takes seconds")
+	}
+	server := storetest.Start(t)
+	r := newRig(t, server.Config(), func(c *config.Config) { c.Console.Index = config.IndexAll })
+	r.seed()
+	n := r.node(server.Addr(), newBot(t).URL)
+	accounts := make([]config.Account, *sizeAccounts+1)
+	for i := range accounts {
+		accounts[i] = sizeAccount(i, r.clock.Now())
+	}
+	n.add(accounts[1:]...)
+	began := time.Now()
+	n.up()
+	call := func(method, path, body string) answer {
+		return raw(r, n.admin, strings.Replace(request(method, path, body, "Content-Type: application/json"), "Host: gateway", "Host: localhost", 1))
+	}
+	n.await("readiness", func() bool { return call("GET", "/readyz", "").StatusCode == http.StatusOK })
+	t.Logf("%d accounts and %d windows: ready in %v", *sizeAccounts, *sizeWindows, time.Since(began).Round(time.Millisecond))
+	newest := sizeCorp(0)
+	for _, c := range []struct{ method, path, body, want string }{
+		{"GET", "/metrics", "", "replygate_accounts"},
+		{"GET", "/metrics", "", "replygate_accounts"},
+		{"GET", "/v1/accounts", "", sizeCorp(1)},
+		{"GET", "/v1/windows", "", "wmAJ2GCAAA"},
+		{"GET", "/v1/closing", "", "wmAJ2GCAAA"},
+		{"POST", "/v1/reload", "{}", ""},
+		{"GET", "/v1/accounts?q=" + newest, "", newest},
+	} {
+		if c.method == "POST" {
+			n.add(accounts[0])
+		}
+		began := time.Now()
+		a := call(c.method, c.path, c.body)
+		t.Logf("%s %s: %v, %d KB", c.method, c.path, time.Since(began).Round(100*time.Microsecond), len(a.body)>>10)
+		if a.StatusCode != http.StatusOK || !bytes.Contains(a.body, []byte(c.want)) {
+			t.Errorf("%s %s: HTTP %d without %q: %.300s", c.method, c.path, a.StatusCode, c.want, a.body)
+		}
+	}
+	t.Log(residentMemory(n.cmd.Process.Pid))
+}
+
+// add adds accounts to the node's configuration.
+func (n *node) add(accounts ...config.Account) {
+	n.Helper()
+	text, err := os.ReadFile(n.file)
+	if err != nil {
+		n.Fatal(err)
+	}
+	all := "accounts: ["
+	for _, a := range accounts {
+		all += fmt.Sprintf("{ corp_id: %s, name: %q, entity: %q, subscription: { expires_at: %s } },\n  ", a.CorpID, a.Name, a.Entity, a.Subscription.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	if err := os.WriteFile(n.file, []byte(strings.Replace(string(text), "accounts: [", all, 1)), 0o600); err != nil {
+		n.Fatal(err)
+	}
+}
+
+// residentMemory is what Linux says of a process's memory, "" elsewhere.
+func residentMemory(pid int) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	var all []string
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "VmRSS:") || strings.HasPrefix(line, "VmHWM:") {
+			all = append(all, strings.Join(strings.Fields(line), " "))
+		}
+	}
+	return strings.Join(all, ", ")
 }
