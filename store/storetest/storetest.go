@@ -331,7 +331,8 @@ func StartSentinel(t testing.TB) (c config.Redis, master, replica, sentinel *Ser
 
 // FreeAddr returns a free loopback address, each once. The port 10,000 above is free too, since a
 // Cluster node uses it. Both ports are below the range from which the kernel chooses ports of
-// connections, so that no connection takes the address before a server does.
+// connections, so that no connection takes the address before a server does. Until the test ends no
+// other test process is given them, also while the test's server is down.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
@@ -339,7 +340,7 @@ func FreeAddr(t testing.TB) string {
 		if _, again := given.LoadOrStore(port, true); again {
 			continue
 		}
-		if addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port)); free(addr) && free(net.JoinHostPort("127.0.0.1", strconv.Itoa(port+10_000))) {
+		if addr := loopback(port); reserve(t, addr, loopback(port+10_000)) {
 			return addr
 		}
 	}
@@ -349,12 +350,22 @@ func FreeAddr(t testing.TB) string {
 
 var given sync.Map // ports that FreeAddr has looked at
 
-// free reports whether an address can be listened on.
-func free(addr string) bool {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return false
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// reserve reports whether servers can listen on addresses that no test process has reserved. It
+// reserves them by their UDP ports, which nothing else uses.
+func reserve(t testing.TB, addrs ...string) bool {
+	for _, addr := range addrs {
+		reserved, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			return false
+		}
+		t.Cleanup(func() { reserved.Close() })
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			return false
+		}
+		ln.Close()
 	}
-	ln.Close()
 	return true
 }

@@ -117,18 +117,28 @@ func TestFreeAddr(t *testing.T) {
 	}
 }
 
-func TestFree(t *testing.T) {
+// An address is reserved until the test ends, unless somebody listens there.
+func TestReserve(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	if free(ln.Addr().String()) {
-		t.Error("an address in use is free")
+	if reserve(t, ln.Addr().String()) {
+		t.Error("an address in use is reserved")
 	}
-	if free("127.0.0.1:not-a-port") {
-		t.Error("what is no address is free")
+	if reserve(t, "127.0.0.1:not-a-port") {
+		t.Error("what is no address is reserved")
+	}
+	var addr string
+	t.Run("a test", func(t *testing.T) {
+		if addr = FreeAddr(t); reserve(t, addr) {
+			t.Error("an address is reserved twice")
+		}
+	})
+	if !reserve(t, addr) {
+		t.Error("an address of a test that has ended is not free")
 	}
 }
 
