@@ -28,8 +28,8 @@ func (b *bench) lose(moved bool, losses ...window.Loss) {
 func (b *bench) peek(want window.State, keys ...window.Key) {
 	b.Helper()
 	all := b.Peek(b.Context(), keys...)
-	unsure := func(a window.Answer) bool { return passing(a.State) }
-	for deadline := time.Now().Add(20 * time.Second); !passing(want) && slices.ContainsFunc(all, unsure) && time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	unsure := func(a window.Answer) bool { return a.State != want && passing(a.State) }
+	for deadline := time.Now().Add(20 * time.Second); slices.ContainsFunc(all, unsure) && time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		all = b.Peek(b.Context(), keys...)
 	}
 	for i, a := range all {

@@ -110,10 +110,10 @@ func agree(t testing.TB, all ...*window.Store) {
 // or another gateway joins.
 func passing(s window.State) bool { return s == window.Unproven || s == window.Unavailable }
 
-// settled asks until the answer is not unsure, unless that is what the test wants.
+// settled asks until the answer is not unsure, or as unsure as the test wants it.
 func settled(want window.State, ask func() window.Answer) window.Answer {
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-		if a := ask(); !passing(a.State) || passing(want) || time.Now().After(deadline) {
+		if a := ask(); a.State == want || !passing(a.State) || time.Now().After(deadline) {
 			return a
 		}
 	}
