@@ -53,9 +53,10 @@ var claimScript = redis.NewScript(claimText)
 // is returned, but this process knows the token. With ErrOtherCorp the token stays another corp's.
 func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Duration) error {
 	h := hashOf(token)
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
-	defer cancel()
-	owner, err := claimScript.Run(ctx, t.rdb, []string{t.tokenKey(h)}, corp, life.Milliseconds()).Text()
+	owner, err := t.claim(ctx, h, corp, life)
+	if err != nil { // once more: until the bot fetches a token again, no other gateway would know this one
+		owner, err = t.claim(ctx, h, corp, life)
+	}
 	if err != nil {
 		err, owner = fmt.Errorf("account: learn token: %w", err), corp
 	}
@@ -64,6 +65,13 @@ func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Durati
 		return ErrOtherCorp
 	}
 	return err
+}
+
+// claim records a token in Redis, unless another corp has it, and returns its owner.
+func (t *Tokens) claim(ctx context.Context, h hash, corp string, life time.Duration) (owner string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	return claimScript.Run(ctx, t.rdb, []string{t.tokenKey(h)}, corp, life.Milliseconds()).Text()
 }
 
 // Owner returns the corp that a token belongs to, "" exactly if o is not Known, and how long the
