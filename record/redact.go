@@ -46,10 +46,12 @@ var redactedMark = []byte("***")
 // and one-time codes of the server API), and those of the gateway's own keys.
 const secretName = `(?:[a-z_]*access_token|[a-z_]*secret|encoding_?aes_?key|permanent_code|auth_code|suite_ticket|jsapi_ticket|session_key|pre_auth_code|register_code|response_code|welcome_code|msg_code|msg_signature|password|change_key|read_key|metrics_key|key|code|token|ticket)`
 
+// In a record, a quote after a secret's name may also end the string that holds the name. JSON then
+// goes on with one of ",:}]", with which no secret begins, so what is replaced stays in its string.
 var (
 	inQuery  = regexp.MustCompile(`(?i)((?:^|[?&; "'\\])` + secretName + `=)[^&\s"'\\,;)]+`)
-	inJSON   = regexp.MustCompile(`(?i)(\\*"` + secretName + `\\*"\s*:\s*\\*")[^"\\]+`)
-	inHeader = regexp.MustCompile(`(?i)((?:authorization|cookie)\\*"?\s*[:=]\s*\\*"?(?:bearer |basic )?)[^\s"\\,;]+`)
+	inJSON   = regexp.MustCompile(`(?i)(\\*"` + secretName + `\\*"\s*:\s*\\*")(?:[^\s"\\,:}\]]|\\+/)(?:[^"\\]|\\+/)*`)
+	inHeader = regexp.MustCompile(`(?i)((?:authorization|cookie)(?:\\*")?\s*[:=]\s*(?:\\*")?(?:bearer |basic )?)[^\s"\\,;:}\]][^\s"\\,;]*`)
 	bearer   = regexp.MustCompile(`(?i)(bearer )[^\s"\\,;]+`)
 )
 

@@ -58,6 +58,10 @@ func TestRedact(t *testing.T) {
 		{"authorization: Basic dXNlcg==", "authorization: Basic ***"},
 		{"Authorization: opaque", "Authorization: ***"},
 		{`{"Authorization":"Bearer abc"}`, `{"Authorization":"Bearer ***"}`},
+		{`{"Authorization":"abc"}`, `{"Authorization":"***"}`},
+		{`cookie="abc"`, `cookie="***"`},
+		{`{"secret":"ab\/cd","x":"y"}`, `{"secret":"***","x":"y"}`},
+		{`{"error":"{\"secret\":\"ab\\/cd\",\"x\":1}"}`, `{"error":"{\"secret\":\"***\",\"x\":1}"}`},
 		{"Cookie: session", "Cookie: ***"},
 		{"the header was Bearer abc", "the header was Bearer ***"},
 		{"the header was bearer abc, twice: BEARER def", "the header was bearer ***, twice: BEARER ***"},
@@ -91,6 +95,11 @@ func TestRedactRecords(t *testing.T) {
 		{`{"msg":"request","fault":"Authorization: Bearer abc"}`, `{"msg":"request","fault":"Authorization: Bearer ***"}`},
 		{`{"msg":"request","fault":"cookie: abc"}`, `{"msg":"request","fault":"cookie: ***"}`},
 		{`{"msg":"request","token":"known"}`, `{"msg":"request","token":"known"}`},
+		// What ends like the name of a secret ends there: the quote after it is not a value's.
+		{`{"user_agent":"\"key\":","msgtype":"text"}`, `{"user_agent":"\"key\":","msgtype":"text"}`},
+		{`{"user_agent":"\"key\":"}` + "\n" + `{"msg":"request"}`, `{"user_agent":"\"key\":"}` + "\n" + `{"msg":"request"}`},
+		{`{"user_agent":"cookie:"}`, `{"user_agent":"cookie:"}`},
+		{`{"user_agent":"cookie:\nabc"}`, `{"user_agent":"cookie:\nabc"}`},
 		{`{"msg":"request","status":200}`, `{"msg":"request","status":200}`},
 	} {
 		if got := string(r.RedactRecords([]byte(c.text))); got != c.want {
