@@ -38,6 +38,9 @@ type Log struct {
 
 	// Logged is called for each event that this gateway logged, if it is set.
 	Logged func(kind string)
+	// LeftOut is called, if it is set, for an event that cannot be logged, such as one that is too
+	// long. It is left out, so that the others are not held up.
+	LeftOut func(err error)
 }
 
 // NewLog returns a log with keys prefix+"{events}…" in rdb that keeps about most events.
@@ -88,16 +91,11 @@ func (l *Log) appendSome(ctx context.Context, some []Event) ([]Result, error) {
 		l.most, strconv.FormatInt(now.Add(-keptFor).UnixMilli(), 10), now.Add(-seenFor).UnixMilli(),
 		seenFor.Milliseconds(), keptFor.Milliseconds(),
 	}
+	ids := make([]string, len(some))
 	for i := range some {
 		e := &some[i]
-		id, text := "", []byte(nil)
-		if e.Type != "" {
-			var err error
-			if text, err = e.Encode(); err != nil {
-				return nil, err
-			}
-			id = e.ID()
-		}
+		id, text := l.encode(e)
+		ids[i] = id
 		seen := now
 		if e.Type == DecisionRefused { // by the hundred thousand: their ids must not stay
 			seen = now.Add(refusedSeen - seenFor)
@@ -111,11 +109,26 @@ func (l *Log) appendSome(ctx context.Context, some []Event) ([]Result, error) {
 	results := make([]Result, len(answers))
 	for i, a := range answers {
 		results[i] = Result(a)
-		if results[i] == Appended && some[i].Type != "" && l.Logged != nil {
+		if results[i] == Appended && ids[i] != "" && l.Logged != nil {
 			l.Logged(some[i].Type)
 		}
 	}
 	return results, nil
+}
+
+// encode returns the id and the JSON of an event, "" if there is nothing to log.
+func (l *Log) encode(e *Event) (id string, text []byte) {
+	if e.Type == "" {
+		return "", nil
+	}
+	text, err := e.Encode()
+	if err != nil {
+		if l.LeftOut != nil {
+			l.LeftOut(err)
+		}
+		return "", nil
+	}
+	return e.ID(), text
 }
 
 // Entry is an event in the log.

@@ -157,13 +157,19 @@ func TestLogIsBounded(t *testing.T) {
 	})
 }
 
-// An event that is too large is an error, and not a part of the log.
+// An event that is too large is left out, and holds up neither the others nor what is known.
 func TestLargeEvent(t *testing.T) {
 	l := logIn(storetest.Open(t, storetest.Embedded(t), time.Now))
-	e := event(ConfigRejected, "", 1)
-	e.Data = strings.Repeat("x", maxEvent)
-	if _, err := l.Append(t.Context(), e); err == nil {
-		t.Error("it was logged")
+	var left []error
+	l.LeftOut = func(err error) { left = append(left, err) }
+	large := event(ConfigRejected, "", 1)
+	large.Data, large.Field, large.Value = strings.Repeat("x", maxEvent), "config:a", "known"
+	appendAll(t, l, event(ConfigRejected, "", 0), large, event(ConfigRejected, "", 2))
+	if n := len(must(l.Read(t.Context(), "", 10))); n != 2 || len(left) != 1 {
+		t.Errorf("%d events are logged, of %d it is told that they cannot be", n, len(left))
+	}
+	if known := must(l.known(t.Context())); known["config:a"] != "known" {
+		t.Errorf("known is %v", known)
 	}
 }
 

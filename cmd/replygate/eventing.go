@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
 	"replygate/account"
 	"replygate/admin"
@@ -51,6 +52,7 @@ func (g *gateway) openEvents(now func() time.Time) {
 	}, []string{"type"})
 	b.log = events.NewLog(rdb, prefix, g.store.Timeout, most, now)
 	b.log.Logged = func(kind string) { b.logged.WithLabelValues(kind).Inc() }
+	b.log.LeftOut = func(err error) { g.limited.Warn("an event cannot be logged and is left out", zap.Error(err)) }
 	b.feed = &events.Feed{Log: b.log}
 	b.watch = &events.Watch{
 		Log: b.log, Now: now, Errors: g.limited,
