@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -67,6 +68,10 @@ const (
 	replayRecords = 1_000_000
 	keptReplays   = 20
 	maxCounts     = 50 // accounts, rules, capabilities and hours each
+
+	// readAgain is how far before the end of one reading of the files the next one begins. Lines are
+	// that much out of order at most.
+	readAgain = time.Second
 )
 
 // candidateName is the file's name in the mistakes of a candidate.
@@ -146,13 +151,13 @@ func (a *Admin) newReplay(candidate []byte) (id string, err error) {
 
 // runReplay carries out a job.
 func (a *Admin) runReplay(ctx context.Context, job *Replay, g *gate.Gate) {
-	run := replayRun{gate: g, report: replay.NewReport(), ctx: ctx, left: replayRecords}
+	run := replayRun{gate: g, report: replay.NewReport(), ctx: ctx, left: replayRecords, seen: map[string]bool{}}
 	err := a.readForReplay(&run, job.Source)
 	a.replays.mu.Lock()
 	defer a.replays.mu.Unlock()
 	job.State, job.Ended, job.More, job.Records = ReplayDone, stamp(a.Now()), run.more, replayRecords-run.left
-	if run.last != "" {
-		job.From = run.last[:keyTime]
+	if run.earliest != "" {
+		job.From = run.earliest[:keyTime]
 	}
 	job.report(run.report, g)
 	if err != nil {
@@ -189,20 +194,22 @@ func (job *Replay) report(r *replay.Report, g *gate.Gate) {
 	counts(r.ByHour, func(c *ReplayCount, key string) { c.Hour = key })
 }
 
-// replayRun judges records, the newest first.
+// replayRun judges records, about the newest first: those of one moment are in any order.
 type replayRun struct {
-	ctx    context.Context
-	gate   *gate.Gate
-	report *replay.Report
-	left   int    // records that may still be read
-	last   string // the key of the earliest record that was read
-	more   bool   // a bound was met
+	ctx      context.Context
+	gate     *gate.Gate
+	report   *replay.Report
+	left     int             // records that may still be read
+	earliest string          // the smallest key of a record that was read
+	known    string          // all records from this key on were read; "" in the first reading
+	seen     map[string]bool // keys before known that were read
+	more     bool            // a bound was met
 }
 
 // add judges a record, and reports whether more may follow.
 func (r *replayRun) add(line []byte) bool {
 	key := keyOf(line)
-	if len(key) < keyTime || r.last != "" && key >= r.last { // seen before, where reading was taken up again
+	if len(key) < keyTime || r.known != "" && key >= r.known || r.seen[key] {
 		return true
 	}
 	if r.left == 0 || r.ctx.Err() != nil {
@@ -210,9 +217,20 @@ func (r *replayRun) add(line []byte) bool {
 		return false
 	}
 	r.left--
-	r.last = key
+	r.seen[key] = true
+	if r.earliest == "" || key < r.earliest {
+		r.earliest = key
+	}
 	r.report.Add(r.gate, line)
 	return true
+}
+
+// resume prepares for another reading, which begins a little after the earliest record. It returns
+// the time of that record.
+func (r *replayRun) resume() (time.Time, error) {
+	r.known = shifted(r.earliest, readAgain)
+	maps.DeleteFunc(r.seen, func(key string, _ bool) bool { return key >= r.known })
+	return time.Parse(time.RFC3339Nano, r.earliest[:keyTime])
 }
 
 // readForReplay reads the records of a replay. It takes the files up again and again, so that other
@@ -228,7 +246,7 @@ func (a *Admin) readForReplay(run *replayRun, source string) error {
 		return nil
 	}
 	for until := a.Now().Add(time.Hour); ; {
-		before := run.last
+		before := run.earliest
 		more, _, err := a.Gateway.OlderDecisions(run.ctx, until, run.add)
 		switch {
 		case run.ctx.Err() != nil:
@@ -236,11 +254,11 @@ func (a *Admin) readForReplay(run *replayRun, source string) error {
 			return nil
 		case err != nil, !more, run.more:
 			return err
-		case run.last == before: // one line is longer than what may be read at once
+		case run.earliest == before: // one line is longer than what may be read at once
 			run.more = true
 			return nil
 		}
-		if until, err = time.Parse(time.RFC3339Nano, run.last[:keyTime]); err != nil {
+		if until, err = run.resume(); err != nil {
 			return err
 		}
 	}
