@@ -61,7 +61,7 @@ type Sources struct {
 	Parts []func(context.Context) []HealthPart
 	// Decisions counts the decisions of this gateway on the present day.
 	Decisions func() DecisionCounts
-	// Attention returns what else needs somebody.
+	// Attention returns what else needs attention.
 	Attention []func(context.Context) []Attention
 }
 

@@ -64,7 +64,7 @@ type RefusedCount struct {
 	Count      int    `json:"count"`
 }
 
-// Attention is one thing that needs somebody.
+// Attention is one thing that needs attention.
 type Attention struct {
 	Level   string `json:"level"` // urgent or soon
 	Kind    string `json:"kind"`

@@ -31,7 +31,7 @@ type navGroup struct {
 type navLink struct {
 	Name, Path string
 	Current    bool
-	Count      int  // of what needs somebody
+	Count      int  // of what needs attention
 	Urgent     bool // and soon
 }
 

@@ -241,7 +241,7 @@ func TestAgreedTexts(t *testing.T) {
 	}
 }
 
-// The navigation counts what needs somebody.
+// The navigation counts what needs attention.
 func TestNavigationCounts(t *testing.T) {
 	r := newRig(t, nil)
 	cookie := r.signIn()

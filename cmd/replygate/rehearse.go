@@ -47,7 +47,7 @@ the configuration, without a gateway.`,
 		Annotations: arguments("LOG…", "files of log.decisions, also packed (.gz), or - for standard input"),
 		Example: `  replygate rehearse -c replygate.yaml
   replygate rehearse -c replygate.yaml --corp ww0123456789abcdef --at 2026-12-02 --language zh
-  replygate rehearse -c replygate.yaml --csv decisions-*.log.gz > rehearsal.csv`,
+  replygate rehearse -c replygate.yaml --csv decisions*.log > rehearsal.csv`,
 		Args: takes(0, 1000),
 	}
 	connect := clientFlags(c)

@@ -33,7 +33,7 @@ func replayCommand(s streams) *cobra.Command {
 		Long:        "Judges every record of past decision logs once more, and reports which calls would have ended otherwise.",
 		Annotations: arguments("LOG…", "files of log.decisions, also packed (.gz), or - for standard input"),
 		Example: `  replygate replay -c candidate.yaml decisions.log
-  replygate replay -c candidate.yaml --threshold 0.5% decisions-*.log.gz`,
+  replygate replay -c candidate.yaml --threshold 0.5% decisions*.log`,
 		Args: takes(1, 1000),
 		RunE: func(_ *cobra.Command, files []string) error { return replayLogs(o, files, s) },
 	}
