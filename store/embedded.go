@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/go-json-experiment/json"
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
 
 	"replygate/config"
 )
@@ -28,6 +30,7 @@ type Embedded struct {
 	prefix   string
 	journal  *Journal
 	now      func() time.Time
+	log      *zap.Logger
 
 	mu   sync.Mutex   // serializes ticks and snapshots
 	last atomic.Int64 // the store's own clock, unix ms, from which times to live count
@@ -45,9 +48,9 @@ const (
 
 // openEmbedded restores the state and starts the store. intact means that the journal holds every
 // change since the snapshot.
-func openEmbedded(c config.Redis, j *Journal, intact bool, now func() time.Time) (*Embedded, error) {
+func openEmbedded(c config.Redis, j *Journal, intact bool, now func() time.Time, log *zap.Logger) (*Embedded, error) {
 	e := &Embedded{
-		mini: miniredis.NewMiniRedis(), snapshot: c.Snapshot, prefix: c.Prefix, journal: j, now: now,
+		mini: miniredis.NewMiniRedis(), snapshot: c.Snapshot, prefix: c.Prefix, journal: j, now: now, log: log,
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	e.last.Store(now().UnixMilli())
@@ -90,6 +93,7 @@ func (e *Embedded) Addr() string {
 func (e *Embedded) run() {
 	defer close(e.done)
 	wait, saved := tickEvery, e.now()
+	var told time.Time
 	for {
 		select {
 		case <-e.stop:
@@ -99,10 +103,15 @@ func (e *Embedded) run() {
 		began := time.Now()
 		e.Tick()
 		wait = max(tickEvery, 50*time.Since(began))
-		_ = e.journal.Sync() // a failed journal fails every later Append and Sync too
+		if err := e.journal.Sync(); err != nil && e.now().Sub(told) >= snapshotEvery {
+			told = e.now()
+			e.log.Error("changes are not on the disk", zap.Error(err))
+		}
 		if e.now().Sub(saved) >= snapshotEvery {
 			saved = e.now()
-			_ = e.Save() // tried again in a minute; Close reports an error
+			if err := e.Save(); err != nil {
+				e.log.Error("the snapshot cannot be written; trying again in a minute", zap.Error(err))
+			}
 		}
 	}
 }
@@ -215,17 +224,24 @@ func (e *Embedded) readSortedSet(key string) map[string]float64 {
 	return set
 }
 
-// ofEvents reports whether a key belongs to the log of events. Such keys are large, so the snapshot
-// alone has them: what a crash loses of them is found again, with the same ids.
+// ofEvents reports whether a key belongs to the log of events.
 func (e *Embedded) ofEvents(key string) bool { return strings.HasPrefix(key, e.prefix+"{events}") }
+
+// inSnapshotOnly reports whether the journal leaves a key out, because it is large and made again
+// after a crash: the log of events, with the same ids, and the sums over all corps.
+func (e *Embedded) inSnapshotOnly(key string) bool {
+	return e.ofEvents(key) || strings.HasPrefix(key, e.prefix+"waiting-sum")
+}
 
 // append writes the current state of keys to the journal.
 func (e *Embedded) append(keys []string) error {
 	e.saving.Lock()
 	defer e.saving.Unlock()
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
 	records := make([][]byte, 0, len(keys))
 	for _, key := range keys {
-		if e.ofEvents(key) {
+		if e.inSnapshotOnly(key) {
 			continue
 		}
 		k, _ := e.read(key)
@@ -256,32 +272,45 @@ func (journaling) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (h journaling) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		if keys := changed(cmd); err == nil && len(keys) > 0 {
+		if keys := changed(cmd); len(keys) > 0 {
 			_ = h.e.append(keys)
 		}
 		return err
 	}
 }
 
-// ProcessPipelineHook appends and syncs the changes of a pipeline, and fails if the journal does.
+// ProcessPipelineHook appends and syncs the changes of a pipeline. If the journal fails, so do the
+// commands that changed something.
 func (h journaling) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
 		var keys []string
+		var changing []redis.Cmder
 		for _, cmd := range cmds {
-			if cmd.Err() == nil {
-				keys = append(keys, changed(cmd)...)
+			if of := changed(cmd); len(of) > 0 {
+				keys, changing = append(keys, of...), append(changing, cmd)
 			}
 		}
 		if len(keys) == 0 {
 			return err
 		}
-		return errors.Join(err, h.e.append(keys), h.e.journal.Sync())
+		lost := errors.Join(h.e.append(keys), h.e.journal.Sync())
+		if lost == nil {
+			return err
+		}
+		for _, cmd := range changing { // go-redis gives an error that a hook returns to no command
+			cmd.SetErr(lost)
+		}
+		return errors.Join(err, lost)
 	}
 }
 
-// changed returns the keys that a command may have changed.
+// changed returns the keys that a command may have changed: none if it failed. redis.Nil is the
+// answer of a script that returns nothing.
 func changed(cmd redis.Cmder) []string {
+	if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
+		return nil
+	}
 	args := cmd.Args()
 	text := func(i int) string {
 		if i < len(args) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
 
 	"replygate/config"
 )
@@ -28,7 +29,7 @@ func embeddedIn(t *testing.T, dir string, now time.Time, intact bool) (*Embedded
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { j.Close() })
-	return openEmbedded(config.Redis{Snapshot: filepath.Join(dir, "snapshot"), Prefix: "rg:"}, j, intact, func() time.Time { return now })
+	return openEmbedded(config.Redis{Snapshot: filepath.Join(dir, "snapshot"), Prefix: "rg:"}, j, intact, func() time.Time { return now }, zap.NewNop())
 }
 
 // state returns all keys with their values and remaining lives.
@@ -283,7 +284,7 @@ func TestSnapshotFolderIsMissing(t *testing.T) {
 	}
 	defer j.Close()
 	c := config.Redis{Snapshot: filepath.Join(t.TempDir(), "none", "snapshot")}
-	if _, err := openEmbedded(c, j, true, time.Now); err == nil || !strings.HasPrefix(err.Error(), "redis.snapshot: ") {
+	if _, err := openEmbedded(c, j, true, time.Now, zap.NewNop()); err == nil || !strings.HasPrefix(err.Error(), "redis.snapshot: ") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"replygate/store"
 	"replygate/store/storetest"
 	"replygate/wecom/wecomtest"
@@ -196,6 +198,28 @@ func TestSpillIntoAFullJournal(t *testing.T) {
 	b.peek(window.Closed, li)
 	b.wrote(li, b.clock.Now())
 	b.reserve(li, window.Open, 4)
+}
+
+// An embedded store acknowledges nothing that its journal has not taken.
+func TestEmbeddedJournalIsFull(t *testing.T) {
+	clock := wecomtest.NewClock()
+	c := storetest.Embedded(t)
+	jc := storetest.Journal(t, c)
+	jc.MaxBytes = full
+	s, err := store.Open(t.Context(), c, jc, clock.Now, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	w := window.NewEmbedded(s.UniversalClient, s, settings(5, clock.Now))
+	_, message := w.Record(t.Context(), []window.Fact{{Key: li, At: clock.Now()}})
+	code := w.LearnCodes(t.Context(), []window.LearntCode{{Code: window.Code{Key: li, Kind: "to_queue", Deadline: clock.Now().Add(time.Hour)}, Text: "CODE"}})
+	_, gap := w.RecordGaps(t.Context(), window.Loss{Corp: "ww1", Messages: true, Reason: "unrecorded"})
+	for what, err := range map[string]error{"a message": message, "a code": code, "a gap": gap} {
+		if !errors.Is(err, store.ErrJournalFull) {
+			t.Errorf("%s is acknowledged: %v", what, err)
+		}
+	}
 }
 
 // A restart drains the journal of the process before. Until then nothing is refused.
