@@ -303,9 +303,6 @@ func (x *apiRequest) lost(how string, n int, why error, losses ...window.Loss) {
 	}
 	for i := range losses {
 		losses[i].Reason = how
-		if losses[i].Corp == "" {
-			losses[i].Among = x.gate.Accounts.CorpIDs()
-		}
 	}
 	news, err := x.gw.Windows.RecordGaps(x.ctx, losses...)
 	if news {
@@ -349,7 +346,7 @@ func (x *apiRequest) corpOfClaims(channels []string) (corp string, away *window.
 		x.corp, x.by = x.gate.Config.UnknownToken, gate.BySetting
 	}
 	if x.corp == "" && unreachable && len(x.tokens) == 1 {
-		away = &window.Unattributed{Token: account.HashToken(x.tokens[0]), Among: x.gate.Accounts.CorpIDs()}
+		away = &window.Unattributed{Token: account.HashToken(x.tokens[0])}
 		if byChannels {
 			away.Channels = channels[:min(len(channels), maxChannels)]
 		}

@@ -173,7 +173,10 @@ func TestUnknownCodes(t *testing.T) {
 		b.lose(true, window.Loss{Corp: "ww1", Channel: "wk1", Messages: true, Codes: true})
 		states("ww1", window.CodeIncomplete)
 		states("ww2", window.CodeUnknown)
-		b.lose(true, window.Loss{Corp: "ww3", Codes: true}, window.Loss{Channel: "wk4", Messages: true, Codes: true, Among: []string{"ww4"}}, window.Loss{Channel: "wk5", Messages: true, Among: []string{"ww5"}})
+		if err := b.ListAccounts(b.Context(), []string{"ww4"}, []string{"ww4"}); err != nil {
+			b.Fatal(err)
+		}
+		b.lose(true, window.Loss{Corp: "ww3", Codes: true}, window.Loss{Channel: "wk4", Messages: true, Codes: true}, window.Loss{Channel: "wk5", Messages: true})
 		states("ww3", window.CodeIncomplete)
 		states("ww4", window.CodeIncomplete)
 		states("ww5", window.CodeUnknown) // no codes were lost

@@ -168,7 +168,7 @@ func TestJournalRecordRoundTrip(t *testing.T) {
 		want.facts[Key{Corp: id, Channel: "wk", Customer: "wm"}] = int64(1_790_000_000_000 + i)
 		want.codes = append(want.codes, LearntCode{Text: "code" + strings.ReplaceAll(id, "\x00", ""), Code: Code{Key: Key{Corp: id}, Kind: "to_queue", Deadline: time.UnixMilli(int64(i))}})
 		if utf8.ValidString(id) { // ids in JSON are text
-			want.losses = append(want.losses, Loss{Corp: id, Channel: id, Among: ids[:2], Messages: i%2 == 0, Codes: i%3 == 0, Reason: "page", Noted: int64(i)},
+			want.losses = append(want.losses, Loss{Corp: id, Channel: id, All: i%5 == 0, Messages: i%2 == 0, Codes: i%3 == 0, Reason: "page", Noted: int64(i)},
 				Loss{Channel: id, Item: &Item{ID: id, At: at.Add(time.Duration(i))}}, Loss{Corp: "ww1", Item: &Item{}})
 		}
 	}

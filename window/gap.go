@@ -19,13 +19,13 @@ import (
 // before which the history proves nothing: of the channel if that is known, else of the corp. If
 // neither is known, it marks one for every account without a page within the length of a window.
 type Loss struct {
-	Corp     string   // "" if unknown
-	Channel  string   // open_kfid, "" if unknown
-	Among    []string // all accounts' corps, required if Corp is unknown
-	Messages bool     // customers' messages may be lost
-	Codes    bool     // one-time codes may be lost
-	Item     *Item    // the unreadable item; nil for a loss that a backfill can repair
-	Reason   string   // what was lost, for replygate_gaps_total
+	Corp     string // "" if unknown
+	Channel  string // open_kfid, "" if unknown
+	All      bool   // anything may be lost: rg:since is raised, and the other fields do not matter
+	Messages bool   // customers' messages may be lost
+	Codes    bool   // one-time codes may be lost
+	Item     *Item  // the unreadable item; nil for a loss that a backfill can repair
+	Reason   string // what was lost, for replygate_gaps_total
 
 	Noted int64 // when it was reported, unix ms; RecordGaps sets it
 }
@@ -64,16 +64,15 @@ type gaps struct {
 // unwritten is what has to be written to Redis.
 type unwritten struct {
 	losses   []Loss
-	all      bool // too many losses: raise rg:since
 	accounts *accounts
 }
 
-// keep stores losses until writePending succeeds.
+// keep stores losses until writePending succeeds. Too many become one of unknown extent.
 func (g *gaps) keep(losses []Loss) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.losses = append(g.losses, losses...); len(g.losses) > maxUnwritten {
-		g.losses, g.all = nil, true
+		g.losses = []Loss{{All: true, Reason: gapUnsaved, Noted: losses[len(losses)-1].Noted}}
 	}
 	g.pending.Store(true)
 }
@@ -89,7 +88,7 @@ func (s *Store) RecordGaps(ctx context.Context, losses ...Loss) (moved bool, err
 	}
 	s.untoldBy(losses)
 	s.waitSettled()
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(losses))*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout+time.Duration(len(losses)+s.concerned(losses))*time.Millisecond)
 	defer cancel()
 	if moved, err = s.writeGaps(ctx, losses); err == nil {
 		return moved, nil
@@ -100,6 +99,21 @@ func (s *Store) RecordGaps(ctx context.Context, losses ...Loss) (moved bool, err
 		s.gaps.keep(losses)
 	}
 	return true, err
+}
+
+// concerned is how many accounts losses without a corp may concern.
+func (s *Store) concerned(losses []Loss) int {
+	if !slices.ContainsFunc(losses, concernsAccounts) {
+		return 0
+	}
+	s.gaps.mu.Lock()
+	defer s.gaps.mu.Unlock()
+	return len(s.gaps.listed)
+}
+
+// concernsAccounts reports whether a loss may be of any account.
+func concernsAccounts(l Loss) bool {
+	return !l.All && l.Corp == "" && (l.Channel == "" || l.Codes)
 }
 
 // raiseSince raises rg:since, for a loss of unknown extent: history of every corp is incomplete
@@ -145,13 +159,13 @@ func (s *Store) writePending(ctx context.Context) error {
 	err := s.writeTaken(ctx, &w)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.losses, g.all = append(w.losses, g.losses...), g.all || w.all
+	g.losses = append(w.losses, g.losses...)
 	if g.accounts == nil {
 		g.accounts = w.accounts
 	} else if w.accounts != nil {
 		g.accounts.before = w.accounts.before
 	}
-	g.pending.Store(len(g.losses) > 0 || g.all || g.accounts != nil)
+	g.pending.Store(len(g.losses) > 0 || g.accounts != nil)
 	return err
 }
 
@@ -166,12 +180,6 @@ func (g *gaps) take() unwritten {
 
 // writeTaken writes w to Redis, and clears those parts of it that succeeded.
 func (s *Store) writeTaken(ctx context.Context, w *unwritten) error {
-	if w.all {
-		if err := s.raiseSince(ctx, s.Now(), gapUnsaved); err != nil {
-			return err
-		}
-		w.all = false
-	}
 	if _, err := s.writeGaps(ctx, w.losses); err != nil {
 		return err
 	}
@@ -219,6 +227,10 @@ func (s *Store) writeGaps(ctx context.Context, losses []Loss) (moved bool, err e
 			s.counts.gap(l.Reason)
 		}
 	}
+	if slices.ContainsFunc(losses, func(l Loss) bool { return l.All }) {
+		s.untoldAll()
+		s.RequestWalk()
+	}
 	if len(first) == 0 {
 		return moved, nil
 	}
@@ -253,6 +265,10 @@ func (s *Store) itemKey(item string) string { return s.Prefix + "item:" + item }
 // a corp may concern.
 func (s *Store) addMarks(marks map[string]int64, l *Loss, at int64, withoutPage []string) {
 	raise := func(key string) { marks[key] = max(marks[key], at) }
+	if l.All {
+		raise(s.sinceKey())
+		return
+	}
 	corps := []string{l.Corp}
 	if l.Corp == "" {
 		corps = withoutPage
@@ -301,18 +317,19 @@ func (s *Store) knownItems(ctx context.Context, losses []Loss) (map[string]bool,
 // accountsWithoutPage returns the corps that losses without a corp may concern: accounts that had
 // no page of their own within the length of a window, through any gateway.
 func (s *Store) accountsWithoutPage(ctx context.Context, losses []Loss) (corps []string, err error) {
+	if !slices.ContainsFunc(losses, concernsAccounts) {
+		return nil, nil
+	}
+	s.gaps.mu.Lock()
+	listed := s.gaps.listed
+	s.gaps.mu.Unlock()
 	now := s.Now()
 	recent := func(ms int64) bool { return now.Before(time.UnixMilli(ms).Add(s.Length)) }
 	gets := map[string]*redis.StringCmd{}
 	p := s.rdb.Pipeline()
-	for _, l := range losses {
-		if l.Corp != "" || l.Channel != "" && !l.Codes {
-			continue
-		}
-		for _, corp := range l.Among {
-			if last, known := s.gaps.pages.Load(corp); gets[corp] == nil && !(known && recent(last.(int64))) {
-				gets[corp] = p.Get(ctx, s.pageKey(corp))
-			}
+	for _, corp := range listed {
+		if last, known := s.gaps.pages.Load(corp); !known || !recent(last.(int64)) {
+			gets[corp] = p.Get(ctx, s.pageKey(corp))
 		}
 	}
 	if len(gets) == 0 {

@@ -191,17 +191,18 @@ func TestKeepLosses(t *testing.T) {
 	for _, l := range g.losses {
 		noted = append(noted, l.Noted)
 	}
-	if !slices.Equal(noted, []int64{5, 6, 9}) || !g.pending.Load() || g.all {
-		t.Fatalf("kept %v, pending %v, all %v", noted, g.pending.Load(), g.all)
+	if !slices.Equal(noted, []int64{5, 6, 9}) || !g.pending.Load() {
+		t.Fatalf("kept %v, pending %v", noted, g.pending.Load())
 	}
+	all := func(at int) bool { return g.losses[at].All && g.losses[at].Noted == 11 }
 	many := make([]Loss, maxUnwritten-3)
-	if g.keep(many); len(g.losses) != maxUnwritten || g.all {
-		t.Fatalf("%d losses are kept, all %v", len(g.losses), g.all)
+	if g.keep(many); len(g.losses) != maxUnwritten || g.losses[0].All {
+		t.Fatalf("%d losses are kept, the first is %+v", len(g.losses), g.losses[0])
 	}
-	if g.keep(many[:1]); len(g.losses) > 0 || !g.all || !g.pending.Load() {
-		t.Errorf("of too many losses %d are kept, all %v", len(g.losses), g.all)
+	if g.keep([]Loss{loss("ww3", 11)}); len(g.losses) != 1 || !all(0) || !g.pending.Load() {
+		t.Errorf("too many losses became %+v", g.losses)
 	}
-	if g.keep(many[:1]); len(g.losses) != 1 || !g.all {
-		t.Errorf("after too many losses %d are kept, all %v", len(g.losses), g.all)
+	if g.keep(many[:1]); len(g.losses) != 2 || !all(0) {
+		t.Errorf("after too many losses %+v are kept", g.losses)
 	}
 }

@@ -15,7 +15,6 @@ import (
 type Unattributed struct {
 	Token    string   // the hash of the call's access token
 	Channels []string // the corp is their owner if the token is unknown; nil: the token alone tells
-	Among    []string // all accounts' corps
 	Facts    []Fact
 	Codes    []LearntCode
 	Replies  []Reply
@@ -24,11 +23,11 @@ type Unattributed struct {
 
 // page is an Unattributed in the journal, or a part of it.
 type page struct {
-	Token           string
-	Channels, Among []string
-	Noted           int64    // unix ms
-	Records         [][]byte // of what it holds, as in the journal
-	holds           backlog
+	Token    string
+	Channels []string
+	Noted    int64    // unix ms
+	Records  [][]byte // of what it holds, as in the journal
+	holds    backlog
 }
 
 // encode returns the records of a page. It is divided, since the size of a record is limited.
@@ -68,7 +67,7 @@ var errCorpUnknown = errors.New("window: redis cannot be asked for the corp of a
 // nil, no gateway refuses a reply because of a record that is missing meanwhile.
 func (s *Store) RecordUnattributed(u Unattributed) (Tally, error) {
 	latest, ahead, t := s.sift(u.Facts)
-	p := page{Token: u.Token, Channels: u.Channels, Among: u.Among, Noted: s.Now().UnixMilli(), holds: newBacklog()}
+	p := page{Token: u.Token, Channels: u.Channels, Noted: s.Now().UnixMilli(), holds: newBacklog()}
 	p.holds.facts, p.holds.codes, p.holds.losses = latest, u.Codes, slices.Concat(u.Losses, ahead)
 	p.holds.answers = s.answersOf(u.Replies)
 	for i := range p.holds.losses {
@@ -99,7 +98,7 @@ func (s *Store) attribute(ctx context.Context, b *backlog, p page) error {
 			zap.Strings("channels", p.channels()))
 	}
 	for _, l := range losses {
-		l.Corp, l.Among = corp, p.Among
+		l.Corp = corp
 		b.losses = append(b.losses, l)
 	}
 	if corp == "" {

@@ -18,7 +18,7 @@ import (
 func TestPageRoundTrip(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 255, 256, 1000} {
-		want := page{Token: "00ff", Channels: []string{"wk1"}, Among: []string{"ww1", "ww2"}, Noted: 7, holds: newBacklog()}
+		want := page{Token: "00ff", Channels: []string{"wk1"}, Noted: 7, holds: newBacklog()}
 		for i := range n {
 			k := Key{Channel: "wk1", Customer: fmt.Sprint(strings.Repeat("\xff", 100), i)}
 			want.holds.facts[k] = int64(1_790_000_000_000 + i)
@@ -40,7 +40,7 @@ func TestPageRoundTrip(t *testing.T) {
 		}
 		all := newBacklog()
 		for _, p := range got.pages {
-			if p.Token != want.Token || !slices.Equal(p.Channels, want.Channels) || !slices.Equal(p.Among, want.Among) || p.Noted != want.Noted {
+			if p.Token != want.Token || !slices.Equal(p.Channels, want.Channels) || p.Noted != want.Noted {
 				t.Errorf("%d: a page is read back as %+v", n, p)
 			}
 			all.add(p.holds.writes)
@@ -81,8 +81,9 @@ func TestDrainOfAPage(t *testing.T) {
 			w := joined(t, s)
 			passed := time.Now()
 			w.Now = func() time.Time { return passed }
+			w.gaps.listed = []string{"ww1", "ww2"}
 			k := Key{Channel: "wk1", Customer: "wmLi"}
-			u := Unattributed{Token: "hash", Channels: []string{"wk1"}, Among: []string{"ww1", "ww2"}, Facts: []Fact{{Key: k, At: passed.Add(-test.message)}}}
+			u := Unattributed{Token: "hash", Channels: []string{"wk1"}, Facts: []Fact{{Key: k, At: passed.Add(-test.message)}}}
 			if test.code {
 				u.Codes = []LearntCode{{Text: "CODE", Code: Code{Key: k, Kind: "to_queue", Deadline: passed.Add(time.Hour)}}}
 			}
