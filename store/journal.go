@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -31,6 +32,7 @@ type Journal struct {
 	file     *os.File
 	end      int64 // offset after the last complete record
 	tornTail bool  // bytes after end could not be truncated yet
+	damaged  bool  // there is a damaged record at end: it stays in the file until something replaces it
 	failed   error // an fsync failed: earlier bytes may be lost, and a later fsync would not report it
 
 	syncing sync.Mutex // serializes fsyncs; locked before mu
@@ -50,8 +52,9 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // OpenJournal opens the journal at path, or creates it, and locks it against other processes. fresh
-// reports that it is new. corruptBytes is the size of what was dropped because a record in the
-// middle is damaged, which only a broken disk does: that record and all after it.
+// reports that it is new. corruptBytes is the size of what cannot be read because a record in the
+// middle is damaged, which only a broken disk does: that record and all after it. They stay in the
+// file until the next Append or Drop, so that a crash does not hide the damage.
 func OpenJournal(path string, maxBytes int64) (j *Journal, fresh bool, corruptBytes int64, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -81,8 +84,11 @@ func (j *Journal) open() (fresh bool, corruptBytes int64, err error) {
 	} else {
 		corruptBytes, err = j.scan()
 	}
-	if err == nil {
+	if j.damaged = corruptBytes > 0; err == nil && !j.damaged {
 		err = errors.Join(j.file.Truncate(j.end), j.file.Sync())
+	}
+	if fresh {
+		syncFolder(j.path)
 	}
 	j.synced = j.end
 	return fresh, corruptBytes, err
@@ -107,8 +113,8 @@ func (j *Journal) readHead() (fresh bool, err error) {
 	return false, nil
 }
 
-// scan sets end to the end of the last complete record. A file that ends inside a record was torn
-// by a crash; a complete record with a wrong checksum is damaged.
+// scan sets end to the end of the last complete record. A file that ends inside a record, or in
+// zeros, was torn by a crash. A record with a wrong checksum, or before a complete one, is damaged.
 func (j *Journal) scan() (corruptBytes int64, err error) {
 	info, err := j.file.Stat()
 	if err != nil {
@@ -119,14 +125,55 @@ func (j *Journal) scan() (corruptBytes int64, err error) {
 		switch {
 		case err == nil:
 			j.end += recordHead + int64(len(record))
-		case errors.Is(err, io.ErrUnexpectedEOF):
+		case errors.Is(err, io.ErrUnexpectedEOF) && !j.recordAfter(j.end, info.Size()):
 			return 0, nil
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return info.Size() - j.end, nil
 		case errors.Is(err, errDamaged):
+			if zero, err := j.zeros(j.end, info.Size()); zero || err != nil {
+				return 0, err
+			}
 			return info.Size() - j.end, nil
 		default:
 			return 0, err
 		}
 	}
+}
+
+// recordAfter reports whether a complete record begins after an offset, as far from it as the next
+// one can: then the record at the offset was not the last, and its length is wrong.
+func (j *Journal) recordAfter(at, size int64) bool {
+	for next := at + 1; next < min(at+recordHead+maxRecord+1, size); next++ {
+		if _, err := j.readAt(next, size); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// zeros reports whether a part of the file has only zeros: a crash may leave it longer than what
+// was written.
+func (j *Journal) zeros(from, to int64) (bool, error) {
+	block := make([]byte, 64<<10)
+	for from < to {
+		n, err := j.file.ReadAt(block[:min(to-from, int64(len(block)))], from)
+		if err != nil {
+			return false, err
+		}
+		if len(bytes.TrimLeft(block[:n], "\x00")) > 0 {
+			return false, nil
+		}
+		from += int64(n)
+	}
+	return true, nil
+}
+
+// Damaged reports whether records were lost because the file is damaged, and nothing has been
+// appended or dropped since.
+func (j *Journal) Damaged() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.damaged
 }
 
 var errDamaged = errors.New("a record of the journal is damaged")
@@ -189,6 +236,12 @@ func (j *Journal) Append(records ...[]byte) error {
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.end += int64(len(b))
+	if j.damaged {
+		if err := j.file.Truncate(j.end); err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		j.damaged = false
+	}
 	return nil
 }
 
@@ -306,14 +359,14 @@ func (j *Journal) Drop(before int64) error {
 	defer j.syncing.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if before <= j.Start() {
+	if before <= j.Start() && !j.damaged {
 		return nil
 	}
 	if before == j.end {
 		if err := j.file.Truncate(j.Start()); err != nil {
 			return fmt.Errorf("journal: %w", err)
 		}
-		j.end, j.synced, j.tornTail = j.Start(), j.Start(), false
+		j.end, j.synced, j.tornTail, j.damaged = j.Start(), j.Start(), false, false
 		return nil
 	}
 	return j.rewrite(before)
@@ -335,9 +388,10 @@ func (j *Journal) rewrite(from int64) error {
 		f.Close()
 		return fmt.Errorf("journal: %w", err)
 	}
+	syncFolder(j.path)
 	j.file.Close()
 	j.file, j.end = f, j.Start()+j.end-from
-	j.synced, j.tornTail = j.end, false
+	j.synced, j.tornTail, j.damaged = j.end, false, false
 	return nil
 }
 

@@ -21,9 +21,14 @@ func ReplaceFile(name string, data []byte) error {
 	if err := os.Rename(f.Name(), name); err != nil {
 		return err
 	}
-	if dir, err := os.Open(filepath.Dir(name)); err == nil { // not every system can sync a folder
+	syncFolder(name)
+	return nil
+}
+
+// syncFolder makes the name of a file survive the machine. Not every system can sync a folder.
+func syncFolder(name string) {
+	if dir, err := os.Open(filepath.Dir(name)); err == nil {
 		_ = dir.Sync()
 		_ = dir.Close()
 	}
-	return nil
 }

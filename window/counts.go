@@ -15,12 +15,13 @@ const (
 	gapAhead        = "ahead"        // a message is too far ahead of our clock
 	gapNewAccount   = "new_account"  // its callbacks were not recorded before
 	gapUnsaved      = "unsaved"      // too many losses while neither Redis nor the journal took them
+	gapDamaged      = "damaged"      // records of the journal cannot be read any more
 )
 
 // GapReasons returns all reasons of gaps.
 func GapReasons() []string {
 	return []string{
-		gapUnreadable, gapUnattributed, gapUnrecorded, gapCode, gapAhead, gapNewAccount, gapUnsaved,
+		gapUnreadable, gapUnattributed, gapUnrecorded, gapCode, gapAhead, gapNewAccount, gapUnsaved, gapDamaged,
 		gapFlushed, gapForgotten, gapRolledBack, gapUnvouched, gapEvicted, gapRemoved,
 	}
 }

@@ -216,10 +216,19 @@ func (s *Store) Run(ctx context.Context) {
 }
 
 // CheckJournal fails if the journal holds a record that Run cannot write to Redis. With such a
-// record the gateway would stay degraded for ever. An embedded Store has no journal to check.
+// record the gateway would stay degraded for ever. If the journal is damaged, a record of that loss
+// replaces what cannot be read. An embedded Store has no journal to check.
 func (s *Store) CheckJournal() error {
 	if s.embedded() {
 		return nil
+	}
+	if s.journal.Damaged() {
+		b := newBacklog()
+		b.losses = []Loss{{All: true, Reason: gapDamaged, Noted: s.Now().UnixMilli()}}
+		records, err := b.encode()
+		if err = errors.Join(err, s.journal.Append(records...), s.journal.Sync()); err != nil {
+			return err
+		}
 	}
 	for at := s.journal.Start(); at < s.journal.End(); {
 		records, next, err := s.journal.Read(at, maxChunk)

@@ -3,6 +3,7 @@ package window_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -198,6 +199,77 @@ func TestSpillIntoAFullJournal(t *testing.T) {
 	b.peek(window.Closed, li)
 	b.wrote(li, b.clock.Now())
 	b.reserve(li, window.Open, 4)
+}
+
+// A journal that cannot be read from a record on has lost messages that were acknowledged: refusals
+// are history_incomplete, also if the gateway is killed before Redis knows.
+func TestDamagedJournal(t *testing.T) {
+	slow(t, "waits for leases to expire")
+	c := storetest.Start(t).Config()
+	s := storetest.Open(t, c, time.Now)
+	path := filepath.Join(t.TempDir(), "journal")
+	open := func() *store.Journal {
+		t.Helper()
+		j, _, _, err := store.OpenJournal(path, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { j.Close() })
+		return j
+	}
+	clock := wecomtest.NewClock()
+	clock.Set(time.Now().Truncate(time.Second))
+	f := newFault(t, s.UniversalClient)
+	j := open()
+	first := window.NewShared(s.UniversalClient, &health{}, j, settings(5, clock.Now))
+	stop := run(t, first)
+	if err := s.Set(t.Context(), "rg:since", clock.Now().Add(-2*length).UnixMilli(), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	f.set("rg:window:")
+	_, facts := customers(3, clock.Now())
+	if _, err := first.Record(t.Context(), facts); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	middle := (j.Start() + j.End()) / 2
+	j.Close()
+	f.set("")
+	flipBit(t, path, middle)
+	for range 2 { // the first of these is killed at once
+		j = open()
+		w := window.NewShared(s.UniversalClient, &health{}, j, settings(5, clock.Now))
+		if err := w.CheckJournal(); err != nil {
+			t.Fatal(err)
+		}
+		if j.Empty() || j.Damaged() {
+			t.Fatalf("empty: %v, damaged: %v", j.Empty(), j.Damaged())
+		}
+		j.Close()
+	}
+	j = open()
+	last := window.NewShared(s.UniversalClient, &health{}, j, settings(5, clock.Now))
+	run(t, last)
+	within(t, "the journal is empty", j.Empty)
+	if a := last.Peek(t.Context(), li)[0]; a.State != window.Incomplete {
+		t.Errorf("a customer whose message may be lost: %s", a.State)
+	}
+	if n := last.GapCounts()["damaged"]; n != 1 {
+		t.Errorf("%d gaps", n)
+	}
+}
+
+// flipBit damages a byte of a file.
+func flipBit(t *testing.T, path string, at int64) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[at] ^= 1
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // An embedded store acknowledges nothing that its journal has not taken.
