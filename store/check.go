@@ -79,23 +79,35 @@ func (s *Client) checkEviction(ctx context.Context) error {
 // countKeys counts how many of its keys exist.
 var countKeys = redis.NewScript("local n = 0 for i = 1, #KEYS do n = n + redis.call('EXISTS', KEYS[i]) end return n")
 
-// checkMultiKey tests whether a script may have several keys. A sharding proxy either rejects such
-// a script or runs it on the shard of the first key, where the other keys are missing.
+// checkMultiKey tests whether scripts may be run, and with several keys. A sharding proxy either rejects such
+// a script or runs it on the shard of the first key, where the other keys are missing. One pipeline
+// has all of it, so that a failover meanwhile does not look like a proxy.
 func (s *Client) checkMultiKey(ctx context.Context) error {
-	if _, cluster := s.UniversalClient.(*redis.ClusterClient); cluster || s.Embedded != nil {
+	if s.Embedded != nil {
 		return nil
 	}
 	keys := make([]string, 16) // all on one of two shards: a chance of 1 in 32,768
+	if _, cluster := s.UniversalClient.(*redis.ClusterClient); cluster {
+		keys = keys[:1]
+	}
+	sets := make([]*redis.StatusCmd, len(keys))
 	p := s.Pipeline()
 	for i := range keys {
 		keys[i] = s.Prefix + "check:" + strconv.Itoa(i)
-		p.Set(ctx, keys[i], 1, 10*time.Second)
+		sets[i] = p.Set(ctx, keys[i], 1, 10*time.Second)
 	}
-	if _, err := p.Exec(ctx); err != nil {
-		return err
+	count := countKeys.Eval(ctx, p, keys)
+	_, _ = p.Exec(ctx) // each command has its own error
+	for _, set := range sets {
+		if err := set.Err(); err != nil {
+			return asUnusable(err, "the rights of redis.username on keys "+s.Prefix+"*")
+		}
 	}
-	n, err := countKeys.Run(ctx, s, keys).Int()
-	if err != nil && !Classify(err).Has(Rejected) {
+	n, err := count.Int()
+	switch class := Classify(err); {
+	case class.Has(Unusable):
+		return asUnusable(err, "the right of redis.username to run EVAL and EVALSHA")
+	case class.Has(Outage):
 		return err
 	}
 	s.singleKeyOnly.Store(n != len(keys))

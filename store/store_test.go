@@ -246,6 +246,7 @@ func TestUnusable(t *testing.T) {
 		"wrong password": {[]string{"--requirepass", "right"}, func(c *config.Redis) { c.Password = "wrong" }, "WRONGPASS"},
 		"evicting":       {[]string{"--maxmemory-policy", "allkeys-lru"}, func(*config.Redis) {}, "noeviction"},
 		"missing rights": {[]string{"--user", "gw", "on", ">pw", "~other:*", "+@all"}, func(c *config.Redis) { c.Username, c.Password = "gw", "pw" }, "NOPERM"},
+		"no scripts":     {[]string{"--user", "gw", "on", ">pw", "~*", "+@all", "-@scripting"}, func(c *config.Redis) { c.Username, c.Password = "gw", "pw" }, "EVAL"},
 		"usable":         {[]string{"--requirepass", "right"}, func(c *config.Redis) { c.Password = "right" }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
