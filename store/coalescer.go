@@ -67,6 +67,11 @@ func (b *Coalescer[Q, A]) Do(ctx context.Context, question Q) (answer A, err err
 	case <-a.done:
 		return a.answer, a.err
 	case <-ctx.Done():
+	}
+	select {
+	case <-a.done: // at the same time: the answer may have had an effect
+		return a.answer, a.err
+	default:
 		return answer, ctx.Err()
 	}
 }

@@ -3,25 +3,32 @@ package window
 import (
 	"context"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // ReserveTogether reserves a reply in each window in one round trip.
 func (s *Store) ReserveTogether(ctx context.Context, keys ...Key) (answers []Answer, errs []error) {
-	redisKeys := make([]string, len(keys))
+	return s.ReserveUntil(ctx, func(int) time.Time { t, _ := ctx.Deadline(); return t }, keys...)
+}
+
+// ReserveUntil is ReserveTogether for callers that wait until times of their own.
+func (s *Store) ReserveUntil(ctx context.Context, until func(i int) time.Time, keys ...Key) (answers []Answer, errs []error) {
+	asked := make([]reservation, len(keys))
 	for i, k := range keys {
-		redisKeys[i] = k.redisKey(s.Prefix)
+		asked[i] = reservation{k.redisKey(s.Prefix), until(i)}
 	}
 	reserve := s.reserveAll
-	if c, ok := s.reserver.(*nodeCoalescers); ok { // the keys are on one node
-		reserve = func(ctx context.Context, keys []string) ([]result, error) {
-			node, err := c.cluster.MasterForKey(ctx, keys[0])
+	if c, ok := s.rdb.(*redis.ClusterClient); ok { // the keys are on one node
+		reserve = func(ctx context.Context, all []reservation) ([]result, error) {
+			node, err := c.MasterForKey(ctx, all[0].key)
 			if err != nil {
 				return nil, err
 			}
-			return s.reserveNode(ctx, node, keys)
+			return s.reserveNode(ctx, node, all)
 		}
 	}
-	all, err := reserve(ctx, redisKeys)
+	all, err := reserve(ctx, asked)
 	if err != nil {
 		return nil, []error{err}
 	}

@@ -23,11 +23,17 @@ import (
 type health struct {
 	singleKeyOnly bool
 	unchecked     bool
+	sameClock     bool // Redis's clock is known, and is this machine's
 }
 
-func (h *health) Checked() bool                     { return !h.unchecked }
-func (h *health) RedisTime(string, time.Time) int64 { return 0 }
-func (h *health) MultiKey() bool                    { return !h.singleKeyOnly }
+func (h *health) Checked() bool  { return !h.unchecked }
+func (h *health) MultiKey() bool { return !h.singleKeyOnly }
+func (h *health) RedisTime(_ string, t time.Time) int64 {
+	if !h.sameClock {
+		return 0
+	}
+	return t.UnixMilli()
+}
 
 const length = 48 * time.Hour
 

@@ -59,7 +59,8 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 func (s *Store) reserve(ctx context.Context, key string) (result, error) {
 	ctx, cancel := s.deadlines.within(ctx)
 	defer cancel()
-	return s.reserver.Do(ctx, key)
+	until, _ := ctx.Deadline()
+	return s.reserver(ctx, reservation{key, until})
 }
 
 // Peek returns the answers for windows without counting a reply. It takes one round trip, or two if

@@ -45,16 +45,16 @@ func script(names ...string) *redis.Script {
 
 // runEach runs a script once for each key, in one pipeline. A second pipeline repeats it, with the
 // script's text, where Redis does not have the script. Each command has its own error.
-func runEach(ctx context.Context, c redis.Cmdable, s *redis.Script, keys []string, args ...any) []*redis.Cmd {
+func runEach(ctx context.Context, c redis.Cmdable, s *redis.Script, keys []string, args func(i int) []any) []*redis.Cmd {
 	p := c.Pipeline()
 	cmds := make([]*redis.Cmd, len(keys))
 	for i, key := range keys {
-		cmds[i] = s.EvalSha(ctx, p, []string{key}, args...)
+		cmds[i] = s.EvalSha(ctx, p, []string{key}, args(i)...)
 	}
 	_, _ = p.Exec(ctx)
 	for i, key := range keys {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = s.Eval(ctx, p, []string{key}, args...)
+			cmds[i] = s.Eval(ctx, p, []string{key}, args(i)...)
 		}
 	}
 	_, _ = p.Exec(ctx)

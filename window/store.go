@@ -87,7 +87,7 @@ type Store struct {
 // agree with.
 func NewEmbedded(rdb redis.UniversalClient, h Health, s Settings) *Store {
 	w := newStore(rdb, h, s)
-	w.reserver = unbatched(w.reserveAll)
+	w.reserver = w.reserveOne
 	return w
 }
 

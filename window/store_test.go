@@ -98,6 +98,33 @@ func TestBrokenWindowsDoNotSpreadInABatch(t *testing.T) {
 	})
 }
 
+// A reservation whose caller has given up is not counted, though others of its batch are.
+func TestLateReservationOfABatch(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		b.health.sameClock = true
+		keys, facts := customers(4, b.clock.Now())
+		if _, err := b.Record(b.Context(), facts); err != nil {
+			b.Fatal(err)
+		}
+		late := func(i int) bool { return i%2 == 1 }
+		_, errs := b.ReserveUntil(b.Context(), func(i int) time.Time {
+			if late(i) {
+				return time.Now().Add(-time.Minute)
+			}
+			return time.Now().Add(time.Duration(i+1) * time.Minute)
+		}, keys...)
+		if len(errs) != len(keys) {
+			b.Fatal(errs)
+		}
+		for i, k := range keys {
+			counted := b.rdb.HExists(b.Context(), k.RedisKey("rg:"), "sent").Val()
+			if (errs[i] != nil) != late(i) || counted == late(i) {
+				b.Errorf("%d: late %v, counted %v, %v", i, late(i), counted, errs[i])
+			}
+		}
+	})
+}
+
 // The next message of a customer replaces a key that holds no window, and other messages of the
 // batch are recorded too.
 func TestMessageRepairsBrokenWindow(t *testing.T) {

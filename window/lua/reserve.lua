@@ -1,8 +1,9 @@
 -- Reserves one reply in each of several windows. KEYS: the windows. ARGV: now, length, allowed
--- replies, and the deadline for deadline_guard.lua. Returns state, last, stamp and left for each. A
--- key that holds no window has the state -2 and does not affect the others. This is by far the most
--- frequent script, so it creates no closures, and it does not parse a list of replies that all
--- count, have 13 digits and are older than this one. A stamp is at most 2 s after clock, which
+-- replies, a deadline for each window unless all are the same, and the latest of them for
+-- deadline_guard.lua. Returns state, last, stamp and left for each. A key that holds no window has
+-- the state -2, one whose deadline has passed -3, and they do not affect the others. This is by far
+-- the most frequent script, so it creates no closures, and it does not parse a list of replies that
+-- all count, have 13 digits and are older than this one. A stamp is at most 2 s after clock, which
 -- deadline_guard.lua has read: the stamps of a gateway whose clock is ahead would count against
 -- later messages.
 local now, length, replies = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -11,11 +12,13 @@ if clock and now > clock + 2000 then -- maxStampAhead in window.go
   instant = clock + 2000
   digits = string.format('%.0f', instant)
 end
-local out = {}
+local out, each = {}, clock and #ARGV > 4
 for i = 1, #KEYS do
   local h = redis.pcall('HMGET', KEYS[i], 'last', 'sent', 'shut')
   local state, last, stamp, left = -1, 0, 0, 0
-  if h.err or h[1] and not tonumber(h[1]) then
+  if each and clock > tonumber(ARGV[3 + i]) then
+    state = -3
+  elseif h.err or h[1] and not tonumber(h[1]) then
     state = -2
   elseif h[1] then
     last = tonumber(h[1])
