@@ -1,8 +1,5 @@
 package store
 
-// Slot returns the slot of a hash tag.
-var Slot = slot
-
 // Pending counts the requests that are not sent yet.
 func (b *Coalescer[Q, A]) Pending() int {
 	b.mu.Lock()

@@ -21,13 +21,16 @@ var PartitionTags = func() (tags [64]string) {
 const slots = 16384
 
 // Partition returns the partition of a key, by its hash tag.
-func Partition(key string) int {
+func Partition(key string) int { return Slot(key) / (slots / len(PartitionTags)) }
+
+// Slot returns the slot of a key in a Cluster, of 16,384.
+func Slot(key string) int {
 	if _, rest, found := strings.Cut(key, "{"); found {
 		if tag, _, closed := strings.Cut(rest, "}"); closed && tag != "" {
 			key = tag
 		}
 	}
-	return slot(key) / (slots / len(PartitionTags))
+	return slot(key)
 }
 
 // slot returns the slot of a hash tag: its CRC16 (XMODEM), modulo 16384.

@@ -84,6 +84,13 @@ func (s *Store) partitioned() []*partition {
 	return l.partitions
 }
 
+// ofProxy reports whether partitions are those of a sharding proxy, which does not tell on which
+// shard a key is.
+func (s *Store) ofProxy(parts []*partition) bool {
+	_, cluster := s.rdb.(*redis.ClusterClient)
+	return !cluster && len(parts) > 1
+}
+
 // partitionOf returns the partition that covers a key. In a Cluster its lease is on the key's own
 // node: where a partition is split between two nodes, the nearest one there covers the key.
 func (s *Store) partitionOf(ctx context.Context, all []*partition, key string) (*partition, error) {

@@ -185,6 +185,40 @@ func TestPartitionsBehindAProxy(t *testing.T) {
 	}
 }
 
+// Behind a proxy the shards need not begin where partitions do: a window may be on another shard
+// than the lease of its partition. What that shard loses is noticed all the same, at once.
+func TestProxySplitsAPartition(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: starts servers and a proxy")
+	}
+	c, servers, shardOf := storetest.StartShardServers(t, false, 3)
+	w := joined(t, storetest.Open(t, c, time.Now))
+	k := Key{Corp: "ww1"}
+	lease := func(key string) int { return shardOf("{" + store.PartitionTags[store.Partition(key)] + "}") }
+	apart := func() bool { // neither its lease nor anything else that a proof needs is on its shard
+		key := k.redisKey("rg:")
+		for _, other := range []string{key, "rg:since", w.gapKey(k.Corp), w.gapKey(k.Channel), w.backfillKey(k.Channel)} {
+			if lease(other) == shardOf(key) || other != key && shardOf(other) == shardOf(key) {
+				return false
+			}
+		}
+		return true
+	}
+	for n := 0; !apart(); n++ {
+		k.Channel, k.Customer = fmt.Sprint("wk", n%100), fmt.Sprint("wm", n)
+	}
+	prove := func() proof {
+		return w.prove(t.Context(), question{window: k.redisKey("rg:"), scope: w.ofMessages(k)})[0]
+	}
+	if p := prove(); p.err != nil || p.cause != "" {
+		t.Fatalf("before: %q, %v", p.cause, p.err)
+	}
+	servers[shardOf(k.redisKey("rg:"))].CLI("flushall")
+	if p := prove(); p.err != nil || p.cause == "" {
+		t.Errorf("its shard has lost everything: %q, %v", p.cause, p.err)
+	}
+}
+
 // The answer of lease.lua is parsed as it is written.
 func TestReadLeaseAnswer(t *testing.T) {
 	t.Parallel()

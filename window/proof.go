@@ -172,6 +172,11 @@ func (s *Store) readProven(ctx context.Context, all []*read) error {
 	if err != nil {
 		return err
 	}
+	if parts := s.partitioned(); !s.embedded() && s.ofProxy(parts) { // any shard may have a key
+		for _, r := range routes {
+			r.partitions = parts
+		}
+	}
 	return each(routes, func(r *route) error {
 		before := s.views(r.partitions)
 		err := s.pipelined(ctx, r, func(p redis.Pipeliner, _ bool) (cmds []redis.Cmder) {
@@ -209,9 +214,6 @@ func (s *Store) unproven(r *route, before []view) string {
 	if s.gaps.pending.Load() {
 		return CauseGap
 	}
-	if p := s.unsafeElsewhere(); p != nil {
-		return s.causeOf(p)
-	}
 	for i, p := range r.partitions {
 		if !before[i].unbroken(r.answers[i].view(), s.gateway) {
 			signal(p.wake) // a member may just have joined
@@ -219,23 +221,6 @@ func (s *Store) unproven(r *route, before []view) string {
 		}
 	}
 	return ""
-}
-
-// unsafeElsewhere returns a partition without a lease, if Redis is a sharding proxy: which shard
-// has a key is unknown there, so the lease of every partition counts.
-func (s *Store) unsafeElsewhere() *partition {
-	all := s.partitioned()
-	if _, cluster := s.rdb.(*redis.ClusterClient); cluster || len(all) == 1 {
-		return nil
-	}
-	s.leases.mu.Lock()
-	defer s.leases.mu.Unlock()
-	for _, p := range all {
-		if !p.lease.held {
-			return p
-		}
-	}
-	return nil
 }
 
 // causeOf returns why a lease proves nothing at the moment.

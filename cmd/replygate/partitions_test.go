@@ -371,7 +371,7 @@ func TestProxyShardRolledBack(t *testing.T) {
 	for _, ofSince := range []bool{true, false} {
 		for _, empty := range []bool{true, false} {
 			t.Run(fmt.Sprintf("of rg:since=%v, empty=%v", ofSince, empty), func(t *testing.T) {
-				redis, servers, shardOf := storetest.StartShardServers(t, false)
+				redis, servers, shardOf := storetest.StartShardServers(t, false, 2)
 				r := newRig(t, faulty(t, redis), strictAndPrompt(nil))
 				r.clock.Run()
 				s := &shared{rig: r, gateways: []*gateway{r.gateway, r.start(faulty(t, redis), strictAndPrompt(nil))}, channel: channel}

@@ -25,7 +25,7 @@ type shards struct {
 // server of the first key.
 func StartShards(t testing.TB, strict bool) config.Redis {
 	t.Helper()
-	c, _, _ := StartShardServers(t, strict)
+	c, _, _ := StartShardServers(t, strict, 2)
 	return c
 }
 
@@ -66,7 +66,7 @@ func (s *shards) serve(client net.Conn) {
 
 // shardOf returns the index of a key's server.
 func (s *shards) shardOf(key string) int {
-	return store.Partition(key) * len(s.servers) / len(store.PartitionTags)
+	return store.Slot(key) * len(s.servers) / 16384
 }
 
 // oneShard reports whether all keys are on the same server.

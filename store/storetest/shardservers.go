@@ -7,12 +7,16 @@ import (
 	"replygate/config"
 )
 
-// StartShardServers is StartShards for a test that needs the servers too. shardOf returns the index
-// of the server that has a key. While one of the servers is down the proxy serves nobody.
-func StartShardServers(t testing.TB, strict bool) (c config.Redis, servers []*Server, shardOf func(key string) int) {
+// StartShardServers is StartShards for a test that needs the n servers too. They share the slots
+// evenly, three of them not along partitions. shardOf returns the index of the server that has a
+// key. While one of the servers is down the proxy serves nobody.
+func StartShardServers(t testing.TB, strict bool, n int) (c config.Redis, servers []*Server, shardOf func(key string) int) {
 	t.Helper()
-	servers = []*Server{Start(t), Start(t)}
-	s := &shards{servers: []string{servers[0].Addr(), servers[1].Addr()}, strict: strict}
+	s := &shards{strict: strict}
+	for range n {
+		servers = append(servers, Start(t))
+		s.servers = append(s.servers, servers[len(servers)-1].Addr())
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
