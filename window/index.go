@@ -2,6 +2,8 @@ package window
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -138,7 +140,8 @@ func (x *index) message(of channelOf) {
 // reply notes that replies on a channel are seen, every ten minutes.
 func (x *index) reply(of channelOf, entries string, now time.Time) (noted bool) {
 	at := now.UnixMilli()
-	if entries[0] == byte(TakenBack) || at-x.replied[of] < replyNoted.Milliseconds() || len(x.replied) >= maxPending {
+	known := x.replied[of]
+	if entries[0] == byte(TakenBack) || at-known < replyNoted.Milliseconds() || known == 0 && len(x.replied) >= maxPending {
 		return false
 	}
 	put(&x.replied, of, at)
@@ -197,63 +200,130 @@ func (x *index) restore(c indexChanges) {
 	x.lost = x.lost || c.lost
 }
 
-// flush writes what is pending to Redis. After an error all of it is written again, which is
-// harmless but for the counts of messages, which need not be exact.
-func (s *Store) flush(ctx context.Context) error {
+// flushTogether is how many changes are written at once, so that a slow link takes them within the
+// timeout of a command.
+const flushTogether = 500
+
+// divide divides changes into parts of so many.
+func (c indexChanges) divide(size int) []indexChanges {
+	all, n := []indexChanges{{lost: c.lost}}, 0
+	part := func() *indexChanges {
+		if n++; n > size {
+			all, n = append(all, indexChanges{}), 1
+		}
+		return &all[len(all)-1]
+	}
+	for k, one := range c.chats {
+		put(&part().chats, k, one)
+	}
+	for of, n := range c.messages {
+		put(&part().messages, of, n)
+	}
+	for of, at := range c.replies {
+		put(&part().replies, of, at)
+	}
+	for of, m := range c.untold {
+		put(&part().untold, of, m)
+	}
+	return all
+}
+
+// flush writes what is pending to Redis. What fails is written again, which is harmless but for the
+// counts of messages, which need not be exact.
+func (s *Store) flush(ctx context.Context) (err error) {
 	s.index.flushing.Lock() // what another goroutine took is written then
 	defer s.index.flushing.Unlock()
 	c := s.index.take()
 	if len(c.chats)+len(c.messages)+len(c.replies)+len(c.untold) == 0 && !c.lost {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*s.Timeout+time.Duration(len(c.chats))*time.Millisecond)
-	defer cancel()
-	answered, err := s.writeLists(ctx, c)
-	if err == nil {
-		err = s.unlist(ctx, answered)
-	}
-	if err == nil {
-		err = s.writeMarks(ctx, c.untold)
-	}
-	if err != nil {
-		s.index.restore(c)
+	for _, part := range c.divide(flushTogether) {
+		err = errors.Join(err, s.flushPart(ctx, part))
 	}
 	s.sums.expect(c)
 	return err
 }
 
-// writeLists adds waiting chats to the lists, and returns the others.
-func (s *Store) writeLists(ctx context.Context, c indexChanges) (answered []Key, err error) {
+// flushPart writes changes, and puts those back that fail: a node of a Cluster that is away does not
+// keep the others from theirs.
+func (s *Store) flushPart(ctx context.Context, c indexChanges) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.Timeout+flushTogether*time.Millisecond)
+	defer cancel()
+	answered, left, err := s.writeLists(ctx, c)
+	if failure := s.unlist(ctx, answered); failure != nil {
+		for _, k := range answered {
+			put(&left.chats, k, c.chats[k])
+		}
+		err = errors.Join(err, failure)
+	}
+	if failure := s.writeMarks(ctx, c.untold); failure != nil {
+		left.untold, err = c.untold, errors.Join(err, failure)
+	}
+	s.index.restore(left)
+	return err
+}
+
+// writeLists adds waiting chats to the lists, and returns the others. left are the changes that
+// failed.
+func (s *Store) writeLists(ctx context.Context, c indexChanges) (answered []Key, left indexChanges, err error) {
 	p := s.rdb.Pipeline()
+	sent := map[string][]redis.Cmder{} // :: corp -> its commands
+	queue := func(corp string, cmds ...redis.Cmder) { sent[corp] = append(sent[corp], cmds...) }
 	waiting, recent := map[string][]redis.Z{}, map[string][]redis.Z{}
 	for k, one := range c.chats {
 		z := redis.Z{Score: float64(one.last), Member: k.member()}
 		if one.waiting {
 			waiting[k.Corp] = append(waiting[k.Corp], z)
-		} else {
-			answered = append(answered, k)
 		}
 		if s.IndexAll {
 			recent[k.Corp] = append(recent[k.Corp], z)
 		}
 	}
 	for corp, all := range waiting {
-		p.ZAddGT(ctx, s.waitingKey(corp), all...)
-		p.SAdd(ctx, s.Prefix+waitingCorps, corp)
+		queue(corp, p.ZAddGT(ctx, s.waitingKey(corp), all...), p.SAdd(ctx, s.Prefix+waitingCorps, corp))
 	}
 	for corp, all := range recent {
-		p.ZAddGT(ctx, s.recentKey(corp), all...)
-		p.SAdd(ctx, s.Prefix+waitingCorps, corp)
+		queue(corp, p.ZAddGT(ctx, s.recentKey(corp), all...), p.SAdd(ctx, s.Prefix+waitingCorps, corp))
 	}
-	s.writeChannels(ctx, p, c)
+	s.writeChannels(ctx, p, c, queue)
+	var walk redis.Cmder
 	if c.lost {
-		p.Set(ctx, s.walkKey(), s.Now().UnixMilli(), s.Length)
+		walk = p.Set(ctx, s.walkKey(), s.Now().UnixMilli(), s.Length)
 	}
-	if p.Len() == 0 {
-		return answered, nil
+	if p.Len() > 0 {
+		_, err = p.Exec(ctx)
 	}
-	_, err = p.Exec(ctx)
-	return answered, err
+	ok := func(corp string) bool { return !slices.ContainsFunc(sent[corp], failed) }
+	for k, one := range c.chats {
+		if !one.waiting && ok(k.Corp) {
+			answered = append(answered, k)
+		}
+	}
+	if err != nil {
+		left = c.without(ok)
+		left.lost = c.lost && failed(walk)
+	}
+	return answered, left, err
+}
+
+// without returns the changes of the lists of corps that done is not true of.
+func (c indexChanges) without(done func(corp string) bool) (left indexChanges) {
+	for k, one := range c.chats {
+		if !done(k.Corp) {
+			put(&left.chats, k, one)
+		}
+	}
+	for of, n := range c.messages {
+		if !done(of.corp) {
+			put(&left.messages, of, n)
+		}
+	}
+	for of, at := range c.replies {
+		if !done(of.corp) {
+			put(&left.replies, of, at)
+		}
+	}
+	return left
 }
 
 // unlist removes chats from the list of the waiting ones. A customer may write at the same moment,

@@ -99,15 +99,15 @@ const repliedField = "|replied"
 func day(t time.Time) int64 { return t.Unix() / 86400 }
 
 // writeChannels queues what is new about channels.
-func (s *Store) writeChannels(ctx context.Context, p redis.Pipeliner, c indexChanges) {
+func (s *Store) writeChannels(ctx context.Context, p redis.Pipeliner, c indexChanges, queue func(corp string, cmds ...redis.Cmder)) {
 	const kept = (unrepliedDays + 1) * 24 * time.Hour
 	touched := map[string]bool{}
 	for of, n := range c.messages {
-		p.HIncrBy(ctx, s.channelsKey(of.corp), fmt.Sprintf("%s|%d", appendEncoded(nil, of.channel), day(s.Now())), int64(n))
+		queue(of.corp, p.HIncrBy(ctx, s.channelsKey(of.corp), fmt.Sprintf("%s|%d", appendEncoded(nil, of.channel), day(s.Now())), int64(n)))
 		touched[of.corp] = true
 	}
 	for of, at := range c.replies {
-		p.HSet(ctx, s.channelsKey(of.corp), string(appendEncoded(nil, of.channel))+repliedField, at)
+		queue(of.corp, p.HSet(ctx, s.channelsKey(of.corp), string(appendEncoded(nil, of.channel))+repliedField, at))
 		touched[of.corp] = true
 	}
 	for corp := range touched {

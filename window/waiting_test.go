@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -247,6 +248,44 @@ func TestRepliesTogether(t *testing.T) {
 			if fmt.Sprint(got) != fmt.Sprint(want) || want["last"] == "" {
 				b.Errorf("%d: together %v, one by one %v", n, got, want)
 			}
+		}
+	})
+}
+
+// Changes of the lists that Redis does not take are written again, and hold up those of no other
+// corp. Messages of the others are counted once.
+func TestListsOfOtherCorps(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		ctx := b.Context()
+		if err := b.rdb.Set(ctx, b.WaitingKey("ww1"), "no list", 0).Err(); err != nil {
+			b.Fatal(err)
+		}
+		for n := range 1200 { // several parts
+			corp := []string{"ww1", "ww2"}[n%2]
+			b.wrote(window.Key{Corp: corp, Channel: "wk1", Customer: fmt.Sprint("wm", n)}, b.clock.Now())
+		}
+		for range 3 {
+			if b.Flush(ctx) == nil {
+				b.Error("the list of ww1 is written")
+			}
+		}
+		messages := func(corp string) (n int) {
+			for field, count := range b.rdb.HGetAll(ctx, "rg:channels:{"+corp+"}").Val() {
+				if strings.HasPrefix(field, "wk1|") && !strings.HasSuffix(field, "replied") {
+					n, _ = strconv.Atoi(count)
+				}
+			}
+			return n
+		}
+		if listed, counted := b.rdb.ZCard(ctx, b.WaitingKey("ww2")).Val(), messages("ww2"); listed != 600 || counted != 600 {
+			b.Errorf("of another corp %d chats are listed and %d messages counted", listed, counted)
+		}
+		b.rdb.Del(ctx, b.WaitingKey("ww1"))
+		if err := b.Flush(ctx); err != nil {
+			b.Fatal(err)
+		}
+		if listed := b.rdb.ZCard(ctx, b.WaitingKey("ww1")).Val(); listed != 600 {
+			b.Errorf("in the end %d chats are listed", listed)
 		}
 	})
 }
