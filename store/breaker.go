@@ -30,6 +30,7 @@ func newBreaker(failed, answered func()) breaker {
 		Timeout:      breakFor,
 		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
 		IsSuccessful: func(err error) bool { return !isOutage(err) },
+		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) }, // its caller left
 	})}
 }
 

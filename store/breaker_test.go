@@ -98,6 +98,20 @@ func TestBreakerProbesAndCloses(t *testing.T) {
 	}
 }
 
+// A probe whose caller leaves neither closes the circuit nor opens it for longer.
+func TestBreakerProbeIsCancelled(t *testing.T) {
+	t.Parallel()
+	c := newCircuit()
+	c.fail(breakAfter)
+	c.result = context.Canceled
+	c.awaitProbe(t)
+	sent := c.sent
+	c.fail(1) // the next probe
+	if err := c.do("get"); !errors.Is(err, ErrAway) || c.sent != sent+1 {
+		t.Errorf("after a failed probe: %v, %d commands were sent", err, c.sent-sent)
+	}
+}
+
 // What a result does to the circuit and to the two functions.
 func TestBreakerResults(t *testing.T) {
 	t.Parallel()
