@@ -219,6 +219,39 @@ func TestProxySplitsAPartition(t *testing.T) {
 	}
 }
 
+// A window that an operator has closed is closed again after Redis has lost that, with or without
+// the message before.
+func TestCloseIsRepeated(t *testing.T) {
+	storetest.Each(t, time.Now, func(t *testing.T, _ config.Redis, s *store.Client) {
+		if s.Embedded != nil {
+			t.Skip("its journal has every change")
+		}
+		for what, loses := range map[string]func(key string) error{
+			"the closing": func(key string) error { return s.HDel(t.Context(), key, "shut").Err() },
+			"both":        func(key string) error { return s.Del(t.Context(), key).Err() },
+		} {
+			w := joined(t, s)
+			k := Key{Corp: "ww1", Channel: "wk1", Customer: "wmLi"}
+			if _, err := w.Record(t.Context(), []Fact{{Key: k, At: time.Now()}}); err != nil {
+				t.Fatal(err)
+			}
+			if found, err := w.Close(t.Context(), k); !found || err != nil {
+				t.Fatalf("Close = %v, %v", found, err)
+			}
+			if err := loses(k.redisKey("rg:")); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.applyNow(t.Context(), w.writesOf(w.recent.all())); err != nil {
+				t.Fatal(err)
+			}
+			if now, err := w.read(t.Context(), k.redisKey("rg:")); err != nil || now.Shut != now.Last || now.Last == 0 {
+				t.Errorf("%s: %+v, %v", what, now, err)
+			}
+			s.Del(t.Context(), k.redisKey("rg:"))
+		}
+	})
+}
+
 // The answer of lease.lua is parsed as it is written.
 func TestReadLeaseAnswer(t *testing.T) {
 	t.Parallel()

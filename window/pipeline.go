@@ -38,6 +38,9 @@ func (s *Store) writesOf(w writes) []write {
 	for _, c := range w.codes {
 		all = append(all, write{keys: []string{s.codeKey(c.Text)}, args: []any{c.encode(), keepCode}})
 	}
+	for k, last := range w.shut { // after the messages too
+		all = append(all, write{keys: []string{k.redisKey(s.Prefix)}, script: closeScript, args: []any{last}})
+	}
 	now := s.Now().UnixMilli()
 	for key, at := range w.marks {
 		switch kept := at + s.Length.Milliseconds() - now; {

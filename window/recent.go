@@ -1,7 +1,6 @@
 package window
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ type writes struct {
 	facts map[Key]int64    // the newest message of each customer, unix ms
 	codes []LearntCode     // one-time codes
 	marks map[string]int64 // :: key of a gap -> unix ms
+	shut  map[Key]int64    // the last message of each customer whose window is closed by hand, unix ms
 
 	// answers are the replies to customers. len does not count them: no refusal depends on them.
 	answers []answer
@@ -26,11 +26,14 @@ func (w *writes) add(other writes) {
 	for key, at := range other.marks {
 		w.marks[key] = max(w.marks[key], at)
 	}
+	for k, at := range other.shut {
+		w.shut[k] = max(w.shut[k], at)
+	}
 	w.codes = append(w.codes, other.codes...)
 	w.answers = append(w.answers, other.answers...)
 }
 
-func (w *writes) len() int { return len(w.facts) + len(w.codes) + len(w.marks) }
+func (w *writes) len() int { return len(w.facts) + len(w.codes) + len(w.marks) + len(w.shut) }
 
 // recentWrites holds what was written to Redis in the last one to two minutes. It has two
 // generations, and its size is bounded. Times are stamps of the lease's clock.
@@ -54,7 +57,7 @@ const (
 )
 
 func newGeneration(now int64) generation {
-	return generation{began: now, writes: writes{facts: map[Key]int64{}, marks: map[string]int64{}}}
+	return generation{began: now, writes: writes{facts: map[Key]int64{}, marks: map[string]int64{}, shut: map[Key]int64{}}}
 }
 
 // add stores writes that Redis has taken.
@@ -99,10 +102,8 @@ func (r *recentWrites) lacks(at int64) bool {
 func (r *recentWrites) all() writes {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w := writes{facts: maps.Clone(r.old.facts), marks: maps.Clone(r.old.marks), codes: append([]LearntCode(nil), r.old.codes...)}
-	if w.facts == nil {
-		w = newGeneration(0).writes
-	}
+	w := newGeneration(0).writes
+	w.add(r.old.writes)
 	w.add(r.new.writes)
 	w.answers = slices.Concat(slices.Concat(r.old.answers, r.new.answers)...)
 	return w

@@ -191,8 +191,8 @@ func (s *Store) Settle(ctx context.Context, k Key, a Answer, o Outcome) error {
 		err = exhaustScript.Run(ctx, s.rdb, []string{key}, last, stamp, s.Replies).Err()
 	}
 	if o == WindowClosed && !a.Last.IsZero() {
-		s.cache.forget(key)
 		err = errors.Join(err, closeScript.Run(ctx, s.rdb, []string{key}, last).Err())
+		s.cache.forget(key) // last: another reply may have read the window before
 	}
 	if err != nil {
 		return fmt.Errorf("window: settle: %w", err)
@@ -217,7 +217,7 @@ func (s *Store) Correct(ctx context.Context, k Key, at time.Time, o Outcome) err
 	key := k.redisKey(s.Prefix)
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	s.cache.forget(key)
+	defer s.cache.forget(key)
 	if err := correctScript.Run(ctx, s.rdb, []string{key}, at.Add(-eventDelay).UnixMilli(), replies).Err(); err != nil {
 		return fmt.Errorf("window: correct: %w", err)
 	}
@@ -225,19 +225,22 @@ func (s *Store) Correct(ctx context.Context, k Key, at time.Time, o Outcome) err
 }
 
 // Close shuts the window of k until the customer writes again. found is false if there is no
-// record.
+// record. Like a message it is written again if Redis loses it: WeCom does not know of it.
 func (s *Store) Close(ctx context.Context, k Key) (found bool, err error) {
 	key := k.redisKey(s.Prefix)
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer s.known.writes.forget(key)
+	defer s.cache.forget(key)
+	s.waitSettled()
+	ctx, cancel := context.WithTimeout(ctx, 2*s.Timeout)
 	defer cancel()
-	s.cache.forget(key)
-	s.known.writes.forget(key)
 	w, err := s.read(ctx, key)
 	if err != nil || w.Last == 0 {
 		return false, err
 	}
-	if err := closeScript.Run(ctx, s.rdb, []string{key}, w.Last).Err(); err != nil {
+	_, from, err := s.writeWithRetry(ctx, writes{shut: map[Key]int64{k: w.Last}})
+	if err != nil {
 		return true, fmt.Errorf("window: close: %w", err)
 	}
+	time.Sleep(time.Until(from))
 	return true, nil
 }
