@@ -9,9 +9,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"replygate/store"
 )
 
 // Code is the customer that a one-time code of WeCom belongs to, and its deadline.
@@ -130,9 +133,15 @@ func (s *Store) ConsumeCode(ctx context.Context, corp, code string) CodeAnswer {
 	key := s.codeKey(code)
 	r, err := consumeCodeScript.Run(asking, s.rdb, []string{key}, string(appendEncoded(nil, corp))+":", s.scriptDeadline(asking, s.nodeOf(asking, key))).Slice()
 	if err != nil || len(r) != 2 {
+		if !errors.Is(err, store.ErrAway) && !store.Classify(err).Has(store.Rejected) {
+			s.unanswered.add(key)
+		}
 		return CodeAnswer{State: CodeUnavailable, key: key}
 	}
 	state, _ := r[0].(int64)
+	if lost := s.unanswered.remove(key); lost && CodeState(state) == CodeUsed {
+		state = int64(CodeTaken)
+	}
 	record, _ := r[1].(string)
 	c, ok := parseCode(record)
 	switch {
@@ -142,6 +151,34 @@ func (s *Store) ConsumeCode(ctx context.Context, corp, code string) CodeAnswer {
 		return CodeAnswer{State: CodeUnknown, key: key}
 	}
 	return CodeAnswer{State: CodeState(state), Code: c, key: key}
+}
+
+// unanswered holds the codes that Redis may have marked as used for this gateway without an answer.
+// Nothing was sent with them, so the next attempt may use them: WeCom rejects one that another
+// gateway has used meanwhile.
+type unanswered struct {
+	mu   sync.Mutex
+	keys map[string]bool
+}
+
+const maxUnanswered = 10_000
+
+func (u *unanswered) add(key string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.keys) >= maxUnanswered { // of an outage long ago
+		clear(u.keys)
+	}
+	put(&u.keys, key, true)
+}
+
+// remove reports whether the key was there.
+func (u *unanswered) remove(key string) (found bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	found = u.keys[key]
+	delete(u.keys, key)
+	return found
 }
 
 // missingCode is the answer for a code that is not on record: unknown only if that can be proven.

@@ -1,10 +1,14 @@
 package window_test
 
 import (
+	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"replygate/window"
 )
@@ -34,6 +38,46 @@ func (b *bench) consume(corp, text string, want window.CodeState) window.CodeAns
 		b.Fatalf("ConsumeCode(%s, %s) = state %d, want %d", corp, text, a.State, want)
 	}
 	return a
+}
+
+// lostAnswers runs commands that use codes, and loses their answers.
+type lostAnswers struct{ on atomic.Bool }
+
+func (l *lostAnswers) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (l *lostAnswers) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (l *lostAnswers) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if err == nil && l.on.Load() && strings.HasPrefix(cmd.Name(), "eval") {
+			err = context.DeadlineExceeded
+			cmd.SetErr(err)
+		}
+		return err
+	}
+}
+
+// A code that Redis has marked as used without telling is not used: nothing was sent with it. So it
+// may be used once more, by this gateway alone.
+func TestCodeWhoseAnswerIsLost(t *testing.T) {
+	each(t, 5, func(b *bench) {
+		l := &lostAnswers{}
+		addHook(b.T, b.rdb, l)
+		b.learn("CODE", window.Code{Key: li, Kind: "to_queue", Deadline: b.clock.Now().Add(time.Hour)})
+		other := b.other()
+		l.on.Store(true)
+		for range 2 {
+			b.consume(li.Corp, "CODE", window.CodeUnavailable)
+		}
+		l.on.Store(false)
+		if a := other.ConsumeCode(b.Context(), li.Corp, "CODE"); a.State != window.CodeUsed {
+			b.Errorf("through another gateway: %s", a.State)
+		}
+		b.consume(li.Corp, "CODE", window.CodeTaken)
+		b.consume(li.Corp, "CODE", window.CodeUsed)
+	})
 }
 
 func TestCodeIsUsedOnce(t *testing.T) {
