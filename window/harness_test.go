@@ -228,6 +228,24 @@ func (b *bench) other() *window.Store {
 	return w
 }
 
+// scanAll returns all windows of a corp, or of all corps if corp is "", by scans of so many.
+func scanAll(t testing.TB, w *window.Store, corp string, limit int) map[window.Key]window.Entry {
+	t.Helper()
+	all := map[window.Key]window.Entry{}
+	for from := ""; ; {
+		some, next, err := w.Scan(t.Context(), corp, from, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range some {
+			all[e.Key] = e
+		}
+		if from = next; from == "" {
+			return all
+		}
+	}
+}
+
 // fault fails pipelines that write to some keys, as if Redis refused them.
 type fault struct {
 	key    atomic.Pointer[string] // what those keys contain; nil: no fault

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // Entry is one window as an operator sees it.
@@ -45,46 +42,9 @@ func (s *Store) entryOf(k Key, w Window, err error) (Entry, error) {
 	}, nil
 }
 
-// List returns up to limit windows of a corp, or of all corps if corp is "", in no order. more
-// reports that there are others. It scans every primary in steps, so Redis stays responsive.
-func (s *Store) List(ctx context.Context, corp string, limit int) (all []Entry, more bool, err error) {
-	pattern := s.Prefix + "window:{*"
-	if corp != "" {
-		pattern = s.Prefix + "window:{" + string(appendEncoded(nil, corp)) + ":*"
-	}
-	var scans []nodeScan
-	switch c := s.rdb.(type) {
-	case *redis.ClusterClient:
-		var mu sync.Mutex
-		err = c.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
-			one, err := s.scanNode(ctx, c, pattern, limit)
-			mu.Lock()
-			defer mu.Unlock()
-			scans = append(scans, one)
-			return err
-		})
-	case *redis.Client:
-		var one nodeScan
-		one, err = s.scanNode(ctx, c, pattern, limit)
-		scans = []nodeScan{one}
-	default:
-		err = fmt.Errorf("cannot scan a %T", c)
-	}
-	if err != nil {
-		return nil, false, fmt.Errorf("window: list: %w", err)
-	}
-	for _, one := range scans {
-		all, more = append(all, one.entries...), more || one.more
-	}
-	if len(all) > limit {
-		all, more = all[:limit], true
-	}
-	return all, more, nil
-}
-
 // Scan returns some windows of a corp, or of all corps if corp is "", in no order. It goes on from
-// where an earlier call ended: next is "" at the end. A window may come twice. Unlike List it does
-// not begin anew each time, so it is for lists of any length.
+// where an earlier call ended: next is "" at the end. A window may come twice. It scans in steps, so
+// Redis stays responsive.
 func (s *Store) Scan(ctx context.Context, corp, from string, limit int) (entries []Entry, next string, err error) {
 	nodes, err := s.primaries(ctx)
 	if err != nil {
@@ -115,32 +75,3 @@ func (s *Store) Scan(ctx context.Context, corp, from string, limit int) (entries
 
 // ErrBadPlace means that Scan did not return the place from which it is to go on.
 var ErrBadPlace = errors.New("window: no scan ended there")
-
-// nodeScan is what one primary has of a listing.
-type nodeScan struct {
-	entries []Entry
-	more    bool // it has others
-}
-
-// scanNode scans one primary for up to limit windows.
-func (s *Store) scanNode(ctx context.Context, c *redis.Client, pattern string, limit int) (found nodeScan, err error) {
-	it := c.Scan(ctx, 0, pattern, 500).Iterator()
-	for it.Next(ctx) {
-		k, ok := parseKey(s.Prefix, it.Val())
-		if !ok {
-			continue
-		}
-		if len(found.entries) >= limit {
-			found.more = true
-			return found, nil
-		}
-		e, err := s.entry(ctx, k)
-		if err != nil {
-			return found, err
-		}
-		if e.Broken || e.Window.Last != 0 {
-			found.entries = append(found.entries, e)
-		}
-	}
-	return found, it.Err()
-}

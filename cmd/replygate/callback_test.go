@@ -228,7 +228,7 @@ func TestCallbacksThatAreNotBelieved(t *testing.T) {
 			if !strings.Contains(r.log(), `"result":"`+test.result+`"`) {
 				t.Errorf("no record says %s", test.result)
 			}
-			entries, _, err := r.gateway.windows.List(t.Context(), "", 100)
+			entries, _, err := r.gateway.windows.Scan(t.Context(), "", "", 100)
 			if err != nil {
 				t.Fatal(err)
 			}
