@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -222,13 +223,13 @@ func (v *request) ownerOfChannel(channel string) (corp string, unreachable bool)
 
 // withoutOneToken is findCorp for a call that carries no access token, or perhaps several.
 func (x *apiRequest) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
-	known, judgedForOne, unreachable := x.knownOwner()
+	known, owners, unreachable := x.knownOwner()
 	switch {
 	case known != "":
 		x.corp, x.by = known, gate.ByToken
 		x.compareNames()
 		return judged, nil
-	case mayPass && !judgedForOne:
+	case mayPass && !slices.ContainsFunc(owners, x.judgedFor):
 		return unread, nil
 	case len(x.tokens) == 0:
 		return refused, x.reject(policy.MissingToken, "")
@@ -240,12 +241,15 @@ func (x *apiRequest) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
 }
 
 // knownOwner returns the corp that owns all tokens of a call, "" if there is none or it is not
-// known. judgedForOne reports whether the call is judged for the owner of any of them. unreachable
-// means that they may belong to one corp, and that Redis could not be asked.
-func (x *apiRequest) knownOwner() (corp string, judgedForOne, unreachable bool) {
-	one := len(x.tokens) > 0 && len(x.tokens) <= wecom.MaxTokens
+// known, and who may have made it: the owner of each token, "" if it is not known. unreachable
+// means that the tokens may belong to one corp, and that Redis could not be asked.
+func (x *apiRequest) knownOwner() (corp string, owners []string, unreachable bool) {
 	asking := x.trace.Begin(trace.Store)
 	defer func() { endAsking(asking, x.waited > 0, unreachable) }()
+	one := len(x.tokens) > 0 && len(x.tokens) <= wecom.MaxTokens
+	if !one {
+		owners = append(owners, "")
+	}
 	for _, token := range x.tokens[:min(len(x.tokens), wecom.MaxTokens)] {
 		owner, o := "", account.Unknown
 		if token != "" {
@@ -265,15 +269,12 @@ func (x *apiRequest) knownOwner() (corp string, judgedForOne, unreachable bool) 
 		default:
 			one = false
 		}
-		judgedForOne = judgedForOne || x.judgedFor(owner)
-	}
-	if len(x.tokens) == 0 || len(x.tokens) > wecom.MaxTokens {
-		judgedForOne = judgedForOne || x.judgedFor("")
+		owners = append(owners, owner)
 	}
 	if unreachable = unreachable && one; unreachable || !one {
 		corp = ""
 	}
-	return corp, judgedForOne, unreachable
+	return corp, owners, unreachable
 }
 
 // judgedFor reports whether the call is judged if a corp makes it; with "" if somebody does whose

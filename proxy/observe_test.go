@@ -82,3 +82,47 @@ func TestObserverDrops(t *testing.T) {
 		t.Errorf("dropped %d, %+v %v", n, untold, err)
 	}
 }
+
+// byClient refuses to clients that no call of a test is what the active account may send.
+func byClient(c *config.Config) {
+	c.Clients = []config.Client{{Name: "pc", Header: "User-Agent", Contains: "WindowsWechat"}}
+	c.Policy.Rules = []config.Rule{{Name: word("by-client"), Action: word("refuse"), Match: config.Match{Clients: []config.Word{word("pc")}}}}
+	c.Accounts = c.Accounts[:1]
+}
+
+// A reply with several tokens or none is observed although nobody can ask its client any more.
+func TestObserveRepliesWithoutOneToken(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		query string
+		want  bool // the window is answered
+	}{
+		"two unknown tokens": {"?access_token=old&access_token=new", true}, // the only account's
+		"two known tokens":   {"?access_token={A}&access_token={B}", true},
+		"one is unknown":     {"?access_token={A}&access_token=new", true},
+		"five tokens":        {"?access_token=1&access_token=2&access_token=3&access_token=4&access_token=5", true},
+		"an odd name":        {"?Access_Token=old", true},
+		"no token":           {"", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newHarness(t, byClient)
+			finish := observing(t, r.gateway)
+			k := window.Key{Corp: corpActive, Channel: "wkActive", Customer: wmLi}
+			r.wrote(k, r.clock.Now())
+			r.replies(sendMsg, 200, `{"errcode":0,"errmsg":"ok","msgid":"m1"}`)
+			query := strings.NewReplacer("{A}", r.token(corpActive), "{B}", r.token(corpActive)).Replace(test.query)
+			if a := r.ask(ask{target: sendMsg + query, body: toLi("wkActive")}); a.Errcode != 0 || a.header.Get("Replygate-Verdict") != "" {
+				t.Fatalf("%+v", a)
+			}
+			finish()
+			e, _, err := r.gateway.Windows.Show(t.Context(), k)
+			if got := e.Window.Answered > 0; err != nil || got != test.want {
+				t.Errorf("answered = %v, want %v; %v", got, test.want, err)
+			}
+			if n := r.log.FilterMessageSnippet("BUG").Len(); n != 0 {
+				t.Errorf("%d panics: %v", n, r.log.FilterMessageSnippet("BUG").All())
+			}
+		})
+	}
+}
