@@ -216,10 +216,12 @@ func (l *leader) visit(a Account, c *corp) {
 // replayCorp replays the channels of a corp that have a gap, with one secret after the other. It
 // returns when to look at the corp again.
 func (l *leader) replayCorp(a Account, c *corp) (next time.Time) {
+	next = l.Now().Add(retryFailed)
+	defer l.Log.Recover("BUG: a replay of kf/sync_msg panicked")
 	if c.state == nil {
 		s, err := l.load(l.ctx, a.Corp)
 		if err != nil {
-			return l.Now().Add(retryFailed)
+			return next
 		}
 		c.state = s
 		if l.Now().Sub(s.Called) < time.Minute { // by another gateway

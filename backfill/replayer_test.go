@@ -397,6 +397,16 @@ func TestReplayWithARefusedSecret(t *testing.T) {
 	}
 }
 
+// A panic ends one replay, and not the process: the corp is visited again.
+func TestAPanicEndsOneReplay(t *testing.T) {
+	s := newScene(t, 1)
+	r, lines := s.replayer()
+	s.page = func(string) { panic("a bug of ours") }
+	s.run("a panic", func() bool { return len(logged(lines, "BUG")) > 0 }, r)
+	s.page = nil
+	s.run("a complete corp", func() bool { return s.complete("", "wk0") }, r)
+}
+
 // A secret ends the gaps of the channels that it can see, and of no others. A second one, added
 // while the replayer runs, ends theirs; then the corp is complete.
 func TestReplayOfSomeChannels(t *testing.T) {

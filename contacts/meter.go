@@ -252,7 +252,9 @@ type puller struct {
 var errAnew = errors.New("contacts: the pass must begin anew")
 
 // count makes passes until one comes to its end.
-func (p *puller) count(ctx context.Context) (Count, error) {
+func (p *puller) count(ctx context.Context) (_ Count, err error) {
+	err = Failure{Reason: Incomplete}
+	defer p.Log.Recover("BUG: a count of contacts panicked")
 	if err := p.fetchToken(ctx); err != nil {
 		return Count{}, err
 	}

@@ -298,3 +298,16 @@ func TestMeterCountsManyContacts(t *testing.T) {
 		t.Errorf("%d pages in %s: more than WeCom allows", p.Pages, p.Ended.Sub(p.Began))
 	}
 }
+
+// A panic ends one count, and not the process.
+func TestAPanicEndsOneCount(t *testing.T) {
+	r := newMeterRig(t)
+	r.platform.SetContacts(corp, 10, 1)
+	r.broken = func(string, int) error { panic("a bug of ours") }
+	if p := r.round(); p.Count != nil || p.Failure == nil || p.Failure.Reason != contacts.Incomplete || p.Ended.IsZero() {
+		t.Errorf("%+v", p)
+	}
+	r.broken = nil
+	r.clock.Advance(2 * time.Hour)
+	r.counted(r.round(), 10)
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -119,7 +118,7 @@ func (g *Gateway) ServeCallback(rc *fasthttp.RequestCtx) {
 	defer d.finish()
 	defer func() {
 		if p := recover(); p != nil {
-			g.Log.Error("BUG: a callback panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			g.Log.Panicked("BUG: a callback panicked", p)
 			d.errorKind = gatewayFailed
 			d.fail(fasthttp.StatusInternalServerError, wecom.CodeServerFault, "the gateway failed on this callback")
 		}

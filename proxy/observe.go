@@ -358,30 +358,52 @@ func (o *observation) recipient() (channel, customer string, named, ambiguous bo
 // corp Redis could not be asked for.
 func (o *Observer) read(ctx context.Context, batch []*observation) (replies []window.Reply, toCount []uncounted, left []*observation) {
 	for _, one := range batch {
-		id, taken := wecom.ReadMessageID(one.plainAnswer())
-		if !taken {
-			continue
-		}
-		channel, customer, named, bad := one.recipient()
-		if one.corp == "" && len(one.tokens) == 0 {
-			one.tokens = wecom.ReadTokens(nil, one.query)
-		}
-		corp, away := o.corpOf(ctx, one.claims, channel)
-		k := window.Key{Corp: corp, Channel: channel, Customer: customer}
-		if !away && corp != "" && one.call.Path != "" && (bad || named) {
-			one.call.Corp = corp
-			toCount = append(toCount, uncounted{k, one.call, one.at, bad})
-		}
-		switch {
-		case away:
+		reply, count, away := o.readOne(ctx, one)
+		if away {
 			left = append(left, one)
-		case named && corp != "":
-			replies = append(replies, window.Reply{Key: k, Kind: window.ByBot, At: one.at, ID: id})
-		case !named:
-			o.untold(corp, cmp.Or(channel, window.AllChannels), one.at, window.UntoldUnread)
+		}
+		if reply != nil {
+			replies = append(replies, *reply)
+		}
+		if count != nil {
+			toCount = append(toCount, *count)
 		}
 	}
 	return replies, toCount, left
+}
+
+// readOne is read for one reply. A panic ends its observation alone.
+func (o *Observer) readOne(ctx context.Context, one *observation) (reply *window.Reply, count *uncounted, away bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			o.gw.Log.Panicked("BUG: the observation of a reply panicked", p)
+			o.untold(one.corp, window.AllChannels, one.at, window.UntoldUnread)
+		}
+	}()
+	id, taken := wecom.ReadMessageID(one.plainAnswer())
+	if !taken {
+		return nil, nil, false
+	}
+	channel, customer, named, bad := one.recipient()
+	if one.corp == "" && len(one.tokens) == 0 {
+		one.tokens = wecom.ReadTokens(nil, one.query)
+	}
+	corp, away := o.corpOf(ctx, one.claims, channel)
+	if away {
+		return nil, nil, true
+	}
+	k := window.Key{Corp: corp, Channel: channel, Customer: customer}
+	if corp != "" && one.call.Path != "" && (bad || named) {
+		one.call.Corp = corp
+		count = &uncounted{k, one.call, one.at, bad}
+	}
+	switch {
+	case named && corp != "":
+		reply = &window.Reply{Key: k, Kind: window.ByBot, At: one.at, ID: id}
+	case !named:
+		o.untold(corp, cmp.Or(channel, window.AllChannels), one.at, window.UntoldUnread)
+	}
+	return reply, count, false
 }
 
 // plainAnswer is the answer without its encoding, nil if that is not known.
@@ -423,6 +445,7 @@ func (o *Observer) untold(corp, channel string, at time.Time, why string) {
 
 // markLost marks the accounts of replies that were dropped.
 func (o *Observer) markLost(ctx context.Context) {
+	defer o.gw.Log.Recover("BUG: the marking of dropped replies panicked")
 	o.mu.Lock()
 	lost, all := o.lost, o.all
 	if len(lost) == 0 && all.IsZero() {

@@ -126,3 +126,35 @@ func TestObserveRepliesWithoutOneToken(t *testing.T) {
 		})
 	}
 }
+
+// A panic ends one observation, after which its account cannot be told to wait, and no other.
+func TestAPanicEndsOneObservation(t *testing.T) {
+	t.Parallel()
+	for name, places := range map[string]int{"observed": 10, "dropped": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newHarness(t, func(c *config.Config) { c.Accounts = c.Accounts[:1] })
+			k := window.Key{Corp: corpActive, Channel: "wkActive", Customer: wmLi}
+			r.wrote(k, r.clock.Now())
+			r.replies(sendMsg, 200, `{"errcode":0,"errmsg":"ok","msgid":"m1"}`)
+			r.gateway.Observer.Shrink(places)
+			for _, target := range []string{"?access_token=" + r.token(corpActive), "?access_token=unknown&access_token=another"} {
+				if a := r.ask(ask{target: sendMsg + target, body: toLi("wkActive")}); a.Errcode != 0 {
+					t.Fatalf("%+v", a)
+				}
+			}
+			r.gateway.Tokens = nil // a bug of ours
+			observing(t, r.gateway)()
+			if n := r.log.FilterMessageSnippet("BUG").Len(); n != 1 {
+				t.Errorf("%d records of the panic", n)
+			}
+			if e, _, err := r.gateway.Windows.Show(t.Context(), k); err != nil || e.Window.Answered == 0 {
+				t.Errorf("the other reply: %+v %v", e, err)
+			}
+			untold, err := r.gateway.Windows.Untold(t.Context(), window.Query{})
+			if err != nil || name == "observed" && len(untold) != 1 {
+				t.Errorf("%+v %v", untold, err)
+			}
+		})
+	}
+}

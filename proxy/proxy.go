@@ -11,13 +11,11 @@ import (
 	"io"
 	"net"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
-	"go.uber.org/zap"
 
 	"replygate/account"
 	"replygate/calls"
@@ -240,7 +238,7 @@ func (g *Gateway) ServeAPI(rc *fasthttp.RequestCtx) {
 	}()
 	defer func() {
 		if p := recover(); p != nil {
-			g.Log.Error("BUG: a request panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			g.Log.Panicked("BUG: a request panicked", p)
 			x.errorKind, x.forwarded = gatewayFailed, true
 			x.fail(fasthttp.StatusInternalServerError, wecom.CodeServerFault, "the gateway failed on this call; whether it was sent is unknown")
 		}

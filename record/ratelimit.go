@@ -1,6 +1,7 @@
 package record
 
 import (
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -42,6 +43,19 @@ func (l *RateLimited) Warn(message string, fields ...zap.Field) {
 // Error logs at error, at most once a minute for each message.
 func (l *RateLimited) Error(message string, fields ...zap.Field) {
 	l.limit(l.Unlimited.Error, message, fields)
+}
+
+// Panicked logs what recover returned, with the stack.
+func (l *RateLimited) Panicked(message string, p any) {
+	l.Error(message, zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+}
+
+// Recover, deferred, logs a panic and ends it, so that it ends one piece of background work and not
+// the process.
+func (l *RateLimited) Recover(message string) {
+	if p := recover(); p != nil {
+		l.Panicked(message, p)
+	}
 }
 
 func (l *RateLimited) limit(log func(string, ...zap.Field), message string, fields []zap.Field) {
