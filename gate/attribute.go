@@ -94,16 +94,19 @@ func (g *Gate) OwnsUnnamed(corp string) bool {
 	return false
 }
 
-// JudgedForNobody reports whether a call passes unread for every account, so that its corp does not
-// matter even if its token is unknown.
-func (g *Gate) JudgedForNobody(r wecom.Route, client string, at time.Time) bool {
+// InspectAnyone tells how much of a call must be read that any account may have made. If no account
+// needs anything of it, its corp does not matter.
+func (g *Gate) InspectAnyone(r wecom.Route, client string, at time.Time) (n policy.Inspections) {
 	all := g.Accounts.All()
+	if len(all) == 0 {
+		return policy.Inspections{Enforced: policy.InspectPath, Overall: policy.InspectPath}
+	}
 	for _, a := range all {
-		if g.Inspect(r, a.CorpID, client, at).Overall != policy.InspectNone {
-			return false
+		if n = n.Stricter(g.Inspect(r, a.CorpID, client, at).Inspections); n.Enforced != policy.InspectNone {
+			break
 		}
 	}
-	return len(all) > 0
+	return n
 }
 
 // MayNameOwner reports whether the body of a call can name a channel or a one-time code, which

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"testing"
 
+	"replygate/config"
 	"replygate/gate"
+	"replygate/policy"
 	"replygate/wecom"
 )
 
@@ -95,27 +97,41 @@ func TestByNames(t *testing.T) {
 	}
 }
 
-// A call of which no account's rules need anything passes whoever makes it.
-func TestJudgedForNobody(t *testing.T) {
+// A call that any account may have made is inspected as that of the account with the strictest
+// rules.
+func TestInspectAnyone(t *testing.T) {
 	const active = "accounts: [{ corp_id: wwA }, { corp_id: wwB }]\n"
+	const clients = active + "clients: [{ name: pc, header: User-Agent, contains: x }]\npolicy: { rules: [{ name: r, match: { clients: [pc] }, action: refuse }] }\n"
+	none, path, body := policy.InspectNone, policy.InspectPath, policy.InspectBody
 	for _, test := range []struct {
 		text, path, client string
-		want               bool
+		enforced, overall  policy.Inspection
 	}{
-		{active, "/cgi-bin/externalcontact/get", "", true},
-		{active, "/cgi-bin/kf/send_msg", "", true},
-		{accounts, "/cgi-bin/externalcontact/get", "", false}, // one has lapsed
-		{accounts, "/cgi-bin/media/upload", "", true},
-		{accounts, "/cgi-bin/media/%75pload", "", true}, // ambiguous, but no reading is judged
-		{accounts, "/cgi-bin/externalcontact/get/", "", false},
-		{active + "policy: { rules: [{ name: r, match: { accounts: [wwB] }, action: refuse }] }\n", "/cgi-bin/media/upload", "", false},
-		{active + "policy: { rules: [{ name: r, match: { accounts: [wwB] }, mode: shadow, action: refuse }] }\n", "/cgi-bin/media/upload", "", false},
-		{active + "clients: [{ name: pc, header: User-Agent, contains: x }]\npolicy: { rules: [{ name: r, match: { clients: [pc] }, action: refuse }] }\n", "/cgi-bin/media/upload", "unknown", true},
-		{active + "clients: [{ name: pc, header: User-Agent, contains: x }]\npolicy: { rules: [{ name: r, match: { clients: [pc] }, action: refuse }] }\n", "/cgi-bin/media/upload", "pc", false},
+		{active, "/cgi-bin/externalcontact/get", "", none, none},
+		{active, "/cgi-bin/kf/send_msg", "", none, none},
+		{accounts, "/cgi-bin/externalcontact/get", "", path, path}, // one has lapsed
+		{accounts, "/cgi-bin/kf/send_msg", "", body, body},
+		{accounts + shadowMode, "/cgi-bin/kf/send_msg", "", none, body},
+		{accounts, "/cgi-bin/media/upload", "", none, none},
+		{accounts, "/cgi-bin/media/%75pload", "", none, none}, // ambiguous, but no reading is judged
+		{accounts, "/cgi-bin/externalcontact/get/", "", path, path},
+		{active + "policy: { rules: [{ name: r, match: { accounts: [wwB] }, action: refuse }] }\n", "/cgi-bin/media/upload", "", path, path},
+		{active + "policy: { rules: [{ name: r, match: { accounts: [wwB] }, mode: shadow, action: refuse }] }\n", "/cgi-bin/media/upload", "", none, path},
+		{clients, "/cgi-bin/media/upload", "unknown", none, none},
+		{clients, "/cgi-bin/media/upload", "pc", path, path},
 	} {
-		if got := newGate(t, test.text).JudgedForNobody(wecom.ReadPath([]byte(test.path)), test.client, now); got != test.want {
-			t.Errorf("%s by %q of\n%s%v", test.path, test.client, test.text, got)
+		got := newGate(t, test.text).InspectAnyone(wecom.ReadPath([]byte(test.path)), test.client, now)
+		if got.Enforced != test.enforced || got.Overall != test.overall {
+			t.Errorf("%s by %q of\n%s%+v", test.path, test.client, test.text, got)
 		}
+	}
+	c := config.Default()
+	nobody, err := gate.New("none", &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := nobody.InspectAnyone(wecom.ReadPath([]byte("/cgi-bin/kf/send_msg")), "", now); got.Enforced != path {
+		t.Errorf("without accounts: %+v", got)
 	}
 }
 

@@ -8,6 +8,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,15 +83,21 @@ func (g *Gate) Subject(corp, client string, at time.Time) (who policy.Subject, l
 // AlwaysPasses tells whether no rule could ever refuse the call, whoever makes it. Then whose it is
 // does not matter.
 func (g *Gate) AlwaysPasses(r wecom.Route) bool {
+	return everyReading(r, g.Engine.AlwaysPasses)
+}
+
+// PassesWithoutAccount tells whether a call passes that carries another credential than an access
+// token, so that it belongs to no account: one that no rule set ever refuses.
+func (g *Gate) PassesWithoutAccount(r wecom.Route) bool {
+	return everyReading(r, g.Engine.SetsAlwaysPass)
+}
+
+// everyReading reports whether all endpoints hold that a path may name.
+func everyReading(r wecom.Route, holds func(*wecom.Endpoint) bool) bool {
 	if !r.Ambiguous() {
-		return g.Engine.AlwaysPasses(r.Endpoint)
+		return holds(r.Endpoint)
 	}
-	for _, e := range r.Readings {
-		if !g.Engine.AlwaysPasses(e) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(r.Readings, func(e *wecom.Endpoint) bool { return !holds(e) })
 }
 
 // Inspection is how a call of one corp must be inspected before it is decided.
@@ -100,7 +107,8 @@ type Inspection struct {
 	Listed bool           // the accounts list the corp, or unlisted_account is pass
 }
 
-// Unlisted reports whether the call is rejected because the accounts do not list its corp.
+// Unlisted reports whether the call is rejected because the accounts do not list its corp; see
+// Gate.Reject.
 func (i Inspection) Unlisted() bool { return !i.Listed && i.Overall != policy.InspectNone }
 
 // Inspect tells who makes a call and how much of it must be read. It changes nothing.
@@ -128,9 +136,18 @@ func (g *Gate) Inspections(h Head) policy.Inspections {
 	return n
 }
 
-// Reject judges a call before any rule applies; see policy.Engine.Reject.
-func (g *Gate) Reject(why policy.Reason, r wecom.Route, detail string) Judgement {
-	return g.applyMode(g.Engine.Reject(why, capabilityOf(r), detail))
+// Reject judges a call before any rule applies, by a decision of the engine such as
+// policy.Engine.Reject. If only rules in shadow judge the call, it is forwarded, and the decision
+// is reported as Shadow.
+func (g *Gate) Reject(d policy.Decision, n policy.Inspections) Judgement {
+	if n.Enforced != policy.InspectNone || g.Engine.Shadow() {
+		return g.applyMode(d)
+	}
+	shadow := d // a copy, so that d does not escape to the heap in the common case
+	return Judgement{
+		Decision: policy.Decision{Verdict: policy.Pass, Reason: policy.RulePass, Capability: d.Capability, Go: true, Left: -1},
+		Shadow:   &shadow,
+	}
 }
 
 func capabilityOf(r wecom.Route) wecom.Capability {
@@ -139,10 +156,6 @@ func capabilityOf(r wecom.Route) wecom.Capability {
 	}
 	return r.Endpoint.Capability
 }
-
-// Unknown judges a call of an unknown caller by a decision of the engine, such as
-// policy.Engine.Reauthenticate.
-func (g *Gate) Unknown(d policy.Decision) Judgement { return g.applyMode(d) }
 
 // Count counts for the rules what became of a judged call.
 func (g *Gate) Count(j *Judgement, at time.Time) {
@@ -165,7 +178,7 @@ func (g *Gate) applyMode(d policy.Decision) Judgement {
 // ByPath judges a call by its caller and path alone (policy.InspectPath).
 func (g *Gate) ByPath(h Head) Judgement {
 	if h.Route.Ambiguous() {
-		return g.byAmbiguousPath(h)
+		return g.Reject(g.Engine.Reject(policy.AmbiguousPath, "", ""), g.Inspections(h))
 	}
 	c := policy.Call{Who: h.Who, Endpoint: h.Route.Endpoint, Facts: h.Route.Endpoint.Bare(), At: h.At}
 	m := g.Engine.Match(c)
@@ -176,16 +189,6 @@ func (g *Gate) ByPath(h Head) Judgement {
 		j.Shadow, j.ShadowMatch = &d, shadow
 	}
 	return j
-}
-
-// byAmbiguousPath judges a path with several readings, at least one of which is judged. If only
-// rules in shadow judge it, the call is forwarded.
-func (g *Gate) byAmbiguousPath(h Head) Judgement {
-	d := g.Engine.Reject(policy.AmbiguousPath, "", "")
-	if g.Engine.Shadow() || g.Inspections(h).Enforced != policy.InspectNone {
-		return g.applyMode(d)
-	}
-	return Judgement{Decision: policy.Decision{Verdict: policy.Pass, Reason: policy.RulePass, Go: true, Left: -1}, Shadow: &d}
 }
 
 // Ambiguous judges a call that needs its body, but whose body is unreadable or ambiguous because of

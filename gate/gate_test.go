@@ -148,30 +148,38 @@ func TestAmbiguous(t *testing.T) {
 	}
 }
 
-// Reject and Unknown apply policy.mode to decisions made before any rule.
-func TestRejectAndUnknown(t *testing.T) {
+// Reject applies policy.mode to decisions made before any rule, and forwards a call that only rules
+// in shadow judge.
+func TestReject(t *testing.T) {
 	plain, shadow := newGate(t, accounts), newGate(t, accounts+shadowMode)
-	route := wecom.ReadPath([]byte("/cgi-bin/kf/send_msg"))
+	enforced := policy.Inspections{Enforced: policy.InspectPath, Overall: policy.InspectPath}
+	tried := policy.Inspections{Overall: policy.InspectBody}
 	for _, why := range []policy.Reason{policy.MissingToken, policy.UnlistedAccount, policy.UnknownToken, policy.AmbiguousCredential, policy.CorpContradiction} {
-		if got, want := outcome(plain.Reject(why, route, "ww9")), "refuse "+string(why)+" "; got != want {
-			t.Errorf("%s, want %s", got, want)
+		d := plain.Engine.Reject(why, wecom.KfReply, "ww9")
+		for _, test := range []struct {
+			gate *gate.Gate
+			n    policy.Inspections
+			want string
+		}{
+			{plain, enforced, "refuse " + string(why) + " "},
+			{plain, tried, "pass rule_pass  / refuse " + string(why) + " "},
+			{shadow, enforced, "pass shadow_mode  / refuse " + string(why) + " "},
+			{shadow, tried, "pass shadow_mode  / refuse " + string(why) + " "},
+		} {
+			j := test.gate.Reject(d, test.n)
+			if got := outcome(j); got != test.want || j.Decision.Go != strings.HasPrefix(got, "pass") || j.Shadow != nil && j.Shadow.Go {
+				t.Errorf("%s, want %s", got, test.want)
+			}
+			if j.Decision.Capability != wecom.KfReply || j.Shadow != nil && j.Shadow.Capability != wecom.KfReply {
+				t.Errorf("%s: %+v", why, j)
+			}
 		}
-		j := shadow.Reject(why, route, "ww9")
-		if got, want := outcome(j), "pass shadow_mode  / refuse "+string(why)+" "; got != want || !j.Decision.Go || j.Shadow.Go {
-			t.Errorf("%s, want %s", got, want)
-		}
-		if j.Decision.Capability != wecom.KfReply || j.Shadow.Capability != wecom.KfReply {
-			t.Errorf("%s: capabilities %s, %s", why, j.Decision.Capability, j.Shadow.Capability)
-		}
-	}
-	if j := plain.Reject(policy.MissingToken, wecom.ReadPath([]byte("/cgi-bin/kf/send_msg/")), ""); j.Decision.Capability != "" {
-		t.Errorf("an ambiguous path has the capability %s", j.Decision.Capability)
 	}
 	away := plain.Engine.OwnerUnavailable(wecom.KfReply)
-	if got := outcome(plain.Unknown(away)); got != "unsure store_unavailable " {
+	if got := outcome(plain.Reject(away, enforced)); got != "unsure store_unavailable " {
 		t.Error(got)
 	}
-	if got := outcome(shadow.Unknown(away)); got != "pass shadow_mode  / unsure store_unavailable " {
+	if got := outcome(shadow.Reject(away, enforced)); got != "pass shadow_mode  / unsure store_unavailable " {
 		t.Error(got)
 	}
 }

@@ -56,7 +56,7 @@ func (g *Gate) JudgeReading(ctx context.Context, in Call, s Store, read Reader) 
 	n := g.Inspect(h.Route, in.Corp, in.Client, in.At)
 	h.Who = n.Who
 	if n.Unlisted() {
-		return g.Reject(policy.UnlistedAccount, h.Route, in.Corp), h, true
+		return g.Reject(g.Engine.Reject(policy.UnlistedAccount, capabilityOf(h.Route), in.Corp), n.Inspections), h, true
 	}
 	j, judged = g.judgeHead(ctx, h, n.Inspections, s, read)
 	return j, h, judged

@@ -17,7 +17,8 @@ type Engine struct {
 	phases       []phase // in order of their from; never empty
 	own          []*Rule // the operator's rules; every phase begins with them
 	alwaysPasses map[*wecom.Endpoint]bool
-	refusals     map[refusalKey]string // errmsg of each refused interface
+	setsPass     map[*wecom.Endpoint]bool // the rule sets always pass it
+	refusals     map[refusalKey]string    // errmsg of each refused interface
 
 	shadow        bool // policy.mode is shadow: decisions are made but not applied
 	passUnsure    bool // policy.on_unsure is pass: an unsure kf reply is forwarded
@@ -88,9 +89,10 @@ func (p *Engine) index() {
 	for i := range p.phases {
 		p.phases[i].buildTables(endpoints)
 	}
-	p.alwaysPasses, p.refusals = map[*wecom.Endpoint]bool{}, map[refusalKey]string{}
+	p.alwaysPasses, p.setsPass, p.refusals = map[*wecom.Endpoint]bool{}, map[*wecom.Endpoint]bool{}, map[refusalKey]string{}
 	for _, ep := range endpoints {
-		p.alwaysPasses[ep] = p.passesInEveryPhase(ep)
+		p.alwaysPasses[ep] = p.passesInEveryPhase(ep, 0)
+		p.setsPass[ep] = p.passesInEveryPhase(ep, len(p.own))
 		for _, c := range capabilities(ep) {
 			for _, lapsed := range []bool{false, true} {
 				key := refusalKey{ep, c, lapsed}
@@ -144,7 +146,7 @@ func capabilities(e *wecom.Endpoint) []wecom.Capability {
 // phases compiles the rule sets of a configuration. The operator's rules come first in each.
 func (c *compiler) phases(cfg *config.Config, rules []*Rule) []phase {
 	for i, r := range rules {
-		r.order = i
+		r.order, r.own = i, true
 	}
 	dated := cfg.Policy.Rulesets
 	if len(dated) == 0 {
@@ -226,10 +228,15 @@ func compileRuleSet(name string) (ruleSet, error) {
 // when.
 func (p *Engine) AlwaysPasses(e *wecom.Endpoint) bool { return p.alwaysPasses[e] }
 
-func (p *Engine) passesInEveryPhase(e *wecom.Endpoint) bool {
+// SetsAlwaysPass reports whether no rule of a rule set can refuse a call of e, whoever calls and
+// when. A rule of the operator may.
+func (p *Engine) SetsAlwaysPass(e *wecom.Endpoint) bool { return p.setsPass[e] }
+
+// passesInEveryPhase reports whether the rules from an index on always pass calls of e.
+func (p *Engine) passesInEveryPhase(e *wecom.Endpoint, from int) bool {
 	for i := range p.phases {
 		for _, c := range capabilities(e) {
-			if !p.phases[i].alwaysPasses(e, c) {
+			if !alwaysPass(p.phases[i].rules[from:], e, c) {
 				return false
 			}
 		}
@@ -237,9 +244,9 @@ func (p *Engine) passesInEveryPhase(e *wecom.Endpoint) bool {
 	return true
 }
 
-// alwaysPasses reports whether the rules up to the first unconditional one all pass.
-func (p *phase) alwaysPasses(e *wecom.Endpoint, c wecom.Capability) bool {
-	for _, r := range p.rules {
+// alwaysPass reports whether the rules up to the first unconditional one all pass.
+func alwaysPass(rules []*Rule, e *wecom.Endpoint, c wecom.Capability) bool {
+	for _, r := range rules {
 		if !r.capabilities.allows(c) || !r.matchesEndpoint(e) {
 			continue
 		}

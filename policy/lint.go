@@ -63,6 +63,8 @@ func (l *linter) neverMatches(r *Rule, book *account.Book, now time.Time) {
 	const remedy = "mend its match, or take the rule out"
 	hasMsgType := func(e *wecom.Endpoint) bool { return e.SaysMsgType() && r.CanMatch(e) }
 	switch {
+	case len(l.calls(r)) == 0 && slices.ContainsFunc(l.endpoints, r.namesNeverJudged):
+		l.report(r.At, "rule "+r.Name+" can never match: no rule applies to the calls that fetch tokens, nor to those of /cgi-bin/service/", remedy)
 	case len(l.calls(r)) == 0:
 		l.report(r.At, "rule "+r.Name+" can never match: none of its endpoints has one of its capabilities", remedy)
 	case len(r.msgtypes) > 0 && !slices.ContainsFunc(l.endpoints, hasMsgType):

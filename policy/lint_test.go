@@ -20,6 +20,8 @@ func TestLint(t *testing.T) {
 			"f:2:19: rule r can never match: none of its endpoints has one of its capabilities"},
 		{head + "policy: { rules: [{ name: r, match: { accounts: [ww1], entities: [other] }, action: pass }] }\n",
 			"f:2:19: rule r can never match: none of its accounts belongs to one of its entities"},
+		{head + "policy: { rules: [{ name: r, match: { capabilities: [token] }, action: refuse }] }\n",
+			"f:2:19: rule r can never match: no rule applies to the calls that fetch tokens, nor to those of /cgi-bin/service/"},
 		{head + "policy: { rules: [{ name: r, until: 2026-11-01T00:00:00Z, action: pass }] }\n",
 			"f:2:19: rule r can never match any more: it ended on 2026-11-01T00:00:00Z"},
 		{head + "policy: { rules: [{ name: r, percent: 0, action: pass }] }\n", "f:2:19: rule r can never match: its percent is 0"},

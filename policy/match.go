@@ -172,6 +172,11 @@ type Inspections struct {
 	By                *Rule // that decides by the caller and the path; nil: none, or the body is needed
 }
 
+// Stricter returns what two callers need of a call of which it is not known who of them makes it.
+func (n Inspections) Stricter(other Inspections) Inspections {
+	return Inspections{Enforced: max(n.Enforced, other.Enforced), Overall: max(n.Overall, other.Overall)}
+}
+
 // Inspections returns how much of a call of e must be read. A call is judged if Overall is not
 // InspectNone.
 func (p *Engine) Inspections(who Subject, e *wecom.Endpoint, now time.Time) Inspections {

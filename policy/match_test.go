@@ -507,6 +507,38 @@ func TestAlwaysPasses(t *testing.T) {
 	}
 }
 
+// Rules of an operator do not apply to calls that fetch tokens nor to those of providers; explain
+// says so.
+func TestNeverJudgedAlwaysPasses(t *testing.T) {
+	for _, rule := range []string{"action: refuse", "action: refuse, mode: shadow", "match: { accounts: [ww2] }, action: reply", "match: { capabilities: [token, thirdparty] }, action: refuse"} {
+		e := must(t, "", "    - { name: r, "+rule+" }\n")
+		for _, path := range []string{"/cgi-bin/gettoken", "/cgi-bin/service/get_suite_token", "/cgi-bin/service/get_login_info", "/cgi-bin/service/made_up"} {
+			c := call(path, wecom.Facts{})
+			if n := e.Inspections(c.Who, c.Endpoint, now); !e.AlwaysPasses(c.Endpoint) || !e.SetsAlwaysPass(c.Endpoint) || n.Overall != policy.InspectNone {
+				t.Errorf("%s, %s: %+v", rule, path, n)
+			}
+			if all := e.Trace(c, c.Endpoint.Capability, false); all[0].Matched || all[0].Why != "it is not about "+c.Endpoint.Path && !strings.HasPrefix(all[0].Why, "it is about ") {
+				t.Errorf("%s, %s: %+v", rule, path, all[0])
+			}
+		}
+	}
+}
+
+// SetsAlwaysPass leaves the operator's rules out.
+func TestSetsAlwaysPass(t *testing.T) {
+	e := must(t, "", "    - { name: r, action: refuse }\n")
+	for path, want := range map[string]bool{
+		"/cgi-bin/webhook/send":        true,
+		"/cgi-bin/media/upload":        true,
+		"/cgi-bin/externalcontact/get": false,
+		"/cgi-bin/kf/send_msg":         false,
+	} {
+		if got := e.SetsAlwaysPass(wecom.Lookup(path)); got != want || e.AlwaysPasses(wecom.Lookup(path)) {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
 // ShadowMatch is the match with the rules in shadow enforced.
 func TestShadowMatch(t *testing.T) {
 	for _, test := range []struct {

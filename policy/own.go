@@ -18,6 +18,11 @@ func (r *Rule) CanMatch(e *wecom.Endpoint) bool {
 	return r.matchesEndpoint(e) && slices.ContainsFunc(capabilities(e), r.capabilities.allows)
 }
 
+// namesNeverJudged reports whether a rule would match calls of an endpoint to which none applies.
+func (r *Rule) namesNeverJudged(e *wecom.Endpoint) bool {
+	return e.NeverJudged() && r.namesEndpoint(e) && slices.ContainsFunc(capabilities(e), r.capabilities.allows)
+}
+
 // CanMatchAccount reports whether a rule can match calls of an account.
 func (r *Rule) CanMatchAccount(a *account.Account) bool {
 	return r.accounts.allows(a.CorpID) && r.entities.allows(a.Entity)

@@ -51,6 +51,7 @@ type Rule struct {
 	until        time.Time
 	when         condition
 	order        int  // its index in the phase
+	own          bool // the operator's, not a rule set's
 	Shadow       bool // decided and counted, but not applied
 	Trim         bool // partial: trim, remove recipients without an open window
 	At           config.Position
@@ -78,6 +79,11 @@ type Subject struct {
 
 // matchesEndpoint reports whether the rule can match calls of an endpoint.
 func (r *Rule) matchesEndpoint(e *wecom.Endpoint) bool {
+	return !(r.own && e.NeverJudged()) && r.namesEndpoint(e)
+}
+
+// namesEndpoint reports whether the rule's endpoints include one.
+func (r *Rule) namesEndpoint(e *wecom.Endpoint) bool {
 	if len(r.patterns) == 0 {
 		return r.endpoints.allows(e.Path)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -86,6 +85,7 @@ func (x *apiRequest) isOwn() bool {
 func (x *apiRequest) findCorp(mayPass bool) (next, *gate.Judgement) {
 	x.readClaims()
 	x.corp, x.by, x.waited = "", gate.ByNone, 0
+	x.inspections = policy.Inspections{Enforced: policy.InspectPath, Overall: policy.InspectPath}
 	if len(x.tokens) != 1 {
 		return x.withoutOneToken(mayPass)
 	}
@@ -93,25 +93,23 @@ func (x *apiRequest) findCorp(mayPass bool) (next, *gate.Judgement) {
 	asking := x.trace.Begin(trace.Store)
 	x.corp, owner, x.waited = x.gw.Tokens.Owner(x.ctx, x.tokens[0])
 	endAsking(asking, x.waited > 0, owner == account.Unreachable)
-	if owner == account.Known {
+	setting := x.gate.Config.UnknownToken
+	switch {
+	case owner == account.Known:
 		x.by = gate.ByToken
 		x.compareNames()
 		return judged, nil
-	}
-	switch x.gate.Config.UnknownToken {
-	case config.Auto:
+	case setting == config.Auto:
 		return x.attribute(owner, mayPass)
-	case config.Reauthenticate, config.Refuse:
-		return refused, x.refuseUnknown(owner, policy.NamesIgnored)
-	case config.Pass:
-		if owner == account.Unreachable && !(mayPass && x.gate.JudgedForNobody(x.head.Route, x.client(), x.head.At)) {
-			j := x.gate.Unknown(x.gate.Engine.OwnerUnavailable(x.capability())) // Redis may know it as a lapsed account's
-			return refused, &j
-		}
+	case x.gate.Accounts.Find(setting) != nil:
+		x.corp, x.by = setting, gate.BySetting
 		return judged, nil
+	case setting == config.Pass && owner != account.Unreachable: // else Redis may know it as a lapsed account's
+		return judged, nil
+	case mayPass && !x.judgedFor(""):
+		return unread, nil
 	}
-	x.corp, x.by = x.gate.Config.UnknownToken, gate.BySetting
-	return judged, nil
+	return refused, x.refuseUnknown(owner, policy.NamesIgnored)
 }
 
 // attribute finds the corp of a call with an unknown token by what else the call names.
@@ -119,7 +117,7 @@ func (x *apiRequest) attribute(owner account.Owner, mayPass bool) (next, *gate.J
 	signs, unreachable := x.signs(), owner == account.Unreachable
 	found := x.gate.Attribute(signs)
 	ask := x.gate.OnlyAccount() == nil && !signs.Several && found.Other == "" && gate.MayNameOwner(x.head.Route)
-	if (found.Corp == "" || found.Other != "" || ask) && mayPass && x.gate.JudgedForNobody(x.head.Route, x.client(), x.head.At) {
+	if (found.Corp == "" || found.Other != "" || ask) && mayPass && !x.judgedFor("") {
 		if found.Other == "" {
 			x.corp, x.by = found.Corp, found.By
 		}
@@ -140,8 +138,7 @@ func (x *apiRequest) attribute(owner account.Owner, mayPass bool) (next, *gate.J
 		x.corp, x.by = found.Corp, found.By
 		return judged, nil
 	case unreachable:
-		j := x.gate.Unknown(x.gate.Engine.OwnerUnavailable(x.capability()))
-		return refused, &j
+		return refused, x.ownerUnavailable()
 	}
 	why := ""
 	if signs.Several {
@@ -229,13 +226,14 @@ func (x *apiRequest) withoutOneToken(mayPass bool) (next, *gate.Judgement) {
 		x.corp, x.by = known, gate.ByToken
 		x.compareNames()
 		return judged, nil
-	case mayPass && !slices.ContainsFunc(owners, x.judgedFor):
+	case mayPass && len(x.tokens) == 0 && wecom.HasOtherCredential(x.query) && x.gate.PassesWithoutAccount(x.head.Route):
+		return unread, nil
+	case mayPass && !x.judgedFor(owners...):
 		return unread, nil
 	case len(x.tokens) == 0:
 		return refused, x.reject(policy.MissingToken, "")
 	case unreachable:
-		j := x.gate.Unknown(x.gate.Engine.OwnerUnavailable(x.capability()))
-		return refused, &j
+		return refused, x.ownerUnavailable()
 	}
 	return refused, x.reject(policy.AmbiguousCredential, "")
 }
@@ -277,16 +275,18 @@ func (x *apiRequest) knownOwner() (corp string, owners []string, unreachable boo
 	return corp, owners, unreachable
 }
 
-// judgedFor reports whether the call is judged if a corp makes it; with "" if somebody does whose
-// token is unknown.
-func (x *apiRequest) judgedFor(corp string) bool {
-	switch {
-	case corp == "" && x.gate.Config.UnknownToken == config.Auto:
-		return !x.gate.JudgedForNobody(x.head.Route, x.client(), x.head.At)
-	case corp == "":
-		return true
+// judgedFor reports whether the call is judged if one of some corps makes it; "" stands for any
+// account. It sets the inspections by which reject refuses it.
+func (x *apiRequest) judgedFor(corps ...string) bool {
+	x.inspections = policy.Inspections{}
+	for _, corp := range corps {
+		if corp == "" {
+			x.inspections = x.inspections.Stricter(x.gate.InspectAnyone(x.head.Route, x.client(), x.head.At))
+		} else {
+			x.inspections = x.inspections.Stricter(x.gate.Inspect(x.head.Route, corp, x.client(), x.head.At).Inspections)
+		}
 	}
-	return x.gate.Inspect(x.head.Route, corp, x.client(), x.head.At).Overall != policy.InspectNone
+	return x.inspections.Overall != policy.InspectNone
 }
 
 // compareNames says so if a call names another account than the one that its token is known to
@@ -312,16 +312,13 @@ func (x *apiRequest) compareChannel(channel string) {
 // the account.
 func (x *apiRequest) refuseUnknown(o account.Owner, why string) *gate.Judgement {
 	setting := x.gate.Config.UnknownToken
-	var j gate.Judgement
 	switch {
 	case o == account.Unreachable: // Redis may know it
-		j = x.gate.Unknown(x.gate.Engine.OwnerUnavailable(x.capability()))
+		return x.ownerUnavailable()
 	case setting != config.Refuse && x.gw.Tokens.Reauthenticate(x.tokens[0], x.retry(setting)):
-		j = x.gate.Unknown(x.gate.Engine.Reauthenticate(x.capability()))
-	default:
-		return x.reject(policy.UnknownToken, why)
+		return x.rejectAs(x.gate.Engine.Reauthenticate(x.capability()))
 	}
-	return &j
+	return x.reject(policy.UnknownToken, why)
 }
 
 // maxRetryBody is how much of a body tells calls apart.

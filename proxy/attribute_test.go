@@ -96,6 +96,9 @@ func (r *harness) fate(a ask) string {
 			fate += " by " + way
 		}
 	}
+	if would, ok := decision["shadow"].(map[string]any); ok && decision["reason"] == "rule_pass" {
+		fate += fmt.Sprintf(" / %v %v", would["verdict"], would["reason"])
+	}
 	for name, n := range moved {
 		if kind, ok := strings.CutPrefix(name, `replygate_corp_contradictions_total{kind="`); ok {
 			fate += fmt.Sprintf(", %v contradicts %s", n, strings.TrimSuffix(kind, `"}`))
@@ -259,14 +262,14 @@ func TestUnknownToken(t *testing.T) {
 
 		{config.Reauthenticate, named, details + "?access_token=u", "", "refuse unknown_token by none", 42001},
 		{config.Reauthenticate, named, "/corp/wwLapsed" + details + "?access_token=u", "", "refuse unknown_token by none", 42001},
-		{config.Reauthenticate, named, anyones + "?access_token=u", "", "refuse unknown_token by none", 42001},
+		{config.Reauthenticate, named, anyones + "?access_token=u", "", "unread, sent", 40014},
 		{config.Reauthenticate, only, details + "?access_token=u", "", "refuse unknown_token by none", 42001},
 		{config.Reauthenticate, named, "/cgi-bin/user/get?access_token=u", "", "unread, sent", 40014},
 
 		{config.Refuse, named, details + "?access_token=u", "", "refuse unknown_token by none", 48002},
 		{config.Refuse, named, "/corp/wwLapsed" + details + "?access_token=u", "", "refuse unknown_token by none", 48002},
 		{config.Refuse, named, sendMsg + "?access_token=u", toLi(wkLapsed), "refuse unknown_token by none", 48002},
-		{config.Refuse, named, anyones + "?access_token=u", "", "refuse unknown_token by none", 48002},
+		{config.Refuse, named, anyones + "?access_token=u", "", "unread, sent", 40014},
 		{config.Refuse, only, details + "?access_token=u", "", "refuse unknown_token by none", 48002},
 		{config.Refuse, named, details, "", "refuse missing_token by none", 41001},
 
@@ -289,6 +292,71 @@ func TestUnknownToken(t *testing.T) {
 		}
 		if a := r.ask(ask{target: test.target, body: test.body}); a.Errcode != test.errcode {
 			t.Errorf("%s, %s: errcode %d, want %d: %s", test.setting, test.target, a.Errcode, test.errcode, a.body)
+		}
+	}
+}
+
+// A rule without capabilities stops no account from fetching tokens, nor calls that belong to no
+// account. In shadow it refuses nothing at all; enforced, it refuses its own accounts alone.
+func TestRuleForEveryInterface(t *testing.T) {
+	t.Parallel()
+	r := newHarness(t, nil)
+	lapsed, active := r.token(corpLapsed), r.token(corpActive)
+	if err := r.gateway.Tokens.Learn(t.Context(), "unlisted", "wwUnlisted", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	standing := config.Match{Standings: []config.Word{word("lapsed")}}
+	shadow := config.Rule{Name: word("try"), Match: standing, Action: word("refuse"), Mode: word(config.Shadow)}
+	enforced := config.Rule{Name: word("stop"), Match: config.Match{Accounts: []config.Word{word(corpLapsed)}}, Action: word("refuse")}
+	everyone := config.Rule{Name: word("all"), Action: word("refuse")}
+	user, missing, ambiguous := "/cgi-bin/user/get", "missing_token by none", "ambiguous_credential by none"
+	for i, test := range []struct {
+		rule config.Rule
+		ask  ask
+		want string
+	}{
+		{shadow, ask{target: "/cgi-bin/gettoken?corpid=wwActive&corpsecret=secret"}, "unread, wwActive, sent"},
+		{shadow, ask{target: "/cgi-bin/service/get_suite_token", body: "{}"}, "unread, sent"},
+		{shadow, ask{target: "/cgi-bin/service/get_login_info?access_token=u", body: "{}"}, "unread, sent"},
+		{shadow, ask{target: "/cgi-bin/service/made_up?suite_access_token=s"}, "unread, sent"},
+		{shadow, ask{target: "/cgi-bin/license/create_order?provider_access_token=p", body: "{}"}, "unread, sent"},
+		{shadow, ask{target: "/cgi-bin/webhook/send?key=k", body: "{}"}, "unread, sent"},
+		{shadow, ask{target: "/cgi-bin/aibot/response?response_code=c", body: "{}"}, "unread, sent"},
+		{shadow, ask{target: user + "?access_token=u"}, "pass rule_pass by none / refuse unknown_token, sent"},
+		{shadow, ask{target: user}, "pass rule_pass by none / refuse missing_token, sent"},
+		{shadow, ask{target: user + "?access_token={A}&access_token={L}"}, "pass rule_pass by none / refuse ambiguous_credential, sent"},
+		{shadow, ask{target: user + "?access_token=unlisted"}, "pass rule_pass, wwUnlisted by token / refuse unlisted_account, sent"},
+		{shadow, ask{target: "/corp/wwLapsed" + user + "?access_token=u", host: "active.example"}, "pass rule_pass by none / refuse corp_contradiction, 1 contradicts call, sent"},
+		{shadow, ask{target: user + "?access_token={A}"}, "unread, wwActive by token, sent"},
+		{shadow, ask{target: user + "?access_token={L}"}, "pass rule_pass, wwLapsed by token / refuse rule_refuse, sent"},
+		{shadow, ask{target: details + "?access_token={L}"}, "refuse rule_refuse, wwLapsed by token"},
+		{shadow, ask{target: details + "?access_token=u"}, "refuse unknown_token by none"},
+		{shadow, ask{target: details + "?key=k"}, "refuse " + missing},
+		{shadow, ask{target: details + "?suite_access_token=s"}, "refuse " + missing},
+		{shadow, ask{target: details + "?access_token=unlisted"}, "refuse unlisted_account, wwUnlisted by token"},
+
+		{enforced, ask{target: "/cgi-bin/gettoken?corpid=wwActive&corpsecret=secret"}, "unread, wwActive, sent"},
+		{enforced, ask{target: "/cgi-bin/service/get_provider_token", body: "{}"}, "unread, sent"},
+		{enforced, ask{target: "/cgi-bin/service/made_up?suite_access_token=s"}, "unread, sent"},
+		{enforced, ask{target: "/cgi-bin/license/create_order?provider_access_token=p", body: "{}"}, "unread, sent"},
+		{enforced, ask{target: "/cgi-bin/webhook/send?key=k", body: "{}"}, "unread, sent"},
+		{enforced, ask{target: "/cgi-bin/wedoc/smartsheet/webhook?key=k", body: "{}"}, "unread, sent"},
+		{enforced, ask{target: user + "?access_token={A}"}, "unread, wwActive by token, sent"},
+		{enforced, ask{target: user + "?access_token={L}"}, "refuse rule_refuse, wwLapsed by token"},
+		{enforced, ask{target: user + "?access_token={L}&key=k"}, "refuse rule_refuse, wwLapsed by token"},
+		{enforced, ask{target: user + "?Access_Token={L}&key=k"}, "refuse " + ambiguous},
+		{enforced, ask{target: user + "?access_token={A}&access_token={L}"}, "refuse " + ambiguous},
+		{enforced, ask{target: user + "?access_token=u"}, "refuse unknown_token by none"},
+		{enforced, ask{target: user}, "refuse " + missing},
+		{enforced, ask{target: details + "?key=k"}, "refuse " + missing},
+
+		{everyone, ask{target: "/cgi-bin/gettoken?corpid=wwActive&corpsecret=secret"}, "unread, wwActive, sent"},
+		{everyone, ask{target: user + "?access_token={A}"}, "refuse rule_refuse, wwActive by token"},
+	} {
+		r.reconfigure(func(c *config.Config) { named(c); c.Policy.Rules = []config.Rule{test.rule} })
+		test.ask.target = strings.NewReplacer("{L}", lapsed, "{A}", active, "=unlisted", "=unlisted", "=u", fmt.Sprint("=u", i)).Replace(test.ask.target)
+		if got := r.fate(test.ask); got != test.want {
+			t.Errorf("%s, %s: %s\nwant %s", test.rule.Name.Text, test.ask.target, got, test.want)
 		}
 	}
 }
@@ -324,7 +392,7 @@ func TestWhoCallsWhileRedisIsAway(t *testing.T) {
 		{config.Refuse, ask{target: details + "?access_token=u"}, unsure},
 		{config.Reauthenticate, ask{target: details + "?access_token=u"}, unsure},
 		{config.Pass, ask{target: details + "?access_token=u"}, unsure},
-		{config.Pass, ask{target: anyones + "?access_token=u"}, "unread by none, sent"},
+		{config.Pass, ask{target: anyones + "?access_token=u"}, "unread, sent"},
 		{corpActive, ask{target: details + "?access_token=u"}, "unread, wwActive by setting, sent"},
 	} {
 		r.reconfigure(func(c *config.Config) { named(c); c.UnknownToken = test.setting })

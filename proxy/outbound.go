@@ -146,7 +146,17 @@ func (x *apiRequest) client() string {
 
 // reject judges a call that a rule could refuse, and that never comes to one.
 func (x *apiRequest) reject(why policy.Reason, detail string) *gate.Judgement {
-	j := x.gate.Reject(why, x.head.Route, detail)
+	return x.rejectAs(x.gate.Engine.Reject(why, x.capability(), detail))
+}
+
+// ownerUnavailable judges a call with a token that Redis may know, and cannot be asked for.
+func (x *apiRequest) ownerUnavailable() *gate.Judgement {
+	return x.rejectAs(x.gate.Engine.OwnerUnavailable(x.capability()))
+}
+
+// rejectAs is reject by another decision of the engine.
+func (x *apiRequest) rejectAs(d policy.Decision) *gate.Judgement {
+	j := x.gate.Reject(d, x.inspections)
 	return &j
 }
 

@@ -27,6 +27,23 @@ func ReadTokens(dst []string, query []byte) []string {
 	return all
 }
 
+// otherCredentials are the parameters that WeCom takes instead of an access token: of providers and
+// devices, of the robots of groups, of tables and of intelligent robots.
+var otherCredentials = []string{
+	"suite_access_token", "provider_access_token", "device_access_token", "model_access_token", "key", "response_code",
+}
+
+// HasOtherCredential reports whether a query has a credential that is no access token.
+func HasOtherCredential(query []byte) bool {
+	for pair := range bytes.SplitSeq(query, []byte{'&'}) {
+		key, _, _ := bytes.Cut(pair, []byte{'='})
+		if slices.Contains(otherCredentials, string(key)) {
+			return true
+		}
+	}
+	return false
+}
+
 // tokens is a set of tokens in the order found, with at most MaxTokens+1 members.
 type tokens []string
 

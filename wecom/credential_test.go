@@ -72,3 +72,24 @@ func TestReadTokensCopies(t *testing.T) {
 		t.Errorf("tokens became %q", tokens)
 	}
 }
+
+// Calls of providers, devices and robots carry another credential than an access token.
+func TestHasOtherCredential(t *testing.T) {
+	for query, want := range map[string]bool{
+		"":                            false,
+		"debug=1":                     false,
+		"access_token=T":              false,
+		"suite_access_token=S":        true,
+		"provider_access_token=P":     true,
+		"debug=1&device_access_token": true,
+		"model_access_token=M":        true,
+		"key=K":                       true,
+		"response_code=R":             true,
+		"monkey=K":                    false,
+		"Key=K":                       false,
+	} {
+		if got := wecom.HasOtherCredential([]byte(query)); got != want {
+			t.Errorf("%s: %v", query, got)
+		}
+	}
+}

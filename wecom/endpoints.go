@@ -14,6 +14,7 @@ type Capability string
 const (
 	KfReply      Capability = "kf_reply"       // a message to one customer, inside the reply window
 	KfEventReply Capability = "kf_event_reply" // a message that answers an event with a one-time code
+	TokenCalls   Capability = "token"          // a call that fetches a token or a ticket
 
 	// Uncatalogued is the capability of paths outside the customer interfaces that are not in the
 	// catalogue.
@@ -106,6 +107,7 @@ func Lookup(path string) *Endpoint {
 
 var (
 	unknownElsewhere = &Endpoint{Path: "*", Capability: Uncatalogued, Meaning: "a path that the catalogue lacks"}
+	unknownService   = &Endpoint{Path: servicePrefix + "*", Capability: Uncatalogued, Meaning: "a provider's interface that the catalogue lacks"}
 	unknownCustomer  = map[string]*Endpoint{
 		"/cgi-bin/externalcontact/": customerPrefix("/cgi-bin/externalcontact/"),
 		"/cgi-bin/crm/":             customerPrefix("/cgi-bin/crm/"),
@@ -115,7 +117,7 @@ var (
 
 // Uncatalogueds returns the endpoints that Lookup returns for paths that are not in the catalogue.
 func Uncatalogueds() []*Endpoint {
-	all := []*Endpoint{unknownElsewhere}
+	all := []*Endpoint{unknownElsewhere, unknownService}
 	for _, e := range unknownCustomer {
 		all = append(all, e)
 	}
@@ -132,7 +134,19 @@ func uncatalogued(path string) *Endpoint {
 			return e
 		}
 	}
+	if strings.HasPrefix(path, servicePrefix) {
+		return unknownService
+	}
 	return unknownElsewhere
+}
+
+// servicePrefix begins the interfaces of providers.
+const servicePrefix = "/cgi-bin/service/"
+
+// NeverJudged reports whether no rule of an operator applies to calls of e: those that fetch tokens
+// and tickets, and those of providers, which carry a suite or provider token and belong to no corp.
+func (e *Endpoint) NeverJudged() bool {
+	return e.Capability == TokenCalls || strings.HasPrefix(e.Path, servicePrefix)
 }
 
 // Endpoints returns the catalogue sorted by path.

@@ -87,13 +87,35 @@ func TestLookup(t *testing.T) {
 			t.Errorf("%s is taken for %s", path, e.Path)
 		}
 	}
-	for _, path := range []string{"/cgi-bin/kf/a", "/cgi-bin/crm/a", "/cgi-bin/externalcontact/a", "/a"} {
+	for _, path := range []string{"/cgi-bin/kf/a", "/cgi-bin/crm/a", "/cgi-bin/externalcontact/a", "/cgi-bin/service/a", "/a"} {
 		if e := wecom.Lookup(path); !slices.Contains(wecom.Uncatalogueds(), e) {
 			t.Errorf("Uncatalogueds lack %s", e.Path)
 		}
 	}
-	if n := len(wecom.Uncatalogueds()); n != 4 {
+	if n := len(wecom.Uncatalogueds()); n != 5 {
 		t.Errorf("%d endpoints for paths that are not in the catalogue", n)
+	}
+}
+
+// No rule of an operator applies to calls that fetch tokens, and to those of providers.
+func TestNeverJudged(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/cgi-bin/gettoken":                 true,
+		"/cgi-bin/get_jsapi_ticket":         true,
+		"/cgi-bin/corpgroup/corp/gettoken":  true,
+		"/cgi-bin/service/get_corp_token":   true,
+		"/cgi-bin/service/get_login_info":   true,
+		"/cgi-bin/service/made_up":          true,
+		"/cgi-bin/service":                  false,
+		"/cgi-bin/license/create_order":     false,
+		"/cgi-bin/webhook/send":             false,
+		"/cgi-bin/user/get":                 false,
+		"/cgi-bin/externalcontact/get":      false,
+		"/cgi-bin/externalcontact/service/": false,
+	} {
+		if got := wecom.Lookup(path).NeverJudged(); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
 	}
 }
 
