@@ -93,7 +93,7 @@ func (x *apiRequest) findCorp(mayPass bool) (next, *gate.Judgement) {
 	asking := x.trace.Begin(trace.Store)
 	x.corp, owner, x.waited = x.gw.Tokens.Owner(x.ctx, x.tokens[0])
 	endAsking(asking, x.waited > 0, owner == account.Unreachable)
-	setting := x.gate.Config.UnknownToken
+	setting, named := x.gate.Config.UnknownToken, x.namedBySetting(owner)
 	switch {
 	case owner == account.Known:
 		x.by = gate.ByToken
@@ -101,8 +101,8 @@ func (x *apiRequest) findCorp(mayPass bool) (next, *gate.Judgement) {
 		return judged, nil
 	case setting == config.Auto:
 		return x.attribute(owner, mayPass)
-	case x.gate.Accounts.Find(setting) != nil:
-		x.corp, x.by = setting, gate.BySetting
+	case named != "":
+		x.corp, x.by = named, gate.BySetting
 		return judged, nil
 	case setting == config.Pass && owner != account.Unreachable: // else Redis may know it as a lapsed account's
 		return judged, nil
@@ -110,6 +110,16 @@ func (x *apiRequest) findCorp(mayPass bool) (next, *gate.Judgement) {
 		return unread, nil
 	}
 	return refused, x.refuseUnknown(owner, policy.NamesIgnored)
+}
+
+// namedBySetting returns the account that unknown_token names for a token, "" if it names none.
+// While Redis cannot tell whose the token is, it may be another account's, if there is one.
+func (v *request) namedBySetting(o account.Owner) string {
+	a := v.gate.Accounts.Find(v.gate.Config.UnknownToken)
+	if a == nil || o == account.Unreachable && v.gate.OnlyAccount() == nil {
+		return ""
+	}
+	return a.CorpID
 }
 
 // attribute finds the corp of a call with an unknown token by what else the call names.
@@ -255,8 +265,8 @@ func (x *apiRequest) knownOwner() (corp string, owners []string, unreachable boo
 			owner, o, waited = x.gw.Tokens.Owner(x.ctx, token)
 			x.waited += waited
 		}
-		if owner == "" && token != "" && x.gate.Accounts.Find(x.gate.Config.UnknownToken) != nil {
-			owner = x.gate.Config.UnknownToken
+		if owner == "" && token != "" {
+			owner = x.namedBySetting(o)
 		}
 		switch {
 		case owner != "":

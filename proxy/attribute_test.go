@@ -393,12 +393,34 @@ func TestWhoCallsWhileRedisIsAway(t *testing.T) {
 		{config.Reauthenticate, ask{target: details + "?access_token=u"}, unsure},
 		{config.Pass, ask{target: details + "?access_token=u"}, unsure},
 		{config.Pass, ask{target: anyones + "?access_token=u"}, "unread, sent"},
-		{corpActive, ask{target: details + "?access_token=u"}, "unread, wwActive by setting, sent"},
+		{corpActive, ask{target: details + "?access_token=u"}, unsure},
+		{corpActive, ask{target: "/cgi-bin/externalcontact/add_msg_template?access_token=u", body: "{}"}, unsure},
+		{corpActive, ask{target: sendMsg + "?access_token=u", body: toLi("wkActive")}, unsure},
+		{corpActive, ask{target: details + "?access_token=u&access_token=v"}, unsure},
+		{corpActive, ask{target: details + "?access_token={A}&access_token=u"}, unsure},
+		{corpActive, ask{target: details + "?access_token={A}"}, "unread, wwActive by token, sent"},
+		{corpActive, ask{target: anyones + "?access_token=u"}, "unread, sent"},
+		{corpLapsed, ask{target: details + "?access_token=u"}, unsure},
 	} {
 		r.reconfigure(func(c *config.Config) { named(c); c.UnknownToken = test.setting })
 		test.ask.target = strings.NewReplacer("{L}", lapsed, "{A}", active, "=u", fmt.Sprint("=u", i)).Replace(test.ask.target)
 		if got := r.fate(test.ask); got != test.want {
 			t.Errorf("%s, %s %s: %s\nwant %s", test.setting, test.ask.target, test.ask.body, got, test.want)
+		}
+	}
+}
+
+// The only account is named by unknown_token whether Redis answers or not: it is no other's token.
+func TestOnlyAccountBySettingWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
+	for corp, want := range map[string]string{corpActive: "unread, wwActive by setting, sent", corpLapsed: "refuse rule_refuse, wwLapsed by setting"} {
+		r := newHarness(t, func(c *config.Config) {
+			c.UnknownToken = corp
+			c.Accounts = slices.DeleteFunc(c.Accounts, func(a config.Account) bool { return a.CorpID != corp })
+		})
+		r.redis.away.Store(true)
+		if got := r.fate(ask{target: details + "?access_token=u"}); got != want {
+			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }

@@ -333,7 +333,7 @@ func (x *apiRequest) corpOfClaims(channels []string) (corp string, away *window.
 		known, _, _ = x.knownOwner()
 	}
 	unreachable := owner == account.Unreachable
-	byChannels := false
+	named, byChannels := x.namedBySetting(owner), false
 	switch {
 	case known != "":
 		x.corp, x.by = known, gate.ByToken
@@ -342,8 +342,8 @@ func (x *apiRequest) corpOfClaims(channels []string) (corp string, away *window.
 		var gone bool
 		found, byChannels, gone = x.attributeAnswer(channels)
 		x.corp, x.by, unreachable = found.Corp, found.By, unreachable || gone
-	case x.gate.Accounts.Find(x.gate.Config.UnknownToken) != nil:
-		x.corp, x.by = x.gate.Config.UnknownToken, gate.BySetting
+	case named != "" && len(x.tokens) <= 1: // of several, knownOwner has told
+		x.corp, x.by = named, gate.BySetting
 	}
 	if x.corp == "" && unreachable && len(x.tokens) == 1 {
 		away = &window.Unattributed{Token: account.HashToken(x.tokens[0])}
@@ -374,14 +374,16 @@ func (x *apiRequest) attributeAnswer(channels []string) (found gate.Attribution,
 var errUnreachable = errors.New("redis does not answer")
 
 // CorpOf returns the corp of an answer that was postponed, "" if it is unknown: by the hash of its
-// token, else by its channels.
+// token, else by unknown_token or its channels.
 func (g *Gateway) CorpOf(ctx context.Context, tokenHash string, channels []string) (corp string, err error) {
 	corp, owner := g.Tokens.OwnerOfHash(ctx, tokenHash)
 	unreachable := owner == account.Unreachable
 	if owner == account.Unknown {
 		v := request{gw: g, ctx: ctx}
 		v.use(g.Current())
-		corp, unreachable = v.ownerOfChannels(channels)
+		if corp = v.namedBySetting(owner); corp == "" {
+			corp, unreachable = v.ownerOfChannels(channels)
+		}
 	}
 	if unreachable {
 		return "", errUnreachable

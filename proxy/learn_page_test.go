@@ -321,6 +321,21 @@ func TestGapIsLoggedOnce(t *testing.T) {
 	}
 }
 
+// A page with several tokens, one of which Redis may know, is not recorded for the account that
+// unknown_token names.
+func TestPageOfSeveralTokensWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
+	r := newHarness(t, func(c *config.Config) { c.UnknownToken = corpActive })
+	active := r.token(corpActive)
+	r.redis.away.Store(true)
+	page := pageOf(itemOf(3, wkLapsed, wmLi, r.clock.Now()))
+	for _, query := range []string{"?access_token=t&access_token=u", "?access_token=t&access_token=" + active} {
+		if counts := r.pulled(ask{target: pull + query, body: "{}"}, page); counts != "unattributed 1" {
+			t.Errorf("%s: counted %q", query, counts)
+		}
+	}
+}
+
 // Messages that Redis does not take are counted, and their channel's history has a gap once Redis
 // is back; nobody who wrote meanwhile is refused.
 func TestPageWhileRedisIsAway(t *testing.T) {

@@ -75,7 +75,8 @@ func TestAnswersWhoseCorpRedisKnows(t *testing.T) {
 		{"an answer that cannot be read", nil, ask{target: pull + "?access_token=tokenT", body: "{}"}, "[]", "P", "unreadable 1"},
 		{"an empty page", nil, ask{target: pull + "?access_token=tokenT", body: "{}"}, pageOf(), "", ""},
 		{"a servicer's message", nil, ask{target: pull + "?access_token=tokenT", body: "{}"}, pageOf(itemOf(5, "wk1", wmLi, now)), "", ""},
-		{"the setting names the corp", func(c *config.Config) { c.UnknownToken = corpLapsed }, ask{target: pull + "?access_token=tokenT", body: "{}"}, pageOf(message), "M", "recorded 1"},
+		{"the setting names the corp", func(c *config.Config) { c.UnknownToken = corpActive }, ask{target: pull + "?access_token=tokenT", body: "{}"}, pageOf(message), "P", "recorded 1"},
+		{"the setting names the only account", func(c *config.Config) { c.UnknownToken, c.Accounts = corpLapsed, c.Accounts[1:] }, ask{target: pull + "?access_token=tokenT", body: "{}"}, pageOf(message), "M", "recorded 1"},
 		{"the path names the corp", nil, ask{target: "/corp/wwLapsed" + pull + "?access_token=tokenT", body: "{}"}, pageOf(message), "M", "recorded 1"},
 		{"a refused token", func(c *config.Config) { c.UnknownToken = config.Refuse }, ask{target: pull + "?access_token=tokenT", body: "{}"}, pageOf(message), "P", "recorded 1"},
 		{"the code of a transition", nil, ask{target: trans + "?access_token=tokenT", body: transition("wk1", wmLi, 2)}, `{"errcode":0,"errmsg":"ok","msg_code":"CODE"}`, "P", ""},
@@ -176,6 +177,13 @@ func TestCorpOf(t *testing.T) {
 		r.redis.away.Store(false)
 		if corp, err := r.gateway.CorpOf(t.Context(), account.HashToken(test.token), channels); err != nil || corp != test.want {
 			t.Errorf("%s, %q: %q, %v; want %q", test.token, channels, corp, err, test.want)
+		}
+	}
+	r.reconfigure(func(c *config.Config) { c.UnknownToken = corpActive })
+	for token, want := range map[string]string{"tokenT": corpLapsed, "unknown": corpActive} {
+		r.gateway.Tokens = newTokens(r)
+		if corp, err := r.gateway.CorpOf(t.Context(), account.HashToken(token), []string{"wk1"}); err != nil || corp != want {
+			t.Errorf("%s by the setting: %q, %v; want %q", token, corp, err, want)
 		}
 	}
 }
