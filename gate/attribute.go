@@ -2,6 +2,7 @@ package gate
 
 import (
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"replygate/account"
@@ -97,7 +98,7 @@ func (g *Gate) OwnsUnnamed(corp string) bool {
 // InspectAnyone tells how much of a call must be read that any account may have made. If no account
 // needs anything of it, its corp does not matter.
 func (g *Gate) InspectAnyone(r wecom.Route, client string, at time.Time) (n policy.Inspections) {
-	all := g.Accounts.All()
+	all := g.distinct.at(g, at)
 	if len(all) == 0 {
 		return policy.Inspections{Enforced: policy.InspectPath, Overall: policy.InspectPath}
 	}
@@ -107,6 +108,54 @@ func (g *Gate) InspectAnyone(r wecom.Route, client string, at time.Time) (n poli
 		}
 	}
 	return n
+}
+
+// distinctAccounts remembers one account of each standing and of each group that the rules treat
+// alike, so that a call with an unknown token costs the same with ten thousand accounts.
+type distinctAccounts struct{ known atomic.Pointer[distinctAt] }
+
+// distinctAt is what holds from an instant until another.
+type distinctAt struct {
+	from, until time.Time
+	accounts    []*account.Account
+}
+
+// distinctFor is for how long distinctAccounts holds at most: new counts of contacts, which change
+// standings too, are seen that late.
+const distinctFor = time.Second
+
+// at returns the distinct accounts at an instant.
+func (d *distinctAccounts) at(g *Gate, at time.Time) []*account.Account {
+	if known := d.known.Load(); known != nil && !at.Before(known.from) && at.Before(known.until) {
+		return known.accounts
+	}
+	now := &distinctAt{from: at.Add(-distinctFor), until: at.Add(distinctFor)}
+	type group struct {
+		alike    string
+		standing account.Standing
+	}
+	seen := map[group]bool{}
+	for _, a := range g.Accounts.All() {
+		for _, change := range a.Instants() {
+			now.narrow(at, change)
+		}
+		if of := (group{g.Engine.Alike(a), a.Standing(at)}); !seen[of] {
+			seen[of] = true
+			now.accounts = append(now.accounts, a)
+		}
+	}
+	d.known.Store(now)
+	return now.accounts
+}
+
+// narrow ends what holds at an instant where something changes.
+func (d *distinctAt) narrow(at, change time.Time) {
+	switch {
+	case change.After(at) && change.Before(d.until):
+		d.until = change
+	case !change.After(at) && change.After(d.from):
+		d.from = change
+	}
 }
 
 // MayNameOwner reports whether the body of a call can name a channel or a one-time code, which

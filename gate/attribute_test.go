@@ -3,7 +3,9 @@ package gate_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
+	"replygate/account"
 	"replygate/config"
 	"replygate/gate"
 	"replygate/policy"
@@ -132,6 +134,86 @@ func TestInspectAnyone(t *testing.T) {
 	}
 	if got := nobody.InspectAnyone(wecom.ReadPath([]byte("/cgi-bin/kf/send_msg")), "", now); got.Enforced != path {
 		t.Errorf("without accounts: %+v", got)
+	}
+}
+
+// manyAccounts are active ones; the first of them lapses an hour from now.
+func manyAccounts(n int) *config.Config {
+	c := config.Default()
+	c.Policy.Rules = []config.Rule{{Name: config.Word{Text: "r"}, Action: config.Word{Text: "refuse"}, Match: config.Match{
+		Accounts: []config.Word{{Text: "ww7"}}, Endpoints: []config.Word{{Text: "/cgi-bin/user/get"}},
+	}}}
+	for i := range n {
+		c.Accounts = append(c.Accounts, config.Account{CorpID: fmt.Sprint("ww", i)})
+	}
+	c.Accounts[0].Subscription = &config.Subscription{ExpiresAt: now.Add(time.Hour)}
+	return &c
+}
+
+// Accounts that the rules treat alike are looked at once, and a change of a standing counts from
+// its instant on, whatever was asked before.
+func TestInspectAnyoneOfMany(t *testing.T) {
+	g, err := gate.New("many", manyAccounts(1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lapse := now.Add(time.Hour)
+	send := wecom.ReadPath([]byte("/cgi-bin/kf/send_msg"))
+	for _, test := range []struct {
+		at       time.Time
+		distinct int
+		want     policy.Inspection
+	}{
+		{now, 2, policy.InspectNone}, // all, and the one that the rule names
+		{lapse.Add(-time.Millisecond), 2, policy.InspectNone},
+		{lapse, 3, policy.InspectBody},
+		{lapse.Add(-time.Nanosecond), 2, policy.InspectNone},
+		{lapse.Add(time.Hour), 3, policy.InspectBody},
+	} {
+		got := g.InspectAnyone(send, "", test.at)
+		if n := g.Distinct(test.at); n != test.distinct || got.Overall != test.want {
+			t.Errorf("%v: %d accounts are looked at, want %d; %+v", test.at, n, test.distinct, got)
+		}
+	}
+	if got := g.InspectAnyone(wecom.ReadPath([]byte("/cgi-bin/user/get")), "", now); got.Enforced != policy.InspectPath {
+		t.Errorf("the account that a rule names: %+v", got)
+	}
+}
+
+// A new count of contacts changes a standing within a second.
+func TestInspectAnyoneAfterACount(t *testing.T) {
+	c := config.Default()
+	c.Accounts = []config.Account{{CorpID: "ww0"}, {CorpID: "ww1", Subscription: &config.Subscription{Never: true}}}
+	g, err := gate.New("counted", &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := account.NewCounts()
+	g.Accounts.UseCounts(counts, 6*time.Hour)
+	add := wecom.ReadPath([]byte("/cgi-bin/externalcontact/add_contact_way"))
+	if got := g.InspectAnyone(add, "", now); got.Overall != policy.InspectNone {
+		t.Errorf("before: %+v", got)
+	}
+	counts.Set("ww1", account.Count{Total: 5000, AsOf: now, Source: account.Metered})
+	if got := g.InspectAnyone(add, "", now.Add(time.Second)); got.Enforced != policy.InspectPath {
+		t.Errorf("full: %+v", got)
+	}
+}
+
+// BenchmarkInspectAnyone is what a call with an unknown token costs before it is forwarded.
+func BenchmarkInspectAnyone(b *testing.B) {
+	for _, n := range []int{10, 10_000} {
+		b.Run(fmt.Sprintf("accounts=%d", n), func(b *testing.B) {
+			g, err := gate.New("many", manyAccounts(n))
+			if err != nil {
+				b.Fatal(err)
+			}
+			send := wecom.ReadPath([]byte("/cgi-bin/kf/send_msg"))
+			b.ReportAllocs()
+			for b.Loop() {
+				g.InspectAnyone(send, "", now)
+			}
+		})
 	}
 }
 

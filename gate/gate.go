@@ -19,12 +19,14 @@ import (
 	"replygate/window"
 )
 
-// Gate judges calls by one configuration. It is immutable and safe for concurrent use.
+// Gate judges calls by one configuration. It is immutable, but for what it remembers of accounts,
+// and safe for concurrent use.
 type Gate struct {
 	Config   *config.Config
 	Accounts *account.Book
 	Engine   *policy.Engine
 	Clients  Clients
+	distinct *distinctAccounts
 }
 
 // New compiles a configuration. The error holds every config.Mistake found; file is the
@@ -32,7 +34,7 @@ type Gate struct {
 func New(file string, c *config.Config) (Gate, error) {
 	book := account.NewBook(c.Accounts)
 	engine, err := policy.New(file, c, book)
-	return Gate{Config: c, Accounts: book, Engine: engine, Clients: newClients(c.Clients)}, err
+	return Gate{Config: c, Accounts: book, Engine: engine, Clients: newClients(c.Clients), distinct: &distinctAccounts{}}, err
 }
 
 // Store is the source of windows and one-time codes; *window.Store implements it. Its methods do
