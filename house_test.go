@@ -34,7 +34,7 @@ var may = map[string][]string{
 	"wecom":           {},
 	"wecom/wecomtest": {"wecom"},
 	"backfill":        {"config", "record", "store", "wecom", "window"},
-	"account":         {"config", "store"},
+	"account":         {"config", "record", "store"},
 	"contacts":        {"config", "account", "wecom", "record"},
 	"policy":          {"config", "account", "wecom", "window"},
 	"calls":           {"store"},

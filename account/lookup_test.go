@@ -192,32 +192,6 @@ func TestLookupFailures(t *testing.T) {
 	}
 }
 
-// A token is written once more if Redis fails: else only this gateway knows it.
-func TestLearnTriesAgain(t *testing.T) {
-	clock := wecomtest.NewClock()
-	for failures, want := range map[int64]account.Owner{0: account.Known, 1: account.Known, 2: account.Unknown} {
-		s := storetest.Open(t, storetest.Embedded(t), clock.Now)
-		var left atomic.Int64
-		left.Store(failures)
-		s.AddHook(&faulty{func(cmd redis.Cmder) error {
-			if strings.HasPrefix(cmd.Name(), "eval") && left.Add(-1) >= 0 {
-				return errors.New("away")
-			}
-			return nil
-		}})
-		one, other := gatewayOf(s, clock), gatewayOf(s, clock)
-		if err := one.Learn(t.Context(), "T", "ww1", time.Hour); (err != nil) != (want == account.Unknown) {
-			t.Errorf("after %d failures: %v", failures, err)
-		}
-		if _, o, _ := one.Owner(t.Context(), "T"); o != account.Known {
-			t.Errorf("after %d failures the gateway itself knows it as %d", failures, o)
-		}
-		if _, o, _ := other.Owner(t.Context(), "T"); o != want {
-			t.Errorf("after %d failures another gateway knows it as %d, want %d", failures, o, want)
-		}
-	}
-}
-
 // A failed lookup is not remembered: the next call reads Redis again.
 func TestFailedLookupIsNotCached(t *testing.T) {
 	clock := wecomtest.NewClock()

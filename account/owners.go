@@ -106,6 +106,13 @@ func (o *owners) claim(h hash, e entry, now time.Time) (corp string) {
 	return e.corp
 }
 
+// forget drops what is known of h.
+func (o *owners) forget(h hash) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.known, h)
+}
+
 // evict drops all expired entries, and at least one. The caller must hold mu.
 func (o *owners) evict(now time.Time) {
 	dropped := false

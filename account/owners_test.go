@@ -131,3 +131,28 @@ func TestHashOf(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Memory for unshared tokens is bounded: the oldest goes first, and its number is told once. A
+// token that is learnt again takes no more space.
+func TestUnsharedTokensAreBounded(t *testing.T) {
+	u := newUnshared()
+	add := func(i int, until time.Duration) {
+		u.add(unsharedToken{hashOf(strconv.Itoa(i)), "ww1", epoch.Add(until)})
+	}
+	for i := range maxUnshared {
+		add(i, time.Hour)
+	}
+	add(0, 2*time.Hour)
+	add(maxUnshared, time.Minute)
+	all, dropped := u.list(epoch)
+	if len(all) != maxUnshared || dropped != 1 || all[0].hash != hashOf("1") {
+		t.Fatalf("%d tokens, %d dropped", len(all), dropped)
+	}
+	if all, dropped := u.list(epoch.Add(time.Minute)); len(all) != maxUnshared-1 || dropped != 0 {
+		t.Errorf("after one expired: %d tokens, %d dropped", len(all), dropped)
+	}
+	u.removeIf(func(unsharedToken) bool { return true })
+	if all, _ := u.list(epoch); len(all) != 0 || len(u.tokens) != 0 {
+		t.Errorf("%d and %d are left", len(all), len(u.tokens))
+	}
+}

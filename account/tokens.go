@@ -22,7 +22,7 @@ var ErrOtherCorp = errors.New("it belongs to another corp already")
 // Tokens knows which corps own access tokens and channels. It caches them in memory and shares them
 // with other gateways through Redis, tokens under their SHA-256. WeCom's tokens do not contain
 // their corp, so the gateway learns them from the answers of gettoken. It is safe for concurrent
-// use.
+// use. Run must run.
 type Tokens struct {
 	rdb     redis.UniversalClient
 	prefix  string
@@ -31,6 +31,7 @@ type Tokens struct {
 	redis   *resolver
 
 	tokens, channels owners
+	unshared         unshared
 	named            nameCache
 	callers          callerCounts
 }
@@ -40,7 +41,7 @@ type Tokens struct {
 func NewTokens(rdb redis.UniversalClient, prefix string, timeout time.Duration, now func() time.Time) *Tokens {
 	return &Tokens{
 		rdb: rdb, prefix: prefix, timeout: timeout, now: now, redis: newResolver(rdb),
-		tokens: newOwners(), channels: newOwners(), named: newNameCache(), callers: newCallerCounts(),
+		tokens: newOwners(), channels: newOwners(), unshared: newUnshared(), named: newNameCache(), callers: newCallerCounts(),
 	}
 }
 
@@ -50,19 +51,21 @@ var claimText string
 var claimScript = redis.NewScript(claimText)
 
 // Learn records that a token belongs to a corp for the rest of its life. If Redis fails, the error
-// is returned, but this process knows the token. With ErrOtherCorp the token stays another corp's.
+// is returned, but this process knows the token, and Run shares it once Redis answers. With
+// ErrOtherCorp the token stays another corp's.
 func (t *Tokens) Learn(ctx context.Context, token, corp string, life time.Duration) error {
 	h := hashOf(token)
 	owner, err := t.claim(ctx, h, corp, life)
-	if err != nil { // once more: until the bot fetches a token again, no other gateway would know this one
-		owner, err = t.claim(ctx, h, corp, life)
-	}
 	if err != nil {
 		err, owner = fmt.Errorf("account: learn token: %w", err), corp
 	}
 	now := t.now()
-	if t.tokens.claim(h, entry{corp: owner, until: now.Add(life), grace: expiredGrace}, now) != corp {
+	until := now.Add(life)
+	if t.tokens.claim(h, entry{corp: owner, until: until, grace: expiredGrace}, now) != corp {
 		return ErrOtherCorp
+	}
+	if err != nil { // until the bot fetches a token again, no other gateway would learn this one
+		t.unshared.add(unsharedToken{h, corp, until})
 	}
 	return err
 }

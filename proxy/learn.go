@@ -58,7 +58,7 @@ func (x *apiRequest) learnToken(answer io.Reader, err error) {
 	case errors.Is(err, account.ErrOtherCorp):
 		x.contradiction(contradictsLearnt, "WeCom handed a token out for this corp that belongs to another one: it stays the other's", g.Corp)
 	case err != nil:
-		x.gw.Log.Warn("a token is known to this gateway alone: redis did not take it", zap.String("corp_id", g.Corp), zap.Error(err))
+		x.gw.Log.Warn("a token is known to this gateway alone until redis takes it", zap.String("corp_id", g.Corp), zap.Error(err))
 	}
 }
 

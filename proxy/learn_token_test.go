@@ -188,7 +188,7 @@ func TestBotBecomesKnown(t *testing.T) {
 	}
 }
 
-// While Redis is away a token is learnt by this gateway alone, which says so.
+// While Redis is away a token is learnt by this gateway alone, which says so and shares it later.
 func TestTokenIsLearntWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
 	r := newHarness(t, nil)
@@ -200,7 +200,7 @@ func TestTokenIsLearntWhileRedisIsAway(t *testing.T) {
 	if corp := r.owner("T"); corp != corpLapsed {
 		t.Errorf("it belongs to %q", corp)
 	}
-	lines := r.log.FilterMessage("a token is known to this gateway alone: redis did not take it").All()
+	lines := r.log.FilterMessage("a token is known to this gateway alone until redis takes it").All()
 	if len(lines) != 1 || lines[0].ContextMap()["corp_id"] != corpLapsed || !strings.Contains(fmt.Sprint(lines[0].ContextMap()["error"]), errAway.Error()) {
 		t.Errorf("the log has %v", lines)
 	}

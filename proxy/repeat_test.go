@@ -71,7 +71,7 @@ func TestRepeatedLines(t *testing.T) {
 			failed := eventOf(r.clock.Now(), of(wkLapsed, wmLi, "msg_send_fail")+`,"fail_type":4`)
 			r.pulled(ask{target: pull + "?access_token=" + token, body: "{}"}, pageOf(failed))
 		}},
-		{"a token is known to this gateway alone: redis did not take it", func(r *harness) {
+		{"a token is known to this gateway alone until redis takes it", func(r *harness) {
 			r.replies(wecom.PathGetToken, 200, `{"errcode":0,"access_token":"T","expires_in":7200}`)
 			away(r)
 		}, func(r *harness, _ string, _ int) {

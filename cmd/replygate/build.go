@@ -245,6 +245,7 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.done.Go(func() { failed <- g.admin.Serve(g.control) })
 	background, stopBackground := context.WithCancel(context.Background())
 	g.done.Go(func() { g.windows.Run(background) })
+	g.done.Go(func() { g.handler.Tokens.Run(background, g.limited) })
 	g.done.Go(func() { g.calls.Run(background) })
 	g.done.Go(func() { g.windows.RunWaiting(background) })
 	observing, stopObserving := context.WithCancel(context.Background())

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"replygate/account"
 	"replygate/config"
 	"replygate/store/storetest"
 	"replygate/window"
@@ -358,6 +359,24 @@ func TestOneGatewayCutOff(t *testing.T) {
 	r.await("the journal to be in Redis", cutOff.store.Journal.Empty)
 	r.reply("wmCutOff", "pass", "window_open")
 	r.await("the first to refuse again", refuses)
+}
+
+// A token that a bot fetched through a gateway which could not reach Redis is known to the other
+// gateways once it can: the bot need not fetch it again.
+func TestTokenFetchedWhileCutOff(t *testing.T) {
+	r, cutOff, wire, _ := wiredRig(t)
+	r.platform.Invalidate(corpID)
+	wire.Cut()
+	wire.Reset()
+	token := r.fetchToken(cutOff)
+	if corp, owner, _ := r.gateway.handler.Tokens.Owner(t.Context(), token); owner != account.Unknown {
+		t.Fatalf("the other gateway knows it as %q's already", corp)
+	}
+	wire.Heal()
+	r.await("the other gateway to know the token", func() bool {
+		corp, _, _ := r.gateway.handler.Tokens.Owner(t.Context(), token)
+		return corp == corpID
+	})
 }
 
 // What such a gateway said while nothing came through to Redis arrives late, once something does:

@@ -118,7 +118,7 @@ func TestOutageDoesNotFloodTheLog(t *testing.T) {
 				"error the configuration could not be reloaded: the one before it stays in force",
 				"warn a callback is not signed with the token of its path: nothing of it was recorded; copy the token from WeCom's console unless the callback is a forgery",
 				"warn a callback's timestamp is more than ten minutes off: nothing of it was recorded; check this machine's clock",
-				"warn a token is known to this gateway alone: redis did not take it",
+				"warn a token is known to this gateway alone until redis takes it",
 				"warn the admin listener's server reports an error",
 			) {
 				if lines[want] == 0 {
