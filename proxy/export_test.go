@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"net"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -20,6 +21,9 @@ func Certificate(t *testing.T) config.TLS {
 	f.write(pair(t, "gateway.example"))
 	return f.TLS
 }
+
+// Limit bounds the open connections of a listener.
+func Limit(ln net.Listener, most int64) { ln.(*listener).most = most }
 
 // Shrink gives an observer a queue of n places.
 func (o *Observer) Shrink(n int) { o.queue = make(chan *observation, n) }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"replygate/config"
 	"replygate/proxy"
@@ -214,6 +217,60 @@ func TestOwnAnswerToAnAbortedBody(t *testing.T) {
 	}
 	if calls := r.platform.Calls(); len(calls) != 0 {
 		t.Errorf("WeCom got %v", calls)
+	}
+}
+
+// A connection beyond the bound is closed at once, also one of TLS whose client sends nothing, and
+// the next is served as soon as another has ended.
+func TestTooManyConnections(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, 0)
+	for name, c := range map[string]config.TLS{"plain": {}, "TLS": proxy.Certificate(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			core, lines := observer.New(zapcore.WarnLevel)
+			ln, err := proxy.Listen("listen.api", "127.0.0.1:0", c, time.Now, zap.New(core))
+			if err != nil {
+				t.Fatal(err)
+			}
+			proxy.Limit(ln, 2)
+			server := g.APIServer()
+			go func() { _ = server.Serve(ln) }()
+			t.Cleanup(func() { _ = server.Shutdown() })
+			open := func() net.Conn {
+				conn, err := net.DialTimeout("tcp", ln.Addr().String(), 30*time.Second)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { conn.Close() })
+				_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+				return conn
+			}
+			first, second := open(), open()
+			for range 3 {
+				if n, err := open().Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+					t.Fatalf("a connection beyond the bound: %d bytes, %v", n, err)
+				}
+			}
+			if n := lines.FilterMessage("too many connections are open: new ones are closed").Len(); n != 1 {
+				t.Errorf("%d lines tell of it", n)
+			}
+			first.Close()
+			second.Close()
+			for deadline := time.Now().Add(30 * time.Second); ; {
+				conn := open()
+				if c.CertFile != "" {
+					conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+				}
+				_, _ = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n")
+				if _, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
+					return
+				}
+				if time.Now().After(deadline) {
+					t.Fatal("no connection is served after the others have ended")
+				}
+			}
+		})
 	}
 }
 

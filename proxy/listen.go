@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
 	"replygate/config"
+	"replygate/record"
 )
 
 // Listen opens the listener of one face, with TLS if there is a certificate. key names it in
@@ -29,7 +31,7 @@ func Listen(key, address string, c config.TLS, now func() time.Time, log *zap.Lo
 		}
 		ln = tls.NewListener(ln, &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12})
 	}
-	return listener{ln}, nil
+	return &listener{Listener: ln, most: maxConns, log: record.RateLimit(log, now)}, nil
 }
 
 // certificate is that of a listener. Whoever renews it need not restart the gateway: its files are
@@ -83,13 +85,29 @@ func (l patient) Accept() (net.Conn, error) {
 	}
 }
 
-// listener hands out connections as the gateway needs them.
-type listener struct{ net.Listener }
+// maxConns bounds the open connections of a listener.
+const maxConns = 16 << 10
 
-func (l listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+// listener hands out connections as the gateway needs them. It closes those beyond its bound at
+// once: an answer could wait for the client, as that of TLS does, and no other would be accepted.
+type listener struct {
+	net.Listener
+	most int64
+	open atomic.Int64
+	log  *record.RateLimited
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) <= l.most {
+			return &clientConn{Conn: c, listener: l}, nil
+		}
+		l.open.Add(-1)
+		l.log.Warn("too many connections are open: new ones are closed", zap.Int64("open", l.most), zap.Stringer("listener", l.Addr()))
+		_ = c.Close()
 	}
-	return &clientConn{Conn: c}, nil
 }

@@ -243,7 +243,7 @@ func TestAcceptIsPatient(t *testing.T) {
 	if c, err := (patient{&short{errors: []error{full, closed}}}).Accept(); c != nil || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a closed listener: %v, %v", c, err)
 	}
-	if c, err := (listener{&short{errors: []error{closed}}}).Accept(); c != nil || !errors.Is(err, net.ErrClosed) {
+	if c, err := (&listener{Listener: &short{errors: []error{closed}}}).Accept(); c != nil || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a closed listener: %v, %v", c, err)
 	}
 }

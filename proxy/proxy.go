@@ -125,7 +125,7 @@ func (g *Gateway) server(handler fasthttp.RequestHandler, onError func(*fasthttp
 		NoDefaultDate:                true,
 		SecureErrorLogMessage:        true,
 		CloseOnShutdown:              true,
-		Concurrency:                  16 << 10,
+		Concurrency:                  2 * maxConns, // the listener is the bound: a worker ends after its connection
 		ReduceMemoryUsage:            true,
 		LazyRequestTime:              true,
 		Logger:                       discard{},
@@ -136,12 +136,14 @@ func (g *Gateway) server(handler fasthttp.RequestHandler, onError func(*fasthttp
 // are noted.
 type clientConn struct {
 	net.Conn
-	line   http1.RequestLineScanner
-	failed error     // of a read: why nothing more comes
-	readBy time.Time // asked for, and set with the next read
-	drains bool      // at its end
-	reads  http1.LazyDeadline
-	writes http1.LazyDeadline
+	listener *listener // that counts it; nil: none does
+	closed   atomic.Bool
+	line     http1.RequestLineScanner
+	failed   error     // of a read: why nothing more comes
+	readBy   time.Time // asked for, and set with the next read
+	drains   bool      // at its end
+	reads    http1.LazyDeadline
+	writes   http1.LazyDeadline
 }
 
 // watchLines marks on a connection where its requests begin and end.
@@ -200,12 +202,20 @@ const (
 // Close drains the connection first if the client may still be sending: bytes that nobody read
 // would reset it, and the answer could be lost on its way.
 func (c *clientConn) Close() error {
+	defer c.uncount()
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.drains && half.CloseWrite() == nil {
 		if c.Conn.SetReadDeadline(time.Now().Add(drainTime)) == nil {
 			_, _ = io.CopyN(io.Discard, c.Conn, drainBytes)
 		}
 	}
 	return c.Conn.Close()
+}
+
+// uncount tells the listener that the connection is closed.
+func (c *clientConn) uncount() {
+	if c.listener != nil && !c.closed.Swap(true) {
+		c.listener.open.Add(-1)
+	}
 }
 
 func (c *clientConn) Write(p []byte) (int, error) {
