@@ -24,9 +24,9 @@ func (x *apiRequest) preflight() {
 		x.fail(fasthttp.StatusMethodNotAllowed, wecom.CodeNoPath, "a preflight is a POST")
 		return
 	}
-	n, refusal := x.findCorp(false)
+	refusal := x.findAsker()
 	x.countCaller()
-	if n == refused && !x.apply(*refusal) {
+	if refusal != nil && !x.apply(*refusal) {
 		return
 	}
 	if x.corp == "" {
@@ -62,4 +62,16 @@ func (x *apiRequest) preflight() {
 	resp.Reset()
 	resp.Header.SetContentType("application/json; charset=UTF-8")
 	resp.SetBody(out)
+}
+
+// findAsker finds the corp that asks, by its token or by the setting unknown_token alone: what else
+// finds the corp of a call is no secret, and an answer shows when customers wrote. It returns the
+// refusal of anybody else.
+func (x *apiRequest) findAsker() *gate.Judgement {
+	if _, refusal := x.findCorp(false); refusal != nil || x.corp == "" || x.by == gate.ByToken || x.by == gate.BySetting {
+		return refusal
+	}
+	x.corp, x.by = "", gate.ByNone
+	_, owner, _ := x.gw.Tokens.Owner(x.ctx, x.tokens[0])
+	return x.refuseUnknown(owner, policy.NamesIgnored)
 }

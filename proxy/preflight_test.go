@@ -139,7 +139,7 @@ func TestPreflightBounds(t *testing.T) {
 	}
 }
 
-// Whose a preflight is, is found like whose a call is.
+// The corp of a preflight is the one that its token, or the setting, names.
 func TestPreflightCallers(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -164,6 +164,50 @@ func TestPreflightCallers(t *testing.T) {
 		}
 		if got := r.records.take(t, "request"); len(got) != 1 || got[0]["path"] != pathPreflight {
 			t.Errorf("%s: records %v", test.name, got)
+		}
+	}
+}
+
+// What names an account is no secret, unlike its token: a preflight with an unknown token tells
+// nobody when customers wrote, whatever the call would count as.
+func TestPreflightTellsNoStranger(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, host string
+		change     func(*config.Config)
+	}{
+		{"the only account", "g", func(c *config.Config) { c.Accounts = c.Accounts[1:] }},
+		{"an account named by the Host", "lapsed.example", named},
+	} {
+		r := newHarness(t, test.change)
+		r.wrote(window.Key{Corp: corpLapsed, Channel: wkLapsed, Customer: wmLi}, r.clock.Now())
+		ask := ask{target: pathPreflight + "?access_token=made-up", host: test.host, body: `{"calls":[` + question(wmLi) + `]}`}
+		for _, want := range []int{42001, 42001, 48002} { // as for any unknown token
+			if a := r.ask(ask); a.Errcode != want || a.Replygate.Reason != "unknown_token" || strings.Contains(a.body, "window") {
+				t.Errorf("%s: %s, want %d", test.name, a.body, want)
+			}
+		}
+		ask.target = pathPreflight + "?access_token=" + r.token(corpLapsed)
+		if a := r.ask(ask); !strings.Contains(a.body, `"window_open"`) {
+			t.Errorf("%s: with its token: %s", test.name, a.body)
+		}
+	}
+}
+
+// While Redis is away nobody can tell whose an unknown token is. A preflight says so at once: it
+// does not wait like a reply.
+func TestPreflightOfAnUnknownTokenWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*config.Config){"two accounts": nil, "the only account": func(c *config.Config) { c.Accounts = c.Accounts[1:] }} {
+		r := newHarness(t, func(c *config.Config) {
+			if change != nil {
+				change(c)
+			}
+			c.Policy.UnsureWait = time.Minute
+		})
+		r.redis.away.Store(true)
+		if a := r.preflight("made-up", question(wmLi)); a.Errcode != -1 || a.Replygate.Reason != "store_unavailable" {
+			t.Errorf("%s: HTTP %d %q", name, a.status, a.body)
 		}
 	}
 }
