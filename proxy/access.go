@@ -69,6 +69,7 @@ type DecisionRecord struct {
 	Judged   *gate.Judgement
 	TraceID  string
 	Fault    string                 // why the gateway answered by itself, though the call was to go on
+	Cause    string                 // of a Fault: why WeCom gave no whole answer
 	Hash     func(id string) string // of customers' ids; nil: they are logged as they are
 }
 
@@ -107,7 +108,7 @@ func (x *apiRequest) finish() {
 	} else if x.id != "" {
 		r.Verdict = verdictError
 		f := x.failure(x.corp, r.Path)
-		f.Account, f.Capability, f.Forwarded = x.name, r.Capability, x.forwarded
+		f.Account, f.Capability, f.Forwarded, f.Cause = x.name, r.Capability, x.forwarded, x.cause
 		f.Client, f.TraceID = r.Client, r.TraceID
 		x.gw.Refusals.Add(now, "decision", f)
 	}
@@ -165,7 +166,7 @@ func shown(segment []byte) []byte {
 func (x *apiRequest) decisionRecord(path string) DecisionRecord {
 	r := DecisionRecord{
 		ID: x.id, At: x.head.At, CorpID: x.corp, Account: x.name, Standing: string(x.head.Who.Standing), By: x.by, Client: x.access.Client,
-		Endpoint: path, Judged: &x.judged, Fault: x.errorKind, Remote: x.access.Remote, Agent: x.rc.Request.Header.UserAgent(),
+		Endpoint: path, Judged: &x.judged, Fault: x.errorKind, Cause: x.cause, Remote: x.access.Remote, Agent: x.rc.Request.Header.UserAgent(),
 		Wait: x.waitOutcome(), Waited: x.wait.took, TraceID: x.trace.ID(),
 	}
 	if x.gate.Config.Log.IDs == config.Hashed {

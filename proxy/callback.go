@@ -314,7 +314,7 @@ func (d *callbackRequest) botFailed(err error) {
 		d.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "the bot gave no whole answer")
 	}
 	d.gw.Log.Warn("a bot gave no whole answer to a callback: WeCom will send it again; check forward_to, and that the bot runs",
-		zap.String("path", d.to.path), zap.String("bot", d.to.address), zap.String("cause", d.botError), zap.Error(err))
+		zap.String("path", d.to.path), zap.String("bot", d.to.address), zap.String("cause", d.botError), errorText(err))
 }
 
 // finish leaves the record of a callback and counts it.

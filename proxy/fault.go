@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
 
 	"replygate/http1"
 	"replygate/record"
+	"replygate/upstream"
 	"replygate/wecom"
 )
 
@@ -56,7 +58,7 @@ type FailureRecord struct {
 	Endpoint   string
 	Capability wecom.Capability
 	Reason     string
-	Cause      string // of a callback: what of it did not fit, or why its bot gave no answer
+	Cause      string // why WeCom or a bot gave no whole answer, or what of a callback did not fit
 	Forwarded  bool   // WeCom may have taken the call
 	Errcode    int
 	Client     string     // what the caller is; "" if no clients are configured
@@ -143,6 +145,8 @@ func connectionError(err error) string {
 		return "dns"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &late) && late.Timeout():
 		return timedOut
+	case errors.Is(err, upstream.ErrTooManyConns):
+		return "too_many_connections"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection_refused"
 	case isTLS(err):
@@ -155,6 +159,15 @@ func connectionError(err error) string {
 		return "connection_closed"
 	}
 	return "malformed_answer"
+}
+
+// maxErrorText bounds the text of an error in the log: one of a malformed answer quotes it.
+const maxErrorText = 300
+
+// errorText is zap.Error within maxErrorText.
+func errorText(err error) zap.Field {
+	text := err.Error()
+	return zap.String("error", text[:min(len(text), maxErrorText)])
 }
 
 // isTLS reports whether TLS could not be agreed on: a certificate, an alert, or a server without

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
 
 	"replygate/trace"
 	"replygate/upstream"
@@ -160,13 +161,14 @@ func (x *apiRequest) send() (*upstream.Body, error) {
 	return a, err
 }
 
-// unreachable answers for an upstream that gave no whole answer.
+// unreachable answers for an upstream that gave no whole answer. Log and record name the cause.
 func (x *apiRequest) unreachable(err error) {
 	var timeout net.Error
 	x.forwarded = !errors.Is(err, upstream.ErrNotSent)
 	switch {
 	case errors.Is(err, upstream.ErrDropped):
 		x.drop()
+		return
 	case !x.forwarded:
 		x.errorKind = upstreamUnreachable
 		x.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "WeCom cannot be reached from the gateway; "+nothingSent)
@@ -177,6 +179,9 @@ func (x *apiRequest) unreachable(err error) {
 		x.errorKind = upstreamBrokeOff
 		x.fail(fasthttp.StatusBadGateway, wecom.CodeUnreachable, "WeCom's answer broke off; the outcome is unknown, it may have taken the call")
 	}
+	x.cause = connectionError(err)
+	x.gw.Log.Warn("WeCom gave no whole answer to a call: check upstream in the configuration, and the network",
+		zap.String("reason", x.errorKind), zap.String("cause", x.cause), errorText(err))
 }
 
 // pass hands the answer on: a small one whole, so that a broken one becomes a clean 502, others as

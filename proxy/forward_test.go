@@ -5,11 +5,15 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // dial opens a connection to the api listener for bytes as they are.
@@ -119,19 +123,20 @@ func TestUpstreamFails(t *testing.T) {
 		status int
 		reason string
 		code   int
+		cause  string
 	}{
-		{"unreachable", nil, 502, "upstream_unreachable", 990502},
-		{"breaks off", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 502, "upstream_broke_off", 990502},
+		{"unreachable", nil, 502, "upstream_unreachable", 990502, "connection_refused"},
+		{"breaks off", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 502, "upstream_broke_off", 990502, "connection_closed"},
 		{"half a short answer", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "10")
 			_, _ = io.WriteString(w, "half")
-		}, 502, "upstream_broke_off", 990502},
+		}, 502, "upstream_broke_off", 990502, "connection_closed"},
 		{"too late", func(_ http.ResponseWriter, r *http.Request) {
 			select {
 			case <-late:
 			case <-r.Context().Done():
 			}
-		}, 504, "upstream_timeout", 990504},
+		}, 504, "upstream_timeout", 990504, "timeout"},
 	} {
 		text := twoAccounts + "upstream: { timeout: 300ms }\n"
 		r := newRig(t, text)
@@ -155,6 +160,54 @@ func TestUpstreamFails(t *testing.T) {
 		}
 		if q := r.lines.last("request"); q["error_kind"] != test.reason || q["verdict"] != "error" {
 			t.Errorf("%s: the access record is %v", test.name, q)
+		}
+		wantCause(t, test.name, d, r.log, test.reason, test.cause)
+	}
+}
+
+// wantCause fails the test unless the record and one line of the log name the cause of a failure.
+func wantCause(t *testing.T, name string, record map[string]any, seen *observer.ObservedLogs, reason, cause string) {
+	t.Helper()
+	lines := seen.FilterMessageSnippet("WeCom gave no whole answer to a call").All()
+	if record["cause"] != cause || len(lines) != 1 {
+		t.Errorf("%s: the record is %v, the log has %v; want one %s", name, record, lines, cause)
+		return
+	}
+	fields := lines[0].ContextMap()
+	if text := fmt.Sprint(fields["error"]); fields["reason"] != reason || fields["cause"] != cause || text == "" || strings.Contains(text, "access_token") {
+		t.Errorf("%s: the line has %v", name, fields)
+	}
+}
+
+// Why WeCom cannot be reached is told apart, also of a judged call, whose record names it beside
+// the fault. The text of an error that quotes an answer is cut.
+func TestWhyWeComIsUnreachable(t *testing.T) {
+	t.Parallel()
+	tls := httptest.NewUnstartedServer(nil)
+	tls.Config.ErrorLog = log.New(io.Discard, "", 0)
+	tls.StartTLS()
+	t.Cleanup(tls.Close)
+	odd := rawServer(t, "HTTP/1.1 200 OK\r\n"+strings.Repeat("x", 2000)+"\r\n\r\n")
+	for _, test := range []struct{ name, url, reason, cause string }{
+		{"a name that is none", "http://wecom.invalid", "upstream_unreachable", "dns"},
+		{"a certificate of its own", tls.URL, "upstream_unreachable", "tls"},
+		{"a malformed answer", odd, "upstream_broke_off", "malformed_answer"},
+	} {
+		r := newRig(t, twoAccounts)
+		token := r.token("wwLapsed")
+		r.wecom.CustomerWrites("wwLapsed", "wk", "wm", "hello")
+		r.pull(token)
+		r.Gateway.Upstream = newUpstream(t, test.url)
+		if a := r.reply(token, "wm"); a.status != 502 {
+			t.Errorf("%s: HTTP %d %s", test.name, a.status, a.text)
+		}
+		d := r.lines.last("decision")
+		if d["fault"] != test.reason {
+			t.Errorf("%s: the record is %v", test.name, d)
+		}
+		wantCause(t, test.name, d, r.log, test.reason, test.cause)
+		if line := r.log.FilterMessageSnippet("WeCom gave no whole answer").All(); len(line) > 0 && len(fmt.Sprint(line[0].ContextMap()["error"])) > 300 {
+			t.Errorf("%s: %v", test.name, line)
 		}
 	}
 }

@@ -112,6 +112,7 @@ func (r *DecisionRecord) AppendJSON(b []byte) []byte {
 		b = number(b, `,"trimmed":`, int64(len(d.Rest)))
 	}
 	b = stringIf(b, `,"fault":`, r.Fault)
+	b = stringIf(b, `,"cause":`, r.Cause)
 	b = stringIf(b, `,"trace_id":`, r.TraceID)
 	if would := r.Judged.Shadow; would != nil {
 		b = wecom.AppendMember(b, `,"shadow":{"verdict":`, would.Verdict.String())

@@ -32,8 +32,9 @@ type apiRequest struct {
 	judged   gate.Judgement   // likewise
 	wait     wait             // of a call that is unsure
 
-	forwarded bool // of a call that failed: WeCom may have taken it
-	probe     bool // of a load balancer: no call
+	forwarded bool   // of a call that failed: WeCom may have taken it
+	cause     string // of a call that WeCom gave no whole answer to
+	probe     bool   // of a load balancer: no call
 
 	out         upstream.Request
 	shortAnswer shortBody // a short answer while it is read

@@ -259,7 +259,7 @@ func TestFailureRecords(t *testing.T) {
 		{"a path of the gateway's own", func() answer { return r.post("/replygate/none", lapsed, "{}") },
 			map[string]any{"corp_id": "", "account": "", "endpoint": "/replygate/none", "capability": "uncatalogued", "reason": "unknown_path", "errcode": 990404.0, "forwarded": false}},
 		{"an upstream that cannot be reached", func() answer { return r.reply(r.token(corpActive), "wkActive", wmLi) },
-			map[string]any{"corp_id": corpActive, "account": "Active", "endpoint": "/cgi-bin/kf/send_msg", "capability": "kf_reply", "reason": "upstream_unreachable", "errcode": 990502.0, "forwarded": false}},
+			map[string]any{"corp_id": corpActive, "account": "Active", "endpoint": "/cgi-bin/kf/send_msg", "capability": "kf_reply", "reason": "upstream_unreachable", "cause": "timeout", "errcode": 990502.0, "forwarded": false}},
 		{"a callback of nobody", func() answer { return r.send(r.callback, "GET /none HTTP/1.1\r\nHost: g\r\n\r\n") },
 			map[string]any{"corp_id": "", "account": "", "endpoint": "…", "reason": "unknown_callback", "errcode": 990404.0, "forwarded": false}},
 	} {

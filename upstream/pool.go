@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"os"
 	"slices"
 	"sync"
@@ -43,8 +42,6 @@ func newPool(dial func(context.Context) (*conn, error)) *pool {
 	return p
 }
 
-var errTooManyConns = errors.New("all connections that the pool may have are in use")
-
 // get returns an idle connection, or dials one within timeout.
 func (p *pool) get(timeout time.Duration) (*conn, error) {
 	p.mu.Lock()
@@ -57,7 +54,7 @@ func (p *pool) get(timeout time.Duration) (*conn, error) {
 	}
 	if len(p.open)+p.dialing >= p.maxConns {
 		p.mu.Unlock()
-		return nil, errTooManyConns
+		return nil, ErrTooManyConns
 	}
 	p.dialing++
 	p.mu.Unlock()
@@ -70,11 +67,13 @@ func (p *pool) get(timeout time.Duration) (*conn, error) {
 	defer p.mu.Unlock()
 	p.dialing--
 	switch {
+	case p.aborted.Load():
+		if err == nil {
+			_ = c.outer.Close()
+		}
+		return nil, os.ErrDeadlineExceeded
 	case err != nil:
 		return nil, err
-	case p.aborted.Load():
-		_ = c.outer.Close()
-		return nil, os.ErrDeadlineExceeded
 	}
 	p.open[c] = struct{}{}
 	return c, nil

@@ -78,7 +78,7 @@ func TestPoolLimit(t *testing.T) {
 	p, _ := newTestPool(t)
 	p.maxConns = 2
 	conns := take(t, p, 2)
-	if _, err := p.get(time.Second); !errors.Is(err, errTooManyConns) {
+	if _, err := p.get(time.Second); !errors.Is(err, ErrTooManyConns) {
 		t.Fatalf("one more than the limit: %v", err)
 	}
 	p.put(conns[0])
@@ -87,7 +87,7 @@ func TestPoolLimit(t *testing.T) {
 	}
 	p.discard(conns[1])
 	take(t, p, 1) // there is room for another one
-	if _, err := p.get(time.Second); !errors.Is(err, errTooManyConns) {
+	if _, err := p.get(time.Second); !errors.Is(err, ErrTooManyConns) {
 		t.Errorf("one more than the limit, after one was closed: %v", err)
 	}
 }
@@ -228,7 +228,7 @@ func TestPoolConcurrently(t *testing.T) {
 		all.Go(func() {
 			for j := range 200 {
 				c, err := p.get(time.Second)
-				if errors.Is(err, errTooManyConns) {
+				if errors.Is(err, ErrTooManyConns) {
 					continue
 				}
 				mu.Lock()

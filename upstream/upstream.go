@@ -35,6 +35,10 @@ var (
 	// ErrDropped reports that Request.Dropped returned true. It is an ErrNotSent, too.
 	ErrDropped = fmt.Errorf("dropped: %w", ErrNotSent)
 
+	// ErrTooManyConns reports that all connections that the pool may have are in use. Do returns it
+	// as an ErrNotSent.
+	ErrTooManyConns = errors.New("all connections that the pool may have are in use")
+
 	// errDial is an ErrNotSent of a request for which there is no connection.
 	errDial = errors.New("cannot connect")
 
