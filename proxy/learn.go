@@ -276,14 +276,14 @@ var failures = map[int]struct {
 
 // correct corrects the windows of customers to whom WeCom did not deliver a reply.
 func (x *apiRequest) correct(late []wecom.Failure) {
-	for _, f := range late {
-		k := window.Key{Corp: x.corp, Channel: f.Channel, Customer: f.Customer}
+	all := make([]window.Correction, len(late))
+	for i, f := range late {
 		what := failures[f.Type]
 		x.gw.Metrics.corrected(what.label)
-		if err := x.gw.Windows.Correct(x.ctx, k, f.At, what.outcome); err != nil {
-			x.gw.Log.Warn("a window could not be corrected by WeCom's later word", zap.String("corp_id", x.corp), zap.Error(err))
-			return
-		}
+		all[i] = window.Correction{Key: window.Key{Corp: x.corp, Channel: f.Channel, Customer: f.Customer}, At: f.At, Outcome: what.outcome}
+	}
+	if err := x.gw.Windows.Correct(x.ctx, all...); err != nil {
+		x.gw.Log.Warn("a window could not be corrected by WeCom's later word", zap.String("corp_id", x.corp), zap.Error(err))
 	}
 }
 

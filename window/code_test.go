@@ -145,7 +145,7 @@ func TestDeliveryFailureCorrectsTheWindow(t *testing.T) {
 	each(t, 5, func(b *bench) {
 		correct := func(at time.Time, o window.Outcome) {
 			b.Helper()
-			if err := b.Correct(b.Context(), li, at, o); err != nil {
+			if err := b.Correct(b.Context(), window.Correction{Key: li, At: at, Outcome: o}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -1,10 +1,14 @@
 package window
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Answer is the state of a window for one reply.
@@ -205,23 +209,89 @@ func (s *Store) Settle(ctx context.Context, k Key, a Answer, o Outcome) error {
 // window.
 const eventDelay = time.Minute
 
-// Correct applies a delivery failure of a reply of k that WeCom had accepted. at is the time of the
-// event that reports it, and o is QuotaExhausted or WindowClosed.
-func (s *Store) Correct(ctx context.Context, k Key, at time.Time, o Outcome) error {
-	replies := 0
-	if o == QuotaExhausted {
-		if replies = s.Replies; replies == 0 {
-			return nil // not counted
+// maxCorrections bounds the corrections in one pipeline.
+const maxCorrections = 256
+
+// Correction is a delivery failure of a reply that WeCom had accepted.
+type Correction struct {
+	Key     Key
+	At      time.Time // of the event that reports it
+	Outcome Outcome   // QuotaExhausted or WindowClosed
+}
+
+// Correct applies delivery failures to their windows. It leaves out those that Redis has from this
+// gateway, unless the customer's message on record is a newer one: bots pull the same pages again
+// and again. The error of one does not affect the others; the first is returned.
+func (s *Store) Correct(ctx context.Context, all ...Correction) (err error) {
+	var left []correction
+	for _, c := range all {
+		one := correction{Correction: c, key: c.Key.redisKey(s.Prefix)}
+		one.last = s.knownLast(one.key)
+		uncounted := c.Outcome == QuotaExhausted && s.Replies == 0
+		if !uncounted && !s.knows(one.knownAs(), one.last) {
+			left = append(left, one)
 		}
 	}
-	key := k.redisKey(s.Prefix)
+	for some := range slices.Chunk(left, maxCorrections) {
+		err = cmp.Or(err, s.correct(ctx, some))
+	}
+	return err
+}
+
+// correction is a Correction with the key of its window, and the message there, unix ms, as far as
+// this gateway knows; at least 1.
+type correction struct {
+	Correction
+	key  string
+	last int64
+}
+
+// knownAs is the key of a correction that Redis has. No other key begins like it.
+func (c correction) knownAs() string {
+	return fmt.Sprintf("correction %s %d %d", c.key, c.At.UnixMilli(), c.Outcome)
+}
+
+// knownLast returns the message that Redis has from this gateway in a window, unix ms; 1 if none is
+// known.
+func (s *Store) knownLast(key string) int64 {
+	e, _ := s.known.writes.get(s.known.writes.fingerprint(key))
+	return max(e.last, 1)
+}
+
+// correct applies corrections in one pipeline. A second one repeats those for which Redis does not
+// have the script.
+func (s *Store) correct(ctx context.Context, all []correction) (err error) {
+	begun := s.stampNow()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	defer s.cache.forget(key)
-	if err := correctScript.Run(ctx, s.rdb, []string{key}, at.Add(-eventDelay).UnixMilli(), replies).Err(); err != nil {
-		return fmt.Errorf("window: correct: %w", err)
+	p, cmds := s.rdb.Pipeline(), make([]*redis.Cmd, len(all))
+	for _, eval := range []bool{false, true} {
+		for i, c := range all {
+			if !eval || noScript(cmds[i]) {
+				cmds[i] = send(ctx, p, correctScript, eval, []string{c.key}, s.correctArgs(c)...)
+			}
+		}
+		_, _ = p.Exec(ctx) // each command has its own error
 	}
-	return nil
+	for i, c := range all {
+		s.cache.forget(c.key)
+		switch {
+		case cmds[i].Err() != nil:
+			err = cmp.Or(err, fmt.Errorf("window: correct: %w", cmds[i].Err()))
+		case !s.embedded():
+			s.known.writes.put(c.knownAs(), c.last, begun)
+		}
+	}
+	return err
+}
+
+// correctArgs are the arguments of correct.lua.
+func (s *Store) correctArgs(c correction) []any {
+	replies := 0
+	if c.Outcome == QuotaExhausted {
+		replies = s.Replies
+	}
+	return []any{c.At.Add(-eventDelay).UnixMilli(), replies}
 }
 
 // Close shuts the window of k until the customer writes again. found is false if there is no

@@ -190,7 +190,7 @@ func TestBrokenWindowIsReported(t *testing.T) {
 			if len(all) != 2 || strings.Contains(fmt.Sprint(all[0].Message, all[0].ContextMap()), li.Customer) {
 				t.Errorf("replies: %d: logged: %v", replies, all)
 			}
-			if err := w.Correct(t.Context(), li, clock.Now(), window.WindowClosed); err != nil {
+			if err := w.Correct(t.Context(), window.Correction{Key: li, At: clock.Now(), Outcome: window.WindowClosed}); err != nil {
 				t.Errorf("Correct: %v", err)
 			}
 			if all := scanAll(t, w, "", 10); len(all) != 1 || !all[li].Broken {
