@@ -2,6 +2,7 @@ package events
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,14 +14,16 @@ import (
 	"replygate/contacts"
 )
 
-// Accounts finds the events of accounts. Its functions answer from memory.
+// Accounts finds the events of accounts. Its functions answer from memory, but for FullOn.
 type Accounts struct {
 	Book    func() *account.Book
 	State   func(corp string) contacts.State
 	Warn    func() []config.Percent
 	Stops   func(a *account.Account, at time.Time) []string // the capabilities that are refused then
 	Calls7d func(corp string) *int                          // nil: not known
-	FullOn  func(a *account.Account, total, limit int, now time.Time) string
+	// FullOn returns the day on which an account reaches its limit, "" if it cannot be told. It asks
+	// Redis, once for each threshold that is reached.
+	FullOn func(ctx context.Context, a *account.Account, total, limit int, now time.Time) string
 }
 
 // SoonData is the data of account.expires_soon and account.stops_soon.
@@ -65,12 +68,12 @@ const day = 24 * time.Hour
 
 // find returns what is new of all accounts, compared with what is known, and when the next of it
 // comes by time alone; zero: nothing does.
-func (w *Accounts) find(known map[string]string, now time.Time) (all []Event, next time.Time) {
+func (w *Accounts) find(ctx context.Context, known map[string]string, now time.Time) (all []Event, next time.Time) {
 	for _, a := range w.Book().All() {
 		all = append(all, w.standing(a, known, now)...)
 		all = append(all, w.soon(a, AccountExpiresSoon, "expires:", a.ExpiresAt(), known, now)...)
 		all = append(all, w.soon(a, AccountStopsSoon, "stops:", a.StopsAt(now), known, now)...)
-		all = append(all, w.contacts(a, known, now)...)
+		all = append(all, w.contacts(ctx, a, known, now)...)
 		next = earliest(next, nextOf(a, now))
 	}
 	return all, next
@@ -152,7 +155,7 @@ func (w *Accounts) soon(a *account.Account, kind, family string, end time.Time, 
 
 // contacts returns the thresholds that an account's contacts have newly reached. Only an exact
 // count can take one back, so an estimate that moves to and fro is told once.
-func (w *Accounts) contacts(a *account.Account, known map[string]string, now time.Time) []Event {
+func (w *Accounts) contacts(ctx context.Context, a *account.Account, known map[string]string, now time.Time) []Event {
 	l := contacts.LevelOf(a, w.State(a.CorpID), w.Warn(), now)
 	if l.LimitKind == account.NoLimit || l.Number == (contacts.Number{}) {
 		return nil
@@ -172,7 +175,7 @@ func (w *Accounts) contacts(a *account.Account, known map[string]string, now tim
 			Type: ContactsThreshold, At: cmp.Or(l.Number.AsOf, now), Corp: a.CorpID, Key: []string{a.CorpID, was, value},
 			Data: ContactsData{
 				CorpID: a.CorpID, Account: a.Name, Entity: a.Entity, Total: l.Number.Total, Exact: l.Number.Exact, Limit: l.Limit, LimitKind: string(l.LimitKind),
-				Percent: int(l.Percent), FullOn: w.FullOn(a, l.Number.Total, l.Limit, now),
+				Percent: int(l.Percent), FullOn: w.FullOn(ctx, a, l.Number.Total, l.Limit, now),
 			},
 			Field: field, Was: was, Value: knownSince(value, now),
 		}}

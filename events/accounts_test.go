@@ -1,6 +1,7 @@
 package events
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,7 +19,7 @@ var start = time.Date(2026, 11, 22, 4, 0, 0, 0, time.UTC)
 // told lists what Accounts finds, as "type at data", and applies it to what is known.
 func told(t *testing.T, w *Accounts, known map[string]string, now time.Time) (all []string, next time.Time) {
 	t.Helper()
-	found, next := w.find(known, now)
+	found, next := w.find(t.Context(), known, now)
 	for i := range found {
 		e := &found[i]
 		if known[e.Field] != e.Was || e.Field == "" || e.Value == e.Was {
@@ -66,7 +67,7 @@ func accountsOf(a config.Account, state *contacts.State) (w *Accounts, use func(
 		Warn:    func() []config.Percent { return []config.Percent{80, 90, 95} },
 		Stops:   func(*account.Account, time.Time) []string { return []string{"mass_message"} },
 		Calls7d: func(string) *int { return &calls },
-		FullOn:  func(*account.Account, int, int, time.Time) string { return "" },
+		FullOn:  func(context.Context, *account.Account, int, int, time.Time) string { return "" },
 	}, use
 }
 

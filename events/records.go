@@ -5,13 +5,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"replygate/window"
 )
 
 // Records finds when the records of customers' messages become incomplete, and complete again.
 type Records struct {
 	Corps func() []string
-	// Since returns since when the records of a corp are complete, "" for those of all corps.
-	Since func(ctx context.Context, corp string) (complete bool, since time.Time, err error)
+	// Since returns since when the records of corps are complete, in their order. "" stands for the
+	// records of all corps.
+	Since func(ctx context.Context, corps []string) ([]window.History, error)
 
 	seen map[string]string // the states at the last look
 }
@@ -30,21 +33,17 @@ const (
 
 // find returns what has changed, and was the same at the look before.
 func (r *Records) find(ctx context.Context, known map[string]string, now time.Time) (all []Event, err error) {
-	seen := map[string]string{}
-	whole, since, err := r.Since(ctx, "")
+	corps := append([]string{""}, r.Corps()...)
+	histories, err := r.Since(ctx, corps)
 	if err != nil {
 		return nil, err
 	}
-	all = append(all, r.change("", whole, since, seen, known, now)...)
-	for _, corp := range r.Corps() {
-		done, at, err := r.Since(ctx, corp)
-		if err != nil {
-			return nil, err
-		}
-		if !done && !whole && !at.After(since) { // the gap is everybody's
+	seen, ofAll := map[string]string{}, histories[0]
+	for i, h := range histories {
+		if i > 0 && !h.Complete && !ofAll.Complete && !h.Since.After(ofAll.Since) { // the gap is everybody's
 			continue
 		}
-		all = append(all, r.change(corp, done, at, seen, known, now)...)
+		all = append(all, r.change(corps[i], h.Complete, h.Since, seen, known, now)...)
 	}
 	r.seen = seen
 	return all, nil

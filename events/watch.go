@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -36,21 +37,39 @@ const (
 // Run looks until ctx ends. All it knows of earlier looks is in Redis, so what a gateway had no
 // time for is found by the next one.
 func (w *Watch) Run(ctx context.Context) {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	var accounts, chats, records, moves time.Time // when the next look is due
+	var chats sync.WaitGroup
+	defer chats.Wait()
+	chats.Go(func() { w.watchChats(ctx) }) // a last look at a chat waits for nothing else
+	w.watchFacts(ctx)
+}
+
+// watchChats looks at chats.
+func (w *Watch) watchChats(ctx context.Context) {
+	var next time.Time // look
 	begun := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	repeat(ctx, func() {
 		if !begun {
-			if !w.tell(w.begin(ctx), "events: what was found before cannot be read") {
-				continue
+			if begun = w.tell(w.Chats.begin(ctx, w.Log), "events: what was found before cannot be read"); !begun {
+				return
 			}
-			begun = true
+		}
+		now := w.Now()
+		w.tell(w.Chats.close(ctx, now), "chats that closed unanswered cannot be logged: tried again")
+		if !now.Before(next) && w.tell(w.Chats.look(ctx, now), "chats that close cannot be logged: tried again") {
+			next = now.Add(chatsEach)
+		}
+	})
+}
+
+// watchFacts looks at facts that last: of accounts, of the records, and of contacts.
+func (w *Watch) watchFacts(ctx context.Context) {
+	var accounts, records, moves time.Time // when the next look is due
+	begun := false
+	repeat(ctx, func() {
+		if !begun {
+			if begun = w.tell(w.begin(ctx), "events: what was found before cannot be read"); !begun {
+				return
+			}
 		}
 		now := w.Now()
 		if !now.Before(accounts) {
@@ -59,15 +78,25 @@ func (w *Watch) Run(ctx context.Context) {
 				accounts = earliest(next, now.Add(accountsEach))
 			}
 		}
-		w.tell(w.Chats.close(ctx, now), "chats that closed unanswered cannot be logged: tried again")
-		if !now.Before(chats) && w.tell(w.Chats.look(ctx, now), "chats that close cannot be logged: tried again") {
-			chats = now.Add(chatsEach)
-		}
 		if !now.Before(records) && w.tell(w.lookAtRecords(ctx, now), "gaps in the records cannot be logged: tried again") {
 			records = now.Add(recordsEach)
 		}
 		if !now.Before(moves) && w.tell(w.lookAtMoves(ctx, now), "contacts that move cannot be logged: tried again") {
 			moves = now.Add(movesEach)
+		}
+	})
+}
+
+// repeat calls look every watchEvery until ctx ends.
+func repeat(ctx context.Context, look func()) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			look()
 		}
 	}
 }
@@ -80,7 +109,7 @@ func (w *Watch) tell(err error, what string) (ok bool) {
 	return err == nil
 }
 
-// begin reads what the gateway that led before knew.
+// begin reads which facts the gateway that led before knew.
 func (w *Watch) begin(ctx context.Context) (err error) {
 	if w.known, err = w.Log.known(ctx); err != nil {
 		return err
@@ -92,11 +121,11 @@ func (w *Watch) begin(ctx context.Context) (err error) {
 		maps.DeleteFunc(w.known, func(field, _ string) bool { return slices.Contains(fields, field) })
 	}
 	w.Records.seen = map[string]string{}
-	return w.Chats.begin(ctx, w.Log)
+	return nil
 }
 
 func (w *Watch) lookAtAccounts(ctx context.Context, now time.Time) (next time.Time, err error) {
-	all, next := w.Accounts.find(w.known, now)
+	all, next := w.Accounts.find(ctx, w.known, now)
 	return next, w.append(ctx, all)
 }
 

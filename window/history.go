@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,6 +85,42 @@ func (s *Store) HistorySince(ctx context.Context, corp, channel string) (complet
 	defer cancel()
 	h := s.readHistories(ctx, sc)[0]
 	return s.proves(h), h.since, h.err
+}
+
+// History is since when the records of a corp are complete.
+type History struct {
+	Complete bool // a missing window means that the customer did not write
+	Since    time.Time
+}
+
+// historiesAtOnce is how many histories HistoriesSince reads in a round trip.
+const historiesAtOnce = 500
+
+// HistoriesSince is HistorySince for many corps, in their order. It fails if it cannot read one.
+func (s *Store) HistoriesSince(ctx context.Context, corps []string) (all []History, err error) {
+	for some := range slices.Chunk(corps, historiesAtOnce) {
+		if all, err = s.appendHistories(ctx, all, some); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// appendHistories appends the histories of a few corps, read in one round trip.
+func (s *Store) appendHistories(ctx context.Context, all []History, corps []string) ([]History, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	scopes := make([]scope, len(corps))
+	for i, corp := range corps {
+		scopes[i] = s.ofCorp(corp)
+	}
+	for _, h := range s.readHistories(ctx, scopes...) {
+		if h.err != nil {
+			return nil, h.err
+		}
+		all = append(all, History{s.proves(h), h.since})
+	}
+	return all, nil
 }
 
 // readHistories reads the histories of scopes, without a proof.

@@ -67,9 +67,7 @@ func (g *gateway) openEvents(now func() time.Time) {
 		},
 		Records: &events.Records{
 			Corps: func() []string { return g.accounts().CorpIDs() },
-			Since: func(ctx context.Context, corp string) (bool, time.Time, error) {
-				return g.windows.HistorySince(ctx, corp, "")
-			},
+			Since: g.windows.HistoriesSince,
 		},
 	}
 	b.own = &events.Own{
@@ -147,8 +145,8 @@ func (g *gateway) callsOf(corp string) *int {
 
 // fullOn returns the day on which an account reaches its limit of contacts at its pace; "": it
 // cannot be told.
-func (g *gateway) fullOn(a *account.Account, total, limit int, now time.Time) string {
-	days, err := g.contacts.observer.Store.Histories(context.Background(), []string{a.CorpID})
+func (g *gateway) fullOn(ctx context.Context, a *account.Account, total, limit int, now time.Time) string {
+	days, err := g.contacts.observer.Store.Histories(ctx, []string{a.CorpID})
 	if err != nil {
 		return ""
 	}
