@@ -69,11 +69,12 @@ func (l *Listener) Close() {
 }
 
 // Position returns the position up to which the listener has taken everything; ok is false while
-// entries wait for it.
+// entries wait for it, and once it was cut.
 func (l *Listener) Position() (at string, ok bool) {
 	l.feed.mu.Lock()
 	defer l.feed.mu.Unlock()
-	return l.feed.position, len(l.c) == 0
+	_, listens := l.feed.listeners[l]
+	return l.feed.position, listens && len(l.c) == 0
 }
 
 // Replay calls send with what the listener missed since a position, in order, and returns its first

@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -105,6 +106,28 @@ func TestCutListeners(t *testing.T) {
 	}
 	if listeners, cut := f.Count(); listeners != 0 || cut != 2 {
 		t.Errorf("%d, %d cut", listeners, cut)
+	}
+}
+
+// A listener that was cut has no position, also once it has taken what it had: entries after those
+// never reached it.
+func TestCutListenerHasNoPosition(t *testing.T) {
+	f := &Feed{Log: logIn(storetest.Open(t, storetest.Embedded(t), time.Now))}
+	l := must(f.Listen(t.Context(), Filter{}))
+	entries := make([]Entry, maxLag+1)
+	for n := range entries {
+		entries[n] = Entry{Position: fmt.Sprint(n + 1), Type: WindowClosing}
+	}
+	f.dispatch(l.From, entries[:1])
+	l.next(t)
+	if at, ok := l.Position(); !ok || at != "1" {
+		t.Errorf("at %s, %v", at, ok)
+	}
+	f.dispatch("1", append(entries[1:], Entry{Position: "2000", Type: WindowClosing}))
+	for open := true; open; _, open = l.next(t) {
+	}
+	if at, ok := l.Position(); ok {
+		t.Errorf("at %s", at)
 	}
 }
 
