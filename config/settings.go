@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"reflect"
 	"strings"
 	"time"
@@ -10,7 +11,7 @@ import (
 // Setting is one value of a configuration, and where it comes from.
 type Setting struct {
 	Key    string // dotted, with the index of list items
-	Value  any    // bool, int or string; of a secret whether it is set
+	Value  any    // bool, int or string; of a secret whether it is set; of a URL no query
 	Secret bool
 	From   Position // zero: it is the default
 }
@@ -96,10 +97,28 @@ func plainValue(v reflect.Value) any {
 		return x.Format(time.RFC3339)
 	case *int:
 		return *x
-	case bool, int, string:
+	case string:
+		return shownText(x)
+	case bool, int:
 		return x
 	}
 	return fmt.Sprint(v.Interface())
+}
+
+// shownText is a text, and of a URL what is no secret: webhooks take tokens in the query.
+func shownText(text string) string {
+	u := httpURL(text)
+	if u == nil || !hasExtras(u) {
+		return text
+	}
+	shown := u.Scheme + "://"
+	if u.User != nil {
+		shown += url.PathEscape(u.User.Username()) + ":***@"
+	}
+	if shown += u.Host + u.EscapedPath(); u.RawQuery != "" {
+		shown += "?***"
+	}
+	return shown
 }
 
 // shortDuration writes a duration without the units that are zero: 48h instead of 48h0m0s.

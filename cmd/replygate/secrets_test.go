@@ -33,6 +33,7 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 		c.Callbacks[0].Token, c.Callbacks[0].EncodingAESKey = mark+"callback", config.Secret(aesKey)
 		c.Accounts[0].Secrets.Kf = []config.Secret{mark + "kf"}
 		c.Traces = config.Traces{Endpoint: collector.URL, Sample: 1, Headers: []config.Secret{"Authorization: Bearer " + mark + "collector"}}
+		c.Events.Webhooks = []config.Webhook{{Name: "crm", URL: "http://127.0.0.1:9/send?access_token=" + mark + "webhook&key=" + mark, Secrets: []config.Secret{testSigning}}}
 		c.Upstream.Timeout = 500 * time.Millisecond
 		c.Log.Level, c.Log.Decisions = "debug", filepath.Join(dir, "decisions.log")
 	})
