@@ -111,9 +111,13 @@ func (a *Admin) accounts(w http.ResponseWriter, r *http.Request) {
 		rows, list.Next = page(q, rows, a.accountOrder(q))
 	}
 	if q.csv {
-		export(a, w, "accounts", func(yield func(Account, error) bool) {
-			for _, acc := range rows {
-				if !yield(a.showAccount(acc), nil) {
+		export(a, w, "accounts", func(yield func([]Account, error) bool) {
+			for some := range slices.Chunk(rows, maxLimit) {
+				var shown []Account
+				for _, acc := range some {
+					shown = append(shown, a.showAccount(acc))
+				}
+				if !yield(shown, nil) {
 					return
 				}
 			}

@@ -73,6 +73,7 @@ type gateway struct {
 	since      time.Time         // when these begin
 	file       string            // of the log; "": none
 	budget     int64             // bytes that one page may read of it
+	busy       bool              // it is being searched for others
 	hold       chan struct{}     // nil, or closed once its search may go on
 
 	mu       sync.Mutex
@@ -115,6 +116,9 @@ func (g *gateway) NewestDecisions() ([][]byte, time.Time) { return g.newest, g.s
 func (g *gateway) OlderDecisions(ctx context.Context, until time.Time, visit func([]byte) bool) (bool, []string, error) {
 	if g.hold != nil {
 		<-g.hold
+	}
+	if g.busy {
+		return true, nil, context.DeadlineExceeded
 	}
 	if g.file == "" {
 		return false, nil, g.unreadable

@@ -102,8 +102,9 @@ func (a *Admin) statuses(ctx context.Context, accounts []config.Account) iter.Se
 	}
 }
 
-func backfillRows(all iter.Seq2[backfill.Status, error]) iter.Seq2[BackfillRow, error] {
-	return func(yield func(BackfillRow, error) bool) {
+// backfillRows yields a page for each status: each is read by itself.
+func backfillRows(all iter.Seq2[backfill.Status, error]) iter.Seq2[[]BackfillRow, error] {
+	return func(yield func([]BackfillRow, error) bool) {
 		for s, err := range all {
 			row := BackfillRow{
 				CorpID: s.CorpID, State: s.State, Complete: s.Complete, Channels: s.Channels, Messages: s.Messages, Unreadable: s.Unreadable,
@@ -119,7 +120,7 @@ func backfillRows(all iter.Seq2[backfill.Status, error]) iter.Seq2[BackfillRow, 
 					row.Error = one.Error
 				}
 			}
-			if !yield(row, err) {
+			if !yield([]BackfillRow{row}, err) {
 				return
 			}
 		}

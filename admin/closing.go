@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"iter"
 	"net/http"
 	"slices"
 	"time"
@@ -180,22 +181,17 @@ func (a *Admin) nameOf(corp string) string {
 	return ""
 }
 
-// allWaiting yields the rows of all pages.
-func (a *Admin) allWaiting(r *http.Request, query window.Query) func(yield func(Waiting, error) bool) {
-	return func(yield func(Waiting, error) bool) {
+// allWaiting yields all pages.
+func (a *Admin) allWaiting(r *http.Request, query window.Query) iter.Seq2[[]Waiting, error] {
+	return func(yield func([]Waiting, error) bool) {
 		query.Limit = maxLimit
 		for {
 			found, err := a.Windows.ListByClose(r.Context(), query)
-			if err != nil {
-				yield(Waiting{}, err)
-				return
-			}
+			var rows []Waiting
 			for _, e := range found.Entries {
-				if !yield(a.waiting(e), nil) {
-					return
-				}
+				rows = append(rows, a.waiting(e))
 			}
-			if query.After = found.Next; query.After == nil {
+			if query.After = found.Next; !yield(rows, err) || err != nil || query.After == nil {
 				return
 			}
 		}

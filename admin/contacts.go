@@ -262,16 +262,14 @@ func placeByContacts(sort string, now time.Time) func(countedAccount) position {
 	}
 }
 
-// withHistories yields rows with their history, which is read for some at a time.
-func (a *Admin) withHistories(ctx context.Context, chosen []countedAccount, days int, now time.Time) iter.Seq2[Contacts, error] {
-	return func(yield func(Contacts, error) bool) {
+// withHistories yields pages of rows with their history.
+func (a *Admin) withHistories(ctx context.Context, chosen []countedAccount, days int, now time.Time) iter.Seq2[[]Contacts, error] {
+	return func(yield func([]Contacts, error) bool) {
 		for chunk := range slices.Chunk(chosen, maxLimit) {
 			rows := a.contactRows(chunk, now)
 			err := a.addHistory(ctx, rows, days, now)
-			for _, row := range rows {
-				if !yield(row, err) {
-					return
-				}
+			if !yield(rows, err) || err != nil {
+				return
 			}
 		}
 	}

@@ -119,26 +119,28 @@ func (a *Admin) decisionQuery(r *http.Request) (q listQuery, f decisionFilter, e
 	return q, f, err
 }
 
-// allDecisions yields the rows of all pages.
-func (a *Admin) allDecisions(ctx context.Context, q listQuery, f decisionFilter) iter.Seq2[DecisionRow, error] {
+// allDecisions yields all pages. One that lacks decisions is an error.
+func (a *Admin) allDecisions(ctx context.Context, q listQuery, f decisionFilter) iter.Seq2[[]DecisionRow, error] {
 	q.limit = maxLimit
-	return func(yield func(DecisionRow, error) bool) {
+	return func(yield func([]DecisionRow, error) bool) {
 		for {
 			list, err := a.decisionPage(ctx, q, f)
-			if err != nil {
-				yield(DecisionRow{}, err)
+			if err == nil && len(list.Partial) > 0 {
+				err = incomplete(list.Partial[0])
+			}
+			if !yield(list.Decisions, err) || err != nil || list.Next == "" {
 				return
 			}
-			for _, row := range list.Decisions {
-				if !yield(row, nil) {
-					return
-				}
-			}
-			if q.Set("cursor", list.Next); list.Next == "" || q.readCursor() != nil {
-				return
+			if q.Set("cursor", list.Next); q.readCursor() != nil {
+				panic("BUG: a cursor of this gateway cannot be read")
 			}
 		}
 	}
+}
+
+// incomplete is the error of an export in which decisions would be missing.
+func incomplete(m Missing) error {
+	return noResult{http.StatusServiceUnavailable, "incomplete", "decisions would be missing: " + m.Gateway + ": " + m.Error + "; name a later from, or read the list as JSON, which has the others"}
 }
 
 // decisionPage merges the decisions of this gateway and of the others.

@@ -101,15 +101,13 @@ func (a *Admin) entities(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// siblingRows yields the accounts of entities, one after the other.
-func (a *Admin) siblingRows(ctx context.Context, found []contacts.Entity, now time.Time) iter.Seq2[Sibling, error] {
-	return func(yield func(Sibling, error) bool) {
+// siblingRows yields the accounts of entities, a page for each entity.
+func (a *Admin) siblingRows(ctx context.Context, found []contacts.Entity, now time.Time) iter.Seq2[[]Sibling, error] {
+	return func(yield func([]Sibling, error) bool) {
 		for _, e := range found {
 			e, err := a.withHistory(ctx, e, now)
-			for _, row := range showEntity(e).Accounts {
-				if !yield(row, err) {
-					return
-				}
+			if !yield(showEntity(e).Accounts, err) || err != nil {
+				return
 			}
 		}
 	}

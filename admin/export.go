@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
@@ -12,15 +13,15 @@ import (
 )
 
 const (
-	exportEvery = 500              // rows after which an export is flushed
-	exportStall = 30 * time.Second // that the client may take for so many rows
+	exportStall = 30 * time.Second // in which a page must be read, and the client take it
 	exportLimit = 10 * time.Minute // for a whole export
 )
 
-// export streams rows as CSV: format=csv of a list. T is a struct, and its JSON names are the head
-// line. One export runs at a time. If the first row cannot be read the answer says so. After that
-// the connection breaks off, so that the client does not take a part for the whole.
-func export[T any](a *Admin, w http.ResponseWriter, name string, rows iter.Seq2[T, error]) {
+// export streams the rows of pages as CSV: format=csv of a list. T is a struct, and its JSON names
+// are the head line. One export runs at a time. If a page cannot be read before the first row the
+// answer says so. After that the connection breaks off, so that the client does not take a part for
+// the whole. A page may have no rows.
+func export[T any](a *Admin, w http.ResponseWriter, name string, pages iter.Seq2[[]T, error]) {
 	if !a.exporting.TryLock() {
 		w.Header().Set("Retry-After", "5")
 		fail(w, http.StatusTooManyRequests, "too_many", "another export is running; try again soon")
@@ -35,26 +36,38 @@ func export[T any](a *Admin, w http.ResponseWriter, name string, rows iter.Seq2[
 	extend()
 	fields := columns(reflect.TypeFor[T]())
 	_ = out.Write(head(fields))
-	n := 0
-	for row, err := range rows {
-		if err != nil && n == 0 {
+	begun := false
+	for rows, err := range pages {
+		if err != nil && !begun {
 			w.Header().Del("Content-Disposition")
-			storeAway(w, err)
+			failExport(w, err)
 			return
 		}
 		if err != nil || time.Since(began) > exportLimit {
 			panic(http.ErrAbortHandler)
 		}
-		_ = out.Write(cells(fields, row))
-		if n++; n%exportEvery != 0 {
+		extend()
+		if len(rows) == 0 {
 			continue
+		}
+		begun = true
+		for _, row := range rows {
+			_ = out.Write(cells(fields, row))
 		}
 		if out.Flush(); out.Error() != nil {
 			return // the client has gone
 		}
-		extend()
 	}
 	out.Flush()
+}
+
+// failExport answers an export that has no rows, since they cannot be read.
+func failExport(w http.ResponseWriter, err error) {
+	if p := (noResult{}); errors.As(err, &p) {
+		failWith(w, err)
+		return
+	}
+	storeAway(w, err)
 }
 
 // columns returns the fields of a row's type that its JSON has, those of embedded structs included.

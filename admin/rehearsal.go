@@ -205,18 +205,12 @@ func (a *Admin) rehearse(r *http.Request, by *rehearsal.Rehearser, q rehearsalQu
 	}
 }
 
-// rowsOf yields the lines of reports.
-func rowsOf(reports iter.Seq2[rehearsal.Report, error]) iter.Seq2[RehearsalRow, error] {
-	return func(yield func(RehearsalRow, error) bool) {
+// rowsOf yields the lines of reports, a page for each report.
+func rowsOf(reports iter.Seq2[rehearsal.Report, error]) iter.Seq2[[]RehearsalRow, error] {
+	return func(yield func([]RehearsalRow, error) bool) {
 		for report, err := range reports {
-			if err != nil {
-				yield(RehearsalRow{}, err)
+			if !yield(RehearsalRows(report), err) || err != nil {
 				return
-			}
-			for _, row := range RehearsalRows(report) {
-				if !yield(row, nil) {
-					return
-				}
 			}
 		}
 	}

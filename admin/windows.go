@@ -179,22 +179,33 @@ func (q *windowQuery) byClose() window.Query {
 }
 
 // rows yields those of the entries that the query asks for.
-func (q *windowQuery) rows(all iter.Seq2[window.Entry, error]) iter.Seq2[Window, error] {
-	return func(yield func(Window, error) bool) {
-		for e, err := range all {
-			if (err != nil || q.matches(e)) && !yield(show(e), err) {
+func (q *windowQuery) rows(pages iter.Seq2[[]window.Entry, error]) iter.Seq2[[]Window, error] {
+	return func(yield func([]Window, error) bool) {
+		for entries, err := range pages {
+			if !yield(q.shown(entries), err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-// eachIndexed yields the windows of all pages.
-func (a *Admin) eachIndexed(ctx context.Context, q windowQuery) iter.Seq2[window.Entry, error] {
-	return func(yield func(window.Entry, error) bool) {
+// shown returns the rows of those entries that the query asks for.
+func (q *windowQuery) shown(entries []window.Entry) []Window {
+	rows := []Window{}
+	for _, e := range entries {
+		if q.matches(e) {
+			rows = append(rows, show(e))
+		}
+	}
+	return rows
+}
+
+// eachIndexed yields all pages of windows.
+func (a *Admin) eachIndexed(ctx context.Context, q windowQuery) iter.Seq2[[]window.Entry, error] {
+	return func(yield func([]window.Entry, error) bool) {
 		for query := q.byClose(); ; {
 			found, err := a.Windows.ListByClose(ctx, query)
-			if !yieldAll(yield, found.Entries, err) || found.Next == nil {
+			if !yield(found.Entries, err) || found.Next == nil {
 				return
 			}
 			query.After = found.Next
@@ -203,30 +214,16 @@ func (a *Admin) eachIndexed(ctx context.Context, q windowQuery) iter.Seq2[window
 }
 
 // eachScanned yields all windows in no order.
-func (a *Admin) eachScanned(ctx context.Context, q windowQuery) iter.Seq2[window.Entry, error] {
-	return func(yield func(window.Entry, error) bool) {
+func (a *Admin) eachScanned(ctx context.Context, q windowQuery) iter.Seq2[[]window.Entry, error] {
+	return func(yield func([]window.Entry, error) bool) {
 		for next := ""; ; {
 			entries, after, err := a.Windows.Scan(ctx, q.corp, next, q.limit)
-			if !yieldAll(yield, entries, err) || after == "" {
+			if !yield(entries, err) || after == "" {
 				return
 			}
 			next = after
 		}
 	}
-}
-
-// yieldAll yields entries, or the error that there is instead. It reports whether to go on.
-func yieldAll(yield func(window.Entry, error) bool, entries []window.Entry, err error) bool {
-	if err != nil {
-		yield(window.Entry{}, err)
-		return false
-	}
-	for _, e := range entries {
-		if !yield(e, nil) {
-			return false
-		}
-	}
-	return true
 }
 
 // windowPosition is the place of a row in the index.
@@ -272,12 +269,7 @@ func (a *Admin) replyWindows(w http.ResponseWriter, r *http.Request, q windowQue
 		storeAway(w, err)
 		return
 	}
-	list.Windows, list.More, list.Since, list.Incomplete, list.AsOf = []Window{}, list.Next != "", stamp(since), !complete, stamp(a.Now())
-	for _, e := range entries {
-		if q.matches(e) {
-			list.Windows = append(list.Windows, show(e))
-		}
-	}
+	list.Windows, list.More, list.Since, list.Incomplete, list.AsOf = q.shown(entries), list.Next != "", stamp(since), !complete, stamp(a.Now())
 	if !unchanged(w, r, list.Windows, list.More, list.Since, list.Incomplete, list.Index) {
 		reply(w, http.StatusOK, list)
 	}
