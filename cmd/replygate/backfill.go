@@ -134,9 +134,9 @@ func (b *backfiller) run(ctx context.Context, s streams) error {
 	return b.finish(ctx, s)
 }
 
-// finish tells the gateway what was read, and the operator what is complete by it.
+// finish tells the gateway what was read, and the operator what is complete by it. Then the run is
+// over, and never resumed.
 func (b *backfiller) finish(ctx context.Context, s streams) error {
-	defer os.Remove(b.file) // a finished run is never resumed
 	read := admin.Backfill{CorpID: b.done.Corp, Began: b.done.Began}
 	for _, c := range b.done.Channels {
 		if c.Broken {
@@ -147,12 +147,14 @@ func (b *backfiller) finish(ctx context.Context, s streams) error {
 	}
 	switch {
 	case len(b.done.Channels) == 0:
+		_ = os.Remove(b.file)
 		return fmt.Errorf("%s: kf/account/list names no channel; its records stay as they were", b.done.Corp)
 	case len(read.Channels) == 0:
+		_ = os.Remove(b.file)
 		return fmt.Errorf("%s: no channel could be read to its end; its records stay as they were", b.done.Corp)
 	}
 	var answer admin.Backfill
-	if err := b.client.post(ctx, "/v1/backfill", read, &answer); err != nil {
+	if err := b.report(ctx, read, &answer); err != nil {
 		return err
 	}
 	for _, c := range answer.Missed {
@@ -175,6 +177,18 @@ func (b *backfiller) finish(ctx context.Context, s streams) error {
 	}
 	fmt.Fprintln(s.out, "its records are complete")
 	return nil
+}
+
+// report tells the gateway what was read. The progress is kept until the gateway has taken it, or
+// said that it is worth nothing.
+func (b *backfiller) report(ctx context.Context, read admin.Backfill, answer *admin.Backfill) error {
+	err := b.client.post(ctx, "/v1/backfill", read, answer)
+	var refused apiError
+	if err != nil && !(errors.As(err, &refused) && (refused.code == "gap" || refused.code == "bad_time")) {
+		return fmt.Errorf("%w; run the same command again to go on", err)
+	}
+	_ = os.Remove(b.file)
+	return err
 }
 
 // showReplays shows how far the gateway has completed the records of a corp by itself.

@@ -1,13 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -384,6 +390,38 @@ func (r *rig) backfills() {
 	code, out, errs := cli(r.T, r.backfillArgs()...)
 	if code != exitGood || !strings.Contains(out, "its records are complete") {
 		r.Fatalf("exit %d %s%s", code, out, errs)
+	}
+}
+
+// A backfill that the gateway cannot take yet keeps its progress, and is reported by the next run.
+func TestBackfillIsReportedAgain(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	conversations(r.platform, r.clock.Now())
+	r.since(-time.Minute)
+	var away atomic.Bool
+	away.Store(true)
+	pass := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: r.gateway.control.Addr().String()})
+	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, rq *http.Request) {
+		body, _ := io.ReadAll(rq.Body)
+		if away.Load() && strings.Contains(string(body), `"channels"`) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, `{"error":{"code":"store_unavailable","message":"Redis does not answer; try again"}}`)
+			return
+		}
+		rq.Body = io.NopCloser(bytes.NewReader(body))
+		pass.ServeHTTP(w, rq)
+	}))
+	defer between.Close()
+	args := append(r.backfillArgs(), "--admin", between.URL)
+	if code, _, errs := cli(t, args...); code != exitBad || !strings.Contains(errs, "run the same command again to go on") {
+		t.Fatalf("exit %d %s", code, errs)
+	}
+	away.Store(false)
+	if code, out, errs := cli(t, args...); code != exitGood || !strings.Contains(errs, "going on with the backfill") || !strings.Contains(out, "its records are complete") {
+		t.Fatalf("exit %d %s%s", code, out, errs)
+	}
+	if _, err := os.Stat(args[6]); !os.IsNotExist(err) {
+		t.Errorf("the state file is still there: %v", err)
 	}
 }
 
