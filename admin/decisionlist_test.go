@@ -285,6 +285,7 @@ func TestPeersThatAreNone(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]http.HandlerFunc{
 		"its answer cannot be read: is it a gateway of this version?": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+		"its answer is larger than 8 MiB":                             func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 8<<20+1)) },
 		"it answered HTTP 302": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:3/", http.StatusFound)
 		},

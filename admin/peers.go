@@ -93,12 +93,14 @@ func (a *Admin) askPeer(ctx context.Context, peer, path string, into any) error 
 	default:
 		return fmt.Errorf("it answered HTTP %d", resp.StatusCode)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPeerBody))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPeerBody+1))
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("no whole answer within %s", peerTimeout)
 	case err != nil:
 		return errors.New("its answer broke off")
+	case len(body) > maxPeerBody:
+		return fmt.Errorf("its answer is larger than %d MiB", maxPeerBody>>20)
 	case json.Unmarshal(body, into) != nil:
 		return errors.New("its answer cannot be read: is it a gateway of this version?")
 	}

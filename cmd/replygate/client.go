@@ -93,6 +93,9 @@ type apiError struct{ code, message string }
 
 func (e apiError) Error() string { return e.message + " (" + e.code + ")" }
 
+// maxAdminAnswer bounds an answer of the admin API, in bytes.
+const maxAdminAnswer = 16 << 20
+
 // get reads one resource into v.
 func (c client) get(ctx context.Context, path string, query url.Values, v any) error {
 	return c.call(ctx, http.MethodGet, path+"?"+query.Encode(), c.read, nil, v)
@@ -147,9 +150,12 @@ func (c client) do(ctx context.Context, method, path string, key config.Secret, 
 		return 0, nil, fmt.Errorf("no gateway answers at %s: is it running, and is this its listen.admin?", c.base)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	if err != nil {
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAdminAnswer+1))
+	switch {
+	case err != nil:
 		return 0, nil, fmt.Errorf("the gateway's answer broke off: %w", err)
+	case len(answer) > maxAdminAnswer:
+		return 0, nil, fmt.Errorf("the gateway's answer is larger than %d MiB", maxAdminAnswer>>20)
 	}
 	return resp.StatusCode, answer, nil
 }
