@@ -532,3 +532,37 @@ func TestScreens(t *testing.T) {
 		}
 	}
 }
+
+// An entity's page opens by the link of a list, whatever its name is, and its own links lead back.
+func TestNamesInPaths(t *testing.T) {
+	for _, name := range []string{"Acme A/S", "a#b?c", "100 %2F", "鹿鸣实业"} {
+		r := newRig(t, nil)
+		r.api = func(w http.ResponseWriter, req *http.Request) bool {
+			one := map[string]any{"name": name, "accounts": []any{map[string]any{"corp_id": "wwA", "entity": name}}}
+			switch req.URL.EscapedPath() {
+			case "/v1/entities":
+				_ = json.NewEncoder(w).Encode(map[string]any{"entities": []any{one}})
+			case "/v1/entities/" + url.PathEscape(name):
+				_ = json.NewEncoder(w).Encode(one)
+			default:
+				return false
+			}
+			return true
+		}
+		cookie := r.signIn()
+		_, list := r.page("entities", "en", cookie)
+		link := "entities/" + url.PathEscape(name)
+		if !strings.Contains(list, `href="./`+link+`"`) {
+			t.Errorf("%s: no link to %s", name, link)
+		}
+		res := r.call("GET", "/console/"+link, nil, "Cookie", cookie)
+		body, _ := io.ReadAll(res.Body)
+		if res.StatusCode != http.StatusOK || !strings.Contains(string(body), `href="../accounts/wwA"`) || !strings.Contains(string(body), `href="../assets/`) {
+			t.Errorf("%s: HTTP %d %.600s", name, res.StatusCode, body)
+		}
+		next, _ := url.Parse(r.call("GET", "/console/"+link+"?a=b", nil).Header.Get("Location"))
+		if got := next.Query().Get("next"); next.Path != "../login" || got != "./"+link+"?a=b" {
+			t.Errorf("%s: the sign-in leads to %s by %s", name, got, next)
+		}
+	}
+}

@@ -76,6 +76,7 @@ func (l *language) functions(assets map[string]string) template.FuncMap {
 		"iso":    func(t time.Time) string { return t.In(l.zone).Format(time.RFC3339) },
 		"list":   func(all ...any) []any { return all },
 		"join":   strings.Join,
+		"path":   url.PathEscape, // one segment: a template alone leaves its / # and ? as they are
 		"words":  l.words,
 		"value":  func(v any) string { return fmt.Sprint(v) },
 		"who":    l.gateways,
@@ -138,7 +139,7 @@ func withRequest(ctx context.Context, q *request) context.Context {
 
 func (c *Console) newRequest(w http.ResponseWriter, r *http.Request) *request {
 	q := &request{c: c, w: w, r: r, language: c.chooseLanguage(w, r), root: "./", now: c.Now(), signedIn: c.may(r, scopeRead)}
-	if depth := strings.Count(strings.TrimPrefix(r.URL.Path, "/console/"), "/"); depth > 0 {
+	if depth := strings.Count(strings.TrimPrefix(r.URL.EscapedPath(), "/console/"), "/"); depth > 0 {
 		q.root = strings.Repeat("../", depth)
 	}
 	return q
@@ -245,8 +246,11 @@ func (q *request) here() string {
 	}
 	v := q.r.URL.Query()
 	v.Del("lang")
-	u := url.URL{Path: "./" + strings.TrimPrefix(q.r.URL.Path, "/console/"), RawQuery: v.Encode()}
-	return u.String()
+	at := "./" + strings.TrimPrefix(q.r.URL.EscapedPath(), "/console/")
+	if len(v) > 0 {
+		at += "?" + v.Encode()
+	}
+	return at
 }
 
 // render writes a page whole.
