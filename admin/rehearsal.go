@@ -131,13 +131,10 @@ func (a *Admin) rehearsal(w http.ResponseWriter, r *http.Request) {
 	} else if q.on.IsZero() {
 		accounts = stoppingSoon(accounts, q.at)
 	}
-	cut, next := page(q.listQuery, accounts, func(a *account.Account) position {
-		at := a.LapsesAt()
-		if at.IsZero() {
-			return position{Group: 1, ID: a.CorpID}
-		}
-		return position{Number: float64(at.UnixMilli()), ID: a.CorpID}
-	})
+	cut, next := accounts, ""
+	if corp == "" {
+		cut, next = page(q.listQuery, accounts, placeByLapse)
+	}
 	of := a.rehearse(r, rehearsal.New(g, a.Now(), q.chinese), q, cut)
 	if q.csv {
 		export(a, w, "rehearsal", rowsOf(of))
@@ -161,6 +158,15 @@ func (a *Admin) rehearsal(w http.ResponseWriter, r *http.Request) {
 	case !unchanged(w, r, list.Accounts, list.Unattributed, len(accounts)):
 		reply(w, http.StatusOK, list)
 	}
+}
+
+// placeByLapse orders accounts by when they lapse; those that never do are last.
+func placeByLapse(a *account.Account) position {
+	at := a.LapsesAt()
+	if at.IsZero() {
+		return position{Group: 1, ID: a.CorpID}
+	}
+	return position{Number: float64(at.UnixMilli()), ID: a.CorpID}
 }
 
 // stoppingSoon returns the accounts that stop within 30 days. One that will be below the free

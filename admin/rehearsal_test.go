@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -96,6 +97,9 @@ func TestRehearsalOfSeveral(t *testing.T) {
 			break
 		}
 		query.Set("cursor", list.Next)
+		if r := a.call("GET", "/v1/rehearsal?corp_id=wwFree&cursor="+list.Next, ""); r.Code != http.StatusOK || !strings.Contains(r.body, `"corp_id":"wwFree"`) {
+			t.Errorf("one account has no pages: HTTP %d %s", r.Code, r.body)
+		}
 	}
 	if got := fmt.Sprint(all); got != "[wwFree 0 of 0 wwLapsed 0 of 0 wwGrace 0 of 0 wwSooner 0 of 0 wwFreeSoon 0 of 0 wwSoon 3 of 3 wwLater 0 of 0 wwPaying 0 of 0]" {
 		t.Error(got)
