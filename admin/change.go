@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/zap"
 
@@ -87,6 +88,9 @@ func (a *Admin) closeWindow(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// maxReason bounds the reason of a change, in characters.
+const maxReason = 500
+
 // changeWindow applies a change to one window, writes an audit record, and answers with the new
 // state of the window.
 func (a *Admin) changeWindow(w http.ResponseWriter, r *http.Request, action, what string, change func(window.Key) error) {
@@ -96,6 +100,10 @@ func (a *Admin) changeWindow(w http.ResponseWriter, r *http.Request, action, wha
 	}
 	k, ok := a.key(w, "", in.CorpID, in.Channel, in.Customer)
 	if !ok {
+		return
+	}
+	if utf8.RuneCountInString(in.Reason) > maxReason {
+		fail(w, http.StatusBadRequest, "bad_reason", fmt.Sprintf("reason must have at most %d characters; nothing was changed", maxReason))
 		return
 	}
 	if err := change(k); err != nil {
@@ -288,7 +296,7 @@ func (a *Admin) key(w http.ResponseWriter, where, corp, channel, customer string
 	case a.Gateway.Gate().Accounts.Find(corp) == nil:
 		fail(w, http.StatusBadRequest, "unknown_corp", where+"corp_id is not in accounts; nothing was recorded")
 	case customer == "" || len(customer) > wecom.MaxID || len(channel) > wecom.MaxID:
-		fail(w, http.StatusBadRequest, "bad_id", fmt.Sprintf("%scustomer must have 1 to %d bytes, channel at most as many; nothing was recorded", where, wecom.MaxID))
+		fail(w, http.StatusBadRequest, "bad_customer", fmt.Sprintf("%scustomer must have 1 to %d bytes, channel at most as many; nothing was recorded", where, wecom.MaxID))
 	default:
 		return window.Key{Corp: corp, Channel: channel, Customer: customer}, true
 	}

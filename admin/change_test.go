@@ -143,9 +143,9 @@ func TestReportIsRefusedWhole(t *testing.T) {
 		`{"inbound":[` + strings.Repeat(good+",", 1000) + good + `]}`:         `bad_count: send {"inbound":[…]} with 1 to 1000 messages`,
 		report(good, message("wwNobody", "wk", "wm", "2026-11-22T11:00:00Z")): "unknown_corp: inbound[1]: corp_id is not in accounts; nothing was recorded",
 		report(good, message("", "wk", "wm", "2026-11-22T11:00:00Z")):         "unknown_corp: inbound[1]: corp_id is not in accounts; nothing was recorded",
-		report(good, message("wwLapsed", "wk", "", "2026-11-22T11:00:00Z")):   "bad_id: inbound[1]: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded",
-		report(good, message("wwLapsed", "wk", long, "2026-11-22T11:00:00Z")): "bad_id: inbound[1]: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded",
-		report(good, message("wwLapsed", long, "wm", "2026-11-22T11:00:00Z")): "bad_id: inbound[1]: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded",
+		report(good, message("wwLapsed", "wk", "", "2026-11-22T11:00:00Z")):   "bad_customer: inbound[1]: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded",
+		report(good, message("wwLapsed", "wk", long, "2026-11-22T11:00:00Z")): "bad_customer: inbound[1]: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded",
+		report(good, message("wwLapsed", long, "wm", "2026-11-22T11:00:00Z")): "bad_customer: inbound[1]: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded",
 		report(good, `{"corp_id":"wwLapsed","channel":"wk","customer":"wm"}`): "bad_time: inbound[1]: at is missing; write an instant with its zone; nothing was recorded",
 		report(good, message("wwLapsed", "wk", "wm", "2026-11-22T11:00:00")):  "bad_json: ",
 		report(good, message("wwLapsed", "wk", "wm", "1795348800")):           "bad_json: ",
@@ -252,8 +252,9 @@ func TestChangesOfOneWindow(t *testing.T) {
 	}{
 		"an unknown corp":  {`{"corp_id":"wwNobody","channel":"wk","customer":"wm"}`, 400, "unknown_corp: corp_id is not in accounts; nothing was recorded"},
 		"no corp":          {`{"channel":"wk","customer":"wm"}`, 400, "unknown_corp: corp_id is not in accounts; nothing was recorded"},
-		"no customer":      {`{"corp_id":"wwLapsed","channel":"wk"}`, 400, "bad_id: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded"},
-		"a long channel":   {`{"corp_id":"wwLapsed","customer":"wm","channel":"` + strings.Repeat("x", 129) + `"}`, 400, "bad_id: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded"},
+		"no customer":      {`{"corp_id":"wwLapsed","channel":"wk"}`, 400, "bad_customer: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded"},
+		"a long channel":   {`{"corp_id":"wwLapsed","customer":"wm","channel":"` + strings.Repeat("x", 129) + `"}`, 400, "bad_customer: customer must have 1 to 128 bytes, channel at most as many; nothing was recorded"},
+		"a long reason":    {`{"corp_id":"wwLapsed","customer":"wm","reason":"` + strings.Repeat("长", 501) + `"}`, 400, "bad_reason: reason must have at most 500 characters; nothing was changed"},
 		"an unknown field": {`{"corp_id":"wwLapsed","customer":"wm","at":"now"}`, 400, `bad_json: the body cannot be read: there is no member "at"`},
 	} {
 		t.Run(name, func(t *testing.T) {
