@@ -114,14 +114,13 @@ func (q *request) leftOf(a *account) standingLeft {
 // accountsView is the page of accounts.
 type accountsView struct {
 	pager
-	Accounts    []account
-	Months      []month
-	CalendarOff string // why there is no calendar
-	Standings   []option
-	Within      []option
-	Sorts       []option
-	Filters     []choice
-	Tabs        []tab
+	Accounts  []account
+	Months    []month
+	Standings []option
+	Within    []option
+	Sorts     []option
+	Filters   []choice
+	Tabs      []tab
 }
 
 var accountFilters = []string{"q", "standing", "entity", "within", "used", "on"}
@@ -147,7 +146,7 @@ func accountsPage(q *request) {
 	if len(view.Accounts) == 0 {
 		q.countWithout("/v1/accounts", query, view.Filters)
 	}
-	view.Months, view.CalendarOff = q.calendar()
+	view.Months = q.calendar()
 	view.Tabs = q.accountTabs(len(view.Filters) > 0)
 	q.render(http.StatusOK, "accounts", view)
 }
@@ -186,8 +185,9 @@ func (q *request) countWithout(path string, query url.Values, filters []choice) 
 	}
 }
 
-// calendar asks for the days of three months on which subscriptions end or accounts stop.
-func (q *request) calendar() ([]month, string) {
+// calendar asks for the days of three months on which subscriptions end or accounts stop; nil: they
+// cannot be read.
+func (q *request) calendar() []month {
 	today := q.now.In(q.zone)
 	var list struct{ Days []day }
 	f := q.get("/v1/calendar", url.Values{
@@ -195,7 +195,7 @@ func (q *request) calendar() ([]month, string) {
 		"to":   {time.Date(today.Year(), today.Month()+3, 0, 0, 0, 0, 0, q.zone).Format("2006-01-02")},
 	}, &list)
 	if f != nil {
-		return nil, f.Message
+		return nil
 	}
-	return q.months(3, list.Days), ""
+	return q.months(3, list.Days)
 }

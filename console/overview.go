@@ -101,7 +101,7 @@ func overviewPage(q *request) {
 	}
 	fetch := func(name, path string, query url.Values, into any) {
 		if f := q.get(path, query, into); f != nil {
-			view.Failed[name] = f.Message
+			view.Failed[name] = q.failed(f)
 		}
 	}
 	var accounts struct{ Accounts []account }

@@ -83,7 +83,7 @@ func replayCandidate(q *request) {
 	view := rulesView{Candidate: q.candidate()}
 	var begun struct{ ID string }
 	if f := q.ask(http.MethodPost, "/v1/replays", nil, map[string]string{"candidate": view.Candidate}, &begun); f != nil {
-		view.Problem = f.Message
+		view.Problem = q.failed(f)
 		showRules(q, f.Status, view)
 		return
 	}

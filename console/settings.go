@@ -88,6 +88,8 @@ func reloadSettings(q *request) {
 	q.ifMatch = q.r.PostFormValue("if_match")
 	f := q.ask(http.MethodPost, "/v1/reload", nil, struct{}{}, &done)
 	switch {
+	case f != nil && f.Code == "held":
+		showSettings(q, f.Status, note{"bad", "urgent", q.failed(f), f.Message})
 	case f != nil:
 		showSettings(q, f.Status, note{"bad", "urgent", q.failed(f), ""})
 	default:

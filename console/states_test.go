@@ -89,6 +89,9 @@ func TestRedisAway(t *testing.T) {
 			}
 		}
 	}
+	if _, body := r.page("", "zh", cookie); strings.Contains(body, "the API says") || !strings.Contains(body, "Redis 没有应答，请重试。") {
+		t.Error("the overview in Chinese does not tell in Chinese which parts are missing")
+	}
 	if _, body := r.page("accounts/wwa03be7712f9c54e1", "en", cookie); !strings.Contains(body, "Usage cannot be read just now.") || !strings.Contains(body, "Channels cannot be read just now.") {
 		t.Error("the page of an account does not tell which parts are missing")
 	}
@@ -474,5 +477,30 @@ func TestCandidateFile(t *testing.T) {
 	}
 	if last := r.asked[len(r.asked)-1]; !strings.Contains(last, `{"candidate":"policy: {}"}`) {
 		t.Errorf("the API was asked %s", last)
+	}
+}
+
+// A failure of a part of a page is told in the language of the page; a held reload says why too.
+func TestFailuresInTheLanguage(t *testing.T) {
+	for _, c := range []struct {
+		method, path, form, api, code string
+		want                          map[string]string
+	}{
+		{"POST", "rules/replay", "candidate=x", "/v1/replays", "too_many", map[string]string{"en": "Another such request is running", "zh": "同样的请求正在进行"}},
+		{"POST", "settings/reload", "key=" + changeKey, "/v1/reload", "held", map[string]string{"en": "waits for your confirmation", "zh": "重新加载需要确认"}},
+		{"POST", "windows/open", "corp_id=wwA&customer=wm&reason=x&key=" + changeKey, "/v1/windows/open", "bad_customer", map[string]string{"en": "The id of the customer", "zh": "客户 ID"}},
+	} {
+		for _, lang := range languages {
+			r := newRig(t, nil)
+			cookie := r.signIn()
+			r.api = func(w http.ResponseWriter, req *http.Request) bool {
+				return req.URL.Path == c.api && fail(w, http.StatusConflict, c.code)
+			}
+			res := r.send(c.method, "/console/"+c.path, c.form, "Cookie", cookie+"; replygate-lang="+lang, "Content-Type", "application/x-www-form-urlencoded")
+			body := text(res)
+			if !strings.Contains(body, c.want[lang]) || strings.Contains(body, "the API says") != (c.code == "held") {
+				t.Errorf("%s in %s: HTTP %d has no %q", c.path, lang, res.StatusCode, c.want[lang])
+			}
+		}
 	}
 }

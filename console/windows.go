@@ -140,7 +140,7 @@ func changeWindow(action string) func(*request) {
 		}
 		reason := q.r.PostFormValue("reason")
 		if reason == "" {
-			refuse(&failure{http.StatusBadRequest, "bad_reason", q.text("window.reason.missing")})
+			refuse(&failure{http.StatusBadRequest, "no_reason", q.text("window.reason.missing")})
 			return
 		}
 		if f := q.mayChange(); f != nil {
