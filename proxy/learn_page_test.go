@@ -129,7 +129,7 @@ func TestItemsOfAPage(t *testing.T) {
 // windows returns the windows on record, each as corp/channel.
 func (r *harness) windows() string {
 	r.Helper()
-	all, _, err := r.gateway.Windows.List(r.Context(), "", 100)
+	all, _, err := r.gateway.Windows.Scan(r.Context(), "", "", 100)
 	if err != nil {
 		r.Fatal(err)
 	}
