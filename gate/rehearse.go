@@ -90,14 +90,6 @@ func (g *Gate) ordinaryCalls(corp string, e *wecom.Endpoint) []wecom.Facts {
 	return all
 }
 
-// Enforcing returns the gate as it would judge without policy.mode: shadow.
-func (g *Gate) Enforcing() *Gate {
-	if !g.Engine.Shadow() {
-		return g
-	}
-	return g.enforcing()
-}
-
 // RuleSetAt returns the name of the rule set that is in force at an instant.
 func (g *Gate) RuleSetAt(at time.Time) string {
 	name := g.Config.Policy.Ruleset

@@ -26,10 +26,7 @@ const maxKnownStops = 20_000
 
 // NewStops returns the Stops of a gate.
 func NewStops(g *Gate) *Stops {
-	if g.Engine.Shadow() {
-		g = g.enforcing()
-	}
-	return &Stops{gate: g, known: map[string][]wecom.Capability{}}
+	return &Stops{gate: g.Enforcing(), known: map[string][]wecom.Capability{}}
 }
 
 // Of returns the capabilities that the rules in force at an instant pass for the account while it

@@ -26,10 +26,7 @@ type Warning struct {
 // Warnings returns what the configuration opens at an instant or later, in no particular order.
 // file is the configuration's name in them.
 func (g *Gate) Warnings(file string, now time.Time) []Warning {
-	s := survey{Gate: g, file: file, now: now, enforcing: g, callers: g.lapsedCallers()}
-	if g.Engine.Shadow() {
-		s.enforcing = g.enforcing()
-	}
+	s := survey{Gate: g, file: file, now: now, enforcing: g.Enforcing(), callers: g.lapsedCallers()}
 	for i := range g.Engine.OwnRules() {
 		s.rule(i)
 	}
@@ -43,8 +40,11 @@ func (g *Gate) Warnings(file string, now time.Time) []Warning {
 	return s.found
 }
 
-// enforcing returns the gate without policy.mode: shadow.
-func (g *Gate) enforcing() *Gate {
+// Enforcing returns the gate as it would judge without policy.mode: shadow.
+func (g *Gate) Enforcing() *Gate {
+	if !g.Engine.Shadow() {
+		return g
+	}
 	c := *g.Config
 	c.Policy.Mode = config.Enforce
 	other, err := New("", &c)
