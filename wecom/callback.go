@@ -36,14 +36,9 @@ const DeletedByTransfer = "DELETE_BY_TRANSFER"
 // GroupChange is the change of a customer group that change_external_chat reports (DOC 92130,
 // 96361).
 type GroupChange struct {
-	ID        string   // ChatId
-	Detail    string   // UpdateDetail, such as add_member and del_member; "" unless it is an update
-	JoinScene string   // "0" if invited, "3" by QR code; other codes than those of groupchat/get
-	Count     int      // MemChangeCnt, 0 if absent: how many joined or left
-	Members   []string // MemChangeList: ids of members and customers, perhaps fewer than Count
-	// Version (CurMemVer) follows LastVersion (LastMemVer): if another one is on record, a callback
-	// is missing or late.
-	LastVersion, Version string
+	ID      string   // ChatId
+	Detail  string   // UpdateDetail, such as add_member and del_member; "" unless it is an update
+	Members []string // MemChangeList: ids of members and customers, perhaps fewer than joined or left
 }
 
 // maxMemChange bounds GroupChange.Members. A customer group has at most 500 members.
@@ -164,11 +159,7 @@ func (f *callbackFields) group() *GroupChange {
 	if !strings.HasPrefix(f.kind(), "change_external_chat.") {
 		return nil
 	}
-	count, _ := strconv.ParseUint(f.text["MemChangeCnt"], 10, 31)
-	return &GroupChange{
-		ID: f.text["ChatId"], Detail: f.text["UpdateDetail"], JoinScene: f.text["JoinScene"], Count: int(count), Members: f.members,
-		LastVersion: f.text["LastMemVer"], Version: f.text["CurMemVer"],
-	}
+	return &GroupChange{ID: f.text["ChatId"], Detail: f.text["UpdateDetail"], Members: f.members}
 }
 
 // valid reports whether no text is longer than an id.
@@ -177,7 +168,7 @@ func (g *GroupChange) valid() bool {
 		return true
 	}
 	tooLong := func(s string) bool { return len(s) > MaxID }
-	return !slices.ContainsFunc([]string{g.ID, g.Detail, g.JoinScene, g.LastVersion, g.Version}, tooLong) && !slices.ContainsFunc(g.Members, tooLong)
+	return !tooLong(g.ID) && !tooLong(g.Detail) && !slices.ContainsFunc(g.Members, tooLong)
 }
 
 // callbackFields is what is read of a callback.
@@ -191,8 +182,7 @@ var callbackNames = map[string]bool{
 	"Encrypt": true, "encrypt": true, "ToUserName": true, "AuthCorpId": true, "MsgType": true, "Event": true,
 	"InfoType": true, "ChangeType": true, "ExternalUserID": true, "WelcomeCode": true, "OpenKfId": true,
 	"CreateTime": true, "TimeStamp": true, "msgtype": true, "create_time": true, "UserID": true, "Source": true,
-	"ChatId": true, "UpdateDetail": true, "JoinScene": true, "MemChangeCnt": true, memChangeList: true,
-	"LastMemVer": true, "CurMemVer": true,
+	"ChatId": true, "UpdateDetail": true, memChangeList: true,
 }
 
 // memChangeList has the ids of those who joined or left a group, each in an Item.

@@ -49,8 +49,8 @@ func TestContactEvents(t *testing.T) {
 		`{"Kind":"change_external_contact.del_follow_user","Corp":"ww1","Customer":"wmA","Member":"clerk2"}`,
 		`{"Kind":"change_external_contact.del_external_contact","Corp":"ww1","Customer":"wmA","Member":"clerk2"}`,
 		`{"Kind":"change_external_chat.create","Corp":"ww1","Group":{"ID":"wrG"}}`,
-		`{"Kind":"change_external_chat.update","Corp":"ww1","Group":{"ID":"wrG","Detail":"add_member","JoinScene":"0","Count":2,"Members":["clerk2","wmA"],"LastVersion":"00000000000000000000000000000000","Version":"00000000000000000000000000000001"}}`,
-		`{"Kind":"change_external_chat.update","Corp":"ww1","Group":{"ID":"wrG","Detail":"del_member","JoinScene":"0","Count":1,"Members":["wmA"],"LastVersion":"00000000000000000000000000000001","Version":"00000000000000000000000000000002"}}`,
+		`{"Kind":"change_external_chat.update","Corp":"ww1","Group":{"ID":"wrG","Detail":"add_member","Members":["clerk2","wmA"]}}`,
+		`{"Kind":"change_external_chat.update","Corp":"ww1","Group":{"ID":"wrG","Detail":"del_member","Members":["wmA"]}}`,
 		`{"Kind":"change_external_chat.dismiss","Corp":"ww1","Group":{"ID":"wrG"}}`,
 	}
 	if len(events) != len(wants) {
