@@ -136,6 +136,10 @@ func (r *harness) use(c *config.Config) {
 	}
 	r.Cleanup(receivers.Close)
 	r.gateway.Use(&proxy.Settings{Gate: judge, Receivers: receivers})
+	all := judge.Accounts.CorpIDs()
+	if err := r.gateway.Windows.ListAccounts(r.Context(), all, all); err != nil && !r.redis.away.Load() {
+		r.Fatal(err)
+	}
 }
 
 // serve serves on a free loopback port until the test ends, and returns its address.

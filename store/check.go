@@ -79,9 +79,9 @@ func (s *Client) checkEviction(ctx context.Context) error {
 // countKeys counts how many of its keys exist.
 var countKeys = redis.NewScript("local n = 0 for i = 1, #KEYS do n = n + redis.call('EXISTS', KEYS[i]) end return n")
 
-// checkMultiKey tests whether scripts may be run, and with several keys. A sharding proxy either rejects such
-// a script or runs it on the shard of the first key, where the other keys are missing. One pipeline
-// has all of it, so that a failover meanwhile does not look like a proxy.
+// checkMultiKey tests whether scripts may be run, and with several keys. A sharding proxy either
+// rejects such a script or runs it on the shard of the first key, where the other keys are missing.
+// One pipeline has all of it, so that a failover meanwhile does not look like a proxy.
 func (s *Client) checkMultiKey(ctx context.Context) error {
 	if s.Embedded != nil {
 		return nil

@@ -159,8 +159,8 @@ func (s *Store) reserveArgs(now int64, deadlines ...int64) []any {
 // neverLate is a deadline that never passes. deadline_guard.lua reads Redis's clock for it.
 const neverLate = 1 << 53
 
-// scriptDeadlines returns the deadlines of reserve.lua by the clock of a node, unix ms, 0 if that is
-// not known: the latest, after one for each reservation if they differ.
+// scriptDeadlines returns the deadlines of reserve.lua by the clock of a node, unix ms, 0 if that
+// is not known: the latest, after one for each reservation if they differ.
 func (s *Store) scriptDeadlines(node string, all []reservation) (deadlines []int64) {
 	latest, differ := all[0].until, false
 	for _, r := range all[1:] {

@@ -244,8 +244,8 @@ func (s *Store) flush(ctx context.Context) (err error) {
 	return err
 }
 
-// flushPart writes changes, and puts those back that fail: a node of a Cluster that is away does not
-// keep the others from theirs.
+// flushPart writes changes, and puts those back that fail: a node of a Cluster that is away does
+// not keep the others from theirs.
 func (s *Store) flushPart(ctx context.Context, c indexChanges) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.Timeout+flushTogether*time.Millisecond)
 	defer cancel()

@@ -43,8 +43,8 @@ func (s *Store) entryOf(k Key, w Window, err error) (Entry, error) {
 }
 
 // Scan returns some windows of a corp, or of all corps if corp is "", in no order. It goes on from
-// where an earlier call ended: next is "" at the end. A window may come twice. It scans in steps, so
-// Redis stays responsive.
+// where an earlier call ended: next is "" at the end. A window may come twice. It scans in steps,
+// so Redis stays responsive.
 func (s *Store) Scan(ctx context.Context, corp, from string, limit int) (entries []Entry, next string, err error) {
 	nodes, err := s.primaries(ctx)
 	if err != nil {

@@ -447,7 +447,7 @@ func TestScan(t *testing.T) {
 		of := scanAll(b.T, b.Store, "ww1", 4)
 		for k := range of {
 			if k.Corp != "ww1" {
-				b.Errorf("%v is of another corp", k)
+				b.Errorf("%v belongs to another corp", k)
 			}
 		}
 		if len(of) != 10 {
