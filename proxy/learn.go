@@ -24,10 +24,11 @@ type inspector func(x *apiRequest, answer io.Reader, err error)
 
 // inspectorFor returns what reads the answer of a call that the gateway learns from, nil for most.
 func (x *apiRequest) inspectorFor() inspector {
-	if x.head.Route.Ambiguous() {
-		return nil
+	path := x.head.Route.Path
+	if x.head.Route.Ambiguous() { // WeCom may have served it all the same, and what it handed out is gone then
+		path = x.head.Route.MayMean(wecom.PathSyncMsg, wecom.PathStateTrans)
 	}
-	switch x.head.Route.Path {
+	switch path {
 	case wecom.PathGetToken, wecom.PathCorpToken, wecom.PathPermanentCode, wecom.PathPermanentCodeV2,
 		wecom.PathRegisterInfo, wecom.PathDownstreamToken:
 		return (*apiRequest).learnToken
@@ -62,9 +63,13 @@ func (x *apiRequest) learnToken(answer io.Reader, err error) {
 	}
 }
 
-// learnCode records the customer of the one-time code that a change of a session's state returns.
+// learnCode records the customer of the one-time code that a change of a session's state returns. A
+// call that can be read in two ways teaches nothing, so that its code is lost.
 func (x *apiRequest) learnCode(answer io.Reader, err error) {
 	c, found, lost := wecom.ReadTransition(x.sentCall(), readSmall(answer, err), x.at)
+	if found && x.head.Route.Ambiguous() {
+		found, lost = false, true
+	}
 	if !found && !lost || x.rc.Response.StatusCode() != fasthttp.StatusOK {
 		return
 	}

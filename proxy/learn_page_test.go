@@ -53,6 +53,19 @@ func (r *harness) pulled(a ask, page string, header ...string) string {
 	return strings.Join(all, ", ")
 }
 
+// A page that WeCom serves by an ambiguous path is recorded like any other: its messages are gone.
+func TestPagesOfAmbiguousPaths(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/cgi-bin/kf/sync%5fmsg", "/cgi-bin/kf/./sync_msg", "/CGI-BIN/kf/sync_msg", "/cgi-bin/kf/sync_msg/"} {
+		r := newHarness(t, nil)
+		r.replies(path, 200, page(message("wkActive", wmLi, r.clock.Now())))
+		r.post(path, r.token(corpActive), `{"open_kfid":"wkActive"}`)
+		if _, ok := r.lastOf(window.Key{Corp: corpActive, Channel: "wkActive", Customer: wmLi}); !ok {
+			t.Errorf("%s: the message is not on record", path)
+		}
+	}
+}
+
 // An item of a page opens a window, teaches a code, is passed over, or marks the gap that it
 // leaves.
 func TestItemsOfAPage(t *testing.T) {

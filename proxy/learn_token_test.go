@@ -243,14 +243,20 @@ func TestCodesOfTransitions(t *testing.T) {
 		{"an unknown token", "u", transition("wkNew", wmLi, 2), coded, 200, "", 0, "wwActive:any wwLapsed:any"},
 		{"an unknown token, and a listed channel", "u", transition(wkLapsed, wmLi, 2), coded, 200, "to_queue", 48 * time.Hour, ""},
 		{"a compressed answer", "{L}", transition(wkLapsed, wmLi, 2), zipped(coded), 200, "to_queue", 48 * time.Hour, ""},
+		{"an ambiguous path", "{L}", transition(wkLapsed, wmLi, 2), coded, 200, "", 0, "wwLapsed:any"},
+		{"an ambiguous path, no code", "{L}", transition(wkLapsed, wmLi, 1), `{"errcode":0,"errmsg":"ok"}`, 200, "", 0, ""},
 	} {
 		r := newHarness(t, named)
+		path := trans
+		if strings.HasPrefix(test.name, "an ambiguous path") {
+			path = strings.ReplaceAll(trans, "_", "%5f")
+		}
 		header := []string{"X-A: b"}
 		if !strings.HasPrefix(test.answer, "{") {
 			header = []string{"Content-Encoding: gzip"}
 		}
-		r.replies(trans, test.status, test.answer, header...)
-		a := r.post(trans, strings.ReplaceAll(test.token, "{L}", r.token(corpLapsed)), test.body)
+		r.replies(path, test.status, test.answer, header...)
+		a := r.post(path, strings.ReplaceAll(test.token, "{L}", r.token(corpLapsed)), test.body)
 		if a.body != test.answer {
 			t.Errorf("%s: the bot reads %s", test.name, a.body)
 		}

@@ -84,10 +84,10 @@ func NewObserver(g *Gateway) *Observer {
 // Dropped returns how many replies were not looked at, since too many came at once.
 func (o *Observer) Dropped() int64 { return o.dropped.Load() }
 
-// answersCustomer reports whether the call answers a customer, and somebody looks at that.
+// answersCustomer reports whether the call answers a customer, or may do so by one reading of its
+// path, and somebody looks at that.
 func (x *apiRequest) answersCustomer() bool {
-	return x.gw.Observer != nil && !x.head.Route.Ambiguous() && wecom.AnswersCustomer(x.head.Route.Path) &&
-		(x.decision != nil || x.gate.ObservesAll())
+	return x.gw.Observer != nil && wecom.AnswersCustomer(x.head.Route) != "" && (x.decision != nil || x.gate.ObservesAll())
 }
 
 // observe hands a reply that was answered to the observer. It copies and looks at nothing.
@@ -125,7 +125,7 @@ func (o *Observer) tellFull() {
 
 // fill copies what is needed of a call. whole tells that the body is no more than that.
 func (o *observation) fill(x *apiRequest, body []byte, whole bool) {
-	counted := x.gw.Calls != nil && x.decision == nil
+	counted := x.gw.Calls != nil && x.decision == nil && !x.head.Route.Ambiguous()
 	query, answer, head := x.query, x.rc.Response.Body(), x.rc.Request.Header.RawHeaders()
 	judged := x.judgedKey()
 	if judged.Customer != "" { // all is known but WeCom's answer
@@ -137,7 +137,7 @@ func (o *observation) fill(x *apiRequest, body []byte, whole bool) {
 	space := append(append(append(append(o.space[:0], query...), body...), answer...), head...)
 	n, m, end := len(query), len(query)+len(body), len(query)+len(body)+len(answer)
 	*o = observation{
-		path: x.head.Route.Path, at: x.gw.Now(), encoding: string(x.rc.Response.Header.ContentEncoding()), judged: judged,
+		path: wecom.AnswersCustomer(x.head.Route), at: x.gw.Now(), encoding: string(x.rc.Response.Header.ContentEncoding()), judged: judged,
 		query: space[:n], body: space[n:m], answer: space[m:end], head: space[end:], space: space,
 	}
 	if counted {

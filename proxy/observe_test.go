@@ -36,6 +36,7 @@ func TestObserveReplies(t *testing.T) {
 		"an active account":            {corpActive, "kf/send_msg", `{"touser":"wmLi","open_kfid":"wkActive",` + text, 0, "all", true, 0},
 		"a lapsed account":             {corpLapsed, "kf/send_msg", `{"touser":"wmLi","open_kfid":"wkLapsed",` + text, 0, "all", true, 0},
 		"a reply that WeCom refuses":   {corpActive, "kf/send_msg", `{"touser":"wmLi","open_kfid":"wkActive",` + text, 95018, "all", false, 0},
+		"an ambiguous path":            {corpActive, "kf/send%5fmsg", `{"touser":"wmLi","open_kfid":"wkActive",` + text, 0, "all", true, 0},
 		"a message on an event":        {corpActive, "kf/send_msg_on_event", `{"code":"c",` + text, 0, "all", false, 0},
 		"another customer":             {corpActive, "kf/send_msg", `{"touser":"wmBo","open_kfid":"wkActive",` + text, 0, "all", false, 1},
 		"names after eight kilobytes":  {corpActive, "kf/send_msg", `{"text":{"content":"` + strings.Repeat("x", 9<<10) + `"},"touser":"wmLi","open_kfid":"wkActive"}`, 0, "all", false, 1},

@@ -24,6 +24,17 @@ type Route struct {
 // not pass if any reading is judged; otherwise the path is forwarded as sent.
 func (r Route) Ambiguous() bool { return r.Endpoint == nil }
 
+// MayMean returns the first of some paths that the path means, or can be read as; "" if there is
+// none.
+func (r Route) MayMean(paths ...string) string {
+	for _, path := range paths {
+		if r.Path == path || slices.ContainsFunc(r.Readings, func(e *Endpoint) bool { return e.Path == path }) {
+			return path
+		}
+	}
+	return ""
+}
+
 // ReadPath reads the path of a request target as it was sent, without the query.
 //
 // A path is plain if it is in the catalogue, or consists of lower-case letters, digits, '_', '-'

@@ -12,8 +12,9 @@ const (
 	PathSendLegacy = "/cgi-bin/kf/send" // names the customer in receiver.id, and no channel
 )
 
-// AnswersCustomer reports whether a call to a path answers a customer if WeCom takes it.
-func AnswersCustomer(path string) bool { return path == PathSendMsg || path == PathSendLegacy }
+// AnswersCustomer returns the path by which a call answers a customer if WeCom takes it, "" if it
+// does not.
+func AnswersCustomer(r Route) string { return r.MayMean(PathSendMsg, PathSendLegacy) }
 
 // ReadRecipient returns whom a call to one of these paths answers, from the beginning of its body.
 // ok is false if that does not name the customer, and the channel where there is one, or names
