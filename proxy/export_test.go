@@ -51,6 +51,9 @@ func (g *Gateway) Observing(rc *fasthttp.RequestCtx, answer string) func() {
 	return x.observe
 }
 
+// MarkLost marks what an observer dropped, as it does while it runs.
+func (o *Observer) MarkLost(ctx context.Context) { o.markLost(ctx, false) }
+
 // Discard takes replies from an observer without a look, until ctx ends.
 func (o *Observer) Discard(ctx context.Context) {
 	for {

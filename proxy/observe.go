@@ -171,17 +171,33 @@ func (o *Observer) drop(one *observation) {
 	c, at := one.claims, one.at
 	c.tokens = wecom.ReadTokens(nil, one.query)
 	observations.Put(one)
+	o.lose(lostReply{c, at})
+}
+
+// lose keeps lost replies until their accounts are marked, of those with one token the newest.
+func (o *Observer) lose(all ...lostReply) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	key := c.corp
-	if key == "" && len(c.tokens) > 0 {
-		key = " " + c.tokens[0]
+	for _, one := range all {
+		key := one.corp
+		if key == "" && len(one.tokens) > 0 {
+			key = " " + one.tokens[0]
+		}
+		before, known := o.lost[key]
+		switch {
+		case !known && len(o.lost) >= maxLost:
+			o.all = later(o.all, one.at)
+		case !known || before.at.Before(one.at):
+			o.lost[key] = one
+		}
 	}
-	if _, known := o.lost[key]; !known && len(o.lost) >= maxLost {
-		o.all = at
-		return
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
-	o.lost[key] = lostReply{c, at}
+	return b
 }
 
 // Run looks at replies until ctx ends, and then at those that are left.
@@ -207,7 +223,7 @@ func (o *Observer) Run(ctx context.Context) {
 				<-room
 			})
 		}
-		o.markLost(ctx)
+		o.markLost(ctx, false)
 	}
 }
 
@@ -290,7 +306,7 @@ func (o *Observer) finish() {
 		case one := <-o.queue:
 			o.record(ctx, o.batch(one))
 		default:
-			o.markLost(ctx)
+			o.markLost(ctx, true)
 			return
 		}
 	}
@@ -443,8 +459,9 @@ func (o *Observer) untold(corp, channel string, at time.Time, why string) {
 	}
 }
 
-// markLost marks the accounts of replies that were dropped.
-func (o *Observer) markLost(ctx context.Context) {
+// markLost marks the accounts of replies that were dropped. A reply whose account Redis cannot be
+// asked for is kept, unless this is the last time: then it may be any account's.
+func (o *Observer) markLost(ctx context.Context, last bool) {
 	defer o.gw.Log.Recover("BUG: the marking of dropped replies panicked")
 	o.mu.Lock()
 	lost, all := o.lost, o.all
@@ -457,10 +474,20 @@ func (o *Observer) markLost(ctx context.Context) {
 	if !all.IsZero() {
 		o.untold("", "", all, window.UntoldDropped)
 	}
+	var kept []lostReply
 	for _, one := range lost {
-		corp, _ := o.corpOf(ctx, one.claims, "")
+		if len(kept) > 0 && one.corp == "" { // Redis was away a moment ago
+			kept = append(kept, one)
+			continue
+		}
+		corp, away := o.corpOf(ctx, one.claims, "")
+		if away && !last {
+			kept = append(kept, one)
+			continue
+		}
 		o.untold(corp, window.AllChannels, one.at, window.UntoldDropped)
 	}
+	o.lose(kept...)
 }
 
 // markUnobserved marks the accounts whose replies nobody looks at.

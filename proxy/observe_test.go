@@ -159,3 +159,31 @@ func TestAPanicEndsOneObservation(t *testing.T) {
 		})
 	}
 }
+
+// A reply that is dropped while Redis cannot be asked for its account is held until it can: then
+// its own account is marked, and no other. At the end it may be any account's.
+func TestObserverDropsWhileRedisIsAway(t *testing.T) {
+	for name, test := range map[string]struct {
+		returns bool
+		want    int // accounts that are marked
+	}{"it returns": {true, 1}, "it does not": {false, 2}} {
+		t.Run(name, func(t *testing.T) {
+			r := newHarness(t, func(c *config.Config) { c.Accounts[1].Subscription = nil }) // no call is judged
+			if err := newTokens(r).Learn(t.Context(), "shared", corpActive, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			r.replies("/cgi-bin/kf/send_msg", 200, `{"errcode":0,"errmsg":"ok"}`)
+			r.gateway.Observer.Shrink(0)
+			r.redis.away.Store(true)
+			r.post("/cgi-bin/kf/send_msg", "shared", `{"touser":"wmLi","open_kfid":"wkActive","msgtype":"text","text":{"content":"hello"}}`)
+			r.gateway.Observer.MarkLost(t.Context())
+			r.redis.away.Store(!test.returns)
+			observing(t, r.gateway)()
+			r.redis.away.Store(false)
+			untold, err := r.gateway.Windows.Untold(t.Context(), window.Query{})
+			if err != nil || len(untold) != test.want || untold[0].Corp != corpActive {
+				t.Errorf("%+v %v, want %d accounts marked", untold, err, test.want)
+			}
+		})
+	}
+}
