@@ -2,6 +2,7 @@ package account
 
 import (
 	"crypto/sha256"
+	"maps"
 	"sync"
 	"time"
 )
@@ -25,6 +26,8 @@ const (
 	lookupAlwaysFor = 3 * time.Second
 	// lookupEvery is how often Redis is read for it after that.
 	lookupEvery = time.Second
+
+	sweepEvery = time.Minute
 )
 
 type hash [sha256.Size]byte
@@ -39,6 +42,7 @@ func hashOf(text string) hash {
 type owners struct {
 	mu      sync.Mutex
 	known   map[hash]entry // at most maxKnown
+	swept   time.Time      // when the expired ones were dropped
 	unknown recentCache[hash, firstSeen]
 }
 
@@ -113,13 +117,18 @@ func (o *owners) forget(h hash) {
 	delete(o.known, h)
 }
 
-// evict drops all expired entries, and at least one. The caller must hold mu.
+// evict makes room for an entry. It drops the expired ones, at most once in sweepEvery, else any one:
+// each call waits for mu. The caller must hold it.
 func (o *owners) evict(now time.Time) {
-	dropped := false
-	for h, e := range o.known {
-		if !dropped || !now.Before(e.until) {
-			delete(o.known, h)
-			dropped = true
-		}
+	if now.Sub(o.swept).Abs() >= sweepEvery {
+		o.swept = now
+		maps.DeleteFunc(o.known, func(_ hash, e entry) bool { return !now.Before(e.until) })
+	}
+	if len(o.known) < maxKnown {
+		return
+	}
+	for h := range o.known {
+		delete(o.known, h)
+		break
 	}
 }

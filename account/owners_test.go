@@ -68,33 +68,33 @@ func TestOwnersClockSetBack(t *testing.T) {
 	}
 }
 
-// Memory for known tokens is bounded, and expired ones go first.
+// Memory for known tokens is bounded. Expired ones are looked for once a minute, since that takes
+// as long as there are tokens; between, any one makes room.
 func TestKnownTokensAreBounded(t *testing.T) {
 	o := newOwners()
-	fill := func(i int, until time.Duration, now time.Duration) {
-		o.claim(hashOf(strconv.Itoa(i)), entry{corp: "ww1", until: epoch.Add(until)}, epoch.Add(now))
+	n := 0
+	fill := func(now, until time.Duration) {
+		o.claim(hashOf(strconv.Itoa(n)), entry{corp: "ww1", until: epoch.Add(until)}, epoch.Add(now))
+		n++
 	}
 	for i := range maxKnown {
-		life := time.Hour
-		if i%2 == 0 {
-			life = time.Minute
+		fill(0, time.Hour-time.Duration(i%2)*59*time.Minute)
+	}
+	for _, step := range []struct {
+		now      time.Duration
+		from, to int // entries
+	}{
+		{59 * time.Second, maxKnown, maxKnown},
+		{61 * time.Second, maxKnown, maxKnown}, // half of them have expired, and were looked for two seconds ago
+		{119 * time.Second, maxKnown/2 - 2, maxKnown/2 + 3},
+	} {
+		fill(step.now, time.Hour)
+		if got := len(o.known); got < step.from || got > step.to {
+			t.Errorf("at %s: %d entries, want %d to %d", step.now, got, step.from, step.to)
 		}
-		fill(i, life, 0)
-	}
-	if len(o.known) != maxKnown {
-		t.Fatalf("%d entries", len(o.known))
-	}
-	fill(maxKnown, time.Hour, time.Second) // none has expired: one goes
-	if len(o.known) != maxKnown {
-		t.Errorf("%d entries", len(o.known))
-	}
-	fill(0, time.Hour, time.Second) // perhaps the one that went
-	fill(maxKnown+1, time.Hour, time.Minute)
-	if n := len(o.known); n > maxKnown/2+3 || n < maxKnown/2-2 {
-		t.Errorf("%d entries after half of them expired", n)
-	}
-	if corp, _ := o.find(hashOf(strconv.Itoa(maxKnown+1)), epoch.Add(time.Minute)); corp != "ww1" {
-		t.Error("the newest entry is lost")
+		if corp, _ := o.find(hashOf(strconv.Itoa(n-1)), epoch.Add(step.now)); corp != "ww1" {
+			t.Errorf("at %s the newest entry is lost", step.now)
+		}
 	}
 }
 
