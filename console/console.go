@@ -7,6 +7,7 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -57,6 +58,7 @@ func New(s Settings) (*Console, error) {
 	if err != nil {
 		return nil, fmt.Errorf("console.timezone: %w", err)
 	}
+	s.Window = cmp.Or(s.Window, 48*time.Hour)
 	c := &Console{Settings: s, zone: zone, languages: map[string]*language{}, assets: map[string]asset{}, sameSite: http.NewCrossOriginProtection()}
 	if s.Config.Origin != "" {
 		if err := c.sameSite.AddTrustedOrigin(s.Config.Origin); err != nil {
@@ -65,7 +67,7 @@ func New(s Settings) (*Console, error) {
 	}
 	names := c.readAssets()
 	for _, code := range languageCodes {
-		l, err := newLanguage(code, zone, names)
+		l, err := newLanguage(code, zone, s.Window, names)
 		if err != nil {
 			return nil, err
 		}

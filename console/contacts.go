@@ -41,14 +41,14 @@ type problem struct {
 }
 
 // Problem says in the language of the page why a count is missing, and what to do.
-func (p page) Problem(of problem) string {
+func (p page) Problem(corp string, of problem) string {
 	why, remedy := of.Why, of.Remedy
 	if key := "problem.why." + of.Reason; p.has(key) {
 		why = p.text(key, "errcode", strconv.Itoa(of.Errcode))
 	}
 	for _, key := range []string{"problem.do." + of.Reason, "problem.errcode." + strconv.Itoa(of.Errcode)} {
 		if p.has(key) {
-			remedy = p.text(key)
+			remedy = p.text(key, "corp", corp)
 		}
 	}
 	return p.text("problem", "why", why, "remedy", remedy)

@@ -2,7 +2,6 @@ package console
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -23,9 +22,10 @@ type language struct {
 	pages map[string]*template.Template // by the name of their file
 }
 
-// newLanguage compiles all pages for a language. assets has the names of assets in URLs.
-func newLanguage(code string, zone *time.Location, assets map[string]string) (*language, error) {
-	t, err := readTexts(code)
+// newLanguage compiles all pages for a language. window is the length of a window, and assets has
+// the names of assets in URLs.
+func newLanguage(code string, zone *time.Location, window time.Duration, assets map[string]string) (*language, error) {
+	t, err := readTexts(code, window)
 	if err != nil {
 		return nil, err
 	}
@@ -204,8 +204,7 @@ func (p page) With(name, value string) string { return p.with(name, value) }
 
 // History tells that records are complete only since a time.
 func (p page) History(since instant) string {
-	length := cmp.Or(p.c.Window, 48*time.Hour)
-	return p.text("history", "t", p.minute(since.Time), "left", p.left(since.Add(length).Sub(p.now)))
+	return p.text("history", "t", p.minute(since.Time), "left", p.left(since.Add(p.c.Window).Sub(p.now)))
 }
 
 // DaysSince is how many whole days ago a time was.

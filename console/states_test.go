@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"replygate/console"
 )
 
 // languages are those of the pages.
@@ -313,7 +315,7 @@ var states = map[string]struct {
 	},
 	"a broken window": {
 		"windows?corp_id=ww1&customer=wm1", map[string]string{"/v1/windows": `{"windows":[{"corp_id":"ww1","channel":"wk1","customer":"wm1","state":"broken","sent":[]}]}`}, 200,
-		[]string{"The Redis key of this window is no window"}, []string{"此窗口的 Redis 键已损坏"},
+		[]string{"The Redis key does not hold a window"}, []string{"此窗口的 Redis 键已损坏"},
 	},
 	"a rule that was never hit": {
 		"rules", map[string]string{"/v1/rules": `{"since":"2026-11-28T02:02:00.000Z","rules":[{"name":"late","mode":"enforce"}]}`}, 200,
@@ -501,6 +503,30 @@ func TestFailuresInTheLanguage(t *testing.T) {
 			if !strings.Contains(body, c.want[lang]) || strings.Contains(body, "the API says") != (c.code == "held") {
 				t.Errorf("%s in %s: HTTP %d has no %q", c.path, lang, res.StatusCode, c.want[lang])
 			}
+		}
+	}
+}
+
+// Texts tell the configured length of a window, and the command that counts names the account.
+func TestTextsHaveTheirValues(t *testing.T) {
+	r := newRig(t, func(s *console.Settings) { s.Window = 36 * time.Hour })
+	cookie := r.signIn()
+	r.api = func(w http.ResponseWriter, req *http.Request) bool {
+		if req.URL.Path != "/v1/contacts" {
+			return false
+		}
+		_, _ = w.Write([]byte(`{"contacts":[{"corp_id":"wwA","name":"A","standing":"active","problem":{"reason":"stale","why":"x","remedy":"y"}}],"total":1}`))
+		return true
+	}
+	for _, c := range []struct{ path, lang, want string }{
+		{"windows", "en", "opens a window of 36 hours"},
+		{"windows", "zh", "客户来信后 36 小时内"},
+		{"accounts", "en", "only replies within 36 hours"},
+		{"contacts", "en", "replygate contacts count --corp wwA"},
+		{"contacts", "zh", "replygate contacts count --corp wwA"},
+	} {
+		if _, body := r.page(c.path, c.lang, cookie); !strings.Contains(body, c.want) {
+			t.Errorf("%s in %s has no %q", c.path, c.lang, c.want)
 		}
 	}
 }

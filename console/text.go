@@ -47,7 +47,8 @@ func (p *phrase) UnmarshalYAML(node *yaml.Node) error {
 // texts has the texts of one language by key.
 type texts map[string]phrase
 
-func readTexts(code string) (texts, error) {
+// readTexts reads the texts of a language. In all of them {hours} is the length of a window.
+func readTexts(code string, window time.Duration) (texts, error) {
 	name := "texts." + code + ".yaml"
 	data, err := files.ReadFile(name)
 	if err != nil {
@@ -56,6 +57,11 @@ func readTexts(code string) (texts, error) {
 	t := texts{}
 	if err := yaml.Unmarshal(data, &t); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	hours := strconv.FormatFloat(window.Hours(), 'f', -1, 64)
+	for key, p := range t {
+		p.Other = strings.ReplaceAll(p.Other, "{hours}", hours)
+		t[key] = p
 	}
 	return t, nil
 }
