@@ -221,7 +221,7 @@ func (m *Meter) count(ctx context.Context, t Target) {
 	failure.At = m.Now().Truncate(time.Millisecond)
 	if failure.Reason != Interrupted {
 		m.Observer.Failed(ctx, t.Corp, failure)
-		m.Log.Warn("an account could not be counted", zap.String("corp_id", t.Corp), zap.String("reason", string(failure.Reason)),
+		m.Log.Warn("the contacts of an account could not be counted", zap.String("corp_id", t.Corp), zap.String("reason", string(failure.Reason)),
 			zap.Int("errcode", failure.Errcode), zap.String("remedy", failure.Remedy()))
 	}
 	m.update(t.Corp, func(p *Progress) { p.Ended, p.Failure = m.Now(), &failure })

@@ -140,7 +140,7 @@ func (r *Refused) ask(ctx context.Context) {
 		wanted, err = r.Log.refusedAreAsked(ctx)
 	}
 	if err != nil { // as before
-		r.Errors.Warn("whether refused calls are asked for as events is not known", zap.Error(err))
+		r.Errors.Warn("cannot tell whether anybody subscribes to decision.refused", zap.Error(err))
 		return
 	}
 	r.on.Store(wanted)

@@ -49,13 +49,13 @@ func (w *Watch) watchChats(ctx context.Context) {
 	begun := false
 	repeat(ctx, func() {
 		if !begun {
-			if begun = w.tell(w.Chats.begin(ctx, w.Log), "events: what was found before cannot be read"); !begun {
+			if begun = w.tell(w.Chats.begin(ctx, w.Log), "events that were logged before cannot be read: retrying"); !begun {
 				return
 			}
 		}
 		now := w.Now()
-		w.tell(w.Chats.close(ctx, now), "chats that closed unanswered cannot be logged: tried again")
-		if !now.Before(next) && w.tell(w.Chats.look(ctx, now), "chats that close cannot be logged: tried again") {
+		w.tell(w.Chats.close(ctx, now), "chats that closed unanswered cannot be logged: retrying")
+		if !now.Before(next) && w.tell(w.Chats.look(ctx, now), "chats that close cannot be logged: retrying") {
 			next = now.Add(chatsEach)
 		}
 	})
@@ -67,21 +67,21 @@ func (w *Watch) watchFacts(ctx context.Context) {
 	begun := false
 	repeat(ctx, func() {
 		if !begun {
-			if begun = w.tell(w.begin(ctx), "events: what was found before cannot be read"); !begun {
+			if begun = w.tell(w.begin(ctx), "events that were logged before cannot be read: retrying"); !begun {
 				return
 			}
 		}
 		now := w.Now()
 		if !now.Before(accounts) {
 			next, err := w.lookAtAccounts(ctx, now)
-			if w.tell(err, "events of accounts cannot be logged: tried again") {
+			if w.tell(err, "events of accounts cannot be logged: retrying") {
 				accounts = earliest(next, now.Add(accountsEach))
 			}
 		}
-		if !now.Before(records) && w.tell(w.lookAtRecords(ctx, now), "gaps in the records cannot be logged: tried again") {
+		if !now.Before(records) && w.tell(w.lookAtRecords(ctx, now), "gaps in the records cannot be logged: retrying") {
 			records = now.Add(recordsEach)
 		}
-		if !now.Before(moves) && w.tell(w.lookAtMoves(ctx, now), "contacts that move cannot be logged: tried again") {
+		if !now.Before(moves) && w.tell(w.lookAtMoves(ctx, now), "contacts.moved events cannot be logged: retrying") {
 			moves = now.Add(movesEach)
 		}
 	})

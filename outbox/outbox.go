@@ -184,7 +184,7 @@ func (o *Outbox) begin(ctx context.Context, name string, c any) *runner {
 		var touched time.Time
 		for {
 			if err := pass(ctx); err != nil && ctx.Err() == nil {
-				o.Errors.Warn("events cannot be delivered: tried again", zap.String("to", name), zap.Error(err))
+				o.Errors.Warn("delivery of events failed: retrying", zap.String("to", name), zap.Error(err))
 			}
 			if now := time.Now(); now.Sub(touched) > touchEvery {
 				touched = now
