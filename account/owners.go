@@ -117,8 +117,8 @@ func (o *owners) forget(h hash) {
 	delete(o.known, h)
 }
 
-// evict makes room for an entry. It drops the expired ones, at most once in sweepEvery, else any one:
-// each call waits for mu. The caller must hold it.
+// evict makes room for an entry. It drops the expired ones at most once in sweepEvery, else any
+// one, since calls wait for mu. The caller must hold mu.
 func (o *owners) evict(now time.Time) {
 	if now.Sub(o.swept).Abs() >= sweepEvery {
 		o.swept = now
