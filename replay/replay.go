@@ -83,7 +83,7 @@ func Run(g *gate.Gate, logs io.Reader, read func(bytes int64)) (*Report, error) 
 	parts := make([]*Report, runtime.GOMAXPROCS(0))
 	var workers sync.WaitGroup
 	for i := range parts {
-		parts[i] = newReport()
+		parts[i] = NewReport()
 		workers.Go(func() {
 			for b := range batches {
 				parts[i].judgeAll(g, b)
@@ -93,7 +93,7 @@ func Run(g *gate.Gate, logs io.Reader, read func(bytes int64)) (*Report, error) 
 	long, err := split(logs, batches, read)
 	close(batches)
 	workers.Wait()
-	all := newReport()
+	all := NewReport()
 	all.Unreadable = long
 	for _, p := range parts {
 		all.add(p)
@@ -104,17 +104,15 @@ func Run(g *gate.Gate, logs io.Reader, read func(bytes int64)) (*Report, error) 
 }
 
 // NewReport returns an empty report, for records that are added one by one.
-func NewReport() *Report { return newReport() }
-
-// Add decides the call of one record under a configuration, and counts the outcome.
-func (r *Report) Add(g *gate.Gate, line []byte) { r.judgeAll(g, line) }
-
-func newReport() *Report {
+func NewReport() *Report {
 	return &Report{
 		Undecided: map[string]int{}, ByAccount: map[string]Tips{}, ByAbility: map[string]Tips{}, ByRule: map[string]Tips{}, ByHour: map[string]Tips{},
 		Examples: []Example{},
 	}
 }
+
+// Add decides the call of one record under a configuration, and counts the outcome.
+func (r *Report) Add(g *gate.Gate, line []byte) { r.judgeAll(g, line) }
 
 // split sends logs in batches of whole lines, and returns the number of lines longer than maxLine,
 // which it skips.
