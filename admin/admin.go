@@ -9,7 +9,6 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -245,7 +244,7 @@ var allowed = map[string][]string{"GET": {"GET", "HEAD"}, "POST": {"POST"}}
 // ours too.
 func (a *Admin) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a.Loopback && !localHost(r.Host) && !sameOrigin(a.Origin, r.Host) {
+		if a.Loopback && !config.LocalHost(r.Host) && !sameOrigin(a.Origin, r.Host) {
 			fail(w, http.StatusForbidden, "bad_host", "call the admin API by a loopback address or localhost, or through a proxy by console.origin")
 			return
 		}
@@ -255,15 +254,6 @@ func (a *Admin) guarded(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// localHost reports whether a Host, with or without a port, is localhost or a loopback address.
-func localHost(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func sameOrigin(origin, host string) bool {

@@ -64,3 +64,15 @@ func TestLoopback(t *testing.T) {
 		}
 	}
 }
+
+func TestLocalHost(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]bool{
+		"localhost": true, "localhost:9090": true, "127.0.0.1": true, "[::1]": true, "[::1]:9090": true,
+		"": false, "localhost.example": false, "10.0.0.1:9090": false, "127.0.0.1.nip.io": false,
+	} {
+		if got := config.LocalHost(host); got != want {
+			t.Errorf("%s: %v", host, got)
+		}
+	}
+}

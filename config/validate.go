@@ -152,15 +152,18 @@ func isAddress(s string) bool {
 // Loopback reports whether only this machine can reach an address, host:port. A name other than
 // localhost does not count, whatever it resolves to.
 func Loopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
+	_, _, err := net.SplitHostPort(address)
+	return err == nil && LocalHost(address)
+}
+
+// LocalHost reports whether the Host of a request, with or without a port, is localhost or a
+// loopback address.
+func LocalHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
 	}
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (v validator) upstream(c *Config) {

@@ -114,16 +114,6 @@ func (c *Console) overTLS(r *http.Request) bool {
 	return err == nil && u.Scheme == "https" && (r.Host == u.Host || r.Header.Get("Origin") == c.Config.Origin)
 }
 
-// local reports whether the browser reaches the console by a name of its own machine, so that the
-// cookie does not travel.
-func local(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 // grant gives the browser a cookie for a scope.
 func (c *Console) grant(q *request, scope string, length time.Duration) {
 	cookie := http.Cookie{Name: cookieNames[scope], Value: c.ticket(scope, c.Now().Add(length)), Path: "/", MaxAge: int(length / time.Second),
@@ -185,11 +175,11 @@ func (c *Console) serveLogin(q *request) {
 			redirect(q.w, next)
 			return
 		}
-		q.render(http.StatusOK, "login", loginPage{Next: next, Unsafe: !c.overTLS(q.r) && !local(q.r.Host)})
+		q.render(http.StatusOK, "login", loginPage{Next: next, Unsafe: !c.overTLS(q.r) && !config.LocalHost(q.r.Host)})
 		return
 	}
 	page := loginPage{Next: next}
-	if page.Unsafe = !c.overTLS(q.r) && !local(q.r.Host); page.Unsafe {
+	if page.Unsafe = !c.overTLS(q.r) && !config.LocalHost(q.r.Host); page.Unsafe {
 		q.render(http.StatusForbidden, "login", page)
 		return
 	}
