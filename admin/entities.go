@@ -78,7 +78,7 @@ func (a *Admin) entities(w http.ResponseWriter, r *http.Request) {
 	}
 	text, now := strings.ToLower(q.Get("q")), a.Now()
 	found := contacts.Entities(a.siblings(func(entity string) bool { return strings.Contains(strings.ToLower(entity), text) }), now)
-	list := EntityList{Entities: []Entity{}, ListEnd: ListEnd{Total: pointer(len(found)), AsOf: stamp(now)}}
+	list := EntityList{Entities: []Entity{}, ListEnd: ListEnd{Total: new(len(found)), AsOf: stamp(now)}}
 	found, list.Next = page(q, found, func(e contacts.Entity) position {
 		if q.sort == byName {
 			return position{Text: strings.ToLower(e.Name), ID: e.Name}
@@ -151,37 +151,16 @@ func (a *Admin) siblings(chosen func(entity string) bool) (found []contacts.Sibl
 	return found
 }
 
-// historyChunk is how many histories are read from Redis at a time.
-const historyChunk = 200
-
 // withHistory returns an entity with what its accounts' histories tell.
 func (a *Admin) withHistory(ctx context.Context, e contacts.Entity, now time.Time) (contacts.Entity, error) {
 	siblings := make([]contacts.Sibling, len(e.Accounts))
 	for i, m := range e.Accounts {
 		siblings[i] = m.Sibling
 	}
-	if err := a.readHistories(ctx, siblings); err != nil {
+	if err := contacts.ReadHistories(ctx, siblings, a.histories); err != nil {
 		return e, err
 	}
 	return contacts.Entities(siblings, now)[0], nil
-}
-
-// readHistories sets the histories of accounts.
-func (a *Admin) readHistories(ctx context.Context, siblings []contacts.Sibling) error {
-	for chunk := range slices.Chunk(siblings, historyChunk) {
-		corps := make([]string, len(chunk))
-		for i, s := range chunk {
-			corps[i] = s.CorpID
-		}
-		histories, err := a.histories(ctx, corps)
-		if err != nil {
-			return err
-		}
-		for i := range chunk {
-			chunk[i].History = histories[chunk[i].CorpID]
-		}
-	}
-	return nil
 }
 
 // histories returns the days on which accounts were counted, oldest first.

@@ -235,7 +235,7 @@ func (a *Admin) readMoves(ctx context.Context) (all []Attention) {
 		accounts[s.Entity]++
 	}
 	siblings = slices.DeleteFunc(siblings, func(s contacts.Sibling) bool { return accounts[s.Entity] < 2 })
-	if err := a.readHistories(ctx, siblings); err != nil {
+	if err := contacts.ReadHistories(ctx, siblings, a.histories); err != nil {
 		return nil
 	}
 	for _, e := range contacts.Entities(siblings, a.Now()) {

@@ -2,6 +2,7 @@ package contacts
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -159,4 +160,25 @@ func nearestGain(members []Member, paired map[*Member]int, lost int) (nearest *M
 func (m Member) lapsesNear(now time.Time) bool {
 	first := now.AddDate(0, 0, -m.Pace.Days)
 	return !m.Lapses.IsZero() && m.Lapses.After(first.Add(-lapseRange)) && m.Lapses.Before(now.Add(lapseRange))
+}
+
+// historyChunk is how many histories are read from Redis at a time.
+const historyChunk = 200
+
+// ReadHistories sets the histories of accounts, as read returns them by corp.
+func ReadHistories(ctx context.Context, accounts []Sibling, read func(ctx context.Context, corps []string) (map[string][]Day, error)) error {
+	for chunk := range slices.Chunk(accounts, historyChunk) {
+		corps := make([]string, len(chunk))
+		for i, s := range chunk {
+			corps[i] = s.CorpID
+		}
+		histories, err := read(ctx, corps)
+		if err != nil {
+			return err
+		}
+		for i := range chunk {
+			chunk[i].History = histories[chunk[i].CorpID]
+		}
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package events
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"replygate/account"
@@ -26,10 +25,8 @@ type MovedData struct {
 	Days   int    `json:"days"`
 }
 
-const (
-	moveKept    = 30 * day // for so long a move is the same one: it is measured over so many days
-	historyRead = 200      // accounts whose histories are read at once
-)
+// moveKept is how long a move is the same one: it is measured over so many days.
+const moveKept = 30 * day
 
 // find returns the moves that are not known yet.
 func (m *Moves) find(ctx context.Context, known map[string]string, now time.Time) (all []Event, err error) {
@@ -64,18 +61,5 @@ func (m *Moves) siblings(ctx context.Context, now time.Time) (all []contacts.Sib
 		s.Number, s.Known = contacts.NumberOf(a, m.State(a.CorpID))
 		all = append(all, s)
 	}
-	for some := range slices.Chunk(all, historyRead) {
-		corps := make([]string, len(some))
-		for i, s := range some {
-			corps[i] = s.CorpID
-		}
-		histories, err := m.Histories(ctx, corps)
-		if err != nil {
-			return nil, err
-		}
-		for i := range some {
-			some[i].History = histories[some[i].CorpID]
-		}
-	}
-	return all, nil
+	return all, contacts.ReadHistories(ctx, all, m.Histories)
 }
