@@ -106,7 +106,7 @@ func (a *Admin) accounts(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rows := slices.DeleteFunc(slices.Clone(book.All()), func(acc *account.Account) bool { return !chosen(acc) })
-	list := AccountList{Accounts: []Account{}, ListEnd: ListEnd{Total: pointer(len(rows)), AsOf: stamp(a.Now())}}
+	list := AccountList{Accounts: []Account{}, ListEnd: ListEnd{Total: new(len(rows)), AsOf: stamp(a.Now())}}
 	if len(q.Values) > 0 && !(len(q.Values) == 1 && corp != "") {
 		rows, list.Next = page(q, rows, a.accountOrder(q))
 	}
@@ -180,7 +180,7 @@ func (a *Admin) showAccount(acc *account.Account) Account {
 	}
 	out.Expires, out.Lapses = Stamp(acc.ExpiresAt()), Stamp(acc.LapsesAt())
 	if left := acc.LapsesAt().Sub(now); left > 0 {
-		out.DaysLeft = pointer(int(left / (24 * time.Hour)))
+		out.DaysLeft = new(int(left / (24 * time.Hour)))
 	}
 	if at := acc.StopsAt(now); !at.IsZero() {
 		for _, c := range a.stops.of(a.Gateway.Gate()).Of(acc, later(at, now)) {
@@ -385,5 +385,3 @@ func later(a, b time.Time) time.Time {
 	}
 	return b
 }
-
-func pointer[T any](v T) *T { return &v }

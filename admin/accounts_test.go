@@ -73,11 +73,11 @@ func TestAccountFiltersAndSorts(t *testing.T) {
 	a.admin.Activity = func(corp string) (admin.Activity, bool) {
 		switch corp {
 		case "wwNever":
-			return admin.Activity{Waiting: pointer(3), Refused7d: pointer(0)}, true
+			return admin.Activity{Waiting: new(3), Refused7d: new(0)}, true
 		case "wwGone":
-			return admin.Activity{Waiting: pointer(0), Refused7d: pointer(70), Calls7d: pointer(90)}, true
+			return admin.Activity{Waiting: new(0), Refused7d: new(70), Calls7d: new(90)}, true
 		case "wwSoon":
-			return admin.Activity{Waiting: pointer(9)}, true
+			return admin.Activity{Waiting: new(9)}, true
 		}
 		return admin.Activity{}, false
 	}
@@ -181,7 +181,7 @@ func TestCalendar(t *testing.T) {
 		}
 		return when
 	}
-	few := &config.Contacts{Free: 2000, Total: pointer(100)}
+	few := &config.Contacts{Free: 2000, Total: new(100)}
 	newYork, err := time.LoadLocation("America/New_York")
 	if err != nil {
 		t.Skip(err)

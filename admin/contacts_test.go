@@ -88,7 +88,7 @@ func (a *api) contactsOf(query string) (list admin.ContactsList, corps []string)
 func withNumbers(a *api) {
 	a.Helper()
 	never := &config.Subscription{Never: true}
-	byHand := &config.Contacts{Free: 2000, Purchased: pointer(10_000), Total: pointer(9000), CountedAt: start.Add(-48 * time.Hour)}
+	byHand := &config.Contacts{Free: 2000, Purchased: new(10_000), Total: new(9000), CountedAt: start.Add(-48 * time.Hour)}
 	a.withCounted([]config.Account{
 		{CorpID: "wwAlmost", Name: "Almost", Entity: "acme", Subscription: never, Secrets: config.Secrets{Contact: "contact-secret-1"}},
 		{CorpID: "wwTier", Name: "蓝桥家居", Entity: "acme", Contacts: byHand},

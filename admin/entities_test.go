@@ -22,7 +22,7 @@ func history(before, now int) []contacts.Day {
 // siblingsAroundALapse are accounts of two entities; one of the first lapsed five days ago.
 func siblingsAroundALapse(a *api) {
 	total := func(n int) *config.Contacts {
-		return &config.Contacts{Free: 2000, Purchased: pointer(5000), Total: &n, CountedAt: start.Add(-time.Hour)}
+		return &config.Contacts{Free: 2000, Purchased: new(5000), Total: &n, CountedAt: start.Add(-time.Hour)}
 	}
 	a.with([]config.Account{
 		{CorpID: "wwDeer", Name: "鹿鸣服饰", Entity: "鹿鸣集团", Subscription: &config.Subscription{ExpiresAt: start.AddDate(0, 0, -5)}, Contacts: total(4345)},

@@ -255,7 +255,7 @@ func TestCSV(t *testing.T) {
 	for i, name := range []string{"=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\tx", "\rx", `a "quoted", name`, "蓝桥家居", "<script>"} {
 		all[i].Name = name
 	}
-	all[0].Contacts = &config.Contacts{Free: 2000, Total: pointer(5)}
+	all[0].Contacts = &config.Contacts{Free: 2000, Total: new(5)}
 	all[0].Subscription = &config.Subscription{ExpiresAt: start.Add(time.Hour)}
 	a.with(all)
 	r := a.call("GET", "/v1/accounts?format=csv&limit=3&entity=&sort=stops", "")
@@ -328,7 +328,7 @@ func TestOneExportAtATime(t *testing.T) {
 func manyAccounts() []config.Account {
 	all := numbered(10_000)
 	for i := range all {
-		all[i].Contacts = &config.Contacts{Free: 2000, Total: pointer(i * 7 % 4000), Purchased: pointer(3000)}
+		all[i].Contacts = &config.Contacts{Free: 2000, Total: new(i * 7 % 4000), Purchased: new(3000)}
 		all[i].Subscription = &config.Subscription{ExpiresAt: start.Add(time.Duration(i%400-200) * 24 * time.Hour), Grace: 72 * time.Hour}
 	}
 	return all
@@ -374,7 +374,7 @@ func BenchmarkAccounts(b *testing.B) {
 				b.Fatal(err)
 			}
 			handler := (&admin.Admin{Gateway: &gateway{gate: g}, Now: a.now, Activity: func(corp string) (admin.Activity, bool) {
-				return admin.Activity{Waiting: pointer(len(corp))}, true
+				return admin.Activity{Waiting: new(len(corp))}, true
 			}}).Handler()
 			for b.Loop() {
 				w := httptest.NewRecorder()
@@ -386,8 +386,6 @@ func BenchmarkAccounts(b *testing.B) {
 		})
 	}
 }
-
-func pointer[T any](v T) *T { return &v }
 
 // keysOf returns the keys of a JSON object.
 func keysOf(t *testing.T, text string) []string {

@@ -143,7 +143,7 @@ func TestOverviewOfContacts(t *testing.T) {
 	deer := a.admin.Histories
 	accounts := a.gateway.gate.Config.Accounts
 	total := 4800
-	a.with(append(slices.Clone(accounts), config.Account{CorpID: "wwFull", Contacts: &config.Contacts{Purchased: pointer(5000), Total: &total, CountedAt: start}}))
+	a.with(append(slices.Clone(accounts), config.Account{CorpID: "wwFull", Contacts: &config.Contacts{Purchased: new(5000), Total: &total, CountedAt: start}}))
 	a.admin.Histories = func(ctx context.Context, corps []string) (map[string][]contacts.Day, error) {
 		all, err := deer(ctx, corps)
 		all["wwFull"] = history(4500, 4800)

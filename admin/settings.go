@@ -108,7 +108,7 @@ func (a *Admin) settings(w http.ResponseWriter, r *http.Request) {
 	switch values.Get("accounts") {
 	case "":
 	case "count":
-		shown.Accounts, number = nil, pointer(len(c.Accounts))
+		shown.Accounts, number = nil, new(len(c.Accounts))
 	default:
 		failQuery(w, badQueryf("accounts must be count, or absent"))
 		return
