@@ -42,7 +42,7 @@ type next uint8
 
 const (
 	judged   next = iota // it is judged as a call of the corp that was found
-	refused              // it is refused, but where everything passes
+	refused              // it is refused, unless policy.mode is shadow
 	unread               // it passes as it came
 	answered             // the gateway has answered it
 )

@@ -140,8 +140,8 @@ type clientConn struct {
 	closed   atomic.Bool
 	line     http1.RequestLineScanner
 	failed   error     // of a read: why nothing more comes
-	readBy   time.Time // asked for, and set with the next read
-	drains   bool      // at its end
+	readBy   time.Time // the pending deadline of reads, which the next Read applies
+	drains   bool      // Close reads what the client still sends, so that no reset takes the answer from it
 	reads    http1.LazyDeadline
 	writes   http1.LazyDeadline
 }

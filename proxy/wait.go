@@ -219,7 +219,7 @@ func (x *apiRequest) waitOutcome() policy.WaitOutcome {
 type peerState uint8
 
 const (
-	peerUnknown peerState = iota // this system, or this kind of connection, does not tell
+	peerUnknown peerState = iota // the state cannot be read: not Linux, or not TCP
 	peerThere
 	peerGone // it has closed or reset the connection, or at least sends nothing more
 )

@@ -33,7 +33,7 @@ func (s *Store) Channels(ctx context.Context, corp string, others ...string) ([]
 	if _, err := p.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("window: channels: %w", err)
 	}
-	t := parseTold(marks.Val(), fields.Val(), s.Now(), s.Length)
+	t := parseCoverage(marks.Val(), fields.Val(), s.Now(), s.Length)
 	ids := slices.DeleteFunc(slices.Concat(t.known, others), func(id string) bool { return id == "" })
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
@@ -55,7 +55,7 @@ func (s *Store) Channels(ctx context.Context, corp string, others ...string) ([]
 }
 
 // countByChannel counts the waiting chats of each channel, as far as it can be told.
-func (s *Store) countByChannel(ctx context.Context, corp string, t *told, all []Channel) error {
+func (s *Store) countByChannel(ctx context.Context, corp string, t *coverage, all []Channel) error {
 	counts := map[string]int{}
 	err := s.eachWaiting(ctx, corp, t, s.Now(), func(k Key, _ int64) { counts[k.Channel]++ })
 	for i := range all {

@@ -14,8 +14,8 @@ import (
 )
 
 // The list of the waiting chats of a corp, rg:waiting:{CORP}, is a hint: it is written after the
-// windows, without waiting for it. Who reads it looks at the windows too (waiting.go), and a slow
-// walk restores what it lacks (walk.go).
+// windows, without waiting for it. Readers must check the windows themselves (waiting.go), and a
+// slow walk restores what it lacks (walk.go).
 
 // index holds the changes of the lists that are not in Redis yet.
 type index struct {

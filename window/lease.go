@@ -124,15 +124,15 @@ type lease struct {
 	began    time.Time // of this process
 	returns  bool      // an earlier process of this gateway was a member
 
-	run         string // the process of Redis that was joined, "" before the first join
-	value       string // the lease as Redis has it, "" if there is none
-	held        bool
-	registered  bool   // the members have an entry of this process
-	lonely, met bool   // there were no members when it registered, or some that had held leases
-	confirmed   int64  // the checkpoint of the last answered renewal
-	repaired    string // the process whose repair is complete
-	repair      repair
-	evicts      bool
+	run                    string // the process of Redis that was joined, "" before the first join
+	value                  string // the lease as Redis has it, "" if there is none
+	held                   bool
+	registered             bool   // the members have an entry of this process
+	joinedEmpty, sawHolder bool   // there were no members when it registered, or some that had held leases
+	confirmed              int64  // the checkpoint of the last answered renewal
+	repaired               string // the process whose repair is complete
+	repair                 repair
+	evicts                 bool
 
 	grants, renewals, repairs int
 	expires                   time.Time // from then on nobody counts this lease
@@ -144,7 +144,7 @@ type lease struct {
 	missing                   map[string]time.Time // since when members hold no lease
 	absent                    map[string]bool      // gateways that were listed, and did not leave
 	lostAt                    time.Time            // when the last loss was found
-	reunited                  bool                 // since then: it is known whether every member repeats its writes
+	peersRepaired             bool                 // since then every member has joined again, or was found missing
 	lostFrom                  int64                // what Redis lacks was written since then, by this process's clock, unix ms
 	stale                     []string             // entries of gateways that left long ago
 }
@@ -256,9 +256,9 @@ func (l *lease) joined(now time.Time, e exchange, a leaseAnswer) {
 		l.lose(now, repair{gap: gapUnvouched})
 	}
 	if !l.registered {
-		l.lonely = len(a.members) == 0
+		l.joinedEmpty = len(a.members) == 0
 		for _, m := range a.members {
-			l.met = l.met || m.checkpoint > 0
+			l.sawHolder = l.sawHolder || m.checkpoint > 0
 		}
 	}
 	l.value, l.held = e.next+" "+a.run, false
@@ -357,7 +357,7 @@ func (l *lease) lose(now time.Time, r repair) {
 		}
 	}
 	r.number = l.repairs
-	l.repair, l.repaired, l.held, l.lostAt, l.reunited = r, "", false, now, false
+	l.repair, l.repaired, l.held, l.lostAt, l.peersRepaired = r, "", false, now, false
 	l.lostFrom = r.since
 }
 
@@ -396,13 +396,13 @@ func (l *lease) observe(now time.Time, e exchange, a leaseAnswer) {
 
 // repairing reports whether Redis may lack what this or another gateway is about to write again.
 func (l *lease) repairing() bool {
-	return l.registered && l.value == "" || l.repair.number > 0 || !l.lostAt.IsZero() && !l.reunited
+	return l.registered && l.value == "" || l.repair.number > 0 || !l.lostAt.IsZero() && !l.peersRepaired
 }
 
-// abandoned reports, once after each loss, that a member has not come back to write its part again.
-// One that was gone well before what was lost has no part in it.
-func (l *lease) abandoned(now time.Time) bool {
-	if l.lostAt.IsZero() || l.reunited {
+// peerRepairMissing reports, once after each loss, that a member has not come back to write its
+// part again. One that was gone well before what was lost has no part in it.
+func (l *lease) peerRepairMissing(now time.Time) bool {
+	if l.lostAt.IsZero() || l.peersRepaired {
 		return false
 	}
 	gone := false
@@ -412,13 +412,13 @@ func (l *lease) abandoned(now time.Time) bool {
 	if gone && now.Sub(l.lostAt) < leaseGone {
 		return false
 	}
-	l.reunited = true
+	l.peersRepaired = true
 	return gone
 }
 
-// late reports whether the gap of a repair must be dated later, since a gateway that is not listed
+// gapExtends reports whether the gap of a repair must be dated later, since a gateway that is not listed
 // may acknowledge into its journal meanwhile. decided is false while others may still join.
-func (l *lease) late(now time.Time) (late, decided bool) {
+func (l *lease) gapExtends(now time.Time) (extends, decided bool) {
 	switch l.repair.gap {
 	case gapForgotten:
 		return true, true

@@ -652,7 +652,7 @@ func (g *modelGateway) beginRepair(p *process, r repair) bool {
 	}
 	if r.gap != "" && g.w.rules.lossGap {
 		at := g.w.wall()
-		late, decided := g.lease.late(g.clock())
+		late, decided := g.lease.gapExtends(g.clock())
 		if !decided {
 			return false
 		} else if late {

@@ -209,10 +209,10 @@ func (s *Store) step(ctx context.Context, p *partition) (again bool) {
 	if p.failure = err; err == nil {
 		p.lease.answered(time.Now(), e, a)
 		p.asked = now
-		if p.lease.abandoned(time.Now()) {
+		if p.lease.peerRepairMissing(time.Now()) {
 			s.untoldAll()
 		}
-		l.compare()
+		l.detectEmptyNode()
 		l.changed()
 	}
 	held, repair := err == nil && p.lease.held, p.lease.repair
@@ -237,15 +237,15 @@ func (s *Store) step(ctx context.Context, p *partition) (again bool) {
 	return clean && e.action != watchLeases || unread
 }
 
-// compare finds a node that has lost everything before this process began: a partition without
+// detectEmptyNode finds a node that has lost everything before this process began: a partition without
 // members, while another one has some that held leases. The caller must hold the lock.
-func (l *leases) compare() {
-	if !slices.ContainsFunc(l.partitions, func(p *partition) bool { return p.lease.met }) {
+func (l *leases) detectEmptyNode() {
+	if !slices.ContainsFunc(l.partitions, func(p *partition) bool { return p.lease.sawHolder }) {
 		return
 	}
 	for _, p := range l.partitions {
-		if p.lease.lonely {
-			p.lease.lonely = false
+		if p.lease.joinedEmpty {
+			p.lease.joinedEmpty = false
 			p.lease.lose(time.Now(), repair{gap: gapForgotten})
 		}
 	}
@@ -351,7 +351,7 @@ func (s *Store) beginRepair(ctx context.Context, p *partition, r repair) (left [
 	}
 	if r.gap != "" {
 		s.leases.mu.Lock()
-		late, decided := p.lease.late(time.Now())
+		late, decided := p.lease.gapExtends(time.Now())
 		s.leases.mu.Unlock()
 		at := s.Now()
 		if !decided {

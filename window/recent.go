@@ -91,7 +91,7 @@ func (r *recentWrites) covers(at int64) bool {
 	return at > r.dropped
 }
 
-// lacks reports whether replies after a time are missing, though it covers that.
+// lacks reports whether replies after a time were dropped. Messages since then are kept.
 func (r *recentWrites) lacks(at int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

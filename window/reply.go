@@ -112,10 +112,9 @@ func (a Answer) refuses() bool {
 	return a.State == Closed || a.State == Exhausted || a.State == ClosedByPlatform
 }
 
-// confirm returns an answer that refuses, or what is left of it without a proof. While gateways may
-// hold messages that Redis lacks, Closed and Exhausted become Unproven. A window that WeCom or an
-// operator shut becomes Unavailable, since WeCom does not enforce an operator's order and an
-// unproven reply may be sent.
+// confirm downgrades a refusal that the proof does not support: to Unproven if Redis may lack newer
+// messages, to Incomplete if the history has a gap. A window that WeCom or an operator shut becomes
+// Unavailable, since WeCom does not enforce an operator's order and an unproven reply may be sent.
 func (s *Store) confirm(key string, a Answer, p proof) Answer {
 	unproven := Answer{State: Unproven, Last: a.Last, Left: -1}
 	switch {

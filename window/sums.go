@@ -155,7 +155,7 @@ const (
 
 const (
 	sumEvery  = 10 * time.Second
-	sumFresh  = time.Second // after that it is looked whether there are newer ones
+	sumFresh  = time.Second // how long sums are used before Redis is asked for newer ones
 	sumChunk  = 100         // corps in one pipeline
 	leadTerm  = 15 * time.Second
 	maxCounts = 20_000 // chats of a corp that are counted one by one
@@ -329,7 +329,7 @@ func (s *Store) Sum(ctx context.Context) error {
 func (s *Store) sumChunk(ctx context.Context, corps []string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*s.Timeout)
 	defer cancel()
-	tells, err := s.readTold(ctx, corps)
+	covered, err := s.readCoverage(ctx, corps)
 	if err != nil {
 		return err
 	}
@@ -338,7 +338,7 @@ func (s *Store) sumChunk(ctx context.Context, corps []string) error {
 	for _, corp := range corps {
 		p.ZRemRangeByScore(ctx, s.waitingKey(corp), "-inf", closed)
 		p.ZRemRangeByScore(ctx, s.recentKey(corp), "-inf", closed)
-		if stale := tells[corp].stale; len(stale) > 0 {
+		if stale := covered[corp].stale; len(stale) > 0 {
 			p.HDel(ctx, s.channelsKey(corp), stale...)
 		}
 	}
@@ -351,7 +351,7 @@ func (s *Store) sumChunk(ctx context.Context, corps []string) error {
 	if _, err := p.Exec(ctx); err != nil {
 		return fmt.Errorf("window: sums: %w", err)
 	}
-	counted, err := s.count(ctx, corps, tells, nil)
+	counted, err := s.count(ctx, corps, covered, nil)
 	if err != nil {
 		return err
 	}
@@ -361,7 +361,7 @@ func (s *Store) sumChunk(ctx context.Context, corps []string) error {
 		if oldest[i] != nil && len(oldest[i].Val()) > 0 {
 			u.Oldest = int64(oldest[i].Val()[0].Score)
 		}
-		if u.Untold = !tells[corp].everything(); u.All > 0 || u.Untold || u.Oldest > 0 {
+		if u.Untold = !covered[corp].complete(); u.All > 0 || u.Untold || u.Oldest > 0 {
 			text, _ := json.Marshal(u)
 			p.HSet(ctx, s.sumKey(), corp, text)
 		} else {
@@ -375,21 +375,21 @@ func (s *Store) sumChunk(ctx context.Context, corps []string) error {
 }
 
 // count counts the waiting chats of corps that can be told, of one channel if it is not nil.
-func (s *Store) count(ctx context.Context, corps []string, tells map[string]*told, channel *string) (map[string]Sum, error) {
+func (s *Store) count(ctx context.Context, corps []string, covered map[string]*coverage, channel *string) (map[string]Sum, error) {
 	sums := make(map[string]Sum, len(corps))
 	var whole, apart []string
 	for _, corp := range corps {
-		if channel == nil && tells[corp].whole() {
+		if channel == nil && covered[corp].uniform() {
 			whole = append(whole, corp)
 		} else {
 			apart = append(apart, corp)
 		}
 	}
-	if err := s.countWhole(ctx, whole, tells, sums); err != nil {
+	if err := s.countWhole(ctx, whole, covered, sums); err != nil {
 		return nil, err
 	}
 	for _, corp := range apart {
-		u, err := s.countApart(ctx, corp, tells[corp], channel)
+		u, err := s.countApart(ctx, corp, covered[corp], channel)
 		if err != nil {
 			return nil, err
 		}
@@ -399,7 +399,7 @@ func (s *Store) count(ctx context.Context, corps []string, tells map[string]*tol
 }
 
 // countWhole counts chats by their scores alone.
-func (s *Store) countWhole(ctx context.Context, corps []string, tells map[string]*told, sums map[string]Sum) error {
+func (s *Store) countWhole(ctx context.Context, corps []string, covered map[string]*coverage, sums map[string]Sum) error {
 	if len(corps) == 0 {
 		return nil
 	}
@@ -408,7 +408,7 @@ func (s *Store) countWhole(ctx context.Context, corps []string, tells map[string
 	all, first := make([]*redis.IntCmd, len(corps)), make([]*redis.ZSliceCmd, len(corps))
 	from := make([]int64, len(corps))
 	for i, corp := range corps {
-		from[i] = max(tells[corp].all.at, now.Add(-s.Length).UnixMilli()+1)
+		from[i] = max(covered[corp].all.at, now.Add(-s.Length).UnixMilli()+1)
 		all[i] = p.ZCount(ctx, s.waitingKey(corp), strconv.FormatInt(from[i], 10), "+inf")
 		first[i] = p.ZRangeByScoreWithScores(ctx, s.waitingKey(corp), &redis.ZRangeBy{Min: strconv.FormatInt(from[i], 10), Max: "+inf", Count: 1})
 	}
@@ -460,7 +460,7 @@ func (s *Store) hourOf(last int64, now time.Time) int {
 }
 
 // countApart counts chats one by one, for a corp with marks of its channels, or for one channel.
-func (s *Store) countApart(ctx context.Context, corp string, t *told, channel *string) (u Sum, err error) {
+func (s *Store) countApart(ctx context.Context, corp string, t *coverage, channel *string) (u Sum, err error) {
 	now := s.Now()
 	err = s.eachWaiting(ctx, corp, t, now, func(k Key, last int64) {
 		if channel != nil && k.Channel != *channel {
@@ -476,7 +476,7 @@ func (s *Store) countApart(ctx context.Context, corp string, t *told, channel *s
 }
 
 // eachWaiting calls do for the waiting chats of a corp of which it can be told, maxCounts at most.
-func (s *Store) eachWaiting(ctx context.Context, corp string, t *told, now time.Time, do func(k Key, last int64)) error {
+func (s *Store) eachWaiting(ctx context.Context, corp string, t *coverage, now time.Time, do func(k Key, last int64)) error {
 	from := max(t.all.at, now.Add(-s.Length).UnixMilli()+1)
 	for offset := 0; offset < maxCounts; offset += 2000 {
 		some, err := s.rdb.ZRangeByScoreWithScores(ctx, s.waitingKey(corp), &redis.ZRangeBy{
@@ -486,7 +486,7 @@ func (s *Store) eachWaiting(ctx context.Context, corp string, t *told, now time.
 			return fmt.Errorf("window: count: %w", err)
 		}
 		for _, z := range some {
-			if k, ok := parseMember(corp, z.Member.(string)); ok && t.tells(k, int64(z.Score)) {
+			if k, ok := parseMember(corp, z.Member.(string)); ok && t.covers(k, int64(z.Score)) {
 				do(k, int64(z.Score))
 			}
 		}

@@ -158,27 +158,27 @@ func parseMark(value string) (m untoldMark, ok bool) {
 	return untoldMark{at, why}, err == nil
 }
 
-// told is what can be told about a corp's chats.
-type told struct {
+// coverage is from when on a corp's chats are known to be answered or not.
+type coverage struct {
 	all      untoldMark
 	channels map[string]untoldMark // by channel
 	known    []string              // channels with messages or replies in the last week
 	stale    []string              // fields of days that no longer count
 }
 
-// tells reports whether it can be told whether a chat is answered.
-func (t *told) tells(k Key, last int64) bool {
+// covers reports whether it is known whether a chat is answered, by its last message.
+func (t *coverage) covers(k Key, last int64) bool {
 	return last >= t.all.at && last >= t.channels[k.Channel].at
 }
 
-// whole reports whether one mark holds for all channels.
-func (t *told) whole() bool { return len(t.channels) == 0 }
+// uniform reports whether one mark holds for all channels.
+func (t *coverage) uniform() bool { return len(t.channels) == 0 }
 
-// everything reports whether it can be told of all chats.
-func (t *told) everything() bool { return t.all.at == 0 && t.whole() }
+// complete reports whether all chats are covered.
+func (t *coverage) complete() bool { return t.all.at == 0 && t.uniform() }
 
-// readTold reads what can be told about corps, in one round trip.
-func (s *Store) readTold(ctx context.Context, corps []string) (map[string]*told, error) {
+// readCoverage reads the coverage of corps, in one round trip.
+func (s *Store) readCoverage(ctx context.Context, corps []string) (map[string]*coverage, error) {
 	p := s.rdb.Pipeline()
 	marks, channels := make([]*redis.MapStringStringCmd, len(corps)), make([]*redis.MapStringStringCmd, len(corps))
 	for i, corp := range corps {
@@ -189,15 +189,15 @@ func (s *Store) readTold(ctx context.Context, corps []string) (map[string]*told,
 			return nil, fmt.Errorf("window: what can be told: %w", err)
 		}
 	}
-	all := make(map[string]*told, len(corps))
+	all := make(map[string]*coverage, len(corps))
 	for i, corp := range corps {
-		all[corp] = parseTold(marks[i].Val(), channels[i].Val(), s.Now(), s.Length)
+		all[corp] = parseCoverage(marks[i].Val(), channels[i].Val(), s.Now(), s.Length)
 	}
 	return all, nil
 }
 
-func parseTold(marks, channels map[string]string, now time.Time, length time.Duration) *told {
-	t := &told{channels: map[string]untoldMark{}}
+func parseCoverage(marks, channels map[string]string, now time.Time, length time.Duration) *coverage {
+	t := &coverage{channels: map[string]untoldMark{}}
 	for field, value := range marks {
 		m, ok := parseMark(value)
 		if !ok || m.at <= now.Add(-length).UnixMilli() {

@@ -159,7 +159,7 @@ func (s *Store) scanByClose(ctx context.Context, q Query) (*listScan, error) {
 		return nil, err
 	}
 	corps := q.corps(sums)
-	scan := &listScan{s: s, q: q, key: s.waitingKey, told: map[string]*told{}}
+	scan := &listScan{s: s, q: q, key: s.waitingKey, coverage: map[string]*coverage{}}
 	all := s.IndexAll && (!q.Waiting || q.ByServicer)
 	if all {
 		scan.key = s.recentKey
@@ -192,13 +192,13 @@ func (q *Query) corps(sums summary) []string {
 
 // listScan reads one page of the lists of corps.
 type listScan struct {
-	s     *Store
-	q     Query
-	key   func(corp string) string
-	corps []string         // in the order of first
-	first map[string]int64 // where the lists begin at the earliest, by corp
-	many  bool             // so many corps that only those are read that must be
-	told  map[string]*told // what was read of corps, if the query asks who waits
+	s        *Store
+	q        Query
+	key      func(corp string) string
+	corps    []string             // in the order of first
+	first    map[string]int64     // where the lists begin at the earliest, by corp
+	many     bool                 // so many corps that only those are read that must be
+	coverage map[string]*coverage // what was read of corps, if the query asks who waits
 }
 
 // candidate is a member of a list.
@@ -232,7 +232,7 @@ func (l *listScan) page(ctx context.Context) (Page, error) {
 		}
 		at = &found[len(found)-1].Position
 	}
-	page.Next = at // what was looked at is over, and there is more
+	page.Next = at // maxRounds was reached: the next page continues here
 	return page, nil
 }
 
@@ -319,12 +319,12 @@ func (l *listScan) readFrom(ctx context.Context, corps []string, at map[string]*
 	oldest := l.s.Now().Add(-l.s.Length).UnixMilli() + 1
 	after := func(corp string) *Position { return cmp.Or(at[corp], l.q.After) }
 	if l.q.Waiting {
-		missing := slices.DeleteFunc(slices.Clone(corps), func(corp string) bool { return l.told[corp] != nil })
-		tells, err := l.s.readTold(ctx, missing)
+		missing := slices.DeleteFunc(slices.Clone(corps), func(corp string) bool { return l.coverage[corp] != nil })
+		covered, err := l.s.readCoverage(ctx, missing)
 		if err != nil {
 			return nil, err
 		}
-		maps.Copy(l.told, tells)
+		maps.Copy(l.coverage, covered)
 	}
 	taken := map[string]int{} // members of each corp
 	for offset, left := int64(0), corps; len(left) > 0; offset += int64(n) {
@@ -336,7 +336,7 @@ func (l *listScan) readFrom(ctx context.Context, corps []string, at map[string]*
 				from = max(from, a.Last)
 			}
 			if l.q.Waiting {
-				from = max(from, l.told[corp].all.at)
+				from = max(from, l.coverage[corp].all.at)
 			}
 			cmds[i] = p.ZRangeByScoreWithScores(ctx, l.key(corp), &redis.ZRangeBy{
 				Min: strconv.FormatInt(from, 10), Max: strconv.FormatInt(high, 10), Offset: offset, Count: int64(n),
@@ -392,7 +392,7 @@ func (l *listScan) look(ctx context.Context, found []candidate) (kept []Entry, e
 			moved = append(moved, e)
 			continue
 		}
-		if e.Broken { // the list alone tells its place
+		if e.Broken { // only the list has its place
 			e.Window.Last = found[i].Last
 		}
 		if l.matches(e) {
@@ -417,7 +417,7 @@ func (l *listScan) matches(e Entry) bool {
 	if !q.Waiting {
 		return true
 	}
-	return e.waits(q.ByServicer) && l.told[e.Key.Corp].tells(e.Key, e.Window.Last) && (q.Unobserved == nil || !q.Unobserved(e.Key.Corp))
+	return e.waits(q.ByServicer) && l.coverage[e.Key.Corp].covers(e.Key, e.Window.Last) && (q.Unobserved == nil || !q.Unobserved(e.Key.Corp))
 }
 
 // liveCorps is for how many corps chats are counted as of now. For more, the sums count.
@@ -435,11 +435,11 @@ func (s *Store) CountWaiting(ctx context.Context, q Query) (total Sum, err error
 	corps := slices.DeleteFunc(q.corps(sums), func(corp string) bool { return q.Unobserved != nil && q.Unobserved(corp) })
 	counts := sums.corps
 	if len(corps) <= liveCorps {
-		tells, err := s.readTold(ctx, corps)
+		covered, err := s.readCoverage(ctx, corps)
 		if err != nil {
 			return total, err
 		}
-		if counts, err = s.count(ctx, corps, tells, q.Channel); err != nil {
+		if counts, err = s.count(ctx, corps, covered, q.Channel); err != nil {
 			return total, err
 		}
 	}
@@ -469,7 +469,7 @@ func (s *Store) Untold(ctx context.Context, q Query) (all []Untold, err error) {
 	}
 	slices.Sort(corps)
 	for some := range slices.Chunk(corps[:min(len(corps), maxUntold)], sumChunk) {
-		tells, err := s.readTold(ctx, some)
+		covered, err := s.readCoverage(ctx, some)
 		if err != nil {
 			return nil, err
 		}
@@ -478,14 +478,14 @@ func (s *Store) Untold(ctx context.Context, q Query) (all []Untold, err error) {
 				all = append(all, Untold{Corp: corp, Why: UntoldNotObserved})
 				continue
 			}
-			all = append(all, tells[corp].untold(corp)...)
+			all = append(all, covered[corp].untold(corp)...)
 		}
 	}
 	return all, nil
 }
 
 // untold lists the marks, those of one reason together.
-func (t *told) untold(corp string) (all []Untold) {
+func (t *coverage) untold(corp string) (all []Untold) {
 	if t.all.at != 0 {
 		all = append(all, Untold{Corp: corp, Why: t.all.why})
 	}
@@ -509,11 +509,11 @@ const maxChannelsOf = 200
 func (s *Store) FindCustomer(ctx context.Context, corp, customer string, others ...string) (found []Entry, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*s.Timeout)
 	defer cancel()
-	tells, err := s.readTold(ctx, []string{corp})
+	covered, err := s.readCoverage(ctx, []string{corp})
 	if err != nil {
 		return nil, err
 	}
-	channels := append([]string{""}, tells[corp].known...)
+	channels := append([]string{""}, covered[corp].known...)
 	channels = append(channels, others...)
 	slices.Sort(channels)
 	channels = slices.Compact(channels)
