@@ -2,6 +2,7 @@ package window_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,7 +52,7 @@ func (l *lostAnswers) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 func (l *lostAnswers) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		if err == nil && l.on.Load() && strings.HasPrefix(cmd.Name(), "eval") {
+		if err == nil && l.on.Load() && strings.Contains(fmt.Sprint(cmd.Args()), "rg:code:") {
 			err = context.DeadlineExceeded
 			cmd.SetErr(err)
 		}
