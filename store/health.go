@@ -63,8 +63,8 @@ func (s *Client) watch(ctx context.Context) {
 	}
 }
 
-// warm keeps idle connections open to a distant Redis: opening one takes two more round trips, which
-// would exceed a command's timeout.
+// warm keeps idle connections open to a distant Redis: opening one takes two more round trips,
+// which would exceed a command's timeout.
 func (s *Client) warm(ctx context.Context, roundTrip time.Duration) {
 	if roundTrip < s.Timeout/4 || s.Embedded != nil || s.PoolStats().IdleConns >= warmConnections {
 		return

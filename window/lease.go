@@ -416,8 +416,8 @@ func (l *lease) peerRepairMissing(now time.Time) bool {
 	return gone
 }
 
-// gapExtends reports whether the gap of a repair must be dated later, since a gateway that is not listed
-// may acknowledge into its journal meanwhile. decided is false while others may still join.
+// gapExtends reports whether the gap of a repair must be dated later, since a gateway that is not
+// listed may acknowledge into its journal meanwhile. decided is false while others may still join.
 func (l *lease) gapExtends(now time.Time) (extends, decided bool) {
 	switch l.repair.gap {
 	case gapForgotten:

@@ -237,8 +237,8 @@ func (s *Store) step(ctx context.Context, p *partition) (again bool) {
 	return clean && e.action != watchLeases || unread
 }
 
-// detectEmptyNode finds a node that has lost everything before this process began: a partition without
-// members, while another one has some that held leases. The caller must hold the lock.
+// detectEmptyNode finds a node that has lost everything before this process began: a partition
+// without members, while another one has some that held leases. The caller must hold the lock.
 func (l *leases) detectEmptyNode() {
 	if !slices.ContainsFunc(l.partitions, func(p *partition) bool { return p.lease.sawHolder }) {
 		return
