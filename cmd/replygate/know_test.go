@@ -103,6 +103,9 @@ func TestPlantedMistakesAreCaught(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, capability := range wecom.Capabilities() {
+			if capability == wecom.TokenCalls { // no rule of an operator applies to it
+				continue
+			}
 			cases, err := ruletest.Parse(name, data)
 			if err != nil {
 				t.Fatal(err)
