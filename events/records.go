@@ -12,7 +12,7 @@ import (
 // Records finds when the records of customers' messages become incomplete, and complete again.
 type Records struct {
 	Corps func() []string
-	// Since returns since when the records of corps are complete, in their order. "" stands for the
+	// Since returns since when the records of corps are complete, in their order; "" asks for the
 	// records of all corps.
 	Since func(ctx context.Context, corps []string) ([]window.History, error)
 

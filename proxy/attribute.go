@@ -285,7 +285,7 @@ func (x *apiRequest) knownOwner() (corp string, owners []string, unreachable boo
 	return corp, owners, unreachable
 }
 
-// judgedFor reports whether the call is judged if one of some corps makes it; "" stands for any
+// judgedFor reports whether the call is judged if one of some corps makes it; "" means any
 // account. It sets the inspections by which reject refuses it.
 func (x *apiRequest) judgedFor(corps ...string) bool {
 	x.inspections = policy.Inspections{}

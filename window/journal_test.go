@@ -201,6 +201,17 @@ func TestSpillIntoAFullJournal(t *testing.T) {
 	b.reserve(li, window.Open, 4)
 }
 
+// openJournal opens a journal until the test ends.
+func openJournal(t *testing.T, path string) *store.Journal {
+	t.Helper()
+	j, _, _, err := store.OpenJournal(path, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.Close() })
+	return j
+}
+
 // A journal that cannot be read from a record on has lost messages that were acknowledged: refusals
 // are history_incomplete, also if the gateway is killed before Redis knows.
 func TestDamagedJournal(t *testing.T) {
@@ -208,19 +219,10 @@ func TestDamagedJournal(t *testing.T) {
 	c := storetest.Start(t).Config()
 	s := storetest.Open(t, c, time.Now)
 	path := filepath.Join(t.TempDir(), "journal")
-	open := func() *store.Journal {
-		t.Helper()
-		j, _, _, err := store.OpenJournal(path, 1<<20)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { j.Close() })
-		return j
-	}
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now().Truncate(time.Second))
 	f := newFault(t, s.UniversalClient)
-	j := open()
+	j := openJournal(t, path)
 	first := window.NewShared(s.UniversalClient, &health{}, j, settings(5, clock.Now))
 	stop := run(t, first)
 	if err := s.Set(t.Context(), "rg:since", clock.Now().Add(-2*length).UnixMilli(), 0).Err(); err != nil {
@@ -237,7 +239,7 @@ func TestDamagedJournal(t *testing.T) {
 	f.set("")
 	flipBit(t, path, middle)
 	for range 2 { // the first of these is killed at once
-		j = open()
+		j = openJournal(t, path)
 		w := window.NewShared(s.UniversalClient, &health{}, j, settings(5, clock.Now))
 		if err := w.CheckJournal(); err != nil {
 			t.Fatal(err)
@@ -247,7 +249,7 @@ func TestDamagedJournal(t *testing.T) {
 		}
 		j.Close()
 	}
-	j = open()
+	j = openJournal(t, path)
 	last := window.NewShared(s.UniversalClient, &health{}, j, settings(5, clock.Now))
 	run(t, last)
 	within(t, "the journal is empty", j.Empty)
@@ -300,18 +302,10 @@ func TestJournalOfAnEarlierProcess(t *testing.T) {
 	c := storetest.Start(t).Config()
 	s := storetest.Open(t, c, time.Now)
 	path := filepath.Join(t.TempDir(), "journal")
-	open := func() *store.Journal {
-		j, _, _, err := store.OpenJournal(path, 1<<20)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { j.Close() })
-		return j
-	}
 	clock := wecomtest.NewClock()
 	clock.Set(time.Now().Truncate(time.Second))
 	f := newFault(t, s.UniversalClient)
-	j := open()
+	j := openJournal(t, path)
 	first := window.NewShared(s.UniversalClient, &health{}, j, settings(5, clock.Now))
 	stop := run(t, first)
 	f.set("rg:window:")
@@ -321,7 +315,7 @@ func TestJournalOfAnEarlierProcess(t *testing.T) {
 	}
 	stop()
 	j.Close()
-	j = open()
+	j = openJournal(t, path)
 	second := window.NewShared(s.UniversalClient, &health{}, j, settings(5, clock.Now))
 	if err := second.CheckJournal(); err != nil {
 		t.Error(err)
