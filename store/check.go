@@ -107,7 +107,7 @@ func (s *Client) checkMultiKey(ctx context.Context) error {
 	switch class := Classify(err); {
 	case class.Has(Unusable):
 		return asUnusable(err, "the right of redis.username to run EVAL and EVALSHA")
-	case class.Has(Outage):
+	case err != nil && !class.Has(Rejected), class.Has(Outage): // so it says nothing about a proxy
 		return err
 	}
 	s.singleKeyOnly.Store(n != len(keys))
