@@ -63,11 +63,15 @@ func isHandshake(cmd redis.Cmder) bool {
 	return false
 }
 
-// ProcessHook sends a command, or fails with ErrAway while the circuit is open.
+// ProcessHook sends a command, or fails with ErrAway while the circuit is open. A PING is always
+// sent: it finds out that Redis answers again, and opens connections that other commands then use.
 func (b breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if isHandshake(cmd) {
 			return next(ctx, cmd)
+		}
+		if cmd.Name() == "ping" {
+			return b.record(func(error) {}, cmd, next(ctx, cmd))
 		}
 		done, err := b.Allow()
 		if err != nil {

@@ -160,11 +160,34 @@ func TestBreakerPassesHandshake(t *testing.T) {
 			t.Errorf("%s is not sent", name)
 		}
 	}
-	for _, name := range []string{"set", "info", "ping"} {
+	for _, name := range []string{"set", "info"} {
 		sent := c.sent
 		if err := c.do(name); !errors.Is(err, ErrAway) || c.sent != sent {
 			t.Errorf("%s: %v, sent %v", name, err, c.sent != sent)
 		}
+	}
+}
+
+// A PING is sent whatever the circuit says. Its failures do not open the circuit, and its answer
+// does not close it, yet both say whether Redis answers.
+func TestBreakerPassesPings(t *testing.T) {
+	t.Parallel()
+	c := newCircuit()
+	c.result = io.EOF
+	for range 2 * breakAfter {
+		_ = c.do("ping")
+	}
+	c.result = nil
+	if err := c.do("get"); err != nil {
+		t.Fatalf("failed pings opened the circuit: %v", err)
+	}
+	c.fail(breakAfter)
+	c.result, c.failed, c.answered = nil, 0, 0
+	if err := c.do("ping"); err != nil || c.answered != 1 {
+		t.Errorf("a ping while the circuit is open: %v, answered %d", err, c.answered)
+	}
+	if err := c.do("get"); !errors.Is(err, ErrAway) {
+		t.Errorf("a ping closed the circuit: %v", err)
 	}
 }
 

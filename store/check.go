@@ -64,7 +64,7 @@ func checkLayout(key, text string) error {
 
 // checkEviction fails if any primary may evict keys. Where CONFIG is not allowed it succeeds.
 func (s *Client) checkEviction(ctx context.Context) error {
-	return s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
+	return s.eachPrimary(ctx, func(ctx context.Context, c redis.UniversalClient) error {
 		settings, err := c.ConfigGet(ctx, "maxmemory-policy").Result()
 		if err != nil {
 			return nil
@@ -128,7 +128,7 @@ func (s *Client) checkDurable(ctx context.Context) error {
 	if s.Embedded != nil {
 		return nil
 	}
-	return s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
+	return s.eachPrimary(ctx, func(ctx context.Context, c redis.UniversalClient) error {
 		info, err := c.Info(ctx, "persistence").Result()
 		if err == nil && infoField(info, "aof_enabled") == "0" {
 			err = errNotDurable

@@ -33,7 +33,7 @@ func (s *Client) RedisTime(node string, t time.Time) int64 {
 // if that clock is behind ours.
 func (s *Client) readClocks(ctx context.Context) (ahead time.Duration, err error) {
 	var mu sync.Mutex
-	err = s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
+	err = s.eachPrimary(ctx, func(ctx context.Context, c redis.UniversalClient) error {
 		before := s.now()
 		redisNow, err := c.Time(ctx).Result()
 		if err != nil {

@@ -51,7 +51,7 @@ func (s *Client) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		probe, cancel := context.WithTimeout(ctx, 2*time.Second)
+		probe, cancel := context.WithTimeout(ctx, max(2*time.Second, 10*s.Timeout))
 		s.probe(probe)
 		if s.up.Load() {
 			s.measureSkew(probe)
@@ -63,15 +63,19 @@ func (s *Client) watch(ctx context.Context) {
 	}
 }
 
-// warm keeps idle connections open to a distant Redis: opening one takes two more round trips,
-// which would exceed a command's timeout.
+// warm opens connections to each distant primary that has few, or to all after an outage: a command
+// that has to open one itself needs three round trips, which can exceed its timeout.
 func (s *Client) warm(ctx context.Context, roundTrip time.Duration) {
-	if roundTrip < s.Timeout/4 || s.Embedded != nil || s.PoolStats().IdleConns >= warmConnections {
+	if roundTrip < s.Timeout/4 || s.Embedded != nil {
 		return
 	}
-	_ = s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
+	back := !s.up.Load()
+	_ = s.eachPrimary(ctx, func(ctx context.Context, c redis.UniversalClient) error {
+		if !back && c.PoolStats().TotalConns >= minConnections {
+			return nil
+		}
 		var all sync.WaitGroup
-		for range warmConnections {
+		for range 2 * minConnections { // other commands need some while these pings take theirs
 			all.Go(func() { c.Ping(ctx) })
 		}
 		all.Wait()
@@ -79,19 +83,19 @@ func (s *Client) warm(ctx context.Context, roundTrip time.Duration) {
 	})
 }
 
-// warmConnections is more than the coalesced requests of a busy gateway take at once.
-const warmConnections = 16
+// minConnections is more than the coalesced requests of a busy gateway take at once.
+const minConnections = 16
 
 // probe updates whether Redis is up. After an outage it repeats the whole check.
 func (s *Client) probe(ctx context.Context) {
-	var err error
 	began := time.Now()
-	if s.up.Load() {
-		err = s.ping(ctx)
-		s.pingTime.Store(int64(time.Since(began)))
-		s.warm(ctx, time.Since(began))
-	} else {
-		err = s.check(ctx)
+	err := s.ping(ctx)
+	if roundTrip := time.Since(began); err == nil {
+		s.pingTime.Store(int64(roundTrip))
+		s.warm(ctx, roundTrip)
+		if !s.up.Load() {
+			err = s.check(ctx)
+		}
 	}
 	if ctx.Err() == context.Canceled {
 		return

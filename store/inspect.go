@@ -84,7 +84,7 @@ func (s *Client) rights(ctx context.Context) Finding {
 		return nil
 	})
 	if err == nil {
-		err = s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
+		err = s.eachPrimary(ctx, func(ctx context.Context, c redis.UniversalClient) error {
 			return c.Scan(ctx, 0, s.Prefix+"check:*", 10).Err()
 		})
 	}

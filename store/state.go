@@ -40,7 +40,7 @@ func (s *Client) readState(ctx context.Context) {
 	}
 	state := State{Mode: s.mode, At: s.now(), Known: true, AppendOnly: true, Eviction: noEviction}
 	var mu sync.Mutex
-	err := s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error {
+	err := s.eachPrimary(ctx, func(ctx context.Context, c redis.UniversalClient) error {
 		info, err := c.Info(ctx, "replication", "memory", "persistence").Result()
 		if err != nil {
 			return err

@@ -9,11 +9,11 @@ import (
 
 // ping sends PING to every primary: a Cluster without one of them is incomplete.
 func (s *Client) ping(ctx context.Context) error {
-	return s.eachPrimary(ctx, func(ctx context.Context, c redis.Cmdable) error { return c.Ping(ctx).Err() })
+	return s.eachPrimary(ctx, func(ctx context.Context, c redis.UniversalClient) error { return c.Ping(ctx).Err() })
 }
 
 // eachPrimary calls do for every primary, in a Cluster concurrently.
-func (s *Client) eachPrimary(ctx context.Context, do func(context.Context, redis.Cmdable) error) error {
+func (s *Client) eachPrimary(ctx context.Context, do func(context.Context, redis.UniversalClient) error) error {
 	if c, ok := s.UniversalClient.(*redis.ClusterClient); ok {
 		return c.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return do(ctx, c) })
 	}
