@@ -66,7 +66,7 @@ func (r *recentWrites) add(now int64, w writes) {
 	defer r.mu.Unlock()
 	if now-r.new.began >= keepRecent.Milliseconds() || r.new.facts == nil {
 		if r.old.facts != nil {
-			r.dropped = r.new.began
+			r.dropped = max(r.dropped, r.new.began) // also what was too much for a generation
 		}
 		r.old, r.new = r.new, newGeneration(now)
 	}

@@ -87,6 +87,25 @@ func TestRecentWritesAreBounded(t *testing.T) {
 	}
 }
 
+// What was too much for a generation stays missing when the next one begins.
+func TestDroppedWritesStayDropped(t *testing.T) {
+	t.Parallel()
+	minute, second := time.Minute.Milliseconds(), time.Second.Milliseconds()
+	var r recentWrites
+	r.add(noon-minute, messages("a", 1))
+	r.add(noon, writes{codes: make([]LearntCode, maxRecent)})
+	r.add(noon+30*second, messages("c", 1)) // too many
+	for i := range int64(3) {
+		r.add(noon+(i+1)*minute, messages("d", 1))
+		if r.covers(noon + 10*second) {
+			t.Errorf("%d minutes later a dropped message is covered", i+1)
+		}
+	}
+	if !r.covers(noon + 3*minute) {
+		t.Error("the last message is not covered")
+	}
+}
+
 // Replies have a bound of their own. Beyond it some are missing, and messages are still covered.
 func TestRecentRepliesAreBounded(t *testing.T) {
 	t.Parallel()
