@@ -36,6 +36,7 @@ type Embedded struct {
 	last atomic.Int64 // the store's own clock, unix ms, from which times to live count
 
 	saving sync.Mutex // orders appends, so that the last record of a key is its newest state
+	missed int        // changes that the journal did not take; guarded by saving
 
 	stop chan struct{}
 	done chan struct{}
@@ -165,7 +166,7 @@ func (e *Embedded) Save() error {
 	defer e.mu.Unlock()
 	s := snapshotFile{Version: 1, Keys: []savedKey{}}
 	e.saving.Lock() // a change that is not in the journal yet gets an offset after covered
-	covered := e.journal.End()
+	covered, missed := e.journal.End(), e.missed
 	e.saving.Unlock()
 	for _, key := range e.mini.Keys() { // a key that changes meanwhile is also in the journal
 		if k, there := e.read(key); there {
@@ -179,7 +180,21 @@ func (e *Embedded) Save() error {
 	if err := ReplaceFile(e.snapshot, data); err != nil {
 		return fmt.Errorf("redis.snapshot: %w", err)
 	}
+	e.saving.Lock()
+	if e.missed == missed { // the snapshot has what the journal did not take
+		e.journal.MarkComplete()
+	}
+	e.saving.Unlock()
 	return e.journal.Drop(covered)
+}
+
+// miss notes in the journal that it did not take a change. The next snapshot has it, but a crash
+// before that loses it.
+func (e *Embedded) miss() error {
+	e.saving.Lock()
+	defer e.saving.Unlock()
+	e.missed++
+	return e.journal.MarkIncomplete()
 }
 
 // read returns the current state of a key. there is false if it does not exist.
@@ -298,6 +313,7 @@ func (h journaling) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 		if lost == nil {
 			return err
 		}
+		lost = errors.Join(lost, h.e.miss())
 		for _, cmd := range changing { // go-redis gives an error that a hook returns to no command
 			cmd.SetErr(lost)
 		}

@@ -288,6 +288,9 @@ const stampEvery = time.Minute
 func (j *Journal) Stamp(now time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.stamp == stampIncomplete {
+		return
+	}
 	if age := now.UnixMilli() - j.stamp; age > -stampEvery.Milliseconds() && age < stampEvery.Milliseconds() {
 		return
 	}
@@ -295,9 +298,11 @@ func (j *Journal) Stamp(now time.Time) {
 	_, _ = j.file.WriteAt([]byte(j.head()), 0) // the next one repeats it
 }
 
-// stampLeft is the stamp of a gateway that left in order: so old that nothing is acknowledged by
-// it.
-const stampLeft = 1
+// Stamps that are no times. They are so old that nothing is acknowledged by them.
+const (
+	stampLeft       = 1 // the gateway left in order
+	stampIncomplete = 2 // see MarkIncomplete
+)
 
 // StampLeft replaces the stamp on the disk, so that the next process of this gateway does not take
 // the others to wait for it. A journal without a stamp stays without one.
@@ -312,6 +317,40 @@ func (j *Journal) StampLeft() error {
 		return err
 	}
 	return j.file.Sync()
+}
+
+// MarkIncomplete replaces the stamp on the disk, until MarkComplete: something could not be appended
+// that the next process must know of. It takes no space, so that it succeeds on a full disk.
+func (j *Journal) MarkIncomplete() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stamp = stampIncomplete
+	if _, err := j.file.WriteAt([]byte(j.head()), 0); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
+}
+
+// MarkComplete ends MarkIncomplete. If a crash undoes it, the next process does what is no longer
+// needed.
+func (j *Journal) MarkComplete() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.stamp == stampIncomplete {
+		j.stamp = stampLeft
+		_, _ = j.file.WriteAt([]byte(j.head()), 0)
+	}
+}
+
+// Incomplete reports whether MarkIncomplete was called, by this process or one before, and
+// MarkComplete was not.
+func (j *Journal) Incomplete() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.stamp == stampIncomplete
 }
 
 // Stamped returns the last stamp, the zero time if there is none.

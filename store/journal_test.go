@@ -600,3 +600,30 @@ func TestJournalStampLeft(t *testing.T) {
 		t.Errorf("stamped %v again, %v is on the disk", now, j.Stamped())
 	}
 }
+
+// An incomplete journal stays one for the next process, whatever is stamped, dropped or appended,
+// until it is complete.
+func TestJournalIncomplete(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := journal(t, path, 1<<20)
+	j.Stamp(time.UnixMilli(1_800_000_000_000))
+	if err := errors.Join(j.Append([]byte("one"), []byte("two")), j.MarkIncomplete()); err != nil {
+		t.Fatal(err)
+	}
+	j.Stamp(time.UnixMilli(1_900_000_000_000))
+	_, one, _ := j.Read(j.Start(), 1)
+	if err := errors.Join(j.Drop(one), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	j = journal(t, path, 1<<20)
+	if !j.Incomplete() {
+		t.Error("the next process finds it complete")
+	}
+	j.MarkComplete()
+	j.MarkComplete()
+	j.Close()
+	if j = journal(t, path, 1<<20); j.Incomplete() || j.Stamped().UnixMilli() != 1 {
+		t.Errorf("incomplete %v, stamped %v", j.Incomplete(), j.Stamped())
+	}
+	wantContents(t, j, "two")
+}

@@ -68,7 +68,7 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 		log.Error("the journal is damaged: the records from the damage on are lost, so history is incomplete from now on", zap.String("path", jc.Path), zap.Int64("bytes", corrupt))
 	}
 	if c.Mode == config.RedisEmbedded {
-		if s.Embedded, err = openEmbedded(c, j, !fresh && corrupt == 0, now, log); err != nil {
+		if s.Embedded, err = openEmbedded(c, j, !fresh && corrupt == 0 && !j.Incomplete(), now, log); err != nil {
 			return nil, err
 		}
 		s.Timeout = 5 * time.Second

@@ -373,3 +373,35 @@ func TestSentinelPassword(t *testing.T) {
 		}
 	}
 }
+
+// What the journal did not take is lost in a crash, so records begin anew then; a snapshot has it.
+func TestChangeThatTheJournalDidNotTake(t *testing.T) {
+	clock := wecomtest.NewClock()
+	for _, saved := range []bool{false, true} {
+		c := storetest.Embedded(t)
+		jc := storetest.Journal(t, c)
+		jc.MaxBytes = 300
+		s, err := store.Open(t.Context(), c, jc, clock.Now, zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Set(t.Context(), "rg:since", "12345", 0)
+		p := s.Pipeline()
+		p.Set(t.Context(), "rg:gap:ww1", strings.Repeat("9", 300), 0)
+		if _, err := p.Exec(t.Context()); !errors.Is(err, store.ErrJournalFull) {
+			t.Fatal(err)
+		}
+		if saved {
+			if err := s.Embedded.Save(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		after := open(t, crash(t, c), clock.Now)
+		since, gap := after.Get(t.Context(), "rg:since").Val(), after.Exists(t.Context(), "rg:gap:ww1").Val()
+		if saved != (since == "12345") || saved != (gap == 1) {
+			t.Errorf("saved %v: since %q, %d gaps", saved, since, gap)
+		}
+		after.Close()
+		s.Close()
+	}
+}

@@ -67,14 +67,25 @@ type unwritten struct {
 	accounts *accounts
 }
 
-// keep stores losses until writePending succeeds. Too many become one of unknown extent.
+// keep stores losses until writePending succeeds. Too many become one of unknown extent. The caller
+// must hold mu.
 func (g *gaps) keep(losses []Loss) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	if g.losses = append(g.losses, losses...); len(g.losses) > maxUnwritten {
 		g.losses = []Loss{{All: true, Reason: gapUnsaved, Noted: losses[len(losses)-1].Noted}}
 	}
 	g.pending.Store(true)
+}
+
+// keepLosses keeps losses, and notes in the journal that there are some: so the next process knows
+// it if this one ends before they are written.
+func (s *Store) keepLosses(losses []Loss) error {
+	s.gaps.mu.Lock()
+	defer s.gaps.mu.Unlock()
+	s.gaps.keep(losses)
+	if s.embedded() { // its store notes what its journal does not take
+		return nil
+	}
+	return s.journal.MarkIncomplete()
 }
 
 // RecordGaps marks the gaps of losses. Once it returns nil, no gateway refuses a reply because of a
@@ -96,7 +107,7 @@ func (s *Store) RecordGaps(ctx context.Context, losses ...Loss) (moved bool, err
 	b := newBacklog()
 	b.losses = losses
 	if err = s.spill(b, err); err != nil && !errors.Is(err, ErrNotMember) {
-		s.gaps.keep(losses)
+		err = errors.Join(err, s.keepLosses(losses))
 	}
 	return true, err
 }
@@ -166,6 +177,9 @@ func (s *Store) writePending(ctx context.Context) error {
 		g.accounts.before = w.accounts.before
 	}
 	g.pending.Store(len(g.losses) > 0 || g.accounts != nil)
+	if len(g.losses) == 0 && !s.embedded() {
+		s.journal.MarkComplete()
+	}
 	return err
 }
 

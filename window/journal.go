@@ -217,7 +217,8 @@ func (s *Store) Run(ctx context.Context) {
 
 // CheckJournal fails if the journal holds a record that Run cannot write to Redis. With such a
 // record the gateway would stay degraded for ever. If the journal is damaged, a record of that loss
-// replaces what cannot be read. An embedded Store has no journal to check.
+// replaces what cannot be read; if gaps of an earlier process are missing in it, one is kept for Run.
+// An embedded Store has no journal to check.
 func (s *Store) CheckJournal() error {
 	if s.embedded() {
 		return nil
@@ -227,6 +228,11 @@ func (s *Store) CheckJournal() error {
 		b.losses = []Loss{{All: true, Reason: gapDamaged, Noted: s.Now().UnixMilli()}}
 		records, err := b.encode()
 		if err = errors.Join(err, s.journal.Append(records...), s.journal.Sync()); err != nil {
+			return err
+		}
+	}
+	if s.journal.Incomplete() {
+		if err := s.keepLosses([]Loss{{All: true, Reason: gapUnsaved, Noted: s.Now().UnixMilli()}}); err != nil {
 			return err
 		}
 	}

@@ -261,6 +261,56 @@ func TestDamagedJournal(t *testing.T) {
 	}
 }
 
+// A gap that neither Redis nor a full journal took is not forgotten when the gateway ends: the next
+// process refuses nothing before it has marked a gap.
+func TestUnwrittenGapOutlivesItsProcess(t *testing.T) {
+	slow(t, "waits for leases to expire")
+	s := storetest.Open(t, storetest.Start(t).Config(), time.Now)
+	path := filepath.Join(t.TempDir(), "journal")
+	clock := wecomtest.NewClock()
+	clock.Set(time.Now().Truncate(time.Second))
+	if err := s.Set(t.Context(), "rg:since", clock.Now().Add(-2*length).UnixMilli(), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	f := newFault(t, s.UniversalClient)
+	begin := func(most int64) (*store.Journal, *window.Store) {
+		j, _, _, err := store.OpenJournal(path, most)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := window.NewShared(s.UniversalClient, &health{}, j, settings(5, clock.Now))
+		if err := w.CheckJournal(); err != nil {
+			t.Fatal(err)
+		}
+		return j, w
+	}
+	j, first := begin(full)
+	stop := run(t, first)
+	within(t, "the lease is held", func() bool { return first.Peek(t.Context(), li)[0].State == window.Closed })
+	f.set("rg:gap:")
+	if _, err := first.RecordGaps(t.Context(), window.Loss{Corp: li.Corp, Channel: li.Channel, Messages: true, Reason: "unrecorded"}); !errors.Is(err, store.ErrJournalFull) {
+		t.Fatal(err)
+	}
+	stop()
+	j.Close()
+	f.set("")
+	for range 2 { // the first of these is killed at once
+		j, _ = begin(full)
+		j.Close()
+	}
+	j, last := begin(full)
+	defer j.Close()
+	if a := last.Peek(t.Context(), li)[0]; a.State == window.Closed {
+		t.Error("refused before the gap is written")
+	}
+	stop = run(t, last)
+	defer stop()
+	within(t, "it is sure again", func() bool { return len(last.Status().Causes) == 0 && !j.Incomplete() })
+	if a := last.Peek(t.Context(), li)[0]; a.State != window.Incomplete {
+		t.Errorf("a customer whose message may be lost: %s", a.State)
+	}
+}
+
 // flipBit damages a byte of a file.
 func flipBit(t *testing.T, path string, at int64) {
 	t.Helper()
