@@ -319,8 +319,8 @@ func (j *Journal) StampLeft() error {
 	return j.file.Sync()
 }
 
-// MarkIncomplete replaces the stamp on the disk, until MarkComplete: something could not be appended
-// that the next process must know of. It takes no space, so that it succeeds on a full disk.
+// MarkIncomplete replaces the stamp on the disk, until MarkComplete: something that the next
+// process must know of could not be appended. It needs no space, so it succeeds on a full disk.
 func (j *Journal) MarkIncomplete() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()

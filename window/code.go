@@ -131,7 +131,7 @@ func (s *Store) ConsumeCode(ctx context.Context, corp, code string) CodeAnswer {
 	asking, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	key := s.codeKey(code)
-	r, err := consumeCodeScript.Run(asking, s.rdb, []string{key}, string(appendEncoded(nil, corp))+":", s.scriptDeadline(asking, s.nodeOf(asking, key))).Slice()
+	r, err := s.consume(asking, corp, key).Slice()
 	if err != nil || len(r) != 2 {
 		if !errors.Is(err, store.ErrAway) && !store.Classify(err).Has(store.Rejected) {
 			s.unanswered.add(key)
@@ -151,6 +151,25 @@ func (s *Store) ConsumeCode(ctx context.Context, corp, code string) CodeAnswer {
 		return CodeAnswer{State: CodeUnknown, key: key}
 	}
 	return CodeAnswer{State: CodeState(state), Code: c, key: key}
+}
+
+// consume runs consume_code.lua. In a Cluster it asks the node's own client, which never repeats a
+// command that may have been done, unless the node redirected it and so did nothing.
+func (s *Store) consume(ctx context.Context, corp, key string) *redis.Cmd {
+	of := string(appendEncoded(nil, corp)) + ":"
+	cluster, ok := s.rdb.(*redis.ClusterClient)
+	if !ok {
+		return consumeCodeScript.Run(ctx, s.rdb, []string{key}, of, s.scriptDeadline(ctx, ""))
+	}
+	node, err := cluster.MasterForKey(ctx, key)
+	if err != nil {
+		return redis.NewCmdResult(nil, err)
+	}
+	cmd := consumeCodeScript.Run(ctx, node, []string{key}, of, s.scriptDeadline(ctx, node.Options().Addr))
+	if store.Classify(cmd.Err()).Has(store.Redirect) {
+		return consumeCodeScript.Run(ctx, s.rdb, []string{key}, of, neverLate) // another node has another clock
+	}
+	return cmd
 }
 
 // unanswered holds the codes that Redis may have marked as used for this gateway without an answer.

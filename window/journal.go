@@ -205,6 +205,7 @@ func (s *Store) Run(ctx context.Context) {
 		}
 		if !s.embedded() {
 			s.drain(ctx)
+			s.takeAllBack(ctx)
 			s.report()
 		}
 		select {
@@ -217,8 +218,8 @@ func (s *Store) Run(ctx context.Context) {
 
 // CheckJournal fails if the journal holds a record that Run cannot write to Redis. With such a
 // record the gateway would stay degraded for ever. If the journal is damaged, a record of that loss
-// replaces what cannot be read; if gaps of an earlier process are missing in it, one is kept for Run.
-// An embedded Store has no journal to check.
+// replaces what cannot be read; if gaps of an earlier process are missing in it, Run marks one. An
+// embedded Store has no journal to check.
 func (s *Store) CheckJournal() error {
 	if s.embedded() {
 		return nil

@@ -43,10 +43,18 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	}
 	key := string(encoded)
 	for range 2 {
-		r, err := s.reserve(ctx, key)
+		var r result
+		err := s.takeBack(ctx, key)
+		if err == nil {
+			r, err = s.reserve(ctx, key)
+		}
 		if err = errors.Join(err, r.err); err != nil {
 			s.warnBroken(k, err)
-			return s.cachedAnswer(key, now)
+			a := s.cachedAnswer(key, now)
+			if a.State == Cached { // the reply is sent, so it may count
+				s.lost.take(key)
+			}
+			return a
 		}
 		s.updateCache(key, r.Answer, now)
 		if !r.refuses() {
