@@ -44,7 +44,7 @@ func (s *Client) check(ctx context.Context) error {
 
 // reach is the first ping, which also tests the credentials.
 func (s *Client) reach(ctx context.Context) error {
-	err := s.ping(ctx)
+	_, err := s.ping(ctx)
 	switch {
 	case err == nil:
 		return nil

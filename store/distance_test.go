@@ -62,3 +62,21 @@ func TestDistantRedisComesBack(t *testing.T) {
 	wire.Delay(roundTrip / 2)
 	serves("it hung")
 }
+
+// Sentinels that are as far away are asked within one attempt to connect.
+func TestDistantSentinels(t *testing.T) {
+	t.Parallel()
+	slow(t, "it starts sentinels")
+	const roundTrip, timeout = 250 * time.Millisecond, 500 * time.Millisecond
+	c, _, _, sentinel := storetest.StartSentinel(t)
+	wire := storetest.NewWire(t, sentinel.Addr())
+	wire.Delay(roundTrip / 2)
+	c.Addrs, c.Timeout = []string{wire.Addr().String()}, timeout
+	s := open(t, c, time.Now)
+	t.Cleanup(func() { s.Close() })
+	for began := time.Now(); !s.Up(); time.Sleep(roundTrip / 10) {
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("the master is not found")
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/sony/gobreaker/v2"
 	"go.uber.org/zap"
 )
 
@@ -63,24 +64,21 @@ func (s *Client) watch(ctx context.Context) {
 	}
 }
 
-// warm opens connections to each distant primary that has few, or to all after an outage: a command
-// that has to open one itself needs three round trips, which can exceed its timeout.
-func (s *Client) warm(ctx context.Context, roundTrip time.Duration) {
-	if roundTrip < s.Timeout/4 || s.Embedded != nil {
+// warm opens connections to a distant primary that has few, or whose circuit is not closed: a
+// command that has to open one itself needs three round trips, which can exceed its timeout.
+func (s *Client) warm(ctx context.Context, c redis.UniversalClient, roundTrip time.Duration) {
+	b, guarded := s.breakers.Load(s.nodeName(c))
+	if !guarded || roundTrip < s.Timeout/4 {
 		return
 	}
-	back := !s.up.Load()
-	_ = s.eachPrimary(ctx, func(ctx context.Context, c redis.UniversalClient) error {
-		if !back && c.PoolStats().TotalConns >= minConnections {
-			return nil
-		}
-		var all sync.WaitGroup
-		for range 2 * minConnections { // other commands need some while these pings take theirs
-			all.Go(func() { c.Ping(ctx) })
-		}
-		all.Wait()
-		return nil
-	})
+	if b.(breaker).State() == gobreaker.StateClosed && c.PoolStats().TotalConns >= minConnections {
+		return
+	}
+	var all sync.WaitGroup
+	for range 2 * minConnections { // other commands need some while these pings take theirs
+		all.Go(func() { c.Ping(ctx) })
+	}
+	all.Wait()
 }
 
 // minConnections is more than the coalesced requests of a busy gateway take at once.
@@ -88,11 +86,9 @@ const minConnections = 16
 
 // probe updates whether Redis is up. After an outage it repeats the whole check.
 func (s *Client) probe(ctx context.Context) {
-	began := time.Now()
-	err := s.ping(ctx)
-	if roundTrip := time.Since(began); err == nil {
-		s.pingTime.Store(int64(roundTrip))
-		s.warm(ctx, roundTrip)
+	took, err := s.ping(ctx)
+	if err == nil {
+		s.pingTime.Store(int64(took))
 		if !s.up.Load() {
 			err = s.check(ctx)
 		}

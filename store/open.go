@@ -38,6 +38,7 @@ type Client struct {
 	changed       atomic.Int64 // when up changed, unix ms; 0: never
 	skew          atomic.Int64 // how far its clock is ahead of ours, ms
 	clocks        sync.Map     // :: node -> reading
+	breakers      sync.Map     // :: address of a node -> breaker
 	singleKeyOnly atomic.Bool  // a script may have only one key
 	checked       atomic.Bool  // Redis has passed check
 	state         atomic.Pointer[State]
@@ -81,11 +82,11 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	switch c := s.UniversalClient.(type) {
 	case *redis.ClusterClient:
 		c.OnNewNode(func(node *redis.Client) {
-			node.AddHook(newBreaker(s.commandFailed, s.commandAnswered))
+			s.guard(node)
 		})
 	default:
 		if s.Embedded == nil {
-			c.AddHook(newBreaker(s.commandFailed, s.commandAnswered))
+			s.guard(c)
 		} else {
 			c.AddHook(journaling{s.Embedded})
 		}
@@ -105,6 +106,13 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	s.stop = stop
 	go s.watch(watch)
 	return s, nil
+}
+
+// guard puts a circuit breaker before a Redis or a node of a Cluster.
+func (s *Client) guard(c redis.UniversalClient) {
+	b := newBreaker(s.commandFailed, s.commandAnswered)
+	c.AddHook(b)
+	s.breakers.Store(s.nodeName(c), b)
 }
 
 // newClient returns a client of a Cluster, or of a single Redis or its sentinels. A Cluster's
@@ -134,7 +142,7 @@ func (s *Client) options(c config.Redis) (*redis.UniversalOptions, error) {
 		Protocol:              2, // RESP3 checks for push messages before every reply, and none are used
 		MaxRetries:            -1,
 		DialerRetries:         1,
-		DialTimeout:           s.Timeout,
+		DialTimeout:           3 * s.Timeout, // round trips of TCP, TLS and the question to a sentinel; callers wait for their own timeout
 		ReadTimeout:           s.Timeout,
 		WriteTimeout:          s.Timeout,
 		PoolTimeout:           s.Timeout,

@@ -3,13 +3,29 @@ package store
 import (
 	"context"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// ping sends PING to every primary: a Cluster without one of them is incomplete.
-func (s *Client) ping(ctx context.Context) error {
-	return s.eachPrimary(ctx, func(ctx context.Context, c redis.UniversalClient) error { return c.Ping(ctx).Err() })
+// ping sends PING to every primary, and returns how long the slowest answer took. It fails without
+// one of them: the Cluster is incomplete then.
+func (s *Client) ping(ctx context.Context) (slowest time.Duration, err error) {
+	var mu sync.Mutex
+	err = s.eachPrimary(ctx, func(ctx context.Context, c redis.UniversalClient) error {
+		began := time.Now()
+		if err := c.Ping(ctx).Err(); err != nil {
+			return err
+		}
+		took := time.Since(began)
+		mu.Lock()
+		slowest = max(slowest, took)
+		mu.Unlock()
+		s.warm(ctx, c, took)
+		return nil
+	})
+	return slowest, err
 }
 
 // eachPrimary calls do for every primary, in a Cluster concurrently.
