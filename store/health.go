@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -84,14 +85,13 @@ func (s *Client) warm(ctx context.Context, c redis.UniversalClient, roundTrip ti
 // minConnections is more than the coalesced requests of a busy gateway take at once.
 const minConnections = 16
 
-// probe updates whether Redis is up. After an outage it repeats the whole check.
+// probe updates whether Redis is up. After an outage it repeats the whole check until that succeeds.
+// A Redis that answers but is unusable is up: its commands have errors of their own.
 func (s *Client) probe(ctx context.Context) {
 	took, err := s.ping(ctx)
 	if err == nil {
 		s.pingTime.Store(int64(took))
-		if !s.up.Load() {
-			err = s.check(ctx)
-		}
+		err = s.checkAgain(ctx)
 	}
 	if ctx.Err() == context.Canceled {
 		return
@@ -100,12 +100,34 @@ func (s *Client) probe(ctx context.Context) {
 	if was != (err == nil) {
 		s.changed.Store(s.now().UnixMilli())
 	}
+	if err != nil {
+		s.sound = false
+	}
 	if was && err != nil {
 		s.log.Error("redis is away", zap.Error(err))
 	} else if !was && err == nil {
 		s.log.Info("redis is back")
 		s.warnIfNotDurable(ctx)
 	}
+}
+
+// checkAgain checks a Redis that has been away, and logs once why it is unusable. An error is an
+// outage.
+func (s *Client) checkAgain(ctx context.Context) error {
+	if s.sound {
+		return nil
+	}
+	err := s.check(ctx)
+	if err != nil && !errors.Is(err, ErrUnusable) {
+		return err
+	}
+	if s.sound = err == nil; s.sound {
+		s.unusable = ""
+	} else if text := err.Error(); text != s.unusable {
+		s.unusable = text
+		s.log.Error("redis has come back as one that cannot serve: replies may be unsure until that is mended", zap.Error(err))
+	}
+	return nil
 }
 
 // measureSkew reads Redis's clocks, and logs once if one differs from ours by maxSkew.

@@ -41,6 +41,8 @@ type Client struct {
 	breakers      sync.Map     // :: address of a node -> breaker
 	singleKeyOnly atomic.Bool  // a script may have only one key
 	checked       atomic.Bool  // Redis has passed check
+	sound         bool         // it has since the last outage; of watch alone
+	unusable      string       // why it has not, as it was logged last
 	state         atomic.Pointer[State]
 	mode          string // redis.mode
 	now           func() time.Time
@@ -96,6 +98,7 @@ func Open(ctx context.Context, c config.Redis, jc config.Journal, now func() tim
 	} else if err != nil {
 		log.Warn("redis is away; starting without it", zap.Error(err))
 	} else {
+		s.sound = true
 		s.up.Store(true)
 		s.probe(ctx)
 		s.measureSkew(ctx)

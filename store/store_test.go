@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"replygate/config"
 	"replygate/store"
@@ -403,5 +404,45 @@ func TestChangeThatTheJournalDidNotTake(t *testing.T) {
 		}
 		after.Close()
 		s.Close()
+	}
+}
+
+// After an outage a Redis that answers is up, also if it cannot serve as it should: the log tells
+// that once.
+func TestUnusableAfterAnOutage(t *testing.T) {
+	slow(t, "waits for probes")
+	server := storetest.Start(t)
+	wire := storetest.NewWire(t, server.Addr())
+	c := server.Config()
+	c.Addrs = []string{wire.Addr().String()}
+	core, logged := observer.New(zap.ErrorLevel)
+	s, err := store.Open(t.Context(), c, storetest.Journal(t, c), time.Now, zap.New(core))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	becomes := func(up bool) {
+		t.Helper()
+		for began := time.Now(); s.Up() != up; time.Sleep(20 * time.Millisecond) {
+			if time.Since(began) > 20*time.Second {
+				t.Fatalf("up is %v", s.Up())
+			}
+		}
+	}
+	wire.Cut()
+	becomes(false)
+	server.CLI("config", "set", "maxmemory-policy", "allkeys-lru")
+	wire.Heal()
+	becomes(true)
+	for before := s.PingTime(); s.PingTime() == before; time.Sleep(20 * time.Millisecond) { // one more probe
+		if t.Context().Err() != nil {
+			t.Fatal("no probe")
+		}
+	}
+	if all := logged.FilterMessageSnippet("cannot serve").All(); len(all) != 1 || !strings.Contains(fmt.Sprint(all[0].ContextMap()), "maxmemory-policy") {
+		t.Errorf("logged: %v", logged.All())
+	}
+	if !s.Up() {
+		t.Error("it is down again")
 	}
 }
