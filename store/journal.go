@@ -392,35 +392,40 @@ func (j *Journal) Read(from int64, limit int) (records [][]byte, next int64, err
 }
 
 // Drop removes the records before an offset. A crash meanwhile removes none of them, so a record
-// may be read again. Offsets from before are invalid afterwards.
+// may be read again. Offsets from before are invalid afterwards. Without all records it copies the
+// rest to a new file, which takes time and space; appends and reads go on meanwhile.
 func (j *Journal) Drop(before int64) error {
 	j.syncing.Lock()
 	defer j.syncing.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if before <= j.Start() && !j.damaged {
+	switch {
+	case before <= j.Start() && !j.damaged:
 		return nil
+	case before != j.end:
+		return j.rewrite(before)
 	}
-	if before == j.end {
-		if err := j.file.Truncate(j.Start()); err != nil {
-			return fmt.Errorf("journal: %w", err)
-		}
-		j.end, j.synced, j.tornTail, j.damaged = j.Start(), j.Start(), false, false
-		return nil
+	if err := j.file.Truncate(j.Start()); err != nil {
+		return fmt.Errorf("journal: %w", err)
 	}
-	return j.rewrite(before)
+	j.end, j.synced, j.tornTail, j.damaged = j.Start(), j.Start(), false, false
+	return nil
 }
 
-// rewrite replaces the file by one that holds the records from an offset on.
+// rewrite replaces the file by one that holds the records from an offset on. The caller must hold
+// both locks; while most of the file is copied, mu is released.
 func (j *Journal) rewrite(from int64) error {
 	f, err := os.CreateTemp(filepath.Dir(j.path), filepath.Base(j.path)+".new*")
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	_, err = io.Copy(f, io.MultiReader(strings.NewReader(j.head()), io.NewSectionReader(j.file, from, j.end-from)))
-	err = errors.Join(err, f.Sync(), lock(f))
+	copied, old := j.end, j.file // nobody else replaces the file: that takes both locks
+	j.mu.Unlock()
+	_, err = io.Copy(f, io.MultiReader(strings.NewReader(strings.Repeat(" ", journalHead)), io.NewSectionReader(old, from, copied-from)))
+	err = errors.Join(err, f.Sync())
+	j.mu.Lock()
 	if err == nil {
-		err = os.Rename(f.Name(), j.path)
+		err = j.finish(f, copied)
 	}
 	if err != nil {
 		os.Remove(f.Name())
@@ -428,10 +433,23 @@ func (j *Journal) rewrite(from int64) error {
 		return fmt.Errorf("journal: %w", err)
 	}
 	syncFolder(j.path)
-	j.file.Close()
+	old.Close()
 	j.file, j.end = f, j.Start()+j.end-from
 	j.synced, j.tornTail, j.damaged = j.end, false, false
 	return nil
+}
+
+// finish adds to a new file what was appended after an offset, and puts it in the place of the old
+// one.
+func (j *Journal) finish(f *os.File, after int64) error {
+	_, err := io.Copy(f, io.NewSectionReader(j.file, after, j.end-after))
+	if err == nil {
+		_, err = f.WriteAt([]byte(j.head()), 0)
+	}
+	if err = errors.Join(err, f.Sync(), lock(f)); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), j.path)
 }
 
 // Close closes the file and releases its lock.

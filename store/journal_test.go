@@ -530,6 +530,38 @@ func TestJournalRewriteFails(t *testing.T) {
 	wantContents(t, j, "two", "three")
 }
 
+// What is appended while the rest is copied to a new file is kept, in order.
+func TestJournalAppendsDuringDrop(t *testing.T) {
+	t.Parallel()
+	j := journal(t, filepath.Join(t.TempDir(), "journal"), 1<<30)
+	const count = 3000
+	var appending sync.WaitGroup
+	appending.Go(func() {
+		for i := range count {
+			if err := errors.Join(j.Append([]byte(fmt.Sprintf("%06d", i))), j.Sync()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	var got []string
+	for len(got) < count && !t.Failed() {
+		records, next, err := j.Read(j.Start(), 5)
+		if err == nil {
+			err = j.Drop(next)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range records {
+			got = append(got, string(r))
+		}
+	}
+	appending.Wait()
+	if !slices.IsSorted(got) || len(slices.Compact(got)) != count || !j.Empty() {
+		t.Errorf("%d records, in order %v, empty %v", len(got), slices.IsSorted(got), j.Empty())
+	}
+}
+
 // After a failed fsync nothing is accepted: what it should have written may be lost.
 func TestJournalFailedSync(t *testing.T) {
 	t.Parallel()

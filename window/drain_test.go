@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -54,7 +55,12 @@ func openJournal(t *testing.T) *store.Journal {
 // joined is a Store that has joined a Redis, and does nothing by itself.
 func joined(t *testing.T, s *store.Client) *Store {
 	t.Helper()
-	w := NewShared(s.UniversalClient, checked{oneKey: !s.MultiKey()}, openJournal(t), Settings{Prefix: "rg:", Length: 48 * time.Hour, Replies: 5, Timeout: 5 * time.Second, Now: time.Now})
+	return joinedWith(t, s, openJournal(t))
+}
+
+func joinedWith(t *testing.T, s *store.Client, j *store.Journal) *Store {
+	t.Helper()
+	w := NewShared(s.UniversalClient, checked{oneKey: !s.MultiKey()}, j, Settings{Prefix: "rg:", Length: 48 * time.Hour, Replies: 5, Timeout: 5 * time.Second, Now: time.Now})
 	for !w.recent.covers(w.stampNow()) { // what was written in the millisecond of the start is unknown
 		time.Sleep(time.Millisecond)
 	}
@@ -172,6 +178,34 @@ func TestDrainDropsOnItsWay(t *testing.T) {
 	slices.Sort(ends)
 	if n := len(slices.Compact(ends)); n < 2 || !w.journal.Empty() {
 		t.Errorf("the file had %d sizes meanwhile; empty at the end: %v", n, w.journal.Empty())
+	}
+}
+
+// Where a part cannot be dropped, as on a full disk, the whole journal is written once and dropped
+// at its end.
+func TestDrainWithoutRoomForACopy(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: drains 80,000 records")
+	}
+	s := storetest.Open(t, storetest.Start(t).Config(), time.Now)
+	dir := filepath.Join(t.TempDir(), "folder")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	j, _, _, err := store.OpenJournal(filepath.Join(dir, "journal"), 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.Close() })
+	w := joinedWith(t, s, j)
+	const records = 80_000
+	spilled(t, w, records)
+	if err := os.Rename(dir, dir+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	w.drain(t.Context())
+	if drained, failures := w.Drained(); drained != records || failures == 0 || !j.Empty() {
+		t.Errorf("%d records are drained, %d failures, empty %v", drained, failures, j.Empty())
 	}
 }
 

@@ -272,7 +272,8 @@ func (c *chunk) done(err error) error {
 	return err
 }
 
-// dropAfter is how much of the journal is written to Redis before it is dropped from the file.
+// dropAfter is how much of the journal is written to Redis at least before it is dropped from the
+// file. It is half of the rest at least, since that has to be copied.
 const dropAfter = 1 << 20
 
 // drain writes the journal's records to Redis and drops them, in chunks.
@@ -283,9 +284,17 @@ func (s *Store) drain(ctx context.Context) {
 		if err == nil {
 			err = s.chunk.done(s.restore(ctx, records))
 		}
-		if err == nil && (next == s.journal.End() || next-s.journal.Start() >= dropAfter) {
+		switch written := next - s.journal.Start(); {
+		case err != nil:
+		case next == s.journal.End():
 			err = s.journal.Drop(next)
 			next = s.journal.Start()
+		case written >= max(dropAfter, s.journal.End()-next):
+			if dropped := s.journal.Drop(next); dropped == nil {
+				next = s.journal.Start()
+			} else { // no space for a copy of the rest, perhaps: the whole journal is dropped at its end
+				s.drainFailed(ctx, dropped)
+			}
 		}
 		if err != nil {
 			s.drainFailed(ctx, errors.Join(err, s.journal.Drop(at)))
