@@ -85,8 +85,8 @@ func (s *Client) warm(ctx context.Context, c redis.UniversalClient, roundTrip ti
 // minConnections is more than the coalesced requests of a busy gateway take at once.
 const minConnections = 16
 
-// probe updates whether Redis is up. After an outage it repeats the whole check until that succeeds.
-// A Redis that answers but is unusable is up: its commands have errors of their own.
+// probe updates whether Redis is up. After an outage it repeats the whole check until that
+// succeeds. A Redis that answers but is unusable is up: its commands have errors of their own.
 func (s *Client) probe(ctx context.Context) {
 	took, err := s.ping(ctx)
 	if err == nil {
