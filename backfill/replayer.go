@@ -283,6 +283,11 @@ func (r *run) report(s *secretState, number int, err error) {
 		r.Log.Unlimited.Info("a secret of secrets.kf works again", fields...)
 		return
 	}
+	if errors.Is(err, errNoBudget) {
+		s.Retry = r.Now().Add(retryFailed)
+		r.later(s.Retry)
+		return
+	}
 	var refused *Error
 	if !errors.As(err, &refused) {
 		r.counts.failed.Add(1)
@@ -471,9 +476,16 @@ func ofSecret(code int) bool {
 	return false
 }
 
+// errNoBudget means that a corp's bots use up its calls, so its replay goes on later.
+var errNoBudget = errors.New("the bots of the corp leave no calls for a replay")
+
+// maxBudgetWait is longer than a replay waits for its own calls to become old. One that waits for
+// those of bots gives its place to another corp's.
+const maxBudgetWait = 2 * time.Minute
+
 // waitForBudget returns when a page may be pulled, and notes that it is.
 func (r *run) waitForBudget(ctx context.Context) error {
-	for {
+	for began := r.Now(); r.Now().Sub(began) < maxBudgetWait; {
 		wait := r.Budget.take(r.state.Corp)
 		if wait == 0 {
 			r.state.Called = r.Now()
@@ -484,6 +496,7 @@ func (r *run) waitForBudget(ctx context.Context) error {
 			return err
 		}
 	}
+	return errNoBudget
 }
 
 // finish ends the gap of the whole corp as far as its known channels are complete, and tells what

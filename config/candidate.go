@@ -1,6 +1,9 @@
 package config
 
-import "reflect"
+import (
+	"reflect"
+	"slices"
+)
 
 // ParseCandidate reads a configuration that somebody sends to learn what it would decide. What
 // decides is taken from data: policy, accounts, clients, window and the like. Listeners, stores,
@@ -19,7 +22,11 @@ func ParseCandidate(file string, data []byte, inForce *Config) (*Config, error) 
 	d.fillScalars(&c)
 	accounts := c.Accounts
 	if c.AccountsFile != "" || len(accounts) == 0 { // those in force were checked when they were read
-		c.Accounts, accounts = []Account{{CorpID: "ww0000000000000000"}}, inForce.Accounts
+		known := "ww0000000000000000"
+		if slices.ContainsFunc(inForce.Accounts, func(a Account) bool { return a.CorpID == c.UnknownToken }) {
+			known = c.UnknownToken
+		}
+		c.Accounts, accounts = []Account{{CorpID: known}}, inForce.Accounts
 	}
 	c.AccountsFile, c.Callbacks, c.Events = "", nil, Events{}
 	c.Listen, c.Admin, c.Upstream, c.Redis, c.Journal = inForce.Listen, inForce.Admin, inForce.Upstream, inForce.Redis, inForce.Journal

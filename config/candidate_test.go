@@ -33,6 +33,8 @@ func TestParseCandidate(t *testing.T) {
 		"a CA":              {"upstream: { ca_file: " + secret + " }\n", 2, ""},
 		"a variable":        {"policy: { ruleset: '${HUSH}' }\n", 2, ""},
 		"one without value": {"redis: { password: '${NONE}' }\n", 2, ""},
+		"a corp in force":   {"unknown_token: ww1\n", 2, ""},
+		"an unknown corp":   {"unknown_token: ww9\n", -1, "unknown_token cannot be \"ww9\""},
 		"a mistake":         {"policy: { rulset: off }\n", -1, "candidate:1:11: unknown key policy.rulset"},
 		"no YAML":           {"a: [", -1, "candidate:1:"},
 	} {

@@ -442,7 +442,8 @@ func (d *decoder) secretFile(node *yaml.Node, v reflect.Value, path string) {
 		d.secretLines(name, string(data), v, path)
 		return
 	}
-	secret := Word{Text: strings.TrimRight(string(data), "\r\n"), At: d.position(node)}
+	text := strings.TrimPrefix(string(data), "\ufeff") // a byte order mark, as editors of Windows write
+	secret := Word{Text: strings.TrimRight(text, "\r\n"), At: d.position(node)}
 	d.where[path] = secret.At
 	if strings.Contains(path, "[") {
 		d.set(v, secret)

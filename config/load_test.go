@@ -274,12 +274,12 @@ func TestSecretFiles(t *testing.T) {
 func TestSecretFilesInLists(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(file, []byte("from file\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("from-file\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	const rest = ", encoding_aes_key: KEY, receive_ids: [ww1] }]\n"
 	c := parse(t, oneAccount+expand("callbacks: [{ path: /a, token_file: "+file+rest))
-	if got := c.Callbacks[0].Token.Reveal(); got != "from file" {
+	if got := c.Callbacks[0].Token.Reveal(); got != "from-file" {
 		t.Errorf("%q", got)
 	}
 	run(t, oneAccount, []fileCase{

@@ -69,3 +69,27 @@ func TestKfSecrets(t *testing.T) {
 		})
 	}
 }
+
+// A file with one secret may begin with a byte order mark and end with a line break, and has nothing
+// else that WeCom's secrets never have.
+func TestContactSecret(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"s-one":           "s-one",
+		"\ufeffs-one\r\n": "s-one",
+		"s-one \n":        "",
+		"s\u00a0one":      "",
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "contact"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := config.Parse(filepath.Join(dir, "c.yaml"), []byte("accounts: [{ corp_id: ww1, secrets: { contact_file: contact } }]\n"))
+		switch {
+		case want == "" && (err == nil || !strings.Contains(err.Error(), "secrets.contact has a blank")):
+			t.Errorf("%q: %v", text, err)
+		case want != "" && (err != nil || got.Accounts[0].Secrets.Contact.Reveal() != want):
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

@@ -342,11 +342,18 @@ func (v validator) contacts(a *Account, path string) {
 }
 
 func (v validator) secrets(a *Account, path string) {
-	if v.given(path+".secrets.contact") && a.Secrets.Contact == "" {
-		v.report(path+".secrets.contact", "secrets.contact is empty", "take the secret of an app that may call customer contact from WeCom's console, or leave it out")
+	const remedy = "take the secret of an app that may call customer contact from WeCom's console"
+	switch text := a.Secrets.Contact.Reveal(); {
+	case text == "" && v.given(path+".secrets.contact"):
+		v.report(path+".secrets.contact", "secrets.contact is empty", remedy+", or leave it out")
+	case strings.ContainsFunc(text, notOfWeCom):
+		v.report(path+".secrets.contact", "secrets.contact has a blank or a character that WeCom's secrets never have", remedy)
 	}
 	v.kfSecrets(a.Secrets.Kf, path+".secrets.kf")
 }
+
+// notOfWeCom reports whether a character is in no secret or token of WeCom.
+func notOfWeCom(r rune) bool { return r <= ' ' || r > '~' }
 
 // kfSecrets reports secrets that cannot be WeCom's. No message quotes one.
 func (v validator) kfSecrets(secrets []Secret, path string) {
@@ -356,7 +363,7 @@ func (v validator) kfSecrets(secrets []Secret, path string) {
 		switch text := s.Reveal(); {
 		case text == "":
 			v.report(at, "a secret of secrets.kf is empty", remedy)
-		case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+		case strings.ContainsFunc(text, notOfWeCom):
 			v.report(at, "a secret of secrets.kf has a blank or a character that WeCom's secrets never have", remedy+"; a file has one a line, and nothing else")
 		case slices.Contains(secrets[:i], s):
 			v.report(at, "a secret of secrets.kf is given twice", "keep one")
@@ -390,8 +397,12 @@ func (v validator) callbacks(c *Config) {
 	for i, cb := range c.Callbacks {
 		path := fmt.Sprintf("callbacks[%d]", i)
 		v.callbackPath(cb.Path, path+".path", first)
-		if cb.Token == "" {
-			v.report(path+".token", path+".token is missing", "take it from the callback's page in WeCom's console, or name a file as token_file")
+		const remedy = "take it from the callback's page in WeCom's console, or name a file as token_file"
+		switch token := cb.Token.Reveal(); {
+		case token == "":
+			v.report(path+".token", path+".token is missing", remedy)
+		case strings.ContainsFunc(token, notOfWeCom):
+			v.report(path+".token", path+".token has a blank or a character that WeCom's tokens never have", remedy)
 		}
 		if !aesKey.MatchString(cb.EncodingAESKey.Reveal()) {
 			v.report(path+".encoding_aes_key", path+".encoding_aes_key is not an EncodingAESKey", "it is 43 letters and digits, on the callback's page in WeCom's console")

@@ -278,6 +278,8 @@ func TestValidateCallbacks(t *testing.T) {
 			`f:4:13: callback /a is given twice: it is already in line 3; give each a path of its own`},
 		{`callbacks: [{ path: /a, encoding_aes_key: KEY, receive_ids: [ww1] }]`,
 			`f:2:13: callbacks[0].token is missing: take it from the callback's page in WeCom's console, or name a file as token_file`},
+		{`callbacks: [{ path: /a, token: 't ', encoding_aes_key: KEY, receive_ids: [ww1] }]`,
+			`f:2:32: callbacks[0].token has a blank or a character that WeCom's tokens never have: take it from the callback's page in WeCom's console, or name a file as token_file`},
 		{`callbacks: [{ path: /a, token: t, receive_ids: [ww1] }]`,
 			`f:2:13: callbacks[0].encoding_aes_key is not an EncodingAESKey: it is 43 letters and digits, on the callback's page in WeCom's console`},
 		{`callbacks: [{ path: /a, token: t, encoding_aes_key: KEYx, receive_ids: [ww1] }]`,

@@ -189,8 +189,8 @@ func (x *apiRequest) unreachable(err error) {
 func (x *apiRequest) pass(a *upstream.Body) {
 	if a == nil {
 		x.passHead()
-		if x.rc.IsHead() {
-			x.rc.Response.Header.SetContentLength(max(x.rc.Response.Header.ContentLength(), 0))
+		if h := &x.rc.Response.Header; x.rc.IsHead() && h.ContentLength() >= 0 {
+			h.SetContentLength(h.ContentLength()) // else fasthttp writes that of no body
 		}
 		return
 	}

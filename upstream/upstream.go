@@ -156,8 +156,9 @@ func (u *Upstream) exchange(c *conn, r *Request, resp *fasthttp.Response, by tim
 		err = readHead(c.br, resp)
 	}
 	if err != nil {
+		sent := c.written > 0 // before discard, which tells TLS of the end
 		u.pool.discard(c)
-		if c.written == 0 {
+		if !sent {
 			err = fmt.Errorf("%w: %w", ErrNotSent, err)
 		}
 		return nil, err

@@ -259,6 +259,25 @@ func TestMethodsAndStatuses(t *testing.T) {
 	}
 }
 
+// The length of an answer to HEAD is WeCom's; one that WeCom does not tell is not made up.
+func TestLengthOfHead(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), nil)
+	for length, want := range map[string]int64{"7": 7, "0": 0, "": -1} {
+		r.platform.Answer("/cgi-bin/user/get", func(w http.ResponseWriter, _ *http.Request) {
+			if length != "" {
+				w.Header().Set("Content-Length", length)
+			}
+			w.(http.Flusher).Flush()
+		})
+		for range 2 { // on one connection
+			a := r.call("HEAD", "/cgi-bin/user/get?userid=z", "")
+			if a.StatusCode != 200 || a.ContentLength != want || a.Header.Get("Transfer-Encoding") != "" {
+				t.Errorf("length %q: HTTP %d, length %d, %v", length, a.StatusCode, a.ContentLength, a.Header)
+			}
+		}
+	}
+}
+
 // What the server library refuses has WeCom's shape too.
 func TestBrokenRequests(t *testing.T) {
 	r := newRig(t, storetest.Embedded(t), nil)
