@@ -41,6 +41,7 @@ type ClosingList struct {
 	Counts  map[string]int `json:"counts"`  // by the time within which they close: 1h, 6h, 24h, all
 	Hours   []int          `json:"hours"`   // by the hour in which they close, 24 from now on
 	Untold  []Untold       `json:"untold"`
+	Index   string         `json:"index"` // console.index: by=servicer needs all
 	// Since and Incomplete are set while records are incomplete: a chat that is not listed may
 	// still wait.
 	Since      string `json:"since,omitempty"`
@@ -136,7 +137,7 @@ func (a *Admin) listClosing(r *http.Request, q listQuery, query window.Query) (l
 		return list, err
 	}
 	list = ClosingList{
-		Waiting: []Waiting{}, Untold: []Untold{}, Hours: sum.Hours[:],
+		Waiting: []Waiting{}, Untold: []Untold{}, Hours: sum.Hours[:], Index: a.index(),
 		Counts: map[string]int{"1h": sum.Within(1), "6h": sum.Within(6), "24h": sum.Within(24), "all": sum.All},
 	}
 	for _, e := range found.Entries {

@@ -223,6 +223,8 @@ func TestReplayRefusals(t *testing.T) {
 	}{
 		"a form":    {"a=b", "Content-Type: application/x-www-form-urlencoded", 415, "not_yaml"},
 		"a mistake": {"policy: { rulset: x }", yamlType, 422, "bad_config"},
+		"nothing":   {" \n", yamlType, 422, "bad_config"},
+		"no text":   {`{"candidate":""}`, "Content-Type: application/json", 422, "bad_config"},
 		"too large": {strings.Repeat("#", 1<<20+1), yamlType, 413, "too_large"},
 		"a rule":    {"policy: { rules: [{ name: x, action: pass, match: { accounts: [wwNone] } }] }", yamlType, 422, "bad_config"},
 		"a file":    {"policy: { ruleset: '${HOME}' }", yamlType, 422, "bad_config"},

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -106,6 +107,10 @@ func (a *Admin) startReplay(w http.ResponseWriter, r *http.Request) {
 		if json.Unmarshal(candidate, &in) == nil && in.Candidate != nil {
 			candidate = []byte(*in.Candidate)
 		}
+	}
+	if len(bytes.TrimSpace(candidate)) == 0 { // it would be read as the defaults
+		fail(w, http.StatusUnprocessableEntity, "bad_config", "the candidate is empty: send a configuration")
+		return
 	}
 	job, err := a.newReplay(candidate)
 	if err != nil {

@@ -156,10 +156,7 @@ func (a *Admin) indexedWindows(w http.ResponseWriter, r *http.Request, q windowQ
 		return
 	}
 	found, err := a.Windows.ListByClose(r.Context(), q.byClose())
-	list := WindowList{Index: "waiting"}
-	if a.Windows.ListAll() {
-		list.Index = "all"
-	}
+	list := WindowList{Index: a.index()}
 	if found.Next != nil {
 		list.Next = q.cursor(position{Number: float64(found.Next.Last), Text: found.Next.Corp, ID: found.Next.Member})
 	}
@@ -326,4 +323,12 @@ func noWindow(w http.ResponseWriter, where string, complete bool, since time.Tim
 		text += ", but records are complete only since " + stamp(since)
 	}
 	fail(w, http.StatusNotFound, "no_window", text)
+}
+
+// index tells which windows are listed, as console.index has it.
+func (a *Admin) index() string {
+	if a.Windows.ListAll() {
+		return "all"
+	}
+	return "waiting"
 }

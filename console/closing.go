@@ -37,6 +37,7 @@ type closingList struct {
 	Counts  waitingCounts `json:"counts"`
 	Hours   []int         `json:"hours"`
 	Untold  []untold      `json:"untold"`
+	Index   string        `json:"index"`
 	Since   instant       `json:"since"` // set while records are incomplete
 }
 

@@ -268,7 +268,7 @@ func TestNextIsOurs(t *testing.T) {
 	r := newRig(t, nil)
 	for next, want := range map[string]string{
 		"./accounts?q=a%20b": "./accounts?q=a%20b", "decisions/54fda24f7aa4f3c3": "decisions/54fda24f7aa4f3c3",
-		"https://example.com/": "./", "//example.com": "./", "/\\example.com": "./", "\\\\example.com": "./", "/v1/config": "./", "../v1/config": "./", "login?next=x": "./", "": "./", "javascript:alert(1)": "./",
+		"https://example.com/": "./", "//example.com": "./", "/\\example.com": "./", "\\\\example.com": "./", "/v1/config": "./", "../v1/config": "./", "login?next=x": "./", "": "./", " //example.com": "./", "\t//example.com": "./", "javascript:alert(1)": "./",
 	} {
 		res := r.call("POST", "/console/login", url.Values{"key": {readKey}, "next": {next}})
 		if got := res.Header.Get("Location"); got != want {

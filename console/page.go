@@ -73,6 +73,7 @@ func (l *language) functions(assets map[string]string) template.FuncMap {
 		"clock":  func(t time.Time) string { return t.In(l.zone).Format("15:04:05") },
 		"minute": l.minute,
 		"second": func(t time.Time) string { return t.In(l.zone).Format("2006-01-02 15:04:05") },
+		"hour":   l.hour,
 		"iso":    func(t time.Time) string { return t.In(l.zone).Format(time.RFC3339) },
 		"list":   func(all ...any) []any { return all },
 		"join":   strings.Join,
@@ -93,6 +94,15 @@ func (l *language) gateways(all []missing) string {
 		names[i] = m.Gateway
 	}
 	return strings.Join(names, l.text("comma"))
+}
+
+// hour is an hour of the API's in the zone of the console, and itself if it is none.
+func (l *language) hour(text string) string {
+	t, err := time.Parse("2006-01-02T15:04Z", text)
+	if err != nil {
+		return text
+	}
+	return l.minute(t)
 }
 
 // minute is a time in a sentence.

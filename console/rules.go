@@ -1,6 +1,8 @@
 package console
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -61,9 +63,13 @@ type replay struct {
 	Undecided int            `json:"undecided"`
 	Why       map[string]int `json:"undecided_why"`
 	By        []struct {
-		CorpID, Account, Rule, Capability, Hour string
-		Refused                                 int `json:"newly_refused"`
-		Passed                                  int `json:"newly_passed"`
+		CorpID     string `json:"corp_id"`
+		Account    string `json:"account"`
+		Rule       string `json:"rule"`
+		Capability string `json:"capability"`
+		Hour       string `json:"hour"` // UTC
+		Refused    int    `json:"newly_refused"`
+		Passed     int    `json:"newly_passed"`
 	} `json:"by"`
 }
 
@@ -80,9 +86,13 @@ func showRules(q *request, status int, view rulesView) {
 // replayCandidate replays past decisions by a candidate configuration, and waits a little for the
 // result. It puts nothing in force.
 func replayCandidate(q *request) {
-	view := rulesView{Candidate: q.candidate()}
+	var view rulesView
 	var begun struct{ ID string }
-	if f := q.ask(http.MethodPost, "/v1/replays", nil, map[string]string{"candidate": view.Candidate}, &begun); f != nil {
+	var f *failure
+	if view.Candidate, f = q.candidate(); f == nil {
+		f = q.ask(http.MethodPost, "/v1/replays", nil, map[string]string{"candidate": view.Candidate}, &begun)
+	}
+	if f != nil {
 		view.Problem = q.failed(f)
 		showRules(q, f.Status, view)
 		return
@@ -91,18 +101,21 @@ func replayCandidate(q *request) {
 }
 
 // candidate is the configuration that a person has pasted, or the file that they have chosen.
-func (q *request) candidate() string {
-	pasted := q.r.PostFormValue("candidate") // reads a form with files too
+func (q *request) candidate() (string, *failure) {
+	if err := q.r.ParseMultipartForm(maxForm); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+		return "", &failure{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("send at most %d bytes", maxForm)}
+	}
+	pasted := q.r.PostFormValue("candidate")
 	file, _, err := q.r.FormFile("file")
 	if err != nil {
-		return pasted
+		return pasted, nil
 	}
 	defer file.Close()
 	data, err := io.ReadAll(file) // the body has a bound
 	if err != nil || len(data) == 0 {
-		return pasted
+		return pasted, nil
 	}
-	return string(data)
+	return string(data), nil
 }
 
 // replayPage shows the result of a replay; the page refreshes while it runs.

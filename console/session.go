@@ -202,7 +202,7 @@ type loginPage struct {
 // localPath returns a path inside the console, relative to it; "./" for anything else.
 func localPath(next string) string {
 	u, err := url.Parse(next)
-	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || strings.HasPrefix(next, "/") || strings.ContainsAny(next, "\\\r\n") ||
+	if err != nil || next != strings.TrimSpace(next) || u.IsAbs() || u.Host != "" || u.User != nil || strings.HasPrefix(next, "/") || strings.ContainsAny(next, "\\\r\n") ||
 		strings.Contains(u.Path, "..") || strings.HasPrefix(u.Path, "login") || next == "" {
 		return "./"
 	}

@@ -469,6 +469,77 @@ func TestListsLeadOn(t *testing.T) {
 	}
 }
 
+// A part of a list without rows leads to the next part, and does not say that there is nothing.
+func TestPartWithoutRows(t *testing.T) {
+	r := newRig(t, nil)
+	cookie := r.signIn()
+	more := true
+	r.api = func(w http.ResponseWriter, req *http.Request) bool {
+		list, found := map[string]string{"/v1/decisions": "decisions", "/v1/closing": "waiting", "/v1/windows": "windows"}[req.URL.Path]
+		if !found {
+			return false
+		}
+		answer := map[string]any{list: []any{}, "index": "all", "counts": map[string]int{}, "hours": []int{}, "untold": []any{}}
+		if more {
+			answer["next"] = "eyJz"
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+		return true
+	}
+	for path, none := range map[string]string{"decisions?corp_id=ww1": "No decision fits.", "closing?channel=wk1": "No chat closes", "windows": "No window is listed."} {
+		for _, more = range []bool{true, false} {
+			status, body := r.page(path, "en", cookie)
+			leads := strings.Contains(body, "cursor=eyJz") && strings.Contains(body, "Go on to the next one.")
+			if status != http.StatusOK || leads != more || strings.Contains(body, none) == more {
+				t.Errorf("%s, more %v: HTTP %d, leads on %v, says %q: %v", path, more, status, leads, none, strings.Contains(body, none))
+			}
+		}
+	}
+}
+
+// Whether only a bot answered can be asked where all windows are listed.
+func TestByServicerNeedsTheIndex(t *testing.T) {
+	r := newRig(t, nil)
+	cookie := r.signIn()
+	var index string
+	r.api = func(w http.ResponseWriter, req *http.Request) bool {
+		if req.URL.Path != "/v1/closing" {
+			return false
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"waiting": []any{}, "index": index, "counts": map[string]int{}, "hours": []int{}, "untold": []any{}})
+		return true
+	}
+	for _, index = range []string{"all", "waiting"} {
+		if _, body := r.page("closing", "en", cookie); strings.Contains(body, `value="servicer"`) != (index == "all") {
+			t.Errorf("index %s: the box is there: %v", index, index != "all")
+		}
+	}
+}
+
+// The rows of a replay name their account, and an hour in the console's time zone.
+func TestRowsOfAReplay(t *testing.T) {
+	r := newRig(t, nil)
+	_, body := r.page("replays/b7", "en", r.signIn())
+	for _, want := range []string{"accounts/wwa03be7712f9c54e1", "2026-11-29 18:00"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("without %s", want)
+		}
+	}
+}
+
+// A form that is too large is not taken for an empty one.
+func TestCandidateTooLarge(t *testing.T) {
+	r := newRig(t, nil)
+	body := "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"c.yaml\"\r\n\r\n" + strings.Repeat("#", 2<<20) + "\r\n--b--\r\n"
+	res := r.post("/console/rules/replay", body, "Content-Type", "multipart/form-data; boundary=b", "Cookie", r.signIn())
+	if page := text(res); res.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(page, "The file is too large") {
+		t.Errorf("HTTP %d %s", res.StatusCode, page)
+	}
+	if last := r.asked[len(r.asked)-1]; strings.Contains(last, "/v1/replays") {
+		t.Errorf("the API was asked %s", last)
+	}
+}
+
 // A candidate may be a file.
 func TestCandidateFile(t *testing.T) {
 	r := newRig(t, nil)
