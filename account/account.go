@@ -5,6 +5,7 @@
 package account
 
 import (
+	"strings"
 	"time"
 
 	"replygate/config"
@@ -27,6 +28,7 @@ type Account struct {
 // Book holds the accounts by corp id.
 type Book struct {
 	byCorp    map[string]*Account
+	byFolded  map[string]*Account // by the corp id in small letters
 	byHost    map[string]*Account // by config.HostName
 	byChannel map[string]*Account
 	all       []*Account
@@ -34,7 +36,7 @@ type Book struct {
 
 // NewBook returns the accounts of a validated configuration.
 func NewBook(accounts []config.Account) *Book {
-	b := &Book{byCorp: make(map[string]*Account, len(accounts)), byHost: map[string]*Account{}, byChannel: map[string]*Account{}}
+	b := &Book{byCorp: make(map[string]*Account, len(accounts)), byFolded: make(map[string]*Account, len(accounts)), byHost: map[string]*Account{}, byChannel: map[string]*Account{}}
 	for _, c := range accounts {
 		a := &Account{CorpID: c.CorpID, Name: c.Name, Entity: c.Entity, subscription: c.Subscription, channels: len(c.Channels) > 0}
 		a.free, a.byHand = config.DefaultContactsFree, countByHand(c.Contacts)
@@ -45,6 +47,7 @@ func NewBook(accounts []config.Account) *Book {
 			}
 		}
 		b.byCorp[a.CorpID] = a
+		b.byFolded[strings.ToLower(a.CorpID)] = a
 		b.all = append(b.all, a)
 		for _, host := range c.Hosts {
 			b.byHost[config.HostName(host)] = a
@@ -58,6 +61,15 @@ func NewBook(accounts []config.Account) *Book {
 
 // Find returns the account of a corp id, or nil if accounts does not list it. Case matters.
 func (b *Book) Find(corpID string) *Account { return b.byCorp[corpID] }
+
+// Spelling returns a corp id as accounts have it. gettoken takes it in any letter case (WeCom's
+// document 97104), and two accounts never differ in that alone.
+func (b *Book) Spelling(corpID string) string {
+	if a := b.byFolded[strings.ToLower(corpID)]; a != nil {
+		return a.CorpID
+	}
+	return corpID
+}
 
 // OfHost returns the account that lists the name in a Host header, or nil. Port and case do not
 // matter; see config.HostName.

@@ -70,7 +70,7 @@ func TestKfSecrets(t *testing.T) {
 	}
 }
 
-// A file with one secret may begin with a byte order mark and end with a line break, and has nothing
+// A file with one secret may begin with a byte order mark and end with a line break. It has nothing
 // else that WeCom's secrets never have.
 func TestContactSecret(t *testing.T) {
 	t.Parallel()

@@ -53,6 +53,9 @@ func (x *apiRequest) learnToken(answer io.Reader, err error) {
 	if !found {
 		return
 	}
+	if x.head.Route.Path == wecom.PathGetToken {
+		g.Corp = x.gate.Accounts.Spelling(g.Corp)
+	}
 	x.corp = g.Corp
 	defer x.trace.Begin(trace.Store).End("")
 	switch err := x.gw.Tokens.Learn(x.ctx, g.Token, g.Corp, g.Life); {

@@ -257,3 +257,19 @@ func TestTwoTokensWhileRedisIsAway(t *testing.T) {
 		}
 	}
 }
+
+// gettoken takes a corp id in any letter case: the token is the listed account's.
+func TestCorpIDInAnotherLetterCase(t *testing.T) {
+	r := newRig(t, storetest.Embedded(t), func(c *config.Config) { twoCorps(c, false, true) })
+	for _, id := range []string{strings.ToUpper(corpID), strings.ToLower(corpID)} {
+		if id == corpID {
+			continue
+		}
+		r.token = tokenOf(t, raw(t, r.gateway.api.Addr().String(), request("GET", "/cgi-bin/gettoken?corpid="+id+"&corpsecret="+secret, "")))
+		a := r.call("POST", "/cgi-bin/externalcontact/add_msg_template", "{}")
+		if reason := a.Header.Get("Replygate-Reason"); a.Errcode == 48002 || reason == "unlisted_account" {
+			t.Errorf("%s: errcode %d, %s", id, a.Errcode, reason)
+		}
+		r.platform.Revoke(corpID)
+	}
+}

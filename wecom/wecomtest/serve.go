@@ -150,6 +150,11 @@ func (p *Platform) authorise(r *http.Request, path string) (*corp, int) {
 func (p *Platform) getToken(call *Call, r *http.Request) any {
 	q := r.URL.Query()
 	c := p.corps[q.Get("corpid")]
+	for id, other := range p.corps { // letter case does not matter here: DOC 97104
+		if c == nil && strings.EqualFold(id, q.Get("corpid")) {
+			c = other
+		}
+	}
 	switch {
 	case c == nil:
 		return p.fail(call, 40013)
