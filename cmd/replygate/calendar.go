@@ -40,7 +40,7 @@ An account stops when its grace period ends. One that is free then, with fewer c
 
 func showCalendar(c *cobra.Command, gateway client, query url.Values, asJSON bool, s streams) error {
 	var calendar admin.Calendar
-	if err := asUsage(gateway.get(c.Context(), "/v1/calendar", query, &calendar)); err != nil {
+	if err := gateway.get(c.Context(), "/v1/calendar", query, &calendar); err != nil {
 		return err
 	}
 	if asJSON {

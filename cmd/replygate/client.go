@@ -96,9 +96,14 @@ func (e apiError) Error() string { return e.message + " (" + e.code + ")" }
 // maxAdminAnswer bounds an answer of the admin API, in bytes.
 const maxAdminAnswer = 16 << 20
 
-// get reads one resource into v.
+// get reads one resource into v. A query is made of a command's flags: one that the gateway rejects
+// is wrong usage.
 func (c client) get(ctx context.Context, path string, query url.Values, v any) error {
-	return c.call(ctx, http.MethodGet, path+"?"+query.Encode(), c.read, nil, v)
+	err := c.call(ctx, http.MethodGet, path+"?"+query.Encode(), c.read, nil, v)
+	if bad := (apiError{}); errors.As(err, &bad) && bad.code == "bad_query" {
+		return fmt.Errorf("%w: %s", errUsage, bad.message)
+	}
+	return err
 }
 
 // post sends a change and reads its answer into v.

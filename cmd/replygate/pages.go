@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/url"
 
 	"replygate/admin"
@@ -17,7 +15,7 @@ func pages[T any](ctx context.Context, c client, path string, query url.Values, 
 	query.Set("limit", pageLimit)
 	for {
 		var page T
-		if err := asUsage(c.get(ctx, path, query, &page)); err != nil {
+		if err := c.get(ctx, path, query, &page); err != nil {
 			return err
 		}
 		end := take(page)
@@ -26,15 +24,6 @@ func pages[T any](ctx context.Context, c client, path string, query url.Values, 
 		}
 		query.Set("cursor", end.Next)
 	}
-}
-
-// asUsage returns the error of a query that is made of a command's flags: one that the gateway
-// rejects is wrong usage.
-func asUsage(err error) error {
-	if bad := (apiError{}); errors.As(err, &bad) && bad.code == "bad_query" {
-		return fmt.Errorf("%w: %s", errUsage, bad.message)
-	}
-	return err
 }
 
 // filters is the query that has the flags which are set.
