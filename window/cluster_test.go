@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"replygate/config"
+	"replygate/store"
 	"replygate/store/storetest"
 	"replygate/wecom/wecomtest"
 	"replygate/window"
@@ -121,6 +122,76 @@ func TestClusterReserves(t *testing.T) {
 	})
 	c.reserveAll(c.keys[1:], 0)
 	broken.Wait()
+}
+
+// Messages of new customers are recorded while their slot moves, however long that takes.
+func TestClusterRecordsWhileASlotMoves(t *testing.T) {
+	c := newCluster(t, 10)
+	slot := store.Slot(c.keys[0].RedisKey("rg:"))
+	var fresh window.Key
+	for i := 0; fresh.Customer == ""; i++ {
+		if k := (window.Key{Corp: "ww1", Channel: "wk1", Customer: fmt.Sprintf("wmFresh%d", i)}); store.Slot(k.RedisKey("rg:")) == slot {
+			fresh = k
+		}
+	}
+	for _, n := range c.nodes {
+		n.CLI("script", "flush")
+	}
+	c.move(c.keys[0], func() {
+		for _, k := range []window.Key{fresh, c.keys[0]} {
+			c.wrote(k, c.clock.Now())
+		}
+		if causes := c.Status().Causes; slices.Contains(causes, window.CauseJournal) {
+			t.Error("a message is in the journal")
+		}
+	})
+	c.reserve(fresh, window.Open, 4)
+}
+
+// A new node that has some slots, and none of those with leases, takes messages at once. Replies
+// there without a window are unsure; on other nodes they are refused as before.
+func TestClusterNodeWithoutLease(t *testing.T) {
+	c := newCluster(t, 10)
+	added := storetest.AddNode(t, c.nodes)
+	const moved = 20
+	id := func(n *storetest.Server) string { return strings.TrimSpace(n.CLI("cluster", "myid")) }
+	for _, tag := range store.PartitionTags {
+		if store.Slot("{"+tag+"}") < moved {
+			t.Fatalf("the lease of {%s} would move too", tag)
+		}
+	}
+	c.nodes[0].CLI("--cluster", "reshard", added.Addr(), "--cluster-from", id(c.nodes[0]), "--cluster-to", id(added), "--cluster-slots", fmt.Sprint(moved), "--cluster-yes")
+	var there []window.Key
+	for i := 0; len(there) < 2; i++ {
+		if k := (window.Key{Corp: "ww1", Channel: "wk1", Customer: fmt.Sprintf("wmNew%d", i)}); store.Slot(k.RedisKey("rg:")) < moved {
+			there = append(there, k)
+		}
+	}
+	cluster := c.rdb.(*redis.ClusterClient)
+	within(t, "the client to know the new node", func() bool {
+		cluster.ReloadState(t.Context())
+		node, err := cluster.MasterForKey(t.Context(), there[0].RedisKey("rg:"))
+		return err == nil && node.Options().Addr == added.Addr()
+	})
+	c.wrote(there[0], c.clock.Now())
+	if causes := c.Status().Causes; slices.Contains(causes, window.CauseJournal) {
+		t.Error("the message is in the journal")
+	}
+	c.since(-2 * length)
+	other := c.other()
+	if a := other.Reserve(t.Context(), there[0]); a.State != window.Open {
+		t.Errorf("a customer who wrote, on the new node: %s", a.State)
+	}
+	agree(t, c.Store, other)
+	nobody := window.Key{Corp: "ww1", Channel: "wk1", Customer: "wmNobody"}
+	for _, w := range []*window.Store{c.Store, other} {
+		if a := settled(window.Closed, func() window.Answer { return w.Peek(t.Context(), nobody)[0] }); a.State != window.Closed {
+			t.Errorf("nobody, on an old node: %s", a.State)
+		}
+		if a := w.Peek(t.Context(), there[1])[0]; a.State != window.Unproven {
+			t.Errorf("nobody, on the new node: %s", a.State)
+		}
+	}
 }
 
 // Without a count of replies, windows of all nodes are read.

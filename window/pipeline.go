@@ -198,6 +198,7 @@ func (s *Store) apply(ctx context.Context, all []write, runs map[*partition]stri
 	if err != nil {
 		return err
 	}
+	s.followASK(ctx, all)
 	for _, r := range routes {
 		for i, p := range r.partitions {
 			if run, there := runs[p]; there && run != r.answers[i].run {
@@ -219,12 +220,27 @@ func (s *Store) apply(ctx context.Context, all []write, runs map[*partition]stri
 	return nil
 }
 
+// followASK sends writes once more whose slot is being moved, and whose key is on the new node
+// alone. Only the client of the whole Cluster goes there.
+func (s *Store) followASK(ctx context.Context, all []write) {
+	p := s.rdb.Pipeline()
+	for i := range all {
+		if cmd := all[i].cmd; cmd != nil && redis.HasErrorPrefix(cmd.Err(), "ASK") {
+			all[i].send(ctx, p, true)
+		}
+	}
+	if p.Len() > 0 {
+		_, _ = p.Exec(ctx) // each command has its own error
+	}
+}
+
 // route is a node of Redis with the keys on it, and the partitions that cover them.
 type route struct {
 	client     redis.Cmdable
 	keys       []int // by number
 	partitions []*partition
 	answers    []leaseAnswer // one for each partition, once it was asked
+	uncovered  bool          // the node has no lease, so that its answers prove nothing
 }
 
 // routes groups n keys by node.
@@ -253,9 +269,10 @@ func (s *Store) routes(ctx context.Context, n int, key func(int) string) ([]*rou
 		if s.embedded() {
 			continue
 		}
-		p, err := s.partitionOf(ctx, all, key(i))
-		if err != nil {
-			return nil, err
+		p := s.partitionOf(ctx, all, key(i))
+		if p == nil {
+			r.uncovered = true
+			continue
 		}
 		if !slices.Contains(r.partitions, p) {
 			r.partitions = append(r.partitions, p)

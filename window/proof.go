@@ -214,6 +214,9 @@ func (s *Store) unproven(r *route, before []view) string {
 	if s.gaps.pending.Load() {
 		return CauseGap
 	}
+	if r.uncovered {
+		return CauseLease
+	}
 	for i, p := range r.partitions {
 		if !before[i].unbroken(r.answers[i].view(), s.gateway) {
 			signal(p.wake) // a member may just have joined

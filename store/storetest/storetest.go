@@ -307,6 +307,17 @@ func StartCluster(t testing.TB, replicas int) (config.Redis, []*Server) {
 	return c, nodes
 }
 
+// AddNode adds a primary without slots to a Cluster.
+func AddNode(t testing.TB, nodes []*Server) *Server {
+	t.Helper()
+	n := Start(t, nodeArgs...)
+	n.CLI("--cluster", "add-node", n.addr, nodes[0].addr)
+	for _, other := range append(nodes, n) {
+		other.Await(fmt.Sprintf("cluster_known_nodes:%d", len(nodes)+1), "cluster", "info")
+	}
+	return n
+}
+
 // StartSentinel starts a primary, a replica and a sentinel that monitors them, and returns the
 // configuration that reaches the primary through the sentinel.
 func StartSentinel(t testing.TB) (c config.Redis, master, replica, sentinel *Server) {
