@@ -100,12 +100,7 @@ func (s *Store) reserveAll(ctx context.Context, all []reservation) ([]result, er
 		s.oneKeyOnly.Store(true)
 		return s.reserveEach(ctx, s.rdb, "", all)
 	}
-	if err != nil {
-		s.noteLost(err, now, keys...)
-		return nil, err
-	}
-	s.dropLate(answers, all)
-	return answers, nil
+	return answers, err
 }
 
 func keysOf(all []reservation) []string {
@@ -143,13 +138,11 @@ func (s *Store) reserveEach(ctx context.Context, c redis.Cmdable, node string, a
 			cmds[i] = reserveScript.Run(ctx, s.rdb, []string{r.key}, s.reserveArgs(now, neverLate)...) // another node has another clock
 		}
 		if one, err := readReserved(cmds[i], r.key); err != nil {
-			s.noteLost(err, now, r.key)
 			answers[i].err = err
 		} else {
 			answers[i] = one[0]
 		}
 	}
-	s.dropLate(answers, all)
 	return answers, nil
 }
 

@@ -205,7 +205,6 @@ func (s *Store) Run(ctx context.Context) {
 		}
 		if !s.embedded() {
 			s.drain(ctx)
-			s.takeAllBack(ctx)
 			s.report()
 		}
 		select {

@@ -43,18 +43,10 @@ func (s *Store) Reserve(ctx context.Context, k Key) Answer {
 	}
 	key := string(encoded)
 	for range 2 {
-		var r result
-		err := s.takeBack(ctx, key)
-		if err == nil {
-			r, err = s.reserve(ctx, key)
-		}
+		r, err := s.reserve(ctx, key)
 		if err = errors.Join(err, r.err); err != nil {
 			s.warnBroken(k, err)
-			a := s.cachedAnswer(key, now)
-			if a.State == Cached { // the reply is sent, so it may count
-				s.lost.take(key)
-			}
-			return a
+			return s.cachedAnswer(key, now)
 		}
 		s.updateCache(key, r.Answer, now)
 		if !r.refuses() {

@@ -11,13 +11,12 @@ import (
 // The scripts do in Redis, atomically, what the functions of window.go do. All but record leave a
 // key alone that holds no window.
 var (
-	recordScript   = script("record")
-	reserveScript  = script("deadline_guard", "reserve")
-	releaseScript  = script("prelude", "release")
-	takeBackScript = script("prelude", "take_back")
-	exhaustScript  = script("prelude", "exhaust")
-	correctScript  = script("prelude", "correct")
-	closeScript    = script("prelude", "close")
+	recordScript  = script("record")
+	reserveScript = script("deadline_guard", "reserve")
+	releaseScript = script("prelude", "release")
+	exhaustScript = script("prelude", "exhaust")
+	correctScript = script("prelude", "correct")
+	closeScript   = script("prelude", "close")
 
 	consumeCodeScript = script("deadline_guard", "consume_code")
 	restoreCodeScript = script("restore_code")

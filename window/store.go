@@ -79,7 +79,6 @@ type Store struct {
 	oneKeyOnly atomic.Bool // Redis refused a script with several keys
 	deadlines  deadlines
 	unanswered unanswered
-	lost       lostReplies
 	reserver   reserver
 	prover     func(context.Context, question) proof // answers one question
 }

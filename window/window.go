@@ -74,24 +74,6 @@ func (w Window) Release(stamp int64) Window {
 	return w
 }
 
-// TakeBack removes replies that were reserved at the given instants, since nothing was sent with
-// them. A message much later than such a reply has made it not count.
-func (w Window) TakeBack(instants ...int64) Window {
-	for _, at := range instants {
-		if at < w.Last-maxStampAhead {
-			continue
-		}
-		stamp := max(at, counts(w.Last))
-		for end := stamp + int64(len(instants)); stamp < end; stamp++ {
-			if slices.Contains(w.Sent, stamp) {
-				w = w.Release(stamp)
-				break
-			}
-		}
-	}
-	return w
-}
-
 // Exhaust marks all replies to the message at last as used, by WeCom's answer to the reply at
 // stamp.
 func (w Window) Exhaust(last, stamp int64, replies int) Window {
