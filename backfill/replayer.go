@@ -479,9 +479,9 @@ func ofSecret(code int) bool {
 // errNoBudget means that a corp's bots use up its calls, so its replay goes on later.
 var errNoBudget = errors.New("the bots of the corp leave no calls for a replay")
 
-// maxBudgetWait is longer than a replay waits for its own calls to become old. One that waits for
-// those of bots gives its place to another corp's.
-const maxBudgetWait = 2 * time.Minute
+// maxBudgetWait is how long a replay waits for a call before it gives its place to another corp's. It
+// is longer than a busy minute of bots counts.
+const maxBudgetWait = peakKept + time.Minute
 
 // waitForBudget returns when a page may be pulled, and notes that it is.
 func (r *run) waitForBudget(ctx context.Context) error {
