@@ -479,8 +479,8 @@ func ofSecret(code int) bool {
 // errNoBudget means that a corp's bots use up its calls, so its replay goes on later.
 var errNoBudget = errors.New("the bots of the corp leave no calls for a replay")
 
-// maxBudgetWait is how long a replay waits for a call before it gives its place to another corp's. It
-// is longer than a busy minute of bots counts.
+// maxBudgetWait is how long a replay waits for a call before it gives its place to another corp's:
+// longer than a busy minute of bots counts.
 const maxBudgetWait = peakKept + time.Minute
 
 // waitForBudget returns when a page may be pulled, and notes that it is.
