@@ -320,15 +320,21 @@ func (j *Journal) StampLeft() error {
 }
 
 // MarkIncomplete replaces the stamp on the disk, until MarkComplete: something that the next
-// process must know of could not be appended. It needs no space, so it succeeds on a full disk.
+// process must know of could not be appended. It writes over the header, for which a disk has room.
 func (j *Journal) MarkIncomplete() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.stamp = stampIncomplete
-	if _, err := j.file.WriteAt([]byte(j.head()), 0); err != nil {
-		return fmt.Errorf("journal: %w", err)
+	if j.stamp == stampIncomplete {
+		return nil
 	}
-	if err := j.file.Sync(); err != nil {
+	before := j.stamp
+	j.stamp = stampIncomplete
+	_, err := j.file.WriteAt([]byte(j.head()), 0)
+	if err == nil {
+		err = j.file.Sync()
+	}
+	if err != nil {
+		j.stamp = before
 		return fmt.Errorf("journal: %w", err)
 	}
 	return nil

@@ -272,12 +272,12 @@ func (c *chunk) done(err error) error {
 }
 
 // dropAfter is how much of the journal is written to Redis at least before it is dropped from the
-// file. It is half of the rest at least, since that has to be copied.
+// file. It is also at least as much as the rest, since that has to be copied.
 const dropAfter = 1 << 20
 
 // drain writes the journal's records to Redis and drops them, in chunks.
 func (s *Store) drain(ctx context.Context) {
-	n, at := 0, s.journal.Start()
+	n, at, inParts := 0, s.journal.Start(), true
 	for s.journal.End() > at && ctx.Err() == nil {
 		records, next, err := s.journal.Read(at, s.chunk.size())
 		if err == nil {
@@ -288,11 +288,12 @@ func (s *Store) drain(ctx context.Context) {
 		case next == s.journal.End():
 			err = s.journal.Drop(next)
 			next = s.journal.Start()
-		case written >= max(dropAfter, s.journal.End()-next):
+		case inParts && written >= max(dropAfter, s.journal.End()-next):
 			if dropped := s.journal.Drop(next); dropped == nil {
 				next = s.journal.Start()
 			} else { // no space for a copy of the rest, perhaps: the whole journal is dropped at its end
 				s.drainFailed(ctx, dropped)
+				inParts = false
 			}
 		}
 		if err != nil {
