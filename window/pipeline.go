@@ -223,13 +223,17 @@ func (s *Store) apply(ctx context.Context, all []write, runs map[*partition]stri
 // followASK sends writes once more whose slot is being moved, and whose key is on the new node
 // alone. Only the client of the whole Cluster goes there.
 func (s *Store) followASK(ctx context.Context, all []write) {
-	p := s.rdb.Pipeline()
+	var p redis.Pipeliner
 	for i := range all {
-		if cmd := all[i].cmd; cmd != nil && redis.HasErrorPrefix(cmd.Err(), "ASK") {
-			all[i].send(ctx, p, true)
+		if !redis.HasErrorPrefix(all[i].cmd.Err(), "ASK") {
+			continue
 		}
+		if p == nil {
+			p = s.rdb.Pipeline()
+		}
+		all[i].send(ctx, p, true)
 	}
-	if p.Len() > 0 {
+	if p != nil {
 		_, _ = p.Exec(ctx) // each command has its own error
 	}
 }
