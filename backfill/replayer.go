@@ -283,16 +283,14 @@ func (r *run) report(s *secretState, number int, err error) {
 		r.Log.Unlimited.Info("a secret of secrets.kf works again", fields...)
 		return
 	}
-	if errors.Is(err, errNoBudget) {
-		s.Retry = r.Now().Add(retryFailed)
-		r.later(s.Retry)
-		return
-	}
 	var refused *Error
 	if !errors.As(err, &refused) {
-		r.counts.failed.Add(1)
 		s.Retry = r.Now().Add(retryFailed)
 		r.later(s.Retry)
+		if errors.Is(err, errNoBudget) {
+			return
+		}
+		r.counts.failed.Add(1)
 		r.Log.Warn("a replay was interrupted, and goes on in a minute", append(fields, zap.Error(err))...)
 		return
 	}
