@@ -83,13 +83,13 @@ func TestFailovers(t *testing.T) {
 			r.await("some deliveries", func() bool { return in.has("") > 10 })
 			h := &dies{die: func() {
 				if replicated {
-					primary.CLI("wait", "1", "5000")
+					primary.Replicated(replica)
 				}
 				primary.Down()
 			}}
 			client.AddHook(h)
 			if !replicated {
-				primary.CLI("wait", "1", "5000")
+				primary.Replicated(replica)
 				replica.Signal(syscall.SIGSTOP)
 			}
 			one := events.Event{Type: events.AccountStopsSoon, At: time.Now(), Corp: "wwA", Key: []string{"wwA", "1"}}

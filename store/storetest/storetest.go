@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
 	"replygate/config"
@@ -276,6 +277,42 @@ func (s *Server) Await(text string, args ...string) {
 		}
 		if time.Now().After(deadline) {
 			s.t.Fatalf("%q does not print %q: %v: %s", args, text, err, out)
+		}
+	}
+}
+
+// Replicated waits until a replica has all that the server has now. WAIT would return at once: it
+// waits for writes of its own connection.
+func (s *Server) Replicated(replica *Server) {
+	s.t.Helper()
+	want := s.replicationOffset("master_repl_offset")
+	for deadline := time.Now().Add(time.Minute); replica.replicationOffset("slave_repl_offset") < want; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the replica %s does not have what %s has", replica.addr, s.addr)
+		}
+	}
+}
+
+func (s *Server) replicationOffset(field string) (n int64) {
+	s.t.Helper()
+	_, rest, _ := strings.Cut(s.CLI("info", "replication"), field+":")
+	if _, err := fmt.Sscan(rest, &n); err != nil {
+		s.t.Fatalf("%s has no %s: %v", s.addr, field, err)
+	}
+	return n
+}
+
+// AwaitServing waits until commands of a client are carried out again. An answered PING does not
+// tell that: it passes the circuit breaker.
+func AwaitServing(t testing.TB, c redis.UniversalClient) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		err := c.Exists(t.Context(), "a key of nobody").Err()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("redis serves no command: %v", err)
 		}
 	}
 }

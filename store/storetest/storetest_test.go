@@ -281,7 +281,10 @@ func TestSentinel(t *testing.T) {
 	if got := strings.TrimSpace(primary.CLI("get", "k")); got != "v" {
 		t.Errorf("the primary has k = %q", got)
 	}
-	replica.Await("v", "get", "k")
+	primary.Replicated(replica)
+	if got := strings.TrimSpace(replica.CLI("get", "k")); got != "v" {
+		t.Errorf("the replica has k = %q", got)
+	}
 	primary.Down()
 	replica.Await("role:master", "info", "replication")
 }
