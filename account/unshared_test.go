@@ -73,9 +73,7 @@ func TestEndOfUnsharedTokens(t *testing.T) {
 		t.Errorf("without Redis the end took %s", took)
 	}
 	server.Up()
-	for !s.Answers() {
-		_ = s.Ping(t.Context())
-	}
+	storetest.AwaitServing(t, s)
 	runTokens(t, tokens, log)()
 	owner(t, account.NewTokens(s.UniversalClient, "rg:", c.Timeout, time.Now), "T", "ww1", account.Known)
 }

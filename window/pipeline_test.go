@@ -12,17 +12,6 @@ import (
 	"replygate/store/storetest"
 )
 
-// reachable waits until a Redis that was started again answers, so that no connection of before is
-// used.
-func reachable(t *testing.T, s *store.Client) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); s.Ping(t.Context()).Err() != nil; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal(s.Ping(t.Context()).Err())
-		}
-	}
-}
-
 // durable is a redis-server that loses nothing when it is killed.
 func durable(t *testing.T) (*storetest.Server, *store.Client) {
 	t.Helper()
@@ -44,7 +33,7 @@ func TestWriteInAnotherProcess(t *testing.T) {
 	}
 	server.Down()
 	server.Up()
-	reachable(t, s)
+	storetest.AwaitServing(t, s)
 	if _, _, err := w.write(t.Context(), one("wmAfter")); !errors.Is(err, errNotJoined) {
 		t.Fatalf("write = %v, want errNotJoined", err)
 	}
@@ -91,7 +80,7 @@ func TestRestartBetweenChunks(t *testing.T) {
 		if n == 2 { // the first has no script yet, and is sent twice
 			server.Down()
 			server.Up()
-			reachable(t, s)
+			storetest.AwaitServing(t, s)
 		}
 	}
 	s.AddHook(p)

@@ -658,11 +658,7 @@ func TestRedisAway(t *testing.T) {
 		t.Fatal("RecordGap succeeds without Redis")
 	}
 	server.Up() // empty: it has lost its state
-	for deadline := time.Now().Add(10 * time.Second); s.Ping(t.Context()).Err() != nil; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal(s.Ping(t.Context()).Err())
-		}
-	}
+	storetest.AwaitServing(t, s)
 	b.reserve(window.Key{Corp: "ww1", Customer: "wmOther"}, window.Incomplete, -1)
 	clock.Advance(length) // a cached window closes too
 	server.Down()

@@ -729,7 +729,8 @@ func TestUnknownTokenWhileRedisIsAway(t *testing.T) {
 		r.clock.Advance(5 * time.Second)
 	}
 	wire.Heal()
-	r.await("redis to be back", func() bool { return r.gateway.store.Up() && r.gateway.store.Ping(t.Context()).Err() == nil })
+	r.await("redis to be back", r.gateway.store.Up)
+	storetest.AwaitServing(t, r.gateway.store)
 	if a := b.send("POST", massPath, massBody); a.Errcode != 42001 {
 		t.Errorf("%s", a.body)
 	}
