@@ -154,13 +154,12 @@ func TestClusterNodeWithoutLease(t *testing.T) {
 	c := newCluster(t, 10)
 	added := storetest.AddNode(t, c.nodes)
 	const moved = 20
-	id := func(n *storetest.Server) string { return strings.TrimSpace(n.CLI("cluster", "myid")) }
 	for _, tag := range store.PartitionTags {
 		if store.Slot("{"+tag+"}") < moved {
 			t.Fatalf("the lease of {%s} would move too", tag)
 		}
 	}
-	c.nodes[0].CLI("--cluster", "reshard", added.Addr(), "--cluster-from", id(c.nodes[0]), "--cluster-to", id(added), "--cluster-slots", fmt.Sprint(moved), "--cluster-yes")
+	storetest.Reshard(c.nodes[0], added, moved)
 	var there []window.Key
 	for i := 0; len(there) < 2; i++ {
 		if k := (window.Key{Corp: "ww1", Channel: "wk1", Customer: fmt.Sprintf("wmNew%d", i)}); store.Slot(k.RedisKey("rg:")) < moved {

@@ -550,8 +550,7 @@ func TestClusterMovesSlots(t *testing.T) {
 	l := newTraffic(t, faulty(t, redis), nil)
 	l.run(func() {
 		time.Sleep(lasts)
-		from, to := strings.TrimSpace(nodes[0].CLI("cluster", "myid")), strings.TrimSpace(nodes[1].CLI("cluster", "myid"))
-		nodes[0].CLI("--cluster", "reshard", nodes[0].Addr(), "--cluster-from", from, "--cluster-to", to, "--cluster-slots", "2000", "--cluster-yes")
+		storetest.Reshard(nodes[0], nodes[1], 2000)
 		time.Sleep(lasts)
 	})
 }

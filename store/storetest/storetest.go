@@ -355,6 +355,15 @@ func AddNode(t testing.TB, nodes []*Server) *Server {
 	return n
 }
 
+// Reshard moves slots between two primaries of a Cluster, the lowest first, once all nodes agree
+// who has which.
+func Reshard(from, to *Server, slots int) {
+	from.t.Helper()
+	from.Await("All nodes agree about slots configuration", "--cluster", "check", from.addr)
+	id := func(n *Server) string { return strings.TrimSpace(n.CLI("cluster", "myid")) }
+	from.CLI("--cluster", "reshard", from.addr, "--cluster-from", id(from), "--cluster-to", id(to), "--cluster-slots", strconv.Itoa(slots), "--cluster-yes")
+}
+
 // StartSentinel starts a primary, a replica and a sentinel that monitors them, and returns the
 // configuration that reaches the primary through the sentinel.
 func StartSentinel(t testing.TB) (c config.Redis, master, replica, sentinel *Server) {
