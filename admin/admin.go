@@ -6,10 +6,12 @@ package admin
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -56,6 +58,10 @@ type Admin struct {
 	// memory. nil: nothing is known.
 	Activity func(corpID string) (Activity, bool)
 
+	// Lookup resolves the names of Keys.Peers; network is ip4 or ip6. nil: the system's resolver.
+	Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
+
+	instance  string          // tells this process from others
 	stopping  context.Context // ends when the server shuts down
 	stops     stopsInForce
 	scanning  sync.Mutex // held while GET /v1/windows?scan=1 scans Redis
@@ -206,6 +212,7 @@ func (a *Admin) routes() []route {
 
 // Handler routes the admin API.
 func (a *Admin) Handler() http.Handler {
+	a.instance = rand.Text()
 	mux, methods := http.NewServeMux(), map[string][]string{}
 	for _, r := range a.routes() {
 		mux.Handle(r.method+" "+r.path, r.handler)
@@ -244,6 +251,7 @@ var allowed = map[string][]string{"GET": {"GET", "HEAD"}, "POST": {"POST"}}
 // ours too.
 func (a *Admin) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(instanceHeader, a.instance)
 		if a.Loopback && !config.LocalHost(r.Host) && !sameOrigin(a.Origin, r.Host) {
 			fail(w, http.StatusForbidden, "bad_host", "call the admin API by a loopback address or localhost, or through a proxy by console.origin")
 			return

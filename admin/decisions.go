@@ -109,7 +109,7 @@ func (a *Admin) findDecision(ctx context.Context, id string, chinese, peer bool)
 	case err != nil:
 		return found, noResult{http.StatusInternalServerError, "unreadable_log", "the log cannot be read: " + err.Error()}
 	}
-	return found, noResult{http.StatusNotFound, "no_decision", a.notFound(at, unanswered(asked))}
+	return found, noResult{http.StatusNotFound, "no_decision", a.notFound(at, len(asked), unanswered(asked))}
 }
 
 // explained completes a record of this gateway.
@@ -135,11 +135,11 @@ func (a *Admin) explained(ctx context.Context, line []byte, source string, chine
 const nowTimeout = 2 * time.Second
 
 // notFound tells where a record was looked for in vain.
-func (a *Admin) notFound(at time.Time, silent []Missing) string {
+func (a *Admin) notFound(at time.Time, asked int, silent []Missing) string {
 	if at.Year() < 2026 || at.After(a.Now().Add(time.Hour)) {
 		return "this id does not begin with a time, as those of an earlier build: search the log for it"
 	}
-	where := "no decision of this id is on record: looked on " + gateways(1+len(a.Keys.Peers)-len(silent))
+	where := "no decision of this id is on record: looked on " + gateways(1+asked-len(silent))
 	if log := a.Gateway.Gate().Config.Log.Decisions; log == "stdout" {
 		where += ", this one among its newest decisions, since log.decisions is stdout: search where standard output goes"
 	} else {

@@ -110,9 +110,7 @@ func (v validator) peer(c *Config, i int, peer string) {
 	host, port, err := net.SplitHostPort(peer)
 	switch {
 	case !isAddress(peer), err != nil, host == "", port == "0":
-		v.report(path, fmt.Sprintf("admin.peers[%d]: %q is not an address", i, peer), widthRemedy(peer, "write host:port of another gateway's admin listener, like 10.1.0.12:9090"))
-	case peer == c.Listen.Admin:
-		v.report(path, fmt.Sprintf("admin.peers[%d] is this gateway's own listen.admin", i), "list the other gateways only")
+		v.report(path, fmt.Sprintf("admin.peers[%d]: %q is not an address", i, peer), widthRemedy(peer, "write host:port of a gateway's admin listener, like 10.1.0.12:9090"))
 	case slices.Contains(c.Admin.Peers[:i], peer):
 		v.report(path, fmt.Sprintf("admin.peers[%d] is in the list already", i), "keep one of them")
 	case i == maxPeers:
