@@ -19,7 +19,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 {{- $needed := dict
   "listen" (dict "admin" "0.0.0.0:9090")
-  "admin" (dict "read_key_file" "/run/secrets/replygate/read_key" "change_key_file" "/run/secrets/replygate/change_key" "metrics_key_file" "/run/secrets/replygate/metrics_key")
+  "admin" (dict "read_key_file" "/run/secrets/replygate/read_key" "change_key_file" "/run/secrets/replygate/change_key" "metrics_key_file" "/run/secrets/replygate/metrics_key" "peers" (list (printf "%s-pods:9090" .Release.Name)))
   "redis" $redis
   "journal" (dict "path" "/data/replygate.journal")
   "shutdown" (dict "lame_duck" "5s" "grace" "20s") -}}

@@ -138,10 +138,12 @@ func TestDefaults(t *testing.T) {
 		"the policy selects the pods": selects(t, &o.network.Spec.PodSelector, pod.Labels),
 		"the budget selects the pods": selects(t, o.budget.Spec.Selector, pod.Labels),
 		"one pod at a time":           o.budget.Spec.MaxUnavailable.IntValue() == 1,
-		"rules for both directions":   len(o.network.Spec.PolicyTypes) == 2 && len(o.network.Spec.Ingress) == 3 && len(o.network.Spec.Egress) == 3,
+		"rules for both directions":   len(o.network.Spec.PolicyTypes) == 2 && len(o.network.Spec.Ingress) == 4 && len(o.network.Spec.Egress) == 4,
 		"an image of the app version": pod.Spec.Containers[0].Image == "replygate:0.1.0",
 		"a headless service":          o.services[o.set.Spec.ServiceName] != nil && o.services[o.set.Spec.ServiceName].Spec.ClusterIP == "None",
 		"keys from files":             strings.Contains(o.config.Data["replygate.yaml"], "change_key_file: /run/secrets/replygate/change_key"),
+		"replicas find each other":    strings.Contains(o.config.Data["replygate.yaml"], "- "+o.set.Spec.ServiceName+":9090\n") && o.services[o.set.Spec.ServiceName].Spec.PublishNotReadyAddresses,
+		"replicas may call replicas":  slices.ContainsFunc(o.network.Spec.Ingress, allows("admin", pod.Labels)) && slices.ContainsFunc(o.network.Spec.Egress, reaches(9090, pod.Labels)),
 		"the password from a file":    strings.Contains(o.config.Data["replygate.yaml"], "password_file: /run/secrets/replygate/redis_password"),
 	} {
 		if !ok {
@@ -173,6 +175,29 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("everybody may call %v", rule.Ports)
 		}
 	}
+}
+
+// allows returns whether a rule lets the pods of a selector call a port.
+func allows(port string, pods map[string]string) func(networkingv1.NetworkPolicyIngressRule) bool {
+	return func(r networkingv1.NetworkPolicyIngressRule) bool {
+		return r.Ports[0].Port.StrVal == port && isTheSet(r.From, pods)
+	}
+}
+
+// reaches returns whether a rule lets the gateway call a port of the pods of a selector.
+func reaches(port int32, pods map[string]string) func(networkingv1.NetworkPolicyEgressRule) bool {
+	return func(r networkingv1.NetworkPolicyEgressRule) bool {
+		return r.Ports[0].Port.IntVal == port && isTheSet(r.To, pods)
+	}
+}
+
+// isTheSet reports whether peers are the pods with some labels alone.
+func isTheSet(peers []networkingv1.NetworkPolicyPeer, pods map[string]string) bool {
+	if len(peers) != 1 || peers[0].PodSelector == nil || len(peers[0].PodSelector.MatchLabels) == 0 {
+		return false
+	}
+	s, err := metav1.LabelSelectorAsSelector(peers[0].PodSelector)
+	return err == nil && s.Matches(labels.Set(pods))
 }
 
 func mounted(pod corev1.PodSpec, volume string) string {
@@ -222,7 +247,7 @@ tolerations: [{ key: k, operator: Exists }]
 		"accounts":        o.config.Data["accounts.csv"] == "corp_id,name\nww0123456789abcdef,Acme East\n",
 		"journal":         *o.set.Spec.VolumeClaimTemplates[0].Spec.StorageClassName == "fast" && o.set.Spec.VolumeClaimTemplates[0].Spec.Resources.Requests.Storage().String() == "8Gi",
 		"bots":            slices.ContainsFunc(o.network.Spec.Ingress, func(r networkingv1.NetworkPolicyIngressRule) bool { return r.From[0].NamespaceSelector != nil }),
-		"nobody may call": len(o.network.Spec.Ingress) == 2,
+		"nobody may call": len(o.network.Spec.Ingress) == 3,
 		"scheduling":      pod.Annotations["a"] == "b" && pod.Spec.NodeSelector["disk"] == "ssd" && len(pod.Spec.Tolerations) == 1,
 	} {
 		if !ok {
