@@ -138,15 +138,18 @@ func (a *Admin) peerHealth(p peerAnswer[Health]) GatewayHealth {
 	return row
 }
 
-// gatewaysPart tells whether the gateways answer, by the same configuration and version.
+// gatewaysPart tells whether the other gateways answer and are well, by the same configuration and
+// version.
 func gatewaysPart(all []GatewayHealth) HealthPart {
 	part := HealthPart{Name: "gateways", Status: StatusOK, Count: new(int), Doc: "docs/scale.md"}
 	*part.Count = len(all)
-	silent, otherConfig, otherVersion := []string{}, []string{}, []string{}
+	silent, unwell, otherConfig, otherVersion := []string{}, []string{}, []string{}, []string{}
 	for _, g := range all[1:] {
 		switch {
 		case g.Error != "":
 			silent = append(silent, g.ID)
+		case g.Status != StatusOK:
+			unwell = append(unwell, g.ID)
 		case g.Config != all[0].Config:
 			otherConfig = append(otherConfig, g.ID)
 		case g.Version != all[0].Version:
@@ -157,16 +160,16 @@ func gatewaysPart(all []GatewayHealth) HealthPart {
 	for _, kind := range []struct {
 		who  []string
 		what string
-	}{{silent, "do not answer"}, {otherConfig, "have another configuration in force"}, {otherVersion, "run another version"}} {
+	}{{silent, "do not answer"}, {unwell, "need attention"}, {otherConfig, "have another configuration in force"}, {otherVersion, "run another version"}} {
 		if len(kind.who) > 0 {
 			found = append(found, fmt.Sprintf("%s %s", strings.Join(kind.who, ", "), kind.what))
 		}
 	}
 	if len(found) == 0 {
-		part.Code, part.Text = "gateways_alike", "all gateways answer, by the same configuration"
+		part.Code, part.Text = "gateways_alike", "all gateways answer and are well, by the same configuration"
 		return part
 	}
 	part.Code, part.Text, part.Status = "gateways_differ", strings.Join(found, "; "), StatusAttention
-	part.Values = Values{"silent": silent, "other_config": otherConfig, "other_version": otherVersion}
+	part.Values = Values{"silent": silent, "unwell": unwell, "other_config": otherConfig, "other_version": otherVersion}
 	return part
 }

@@ -66,7 +66,7 @@ func TestHealthOfParts(t *testing.T) {
 	t.Parallel()
 	a, b := newAPI(t, keys), newAPI(t, keys)
 	a.admin.Sources.Parts = []func(context.Context) []admin.HealthPart{parted("redis", admin.StatusOK)}
-	b.admin.Sources.Parts = []func(context.Context) []admin.HealthPart{parted("redis", admin.StatusFailed)}
+	b.admin.Sources.Parts = []func(context.Context) []admin.HealthPart{parted("redis", admin.StatusOK)}
 	if h := get[admin.Health](a, "/v1/health", withReadKey); h.Status != admin.StatusOK || len(h.Parts) != 1 || len(h.Gateways) != 1 || h.Gateways[0].Config != a.gateway.hash {
 		t.Errorf("alone: %+v", h)
 	}
@@ -76,15 +76,21 @@ func TestHealthOfParts(t *testing.T) {
 	if last := h.Parts[len(h.Parts)-1]; h.Status != admin.StatusOK || last.Name != "gateways" || last.Status != admin.StatusOK || *last.Count != 2 {
 		t.Errorf("with another: %+v", h)
 	}
-	if g := h.Gateways[1]; g.ID != other || g.Status != admin.StatusFailed || g.Seen == "" || g.Error != "" {
+	if g := h.Gateways[1]; g.ID != other || g.Status != admin.StatusOK || g.Seen == "" || g.Error != "" {
 		t.Errorf("the other: %+v", g)
 	}
+	b.admin.Sources.Parts = []func(context.Context) []admin.HealthPart{parted("redis", admin.StatusFailed)}
+	h = get[admin.Health](a, "/v1/health", withReadKey)
+	if last := h.Parts[len(h.Parts)-1]; h.Status != admin.StatusAttention || last.Code != "gateways_differ" || last.Text != other+" need attention" || h.Gateways[1].Status != admin.StatusFailed {
+		t.Errorf("with one that failed: %+v", h)
+	}
+	b.admin.Sources.Parts = nil
 	b.gateway.hash = "another"
 	a.admin.Keys.Peers = []string{other, quiet}
 	h = get[admin.Health](a, "/v1/health", withReadKey)
 	last := h.Parts[len(h.Parts)-1]
 	if h.Status != admin.StatusAttention || last.Code != "gateways_differ" || last.Text != quiet+" do not answer; "+other+" have another configuration in force" ||
-		fmt.Sprint(last.Values) != fmt.Sprintf("map[other_config:[%s] other_version:[] silent:[%s]]", other, quiet) {
+		fmt.Sprint(last.Values) != fmt.Sprintf("map[other_config:[%s] other_version:[] silent:[%s] unwell:[]]", other, quiet) {
 		t.Errorf("with a silent one: %+v", h)
 	}
 	if g := h.Gateways[2]; g.ID != quiet || g.Status != admin.StatusFailed || g.Seen != "" || g.Error != "no answer within 500ms" {

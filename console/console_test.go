@@ -533,6 +533,23 @@ func TestScreens(t *testing.T) {
 	}
 }
 
+// The list that a count leads to begins when the counting began.
+func TestListsOfCounts(t *testing.T) {
+	r := newRig(t, nil)
+	cookie := r.signIn()
+	for page, links := range map[string][]string{
+		"":         {`decisions?verdict=refuse&amp;from=2026-11-29T00%3a00%3a00%2b08%3a00"`, `&amp;reason=rule_refuse&amp;from=2026-11-29T00%3a00%3a00%2b08%3a00"`},
+		"accounts": {`decisions?verdict=refuse&amp;corp_id=ww5c1f20a97be43d68&amp;from=2026-11-23T00%3a00%3a00%2b08%3a00"`},
+	} {
+		_, body := r.page(page, "en", cookie)
+		for _, link := range links {
+			if !strings.Contains(body, link) {
+				t.Errorf("%q lacks %s: %q", page, link, regexp.MustCompile(`decisions\?verdict[^>]*`).FindAllString(body, 5))
+			}
+		}
+	}
+}
+
 // An entity's page opens by the link of a list, whatever its name is, and its own links lead back.
 func TestNamesInPaths(t *testing.T) {
 	for _, name := range []string{"Acme A/S", "a#b?c", "100 %2F", "鹿鸣实业"} {

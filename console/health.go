@@ -16,7 +16,7 @@ type healthList struct {
 	Gateways []struct {
 		ID, Version, Config, Error string
 		Since, Seen                instant
-		Status                     string
+		Status                     healthStatus
 	} `json:"gateways"`
 	Partial []missing
 }
@@ -24,7 +24,7 @@ type healthList struct {
 // healthPart is one part of the system.
 type healthPart struct {
 	Name   string         `json:"name"`
-	Status string         `json:"status"` // ok, attention or failed
+	Status healthStatus   `json:"status"`
 	Value  string         `json:"value"`
 	Text   string         `json:"text"` // in English
 	Code   string         `json:"code"`
@@ -34,9 +34,12 @@ type healthPart struct {
 	Doc    string         `json:"doc"`
 }
 
-// Icon is that of the part's status.
-func (p healthPart) Icon() string {
-	switch p.Status {
+// healthStatus is ok, attention or failed.
+type healthStatus string
+
+// Icon names the icon of a status.
+func (s healthStatus) Icon() string {
+	switch s {
 	case "failed":
 		return "urgent"
 	case "attention":
@@ -45,8 +48,8 @@ func (p healthPart) Icon() string {
 	return "ok"
 }
 
-// Class is that of the part's status.
-func (p healthPart) Class() string { return iconClass[p.Icon()] }
+// Class is the CSS class of a status.
+func (s healthStatus) Class() string { return iconClass[s.Icon()] }
 
 func healthPage(q *request) {
 	var view healthList
@@ -78,7 +81,7 @@ func (p page) Measured(part healthPart) string {
 	case part.Count != nil:
 		return number(*part.Count)
 	}
-	return p.text("health.status." + part.Status)
+	return p.text("health.status." + string(part.Status))
 }
 
 // Detail tells more about a part that works, "" if there is no more: of Redis what it says of

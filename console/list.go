@@ -59,6 +59,8 @@ func (q *request) filters(names ...string) (set []choice) {
 		}
 		if prefix := filterWords[name]; prefix != "" && q.has(prefix+value) {
 			value = q.text(prefix + value)
+		} else if at, err := time.Parse(time.RFC3339, value); err == nil {
+			value = q.minute(at)
 		}
 		set = append(set, choice{Name: name, Text: q.text("filter.is", "name", q.text("filter."+name), "value", value), Drop: q.with(name, "")})
 	}

@@ -11,6 +11,7 @@ type overview struct {
 	Accounts  map[string]int `json:"accounts"`
 	Waiting   *waitingCounts `json:"waiting"` // nil: not counted
 	Decisions struct {
+		Since                   instant
 		Judged, Refused, Unsure int
 		ByHour                  []int `json:"by_hour"`
 		By                      []struct {

@@ -173,6 +173,12 @@ func (p page) Root() string { return p.root }
 // Now is the time of the page.
 func (p page) Now() time.Time { return p.now }
 
+// WeekBegan is since when the calls of seven days are counted: six midnights ago in China.
+func (p page) WeekBegan() time.Time {
+	const zone, day = 8 * time.Hour, 24 * time.Hour
+	return p.now.UTC().Add(zone).Truncate(day).Add(-zone - 6*day)
+}
+
 // Code is the language of the page as in ?lang=.
 func (p page) Code() string { return p.code }
 

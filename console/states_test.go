@@ -346,8 +346,8 @@ var states = map[string]struct {
 	},
 	"health": {
 		"health", nil, 200,
-		[]string{"single server; primary; memory 256 MiB of 4 GiB; maxmemory-policy noeviction; appendonly on", "0 B of 64 MiB", "Redis 0 ms, WeCom 4 ms", "the certificate is valid until 2027-02-01 00:00", "63 days", "no answer: 10.1.0.13:9090; another configuration: 10.1.0.12:9090; another version: –"},
-		[]string{"单机；主节点；内存 256 MiB / 4 GiB；maxmemory-policy 为 noeviction；appendonly 已开启", "0 B / 64 MiB", "Redis 0 ms，企业微信 4 ms", "证书有效期至 2027-02-01 00:00", "63 天", "目前无法拒绝窗口外的回复：另一台网关没有租约：它可能有 Redis 缺少的消息，五分钟后将被移出；journal 中有 Redis 缺少的消息", "没有应答：10.1.0.13:9090；配置不同：10.1.0.12:9090；版本不同：–"},
+		[]string{"single server; primary; memory 256 MiB of 4 GiB; maxmemory-policy noeviction; appendonly on", "0 B of 64 MiB", "Redis 0 ms, WeCom 4 ms", "the certificate is valid until 2027-02-01 00:00", "63 days", "no answer: 10.1.0.13:9090; need attention: –; another configuration: 10.1.0.12:9090; another version: –"},
+		[]string{"单机；主节点；内存 256 MiB / 4 GiB；maxmemory-policy 为 noeviction；appendonly 已开启", "0 B / 64 MiB", "Redis 0 ms，企业微信 4 ms", "证书有效期至 2027-02-01 00:00", "63 天", "目前无法拒绝窗口外的回复：另一台网关没有租约：它可能有 Redis 缺少的消息，五分钟后将被移出；journal 中有 Redis 缺少的消息", "没有应答：10.1.0.13:9090；需要注意：–；配置不同：10.1.0.12:9090；版本不同：–"},
 	},
 	"an account": {
 		"accounts/wwa03be7712f9c54e1", nil, 200,
@@ -362,6 +362,15 @@ var states = map[string]struct {
 	"a window changed by hand": {
 		"windows?corp_id=wwa03be7712f9c54e1&customer=wmHdKzDAAA7yQ2m0v8TnB4cXe1LrUa5Q", map[string]string{"/v1/windows": `{"windows":[{"corp_id":"ww1","channel":"wk1","customer":"wm1","state":"shut","sent":[]}],"changes":[{"action":"close","at":"2026-11-29T09:00:00.000Z","from":"10.1.0.7:51220","reason":"a phone call"}]}`}, 200,
 		[]string{"Closed by hand", "2026-11-29 17:00", "10.1.0.7:51220", "a phone call"}, []string{"手动关闭"},
+	},
+	"a list as far back as its count": {
+		"decisions?verdict=refuse&from=2026-11-29T00:00:00%2B08:00", nil, 200,
+		[]string{"from “2026-11-29 00:00”"}, []string{"开始时间“2026-11-29 00:00”"},
+	},
+	"gateways that need attention": {
+		"health", map[string]string{"/v1/health": `{"status":"attention","parts":[],"gateways":[{"id":"10.1.0.11:9090","status":"ok"},{"id":"10.1.0.12:9090","status":"failed"},{"id":"10.1.0.13:9090","status":"attention"}]}`}, 200,
+		[]string{`<td data-label="State" class="ok">ok</td>`, `<td data-label="State" class="urgent">failed</td>`, `<td data-label="State" class="soon">attention</td>`},
+		[]string{`<td data-label="状态" class="urgent">失败</td>`},
 	},
 	"deliveries that fail": {
 		"health", map[string]string{"/v1/health": `{"status":"failed","parts":[{"name":"deliveries","status":"failed","code":"deliveries_disabled","values":{"names":["crm","ops"],"due":12},"value":"12 due","count":2,"doc":"docs/events.md"}],"gateways":[]}`}, 200,
