@@ -70,6 +70,27 @@ func joinedWith(t *testing.T, s *store.Client, j *store.Journal) *Store {
 	return w
 }
 
+// proves fails the test unless some questions get their proofs. A Store that is joined does not
+// renew its lease, so one that ended while the machine was busy is renewed here.
+func proves(t *testing.T, w *Store, all ...question) {
+	t.Helper()
+	for range 20 {
+		proofs := w.prove(t.Context(), all...)
+		if !slices.ContainsFunc(proofs, func(p proof) bool { return p.cause == CauseLease }) {
+			for i, p := range proofs {
+				if p.err != nil || p.cause != "" {
+					t.Errorf("%s: %q, %v", all[i].window, p.cause, p.err)
+				}
+			}
+			return
+		}
+		if err := w.Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatalf("%s: the lease ends at once, twenty times", all[0].window)
+}
+
 // pipelines records the number of writes of each pipeline, and fails some.
 type pipelines struct {
 	sizes []int

@@ -70,9 +70,7 @@ func TestPartitionOfInACluster(t *testing.T) {
 			if err := w.Acquire(ctx); err != nil {
 				t.Fatal(err)
 			}
-			if p := w.prove(ctx, question{window: key, scope: w.ofMessages(k)})[0]; p.err != nil || p.cause != "" {
-				t.Fatalf("%s: %q, %v", key, p.cause, p.err)
-			}
+			proves(t, w, question{window: key, scope: w.ofMessages(k)})
 			if _, _, err := w.write(ctx, writes{facts: map[Key]int64{k: time.Now().UnixMilli()}}); err != nil {
 				t.Fatalf("%s: %v", key, err)
 			}
@@ -174,9 +172,7 @@ func TestPartitionsBehindAProxy(t *testing.T) {
 				if err := w.Acquire(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if p := w.prove(t.Context(), question{window: k.redisKey("rg:"), scope: w.ofMessages(k)})[0]; p.err != nil || p.cause != "" {
-					t.Errorf("%s: %q, %v", k.Customer, p.cause, p.err)
-				}
+				proves(t, w, question{window: k.redisKey("rg:"), scope: w.ofMessages(k)})
 				if _, _, err := w.write(t.Context(), writes{facts: map[Key]int64{k: time.Now().UnixMilli()}}); err != nil {
 					t.Errorf("%s: %v", k.Customer, err)
 				}
@@ -207,14 +203,10 @@ func TestProxySplitsAPartition(t *testing.T) {
 	for n := 0; !apart(); n++ {
 		k.Channel, k.Customer = fmt.Sprint("wk", n%100), fmt.Sprint("wm", n)
 	}
-	prove := func() proof {
-		return w.prove(t.Context(), question{window: k.redisKey("rg:"), scope: w.ofMessages(k)})[0]
-	}
-	if p := prove(); p.err != nil || p.cause != "" {
-		t.Fatalf("before: %q, %v", p.cause, p.err)
-	}
+	q := question{window: k.redisKey("rg:"), scope: w.ofMessages(k)}
+	proves(t, w, q)
 	servers[shardOf(k.redisKey("rg:"))].CLI("flushall")
-	if p := prove(); p.err != nil || p.cause == "" {
+	if p := w.prove(t.Context(), q)[0]; p.err != nil || p.cause == "" {
 		t.Errorf("its shard has lost everything: %q, %v", p.cause, p.err)
 	}
 }

@@ -137,9 +137,7 @@ func TestPipelinesAfterScriptFlush(t *testing.T) {
 			if err := s.ScriptFlush(t.Context()).Err(); err != nil {
 				t.Fatal(err)
 			}
-			if p := w.prove(t.Context(), q, q)[1]; p.err != nil || p.cause != "" {
-				t.Errorf("prove: %q, %v", p.cause, p.err)
-			}
+			proves(t, w, q, q)
 			if err := s.ScriptFlush(t.Context()).Err(); err != nil {
 				t.Fatal(err)
 			}
