@@ -68,6 +68,7 @@ type Admin struct {
 	exporting sync.Mutex // held by the one export that runs
 	replays   replays
 	counted   kept[[]peerAnswer[Overview]]
+	ruled     kept[[]peerAnswer[RuleList]]
 	stored    kept[storedNumbers]
 	moves     kept[[]Attention]
 	reloaded  lastReload

@@ -524,20 +524,29 @@ func topFacets(counts map[string]*int, most int) []Facet {
 
 func sumFacets(parts []decisionPart, most int) Facets {
 	sum := func(of func(Facets) []Facet) []Facet {
-		counts := map[string]*int{}
+		var all [][]Facet
 		for _, p := range parts {
-			for _, f := range of(p.facets) {
-				if counts[f.Value] == nil {
-					counts[f.Value] = new(int)
-				}
-				*counts[f.Value] += f.Count
-			}
+			all = append(all, of(p.facets))
 		}
-		return topFacets(counts, most)
+		return addFacets(most, all...)
 	}
 	return Facets{
 		Reason:   sum(func(f Facets) []Facet { return f.Reason }),
 		Endpoint: sum(func(f Facets) []Facet { return f.Endpoint }),
 		CorpID:   sum(func(f Facets) []Facet { return f.CorpID }),
 	}
+}
+
+// addFacets adds up the counts of each value, and returns those of most.
+func addFacets(most int, lists ...[]Facet) []Facet {
+	counts := map[string]*int{}
+	for _, list := range lists {
+		for _, f := range list {
+			if counts[f.Value] == nil {
+				counts[f.Value] = new(int)
+			}
+			*counts[f.Value] += f.Count
+		}
+	}
+	return topFacets(counts, most)
 }

@@ -2,6 +2,8 @@ package admin_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -74,5 +76,46 @@ func TestOneListOfPeersForAll(t *testing.T) {
 				t.Errorf("%s: %d decisions are listed, want %d", name, len(list.Decisions), rows)
 			}
 		}
+	}
+}
+
+// The numbers of rules are those of all gateways, of which some may have other rules.
+func TestRulesOfSeveralGateways(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, "policy:\n  rules:\n    - { name: strict, mode: shadow, match: { capabilities: [kf_reply] }, action: refuse }\n"+keys)
+	for i := range 4 {
+		a.remember(decided(i, idOf(i, 1), wouldRefuse))
+	}
+	mine := get[admin.RuleList](a, "/v1/rules", withReadKey)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RequestURI() != "/v1/rules?peer=1" || r.Header.Get("Authorization") != "Bearer "+readKey {
+			t.Errorf("asked for %s", r.URL)
+		}
+		list := admin.RuleList{Since: "2027-01-01T00:00:00.000Z", Rules: []admin.RuleRow{
+			{Name: "strict", From: "own", Mode: "enforce", Action: "refuse", Matched: 1000},
+			{Name: "strict", From: "own", Mode: "shadow", Action: "refuse", Matched: 7, Decided: 6, Differs: 5, Refuses: 3, Passes: 2, Last: "2027-01-02T00:00:00.000Z",
+				Examples: []string{idOf(9, 2), idOf(8, 2), idOf(2, 2)}, Shadow: &admin.RuleShadow{CorpID: []admin.Facet{{Value: "wwLapsed", Count: 6}, {Value: "wwGrace", Count: 9}}}},
+		}}
+		_ = json.NewEncoder(w).Encode(list)
+	}))
+	defer other.Close()
+	a.admin.Keys.Peers = []string{strings.TrimPrefix(other.URL, "http://"), "127.0.0.1:1"}
+	list := get[admin.RuleList](a, "/v1/rules?corp_id=wwLapsed", withReadKey)
+	if len(list.Rules) != 0 || len(list.Partial) != 1 {
+		t.Errorf("the rules that name an account: %+v", list)
+	}
+	list = get[admin.RuleList](a, "/v1/rules", withReadKey)
+	r := list.Rules[0]
+	if r.Matched != 7 || r.Decided != 6 || r.Differs != 5 || r.Refuses != 3 || r.Passes != 2 || r.Last != "2027-01-02T00:00:00.000Z" || list.Since != "2027-01-01T00:00:00.000Z" {
+		t.Errorf("%+v", list)
+	}
+	if want := []string{idOf(9, 2), idOf(8, 2), idOf(3, 1), idOf(2, 2), idOf(2, 1)}; !slices.Equal(r.Examples, want) || fmt.Sprint(r.Shadow.CorpID) != "[{wwLapsed 10} {wwGrace 9}]" {
+		t.Errorf("examples %v, %+v", r.Examples, r.Shadow)
+	}
+	if len(list.Partial) != 1 || list.Partial[0].Gateway != "127.0.0.1:1" || len(list.Rules) != len(mine.Rules) {
+		t.Errorf("%d rules, missing %+v", len(list.Rules), list.Partial)
+	}
+	if own := get[admin.RuleList](a, "/v1/rules?peer=1", withReadKey); own.Rules[0].Matched != 0 || len(own.Partial) != 0 {
+		t.Errorf("asked by another gateway: %+v", own)
 	}
 }

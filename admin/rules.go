@@ -2,7 +2,10 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -11,15 +14,16 @@ import (
 )
 
 // RuleList is the answer of GET /v1/rules: the rules in the order in which they are tried, with
-// what this gateway counted since its configuration is in force.
+// what all gateways counted since their configurations are in force.
 type RuleList struct {
-	Since   string       `json:"since"`   // when the configuration in force was put in force
-	Gateway string       `json:"gateway"` // whose counts these are
+	Since   string       `json:"since"`   // when the configuration was put in force, where that was latest
+	Gateway string       `json:"gateway"` // which one answers
 	Mode    string       `json:"mode"`    // policy.mode
 	Ruleset string       `json:"ruleset"` // that holds now
 	Next    *NextRuleset `json:"next_ruleset,omitempty"`
 	Rules   []RuleRow    `json:"rules"`
 	AsOf    string       `json:"as_of"`
+	Partial []Missing    `json:"partial,omitempty"` // gateways whose counts are missing
 }
 
 // NextRuleset is the rule set that holds from a later instant on.
@@ -60,12 +64,24 @@ const maxShadowExamples = 5
 
 // rules answers GET /v1/rules; with corp_id only the rules that name the account or its entity.
 func (a *Admin) rules(w http.ResponseWriter, r *http.Request) {
-	values, err := checkedValues(r, "corp_id")
+	values, err := checkedValues(r, "corp_id", fromPeer)
 	if err != nil {
 		failQuery(w, err)
 		return
 	}
-	list := a.ruleList()
+	peer, err := isPeer(values)
+	if err != nil {
+		failQuery(w, err)
+		return
+	}
+	facets := maxPeerFacets
+	if !peer {
+		facets = maxFacets
+	}
+	list := a.ruleList(facets)
+	if !peer {
+		a.addRuleCounts(r.Context(), &list)
+	}
 	if corp := values.Get("corp_id"); corp != "" {
 		acc := a.Gateway.Gate().Accounts.Find(corp)
 		if acc == nil {
@@ -75,12 +91,13 @@ func (a *Admin) rules(w http.ResponseWriter, r *http.Request) {
 		names := a.Gateway.Gate().Engine.Naming(acc.CorpID, acc.Entity)
 		list.Rules = slices.DeleteFunc(list.Rules, func(row RuleRow) bool { return row.From != policy.OwnRule || !slices.Contains(names, row.Name) })
 	}
-	if !unchanged(w, r, list.Since, list.Ruleset, list.Next, list.Rules) {
+	if !unchanged(w, r, list.Since, list.Ruleset, list.Next, list.Rules, list.Partial) {
 		reply(w, http.StatusOK, list)
 	}
 }
 
-func (a *Admin) ruleList() RuleList {
+// ruleList lists the rules with what this gateway counted, and so many facets.
+func (a *Admin) ruleList(facets int) RuleList {
 	g, since := a.Gateway.GateSince()
 	now := a.Now()
 	list := RuleList{
@@ -100,11 +117,54 @@ func (a *Admin) ruleList() RuleList {
 	for _, c := range coverage {
 		row := ruleRow(c)
 		if s := shadows[c.Name]; s != nil && c.Shadow {
-			row.Examples, row.Shadow = s.examples, &RuleShadow{topFacets(s.corps, maxFacets), topFacets(s.endpoints, maxFacets)}
+			row.Examples, row.Shadow = s.examples, &RuleShadow{topFacets(s.corps, facets), topFacets(s.endpoints, facets)}
 		}
 		list.Rules = append(list.Rules, row)
 	}
 	return list
+}
+
+// addRuleCounts adds what the other gateways counted for the same rules.
+func (a *Admin) addRuleCounts(ctx context.Context, list *RuleList) {
+	if len(a.Keys.Peers) == 0 {
+		return
+	}
+	answers := a.ruled.get(ctx, numbersFresh, numbersStale, func(ctx context.Context) []peerAnswer[RuleList] {
+		return askPeers[RuleList](ctx, a, "/v1/rules", url.Values{})
+	})
+	list.Partial = unanswered(answers)
+	for _, p := range answers {
+		if p.err != nil {
+			continue
+		}
+		list.Since = max(list.Since, p.value.Since)
+		for i := range list.Rules {
+			row := &list.Rules[i]
+			if of := slices.IndexFunc(p.value.Rules, row.same); of >= 0 {
+				row.add(p.value.Rules[of])
+			}
+		}
+	}
+}
+
+// same reports whether a row of another gateway is that of the same rule.
+func (r *RuleRow) same(o RuleRow) bool {
+	return r.Name == o.Name && r.From == o.From && r.Mode == o.Mode && r.Action == o.Action
+}
+
+// add adds what another gateway counted.
+func (r *RuleRow) add(o RuleRow) {
+	r.Matched, r.Decided, r.Differs = r.Matched+o.Matched, r.Decided+o.Decided, r.Differs+o.Differs
+	r.Refuses, r.Passes, r.Last = r.Refuses+o.Refuses, r.Passes+o.Passes, max(r.Last, o.Last)
+	r.Examples = slices.Concat(r.Examples, o.Examples)
+	slices.SortFunc(r.Examples, func(x, y string) int { return cmp.Compare(y, x) }) // ids begin with the time
+	r.Examples = r.Examples[:min(len(r.Examples), maxShadowExamples)]
+	switch {
+	case r.Shadow == nil:
+		r.Shadow = o.Shadow
+	case o.Shadow != nil:
+		r.Shadow = &RuleShadow{addFacets(maxFacets, r.Shadow.CorpID, o.Shadow.CorpID), addFacets(maxFacets, r.Shadow.Endpoint, o.Shadow.Endpoint)}
+	}
 }
 
 func ruleRow(c policy.Coverage) RuleRow {
